@@ -1,0 +1,73 @@
+"""
+Every error we raise. The branch tells the worker what to do next, and nothing else does.
+
+SalmonError
+├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited
+├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey
+├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
+└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced
+"""
+
+from __future__ import annotations
+
+
+class SalmonError(Exception):
+    """Base of all our errors; the message says what happened, to what, and what to do next."""
+
+
+class RetriableError(SalmonError):
+    """The same call may work later: repeat it with backoff, keep the order, set nothing aside."""
+
+
+class Unavailable(RetriableError):
+    """A server did not answer, or answered that it cannot serve now."""
+
+
+class RateLimited(RetriableError):
+    """A server asked us to slow down. *retry_after_s* is its own wish, where it gave one."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DataError(SalmonError):
+    """This record can never be processed as it is; others can. It goes to the dead letter queue."""
+
+
+class SchemaMismatch(DataError):
+    """A value does not fit the type that its field has in the schema."""
+
+
+class BadRecordKey(DataError):
+    """A record's key cannot be a key: too long, outer blanks, or of a type that has no tag."""
+
+
+class PositionLost(SalmonError):
+    """A source's position is no longer served by its side: what lies between must be read anew."""
+
+
+class FatalError(SalmonError):
+    """No safe step is left: the process stops, says why in one sentence, and exits with 2."""
+
+
+class ConfigError(FatalError):
+    """The configuration cannot be used; the message names the key and the mend."""
+
+
+class SetupError(FatalError):
+    """A server is there, but not as we need it (no replica set, no such object, no permission)."""
+
+
+class UnsafeTopic(FatalError):
+    """A topic exists with a setting that would lose data; to go on would lose it in silence."""
+
+    def __init__(self, topic: str, setting: str, *, found: str, needed: str) -> None:
+        super().__init__(
+            f"{topic}: {setting} is {found!r}, which can lose data; it must be {needed!r}. "
+            f"Alter the topic, or choose another sync name."
+        )
+
+
+class Fenced(FatalError):
+    """A newer instance of this process has taken over. This one stops for good and writes nothing."""

@@ -1,0 +1,182 @@
+"""
+The contract between a connector's task and the worker that runs it.
+
+A source task turns a side's reports into changes; a sink task carries out writes. The worker owns Kafka,
+transactions, retries, dead letters and offsets; a task owns its side's wire and knows nothing of Kafka.
+Tasks are blocking and are called from one thread, except for stop(), which comes from any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from salmon.model.change import Change, Write
+from salmon.model.schema import ObjectSchema
+
+# A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
+Position = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """A change on its way to the object's `changes` topic, under the record's key."""
+
+    object: str
+    key: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRecord:
+    """A Salesforce Id and the key of its record, for records whose key is not their Id. None: forgotten."""
+
+    object: str
+    native_id: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A report that never becomes a change: its bytes as they came, and why."""
+
+    object: str
+    key: str
+    original: bytes
+    error: Exception
+    stage: str = "TASK_POLL"  # Kafka Connect's stage names
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBatch:
+    """What one poll brought. All of it is committed in one transaction, or none of it."""
+
+    records: Sequence[SourceRecord] = ()
+    # Partition -> the position after these records; None forgets the partition. Partitions not named keep theirs.
+    positions: Mapping[str, Position | None] = field(default_factory=dict)
+    identities: Sequence[IdentityRecord] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    answered: frozenset[int] = frozenset()  # ids of the signals that these records answer in full
+
+
+class SignalKind(StrEnum):
+    READ = "READ"  # read these records again
+    SNAPSHOT = "SNAPSHOT"  # read the whole object anew, absences included
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A request to a source. *id* is its offset in the signals topic: what `SourceBatch.answered` names."""
+
+    id: int
+    kind: SignalKind
+    object: str
+    keys: tuple[str, ...] = ()
+    native_ids: tuple[
+        str, ...
+    ] = ()  # where the asker knows them; else the source finds the record by its key
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotProgress:
+    """How far the reading of one object has come. *total* is the side's own estimate."""
+
+    object: str
+    read: int
+    total: int | None
+    done: bool
+
+
+class SourceTask(Protocol):
+    """The worker's view of a source: start once, poll until told to stop, stop from any thread."""
+
+    def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
+        """
+        Resume after *positions* (partition -> position; empty on the very first start: snapshot first).
+
+        *identities* is what earlier polls returned: object -> {Salesforce Id: record key}.
+        Raises FatalError for what only a person can mend, RetriableError for what heals by itself.
+        """
+
+    def poll(self, timeout_s: float) -> SourceBatch:
+        """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
+
+    def request(self, signal: Signal) -> None:
+        """Take a request; its answer comes in the stream's order, in some later batch."""
+
+    def progress(self) -> Sequence[SnapshotProgress]:
+        """How far the snapshots have come; for status and metrics."""
+
+    def stop(self) -> None:
+        """Unblock poll() and return at once. Idempotent; called from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRecord:
+    """A write with its object and record key."""
+
+    object: str
+    key: str
+    write: Write
+
+
+class OutcomeKind(StrEnum):
+    APPLIED = "APPLIED"  # the side confirmed it; it comes back through the source as an echo
+    SKIPPED = "SKIPPED"  # the side already holds this write or a newer one
+    REFUSED = "REFUSED"  # never: it goes to the dead letter queue; `fields` are those at fault, if named
+    GONE = "GONE"  # an UPDATE or DELETE of a record that is not there
+    EXISTS = "EXISTS"  # a CREATE of one that is there without our marker; a DELETE of another life
+    DEFERRED = "DEFERRED"  # `fields` refer to records that are not there yet: `waits_for`
+    RETRY_LATER = "RETRY_LATER"  # nothing is wrong with the write: put it again after a backoff
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of one write.
+
+    DEFERRED may be partly applied: the fields not named were written where the references may be empty
+    (*applied* says so), and only the named ones wait.
+    """
+
+    kind: OutcomeKind
+    fields: frozenset[str] = frozenset()
+    code: str = ""  # the side's own error code, e.g. STRING_TOO_LONG
+    reason: str = ""  # one sentence without record values
+    native_id: str | None = None  # the record's id on that side, where the side told it
+    waits_for: tuple[tuple[str, str], ...] = ()  # DEFERRED: (object, record key) of the missing parents
+    applied: bool = False
+
+
+class Identities(Protocol):
+    """Both ways between record keys and Salesforce Ids, for synced objects; kept by the worker."""
+
+    def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
+        """The Salesforce Id of a record whose key is not its Id; None where no entry is known."""
+
+    def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
+        """The record key of a Salesforce Id, where the record's key is not its Id."""
+
+
+class SinkTask(Protocol):
+    """The worker's view of a sink."""
+
+    def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
+        """
+        Connect and prepare. *schemas*: object -> schema. *clean*: the last instance stopped in good order, so
+        that no write can have been carried out without its offset being committed.
+        """
+
+    def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        """
+        Carry out *records* (at most one of each key) and return one outcome for each, in their order.
+
+        Raises RetriableError when the side cannot be reached: nothing is known then of any of them,
+        and the worker puts the same ones again.
+        """
+
+    def stop(self) -> None:
+        """Unblock put() and return at once. Idempotent; called from any thread."""

@@ -1,0 +1,226 @@
+"""
+Values, type by type: as Salesforce's REST API, its change events and a MongoDB document show them, and as ours.
+
+Every function is total over what its side can show for the field's type and raises SchemaMismatch, naming the
+field and the value's type but never the value, for everything else.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from salmon.errors import SchemaMismatch
+from salmon.model.change import Value
+from salmon.model.schema import FieldSchema, Kind
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = date(1970, 1, 1)
+_MS_A_DAY: Final = 86_400_000
+_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+
+
+# Salesforce REST: JSON (REST API Developer Guide, Primitive Data Types).
+
+
+def from_rest(field: FieldSchema, shown: Any) -> Value:
+    """What a REST response shows for the field. Empty text does not exist in Salesforce and is null here."""
+    if shown is None or shown == "":
+        return None
+    try:
+        match field.kind:
+            case Kind.DATE:
+                return (date.fromisoformat(shown) - _EPOCH_DAY).days
+            case Kind.DATETIME:
+                return _ms(datetime.fromisoformat(shown))
+            case Kind.TIME:
+                return _time_ms(shown)
+            case Kind.STRINGS:
+                return tuple(shown.split(";"))
+            case _:
+                return _plain(field, shown)
+    except (TypeError, ValueError, AttributeError, InvalidOperation):
+        raise _mismatch(field, shown, "Salesforce") from None
+
+
+def to_rest(field: FieldSchema, value: Value) -> Any:
+    """What a REST request sets the field to."""
+    if value is None:
+        return None
+    match field.kind, value:
+        case Kind.DATE, int():
+            return (_EPOCH_DAY + timedelta(days=value)).isoformat()
+        case Kind.DATETIME, int():
+            return _iso(value)
+        case Kind.TIME, int():
+            return f"{_clock(value)}Z"
+        case Kind.STRINGS, tuple():
+            return ";".join(value)
+        case Kind.DECIMAL, Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case _:
+            return value
+
+
+# Change events: Avro without logical types; dates and times are all longs in ms (Pub/Sub API, Event
+# Deserialization Considerations).
+
+
+def from_event(field: FieldSchema, shown: Any) -> Value:
+    """What a change event's payload shows for the field (a component already taken out of its compound)."""
+    if shown is None or shown == "":
+        return None
+    try:
+        match field.kind:
+            case Kind.DATE:
+                return int(shown) // _MS_A_DAY
+            case Kind.DATETIME:
+                return int(shown)
+            case Kind.TIME:
+                return int(shown)
+            case Kind.STRINGS:
+                return tuple(shown.split(";"))
+            case _:
+                return _plain(field, shown)
+    except (TypeError, ValueError, AttributeError, InvalidOperation):
+        raise _mismatch(field, shown, "the change event") from None
+
+
+# MongoDB: Python's BSON types.
+
+
+def from_document(field: FieldSchema, shown: Any) -> Value:
+    """
+    What a document holds for the field. Whole numbers are taken for doubles and integral doubles for ints (the
+    shells make no difference); naive datetimes are UTC, as PyMongo returns them. An empty array is null.
+    """
+    if shown is None:
+        return None
+    try:
+        match field.kind:
+            case Kind.DATE:
+                return _ms(_datetime(shown)) // _MS_A_DAY
+            case Kind.DATETIME:
+                return _ms(_datetime(shown))
+            case Kind.TIME:
+                return _time_ms(shown)
+            case Kind.STRINGS:
+                return _strings(shown)
+            case _:
+                return _plain(field, shown)
+    except (TypeError, ValueError, AttributeError, InvalidOperation):
+        raise _mismatch(field, shown, "the MongoDB document") from None
+
+
+def to_document(field: FieldSchema, value: Value) -> Any:
+    """What a document holds for the value: Date for dates, HH:MM:SS.mmm for times. Decimal stays Decimal."""
+    match field.kind, value:
+        case Kind.DATE, int():
+            return _EPOCH + timedelta(days=value)
+        case Kind.DATETIME, int():
+            return _EPOCH + timedelta(milliseconds=value)
+        case Kind.TIME, int():
+            return _clock(value)
+        case Kind.STRINGS, tuple():
+            return list(value)
+        case _:
+            return value
+
+
+# Avro: what fastavro writes and reads when dates and times are left as their primitives.
+
+
+def from_avro(field: FieldSchema, datum: Any) -> Value:
+    """A datum of the field's Avro type, read without its date and time types, as a value."""
+    return tuple(datum) if field.kind is Kind.STRINGS and datum is not None else datum
+
+
+def _plain(field: FieldSchema, shown: Any) -> Value:
+    match field.kind:
+        case Kind.STRING:
+            if isinstance(shown, str):
+                return shown
+        case Kind.BOOLEAN:
+            if isinstance(shown, bool):
+                return shown
+        case Kind.INT | Kind.LONG:
+            return _whole(field, shown)
+        case Kind.DOUBLE:
+            if isinstance(shown, (int, float, Decimal)) and not isinstance(shown, bool):
+                return _finite(float(shown))
+        case Kind.DECIMAL:
+            if isinstance(shown, (int, float, Decimal)) and not isinstance(shown, bool):
+                return _decimal(field, shown)
+    raise TypeError
+
+
+def _whole(field: FieldSchema, shown: Any) -> int:
+    if isinstance(shown, bool) or not isinstance(shown, (int, float, Decimal)) or shown != int(shown):
+        raise TypeError
+    low, high = (_INT_MIN, _INT_MAX) if field.kind is Kind.INT else (_LONG_MIN, _LONG_MAX)
+    if not low <= shown <= high:
+        raise ValueError
+    return int(shown)
+
+
+def _finite(number: float) -> float:
+    """Neither Salesforce nor JSON knows NaN or infinity, and NaN would never equal itself."""
+    if number - number != 0:
+        raise ValueError
+    return number
+
+
+def _decimal(field: FieldSchema, shown: float | Decimal) -> Decimal:
+    number = shown if isinstance(shown, Decimal) else Decimal(repr(shown))
+    if not number.is_finite():
+        raise ValueError
+    rounded = number.quantize(Decimal(1).scaleb(-field.scale))
+    if len(rounded.as_tuple().digits) > max(field.precision, 1):
+        raise ValueError
+    return rounded
+
+
+def _strings(shown: Any) -> tuple[str, ...] | None:
+    if not isinstance(shown, (list, tuple)) or not all(isinstance(item, str) for item in shown):
+        raise TypeError
+    return tuple(shown) or None
+
+
+def _datetime(shown: Any) -> datetime:
+    if not isinstance(shown, datetime):
+        raise TypeError
+    return shown if shown.tzinfo else shown.replace(tzinfo=UTC)
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _time_ms(shown: str) -> int:
+    """Read "13:05", "13:05:30" or "13:05:30.123", with or without Z."""
+    hours, minutes, *rest = shown.removesuffix("Z").split(":")
+    seconds, _, fraction = (rest[0] if rest else "0").partition(".")
+    ms = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0")[:3])
+    if not 0 <= ms < _MS_A_DAY or len(rest) > 1:
+        raise ValueError
+    return ms
+
+
+def _clock(ms: int) -> str:
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}.{ms:03}"
+
+
+def _iso(ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+
+
+def _mismatch(field: FieldSchema, shown: Any, where: str) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"{field.name}: {where} holds a {type(shown).__name__}, which is no {field.type} "
+        f"({field.kind.value}). Correct the value, or exclude the field from the sync."
+    )

@@ -1,0 +1,343 @@
+"""
+A Salesforce describe -> our schema of the object -> its flat Avro record, and back.
+
+The Avro record carries, in each field's `salmon` property, what the other processes need to know of the field
+in Salesforce; so the schema registry is the one place they all learn an object's schema from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Final
+
+from salmon.errors import ConfigError
+
+NAMESPACE: Final = "salmon.records"
+
+# The marker fields in the org; never synced as fields. SEQ: number(18,0), set by every write of ours.
+# ID: text(255), unique, case-sensitive external id: the key of a record that was not born in Salesforce.
+MARKER_SEQ: Final = "Salmon_Seq__c"
+MARKER_ID: Final = "Salmon_Id__c"
+
+# Audit stamps move with every write, our own included: they ride along with other fields and cause no write.
+STAMPS: Final = frozenset(
+    {"CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp"}
+)
+# Who looked at a record when says nothing of the record, and differs for each user who asks.
+_PER_USER: Final = frozenset({"LastViewedDate", "LastReferencedDate"})
+_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _PER_USER
+# Compounds are stored as their components; the others have no Avro type (Object Reference, Field Types).
+_COMPOUND_TYPES: Final = frozenset({"address", "location"})
+_UNSYNCABLE_TYPES: Final = frozenset(
+    {"base64", "anyType", "complexvalue", "json", "datacategorygroupreference"}
+)
+# Never in change events (Change Data Capture Developer Guide, Change Event Body Fields).
+_REFRESHED_NAMES: Final = frozenset(
+    {
+        "SystemModstamp",
+        "LastActivityDate",
+        "PhotoUrl",
+        "MasterRecordId",
+        "Fiscal",
+        "FiscalQuarter",
+        "FiscalYear",
+    }
+)
+
+
+class Kind(StrEnum):
+    """A field's type in Avro and in our heads; salmon.model.convert has the values."""
+
+    STRING = "string"
+    BOOLEAN = "boolean"
+    INT = "int"
+    LONG = "long"
+    DOUBLE = "double"
+    DECIMAL = "decimal"
+    DATE = "date"
+    DATETIME = "datetime"
+    TIME = "time"
+    STRINGS = "strings"  # a multi-select picklist
+
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys(
+        (
+            "id",
+            "reference",
+            "string",
+            "textarea",
+            "phone",
+            "url",
+            "email",
+            "picklist",
+            "combobox",
+            "encryptedstring",
+        ),
+        Kind.STRING,
+    ),
+    "multipicklist": Kind.STRINGS,
+    "boolean": Kind.BOOLEAN,
+    "int": Kind.INT,
+    "long": Kind.LONG,
+    "double": Kind.DOUBLE,
+    "percent": Kind.DOUBLE,
+    "currency": Kind.DOUBLE,
+    "date": Kind.DATE,
+    "datetime": Kind.DATETIME,
+    "time": Kind.TIME,
+}
+_INT_DIGITS_MAX: Final = 9  # 10 digits no longer fit Avro's 32-bit int
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSchema:
+    """One synced field, as Salesforce describes it."""
+
+    name: str
+    type: str  # Salesforce's own, e.g. "picklist"
+    kind: Kind
+    label: str = ""
+    create: bool = True  # settable by an insert
+    update: bool = True  # settable by an update
+    required: bool = False  # an insert without it is refused
+    live: bool = True  # its changes come as change events; otherwise it is refreshed by reading
+    reference_to: tuple[str, ...] = ()
+    relationship: str | None = None
+    length: int = 0  # characters; 0 for none
+    precision: int = 0  # decimal digits
+    scale: int = 0
+    compound: str | None = None  # the compound field it is a component of
+
+    @property
+    def is_stamp(self) -> bool:
+        return self.name in STAMPS
+
+    @property
+    def settable(self) -> bool:
+        """Whether anybody may ever set it in Salesforce."""
+        return self.create or self.update
+
+
+@dataclass(frozen=True)
+class ObjectSchema:
+    """The synced fields of one sObject, in Salesforce's order."""
+
+    name: str
+    fields: tuple[FieldSchema, ...]
+    key_prefix: str | None = None  # the first three characters of the object's Ids
+
+    @cached_property
+    def by_name(self) -> Mapping[str, FieldSchema]:
+        return {field.name: field for field in self.fields}
+
+    @cached_property
+    def references(self) -> tuple[FieldSchema, ...]:
+        return tuple(field for field in self.fields if field.reference_to)
+
+    def to_avro(self) -> dict[str, Any]:
+        """The flat record of `records`: every field nullable with default null, so that fields can come and go."""
+        return {
+            "type": "record",
+            "name": self.name,
+            "namespace": NAMESPACE,
+            "doc": f"The agreed {self.name}, one field for each synced field. The Kafka record's key is the record key.",
+            "salmon": {"keyPrefix": self.key_prefix},
+            "fields": [_avro_field(field) for field in self.fields],
+        }
+
+    @classmethod
+    def from_avro(cls, schema: Mapping[str, Any]) -> ObjectSchema:
+        """The inverse of to_avro. Raises ConfigError where the schema was not made by Salmon."""
+        try:
+            return cls(
+                name=schema["name"],
+                fields=tuple(_field_of_avro(field) for field in schema["fields"]),
+                key_prefix=schema["salmon"]["keyPrefix"],
+            )
+        except KeyError as missing:
+            raise ConfigError(
+                f"the Avro schema {schema.get('name')!r} lacks {missing}: it was not generated by Salmon. "
+                f"Register the generated one, or choose another sync name."
+            ) from missing
+
+
+def schema_of_describe(
+    describe: Mapping[str, Any],
+    *,
+    include: Collection[str] | None = None,
+    exclude: Collection[str] = (),
+    live: Collection[str] | None = None,
+    decimals: bool = False,
+) -> ObjectSchema:
+    """
+    Choose the fields that are synced and say what each is.
+
+    Args:
+        describe: The answer of GET /sobjects/X/describe.
+        include: Only these fields; None for all that can be synced.
+        exclude: Not these.
+        live: The fields that the object's change events carry, where that is known; else judged by the describe.
+        decimals: Whether numbers with a scale are Avro decimals instead of doubles.
+
+    Raises:
+        ConfigError: for a name in *include* or *exclude* that the object lacks, or that cannot be synced.
+    """
+    name = describe["name"]
+    names = {field["name"] for field in describe["fields"]}
+    for option, chosen in (("include", include or ()), ("exclude", exclude)):
+        if unknown := sorted(set(chosen) - names):
+            raise ConfigError(f"objects.{name}.fields.{option}: {name} has no field {', '.join(unknown)}.")
+    fields = tuple(
+        _field_of_describe(field, live=live, decimals=decimals)
+        for field in describe["fields"]
+        if why_not_synced(field) is None
+        and (include is None or field["name"] in include)
+        and field["name"] not in exclude
+    )
+    if include and (lost := sorted(set(include) - {field.name for field in fields} - set(exclude))):
+        raise ConfigError(
+            f"objects.{name}.fields.include: {', '.join(lost)} of {name} cannot be synced (see section Types)."
+        )
+    return ObjectSchema(name=name, fields=fields, key_prefix=describe.get("keyPrefix"))
+
+
+def why_not_synced(field: Mapping[str, Any]) -> str | None:
+    """Say in a few words why a described field is never synced; None if it is."""
+    if field["name"] in _PER_USER:
+        return "differs for each user who looks"
+    if field["name"] in _NOT_FIELDS:
+        return "carried by the record itself, not as a field"
+    if field["type"] in _COMPOUND_TYPES or _is_person_name(field):
+        return "a compound: its components are synced"
+    if field["type"] in _UNSYNCABLE_TYPES or field["type"] not in _KINDS:
+        return f"type {field['type']} has no counterpart"
+    return None
+
+
+def _is_person_name(field: Mapping[str, Any]) -> bool:
+    """Name of a Contact or Lead, put together from its components; Account.Name, a field of its own, is settable."""
+    return field.get("extraTypeInfo") == "personname" and field["name"] == "Name" and not field["createable"]
+
+
+def _field_of_describe(
+    field: Mapping[str, Any], *, live: Collection[str] | None, decimals: bool
+) -> FieldSchema:
+    kind = _KINDS[field["type"]]
+    if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
+        kind = Kind.LONG
+    if kind is Kind.DOUBLE and decimals:
+        kind = Kind.DECIMAL
+    is_live = field["name"] in live if live is not None else _comes_by_event(field)
+    return FieldSchema(
+        name=field["name"],
+        type=field["type"],
+        kind=kind,
+        label=field.get("label", ""),
+        create=field["createable"],
+        update=field["updateable"],
+        required=field["createable"] and not field["nillable"] and not field.get("defaultedOnCreate", False),
+        live=is_live,
+        reference_to=tuple(field.get("referenceTo") or ()),
+        relationship=field.get("relationshipName"),
+        length=field.get("length", 0),
+        precision=field.get("precision", 0),
+        scale=field.get("scale", 0),
+        compound=field.get("compoundFieldName"),
+    )
+
+
+def _comes_by_event(field: Mapping[str, Any]) -> bool:
+    return not field["calculated"] and field["name"] not in _REFRESHED_NAMES
+
+
+def _avro_field(field: FieldSchema) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "type": ["null", _avro_type(field)],
+        "default": None,
+        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce).",
+        "salmon": {
+            "type": field.type,
+            "label": field.label,
+            "create": field.create,
+            "update": field.update,
+            "required": field.required,
+            "live": field.live,
+            "referenceTo": list(field.reference_to),
+            "relationship": field.relationship,
+            "length": field.length,
+            "precision": field.precision,
+            "scale": field.scale,
+            "compound": field.compound,
+        },
+    }
+
+
+def _described_type(field: FieldSchema) -> str:
+    if field.reference_to:
+        return f"reference to {' or '.join(field.reference_to)}"
+    if field.length:
+        return f"{field.type}({field.length})"
+    return f"{field.type}({field.precision},{field.scale})" if field.precision else field.type
+
+
+def _avro_type(field: FieldSchema) -> Any:
+    if field.kind is Kind.DECIMAL:
+        return {
+            "type": "bytes",
+            "logicalType": "decimal",
+            "precision": max(field.precision, 1),
+            "scale": field.scale,
+        }
+    return _AVRO_TYPES[field.kind]
+
+
+_AVRO_TYPES: Final[Mapping[Kind, Any]] = {
+    Kind.STRING: "string",
+    Kind.BOOLEAN: "boolean",
+    Kind.INT: "int",
+    Kind.LONG: "long",
+    Kind.DOUBLE: "double",
+    Kind.DATE: {"type": "int", "logicalType": "date"},
+    Kind.DATETIME: {"type": "long", "logicalType": "timestamp-millis"},
+    Kind.TIME: {"type": "int", "logicalType": "time-millis"},
+    Kind.STRINGS: {"type": "array", "items": "string"},
+}
+_KIND_OF_LOGICAL: Final[Mapping[str, Kind]] = {
+    "date": Kind.DATE,
+    "timestamp-millis": Kind.DATETIME,
+    "time-millis": Kind.TIME,
+    "decimal": Kind.DECIMAL,
+}
+
+
+def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
+    told = field["salmon"]
+    return FieldSchema(
+        name=field["name"],
+        type=told["type"],
+        kind=_kind_of_avro(field["type"][1]),
+        label=told["label"],
+        create=told["create"],
+        update=told["update"],
+        required=told["required"],
+        live=told["live"],
+        reference_to=tuple(told["referenceTo"]),
+        relationship=told["relationship"],
+        length=told["length"],
+        precision=told["precision"],
+        scale=told["scale"],
+        compound=told["compound"],
+    )
+
+
+def _kind_of_avro(avro: Any) -> Kind:
+    if isinstance(avro, str):
+        return Kind(avro)
+    if avro["type"] == "array":
+        return Kind.STRINGS
+    return _KIND_OF_LOGICAL[avro["logicalType"]]
