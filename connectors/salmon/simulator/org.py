@@ -7,17 +7,27 @@ together, and is what the REST, Pub/Sub and control servers are given.
 
 from __future__ import annotations
 
+import random
+import secrets
 import threading
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from salmon.simulator.clock import OrgClock
 from salmon.simulator.describes import Describe
-from salmon.simulator.faults import FaultRegistry
+from salmon.simulator.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.ids import make_id
+from salmon.simulator.object_types import Field, ObjectType, object_types
+from salmon.simulator.records import Unit
 from salmon.simulator.sessions import Sessions, User
-from salmon.simulator.transaction import Transaction
+from salmon.simulator.table import Table
+from salmon.simulator.transaction import Row, Stored, Transaction
+from salmon.simulator.triggers import Trigger
 
 Listener = Callable[[Transaction], None]
+
+_FIRST_COMMIT_NUMBER = 11_600_000_000_000  # of the size that real orgs show
 
 
 class Org:
@@ -25,52 +35,128 @@ class Org:
     One Salesforce org, in memory.
 
     A listener is called at each commit, in commit order, under the org's lock: it must be quick and must not
-    write. The rows it gets never change afterwards; a field that a row lacks is null.
+    write. The rows it gets never change afterwards; a field that a row lacks is null, booleans are never null.
     """
 
     def __init__(self, describes: Mapping[str, Describe]) -> None:
         self.org_id = make_id("00D", 1)
         self.clock = OrgClock()
         self.faults = FaultRegistry()
-        self.integration_user = User(
-            make_id("005", 1),
-            "sync@salmon.example",
-            "Salmon",
-            "Integration",
-            "sync@salmon.example",
-            "river-run-1",
-            "tok1",
-        )
-        self.person = User(
-            make_id("005", 2),
-            "someone@salmon.example",
-            "Someone",
-            "Else",
-            "someone@salmon.example",
-            "river-run-2",
-            "tok2",
-        )
+        self.integration_user = _user(1, "sync", "Salmon", "Integration")
+        self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
         self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
         self.lock = threading.RLock()
-        self._describes = dict(describes)
+        self.types: dict[str, ObjectType] = object_types(describes)
+        self.tables = {name: Table(object_type) for name, object_type in self.types.items()}
+        self.by_prefix = {table.type.key_prefix: table for table in self.tables.values()}
+        self.triggers: tuple[Trigger, ...] = ()
+        # A deleted record -> all that was deleted with it, itself first: they come back together.
+        self.deleted_with: dict[str, tuple[tuple[str, Table], ...]] = {}
+        self._names = {name.lower(): name for name in self.types}
+        self._children = _children(self.tables)
         self._listeners: list[Listener] = []
-
-        self.faults.register("latency", "http", "lock_rows", "exhaust_api")
-        self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
-        self.faults.on("clock_skew", lambda params: self.clock.skew(params["s"]))
-        self.faults.on_clear(lambda: self.clock.skew(0))
+        self._commit_number = _FIRST_COMMIT_NUMBER
+        self._random = random.Random(0)  # plausible distances between commit numbers, nothing more
+        self._add_users()
+        self._register_faults()
 
     @property
     def objects(self) -> tuple[str, ...]:
         """The names of the org's objects."""
-        return tuple(self._describes)
+        return tuple(self.types)
 
     def describe(self, name: str) -> Describe:
         """The describe of the object *name* (exact case). Raises KeyError if the org has none such."""
-        return self._describes[name]
+        return self.types[name].describe
+
+    def object_name(self, name: str) -> str | None:
+        """The name as the org spells it, whatever its case; None if there is no such object."""
+        return self._names.get(name.lower())
+
+    def table(self, name: str) -> Table:
+        """The records of the object *name*. Raises KeyError if the org has none such."""
+        return self.tables[name]
+
+    def children(self, name: str) -> tuple[tuple[Table, Field], ...]:
+        """The lookups that may hold an id of the object *name*."""
+        return self._children.get(name, ())
+
+    def get(self, object_name: str, record_id: str, *, with_deleted: bool = False) -> Row | None:
+        """One record as it is now, or None."""
+        return self.tables[object_name].get(record_id, with_deleted=with_deleted)
 
     def add_listener(self, listener: Listener) -> None:
         """Call *listener* at each commit from now on."""
         with self.lock:
             self._listeners.append(listener)
+
+    @contextmanager
+    def transaction(self, user: User, change_origin: str = "") -> Iterator[Unit]:
+        """
+        A unit of work for *user*; what it did is committed at the end, as one transaction.
+
+        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one.
+        """
+        with self.lock:
+            unit = Unit(self, user)
+            try:
+                yield unit
+            except BaseException:
+                unit.rollback()
+                raise
+            if changes := unit.changes():
+                self._commit_number += self._random.randint(1, 40)
+                commit = Transaction(
+                    key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
+                    commit_number=self._commit_number,
+                    commit_timestamp_ms=unit.stamp_ms,
+                    user_id=user.user_id,
+                    change_origin=change_origin,
+                    changes=changes,
+                )
+                for listener in self._listeners:
+                    listener(commit)
+
+    def _add_users(self) -> None:
+        table = self.tables.get("User")
+        if table is None:
+            return
+        for user in self.users.values():
+            names = {"Username": user.username, "FirstName": user.first_name, "LastName": user.last_name}
+            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults, **names, "Name": user.name}
+            table.put({**row, "Email": user.email, "IsActive": True})
+
+    def _register_faults(self) -> None:
+        def skew(params: Params) -> None:
+            seconds = params.get("s")
+            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+                raise BadFault("clock_skew: s must be a number of seconds")
+            self.clock.skew(seconds)
+
+        self.faults.register("latency", "http", "lock_rows", "exhaust_api")
+        self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
+        self.faults.on("clock_skew", skew)
+        self.faults.on_clear(lambda: self.clock.skew(0))
+
+
+def _user(number: int, login: str, first_name: str, last_name: str) -> User:
+    address = f"{login}@salmon.example"
+    return User(
+        user_id=make_id("005", number),
+        username=address,
+        first_name=first_name,
+        last_name=last_name,
+        email=address,
+        password=secrets.token_urlsafe(12),
+        security_token=secrets.token_urlsafe(18),
+    )
+
+
+def _children(tables: Mapping[str, Table]) -> dict[str, tuple[tuple[Table, Field], ...]]:
+    found: dict[str, list[tuple[Table, Field]]] = {}
+    for table in tables.values():
+        for field in table.type.reference_fields:
+            for parent in field.reference_to:
+                found.setdefault(parent, []).append((table, field))
+    return {parent: tuple(children) for parent, children in found.items()}
