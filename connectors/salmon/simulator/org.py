@@ -24,6 +24,7 @@ from salmon.simulator.sessions import Sessions, User
 from salmon.simulator.table import Table
 from salmon.simulator.transaction import Row, Stored, Transaction
 from salmon.simulator.triggers import Trigger
+from salmon.simulator.usage import Usage
 
 Listener = Callable[[Transaction], None]
 
@@ -46,6 +47,7 @@ class Org:
         self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
         self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
+        self.usage = Usage(self.clock)
         self.lock = threading.RLock()
         self.types: dict[str, ObjectType] = object_types(describes)
         self.tables = {name: Table(object_type) for name, object_type in self.types.items()}

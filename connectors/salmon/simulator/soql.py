@@ -68,20 +68,20 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """AND."""
 
     conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class AnyOf:
     """OR."""
 
     conditions: tuple[Condition, ...]
 
 
-Condition = Comparison | Not | All | Any
+Condition = Comparison | Not | AllOf | AnyOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +244,13 @@ class _Parser:
         parts = [self._and()]
         while self._word("or"):
             parts.append(self._and())
-        return parts[0] if len(parts) == 1 else Any(tuple(parts))
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     def _and(self) -> Condition:
         parts = [self._not()]
         while self._word("and"):
             parts.append(self._not())
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
     def _not(self) -> Condition:
         if self._word("not"):
