@@ -1,0 +1,179 @@
+"""
+Step 7 of the fold: what each side is owed, and whether it must be told.
+
+Each write says everything that its side is still owed, never a delta to an earlier write, because in a compacted
+topic the newest is all there is. When nothing is owed and nothing in flight, a tombstone clears the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import IN_FLIGHT_MAX, Rules
+from salmon.model.state import Park, Sent, SideState, State
+
+if TYPE_CHECKING:
+    from salmon.model.fold import Folded
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What would bring a side up to date."""
+
+    op: WriteOp
+    fields: Mapping[str, Value]
+    expected: int = 0
+
+
+def is_whole(state: State, rules: Rules) -> bool:
+    """Whether every side that has the record has told all of it that comes by events."""
+    return all(
+        side.exists is not True or side.unknown.isdisjoint(rules.live[name])
+        for name, side in state.sides.items()
+    )
+
+
+def emit(out: Folded, rules: Rules, *, committed_at: int, correlation: str) -> None:
+    """Put into *out* the write that each side needs now, or the tombstone that says it needs nothing."""
+    state = out.state
+    whole = is_whole(state, rules)
+    for name, side in state.sides.items():
+        if rules.one_way_to is not None and name != rules.one_way_to:
+            continue  # the origin of a one-way object is never written to
+        owed = owed_to(state, name, rules) if whole or not state.lives else None
+        if owed is None:
+            if whole and side.standing and not side.sent and rules.one_way_to is None:
+                side.standing = False
+                out.writes[name] = None
+        elif _must_be_told(side, owed):
+            out.writes[name] = _send(
+                state, side, owed, rules, committed_at=committed_at, correlation=correlation
+            )
+
+
+def _must_be_told(side: SideState, owed: Owed) -> bool:
+    if side.burst >= IN_FLIGHT_MAX:
+        return False  # the next ack, row or outcome emits all that is owed
+    if not side.sent or side.row_since_write:
+        return True
+    newest = side.sent[max(side.sent)]
+    return (newest.op, newest.fields) != (owed.op, owed.fields)
+
+
+def _send(
+    state: State, side: SideState, owed: Owed, rules: Rules, *, committed_at: int, correlation: str
+) -> Write:
+    write = Write(
+        seq=state.seq,
+        op=owed.op,
+        expected=owed.expected,
+        native_id=side.native_id,
+        fields=owed.fields,
+        committed_at=committed_at,
+        correlation=correlation,
+    )
+    side.standing = True
+    if rules.one_way_to is not None:
+        side.exists = owed.op is not WriteOp.DELETE
+        side.shadow = {n: v for n, v in owed.fields.items() if v is not None}
+        side.unknown = frozenset()
+        return write
+    side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at)
+    side.burst += 1
+    side.row_since_write = False
+    return write
+
+
+def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
+    """What *name* lacks to hold the agreed record; None for nothing, or for nothing that may be sent now."""
+    side = state.sides[name]
+    if side.held:
+        return None
+    if not state.lives:
+        return _owed_a_death(side)
+    agreed = agreed_on(state, name)
+    if rules.one_way_to is not None:
+        return _owed_one_way(side, agreed, rules)
+    if side.exists is not True:
+        return _owed_a_creation(side, agreed, rules.sink_may_set(name, WriteOp.CREATE), rules)
+    return _owed_an_update(state, name, agreed, rules)
+
+
+def agreed_on(state: State, name: str) -> Mapping[str, Value]:
+    """The canonical record as *name* should hold it: a document also tells its Salesforce Id and what was refused."""
+    if name != MONGODB or SALESFORCE not in state.sides:
+        return state.canonical
+    salesforce = state.sides[SALESFORCE]
+    own = {SALESFORCE_ID: salesforce.native_id, ERROR: _refusals(salesforce)}
+    return {**state.canonical, **{n: v for n, v in own.items() if v is not None}}
+
+
+def _refusals(side: SideState) -> str | None:
+    """What Salesforce refused of the record, in words for the person who looks at the document."""
+    refused = [(p.group, n, p) for n, p in side.parked.items() if p.why is Park.REFUSED]
+    if not refused:
+        return None
+    newest = max(group for group, _, _ in refused)
+    latest = next(p for group, _, p in refused if group == newest)
+    return f"{latest.code}: {latest.reason}".strip(": ") or "refused"
+
+
+def _owed_a_death(side: SideState) -> Owed | None:
+    if EXISTENCE in side.parked:
+        return None
+    if side.exists is True:
+        return Owed(WriteOp.DELETE, {}, side.marker)
+    alive = [seq for seq, sent in side.sent.items() if sent.op is not WriteOp.DELETE]
+    if side.sent and side.sent[max(side.sent)].op is not WriteOp.DELETE and alive:
+        # Only what our creation made may be deleted: a record without its marker is one that nobody has read.
+        return Owed(WriteOp.DELETE, {}, min(alive))
+    return None
+
+
+def _owed_one_way(side: SideState, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
+    """The whole record, nulls included, as a creation: the target may have missed every earlier write."""
+    differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
+    if side.exists is True and not (differs if rules.stamps_always else differs - rules.stamps):
+        return None
+    return Owed(WriteOp.CREATE, {n: agreed.get(n) for n in agreed.keys() | side.shadow.keys()})
+
+
+def _owed_a_creation(
+    side: SideState, agreed: Mapping[str, Value], settable: frozenset[str], rules: Rules
+) -> Owed | None:
+    if EXISTENCE in side.parked or not rules.required.isdisjoint(side.parked):
+        return None  # refused, or a parent that it cannot do without is not there yet
+    return Owed(WriteOp.CREATE, {n: v for n, v in agreed.items() if n in settable and n not in side.parked})
+
+
+def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
+    side = state.sides[name]
+    may_set = rules.sink_may_set(name, WriteOp.UPDATE)
+    differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
+    contradicted = {n for sent in side.sent.values() for n, v in sent.fields.items() if v != agreed.get(n)}
+    owed = {
+        n
+        for n in differs | contradicted
+        if n in may_set
+        and n not in side.unknown
+        and n not in side.parked
+        and _is_decided(state, name, n, rules)
+    }
+    revived = any(sent.op is WriteOp.DELETE for sent in side.sent.values())
+    if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
+        return None
+    return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in owed}, side.marker)
+
+
+def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:
+    """A field that only Salesforce sets is not cleared elsewhere before Salesforce has told of it."""
+    if name != MONGODB or SALESFORCE not in state.sides or field not in rules.schema.by_name:
+        return True
+    salesforce = state.sides[SALESFORCE]
+    if field in state.canonical or rules.schema.by_name[field].settable:
+        return True
+    return salesforce.exists is not None and field not in salesforce.unknown

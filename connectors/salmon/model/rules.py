@@ -1,0 +1,94 @@
+"""What the fold knows of an object: its sides, who may set which field, what a side's events carry, who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Literal
+
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Op, WriteOp
+from salmon.model.policies import LAST_WRITER_WINS, Policy
+from salmon.model.schema import ObjectSchema
+
+# What is unacknowledged on one side and key since its last row; beyond it, the next answer emits all that is owed.
+IN_FLIGHT_MAX: Final = 8
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one object. All settings that the fold obeys are here, and nothing else is."""
+
+    schema: ObjectSchema
+    initial: str = SALESFORCE  # whose value holds when both sides have one at first contact
+    policy: Policy = LAST_WRITER_WINS
+    field_policies: Mapping[str, Policy] = field(default_factory=dict)
+    ties: str = SALESFORCE  # who wins when two edits have the same time
+    on_reject: Literal["keep", "revert"] = "keep"
+    stamps_always: bool = False  # audit stamps cause writes of their own
+    one_way_to: str | None = None  # the side that only receives, and does not answer
+    sides: tuple[str, ...] = SIDES
+    guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot repeat an older write
+
+    def __post_init__(self) -> None:
+        assert self.one_way_to is None or self.one_way_to in self.sides
+        assert self.ties in self.sides
+
+    @cached_property
+    def names(self) -> Mapping[str, frozenset[str]]:
+        """Side -> all that a record there consists of, merge's own properties of a document included."""
+        own = frozenset(self.schema.by_name)
+        return {side: own | {SALESFORCE_ID, ERROR} if side == MONGODB else own for side in self.sides}
+
+    @cached_property
+    def live(self) -> Mapping[str, frozenset[str]]:
+        """Side -> the fields whose changes come as events; the others are refreshed by rows."""
+        in_events = frozenset(field.name for field in self.schema.fields if field.live)
+        return {side: in_events if side == SALESFORCE else self.names[side] for side in self.sides}
+
+    @cached_property
+    def stamps(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.schema.fields if field.is_stamp)
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """Fields without which Salesforce refuses a new record."""
+        return frozenset(field.name for field in self.schema.fields if field.required)
+
+    @cached_property
+    def _settable(self) -> Mapping[WriteOp, frozenset[str]]:
+        return {
+            WriteOp.CREATE: frozenset(field.name for field in self.schema.fields if field.create),
+            WriteOp.UPDATE: frozenset(field.name for field in self.schema.fields if field.update),
+            WriteOp.DELETE: frozenset(),
+        }
+
+    def sink_may_set(self, side: str, op: WriteOp) -> frozenset[str]:
+        """The fields that a write to *side* may set."""
+        return self._settable[op] if side == SALESFORCE else self.names[side]
+
+    def may_win(self, side: str, name: str, *, known_to_salesforce: bool) -> bool:
+        """Whether an edit of the field on *side* can ever become the agreed value."""
+        if side == SALESFORCE:
+            return True
+        if self.one_way_to is not None and side == self.one_way_to:
+            return False
+        updatable = name in self._settable[WriteOp.UPDATE]
+        return updatable or (not known_to_salesforce and name in self._settable[WriteOp.CREATE])
+
+    def settable_by_others(self, side: str) -> frozenset[str]:
+        """The fields that somebody other than *side* may set; stamps are nobody's edit."""
+        if self.one_way_to is not None and side != self.one_way_to:
+            return frozenset()
+        if side == SALESFORCE:
+            return (self._settable[WriteOp.CREATE] | self._settable[WriteOp.UPDATE]) - self.stamps
+        return frozenset(self.schema.by_name) - self.stamps
+
+    def policy_of(self, name: str) -> Policy:
+        return self.field_policies.get(name, self.policy)
+
+    def spoken(self, side: str, op: Op, changed: frozenset[str] | None) -> frozenset[str]:
+        """The names that a change speaks of; null in any other says nothing."""
+        if changed is not None:
+            return changed & self.names[side]
+        return self.names[side] if op is Op.ROW else self.live[side]

@@ -1,0 +1,104 @@
+"""
+What merge remembers of one record: the agreed values, what each side holds, and what is on its way to it.
+
+A state is a value: the fold copies before it changes, so that a transaction that fails leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from salmon.model.change import Value, WriteOp
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Where an agreed value came from."""
+
+    committed_at: int  # ms, the origin's wall clock; 0 where it is not known
+    origin: str  # a side, or "operator"
+    seq: int  # of the change that made it canonical
+    baseline: bool = False  # found there at first contact, not edited under our eyes
+
+
+NEVER: Final = Version(committed_at=0, origin="", seq=0, baseline=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A write that its side has not acknowledged yet."""
+
+    op: WriteOp
+    fields: Mapping[str, Value]
+    committed_at: int = 0  # ms, of the change that caused it
+
+
+class Park(StrEnum):
+    """Why something that differs is not sent."""
+
+    REFUSED = "REFUSED"  # until one of its group is edited again
+    DEFERRED = "DEFERRED"  # until the record it refers to is there
+    HELD = "HELD"  # until somebody resolves the conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A field (or EXISTENCE) that a side is not sent for now. Fields refused together share their *group*."""
+
+    why: Park
+    group: int  # seq of the write or of the change that parked it
+    code: str = ""  # the side's error code
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class SideState:
+    """What one side holds, as far as it has told."""
+
+    exists: bool | None = None  # None: it has never told
+    native_id: str | None = None
+    shadow: dict[str, Value] = field(default_factory=dict)  # without nulls
+    unknown: frozenset[str] = frozenset()  # names of which it has told nothing; unknown is not null
+    order: bytes = b""  # of its last event
+    commit_time: int = 0  # of its last event
+    as_of: int = -1  # of its last row
+    marker: int = 0  # the seq that its record carries
+    settled: int = 0  # the highest seq it has answered
+    sent: dict[int, Sent] = field(default_factory=dict)  # seq -> write in flight, ascending
+    burst: int = 0  # writes sent since its last row and not answered
+    row_since_write: bool = False
+    standing: bool = False  # a write, not a tombstone, is the newest in its topic
+    held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
+    parked: dict[str, Parked] = field(default_factory=dict)
+
+    def copy(self) -> SideState:
+        return replace(self, shadow=dict(self.shadow), sent=dict(self.sent), parked=dict(self.parked))
+
+
+@dataclass(slots=True)
+class State:
+    """All that merge knows of one key."""
+
+    sides: dict[str, SideState]
+    canonical: dict[str, Value] = field(default_factory=dict)  # the agreed values, without nulls
+    versions: dict[str, Version] = field(default_factory=dict)  # of every field anybody has ever set
+    lives: bool = False
+    life: Version = NEVER  # of `lives`: the creation or the deletion
+    seq: int = 0  # the last one given
+    unpublished: bool = False  # canonical has changed since `records` was told
+
+    def copy(self) -> State:
+        return replace(
+            self,
+            sides={name: side.copy() for name, side in self.sides.items()},
+            canonical=dict(self.canonical),
+            versions=dict(self.versions),
+        )
+
+
+def new_state(names: Mapping[str, frozenset[str]]) -> State:
+    """The state of a key that nobody has told of. *names*: side -> what a record there consists of."""
+    return State(sides={side: SideState(unknown=fields) for side, fields in names.items()})
