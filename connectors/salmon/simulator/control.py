@@ -7,6 +7,7 @@ It is no part of Salesforce: tests and demos steer the org with it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,9 +24,9 @@ from salmon.simulator.triggers import BadTrigger, parse_trigger
 class ControlServer:
     """The application is `app`. *endpoints* are shown by GET /state."""
 
-    def __init__(self, org: Org, endpoints: dict[str, Any]) -> None:
+    def __init__(self, org: Org, endpoints: Mapping[str, Any]) -> None:
         self._org = org
-        self._endpoints = endpoints
+        self._endpoints = dict(endpoints)
         self.app = Starlette(
             routes=[
                 Route("/state", self._state, methods=["GET"]),
@@ -73,7 +74,9 @@ class ControlServer:
 
     async def _calls(self, _request: Request) -> JSONResponse:
         """API calls and events delivered so far, by resource."""
-        return JSONResponse(self._org.usage.snapshot())
+        return JSONResponse(
+            {"api": self._org.usage.calls(), "events_delivered": self._org.usage.events_delivered}
+        )
 
     async def _clock(self, request: Request) -> JSONResponse:
         """{"advance_s": n} moves the org's clock on."""

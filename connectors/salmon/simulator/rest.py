@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
-import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -27,14 +27,23 @@ from salmon.simulator.refusals import BadRequest, Refusal, not_found
 from salmon.simulator.rest_metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
 from salmon.simulator.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
 
-log = structlog.get_logger(__name__)
-
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
 _HEAVY = frozenset({"query", "collections"})
 
 Resource = Callable[[Call], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request as it came in; nobody has been let in yet."""
+
+    path: list[str]
+    method: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
 
 
 class RestServer:
@@ -49,52 +58,44 @@ class RestServer:
 
     async def _serve(self, request: Request) -> Response:
         raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
-        path = [
-            unquote(part) for part in raw_path.decode("ascii", "replace").split("?")[0].split("/") if part
-        ]
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        method = request.query_params.get("_HttpMethod", request.method).upper()
-        body = await request.body()
-        api, resource = _api_of(path)
+        asked = _Asked(
+            path=[
+                unquote(part) for part in raw_path.decode("ascii", "replace").split("?")[0].split("/") if part
+            ],
+            method=request.query_params.get("_HttpMethod", request.method).upper(),
+            params=request.query_params,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=await request.body(),
+        )
+        api, resource = _api_of(asked.path)
         if (latency := self._org.faults.active("latency", api=api)) is not None:
             await asyncio.sleep(float(latency.get("ms", 0)) / 1000)
 
         def answer() -> Response:
-            return self._response(
-                self._answer(api, resource, path, method, request.query_params, headers, body), headers
-            )
+            return self._response(self._answer(api, resource, asked), asked.headers)
 
         return await run_in_threadpool(answer) if resource in _HEAVY else answer()
 
-    def _answer(
-        self,
-        api: str,
-        resource: str,
-        path: list[str],
-        method: str,
-        params: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> Answer:
+    def _answer(self, api: str, resource: str, asked: _Asked) -> Answer:
         """The answer to one request, refusals and injected faults included."""
         if (struck := self._fault(api)) is not None:
             return struck
+        path, headers = asked.path, asked.headers
         try:
             if path[:2] == ["services", "oauth2"]:
-                return self._oauth(path, method, headers, body)
+                return self._oauth(asked)
             if path == ["services", "data"]:
                 return Answer(200, versions())
             if path[:2] != ["services", "data"]:
                 raise not_found()
             version = _version_of(path[2])
-            token = headers.get("authorization", "").partition(" ")[2].strip()
-            user = self._org.sessions.user_of(token)
+            user = self._org.sessions.user_of(_token(headers))
             if user is None:
                 raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
             self._count(resource)
-            content = unpacked(body, headers.get("content-encoding", "").lower())
-            call = Call(self._org, user, version, method, params, headers, content)
-            return self._resource(path[3:], method)(call)
+            content = unpacked(asked.body, headers.get("content-encoding", "").lower())
+            call = Call(self._org, user, version, asked.method, asked.params, headers, content)
+            return self._resource(path[3:], asked.method)(call)
         except Refusal as refusal:
             return Answer(refusal.status, refusal.as_row_error())
 
@@ -151,12 +152,12 @@ class RestServer:
             raise BadRequest("METHOD_NOT_ALLOWED", message, status=405)
         return resource
 
-    def _oauth(self, path: list[str], method: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        if path[2:] == ["token"] and method == "POST":
+    def _oauth(self, asked: _Asked) -> Answer:
+        if asked.path[2:] == ["token"] and asked.method == "POST":
             self._org.usage.count_login()
-            return self._tokens.token(dict(parse_qsl(body.decode("utf-8", "replace"))), headers)
-        if path[2:] == ["userinfo"] and method in {"GET", "POST"}:
-            user = self._org.sessions.user_of(headers.get("authorization", "").partition(" ")[2].strip())
+            return self._tokens.token(dict(parse_qsl(asked.body.decode("utf-8", "replace"))), asked.headers)
+        if asked.path[2:] == ["userinfo"] and asked.method in {"GET", "POST"}:
+            user = self._org.sessions.user_of(_token(asked.headers))
             return Answer(403, b"Bad_OAuth_Token") if user is None else self._tokens.userinfo(user)
         raise not_found()
 
@@ -221,6 +222,10 @@ def _api_of(path: list[str]) -> tuple[str, str]:
         case ["jobs", *_]:
             return "bulk", "bulk"
     return "rest", "other"
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    return headers.get("authorization", "").partition(" ")[2].strip()
 
 
 def _version_of(part: str) -> str:

@@ -44,6 +44,11 @@ class Usage:
         with self._lock:
             self._events_delivered += delivered
 
+    @property
+    def events_delivered(self) -> int:
+        """Change events that went out to subscribers so far."""
+        return self._events_delivered
+
     def calls_today(self) -> int:
         """API calls within the last 24 hours of the org's clock."""
         oldest = self._clock.now_ms() - _DAY_MS
@@ -52,11 +57,8 @@ class Usage:
                 self._slots.popleft()
             return sum(calls for _start, calls in self._slots)
 
-    def snapshot(self) -> dict[str, object]:
-        """As the control API's GET /calls shows it."""
+    def calls(self) -> dict[str, int]:
+        """Calls so far by resource, and their total (without logins)."""
         with self._lock:
-            total = sum(self._calls.values())
-            return {
-                "api": {"total": total, **dict(sorted(self._calls.items()))},
-                "events_delivered": self._events_delivered,
-            }
+            total = sum(count for resource, count in self._calls.items() if resource != "oauth")
+            return {"total": total, **dict(sorted(self._calls.items()))}
