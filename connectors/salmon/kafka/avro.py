@@ -1,0 +1,213 @@
+"""
+Avro in the Confluent wire format: a magic byte, the writer's schema id, the body.
+
+The codec is generic over schemas; kafka.serdes puts our shapes into it and takes them out. Values stay Avro's
+primitives: dates and times are read without their logical types, from the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from decimal import DecimalException
+from functools import cached_property
+from typing import Any, Final
+
+import fastavro
+from fastavro.schema import SchemaParseException
+
+from salmon.errors import SchemaMismatch
+from salmon.kafka.registry import Registry, subject
+
+MAGIC: Final = 0
+_HEAD: Final = struct.Struct(">bI")
+# Everything that fastavro raises for bytes or values that do not fit their schema.
+_UNFIT: Final = (
+    ValueError,  # SchemaResolutionError and UnicodeError among them
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    StopIteration,
+    MemoryError,  # a length that is garbage
+    struct.error,
+    DecimalException,
+    SchemaParseException,
+)
+
+
+class Codec:
+    """
+    One subject's values, as bytes and back.
+
+    Our schema writes, and is what records are read as: of a record that was written by another one, fields that
+    we lack are dropped, and those that it lacks have their default.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], registry: Registry, topic: str) -> None:
+        self.schema = schema
+        self.topic = topic
+        self.subject = subject(topic)
+        self._registry = registry
+        self._ours = fastavro.parse_schema(bare(schema))
+        self._same: dict[int, Any] = {}  # writer's id -> its parsed schema; None where it is ours
+        self._schema_id: int | None = None
+
+    @property
+    def schema_id(self) -> int:
+        """The id of our schema; registers it at the first call."""
+        return self.register() if self._schema_id is None else self._schema_id
+
+    def register(self) -> int:
+        """
+        Register our schema, if it is new, and return its id.
+
+        Raises:
+            SetupError: it is not compatible with what was written so far.
+            Unavailable: the registry does not answer.
+        """
+        self._schema_id = self._registry.register(self.subject, self.schema)
+        return self._schema_id
+
+    def encode_datum(self, datum: Mapping[str, Any]) -> bytes:
+        """
+        Write a record.
+
+        Raises:
+            SchemaMismatch: a value does not fit its field, or there is no such field.
+        """
+        out = io.BytesIO()
+        out.write(self._head)
+        try:
+            fastavro.schemaless_writer(
+                out, self._ours, datum, strict_allow_default=True, disable_tuple_notation=True
+            )
+        except _UNFIT:
+            raise self._misfit(datum) from None
+        return out.getvalue()
+
+    def decode_datum(self, data: bytes) -> dict[str, Any]:
+        """
+        Read a record.
+
+        Raises:
+            SchemaMismatch: the bytes are not what their schema says, or that schema cannot be read as ours.
+            Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
+        """
+        if len(data) <= _HEAD.size or data[0] != MAGIC:
+            raise SchemaMismatch(
+                f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
+            )
+        schema_id = _HEAD.unpack_from(data)[1]
+        try:
+            writer = self._same[schema_id]
+        except KeyError:
+            writer = self._learn(schema_id)
+        source = io.BytesIO(data)
+        source.seek(_HEAD.size)
+        try:
+            if writer is None:
+                datum: Any = fastavro.schemaless_reader(source, self._ours, None)
+            else:
+                datum = fastavro.schemaless_reader(source, writer, self._ours)
+        except _UNFIT as error:
+            raise SchemaMismatch(
+                f"{self.topic}: a record cannot be read by its schema {schema_id} ({type(error).__name__}). Find out "
+                f"who wrote it."
+            ) from None
+        assert isinstance(datum, dict)
+        return datum
+
+    @cached_property
+    def _head(self) -> bytes:
+        return _HEAD.pack(MAGIC, self.schema_id)
+
+    def _learn(self, schema_id: int) -> Any:
+        writer = bare(self._registry.schema_by_id(schema_id))
+        # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
+        try:
+            parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
+        except _UNFIT:
+            raise SchemaMismatch(f"{self.topic}: schema {schema_id} is no Avro schema we can read.") from None
+        self._same[schema_id] = parsed
+        return parsed
+
+    def _misfit(self, datum: Mapping[str, Any]) -> SchemaMismatch:
+        """Name the field at fault and its type, never its value."""
+        name, value, wanted = _at_fault(datum, self._ours)
+        return SchemaMismatch(
+            f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
+            f"exclude the field from the sync."
+        )
+
+
+def bare(schema: Any) -> Any:
+    """
+    *schema* without documentation, properties of ours, and the logical types of dates and times.
+
+    What is left says how the bytes are laid out, and what reading them gives: our values.
+    """
+    match schema:
+        case list():
+            return [bare(branch) for branch in schema]
+        case {"type": dict() | list() as inner, **rest} if "name" not in rest:
+            return bare(inner)
+        case dict():
+            is_decimal = schema.get("logicalType") == "decimal"
+            kept = {
+                key: bare(value) if key in _NESTED else value
+                for key, value in schema.items()
+                if key in _LAYOUT or (is_decimal and key in _DECIMAL)
+            }
+            if "fields" in schema:
+                kept["fields"] = [
+                    {key: field[key] for key in ("name", "default", "aliases") if key in field}
+                    | {"type": bare(field["type"])}
+                    for field in schema["fields"]
+                ]
+            return kept["type"] if kept.keys() == {"type"} else kept
+        case _:
+            return schema
+
+
+_LAYOUT: Final = frozenset(
+    {"type", "name", "namespace", "aliases", "symbols", "default", "items", "values", "size", "fields"}
+)
+_NESTED: Final = frozenset({"items", "values"})
+_DECIMAL: Final = frozenset({"logicalType", "precision", "scale"})
+
+
+def _at_fault(datum: Mapping[str, Any], schema: Any) -> tuple[str, Any, str]:
+    fields = {field["name"]: field for field in schema["fields"]}
+    for name, value in datum.items():
+        if name not in fields:
+            return name, value, "that there is no such field"
+        kind = fields[name]["type"]
+        if isinstance(kind, dict) and kind.get("type") == "record" and isinstance(value, Mapping):
+            inner = _at_fault(value, kind)
+            if inner[0]:
+                return f"{name}.{inner[0]}", inner[1], inner[2]
+        elif not _fits(value, kind):
+            return name, value, _type_name(kind)
+    for name, field in fields.items():
+        if name not in datum and "default" not in field:
+            return name, None, _type_name(field["type"])
+    return "", datum, "something else"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        fastavro.schemaless_writer(io.BytesIO(), kind, value, disable_tuple_notation=True)
+    except _UNFIT:
+        return False
+    return True
+
+
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_type_name(branch) for branch in kind)
+    if isinstance(kind, dict):
+        return str(kind.get("logicalType") or kind["type"])
+    return str(kind)

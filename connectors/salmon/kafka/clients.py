@@ -1,0 +1,165 @@
+"""
+Kafka clients with the settings our promises stand on.
+
+What is done in a transaction is for kafka.transactions; compacted topics are for kafka.tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka.admin import AdminClient
+
+from salmon.errors import SalmonError, Unavailable
+from salmon.kafka.errors import translated
+from salmon.kafka.properties import common, made
+from salmon.kafka.transactions import Transaction, TransactionalProducer
+
+__all__ = [
+    "Transaction",
+    "TransactionalProducer",
+    "admin",
+    "connect",
+    "consumer",
+    "producer",
+    "read",
+    "translated",
+]
+
+
+def producer(kafka: Mapping[str, Any], *, transactional_id: str, client_id: str) -> TransactionalProducer:
+    """
+    Make a transactional producer; call start() before its first transaction.
+
+    Args:
+        kafka: The configuration's `kafka` block: librdkafka properties.
+        transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
+
+    Raises:
+        ConfigError: naming the property that librdkafka refuses.
+    """
+    return TransactionalProducer(kafka, transactional_id=transactional_id, client_id=client_id)
+
+
+def consumer(
+    kafka: Mapping[str, Any],
+    *,
+    group_id: str,
+    client_id: str,
+    instance_id: str | None = None,
+    **properties: Any,
+) -> Consumer:
+    """
+    Make a consumer of committed records that never resets and never commits by itself.
+
+    Args:
+        kafka: The configuration's `kafka` block: librdkafka properties.
+        group_id: Its consumer group; also where it only assigns (librdkafka wants one).
+        instance_id: Makes it a static member: a restart within the session causes no rebalance.
+        properties: More librdkafka properties, with _ for the dots, e.g. enable_partition_eof=True.
+
+    Raises:
+        ConfigError: naming the property that librdkafka refuses.
+    """
+    settings = {
+        # The least that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
+        # are taken over that soon. Heartbeats come from librdkafka's own thread, however long a batch takes.
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 2000,
+        # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
+        "fetch.queue.backoff.ms": 10,
+        **common(kafka, client_id),
+        "group.id": group_id,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "partition.assignment.strategy": "cooperative-sticky",
+        **({"group.instance.id": instance_id} if instance_id else {}),
+        **{name.replace("_", "."): value for name, value in properties.items()},
+    }
+    return made(_Consumer, settings, kafka)
+
+
+def admin(kafka: Mapping[str, Any], *, client_id: str = "salmon") -> AdminClient:
+    """
+    Make an admin client. It connects when it is first used: see connect().
+
+    Raises:
+        ConfigError: naming the property that librdkafka refuses.
+    """
+    return made(AdminClient, common(kafka, client_id), kafka)
+
+
+def connect(kafka: Mapping[str, Any], *, client_id: str = "salmon", timeout_s: float = 30.0) -> AdminClient:
+    """
+    Make an admin client and wait until a broker answers it.
+
+    Raises:
+        ConfigError: naming the property that librdkafka refuses.
+        SetupError: a broker is there, and does not trust us or is not trusted (SASL, TLS).
+        Unavailable: nobody answered within *timeout_s*.
+    """
+    heard: list[KafkaError] = []
+    client = made(AdminClient, {**common(kafka, client_id), "error_cb": heard.append}, kafka)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            client.list_topics(timeout=min(1.0, timeout_s))
+            return client
+        except KafkaException as error:
+            client.poll(0)
+            for cause in (*heard, error.args[0]):
+                if not isinstance(meaning := translated(cause, "connecting to Kafka"), Unavailable):
+                    raise meaning from None
+            if time.monotonic() >= deadline:
+                raise Unavailable(
+                    f"no Kafka broker answers at {kafka.get('bootstrap.servers')}. Start it, or correct "
+                    f"kafka.bootstrap.servers."
+                ) from None
+
+
+def read(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
+    """
+    Return up to *n* records that arrived within *timeout_s*, values and tombstones alike.
+
+    Args:
+        consumer: One that consumer() made.
+
+    Raises:
+        PositionLost: the topic no longer has the offset that comes next.
+        Unavailable, SetupError, Fenced: as the broker said. Records that came before the error are returned
+            first; the next call raises it.
+    """
+    assert isinstance(consumer, _Consumer)
+    if (error := consumer.pending) is not None:
+        consumer.pending = None
+        raise error
+    try:
+        heard = consumer.consume(n, timeout_s)
+    except KafkaException as failure:
+        raise translated(failure, "reading from Kafka") from failure
+    good = [message for message in heard if message.error() is None]
+    if len(good) < len(heard) and (error := _first_error(heard)) is not None:
+        if not good:
+            raise error
+        consumer.pending = error
+    return good
+
+
+def _first_error(heard: Sequence[Message]) -> SalmonError | None:
+    for message in heard:
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
+            return translated(error, f"reading {where}")
+    return None
+
+
+class _Consumer(Consumer):
+    """A consumer that remembers an error which came behind records."""
+
+    pending: SalmonError | None = None

@@ -1,0 +1,98 @@
+"""
+Kafka's errors as ours, by code and never by wording.
+
+What an error means for the transaction it came in is kafka.clients' business.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from salmon.errors import (
+    DataError,
+    FatalError,
+    Fenced,
+    PositionLost,
+    SalmonError,
+    SetupError,
+    Unavailable,
+)
+
+_FENCED: Final = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.FENCED_INSTANCE_ID,
+    }
+)
+_LOST: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_FORBIDDEN: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+_UNTRUSTED: Final = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+    }
+)
+_REFUSED: Final = frozenset(
+    {
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REQUEST,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.INVALID_TRANSACTION_TIMEOUT,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._UNSUPPORTED_FEATURE,
+    }
+)
+
+
+def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
+    """
+    Say what a Kafka error means for us.
+
+    Args:
+        error: As librdkafka gave it.
+        doing: What we were doing and to what, e.g. "reading crm.state.Account"; begins the message.
+    """
+    cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    code = cause.code()
+    what = f"{doing}: Kafka said {cause.name()}"
+    if code in _FENCED:
+        return Fenced(f"{what}: a newer instance of this process has taken over. This one stops.")
+    if code in _LOST:
+        return PositionLost(f"{what}: the topic no longer has this offset.")
+    if code == KafkaError.MSG_SIZE_TOO_LARGE:
+        return DataError(
+            f"{what}: the record is larger than the topic takes. Raise its max.message.bytes (and "
+            f"kafka.message.max.bytes), or exclude large fields from the sync."
+        )
+    if code in _FORBIDDEN:
+        return SetupError(
+            f"{what}: the user of this process may not do that. Grant it (ACL) and start again."
+        )
+    if code in _UNTRUSTED:
+        return SetupError(f"{what}. Check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password.")
+    if code == KafkaError._SSL:
+        return SetupError(
+            f"{what}: the TLS handshake failed. Check kafka.security.protocol, and that kafka.ssl.ca.location "
+            f"has the CA that signed the broker's certificate."
+        )
+    if code in _REFUSED:
+        return SetupError(f"{what} ({cause.str()}). Correct the setting it names.")
+    if cause.fatal():
+        return FatalError(f"{what} ({cause.str()}), after which this client cannot go on. Start again.")
+    return Unavailable(f"{what} ({cause.str()}). It is tried again; check the brokers if this lasts.")

@@ -1,0 +1,102 @@
+"""
+librdkafka's properties: which are ours, and which one it refuses.
+
+What the clients are for is said in kafka.clients and kafka.transactions.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from salmon.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+Client = TypeVar("Client")
+
+# Our promises stand on these, so no configuration may set them.
+OWN_PROPERTIES: Final = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "enable.partition.eof",
+        "group.id",
+        "group.instance.id",
+        "isolation.level",
+        "partition.assignment.strategy",
+        "partitioner",
+        "request.required.acks",
+        "transactional.id",
+    }
+)
+
+
+def refuse_own_properties(kafka: Mapping[str, Any]) -> None:
+    """Raise ConfigError for properties that are not the user's to set."""
+    if taken := sorted(OWN_PROPERTIES & set(kafka)):
+        raise ConfigError(
+            f"{', '.join(f'kafka.{name}' for name in taken)}: set by Salmon itself, because its promises stand on "
+            f"it. Remove it from the configuration."
+        )
+
+
+def common(kafka: Mapping[str, Any], client_id: str) -> dict[str, Any]:
+    refuse_own_properties(kafka)
+    return {"client.id": client_id, "logger": logging.getLogger("salmon.librdkafka"), **kafka}
+
+
+def made(
+    kind: Callable[[dict[str, Any]], Client], settings: dict[str, Any], kafka: Mapping[str, Any]
+) -> Client:
+    """Make a client; where librdkafka refuses a property, name it (and never its value)."""
+    settings.setdefault("error_cb", _Trouble(settings["client.id"]))
+    try:
+        return kind(settings)
+    except (KafkaException, TypeError, ValueError) as error:
+        cause = error.args[0]
+        said = cause.str() if isinstance(cause, KafkaError) else str(cause)
+        # librdkafka has one code for all of these; only its text says which property it was.
+        named = [name for name in sorted(kafka, key=len, reverse=True) if name in said]
+        if not named:
+            raise ConfigError(
+                f"kafka: librdkafka refuses these properties together: {_values_hidden(said, kafka)}."
+            ) from None
+        reason = (
+            "is no property of librdkafka" if "No such" in said else "has a value that librdkafka refuses"
+        )
+        raise ConfigError(
+            f"kafka.{named[0]} {reason} (a {type(kafka[named[0]]).__name__}). See librdkafka's CONFIGURATION.md."
+        ) from None
+
+
+def _values_hidden(said: str, kafka: Mapping[str, Any]) -> str:
+    for value in map(str, kafka.values()):
+        said = said.replace(value, "...") if len(value) > 3 else said
+    return said
+
+
+class _Trouble:
+    """A client's own troubles (a broker is gone): told when they begin, then once a minute."""
+
+    _AGAIN_S: Final = 60.0
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._told: dict[int, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - self._told.get(error.code(), -self._AGAIN_S) >= self._AGAIN_S:
+            self._told[error.code()] = now
+            log.warning(
+                "kafka_trouble_seen", client_id=self._client_id, error=error.name(), reason=error.str()
+            )

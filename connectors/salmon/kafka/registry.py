@@ -1,0 +1,230 @@
+"""
+The schema registry: any that speaks Confluent's REST API.
+
+What the schemas say is the business of model.schema and kafka.schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import requests
+import stamina
+import structlog
+
+from salmon.errors import SchemaMismatch, SetupError, Unavailable
+from salmon.model.schema import ObjectSchema
+
+log = structlog.get_logger(__name__)
+
+# A reader with the newest schema can read every record ever written: sinks may be down for a month.
+COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
+_HEADERS: Final = {
+    "Accept": "application/vnd.schemaregistry.v1+json, application/json",
+    "Content-Type": "application/vnd.schemaregistry.v1+json",
+}
+
+
+class Registry(Protocol):
+    """What the rest of us needs of a registry."""
+
+    def register(self, subject: str, schema: Mapping[str, Any]) -> int:
+        """Register *schema*, if it is new, and return its id."""
+
+    def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+        """The schema of an id."""
+
+    def latest(self, subject: str) -> tuple[int, dict[str, Any]] | None:
+        """The id and the newest schema of a subject; None where there is no such subject."""
+
+
+def subject(topic: str) -> str:
+    """The subject of a topic's values (TopicNameStrategy)."""
+    return f"{topic}-value"
+
+
+def object_schema(registry: Registry, records_topic: str) -> ObjectSchema | None:
+    """
+    What is known of an object: the newest schema of its `records` topic; None while nobody has registered it.
+
+    Raises:
+        ConfigError: the registered schema was not made by Salmon.
+        Unavailable, SetupError: as the registry answers.
+    """
+    found = registry.latest(subject(records_topic))
+    return ObjectSchema.from_avro(found[1]) if found else None
+
+
+class SchemaRegistry:
+    """
+    A client of a registry over HTTP. What it has learnt of an id it knows for ever: ids never change their meaning.
+
+    Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = 10.0,
+        attempts: int = 5,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._attempts = attempts
+        self._session = requests.Session()
+        self._session.headers.update(_HEADERS)
+        if username is not None:
+            self._session.auth = (username, password or "")
+        if ca_file is not None:
+            self._session.verify = ca_file
+        self._schemas: dict[int, dict[str, Any]] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+
+    def register(self, subject: str, schema: Mapping[str, Any]) -> int:
+        """
+        Register *schema*, if it is new, and return its id. A new subject gets our compatibility.
+
+        Raises:
+            SetupError: the registry says that records written so far could not be read with it.
+        """
+        text = json.dumps(schema, separators=(",", ":"))
+        if (known := self._ids.get((subject, text))) is not None:
+            return known
+        is_new = self.latest(subject) is None
+        answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
+        if answer.status_code == 409:
+            raise SetupError(
+                f"{subject}: the schema registry refuses the new schema as incompatible with what was written so "
+                f"far: {self._why_incompatible(subject, text) or _said(answer)}. Take the change back, exclude the "
+                f"field from the sync, or choose another sync name."
+            )
+        if answer.status_code == 422:
+            raise SetupError(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
+        schema_id = int(self._json(answer)["id"])
+        if is_new:
+            self._demand_compatibility(subject)
+            log.info("schema_registered", subject=subject, id=schema_id)
+        self._ids[subject, text] = schema_id
+        return schema_id
+
+    def schema_by_id(self, schema_id: int) -> dict[str, Any]:
+        """
+        The schema of an id, kept for ever.
+
+        Raises:
+            SchemaMismatch: the registry knows no such id.
+        """
+        if (known := self._schemas.get(schema_id)) is not None:
+            return known
+        answer = self._call("GET", f"/schemas/ids/{schema_id}")
+        if answer.status_code == 404:
+            raise SchemaMismatch(
+                f"the registry at {self._url} has no schema {schema_id}, by which a record was written. Point "
+                f"schema_registry.url at the registry that the writer used."
+            )
+        schema: dict[str, Any] = json.loads(self._json(answer)["schema"])
+        self._schemas[schema_id] = schema
+        return schema
+
+    def latest(self, subject: str) -> tuple[int, dict[str, Any]] | None:
+        """The id and the newest schema of a subject; None where there is no such subject."""
+        answer = self._call("GET", f"/subjects/{_quoted(subject)}/versions/latest")
+        if answer.status_code == 404:
+            return None
+        found = self._json(answer)
+        return int(found["id"]), json.loads(found["schema"])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _demand_compatibility(self, subject: str) -> None:
+        answer = self._call("PUT", f"/config/{_quoted(subject)}", {"compatibility": COMPATIBILITY})
+        if answer.status_code >= 400:
+            # Some registries keep this to their administrators; records can be written and read all the same.
+            log.warning("compatibility_not_set", subject=subject, wanted=COMPATIBILITY, reason=_said(answer))
+
+    def _why_incompatible(self, subject: str, text: str) -> str:
+        path = f"/compatibility/subjects/{_quoted(subject)}/versions/latest?verbose=true"
+        answer = self._call("POST", path, {"schema": text})
+        if answer.status_code != 200:
+            return ""
+        return "; ".join(str(message) for message in answer.json().get("messages") or ())
+
+    def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> requests.Response:
+        answer: requests.Response | None = None
+        # Bounded: 5 attempts take 3 s at most; the worker repeats what is still Unavailable then.
+        for attempt in stamina.retry_context(
+            on=Unavailable,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=0.1,
+            wait_max=2.0,
+            wait_jitter=0.2,
+        ):
+            with attempt:
+                answer = self._call_once(method, path, body)
+        assert answer is not None
+        return answer
+
+    def _call_once(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
+        where = f"the schema registry at {self._url}"
+        try:
+            answer = self._session.request(
+                method, f"{self._url}{path}", json=body, timeout=self._timeout_s, allow_redirects=False
+            )
+        except requests.exceptions.SSLError:
+            raise SetupError(
+                f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it."
+            ) from None
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.MissingSchema,
+        ):
+            raise SetupError(f"{where}: that is no URL. Correct schema_registry.url.") from None
+        except OSError as error:  # all of requests' other errors are, missing CA files included
+            if isinstance(error, requests.RequestException):
+                raise Unavailable(
+                    f"{where} does not answer ({type(error).__name__}). Start it, or correct schema_registry.url."
+                ) from None
+            raise SetupError(f"{where}: {error}. Correct schema_registry.ca_file.") from None
+        if answer.status_code in {401, 403}:
+            raise SetupError(
+                f"{where} answers {answer.status_code}: it does not let us in. Check schema_registry.username and "
+                f"schema_registry.password."
+            )
+        if answer.status_code >= 500 or answer.status_code == 429:
+            raise Unavailable(f"{where} answers {answer.status_code}. It is tried again.")
+        return answer
+
+    def _json(self, answer: requests.Response) -> dict[str, Any]:
+        try:
+            if answer.status_code == 200:
+                found: dict[str, Any] = answer.json()
+                return found
+        except ValueError:
+            pass
+        raise SetupError(
+            f"the schema registry at {self._url} answers {answer.status_code} to {answer.request.method} "
+            f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API."
+        )
+
+
+def _quoted(subject: str) -> str:
+    return quote(subject, safe="")
+
+
+def _said(answer: requests.Response) -> str:
+    """The registry's own message; registries speak of schemas, never of records."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}"

@@ -1,0 +1,83 @@
+"""
+The fixed Avro schemas of `schemas-avro/fixed`, and the envelope of an object made from them.
+
+What the fields mean is said in the .avsc files; how they become bytes is kafka.serdes' business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from salmon.errors import SetupError
+
+# The record that stands in change.avsc and write.avsc (and state.avsc) for the object's own.
+PLACEHOLDER: Final = "salmon.records.Row"
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+_FOLDERS: Final = (
+    _PACKAGE / "schemas_avro" / "fixed",  # in the wheel
+    _PACKAGE.parent.parent / "schemas-avro" / "fixed",  # in a checkout
+)
+
+
+def fixed(name: str) -> dict[str, Any]:
+    """
+    Read one of the fixed schemas.
+
+    Args:
+        name: change, write, state, conflict, offset, identity or signal.
+
+    Raises:
+        SetupError: where the installation lacks the file.
+    """
+    schema: dict[str, Any] = json.loads(_text(name))
+    return schema
+
+
+def envelope(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The schema *name* (change, write, state) of one object: every place of the placeholder is taken by *row*.
+
+    Args:
+        row: The object's flat record, as `ObjectSchema.to_avro` makes it. It is written out where the
+            placeholder is defined, and named wherever else the placeholder is named.
+    """
+    composed: dict[str, Any] = _with_row(fixed(name), row)
+    return composed
+
+
+def _with_row(schema: Any, row: Mapping[str, Any]) -> Any:
+    full_name = f"{row['namespace']}.{row['name']}"
+    match schema:
+        case str():
+            return full_name if schema == PLACEHOLDER else schema
+        case list():
+            return [_with_row(branch, row) for branch in schema]
+        case {"type": "record", "name": str(name), "namespace": str(namespace)} if (
+            f"{namespace}.{name}" == PLACEHOLDER
+        ):
+            return dict(row)
+        case {"type": "record"}:
+            fields = [{**field, "type": _with_row(field["type"], row)} for field in schema["fields"]]
+            return {**schema, "fields": fields}
+        case {"type": "array"}:
+            return {**schema, "items": _with_row(schema["items"], row)}
+        case {"type": "map"}:
+            return {**schema, "values": _with_row(schema["values"], row)}
+        case _:
+            return schema
+
+
+@cache
+def _text(name: str) -> str:
+    for folder in _FOLDERS:
+        path = folder / f"{name}.avsc"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise SetupError(
+        f"{name}.avsc is missing from this installation of Salmon. Install the package salmon-connect anew."
+    )

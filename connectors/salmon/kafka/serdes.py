@@ -1,0 +1,316 @@
+"""
+Our shapes as Avro records and back: changes, writes, records, conflicts, offsets, identities, signals.
+
+What the shapes mean is the model's business; how a record becomes bytes is kafka.avro's. Keys are plain UTF-8 and
+need nothing of this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from salmon.errors import SchemaMismatch
+from salmon.kafka import schemas
+from salmon.kafka.avro import Codec
+from salmon.kafka.registry import Registry
+from salmon.model.change import ERROR, OWNED_BY_MERGE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
+from salmon.model.connector import Position, Signal, SignalKind
+from salmon.model.schema import Kind, ObjectSchema
+
+
+class Changes(Codec):
+    """The values of `changes` of one object."""
+
+    def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.envelope("change", schema.to_avro()), registry, topic)
+        self._lists = _lists(schema)
+
+    def encode(self, change: Change) -> bytes:
+        """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
+        fields = change.fields
+        datum = {
+            "origin": change.origin,
+            "op": change.op,
+            "committed_at": change.committed_at,
+            "commit_time": change.commit_time,
+            "order": change.order,
+            "as_of": change.as_of,
+            "native_id": change.native_id,
+            "ack": change.ack,
+            # Sorted, so that equal changes are equal bytes.
+            "changed": None if change.changed is None else sorted(change.changed),
+            "salesforce_id": fields.get(SALESFORCE_ID),
+            "error": fields.get(ERROR),
+            "source": change.source,
+            "fields": _row(fields),
+        }
+        return self.encode_datum(datum)
+
+    def decode(self, data: bytes) -> Change:
+        """Raises SchemaMismatch for bytes that are no change of this object."""
+        datum = self.decode_datum(data)
+        changed = datum["changed"]
+        return Change(
+            origin=datum["origin"],
+            op=Op(datum["op"]),
+            committed_at=datum["committed_at"],
+            commit_time=datum["commit_time"],
+            order=datum["order"],
+            as_of=datum["as_of"],
+            native_id=datum["native_id"],
+            ack=datum["ack"],
+            changed=None if changed is None else frozenset(changed),
+            fields=_told(datum, self._lists),
+            source=datum["source"],
+        )
+
+
+class Writes(Codec):
+    """The values of `writes` of one side and object."""
+
+    def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.envelope("write", schema.to_avro()), registry, topic)
+        self._lists = _lists(schema)
+
+    def encode(self, write: Write) -> bytes:
+        """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
+        fields = write.fields
+        datum = {
+            "seq": write.seq,
+            "op": write.op,
+            "expected": write.expected,
+            "native_id": write.native_id,
+            "names": sorted(fields) if None in fields.values() else None,
+            "committed_at": write.committed_at,
+            "correlation": write.correlation,
+            "salesforce_id": fields.get(SALESFORCE_ID),
+            "error": fields.get(ERROR),
+            "fields": _row(fields),
+        }
+        return self.encode_datum(datum)
+
+    def decode(self, data: bytes) -> Write:
+        """Raises SchemaMismatch for bytes that are no write of this object."""
+        datum = self.decode_datum(data)
+        fields = _told(datum, self._lists)
+        if datum["names"] is not None:
+            # A name we lack belongs to a field that has left the object's schema since.
+            known = datum["fields"].keys() | OWNED_BY_MERGE
+            fields = {name: fields.get(name) for name in datum["names"] if name in known}
+        return Write(
+            seq=datum["seq"],
+            op=WriteOp(datum["op"]),
+            expected=datum["expected"],
+            native_id=datum["native_id"],
+            fields=fields,
+            committed_at=datum["committed_at"],
+            correlation=datum["correlation"],
+        )
+
+
+class Records(Codec):
+    """The values of `records` of one object: the flat row."""
+
+    def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
+        super().__init__(schema.to_avro(), registry, topic)
+        self._lists = _lists(schema)
+
+    def encode(self, row: Mapping[str, Value]) -> bytes:
+        """
+        Write the row; a field that is not in it is null.
+
+        Raises:
+            SchemaMismatch: a value does not fit its field, or the object lacks the field.
+        """
+        return self.encode_datum(row)
+
+    def decode(self, data: bytes) -> dict[str, Value]:
+        """
+        Read a row: every field of the object, null or not.
+
+        Raises:
+            SchemaMismatch: for bytes that are no row of this object.
+        """
+        return _with_tuples(self.decode_datum(data), self._lists)
+
+
+class Offsets(Codec):
+    """The values of `offsets`: positions."""
+
+    def __init__(self, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.fixed("offset"), registry, topic)
+
+    def encode(self, position: Position) -> bytes:
+        """Raises TypeError for a position that is no JSON: our mistake."""
+        return self.encode_datum({"position": json.dumps(position, separators=(",", ":"))})
+
+    def decode(self, data: bytes) -> Position:
+        """Raises SchemaMismatch for bytes that are no position."""
+        try:
+            position: Position = json.loads(self.decode_datum(data)["position"])
+        except ValueError:
+            raise SchemaMismatch(f"{self.topic}: a position is no JSON object.") from None
+        return position
+
+
+class Identities(Codec):
+    """The values of `identity`: the record key of a Salesforce Id."""
+
+    def __init__(self, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.fixed("identity"), registry, topic)
+
+    def encode(self, key: str) -> bytes:
+        return self.encode_datum({"key": key})
+
+    def decode(self, data: bytes) -> str:
+        """Raises SchemaMismatch for bytes that are no identity."""
+        key: str = self.decode_datum(data)["key"]
+        return key
+
+
+class Signals(Codec):
+    """The values of `signals` of one source."""
+
+    def __init__(self, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.fixed("signal"), registry, topic)
+
+    def encode(self, signal: Signal) -> bytes:
+        """Write the signal; its id is left to the offset that it will get."""
+        return self.encode_datum(
+            {
+                "kind": signal.kind,
+                "object": signal.object,
+                "keys": signal.keys,
+                "native_ids": signal.native_ids,
+                "reason": signal.reason,
+            }
+        )
+
+    def decode(self, data: bytes, *, offset: int) -> Signal:
+        """Raises SchemaMismatch for bytes that are no signal. *offset*: the record's, which is the signal's id."""
+        datum = self.decode_datum(data)
+        return Signal(
+            id=offset,
+            kind=SignalKind(datum["kind"]),
+            object=datum["object"],
+            keys=tuple(datum["keys"]),
+            native_ids=tuple(datum["native_ids"]),
+            reason=datum["reason"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One of the two values of a conflict. Where it is about a record's life, True (lives) or False (deleted)."""
+
+    origin: str
+    value: Value
+    committed_at: int  # ms, its side's wall clock
+    seq: int  # of the folded change that brought it
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRecord:
+    """Two edits that did not know of each other, and what the policy made of them."""
+
+    object: str
+    key: str
+    field: str | None  # None: the conflict is about whether the record lives
+    policy: str
+    winner: str | None  # an origin; None: both are held
+    canonical: Claim  # what was agreed before
+    change: Claim  # what came
+    correlation: str = ""
+
+
+class Conflicts(Codec):
+    """The values of `conflicts`, of all objects."""
+
+    def __init__(self, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.fixed("conflict"), registry, topic)
+
+    def encode(self, conflict: ConflictRecord) -> bytes:
+        return self.encode_datum(
+            {
+                "object": conflict.object,
+                "key": conflict.key,
+                "field": conflict.field,
+                "policy": conflict.policy,
+                "winner": conflict.winner,
+                "canonical": _claim_datum(conflict.canonical),
+                "change": _claim_datum(conflict.change),
+                "correlation": conflict.correlation,
+            }
+        )
+
+    def decode(self, data: bytes) -> ConflictRecord:
+        """Raises SchemaMismatch for bytes that are no conflict. A decimal comes back as its text."""
+        datum = self.decode_datum(data)
+        return ConflictRecord(
+            object=datum["object"],
+            key=datum["key"],
+            field=datum["field"],
+            policy=datum["policy"],
+            winner=datum["winner"],
+            canonical=_claim(datum["canonical"]),
+            change=_claim(datum["change"]),
+            correlation=datum["correlation"],
+        )
+
+
+# The row inside the envelopes.
+
+
+def _row(fields: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The fields that have a place in the row: all but merge's own, which have places of their own."""
+    if SALESFORCE_ID in fields or ERROR in fields:
+        return {name: value for name, value in fields.items() if name not in OWNED_BY_MERGE}
+    return fields
+
+
+def _told(datum: Mapping[str, Any], lists: Iterable[str]) -> dict[str, Value]:
+    """All that is not null: the row's fields and merge's own."""
+    fields = {name: value for name, value in datum["fields"].items() if value is not None}
+    if datum["salesforce_id"] is not None:
+        fields[SALESFORCE_ID] = datum["salesforce_id"]
+    if datum["error"] is not None:
+        fields[ERROR] = datum["error"]
+    return _with_tuples(fields, lists)
+
+
+def _lists(schema: ObjectSchema) -> tuple[str, ...]:
+    return tuple(field.name for field in schema.fields if field.kind is Kind.STRINGS)
+
+
+def _with_tuples(fields: dict[str, Any], lists: Iterable[str]) -> dict[str, Any]:
+    for name in lists:
+        if (value := fields.get(name)) is not None:
+            fields[name] = tuple(value)
+    return fields
+
+
+# The values of a conflict, which may be of any field, as JSON.
+
+
+def _claim_datum(claim: Claim) -> dict[str, Any]:
+    value = str(claim.value) if isinstance(claim.value, Decimal) else claim.value
+    return {
+        "origin": claim.origin,
+        "value": None if value is None else json.dumps(value, ensure_ascii=False),
+        "committed_at": claim.committed_at,
+        "seq": claim.seq,
+    }
+
+
+def _claim(datum: Mapping[str, Any]) -> Claim:
+    value = None if datum["value"] is None else json.loads(datum["value"])
+    return Claim(
+        origin=datum["origin"],
+        value=tuple(value) if isinstance(value, list) else value,
+        committed_at=datum["committed_at"],
+        seq=datum["seq"],
+    )

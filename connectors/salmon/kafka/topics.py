@@ -1,0 +1,233 @@
+"""
+The topics of a sync: their names, the settings they need, and the refusal of what would lose data.
+
+A topic that exists is never altered by us. What the topics hold is said in the schemas.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+
+from salmon.errors import ConfigError, Unavailable, UnsafeTopic
+from salmon.kafka.errors import translated
+from salmon.model.change import SIDES
+
+log = structlog.get_logger(__name__)
+
+CONNECTORS: Final = ("salesforce-source", "mongodb-source", "merge", "mongodb-sink", "salesforce-sink")
+
+_DAY_MS: Final = 24 * 3600 * 1000
+_HOUR_MS: Final = 3600 * 1000
+# A state of one record holds its row and what the sides show instead; Salesforce's long text areas alone may come to
+# 1.6 million characters an object (Salesforce Features and Editions Limits).
+RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of one sync's topics. *name* is the sync's."""
+
+    name: str
+
+    def changes(self, object: str) -> str:  # noqa: A002
+        return f"{self.name}.changes.{object}"
+
+    def records(self, object: str) -> str:  # noqa: A002
+        return f"{self.name}.records.{object}"
+
+    def state(self, object: str) -> str:  # noqa: A002
+        return f"{self.name}.state.{object}"
+
+    def writes(self, side: str, object: str) -> str:  # noqa: A002
+        return f"{self.name}.writes.{side}.{object}"
+
+    def identity(self, object: str) -> str:  # noqa: A002
+        return f"{self.name}.identity.{object}"
+
+    def signals(self, connector: str) -> str:
+        return f"{self.name}.signals.{connector}"
+
+    def dlq(self, connector: str) -> str:
+        return f"{self.name}.dlq.{connector}"
+
+    @property
+    def offsets(self) -> str:
+        return f"{self.name}.offsets"
+
+    @property
+    def conflicts(self) -> str:
+        return f"{self.name}.conflicts"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as we need it. *settings* are Kafka's topic configs, by name."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    settings: Mapping[str, str]
+
+    @property
+    def compacted(self) -> bool:
+        return self.settings["cleanup.policy"] == "compact"
+
+
+def specs(
+    topics: Topics, objects: Iterable[str], *, partitions: int, replication_factor: int
+) -> tuple[TopicSpec, ...]:
+    """
+    Every topic of a sync of *objects* (sObject names).
+
+    Args:
+        partitions: Of each topic of an object: they are co-partitioned by the record key.
+        replication_factor: 1 only where there is one broker.
+    """
+    found: list[TopicSpec] = []
+
+    def add(name: str, settings: Mapping[str, str], count: int = partitions) -> None:
+        durable = {"min.insync.replicas": "2"} if replication_factor >= 3 else {}
+        found.append(TopicSpec(name, count, replication_factor, {**settings, **durable}))
+
+    for sobject in objects:
+        add(topics.changes(sobject), _LOG)
+        add(topics.records(sobject), _TABLE)
+        add(topics.state(sobject), _TABLE)
+        for side in SIDES:
+            add(topics.writes(side, sobject), _TABLE)
+        add(topics.identity(sobject), _TABLE)
+    add(topics.offsets, _SMALL_TABLE, 1)
+    add(topics.conflicts, _LOG, 1)
+    for connector in CONNECTORS:
+        add(topics.signals(connector), _LOG, 1)
+        add(topics.dlq(connector), _DEAD_LETTERS, 1)
+    return tuple(found)
+
+
+def partition_counts(admin: AdminClient, *, timeout_s: float = 30.0) -> dict[str, int]:
+    """
+    How many partitions each topic of the cluster has.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    # Of all topics: to ask for one that is missing would create it on brokers that create topics by themselves.
+    try:
+        topics = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise translated(error, "listing topics") from error
+    return {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float = 30.0) -> None:
+    """
+    Create the topics that are missing, and refuse those that exist and would lose data.
+
+    Several processes may do this at once.
+
+    Raises:
+        UnsafeTopic: a table is not compacted, or a log is.
+        ConfigError: the number of partitions is not the configured one.
+        SetupError: the broker refuses (authorization, replication factor, policy).
+        Unavailable: the broker does not answer.
+    """
+    wanted = {spec.name: spec for spec in specs}
+    deadline = time.monotonic() + timeout_s
+    _check(admin, wanted, timeout_s)
+    while missing := wanted.keys() - partition_counts(admin, timeout_s=timeout_s).keys():
+        raced = _create(admin, [wanted[name] for name in sorted(missing)], timeout_s)
+        # Another process was faster: what it made is looked at like any topic that was there before.
+        _check(admin, {name: wanted[name] for name in raced}, timeout_s)
+        if time.monotonic() >= deadline:
+            raise Unavailable(f"{min(missing)}: created, but no broker knows it yet. It is tried again.")
+
+
+def _check(admin: AdminClient, wanted: Mapping[str, TopicSpec], timeout_s: float) -> None:
+    counts = partition_counts(admin, timeout_s=timeout_s)
+    existing = [spec for name, spec in wanted.items() if name in counts]
+    for spec in existing:
+        if counts[spec.name] != spec.partitions:
+            raise ConfigError(
+                f"{spec.name} has {counts[spec.name]} partitions, and {spec.partitions} are needed, as the topics of "
+                f"one object must have equally many for ever. Set topics.partitions to what the topics of this sync "
+                f"have, or choose another sync name; a topic that was created by accident may be deleted."
+            )
+    for spec, settings in zip(existing, _settings(admin, existing, timeout_s), strict=True):
+        _check_settings(spec, settings)
+
+
+def _settings(admin: AdminClient, existing: list[TopicSpec], timeout_s: float) -> Iterator[Mapping[str, Any]]:
+    if not existing:
+        return
+    resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in existing]
+    for resource, answer in admin.describe_configs(resources, request_timeout=timeout_s).items():
+        try:
+            yield answer.result(timeout_s)
+        except KafkaException as error:
+            raise translated(error, f"reading the settings of {resource.name}") from error
+
+
+def _check_settings(spec: TopicSpec, settings: Mapping[str, Any]) -> None:
+    """Only what would lose data is refused; everything else is the operator's to choose."""
+    policy = settings["cleanup.policy"].value
+    if {part.strip() for part in policy.split(",")} != {spec.settings["cleanup.policy"]}:
+        raise UnsafeTopic(spec.name, "cleanup.policy", found=policy, needed=spec.settings["cleanup.policy"])
+
+
+def _create(admin: AdminClient, missing: list[TopicSpec], timeout_s: float) -> list[str]:
+    """Create topics; return the names of those that exist by now."""
+    if not missing:
+        return []
+    raced = []
+    asked = [
+        NewTopic(
+            spec.name,
+            num_partitions=spec.partitions,
+            replication_factor=spec.replication_factor,
+            config=dict(spec.settings),
+        )
+        for spec in missing
+    ]
+    for name, answer in admin.create_topics(asked, request_timeout=timeout_s).items():
+        try:
+            answer.result(timeout_s)
+            log.info("topic_created", topic=name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise translated(error, f"creating {name}") from error
+            raced.append(name)
+    return raced
+
+
+# A log: what happened, for a week. Long enough for a weekend's outage of merge.
+_LOG: Final[Mapping[str, str]] = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(7 * _DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+# Dead letters wait for a person.
+_DEAD_LETTERS: Final[Mapping[str, str]] = {**_LOG, "retention.ms": str(30 * _DAY_MS)}
+# A table: the newest value of each key, for ever. Its reader begins at the start, so what is superseded is cleaned
+# within a day, even where a quiet topic would keep it in its active segment for a week.
+_TABLE: Final[Mapping[str, str]] = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": str(7 * _DAY_MS),
+    "max.compaction.lag.ms": str(_DAY_MS),
+    "min.cleanable.dirty.ratio": "0.3",
+    "segment.bytes": str(128 * 1024 * 1024),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+# A few keys, each written with every transaction: read at every start, so kept short.
+_SMALL_TABLE: Final[Mapping[str, str]] = {
+    **_TABLE,
+    "max.compaction.lag.ms": str(_HOUR_MS),
+    "min.cleanable.dirty.ratio": "0.1",
+    "segment.bytes": str(16 * 1024 * 1024),
+}
