@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -37,6 +36,12 @@ class Clock(Protocol):
     def now_ms(self) -> int: ...
 
 
+class Usage(Protocol):
+    """Where the bus counts what it hands out: deliveries are metered (Platform Event Allocations)."""
+
+    def count_events(self, delivered: int) -> None: ...
+
+
 class BusOrg(Protocol):
     """What the bus asks of the org."""
 
@@ -44,6 +49,8 @@ class BusOrg(Protocol):
     def clock(self) -> Clock: ...
     @property
     def faults(self) -> Faults: ...
+    @property
+    def usage(self) -> Usage: ...
     @property
     def objects(self) -> tuple[str, ...]: ...
     def describe(self, name: str) -> Mapping[str, Any]: ...
@@ -112,8 +119,8 @@ class Subscription:
                     if len(taken) == events_max or (taken and size > bytes_max):
                         break
                     taken.append(Delivery(self._bus.replay_id(ordinal), event))
-                    self._bus.delivered[event.topic] += 1
                 self._cursor = ordinal + 1
+            self._bus.count_delivered(len(taken))
             return taken
 
     def position(self) -> bytes:
@@ -150,18 +157,12 @@ class EventBus:
         org: Its commits are published from now on.
         entities: The objects that are selected for Change Data Capture; None for all that the org has.
         retention_s: How long events are kept, by the org's clock.
-
-    Attributes:
-        delivered: Events handed to subscribers so far, by the event's own topic; twice if delivered twice.
-        published: Events that came onto the bus so far, by topic.
     """
 
     def __init__(
         self, org: BusOrg, *, entities: Iterable[str] | None = None, retention_s: float = RETENTION_S
     ) -> None:
         self.changed = threading.Condition()
-        self.delivered: Counter[str] = Counter()
-        self.published: Counter[str] = Counter()
         self._org = org
         self._entities = None if entities is None else frozenset(entities)
         self._deselected: set[str] = set()
@@ -325,6 +326,11 @@ class EventBus:
                 last += 1
             return last
 
+    def count_delivered(self, events: int) -> None:
+        """So many events went to a subscriber; an event that goes out twice counts twice."""
+        if events:
+            self._org.usage.count_events(events)
+
     def forget(self, subscription: Subscription) -> None:
         """Take a stream off the list."""
         with self.changed:
@@ -334,8 +340,6 @@ class EventBus:
 
     def _append(self, now_ms: int, event: BusEvent | None) -> None:
         self._entries.append(_Entry(now_ms, event))
-        if event is not None:
-            self.published[event.topic] += 1
 
     def _first_kept(self) -> int:
         horizon_ms = self._org.clock.now_ms() - self._retention_ms

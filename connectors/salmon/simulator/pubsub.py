@@ -58,7 +58,7 @@ class PubSubOrg(BusOrg, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PubSubServer:
-    """A running server. *bus* counts what was published and delivered."""
+    """A running server, and the bus it serves."""
 
     port: int
     bus: EventBus
