@@ -1,0 +1,28 @@
+"""What the contract tests share: a client generated from the public proto, certificates, and an org with events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from salmon.simulator.tls import Certificates, make_certificates
+from support.event_box import Box
+from support.pubsub import Wire, generate_client
+
+
+@pytest.fixture(scope="session")
+def wire(tmp_path_factory: pytest.TempPathFactory) -> Wire:
+    return generate_client(tmp_path_factory.mktemp("proto"))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def box(wire: Wire, certificates: Certificates) -> Iterator[Box]:
+    box = Box(wire, certificates)
+    yield box
+    box.stop()
