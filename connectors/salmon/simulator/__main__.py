@@ -8,14 +8,22 @@ import signal
 import sys
 from pathlib import Path
 
+import structlog
+
 from salmon.errors import SalmonError
 from salmon.simulator.describes import PACKAGED
 from salmon.simulator.server import Ports, Simulator
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a box; print its endpoints as one JSON object on standard output once it serves."""
     options = _parser().parse_args(arguments)
+    # Standard output is for the endpoints.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Threads inherit the mask, so none of the servers' takes the signal that is waited for below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     records = {}
     for item in options.records or ():
         name, _, count = item.partition("=")
@@ -40,8 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             for name, value in endpoints.items():
                 print(f"{name:22} {value}", flush=True)  # noqa: T201
-        # Blocked in every thread that was started before, so it waits for us here.
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        signal.sigwait(_ENDING)
     return 0
 
 
@@ -63,6 +70,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    # Before any thread is started: threads inherit the mask, and the signal is left for sigwait.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     sys.exit(main())

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from salmon.simulator.clock import OrgClock
+from salmon.simulator.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.describes import Describe
 from salmon.simulator.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.ids import make_id
@@ -124,10 +124,13 @@ class Org:
         table = self.tables.get("User")
         if table is None:
             return
+        stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
         for user in self.users.values():
-            names = {"Username": user.username, "FirstName": user.first_name, "LastName": user.last_name}
-            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults, **names, "Name": user.name}
-            table.put({**row, "Email": user.email, "IsActive": True})
+            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults}
+            row |= {"Username": user.username, "Name": user.name, "Email": user.email, "IsActive": True}
+            row |= {"FirstName": user.first_name, "LastName": user.last_name}
+            row |= dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), stamp)
+            table.put(row)
 
     def _register_faults(self) -> None:
         def skew(params: Params) -> None:

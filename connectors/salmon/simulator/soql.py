@@ -179,7 +179,7 @@ class _Parser:
         if self._peek().kind == "name" and self._peek().text.lower() not in _KEYWORDS:
             alias = self._take("name").text
         self._prefixes = {source.text.lower(), alias.lower()}
-        where = self._or() if self._word("where") else None
+        where = self._condition() if self._word("where") else None
         order = self._order() if self._word("order") else ()
         limit = self._whole_number() if self._word("limit") else None
         offset = self._whole_number() if self._word("offset") else 0
@@ -240,23 +240,22 @@ class _Parser:
 
     # Conditions
 
-    def _or(self) -> Condition:
-        parts = [self._and()]
-        while self._word("or"):
-            parts.append(self._and())
-        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
-
-    def _and(self) -> Condition:
+    def _condition(self) -> Condition:
+        # AND and OR are not mixed without parentheses: what follows the wrong one is an unexpected token.
         parts = [self._not()]
-        while self._word("and"):
+        if self._peek_word("and"):
+            while self._word("and"):
+                parts.append(self._not())
+            return AllOf(tuple(parts))
+        while self._word("or"):
             parts.append(self._not())
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+        return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
     def _not(self) -> Condition:
         if self._word("not"):
             return Not(self._not())
         if self._symbol("("):
-            inner = self._or()
+            inner = self._condition()
             self._expect(")")
             return inner
         return self._comparison()
@@ -370,12 +369,14 @@ class _Parser:
         self._next += 1
         return token
 
-    def _word(self, word: str) -> bool:
+    def _peek_word(self, word: str) -> bool:
         token = self._peek()
-        if token.kind == "name" and token.text.lower() == word:
-            self._next += 1
-            return True
-        return False
+        return token.kind == "name" and token.text.lower() == word
+
+    def _word(self, word: str) -> bool:
+        found = self._peek_word(word)
+        self._next += found
+        return found
 
     def _symbol(self, symbol: str) -> bool:
         token = self._peek()

@@ -1,0 +1,104 @@
+"""One value of a write, as the org would store it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from salmon.simulator.object_types import Field, ObjectType
+from salmon.simulator.refusals import BadRequest
+from salmon.simulator.values import stored_value
+
+
+def field(kind: str, **told: Any) -> Field:
+    """A field of this type, from a describe that says no more than it must."""
+    entry = {"name": "F__c", "label": "F", "type": kind, "createable": True, "updateable": True, **told}
+    return ObjectType({"name": "X", "fields": [entry]}, "a00").fields[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "given", "kept"),
+    [
+        ("string", {"length": 5}, "  ab  ", "ab"),
+        ("string", {"length": 5}, "   ", None),
+        ("textarea", {"length": 50}, "a\nb", "a\nb"),
+        ("double", {"precision": 18, "scale": 2}, "10.005", 10.01),
+        ("double", {"precision": 18, "scale": 0}, 9007199254740991, 9007199254740991.0),
+        ("currency", {"precision": 18, "scale": 2}, -3, -3.0),
+        ("int", {"digits": 8}, "10000", 10000),
+        ("int", {"digits": 8}, 5.0, 5),
+        ("boolean", {}, "TRUE", True),
+        ("boolean", {}, None, False),
+        ("date", {}, "2024-02-29", "2024-02-29"),
+        ("date", {}, "", None),
+        ("datetime", {}, "2022-03-17T16:21:26.987Z", "2022-03-17T16:21:26.000+0000"),
+        ("datetime", {}, "2022-03-17T16:21:26+0530", "2022-03-17T10:51:26.000+0000"),
+        ("time", {}, "13:05:30.5Z", "13:05:30.500Z"),
+        ("reference", {"referenceTo": ["Account"]}, "001Dp00000JJkkH", "001Dp00000JJkkHIAT"),
+        ("email", {"length": 80}, "ada.o'brien+x@sub.acme.example", "ada.o'brien+x@sub.acme.example"),
+        ("multipicklist", {"length": 4099}, "b; a;b", "b;a"),
+    ],
+)
+def test_a_value_is_kept_in_salesforces_own_form(
+    kind: str, told: dict[str, Any], given: Any, kept: Any
+) -> None:
+    """Trimmed, rounded half up, normalised to UTC; empty is null, and a checkbox is never null."""
+    value = stored_value(field(kind, **told), given)
+    assert value == kept
+    assert type(value) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (
+            "string",
+            5,
+            "Cannot deserialize instance of string from VALUE_NUMBER_INT value 5 or request may be missing",
+        ),
+        ("string", ["a"], "Cannot deserialize instance of string from START_ARRAY value [line:1, column:2]"),
+        ("multipicklist", ["a"], "Cannot deserialize instance of multipicklist from START_ARRAY value"),
+        (
+            "double",
+            "many",
+            "Cannot deserialize instance of double from VALUE_STRING value many or request may be",
+        ),
+        (
+            "double",
+            True,
+            "Cannot deserialize instance of double from VALUE_TRUE value true or request may be",
+        ),
+        (
+            "int",
+            1.5,
+            "Cannot deserialize instance of int from VALUE_NUMBER_FLOAT value 1.5 or request may be",
+        ),
+        (
+            "boolean",
+            "1",
+            "Cannot deserialize instance of boolean from VALUE_STRING value 1 or request may be",
+        ),
+        (
+            "date",
+            "17.3.2022",
+            "Cannot deserialize instance of date from VALUE_STRING value 17.3.2022 or request",
+        ),
+        (
+            "date",
+            "2023-02-29",
+            "Cannot deserialize instance of date from VALUE_STRING value 2023-02-29 or request",
+        ),
+        (
+            "datetime",
+            "2017-10-17 00:00:00",
+            "Cannot deserialize instance of datetime from VALUE_STRING value",
+        ),
+    ],
+)
+def test_a_json_value_of_the_wrong_type_spoils_the_whole_request(kind: str, given: Any, message: str) -> None:
+    """As in a real org, that is no error of one record: the request cannot be parsed."""
+    with pytest.raises(BadRequest) as refused:
+        stored_value(field(kind), given)
+    assert refused.value.code == "JSON_PARSER_ERROR"
+    assert refused.value.message.startswith(message)
