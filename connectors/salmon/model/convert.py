@@ -8,7 +8,7 @@ field and the value's type but never the value, for everything else.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
@@ -41,7 +41,7 @@ def from_rest(field: FieldSchema, shown: Any) -> Value:
                 return tuple(shown.split(";"))
             case _:
                 return _plain(field, shown)
-    except (TypeError, ValueError, AttributeError, InvalidOperation):
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
         raise _mismatch(field, shown, "Salesforce") from None
 
 
@@ -84,7 +84,7 @@ def from_event(field: FieldSchema, shown: Any) -> Value:
                 return tuple(shown.split(";"))
             case _:
                 return _plain(field, shown)
-    except (TypeError, ValueError, AttributeError, InvalidOperation):
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
         raise _mismatch(field, shown, "the change event") from None
 
 
@@ -94,9 +94,10 @@ def from_event(field: FieldSchema, shown: Any) -> Value:
 def from_document(field: FieldSchema, shown: Any) -> Value:
     """
     What a document holds for the field. Whole numbers are taken for doubles and integral doubles for ints (the
-    shells make no difference); naive datetimes are UTC, as PyMongo returns them. An empty array is null.
+    shells make no difference); naive datetimes are UTC, as PyMongo returns them. An empty array is null, and so is
+    empty text: Salesforce has none, and a value that it cannot hold would be written to it for ever.
     """
-    if shown is None:
+    if shown is None or shown == "":
         return None
     try:
         match field.kind:
@@ -110,7 +111,7 @@ def from_document(field: FieldSchema, shown: Any) -> Value:
                 return _strings(shown)
             case _:
                 return _plain(field, shown)
-    except (TypeError, ValueError, AttributeError, InvalidOperation):
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
         raise _mismatch(field, shown, "the MongoDB document") from None
 
 

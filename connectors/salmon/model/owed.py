@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import IN_FLIGHT_MAX, Rules
 from salmon.model.state import Park, Sent, SideState, State
-
-if TYPE_CHECKING:
-    from salmon.model.fold import Folded
+from salmon.model.work import Folded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ def emit(out: Folded, rules: Rules, *, committed_at: int, correlation: str) -> N
             continue  # the origin of a one-way object is never written to
         owed = owed_to(state, name, rules) if whole or not state.lives else None
         if owed is None:
-            if whole and side.standing and not side.sent and rules.one_way_to is None:
+            if whole and side.standing and not side.in_flight and rules.one_way_to is None:
                 side.standing = False
                 out.writes[name] = None
         elif _must_be_told(side, owed):
@@ -58,9 +55,10 @@ def emit(out: Folded, rules: Rules, *, committed_at: int, correlation: str) -> N
 def _must_be_told(side: SideState, owed: Owed) -> bool:
     if side.burst >= IN_FLIGHT_MAX:
         return False  # the next ack, row or outcome emits all that is owed
-    if not side.sent or side.row_since_write:
+    in_flight = side.in_flight
+    if not in_flight or side.row_since_write:
         return True
-    newest = side.sent[max(side.sent)]
+    newest = in_flight[max(in_flight)]
     return (newest.op, newest.fields) != (owed.op, owed.fields)
 
 
@@ -127,8 +125,9 @@ def _owed_a_death(side: SideState) -> Owed | None:
         return None
     if side.exists is True:
         return Owed(WriteOp.DELETE, {}, side.marker)
-    alive = [seq for seq, sent in side.sent.items() if sent.op is not WriteOp.DELETE]
-    if side.sent and side.sent[max(side.sent)].op is not WriteOp.DELETE and alive:
+    in_flight = side.in_flight
+    alive = [seq for seq, sent in in_flight.items() if sent.op is not WriteOp.DELETE]
+    if alive:
         # Only what our creation made may be deleted: a record without its marker is one that nobody has read.
         return Owed(WriteOp.DELETE, {}, min(alive))
     return None
@@ -154,7 +153,9 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     side = state.sides[name]
     may_set = rules.sink_may_set(name, WriteOp.UPDATE)
     differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
-    contradicted = {n for sent in side.sent.values() for n, v in sent.fields.items() if v != agreed.get(n)}
+    contradicted = {
+        n for sent in side.in_flight.values() for n, v in sent.fields.items() if v != agreed.get(n)
+    }
     owed = {
         n
         for n in differs | contradicted
@@ -163,7 +164,7 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
         and n not in side.parked
         and _is_decided(state, name, n, rules)
     }
-    revived = any(sent.op is WriteOp.DELETE for sent in side.sent.values())
+    revived = any(sent.op is WriteOp.DELETE for sent in side.in_flight.values())
     if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
     return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in owed}, side.marker)

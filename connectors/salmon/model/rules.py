@@ -76,6 +76,19 @@ class Rules:
         updatable = name in self._settable[WriteOp.UPDATE]
         return updatable or (not known_to_salesforce and name in self._settable[WriteOp.CREATE])
 
+    def only_of(self, side: str) -> frozenset[str]:
+        """The fields that nobody but *side* ever sets: what it tells of them is so, and never a conflict."""
+        return self._only_of[side]
+
+    @cached_property
+    def _only_of(self) -> Mapping[str, frozenset[str]]:
+        every = frozenset(self.schema.by_name)
+        nobody: frozenset[str] = frozenset()
+        if self.one_way_to is not None:
+            return {side: nobody if side == self.one_way_to else every for side in self.sides}
+        read_only = every - self._settable[WriteOp.CREATE] - self._settable[WriteOp.UPDATE]
+        return {side: read_only if side == SALESFORCE else nobody for side in self.sides}
+
     def settable_by_others(self, side: str) -> frozenset[str]:
         """The fields that somebody other than *side* may set; stamps are nobody's edit."""
         if self.one_way_to is not None and side != self.one_way_to:

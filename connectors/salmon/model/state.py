@@ -67,12 +67,19 @@ class SideState:
     as_of: int = -1  # of its last row
     marker: int = 0  # the seq that its record carries
     settled: int = 0  # the highest seq it has answered
-    sent: dict[int, Sent] = field(default_factory=dict)  # seq -> write in flight, ascending
+    # seq -> write that has not come back, ascending. One up to `settled` is done with, by the outcome of a later
+    # one, and kept only until its echo or a row comes: an outcome overtakes events.
+    sent: dict[int, Sent] = field(default_factory=dict)
     burst: int = 0  # writes sent since its last row and not answered
     row_since_write: bool = False
     standing: bool = False  # a write, not a tombstone, is the newest in its topic
     held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
     parked: dict[str, Parked] = field(default_factory=dict)
+
+    @property
+    def in_flight(self) -> dict[int, Sent]:
+        """The writes that nobody has answered."""
+        return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
     def copy(self) -> SideState:
         return replace(self, shadow=dict(self.shadow), sent=dict(self.sent), parked=dict(self.parked))

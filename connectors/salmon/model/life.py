@@ -1,0 +1,134 @@
+"""
+Step 5 of the fold: the life and death of a record, told by one side.
+"""
+
+from __future__ import annotations
+
+from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
+from salmon.model.policies import EXISTENCE, Edit
+from salmon.model.state import NEVER, Sent, Version
+from salmon.model.values import fold_value, refused_in_silence
+from salmon.model.work import UNKNOWN, Fact, Work
+
+
+def lives(work: Work, ours: Sent | None) -> None:
+    """The change shows a record that is there: CREATE, UPDATE or ROW."""
+    change, x, state = work.change, work.x, work.state
+    had = x.exists
+    spoken = work.rules.spoken(change.origin, change.op, change.changed)
+    if change.op is Op.CREATE:
+        # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
+        x.shadow, x.unknown = {}, work.rules.names[change.origin] - spoken
+        x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE}
+    elif change.op is Op.UPDATE and had is False:
+        # A life whose beginning nobody told of: the rest of it must be read.
+        x.shadow, x.unknown = {}, work.rules.names[change.origin]
+        work.out.to_read.add(change.origin)
+    if change.is_row or change.op is Op.CREATE or change.ack is not None:
+        x.marker = change.ack or 0
+    work.exists()
+
+    if not state.lives and state.life is not NEVER:
+        born = change.op is Op.CREATE or (change.op is Op.ROW and had is False)
+        if ours is not None or not born:
+            _told_of_the_dead(work, ours, spoken)
+            return
+        work.begin(work.version)  # a new life: canonical starts empty
+    elif not state.lives:
+        work.begin(work.version if change.is_event else work.baseline)
+    if ours is not None and change.is_event:
+        refused_in_silence(work, ours, spoken)
+    for name in spoken:
+        fold_value(work, name, ours)
+    x.unknown -= spoken
+
+
+def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> None:
+    """
+    Step 5. The side shows a record that is deleted elsewhere: it had not seen that when this was committed.
+
+    What answers our own write is no edit. An edit of the side contests the deletion, and if it wins, the record
+    lives on as that side has it.
+    """
+    change, x, state = work.change, work.x, work.state
+    fresh, first = [], True
+    for name in spoken - OWNED_BY_MERGE:
+        value, shadow = change.fields.get(name), work.shadow(name)
+        first = first and shadow is UNKNOWN
+        if value != shadow and (shadow is not UNKNOWN or value is not None) and _is_edit(work, name):
+            fresh.append(name)
+    for name in spoken:
+        work.set_shadow(name, change.fields.get(name))
+    x.unknown -= spoken
+    if ours is not None or not fresh:
+        return
+    standing, challenger = Edit(state.life.origin, False, state.life.committed_at), _alive(work)
+    if first and change.is_row:
+        lives_on = work.rules.initial == change.origin
+        work.report(Fact.FIRST_CONTACT, EXISTENCE)
+    else:
+        lives_on = work.contest(EXISTENCE, work.rules.policy, standing, challenger) is challenger
+    if lives_on:
+        revive(work, change.origin, work.version)
+
+
+def _is_edit(work: Work, name: str) -> bool:
+    return name not in work.rules.stamps and work.rules.may_win(
+        work.change.origin, name, known_to_salesforce=True
+    )
+
+
+def _alive(work: Work) -> Edit:
+    return Edit(work.change.origin, True, work.change.committed_at)
+
+
+def revive(work: Work, side: str, version: Version) -> None:
+    """Let the record live as *side* holds it."""
+    work.begin(version)
+    for name, value in work.state.sides[side].shadow.items():
+        if name not in OWNED_BY_MERGE:
+            work.take(name, value, version)
+
+
+def ends(work: Work, ours: Sent | None) -> None:
+    """Step 5. DELETE or ABSENT: the side no longer has the record, or never had."""
+    change, x, state = work.change, work.x, work.state
+    had, unseen = x.exists, _unseen(work)
+    x.exists, x.native_id, x.marker = False, None, 0
+    x.shadow, x.unknown, x.parked = {}, frozenset(), {}
+    if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
+        return  # known, or our own doing; if canonical lives, step 7 creates it anew
+    if had is False or (had is None and change.op is Op.ABSENT):
+        return  # it never had it: nothing was deleted
+    if unseen:
+        newest = max((state.versions.get(name, state.life) for name in unseen), key=lambda v: v.committed_at)
+        challenger = Edit(change.origin, False, change.committed_at)
+        standing = Edit(newest.origin or state.life.origin, True, newest.committed_at)
+        edited = any(not state.versions.get(name, state.life).baseline for name in unseen)
+        if work.contest(EXISTENCE, work.rules.policy, standing, challenger, tell=edited) is not challenger:
+            return  # the edit wins: step 7 creates the record anew
+    _die(work, work.version)
+
+
+def _unseen(work: Work) -> list[str]:
+    """The fields whose agreed value the side had not seen: what a deletion there could not know of."""
+    x, state = work.x, work.state
+    return [
+        name
+        for name in work.rules.settable_by_others(work.change.origin)
+        if name not in x.parked
+        and (
+            state.canonical.get(name) is not None
+            if name in x.unknown
+            else x.shadow.get(name) != state.canonical.get(name)
+        )
+    ]
+
+
+def _die(work: Work, version: Version) -> None:
+    work.state.canonical, work.state.versions = {}, {}
+    work.state.lives, work.state.life = False, version
+    work.state.unpublished = True
+    for side in work.state.sides.values():
+        side.parked = {}
+    work.report(Fact.DELETED)

@@ -1,0 +1,95 @@
+"""
+Step 6 of the fold: what a sink tells of a write that did not simply succeed, and what an operator decides.
+"""
+
+from __future__ import annotations
+
+from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op, WriteOp
+from salmon.model.life import revive
+from salmon.model.policies import EXISTENCE
+from salmon.model.state import Park, Parked, Sent
+from salmon.model.work import Fact, Work
+
+
+def outcome(work: Work) -> None:
+    change, x = work.change, work.x
+    assert change.ack is not None, "an outcome names the write that it is of"
+    if change.op is Op.RETRY:
+        x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.DEFERRED or not _named(change, n)}
+        return
+    ours = x.sent.pop(change.ack, None)
+    if ours is None:
+        return  # superseded and answered since: what it says is no longer so
+    # Earlier writes are done with too, but their echoes may still be on the way: an outcome overtakes events.
+    x.settled = max(x.settled, change.ack)
+    x.burst = min(x.burst, len(x.in_flight))
+    match change.op:
+        case Op.GONE | Op.EXISTS:
+            x.held = True
+        case Op.DEFERRED:
+            _park(work, ours, Park.DEFERRED)
+        case Op.REFUSED:
+            _refused(work, ours)
+
+
+def _named(change: Change, name: str) -> bool:
+    return change.changed is None or name in change.changed
+
+
+def _at_fault(work: Work, ours: Sent) -> frozenset[str]:
+    """The write's fields that the outcome names; all of them where it names none of them."""
+    named = ours.fields.keys() & (work.change.changed or frozenset())
+    return frozenset(named or ours.fields.keys()) - OWNED_BY_MERGE
+
+
+def _park(work: Work, ours: Sent, why: Park) -> None:
+    """
+    Set aside what is at fault, so that the rest can be sent again.
+
+    A refused creation that would then lack what is required, or have nothing to say, is set aside as a whole.
+    """
+    at_fault = _at_fault(work, ours)
+    source = work.change.source
+    parked = Parked(why, work.change.ack or 0, source.get("code", ""), source.get("reason", ""))
+    for name in at_fault:
+        work.x.parked[name] = parked
+    rest = ours.fields.keys() - at_fault - OWNED_BY_MERGE
+    hopeless = ours.op is WriteOp.CREATE and (not rest or not at_fault.isdisjoint(work.rules.required))
+    if why is Park.REFUSED and (hopeless or ours.op is WriteOp.DELETE):
+        # Any edit of the record may be the cure, also of a field that was empty and not in the write.
+        for name in work.rules.names[work.change.origin] - OWNED_BY_MERGE:
+            work.x.parked.setdefault(name, parked)
+        work.x.parked[EXISTENCE] = parked
+    work.report(Fact.PARKED, *sorted(at_fault))
+
+
+def _refused(work: Work, ours: Sent) -> None:
+    x, state = work.x, work.state
+    if work.rules.on_reject == "keep" or ours.op is WriteOp.CREATE:
+        _park(work, ours, Park.REFUSED)
+    elif ours.op is WriteOp.DELETE:
+        if not state.lives:
+            revive(work, work.change.origin, work.version)
+    else:
+        for name in _at_fault(work, ours):
+            if name in x.unknown:
+                x.parked[name] = Parked(
+                    Park.REFUSED, work.change.ack or 0, work.change.source.get("code", "")
+                )
+            elif state.canonical.get(name) == ours.fields[name]:
+                work.take(name, x.shadow.get(name), work.version)
+                work.report(Fact.EDITED, name)
+
+
+def operator_edit(work: Work) -> None:
+    """An operator's choice: causal by definition, and it resolves whatever was held."""
+    change, state = work.change, work.state
+    assert change.origin == OPERATOR
+    if not state.lives:
+        return
+    for name in work.rules.spoken(SALESFORCE, Op.ROW, change.changed) - OWNED_BY_MERGE:
+        for side in state.sides.values():
+            if name in side.parked and side.parked[name].why is Park.HELD:
+                del side.parked[name]
+        work.take(name, change.fields.get(name), work.version)
+        work.report(Fact.EDITED, name)

@@ -1,0 +1,154 @@
+"""
+Steps 3 and 4 of the fold: what one field of one change means, and what becomes of it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Op, Value, WriteOp
+from salmon.model.policies import Edit
+from salmon.model.state import NEVER, Park, Parked, Sent, Version
+from salmon.model.work import UNKNOWN, Fact, Unknown, Work
+
+
+class Verdict(Enum):
+    """What one field of one change means."""
+
+    AGREED = "agreed"
+    ECHO = "echo"
+    KNOWN = "known"  # the side still holds what we knew
+    FIRST_CONTACT = "first contact"
+    CAUSAL = "causal"
+    CONCURRENT = "concurrent"
+
+
+class Unsent(Enum):
+    UNSENT = "unsent"
+
+
+UNSENT: Final = Unsent.UNSENT
+
+
+def judge(
+    value: Value,
+    *,
+    canonical: Value,
+    shadow: Value | Unknown,
+    ours: Value | Unsent = UNSENT,
+    whole: bool = False,
+    read: bool = False,
+) -> Verdict:
+    """
+    Say what one field of one change means. No clock plays a part in it.
+
+    Args:
+        value: What the side tells now; None for a field that is cleared or missing.
+        canonical: What the sides have agreed on, or are about to.
+        shadow: What this side held before, as far as it has told; UNKNOWN where it never has.
+        ours: What our write set, if this change answers one that spoke of the field.
+        whole: Whether the change shows the record as it is (a row, a creation) and not just what was edited.
+        read: Whether it is a row: what differs from our write may then have been edited since.
+    """
+    if value == canonical:
+        return Verdict.AGREED
+    if ours is not UNSENT:
+        # A trigger that runs on our write has seen what we sent, not the older shadow; by the shadow, every
+        # trigger that tidies a value of ours would look like a conflict.
+        if value == ours:
+            return Verdict.ECHO
+        if ours == canonical:
+            return Verdict.CAUSAL
+        # What a trigger made of a value that has been edited since is as outdated as that value.
+        return Verdict.CONCURRENT if read else Verdict.ECHO
+    if whole and shadow is UNKNOWN:
+        return Verdict.FIRST_CONTACT
+    if whole and value == shadow:
+        return Verdict.KNOWN
+    return Verdict.CAUSAL if shadow == canonical else Verdict.CONCURRENT
+
+
+def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
+    """
+    Step 3. The side took our write and does not mention a field that we set: a trigger or flow kept the old value.
+
+    That is an edit of the side, made after it saw what we sent.
+    """
+    silent = (ours.fields.keys() & work.rules.live[work.change.origin]) - spoken - OWNED_BY_MERGE
+    for name in silent:
+        kept, sent = work.shadow(name), ours.fields[name]
+        if not isinstance(kept, Unknown) and kept != sent == work.state.canonical.get(name):
+            work.take(name, kept, work.version)
+            work.report(Fact.EDITED, name)
+
+
+def fold_value(work: Work, name: str, ours: Sent | None) -> None:
+    """Step 4, for one field that the change speaks of."""
+    change, state = work.change, work.state
+    value, canonical, shadow = change.fields.get(name), state.canonical.get(name), work.shadow(name)
+    work.set_shadow(name, value)
+    if name in OWNED_BY_MERGE:
+        return
+    if name in work.rules.only_of(change.origin):
+        if value != canonical:
+            work.take(name, value, work.version)  # nobody else can have a say
+        return
+    sent: Value | Unsent = ours.fields.get(name, UNSENT) if ours is not None else UNSENT
+    whole = change.is_row or change.op is Op.CREATE
+    verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
+    if verdict is Verdict.AGREED:
+        work.x.parked.pop(name, None)  # it holds the agreed value by itself: nothing waits any more
+        if name not in state.versions and value is not None:
+            state.versions[name] = work.version
+        return
+    if verdict in (Verdict.ECHO, Verdict.KNOWN):
+        return
+    knows = work.state.sides[SALESFORCE].exists is True if SALESFORCE in work.state.sides else False
+    if not work.rules.may_win(change.origin, name, known_to_salesforce=knows):
+        if verdict is not Verdict.FIRST_CONTACT:
+            work.report(Fact.OVERRULED, name)
+        return
+    if ours is not None and ours.op is WriteOp.CREATE and sent is UNSENT and canonical is not None:
+        settable = work.rules.sink_may_set(change.origin, WriteOp.CREATE)
+        if name not in settable:
+            return  # the side's own default for what our creation could not set: nobody's edit
+    standing = state.versions.get(name, NEVER)
+    if verdict is Verdict.FIRST_CONTACT:
+        _first_contact(work, name, value, standing)
+    elif verdict is Verdict.CAUSAL or standing.baseline:
+        # An edit beats what was merely found on the other side: that is no edit, and so no conflict.
+        work.take(name, value, work.version)
+        work.report(Fact.EDITED, name)
+    else:
+        _concurrent(work, name, value, standing)
+
+
+def _first_contact(work: Work, name: str, value: Value, standing: Version) -> None:
+    """A row tells of a field for the first time. Null says nothing; two values are decided by `initial`."""
+    canonical = work.state.canonical.get(name)
+    if value is None:
+        return
+    if canonical is None and standing.baseline:
+        work.take(name, value, work.baseline)
+        return
+    # An edit that somebody made meanwhile is never beaten by what was found.
+    if standing.baseline and work.rules.initial == work.change.origin:
+        work.take(name, value, work.baseline)
+    work.report(Fact.FIRST_CONTACT, name)
+
+
+def _concurrent(work: Work, name: str, value: Value, standing: Version) -> None:
+    change, state = work.change, work.state
+    winner = work.contest(
+        name,
+        work.rules.policy_of(name),
+        Edit(standing.origin, state.canonical.get(name), standing.committed_at),
+        challenger := Edit(change.origin, value, change.committed_at),
+    )
+    if winner is challenger:
+        work.take(name, value, work.version)
+        work.report(Fact.EDITED, name)
+    elif winner is None:
+        work.x.parked[name] = Parked(Park.HELD, state.seq)
+        work.report(Fact.PARKED, name)

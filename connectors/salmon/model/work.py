@@ -1,0 +1,147 @@
+"""
+One fold under way: the draft of a state, and what is put out with it. The rules are in fold, life and outcomes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final
+
+from salmon.model.change import Change, Value, Write
+from salmon.model.policies import Conflict, Contest, Edit, Policy
+from salmon.model.rules import Rules
+from salmon.model.state import Park, SideState, State, Version
+
+
+class Fact(StrEnum):
+    """What a fold has to report besides its output: for metrics, logs and a record's story."""
+
+    ACKNOWLEDGED = "ACKNOWLEDGED"  # a write of ours came back
+    CREATED = "CREATED"
+    EDITED = "EDITED"  # an edit became canonical
+    DELETED = "DELETED"
+    FIRST_CONTACT = "FIRST_CONTACT"  # both sides had a value: `initial` decided
+    OVERRULED = "OVERRULED"  # an edit of a field that its side may not set
+    TWIN = "TWIN"  # a second record of the same key: not folded
+    PARKED = "PARKED"
+    REPEATED = "REPEATED"  # old news
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    fact: Fact
+    side: str
+    fields: tuple[str, ...] = ()
+    lag_ms: int | None = None  # ACKNOWLEDGED: from the commit of the edit to the commit of its echo
+
+
+class Published(Enum):
+    """What becomes of the key in `records`."""
+
+    UNCHANGED = "unchanged"
+    ROW = "row"
+    TOMBSTONE = "tombstone"
+
+
+@dataclass(slots=True)
+class Folded:
+    """What one change gave. *writes*: side -> a write, or None for a tombstone; sides not named get nothing."""
+
+    state: State
+    writes: dict[str, Write | None] = field(default_factory=dict)
+    published: Published = Published.UNCHANGED
+    conflicts: list[Conflict] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    to_read: set[str] = field(default_factory=set)  # sides that should read the record again
+
+
+class Unknown(Enum):
+    UNKNOWN = "unknown"  # not told; which is not null
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+
+@dataclass(slots=True)
+class Work:
+    """One fold under way: the draft of the new state and what is put out with it."""
+
+    out: Folded
+    change: Change
+    object: str
+    key: str
+    rules: Rules
+
+    @property
+    def state(self) -> State:
+        return self.out.state
+
+    @property
+    def x(self) -> SideState:
+        """The state of the side that tells."""
+        return self.state.sides[self.change.origin]
+
+    @property
+    def version(self) -> Version:
+        return Version(self.change.committed_at, self.change.origin, self.state.seq)
+
+    @property
+    def baseline(self) -> Version:
+        """The version of what was merely found there."""
+        return Version(self.change.committed_at, self.change.origin, self.state.seq, baseline=True)
+
+    def exists(self) -> None:
+        """The side has the record."""
+        self.x.exists = True
+        if self.change.native_id is not None:
+            self.x.native_id = self.change.native_id
+
+    def begin(self, version: Version) -> None:
+        """A life begins; canonical starts empty."""
+        self.state.canonical, self.state.versions = {}, {}
+        self.state.lives, self.state.life = True, version
+        self.state.unpublished = True
+        self.report(Fact.CREATED)
+
+    def report(self, fact: Fact, *fields: str, lag_ms: int | None = None) -> None:
+        self.out.reports.append(Report(fact, self.change.origin, fields, lag_ms))
+
+    def shadow(self, name: str) -> Value | Unknown:
+        return UNKNOWN if name in self.x.unknown else self.x.shadow.get(name)
+
+    def set_shadow(self, name: str, value: Value) -> None:
+        _put(self.x.shadow, name, value)
+
+    def take(self, name: str, value: Value, version: Version) -> None:
+        """Make *value* canonical. What was refused together with it may be tried again."""
+        _put(self.state.canonical, name, value)
+        self.state.versions[name] = version
+        self.state.unpublished = True
+        for side in self.state.sides.values():
+            _unpark(side, name)
+
+    def contest(
+        self, name: str, policy: Policy, standing: Edit, challenger: Edit, *, tell: bool = True
+    ) -> Edit | None:
+        contest = Contest(self.object, self.key, name, standing, challenger, self.rules.ties)
+        conflict = policy(contest)
+        if tell:
+            self.out.conflicts.append(conflict)
+        return conflict.winner
+
+
+def _put(values: dict[str, Value], name: str, value: Value) -> None:
+    if value is None:
+        values.pop(name, None)
+    else:
+        values[name] = value
+
+
+def _unpark(side: SideState, name: str) -> None:
+    """An edit of a parked field frees all that was refused with it; a held field waits for its resolution."""
+    parked = side.parked.get(name)
+    if parked is None or parked.why is Park.HELD:
+        return
+    for other in [n for n, p in side.parked.items() if p.group == parked.group and p.why is parked.why]:
+        del side.parked[other]
