@@ -1,0 +1,141 @@
+"""
+How a process is: the one answer behind /health, the status of a connector and the liveness probe.
+
+Live means that the loop turns; ready means that it does its work now or stands by for its leader. The words
+healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+from typing import Final
+
+TURN_MAX_S: Final = 60.0  # a loop that has not turned for so long hangs: no step of it may take half as long
+FAILING_MAX_S: Final = 30.0  # what fails for longer is no hiccup: somebody should look
+
+
+class Status(StrEnum):
+    """KIP-1017's words, and the HTTP status that goes with each."""
+
+    HEALTHY = "healthy"
+    STARTING = "starting"
+    UNHEALTHY = "unhealthy"
+
+    @property
+    def http_status(self) -> int:
+        return {Status.HEALTHY: 200, Status.STARTING: 503, Status.UNHEALTHY: 500}[self]
+
+
+class State(StrEnum):
+    """Kafka Connect's states of connectors and tasks, as far as they occur here."""
+
+    UNASSIGNED = "UNASSIGNED"
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What /health says. *live*: no need to kill the process. *leads*: False while it stands by."""
+
+    status: Status
+    message: str
+    live: bool
+    state: State
+    trace: str | None = None  # why it FAILED
+
+    @property
+    def ready(self) -> bool:
+        return self.status is Status.HEALTHY
+
+
+class Health:
+    """The health of one process. Its loop tells, its REST server asks; safe between threads."""
+
+    def __init__(
+        self,
+        *,
+        turn_max_s: float = TURN_MAX_S,
+        failing_max_s: float = FAILING_MAX_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._turn_max_s = turn_max_s
+        self._failing_max_s = failing_max_s
+        self._clock = clock
+        self._lock = Lock()
+        self._state = State.UNASSIGNED
+        self._phase = "starting"
+        self._standby = False
+        self._turned_at: float | None = None  # None until the loop has begun
+        self._failing_since: float | None = None
+        self._failure = ""
+
+    def starting(self, doing: str) -> None:
+        """What is being done before the loop begins, e.g. "waiting for the schema of Account"."""
+        with self._lock:
+            self._phase = doing
+
+    def standing_by(self) -> None:
+        """Another instance leads; this one takes over when that one is gone."""
+        with self._lock:
+            self._standby = True
+            self._turned_at = self._clock()
+
+    def running(self) -> None:
+        """Start-up is done; from now on the loop must turn."""
+        with self._lock:
+            self._state, self._standby = State.RUNNING, False
+            self._turned_at = self._clock()
+
+    def turned(self) -> None:
+        """The loop (or the standby's) has come round once more."""
+        self._turned_at = self._clock()
+
+    def failing(self, doing: str, error: Exception) -> None:
+        """Something fails and is tried again."""
+        with self._lock:
+            if self._failing_since is None:
+                self._failing_since = self._clock()
+            self._failure = f"{doing}: {error}"
+            if self._turned_at is not None:
+                self._turned_at = self._clock()  # A loop that waits for its next try is not hung.
+
+    def recovered(self) -> None:
+        with self._lock:
+            self._failing_since, self._failure = None, ""
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """The loop is over: in good order, or by *error*."""
+        with self._lock:
+            self._state = State.STOPPED if error is None else State.FAILED
+            self._failure = "" if error is None else f"{type(error).__name__}: {error}"
+
+    def report(self) -> Report:
+        """How it is now."""
+        with self._lock:
+            return self._report()
+
+    def _report(self) -> Report:
+        now = self._clock()
+        if self._state is State.FAILED:
+            return Report(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
+        if self._state is State.STOPPED:
+            return Report(Status.UNHEALTHY, "Stopped.", True, self._state)
+        if self._turned_at is not None and (silence_s := now - self._turned_at) > self._turn_max_s:
+            message = f"The loop has not turned for {silence_s:.0f} s."
+            return Report(Status.UNHEALTHY, message, False, self._state)
+        if self._failing_since is not None and now - self._failing_since > self._failing_max_s:
+            message = f"Failing for {now - self._failing_since:.0f} s: {self._failure}"
+            return Report(Status.UNHEALTHY, message, True, self._state)
+        if self._standby:
+            message = "Standing by: another instance leads, this one takes over when it is gone."
+            return Report(Status.HEALTHY, message, True, State.UNASSIGNED)
+        if self._state is State.UNASSIGNED:
+            return Report(Status.STARTING, f"Worker is still starting up: {self._phase}.", True, self._state)
+        suffix = f" Trying again: {self._failure}" if self._failing_since is not None else ""
+        return Report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}", True, self._state)

@@ -1,0 +1,117 @@
+"""
+Logs as events: one JSON object a line, or readable lines on a terminal, on standard error.
+
+Secrets are kept out where they are known (SecretStr, errors without values); the redaction here is the last net
+under that, over the finished line, tracebacks and foreign libraries' messages included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import urllib.parse
+from collections.abc import Collection, Iterator
+from typing import Any, Final, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["auto", "json", "console"]
+
+_REDACTED: Final = "***"
+_SECRET_LENGTH_MIN: Final = 4  # Anything shorter would blacken innocent words, and is no secret.
+_PEM_LINE_MIN: Final = 16  # Shorter lines of a key (its ragged end) give nothing away.
+
+
+def configure(
+    *,
+    log_format: LogFormat = "auto",
+    level: str = "info",
+    secrets: Collection[str] = (),
+    **bound: str,
+) -> None:
+    """
+    Set up logging for this process; call it once, before the first line.
+
+    Args:
+        log_format: "auto": console on a terminal, else json.
+        level: Python's names, any case.
+        secrets: The configured secret values; none of them leaves in a line, in any usual encoding.
+        bound: Facts that every line carries, e.g. connector="merge".
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        _Bound(bound),  # Threads do not inherit context variables; these facts hold for the whole process.
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if console
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+                Redaction(secrets),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)  # Libraries speak when something is wrong.
+    logging.getLogger("salmon").setLevel(level.upper())
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Redaction:
+    """A processor over the finished line: every form of every secret becomes ***."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self._forms = sorted(forms, key=len, reverse=True)  # Longer ones first: they may hold shorter ones.
+
+    def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> Any:
+        """Return *line* without secrets."""
+        text = line if isinstance(line, str) else str(line)
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, _REDACTED)
+        return text
+
+
+class _Bound:
+    def __init__(self, facts: dict[str, str]) -> None:
+        self._facts = facts
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {**self._facts, **event}
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The secret as it is, as JSON writes it, as a URL writes it, and each line of a key in PEM."""
+    if len(secret) < _SECRET_LENGTH_MIN:
+        return
+    yield secret
+    yield json.dumps(secret)[1:-1]
+    yield urllib.parse.quote(secret, safe="")
+    yield urllib.parse.quote_plus(secret)
+    if "\n" in secret:
+        yield from (
+            line
+            for line in secret.splitlines()
+            if len(line) >= _PEM_LINE_MIN and not line.startswith("-----")
+        )

@@ -1,0 +1,110 @@
+"""
+Waiting before the next try: exponential backoff with full jitter, and the loop that uses it.
+
+What may be tried again is said by the error's branch (salmon.errors) and by nothing else. Whoever tries again
+says so to health and metrics, through the observer it passes in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from salmon.errors import RateLimited, RetriableError
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+_EXPONENT_MAX: Final = 30  # 2**30 * any first delay is beyond every bound; larger powers only cost time
+
+
+class Stopping(Exception):
+    """We were told to stop while we waited. Unwinds to the loop; never an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """
+    How long to wait before a try.
+
+    Full jitter (a random time between nothing and the bound, and the bound doubles) spreads the tries of many
+    clients best: "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+
+    first_s: float = 0.2
+    max_s: float = 30.0
+
+    def bound_s(self, attempt: int) -> float:
+        """The longest wait after try number *attempt* (from 1) has failed."""
+        return min(self.max_s, self.first_s * 2.0 ** min(max(attempt - 1, 0), _EXPONENT_MAX))
+
+    def delay_s(self, attempt: int, error: Exception | None = None, *, rng: random.Random) -> float:
+        """A random wait up to the bound; never shorter than what the server itself asked for."""
+        wished = error.retry_after_s if isinstance(error, RateLimited) else None
+        return max(wished or 0.0, rng.uniform(0.0, self.bound_s(attempt)))
+
+
+class Observer(Protocol):
+    """Who is told that something is tried again: health and metrics."""
+
+    def failing(self, doing: str, error: Exception) -> None:
+        """*doing* failed and will be tried again."""
+
+    def recovered(self) -> None:
+        """It worked, after at least one failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Repeats calls that raise RetriableError, until they work or *stop* is set."""
+
+    stop: Event
+    observer: Observer
+    backoff: Backoff = Backoff()
+    rng: random.Random = random.Random()  # noqa: RUF009 - one source of randomness is meant
+
+    def until_it_works(self, doing: str, call: Callable[[], T], *, tries_max: int | None = None) -> T:
+        """
+        Return what *call* returns.
+
+        Args:
+            doing: For logs and health, e.g. "reading the positions".
+            tries_max: After so many failures the last error goes to the caller; None for no end.
+
+        Raises:
+            Stopping: when told to stop before it worked.
+        """
+        attempt = 0
+        while True:
+            try:
+                answer = call()
+            except RetriableError as error:
+                attempt += 1
+                if attempt == tries_max:
+                    raise
+                self.wait(doing, error, attempt)
+            else:
+                if attempt:
+                    self.observer.recovered()
+                    log.info("recovered", doing=doing, tries=attempt + 1)
+                return answer
+
+    def wait(self, doing: str, error: Exception, attempt: int) -> None:
+        """Say that try number *attempt* failed, and wait. Raises Stopping when told to stop meanwhile."""
+        self.observer.failing(doing, error)
+        delay_s = self.backoff.delay_s(attempt, error, rng=self.rng)
+        log.warning(
+            "try_failed",
+            doing=doing,
+            attempt=attempt,
+            next_in_s=round(delay_s, 3),
+            error=type(error).__name__,
+            reason=str(error),
+        )
+        if self.stop.wait(delay_s):
+            raise Stopping from None
