@@ -79,7 +79,7 @@ class ControlServer:
         )
 
     async def _clock(self, request: Request) -> JSONResponse:
-        """{"advance_s": n} moves the org's clock on."""
+        """{"advance_s": n} moves the org's clock on; sessions and cursors age with it."""
         body = await _object(request)
         advance_s = None if body is None else body.get("advance_s")
         if not isinstance(advance_s, int | float) or isinstance(advance_s, bool) or advance_s < 0:

@@ -40,6 +40,7 @@ class FaultRegistry:
         self._known = set(known)
         self._faults: dict[str, list[_Fault]] = {}
         self._handlers: dict[str, list[FaultHandler]] = {}
+        self._checks: dict[str, FaultHandler] = {}
         self._on_clear: list[Callable[[], None]] = []
 
     @property
@@ -47,10 +48,12 @@ class FaultRegistry:
         """The names that `set` takes."""
         return frozenset(self._known)
 
-    def register(self, *names: str) -> None:
-        """Make *names* known: states, which stay until cleared, spent or over."""
+    def register(self, name: str, check: FaultHandler | None = None) -> None:
+        """Make *name* known as a state, which stays until cleared, spent or over; *check* may raise BadFault."""
         with self._lock:
-            self._known.update(names)
+            self._known.add(name)
+            if check is not None:
+                self._checks[name] = check
 
     def on(self, name: str, handler: FaultHandler) -> None:
         """
@@ -84,7 +87,7 @@ class FaultRegistry:
         with self._lock:
             if name not in self._known:
                 raise UnknownFault(f"no fault {name!r}; there are {', '.join(sorted(self._known))}")
-            handlers = tuple(self._handlers.get(name, ()))
+            handlers, check = tuple(self._handlers.get(name, ())), self._checks.get(name)
         times, lasts_s = params.get("times"), params.get("s") if name != "clock_skew" else None
         if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
             raise BadFault(f"{name}: times must be a whole number of at least 1")
@@ -94,6 +97,8 @@ class FaultRegistry:
             for handler in handlers:
                 handler(params)
             return
+        if check is not None:
+            check(params)
         fault = _Fault(dict(params), times, None if lasts_s is None else time.monotonic() + lasts_s)
         with self._lock:
             self._faults.setdefault(name, []).append(fault)

@@ -26,6 +26,9 @@ from salmon.simulator.transaction import Row, Stored, Transaction
 from salmon.simulator.triggers import Trigger
 from salmon.simulator.usage import Usage
 
+# What faults of the control API may be set for.
+APIS = ("rest", "collections", "bulk", "pubsub", "oauth", "all")
+
 Listener = Callable[[Transaction], None]
 
 _FIRST_COMMIT_NUMBER = 11_600_000_000_000  # of the size that real orgs show
@@ -133,16 +136,43 @@ class Org:
             table.put(row)
 
     def _register_faults(self) -> None:
-        def skew(params: Params) -> None:
-            seconds = params.get("s")
-            if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-                raise BadFault("clock_skew: s must be a number of seconds")
-            self.clock.skew(seconds)
+        def lock(params: Params) -> None:
+            ids = params.get("ids")
+            if params.get("object") not in self.types or not isinstance(ids, list) or not ids:
+                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.types)}) and ids, a list")
 
-        self.faults.register("latency", "http", "lock_rows", "exhaust_api")
+        self.faults.register("latency", _check_latency)
+        self.faults.register("http", _check_http)
+        self.faults.register("lock_rows", lock)
+        self.faults.register("exhaust_api")
         self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
-        self.faults.on("clock_skew", skew)
+        self.faults.on("clock_skew", lambda params: self.clock.skew(_number("clock_skew", "s", params)))
         self.faults.on_clear(lambda: self.clock.skew(0))
+
+
+def _check_latency(params: Params) -> None:
+    _check_api("latency", params)
+    if _number("latency", "ms", params) < 0:
+        raise BadFault("latency: ms must not be negative")
+
+
+def _check_http(params: Params) -> None:
+    _check_api("http", params)
+    status = params.get("status", 503)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        raise BadFault("http: status must be a number from 400 to 599")
+
+
+def _check_api(fault: str, params: Params) -> None:
+    if params.get("api", "all") not in APIS:
+        raise BadFault(f"{fault}: api must be one of {', '.join(APIS)}")
+
+
+def _number(fault: str, name: str, params: Params) -> float:
+    value = params.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise BadFault(f"{fault}: {name} must be a number")
+    return float(value)
 
 
 def _user(number: int, login: str, first_name: str, last_name: str) -> User:

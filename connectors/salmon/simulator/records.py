@@ -145,7 +145,11 @@ class Unit:
         self._before.clear()
 
     def changes(self) -> tuple[RecordChange, ...]:
-        """The net effect on each record, in the order in which they were first touched."""
+        """
+        The net effect on each record, in the order in which they were first touched.
+
+        A write that changes nothing at all, not even the second of its stamp, has none.
+        """
         found = []
         for (object_name, record_id), (live, deleted) in self._before.items():
             after = self._org.table(object_name).live.get(record_id)

@@ -60,7 +60,8 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
     field = external_id_field(table, field_name)
     if call.method == "PATCH":
         return _upsert(call, table, field, value)
-    found = _by_external_id(table, field, value, call.version)
+    with call.org.lock:
+        found = _by_external_id(table, field, value, call.version)
     if isinstance(found, Answer):
         return found
     if found is None:

@@ -63,6 +63,8 @@ def _text(field: Field, value: Any) -> Stored:
     text = value.strip()
     if not text:
         return None
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # no halves of characters
     if field.type == "multipicklist":
         text = _multipicklist(field, text)
     elif field.type == "picklist" and field.restricted and text not in field.picklist_values:

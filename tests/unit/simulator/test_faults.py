@@ -27,6 +27,22 @@ def test_a_fault_without_a_place_or_for_all_strikes_everywhere() -> None:
     assert faults.active("lock_rows", object="Account", ids="c") is None
 
 
+def test_a_state_may_be_checked_before_it_is_on() -> None:
+    """What could never strike is told at once."""
+    faults = FaultRegistry()
+    faults.register("exhaust_api")
+
+    def needs_ms(params: Params) -> None:
+        if "ms" not in params:
+            raise BadFault("latency: ms must be a number")
+
+    faults.register("latency", needs_ms)
+    with pytest.raises(BadFault, match="ms must be a number"):
+        faults.set("latency", {"api": "rest"})
+    faults.set("exhaust_api", {})
+    assert faults.all() == [{"fault": "exhaust_api"}]
+
+
 def test_a_fault_that_lasts_no_time_is_over() -> None:
     """`s` is how long it lasts."""
     faults = FaultRegistry(frozenset({"lock_rows"}))

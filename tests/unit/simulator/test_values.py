@@ -23,6 +23,7 @@ def field(kind: str, **told: Any) -> Field:
         ("string", {"length": 5}, "  ab  ", "ab"),
         ("string", {"length": 5}, "   ", None),
         ("textarea", {"length": 50}, "a\nb", "a\nb"),
+        ("string", {"length": 50}, "Zoë 🐟 \ud83d\udc1f \ud83d!", "Zoë 🐟 🐟 \ufffd!"),
         ("double", {"precision": 18, "scale": 2}, "10.005", 10.01),
         ("double", {"precision": 18, "scale": 0}, 9007199254740991, 9007199254740991.0),
         ("currency", {"precision": 18, "scale": 2}, -3, -3.0),
