@@ -62,7 +62,10 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     x.unknown -= spoken
     if ours is not None or not fresh:
         return
-    standing, challenger = Edit(state.life.origin, False, state.life.committed_at), _alive(work)
+    standing, challenger = (
+        Edit(state.life.origin, False, state.life.committed_at, state.life.seq),
+        _alive(work),
+    )
     if first and change.is_row:
         lives_on = work.rules.initial == change.origin
         work.report(Fact.FIRST_CONTACT, EXISTENCE)
@@ -79,7 +82,7 @@ def _is_edit(work: Work, name: str) -> bool:
 
 
 def _alive(work: Work) -> Edit:
-    return Edit(work.change.origin, True, work.change.committed_at)
+    return Edit(work.change.origin, True, work.change.committed_at, work.state.seq)
 
 
 def revive(work: Work, side: str, version: Version) -> None:
@@ -102,8 +105,8 @@ def ends(work: Work, ours: Sent | None) -> None:
         return  # it never had it: nothing was deleted
     if unseen:
         newest = max((state.versions.get(name, state.life) for name in unseen), key=lambda v: v.committed_at)
-        challenger = Edit(change.origin, False, change.committed_at)
-        standing = Edit(newest.origin or state.life.origin, True, newest.committed_at)
+        challenger = Edit(change.origin, False, change.committed_at, state.seq)
+        standing = Edit(newest.origin or state.life.origin, True, newest.committed_at, newest.seq)
         edited = any(not state.versions.get(name, state.life).baseline for name in unseen)
         if work.contest(EXISTENCE, work.rules.policy, standing, challenger, tell=edited) is not challenger:
             return  # the edit wins: step 7 creates the record anew

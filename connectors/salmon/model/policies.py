@@ -19,6 +19,7 @@ class Edit:
     side: str
     value: Value
     committed_at: int  # ms, that side's wall clock; 0 where it is not known
+    seq: int = 0  # of the change that brought it
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,8 @@ def _concurrent(work: Work, name: str, value: Value, standing: Version) -> None:
     winner = work.contest(
         name,
         work.rules.policy_of(name),
-        Edit(standing.origin, state.canonical.get(name), standing.committed_at),
-        challenger := Edit(change.origin, value, change.committed_at),
+        Edit(standing.origin, state.canonical.get(name), standing.committed_at, standing.seq),
+        challenger := Edit(change.origin, value, change.committed_at, state.seq),
     )
     if winner is challenger:
         work.take(name, value, work.version)

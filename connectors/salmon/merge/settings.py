@@ -1,0 +1,55 @@
+"""The configuration of an object -> the rules that the fold obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Final
+
+from salmon.errors import ConfigError
+from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.policies import POLICIES, Policy
+from salmon.model.rules import Rules
+from salmon.model.schema import ObjectSchema
+from salmon.runtime.config import ObjectConfig
+
+POLICY_GROUP: Final = "salmon.policies"
+_ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}
+
+
+def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
+    """
+    The rules of one object.
+
+    Raises:
+        ConfigError: a policy that nobody offers, or one for a field that is not synced.
+    """
+    where = f"objects.{schema.name}.conflicts"
+    if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
+        raise ConfigError(f"{where}.fields: {', '.join(unknown)} of {schema.name} is not synced.")
+    return Rules(
+        schema,
+        initial=config.initial,
+        policy=policy_named(config.conflicts.default, f"{where}.default"),
+        field_policies={
+            name: policy_named(policy, f"{where}.fields.{name}")
+            for name, policy in config.conflicts.fields.items()
+        },
+        ties=config.conflicts.ties,
+        on_reject=config.on_reject,
+        stamps_always=config.stamps == "always",
+        one_way_to=_ONE_WAY.get(config.direction),
+    )
+
+
+def policy_named(name: str, where: str) -> Policy:
+    """One of Salmon's own policies, or a plugin's: an entry point of the group `salmon.policies`."""
+    if name in POLICIES:
+        return POLICIES[name]
+    found = entry_points(group=POLICY_GROUP, name=name)
+    if not found:
+        raise ConfigError(
+            f"{where}: there is no policy {name!r}. Choose one of {', '.join(POLICIES)}, or install the plugin that "
+            f"offers it (entry point group {POLICY_GROUP})."
+        )
+    return Policy(name, next(iter(found)).load())

@@ -1,0 +1,184 @@
+"""
+The values of `state`: what merge knows of a key, as Avro and back.
+
+What is usual costs nothing: one version stands for the whole row, and a side's values only where they differ.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from salmon.kafka import schemas
+from salmon.kafka.avro import Codec
+from salmon.kafka.registry import Registry
+from salmon.model.change import Value, WriteOp
+from salmon.model.rules import Rules
+from salmon.model.schema import Kind
+from salmon.model.state import NEVER, Park, Parked, Sent, SideState, State, Version
+
+_SCHEMA_ID: Final = struct.Struct(">xI")  # of the Confluent wire format
+
+
+class States(Codec):
+    """The values of one object's `state` topic."""
+
+    def __init__(self, rules: Rules, registry: Registry, topic: str) -> None:
+        super().__init__(schemas.envelope("state", rules.schema.to_avro()), registry, topic)
+        self._rules = rules
+        self._writers = registry
+        self._lists = tuple(f.name for f in rules.schema.fields if f.kind is Kind.STRINGS)
+        self._decimals = frozenset(f.name for f in rules.schema.fields if f.kind is Kind.DECIMAL)
+        self._added: dict[int, frozenset[str]] = {}  # writer's schema id -> fields of ours that it lacked
+
+    def encode(self, state: State) -> bytes:
+        version, exceptions = self._versions(state)
+        return self.encode_datum(
+            {
+                "seq": state.seq,
+                "lives": state.lives,
+                "life": _version_datum(state.life),
+                "version": _version_datum(version),
+                "exceptions": exceptions,
+                "unpublished": state.unpublished,
+                "sides": [self._side_datum(state, name, side) for name, side in state.sides.items()],
+                "row": state.canonical,
+            }
+        )
+
+    def decode(self, data: bytes) -> State:
+        """Raises SchemaMismatch for bytes that are no state of this object."""
+        datum = self.decode_datum(data)
+        added = self._fields_added_since(data)
+        row = {name: value for name, value in datum["row"].items() if value is not None}
+        for name in self._lists:
+            if name in row:
+                row[name] = tuple(row[name])
+        usual = _version(datum["version"])
+        versions = dict.fromkeys(row, usual)
+        for exception in datum["exceptions"]:
+            versions.update(dict.fromkeys(exception["names"], _version(exception["version"])))
+        return State(
+            sides={side["side"]: self._side(side, row, added) for side in datum["sides"]},
+            canonical=row,
+            versions={
+                name: version for name, version in versions.items() if name in self._rules.schema.by_name
+            },
+            lives=datum["lives"],
+            life=_version(datum["life"]),
+            seq=datum["seq"],
+            unpublished=datum["unpublished"],
+        )
+
+    def _versions(self, state: State) -> tuple[Version, list[dict[str, Any]]]:
+        """The version of most of the row, and the fields of every other."""
+        told = Counter(state.versions[name] for name in state.canonical)
+        usual = told.most_common(1)[0][0] if told else NEVER
+        names: dict[Version, list[str]] = {}
+        for name, version in state.versions.items():
+            if version != usual or name not in state.canonical:
+                names.setdefault(version, []).append(name)
+        return usual, [{"version": _version_datum(v), "names": sorted(n)} for v, n in names.items()]
+
+    def _side_datum(self, state: State, name: str, side: SideState) -> dict[str, Any]:
+        row = state.canonical if side.exists else {}
+        differs = {
+            n: side.shadow.get(n)
+            for n in row.keys() | side.shadow.keys()
+            if n not in side.unknown and side.shadow.get(n) != row.get(n)
+        }
+        return {
+            "side": name,
+            "exists": side.exists,
+            "native_id": side.native_id,
+            "differs": self._field_data(differs),
+            "unknown": None if side.unknown == self._rules.names[name] else sorted(side.unknown),
+            "order": side.order,
+            "commit_time": side.commit_time,
+            "as_of": side.as_of,
+            "marker": side.marker,
+            "settled": side.settled,
+            "sent": [
+                {"seq": s, "op": w.op, "committed_at": w.committed_at, "fields": self._field_data(w.fields)}
+                for s, w in side.sent.items()
+            ],
+            "burst": side.burst,
+            "row_since_write": side.row_since_write,
+            "standing": side.standing,
+            "held": side.held,
+            "parked": [
+                {"name": n, "why": p.why, "group": p.group, "code": p.code, "reason": p.reason}
+                for n, p in side.parked.items()
+            ],
+        }
+
+    def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
+        names = self._rules.names[datum["side"]]
+        unknown = names if datum["unknown"] is None else (frozenset(datum["unknown"]) | added) & names
+        differs = self._fields(datum["differs"])
+        shadow = {n: v for n, v in row.items() if n not in unknown} if datum["exists"] else {}
+        shadow |= differs
+        return SideState(
+            exists=datum["exists"],
+            native_id=datum["native_id"],
+            shadow={n: v for n, v in shadow.items() if v is not None and n in names},
+            unknown=unknown if datum["exists"] is not False else frozenset(),
+            order=datum["order"],
+            commit_time=datum["commit_time"],
+            as_of=datum["as_of"],
+            marker=datum["marker"],
+            settled=datum["settled"],
+            sent={
+                w["seq"]: Sent(WriteOp(w["op"]), self._fields(w["fields"]), w["committed_at"])
+                for w in datum["sent"]
+            },
+            burst=datum["burst"],
+            row_since_write=datum["row_since_write"],
+            standing=datum["standing"],
+            held=datum["held"],
+            parked={
+                p["name"]: Parked(Park(p["why"]), p["group"], p["code"], p["reason"]) for p in datum["parked"]
+            },
+        )
+
+    def _field_data(self, fields: Mapping[str, Value]) -> list[dict[str, Any]]:
+        return [
+            {"name": n, "value": str(v) if isinstance(v, Decimal) else v} for n, v in sorted(fields.items())
+        ]
+
+    def _fields(self, data: Iterable[Mapping[str, Any]]) -> dict[str, Value]:
+        return {each["name"]: self._value(each["name"], each["value"]) for each in data}
+
+    def _value(self, name: str, value: Any) -> Value:
+        if isinstance(value, list):
+            return tuple(value)
+        return Decimal(value) if name in self._decimals and value is not None else value
+
+    def _fields_added_since(self, data: bytes) -> frozenset[str]:
+        """Fields that the state's writer did not know: nobody has told of them yet, which is not null."""
+        schema_id: int = _SCHEMA_ID.unpack_from(data)[0]
+        if schema_id == self.schema_id:
+            return frozenset()
+        if schema_id not in self._added:
+            row = self._writers.schema_by_id(schema_id)["fields"][-1]["type"]
+            self._added[schema_id] = frozenset(self._rules.schema.by_name) - {
+                f["name"] for f in row["fields"]
+            }
+        return self._added[schema_id]
+
+
+def _version_datum(version: Version) -> dict[str, Any]:
+    return {
+        "committed_at": version.committed_at,
+        "origin": version.origin,
+        "seq": version.seq,
+        "baseline": version.baseline,
+    }
+
+
+def _version(datum: Mapping[str, Any]) -> Version:
+    version = Version(datum["committed_at"], datum["origin"], datum["seq"], datum["baseline"])
+    return NEVER if version == NEVER else version
