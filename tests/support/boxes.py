@@ -68,7 +68,8 @@ class Box:
             f"{told.login_url}/services/oauth2/token", {"grant_type": "client_credentials"}, auth=pair
         )
         assert answer.status_code == 200, answer.text
-        self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self.token = str(answer.json()["access_token"])
+        self.http.headers["Authorization"] = f"Bearer {self.token}"
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         """One REST call; *path* is below the version unless it begins with a slash."""
