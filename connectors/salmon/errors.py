@@ -3,7 +3,7 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited
-├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey
+├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced
 """
@@ -41,6 +41,15 @@ class SchemaMismatch(DataError):
 
 class BadRecordKey(DataError):
     """A record's key cannot be a key: too long, outer blanks, or of a type that has no tag."""
+
+
+class RequestRejected(DataError):
+    """A server refused one request for what it says, and will again. *code* is its own word for why."""
+
+    def __init__(self, message: str, *, code: str, fields: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fields = fields
 
 
 class PositionLost(SalmonError):

@@ -1,0 +1,122 @@
+"""
+What the org has of each configured object: its fields, its markers, its change events; or what is missing.
+
+Everything that an admin has to mend before a sync can run is told here, in one sentence, at start.
+Sources: REST API Developer Guide, "sObject Describe"; Pub/Sub API, "GetTopic RPC Method"; Change Data Capture
+Developer Guide, "Select Objects for Change Notifications".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from salmon.errors import RequestRejected, SetupError
+from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
+from salmon.salesforce.layout import channel_of, layout_of
+
+_MARKERS: Final = {
+    MARKER_SEQ: "Number(18, 0)",
+    MARKER_ID: "Text(255), External ID, Unique and case-sensitive",
+}
+
+
+class FieldChoice(Protocol):
+    """`objects.<Object>.fields` of the config."""
+
+    @property
+    def include(self) -> Collection[str] | None: ...
+    @property
+    def exclude(self) -> Collection[str]: ...
+
+
+class ObjectConfig(Protocol):
+    """`objects.<Object>` of the config, as far as this side needs it."""
+
+    @property
+    def fields(self) -> FieldChoice: ...
+
+
+class Describes(Protocol):
+    """Where a describe comes from: Rest."""
+
+    def describe(self, name: str) -> Mapping[str, Any]: ...
+
+
+class EventSchemas(Protocol):
+    """Where an event schema comes from: PubSub."""
+
+    def schema_of_topic(self, topic: str) -> Mapping[str, Any]:
+        """The topic's current schema, parsed. Raises RequestRejected where there is no such topic."""
+
+
+@dataclass(frozen=True)
+class SyncedObject:
+    """One object as the org has it."""
+
+    schema: ObjectSchema
+    names: frozenset[str]  # every field that can be selected, also those that are not synced
+
+    @property
+    def name(self) -> str:
+        return self.schema.name
+
+
+def synced_object(
+    name: str, config: ObjectConfig, describes: Describes, events: EventSchemas | None = None
+) -> SyncedObject:
+    """
+    Describe one object of the config. Its live fields are those of its change events, where *events* are given.
+
+    Raises:
+        SetupError: the object, its marker fields or its change events are not there (or hidden from our user).
+        ConfigError: the config names fields that the object lacks.
+    """
+    try:
+        describe = describes.describe(name)
+    except RequestRejected as error:
+        raise SetupError(
+            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({error.code})."
+            " Correct the name, or let the user read the object."
+        ) from error
+    fields = {field["name"]: field for field in describe["fields"]}
+    _check_markers(name, fields)
+    schema = schema_of_describe(
+        describe,
+        include=config.fields.include,
+        exclude=config.fields.exclude,
+        live=None if events is None else _live_fields(name, events),
+    )
+    return SyncedObject(schema, frozenset(fields))
+
+
+def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
+    for marker, made_as in _MARKERS.items():
+        field = fields.get(marker)
+        if field is None:
+            raise SetupError(
+                f"objects.{name}: {name} has no field {marker}, or hides it from the integration user. Create it as"
+                f" {made_as}, and let that user alone edit it."
+            )
+        if not (field["createable"] and field["updateable"]):
+            raise SetupError(
+                f"objects.{name}: {name}.{marker} cannot be edited by the integration user. Give it read and edit"
+                " access to the field."
+            )
+    if not (fields[MARKER_ID].get("externalId") and fields[MARKER_ID].get("unique")):
+        raise SetupError(
+            f"objects.{name}: {name}.{MARKER_ID} is not a unique external id, so a record could be created twice."
+            f" Make it {_MARKERS[MARKER_ID]}."
+        )
+
+
+def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:
+    topic = channel_of(name)
+    try:
+        return layout_of(events.schema_of_topic(topic)).live
+    except RequestRejected as error:
+        raise SetupError(
+            f"objects.{name}: the org publishes no change events of {name} on {topic} ({error.code}). Select"
+            f" {name} under Setup, Change Data Capture (objects that cannot be selected are not synced yet)."
+        ) from error

@@ -1,0 +1,119 @@
+"""
+Events that wait for their record to be read, and requests to read one: in order, key by key.
+
+An event that cannot be told as it is holds up the later ones of its own key, and the stored position, but no other
+key. Whether an event must wait is feed's to say.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from salmon.model.change import Change
+
+KEYS_MAX = 10_000  # held keys beyond which the stream waits
+
+RecordId = tuple[str, str]  # object, record key
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    What waits: an event (with its change, if it says it all) or a request (with its signal's id).
+
+    It is answered by a row that holds every commit up to *commit_time*.
+    """
+
+    native_id: str | None
+    commit_time: int
+    change: Change | None = None
+    signal: int | None = None
+    before: str | None = (
+        None  # events: the stream position (hex) that must be stored as long as this one waits
+    )
+
+
+class Held:
+    """All that waits. For one thread."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[RecordId, deque[tuple[int, Waiting]]] = {}
+        self._first: list[tuple[int, int, RecordId]] = []  # heap: commit_time of each key's first
+        self._places: dict[int, str | None] = {}  # in the stream's order: what must be stored meanwhile
+        self._count = count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, record: RecordId) -> bool:
+        return record in self._waiting
+
+    @property
+    def holds_position(self) -> bool:
+        """Whether an event waits, so that the stream's position may not be stored."""
+        return bool(self._places)
+
+    @property
+    def position(self) -> str | None:
+        """The position before the oldest event that waits."""
+        return next(iter(self._places.values()))
+
+    def add(self, record: RecordId, waiting: Waiting) -> None:
+        """Let it wait behind what waits for the same key already."""
+        number = next(self._count)
+        line = self._waiting.get(record)
+        if line is None:
+            line = self._waiting[record] = deque()
+            heapq.heappush(self._first, (waiting.commit_time, number, record))
+        line.append((number, waiting))
+        if waiting.signal is None:
+            self._places[number] = waiting.before
+
+    def due_at(self) -> int | None:
+        """The commit time that rows must cover for the next key to be answered."""
+        return self._first[0][0] if self._first else None
+
+    def due(self, covered: int, limit: int) -> tuple[str, list[tuple[str, Waiting]]]:
+        """
+        Take out keys whose first can be answered by rows that hold everything up to *covered*: of one object, at
+        most *limit*, as (key, first). Each is given back by `reconsider`, or answered with `answered` before.
+        """
+        name = ""
+        found: list[tuple[str, Waiting]] = []
+        others = []
+        while self._first and self._first[0][0] <= covered and len(found) < limit:
+            entry = heapq.heappop(self._first)
+            of, key = entry[2]
+            if name in ("", of):
+                name = of
+                found.append((key, self._waiting[entry[2]][0][1]))
+            else:
+                others.append(entry)
+        for entry in others:
+            heapq.heappush(self._first, entry)
+        return name, found
+
+    def line(self, record: RecordId) -> Iterator[Waiting]:
+        """What waits for the key, first come first; each is answered by asking for the next."""
+        line = self._waiting[record]
+        while line:
+            number, waiting = line[0]
+            yield waiting
+            line.popleft()
+            self._places.pop(number, None)
+
+    def reconsider(self, record: RecordId) -> None:
+        """Put the key back among those that wait, or forget it if nothing of it does."""
+        line = self._waiting[record]
+        if line:
+            heapq.heappush(self._first, (line[0][1].commit_time, line[0][0], record))
+        else:
+            del self._waiting[record]
+
+    def detach(self) -> None:
+        """Let go of the position: what waits will be read even if this process ends before."""
+        self._places.clear()

@@ -1,0 +1,87 @@
+"""
+One HTTPS request, with a deadline and with requests' errors translated, once, into ours.
+
+What a response means is for auth and rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from salmon.errors import ConfigError, Unavailable
+
+CONNECT_TIMEOUT_S: Final = 10.0
+# A query may take two minutes, a call of 200 writes with triggers as long (API Request Limits and Allocations).
+READ_TIMEOUT_S: Final = 130.0
+
+
+class Https:
+    """HTTPS to Salesforce's hosts. Its calls may come from several threads, each with a connection of its own."""
+
+    def __init__(
+        self, ca_file: str | None, *, timeout_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+    ) -> None:
+        """
+        Args:
+            ca_file: The config's `salesforce.ca_file`.
+            timeout_s: To connect, and between two bytes of an answer.
+
+        Raises:
+            ConfigError: there is no such file.
+        """
+        if ca_file is not None and not Path(ca_file).is_file():
+            raise ConfigError(
+                f"salesforce.ca_file: there is no file {ca_file}. Name the PEM file of the authority."
+            )
+        self._verify: str | bool = ca_file or True
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        # No retries below us: a write that was sent may have been carried out (see sink).
+        self._session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=8, max_retries=0))
+
+    def send(self, method: str, url: str, *, key: str, **request: Any) -> requests.Response:
+        """
+        Send a request and return the response, whatever its status.
+
+        Args:
+            method, url, request: As requests takes them.
+            key: The config key that led to this host, for the error's sentence.
+
+        Raises:
+            ConfigError: the server's certificate does not verify.
+            Unavailable: no answer. The request may have been carried out.
+        """
+        host = urlsplit(url).netloc
+        try:
+            # `verify` goes with each call: set on the session, the environment's REQUESTS_CA_BUNDLE would win.
+            return self._session.request(
+                method, url, verify=self._verify, timeout=self._timeout_s, allow_redirects=False, **request
+            )
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise ConfigError(
+                    f"salesforce.ca_file: the certificate of {host} ({key}) does not verify"
+                    f" {_by_what(self._verify)}. Set it to the PEM file of the authority that signed it."
+                ) from error
+            raise Unavailable(f"TLS with {host} ({key}) broke off. It is tried again.") from error
+        except requests.exceptions.Timeout as error:
+            raise Unavailable(f"{host} ({key}) did not answer in time. It is tried again.") from error
+        except requests.exceptions.ConnectionError as error:
+            raise Unavailable(
+                f"{host} ({key}) cannot be reached. Check the address, the network and that the server runs."
+            ) from error
+        except requests.exceptions.RequestException as error:
+            raise Unavailable(f"{host} ({key}): the answer broke off. It is tried again.") from error
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._session.close()
+
+
+def _by_what(verify: str | bool) -> str:
+    return f"against {verify}" if isinstance(verify, str) else "against the public authorities"

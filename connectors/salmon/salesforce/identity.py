@@ -1,0 +1,76 @@
+"""
+Which record key belongs to which Salesforce Id, and the other way round, for all synced objects.
+
+Only records whose key is not their Id are kept: those that carry a key in Salmon_Id__c. Who fills the table, and
+when it is complete, is for source (DESIGN: identity first).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.salesforce.ids import prefix_of
+
+
+class Identity:
+    """
+    Both ways between Ids (18 characters) and record keys.
+
+    Threads may share it: each step is one operation of a dict or deque, and what two of them learn is the same.
+    """
+
+    def __init__(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """*schemas*: every synced object."""
+        self._keys: dict[str, dict[str, str]] = {name: {} for name in schemas}
+        self._ids: dict[str, dict[str, str]] = {name: {} for name in schemas}
+        self._news: deque[tuple[str, str, str]] = deque()
+        self._of_prefix = {schema.key_prefix: name for name, schema in schemas.items() if schema.key_prefix}
+
+    def __len__(self) -> int:
+        return sum(len(keys) for keys in self._keys.values())
+
+    def load(self, name: str, entries: Mapping[str, str]) -> None:
+        """Take over what is published already: Id -> key, in the order in which it was learnt."""
+        self._keys[name].update(entries)
+        self._ids[name].update((key, native_id) for native_id, key in entries.items())
+
+    def learn(self, name: str, native_id: str, key: str) -> bool:
+        """
+        Note that a record has a key other than its Id; whether that was news. A key that has had another Id is
+        now this one's: its earlier record was deleted, and the key lives again.
+        """
+        self._ids[name][key] = native_id
+        if self._keys[name].get(native_id) == key:
+            return False
+        self._keys[name][native_id] = key
+        self._news.append((name, native_id, key))
+        return True
+
+    def news(self, limit: int | None = None) -> list[tuple[str, str, str]]:
+        """What was learnt and not taken yet, as (object, Id, key): at most *limit*, oldest first."""
+        there = len(self._news)
+        return [self._news.popleft() for _ in range(there if limit is None else min(limit, there))]
+
+    def known(self, name: str, native_id: str) -> bool:
+        """Whether the record's key is other than its Id, as far as is known."""
+        return native_id in self._keys[name]
+
+    def key(self, name: str, native_id: str) -> str:
+        """The key of a record: what it carries as one, or its Id."""
+        return self._keys[name].get(native_id, native_id)
+
+    def native_id(self, name: str, key: str) -> str | None:
+        """The Id of the record that carries *key*; None if none is known to (the key may be an Id itself)."""
+        return self._ids[name].get(key)
+
+    def target_of(self, field: FieldSchema, native_id: str) -> str | None:
+        """The synced object that a reference's value points at; None if it points elsewhere."""
+        name = self._of_prefix.get(prefix_of(native_id))
+        return name if name in field.reference_to else None
+
+    def reference_key(self, field: FieldSchema, native_id: str) -> str:
+        """A reference's value as `changes` hold it: the key of a record of a synced object, else the Id."""
+        name = self.target_of(field, native_id)
+        return native_id if name is None else self.key(name, native_id)

@@ -1,0 +1,181 @@
+"""
+The runs of whole objects, as they are told: what is under way, what waits for its turn, what is done.
+
+When a run begins and what events may do meanwhile is for feed; the reading itself is for snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from salmon.model.connector import Position, SnapshotProgress
+from salmon.salesforce.harvest import Harvest
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.snapshot import DELETED_MARGIN_MS, Chunk, Failed, Org, Run, Snapshots, Why
+from salmon.salesforce.windows import END, Reads
+
+log = structlog.get_logger(__name__)
+
+ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
+
+
+class Runs:
+    """The runs of all objects. For one thread."""
+
+    def __init__(
+        self,
+        org: Org,
+        snapshots: Snapshots,
+        reads: Mapping[str, Reads],
+        identity: Identity,
+        *,
+        whole: Collection[str],
+        positions: Mapping[str, Position],
+    ) -> None:
+        """
+        Args:
+            org, snapshots, identity: As feed has them.
+            reads: Where the windows of what is told are noted, by object.
+            whole: The objects that are read as a whole at first and after a hole.
+            positions: What was stored; empty to begin anew.
+        """
+        self._org = org
+        self._snapshots = snapshots
+        self._reads = reads
+        self._identity = identity
+        self._whole = whole
+        self._chunk: Chunk | None = None
+        self._told = 0  # rows of the chunk
+        self._wanted: dict[str, tuple[int, ...]] = {}  # signals that wait for the end of another run
+        self._dirty: set[str] = set()
+        self._runs: dict[str, Run] = {}
+        for name in reads:
+            if (stored := positions.get(partition_of(name))) is not None:
+                self._runs[name] = run = Run.from_position(name, stored)
+                if not run.done:
+                    snapshots.begin(run)
+
+    def begin_first(self) -> None:
+        """Begin to read every object that was never read. The stream's position must be known."""
+        for name in self._whole:
+            if name not in self._runs:
+                self._begin(Run(name, Why.FIRST, began=self._covered()))
+
+    def fall_into_hole(self, name: str, last_event: int) -> None:
+        """Events of the object were lost, after one that was committed at *last_event* (0: none known)."""
+        if name not in self._whole:
+            return
+        earlier = self._runs.get(name)
+        open_signals = earlier.signals if earlier is not None and not earlier.done else ()
+        self._begin(
+            Run(
+                name,
+                Why.HOLE,
+                began=self._covered(),
+                not_before=max(last_event, self._covered()),
+                since=last_event - DELETED_MARGIN_MS if last_event else None,
+                signals=(*open_signals, *self._wanted.pop(name, ())),
+            )
+        )
+        # The windows of what was read before say nothing any more: each record waits for its new row.
+        self._reads[name].clear()
+        log.warning("object_is_read_anew", object=name, why="events were lost")
+
+    def want(self, name: str, signal: int, not_before: int) -> None:
+        """A signal asks for the whole object, as it is at *not_before* or later."""
+        run = self._runs.get(name)
+        if run is not None and signal in run.signals:
+            return  # it came again after a restart in the middle of its run
+        free = name not in self._whole if run is None else run.done
+        if free:
+            self._begin_asked(name, (signal,), not_before)
+        else:
+            self._wanted[name] = (*self._wanted.get(name, ()), signal)
+
+    def says_it_all(self, name: str, commit_time: int) -> bool:
+        """Whether rows and absences that are told or still to be told hold what was committed then, for sure."""
+        run = self._runs.get(name)
+        return run is not None and run.why is not Why.ASKED and commit_time <= run.began
+
+    def row_comes_first(self, name: str, native_id: str) -> bool:
+        """Whether the record's row must be told before its next event, and has not been yet."""
+        run = self._runs.get(name)
+        return (
+            run is not None
+            and run.why is Why.HOLE
+            and run.tells(native_id)
+            and native_id not in self._reads[name].records
+        )
+
+    def take(self, harvest: Harvest) -> None:
+        """Tell the next rows that were read, if there are any. Raises what a run failed with."""
+        if self._chunk is None:
+            chunk = self._snapshots.take()
+            if isinstance(chunk, Failed):
+                raise chunk.error
+            self._chunk, self._told = chunk, 0
+        if self._chunk is not None:
+            self._tell(self._chunk, harvest)
+
+    def progress(self) -> list[SnapshotProgress]:
+        """How far they have come."""
+        return [SnapshotProgress(run.object, run.read, run.total, run.done) for run in self._runs.values()]
+
+    def tell_positions(self, harvest: Harvest) -> None:
+        """What has changed since the last call."""
+        for name in self._dirty:
+            harvest.positions[partition_of(name)] = self._runs[name].to_position()
+        self._dirty.clear()
+
+    def _tell(self, chunk: Chunk, harvest: Harvest) -> None:
+        name, window = chunk.run.object, chunk.read.window
+        run, reads = self._runs[name], self._reads[name]
+        rows = chunk.read.rows[self._told : self._told + ROWS_A_POLL]
+        self._told += len(rows)
+        ends = self._told == len(chunk.read.rows)
+        if run.absences:
+            reads.read_records([row.native_id for row in rows], window)
+        else:
+            to = END if ends and (chunk.run.absences or chunk.run.done) else rows[-1].native_id
+            reads.read_range(run.last, to, window)
+        for row in rows:
+            # A key that another record carries by now does not die with the one that was deleted.
+            if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):
+                harvest.row(name, row)
+        if ends:
+            self._chunk = None
+            self._progressed(chunk.run, harvest)
+        else:
+            read = run.read if run.absences else run.read + len(rows)
+            self._progressed(replace(run, last=rows[-1].native_id, read=read, total=chunk.run.total), harvest)
+
+    def _progressed(self, run: Run, harvest: Harvest) -> None:
+        self._runs[run.object] = run
+        self._dirty.add(run.object)
+        if run.done:
+            log.info("object_was_read", object=run.object, why=run.why.value, records=run.read)
+            harvest.answered.update(run.signals)
+            if wanted := self._wanted.pop(run.object, ()):
+                self._begin_asked(run.object, wanted, self._org.clock.now)
+
+    def _begin_asked(self, name: str, signals: tuple[int, ...], not_before: int) -> None:
+        self._begin(Run(name, Why.ASKED, began=self._covered(), not_before=not_before, signals=signals))
+
+    def _begin(self, run: Run) -> None:
+        if self._chunk is not None and self._chunk.run.object == run.object:
+            self._chunk = None
+        self._runs[run.object] = run
+        self._dirty.add(run.object)
+        self._snapshots.begin(run)
+
+    def _covered(self) -> int:
+        return self._org.clock.covered or 0
+
+
+def partition_of(name: str) -> str:
+    """The partition of the source's position that holds the object's run."""
+    return f"snapshot/{name}"
