@@ -208,6 +208,15 @@ def test_every_answer_carries_the_orgs_date_and_the_allowance(box: Box) -> None:
     assert box.call("GET", f"sobjects/Account/{created}").json()["CreatedDate"][:16] == shown[:16]
 
 
+def test_a_query_too_long_for_a_uri_is_refused(box: Box) -> None:
+    """600 ids in a GET fit, 900 do not: 16,384 bytes of URI and headers."""
+    statuses = []
+    for count in (600, 900):
+        ids = "','".join("001Sm0000000001" for _ in range(count))
+        statuses.append(box.call("GET", f"query?q=SELECT+Id+FROM+Account+WHERE+Id+IN+('{ids}')").status_code)
+    assert statuses == [200, 414]
+
+
 def test_versions(box: Box) -> None:
     """The list needs no session; retired versions are gone, unknown ones not found; slashes at the end do no harm."""
     del box.http.headers["Authorization"]

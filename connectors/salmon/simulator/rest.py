@@ -27,6 +27,8 @@ from salmon.simulator.refusals import BadRequest, Refusal, not_found
 from salmon.simulator.rest_metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
 from salmon.simulator.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
 
+HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
+
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
@@ -43,6 +45,7 @@ class _Asked:
     method: str
     params: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
+    head_bytes: int  # URI and headers
     body: bytes
 
 
@@ -65,6 +68,9 @@ class RestServer:
             method=request.query_params.get("_HttpMethod", request.method).upper(),
             params=request.query_params,
             headers={name.lower(): value for name, value in request.headers.items()},
+            head_bytes=len(raw_path)
+            + len(request.scope["query_string"])
+            + sum(len(name) + len(value) for name, value in request.scope["headers"]),
             body=await request.body(),
         )
         api, resource = _api_of(asked.path)
@@ -80,6 +86,8 @@ class RestServer:
         """The answer to one request, refusals and injected faults included."""
         if (struck := self._fault(api)) is not None:
             return struck
+        if asked.head_bytes > HEAD_BYTES_MAX:
+            return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
         path, headers = asked.path, asked.headers
         try:
             if path[:2] == ["services", "oauth2"]:
