@@ -132,8 +132,7 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     if seq is not None and seq in x.sent:
         ours = x.sent[seq]
         _settle(x, seq)
-        lag = change.committed_at - ours.committed_at if change.committed_at and ours.committed_at else None
-        work.report(Fact.ACKNOWLEDGED, lag_ms=lag)
+        work.report(Fact.ACKNOWLEDGED, committed_at=ours.committed_at)
         return ours, False
     # A side without a guard may repeat a write after it was answered. A guarded one cannot: there, a copied or
     # restored record took the marker along, and so it is with a row whose marker was settled long ago.

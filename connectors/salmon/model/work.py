@@ -33,7 +33,7 @@ class Report:
     fact: Fact
     side: str
     fields: tuple[str, ...] = ()
-    lag_ms: int | None = None  # ACKNOWLEDGED: from the commit of the edit to the commit of its echo
+    committed_at: int = 0  # ACKNOWLEDGED: of the change that caused the write, in ms; 0 where it is not known
 
 
 class Published(Enum):
@@ -108,8 +108,8 @@ class Work:
         self.state.unpublished = True
         self.report(Fact.CREATED)
 
-    def report(self, fact: Fact, *fields: str, lag_ms: int | None = None) -> None:
-        self.out.reports.append(Report(fact, self.change.origin, fields, lag_ms))
+    def report(self, fact: Fact, *fields: str, committed_at: int = 0) -> None:
+        self.out.reports.append(Report(fact, self.change.origin, fields, committed_at))
 
     def shadow(self, name: str) -> Value | Unknown:
         return UNKNOWN if name in self.x.unknown else self.x.shadow.get(name)

@@ -24,7 +24,6 @@ from salmon.mongodb.config import MongoConfig
 from salmon.runtime.interpolation import interpolated
 from salmon.salesforce.config import SalesforceConfig
 
-
 # librdkafka properties whose values are secrets: sasl.password, ssl.key.password, ssl.key.pem, ...
 _SECRET_WORDS: Final = ("password", "secret", "key.pem")
 

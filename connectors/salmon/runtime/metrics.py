@@ -126,6 +126,13 @@ class Metrics:
             "object",
             "direction",
         )
+        self._facts = self._counter(
+            "salmon_folded",
+            "What the fold made of changes, by the side that told them.",
+            "object",
+            "side",
+            "fact",
+        )
         self._conflicts = self._counter(
             "salmon_conflicts",
             "Edits that did not know of each other, by the side that won.",
@@ -184,6 +191,10 @@ class Metrics:
     def echo_seen(self, obj: str, direction: str, committed_at_ms: int, now_s: float) -> None:
         """A write came back; *committed_at_ms* is that of the change which caused it."""
         self._end_to_end_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
+
+    def change_folded(self, obj: str, side: str, fact: str) -> None:
+        """The fold reports *fact*, in small letters, of a change of *side*."""
+        self._facts.labels(self.connector, obj, side, fact).inc()
 
     def conflict_met(self, obj: str, winner: str | None) -> None:
         self._conflicts.labels(self.connector, obj, winner or "held").inc()

@@ -1,0 +1,325 @@
+"""
+The merge process: consume changes, fold them, produce what they give, all of a batch in one transaction.
+
+Its place in `changes` is what `offsets` says, written in that same transaction; the group's offset is a copy, for
+tools. All judgement is in salmon.model.fold. One instance may share the partitions with others.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from threading import Event
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from salmon.errors import DataError, PositionLost, SalmonError, Unavailable
+from salmon.kafka import clients, tables
+from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.registry import Registry
+from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
+from salmon.merge.batch import Batch, ObjectCodecs, Store
+from salmon.merge.settings import rules_of
+from salmon.merge.states import States
+from salmon.model.connector import Signal, SignalKind
+from salmon.model.fold import Fact
+from salmon.model.schema import ObjectSchema
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.dead_letters import dead_letter_headers
+from salmon.runtime.health import Health
+from salmon.runtime.metrics import Metrics
+from salmon.runtime.retry import Retrying, Stopping
+
+log = structlog.get_logger(__name__)
+
+CONNECTOR: Final = "merge"
+# One batch is one transaction: large enough to spread its cost, small enough to stay far from its time-out.
+BATCH_MAX: Final = 500
+_POLL_S: Final = 0.5
+
+
+class MergeProcess:
+    """
+    One instance of merge; runs in a thread of its own until it is told to stop.
+
+    Args:
+        schemas: Object -> its schema, as the registry has it.
+        ordinal: Of this replica; its transactional id and its group membership are stable by it.
+    """
+
+    name = CONNECTOR
+
+    def __init__(
+        self,
+        config: SyncConfig,
+        schemas: Mapping[str, ObjectSchema],
+        registry: Registry,
+        *,
+        health: Health,
+        metrics: Metrics,
+        ordinal: int = 0,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._topics = config.topic_names
+        self._kafka = config.kafka_properties()
+        self._health, self._metrics = health, metrics
+        self._stop = Event()
+        self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
+        self._conflicts = Conflicts(registry, self._topics.conflicts)
+        self._signals = Signals(registry, self._topics.signals("salesforce-source"))
+        self._codecs = {
+            name: _codecs(config, name, schema, registry, self._topics) for name, schema in schemas.items()
+        }
+        self._objects = {self._topics.changes(name): name for name in schemas}
+        self._places = OffsetStore(self._kafka, self._topics, registry)
+        self._stores: dict[tuple[str, int], Store] = {}
+        self._next: dict[tuple[str, int], int] = {}  # where each partition goes on after the last commit
+        self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
+        group = f"{config.name}-{CONNECTOR}"
+        self._producer = clients.producer(
+            self._kafka, transactional_id=f"{group}-{ordinal}", client_id=f"{group}-{ordinal}"
+        )
+        self._consumer: Consumer = clients.consumer(
+            self._kafka, group_id=group, client_id=f"{group}-{ordinal}", instance_id=f"{group}-{ordinal}"
+        )
+
+    # The process's view: run in a thread, stop and cut from any.
+
+    def run(self) -> None:
+        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        try:
+            self._retrying.until_it_works("starting transactions", self._producer.start)
+            self._consumer.subscribe(
+                sorted(self._objects),
+                on_assign=self._assigned,
+                on_revoke=self._revoked,
+                on_lost=self._revoked,
+            )
+            self._health.running()
+            while not self._stop.is_set():
+                self._turn()
+        except Stopping:
+            pass
+        finally:
+            self._consumer.close()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, and end."""
+        self._stop.set()
+
+    def cut(self) -> None:
+        """Give up the batch in hand; it is folded again after the next start."""
+        self._producer.close()
+
+    def _turn(self) -> None:
+        self._health.turned()
+        try:
+            messages = clients.read(self._consumer, BATCH_MAX, _POLL_S)
+        except PositionLost as lost:
+            self._reopen(lost)
+            return
+        except Unavailable as trouble:
+            self._retrying.wait("reading changes", trouble, 1)
+            return
+        if self._troubled is not None:
+            trouble_met, self._troubled = self._troubled, None
+            raise trouble_met
+        if messages:
+            self._fold(messages)
+
+    # One batch.
+
+    def _fold(self, messages: Sequence[Message]) -> None:
+        batch = Batch(self._topics, self._conflicts, self._signals)
+        refused: list[tuple[Message, DataError]] = []
+        following: dict[tuple[str, int], int] = {}
+        for message in messages:
+            topic, partition, offset = _place(message)
+            if (topic, partition) not in self._stores:
+                continue  # taken away since it was fetched
+            following[topic, partition] = offset + 1
+            try:
+                self._add(batch, message)
+            except DataError as error:
+                refused.append((message, error))
+        try:
+            self._commit(batch, refused, following)
+        except Unavailable as trouble:
+            # Whether the partitions are still ours is known after the next poll; so begin again at the last commit.
+            self._rewind()
+            self._retrying.wait("committing a batch", trouble, 1)
+            return
+        self._health.recovered()
+        self._next.update(following)
+        for (name, partition), states in batch.drafts.items():
+            self._stores[self._topics.changes(name), partition].put(states)
+        self._tell(batch, len(messages), len(refused))
+
+    def _add(self, batch: Batch, message: Message) -> None:
+        topic, partition, offset = _place(message)
+        codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
+        raw_key, value = message.key(), message.value()
+        if raw_key is None or value is None:
+            raise DataError(
+                f"{topic}: a record without a key or a value is no change. Find out who wrote it."
+            )
+        batch.add(
+            codecs,
+            store,
+            key=raw_key.decode(),
+            change=codecs.changes.decode(value),
+            partition=partition,
+            offset=offset,
+        )
+
+    def _commit(
+        self,
+        batch: Batch,
+        refused: Sequence[tuple[Message, DataError]],
+        following: Mapping[tuple[str, int], int],
+    ) -> None:
+        began = time.monotonic()
+        with self._producer.transaction() as transaction:
+            for output in (*batch.outputs, *batch.states(self._codecs)):
+                transaction.produce(output.topic, output.key, output.value, partition=output.partition)
+            for message, error in refused:
+                headers = dead_letter_headers(message, error, connector=CONNECTOR, stage="VALUE_CONVERTER")
+                transaction.produce(
+                    self._topics.dlq(CONNECTOR), message.key(), message.value(), headers=headers
+                )
+            for (topic, partition), offset in following.items():
+                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", {"offset": offset})
+                transaction.produce(self._topics.offsets, key, place)
+            transaction.send_offsets(
+                [
+                    TopicPartition(topic, partition, offset)
+                    for (topic, partition), offset in following.items()
+                ],
+                self._consumer.consumer_group_metadata(),
+            )
+        self._metrics.transaction_seconds.observe(time.monotonic() - began)
+
+    def _rewind(self) -> None:
+        for (topic, partition), offset in self._next.items():
+            try:
+                self._consumer.seek(TopicPartition(topic, partition, offset))
+            except KafkaException:
+                log.info("partition_not_rewound", topic=topic, partition=partition)  # it was taken away
+
+    def _tell(self, batch: Batch, read: int, refused: int) -> None:
+        now_s = time.time()
+        self._metrics.records_read.inc(read)
+        for name, report in batch.reports:
+            self._metrics.change_folded(name, report.side, report.fact.value.lower())
+            if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
+                self._metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
+        for name, conflict in batch.conflicts:
+            self._metrics.conflict_met(name, conflict.winner.side if conflict.winner else None)
+            log.info(
+                "conflict_decided",
+                object=name,
+                key=conflict.contest.key,
+                field=conflict.contest.field,
+                policy=conflict.policy,
+                winner=conflict.winner.side if conflict.winner else None,
+            )
+        if refused:
+            self._metrics.record_errors.inc(refused)
+            self._metrics.dead_letters.inc(refused)
+
+    # Partitions come and go.
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Called from within a poll: what it meets is raised by the loop."""
+        try:
+            placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
+        except (SalmonError, Stopping) as trouble:
+            self._troubled = trouble
+            return
+        consumer.incremental_assign(placed)
+        self._metrics.partition_count.set(len(self._stores))
+
+    def _load(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Bring the states of *partitions* into memory and find the place where each goes on."""
+        places = self._places.load(CONNECTOR)
+        placed = []
+        for topic, group in _by_topic(partitions).items():
+            name = self._objects[topic]
+            codecs = self._codecs[name]
+            for partition in group:
+                rows = tables.load(self._kafka, self._topics.state(name), partitions=[partition])
+                self._stores[topic, partition] = Store(codecs.states, codecs.rules, raw=dict(rows))
+                place = places.get(f"{topic}/{partition}")
+                low, high = self._watermarks(topic, partition)
+                offset = int(place["offset"]) if place is not None else 0
+                if not low <= offset <= high:
+                    self._hole(name, topic, partition, offset)
+                    offset = low
+                self._next[topic, partition] = offset
+                placed.append(TopicPartition(topic, partition, offset))
+                log.info("partition_taken", topic=topic, partition=partition, keys=len(rows), offset=offset)
+        return placed
+
+    def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10.0)
+        except KafkaException as error:
+            raise clients.translated(error, f"asking for the ends of {topic}") from error
+        return low, high
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for each in partitions:
+            self._stores.pop((each.topic, each.partition), None)
+            self._next.pop((each.topic, each.partition), None)
+        self._metrics.partition_count.set(len(self._stores))
+
+    # Holes: changes that were lost before merge saw them.
+
+    def _reopen(self, lost: PositionLost) -> None:
+        """Some partition's place has fallen out of its topic while we ran: take all of them anew."""
+        log.error("changes_lost", reason=str(lost))
+        held = [TopicPartition(topic, partition) for topic, partition in self._stores]
+        placed = self._retrying.until_it_works("loading states", lambda: self._load(held))
+        for each in placed:
+            self._consumer.seek(each)
+
+    def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
+        """Have both sources read the object anew; what was lost comes back as rows, absences included."""
+        log.error("changes_lost", topic=topic, partition=partition, offset=offset)
+        signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
+        with self._producer.transaction() as transaction:
+            for source in ("salesforce-source", "mongodb-source"):
+                transaction.produce(
+                    self._topics.signals(source), name, self._signals.encode(signal), partition=0
+                )
+
+
+def _codecs(
+    config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry, topics: Any
+) -> ObjectCodecs:
+    rules = rules_of(schema, config.objects[name])
+    return ObjectCodecs(
+        rules=rules,
+        changes=Changes(schema, registry, topics.changes(name)),
+        writes={side: Writes(schema, registry, topics.writes(side, name)) for side in rules.sides},
+        records=Records(schema, registry, topics.records(name)),
+        states=States(rules, registry, topics.state(name)),
+    )
+
+
+def _place(message: Message) -> tuple[str, int, int]:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return topic, partition, offset
+
+
+def _by_topic(partitions: Sequence[TopicPartition]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for each in partitions:
+        found.setdefault(each.topic, []).append(each.partition)
+    return found
