@@ -7,16 +7,12 @@ its pages may be shown later.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from salmon.simulator.clock import datetime_text
-from salmon.simulator.ids import id18
-from salmon.simulator.object_types import Field
+from salmon.simulator.object_types import TEXT_TYPES, Field
 from salmon.simulator.org import Org
 from salmon.simulator.presenting import Presenter
 from salmon.simulator.refusals import BadRequest
@@ -35,6 +31,7 @@ from salmon.simulator.soql import (
     malformed,
     parse,
 )
+from salmon.simulator.soql_values import Mistyped, date_span, like_pattern, stored_constant
 from salmon.simulator.table import Table
 from salmon.simulator.transaction import Row, Stored
 
@@ -44,22 +41,6 @@ FIELDS_LIMIT_MAX = 200
 
 Test = Callable[[Row], bool]
 Getter = Callable[[Row], Stored]
-
-_TEXT_KINDS = frozenset(
-    {
-        "string",
-        "textarea",
-        "picklist",
-        "multipicklist",
-        "combobox",
-        "phone",
-        "url",
-        "email",
-        "encryptedstring",
-    }
-)
-_NUMBER_KINDS = frozenset({"double", "currency", "percent", "int", "long"})
-_DATE_WORD = re.compile(r"(TODAY|YESTERDAY|TOMORROW)|(LAST_N_DAYS|NEXT_N_DAYS):(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +197,7 @@ class _Plan:
             )
         # Nulls come first unless the query says otherwise, ascending and descending alike.
         null_rank = (1 if order.nulls_last else -1) * (-1 if order.descending else 1)
-        fold = field.type in _TEXT_KINDS
+        fold = field.type in TEXT_TYPES
 
         def key(row: Row) -> tuple[int, Any]:
             value = get(row)
@@ -252,7 +233,7 @@ class _Plan:
             return self._compare_like(comparison, field, get)
         if comparison.values[0].kind == "dateword":
             return self._compare_dates(comparison, field, get)
-        fold = field.type in _TEXT_KINDS and not field.case_sensitive
+        fold = field.type in TEXT_TYPES and not field.case_sensitive
         values = [self._value(field, constant, at, fold=fold) for constant in comparison.values]
 
         def read(row: Row) -> Any:
@@ -295,27 +276,18 @@ class _Plan:
 
     def _compare_like(self, comparison: Comparison, field: Field, get: Getter) -> Test:
         [constant] = comparison.values
-        if field.type not in _TEXT_KINDS or constant.kind != "string":
+        if field.type not in TEXT_TYPES or constant.kind != "string":
             what = f"invalid operator on {field.type} field"
             raise invalid_field(self._query.text, comparison.path.at, what)
-        pattern = re.compile(_like_pattern(constant.like), re.IGNORECASE | re.DOTALL)
+        pattern = like_pattern(constant.like)
         return lambda row: (value := get(row)) is not None and pattern.fullmatch(str(value)) is not None
 
     def _compare_dates(self, comparison: Comparison, field: Field, get: Getter) -> Test:
         [constant] = comparison.values
-        found = _DATE_WORD.fullmatch(constant.text)
-        if found is None or field.type not in {"date", "datetime"}:
+        span = date_span(field, constant.text, self._org.clock.now_ms())
+        if span is None:
             raise malformed(self._query.text, comparison.path.at, f"unexpected token: '{constant.text}'")
-        word, span, days = found.groups()
-        today = datetime.fromtimestamp(self._org.clock.now_ms() // 1000, UTC).replace(
-            hour=0, minute=0, second=0
-        )
-        start, length = today + timedelta(days={"YESTERDAY": -1, "TOMORROW": 1}.get(word or "", 0)), 1
-        if span == "LAST_N_DAYS":
-            start, length = today - timedelta(days=int(days)), int(days) + 1
-        elif span == "NEXT_N_DAYS":
-            start, length = today + timedelta(days=1), int(days)
-        first, after = (_moment(field, each) for each in (start, start + timedelta(days=length)))
+        first, after = span
         tests: dict[str, Callable[[str], bool]] = {
             "=": lambda value: first <= value < after,
             "!=": lambda value: not first <= value < after,
@@ -330,39 +302,10 @@ class _Plan:
         return lambda row: (value := get(row)) is not None and test(str(value))
 
     def _value(self, field: Field, constant: Constant, at: int, *, fold: bool) -> Any:
-        """The constant in the form in which rows hold it."""
-        kind = constant.kind
-        if kind == "null":
-            return None
-        if field.type in _TEXT_KINDS and kind == "string":
-            return constant.text.lower() if fold else constant.text
-        if field.type in {"reference", "id"} and kind == "string":
-            if (full := id18(constant.text)) is not None:
-                return full
-            if constant.text == "":
-                return None
-            raise BadRequest("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {constant.text}")
-        if field.type in _NUMBER_KINDS and kind == "number":
-            return float(constant.text)
-        if field.type == "boolean" and kind == "boolean":
-            return constant.text == "true"
-        if field.type == "date" and kind == "date":
-            return constant.text
-        if field.type == "datetime" and kind == "datetime":
-            moment = datetime.fromisoformat(constant.text).astimezone(UTC)
-            return datetime_text(round(moment.timestamp() * 1000))
-        if field.type == "time" and kind == "string":
-            return constant.text
-        quoted = (
-            "enclosed in quotes"
-            if field.type in _TEXT_KINDS | {"reference", "id"}
-            else "not enclosed in quotes"
-        )
-        shown = {"datetime": "dateTime", "reference": "ID", "id": "ID"}.get(field.type, field.type)
-        if field.type in _TEXT_KINDS:
-            shown = "string"
-        what = f"value of filter criterion for field '{field.name}' must be of type {shown} and should be {quoted}"
-        raise invalid_field(self._query.text, at, what)
+        try:
+            return stored_constant(field, constant, fold=fold)
+        except Mistyped as error:
+            raise invalid_field(self._query.text, at, str(error)) from None
 
     # Where to look
 
@@ -397,22 +340,3 @@ def _conjuncts(condition: Condition | None) -> Iterable[Comparison]:
     elif isinstance(condition, AllOf):
         for part in condition.conditions:
             yield from _conjuncts(part)
-
-
-def _like_pattern(raw: str) -> str:
-    pattern, at = "", 0
-    while at < len(raw):
-        char = raw[at]
-        if char == "\\" and at + 1 < len(raw):
-            at += 1
-            pattern += re.escape(raw[at])
-        else:
-            pattern += {"%": ".*", "_": "."}.get(char, re.escape(char))
-        at += 1
-    return pattern
-
-
-def _moment(field: Field, moment: datetime) -> str:
-    if field.type == "date":
-        return moment.date().isoformat()
-    return datetime_text(round(moment.timestamp() * 1000))

@@ -196,7 +196,7 @@ def test_choices_of_a_multi_select_picklist() -> None:
             "SELECT Id FROM Account WHERE CreatedDate > '2024-01-01'",
             "INVALID_FIELD",
             "Column:30",
-            "value of filter criterion for field 'CreatedDate' must be of type dateTime and should be not enclosed",
+            "value of filter criterion for field 'CreatedDate' must be of type dateTime and should not be enclosed",
         ),
         (
             "SELECT Id FROM Account WHERE Description = 'x'",
