@@ -66,4 +66,4 @@ class OrgClock:
         A time after which the read is surely over that took *took_s* and was answered with the Date *date_ms*:
         wherever on its way the header was stamped and however it was cut.
         """
-        return date_ms + int(took_s * 1000) + 2 * SECOND_MS
+        return date_ms + int(took_s * 1000) + SECOND_MS

@@ -1,0 +1,276 @@
+"""
+Carrying out one batch of writes: looking first where it must be looked, parents before their children, deletions
+last and children first, and every record's own result looked into.
+
+What a repetition is, and what is remembered from batch to batch, is for sink.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from salmon.errors import RequestRejected, Unavailable
+from salmon.model.change import WriteOp
+from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.salesforce.markers import Found, Overwrite, Querying, judged, read_markers
+from salmon.salesforce.outcomes import Look, duplicate_of_nothing, outcome_of, refusal_of, refused
+from salmon.salesforce.references import Body, RecordId, References
+from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+
+Send = Callable[[Sequence[Any]], Sequence[RowResult]]
+
+
+class Collections(Querying, Protocol):
+    """What is asked of Rest."""
+
+    def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
+    def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
+    def delete(self, ids: Sequence[str]) -> Sequence[RowResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One write on its way: how it is carried out, and at which place of the batch its outcome stands."""
+
+    index: int
+    record: SinkRecord
+    op: WriteOp
+    native_id: str | None
+
+    @property
+    def id(self) -> RecordId:
+        return self.record.object, self.record.key
+
+
+class Delivery:
+    """One batch. Made for it, used once."""
+
+    def __init__(
+        self,
+        org: Collections,
+        schemas: Mapping[str, ObjectSchema],
+        references: References,
+        stopped: threading.Event,
+    ) -> None:
+        self._org = org
+        self._schemas = schemas
+        self._references = references
+        self._stopped = stopped
+        self._outcomes: dict[int, Outcome] = {}
+
+    def carry_out(
+        self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
+    ) -> Sequence[Outcome]:
+        """
+        One outcome for each record, in order. *must_look*: whether the write may have been carried out already.
+
+        Raises RetriableError: nothing is known then of any of them.
+        """
+        jobs = self._after_looking(
+            [self._job(index, record) for index, record in enumerate(records)], must_look
+        )
+        todo = [job for job in jobs if job.op is not WriteOp.DELETE]
+        while todo:
+            ready, todo = self._ready(todo)
+            overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
+            self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
+        self._delete([job for job in jobs if job.op is WriteOp.DELETE])
+        return [self._outcomes[index] for index in range(len(records))]
+
+    # Looking at markers before.
+
+    def _job(self, index: int, record: SinkRecord) -> Job:
+        write, native_id = record.write, None
+        if write.op is not WriteOp.CREATE:
+            native_id = write.native_id or self._references.native_id((record.object, record.key))
+        return Job(index, record, write.op, native_id)
+
+    def _after_looking(self, jobs: Sequence[Job], must_look: Callable[[SinkRecord], bool]) -> list[Job]:
+        """The jobs that are still to be done, each as it is to be done."""
+        doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
+        markers = read_markers(self._org, [(job.id, job.native_id) for job in doubtful]) if doubtful else {}
+        decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
+        return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
+
+    def _always_looked_at(self, job: Job) -> bool:
+        if job.op is WriteOp.CREATE:
+            # Perhaps it lives already; perhaps that was an earlier life of its key.
+            return self._references.carried(job.id)
+        return job.op is WriteOp.DELETE or job.native_id is None
+
+    def _decided(self, job: Job, found: Found | None) -> Job | None:
+        match judged(job.record.write, found):
+            case Outcome() as outcome:
+                self._outcomes[job.index] = outcome
+                return None
+            case Overwrite(native_id):
+                return replace(job, op=WriteOp.UPDATE, native_id=native_id)
+            case _:
+                return job if found is None else replace(job, native_id=found.native_id)
+
+    # Creations and updates, in rounds: whoever refers to a record of the batch waits until that one is there.
+
+    def _ready(self, todo: Sequence[Job]) -> tuple[list[tuple[Job, Body]], list[Job]]:
+        to_create = {job.id for job in todo if job.op is WriteOp.CREATE}
+        ready: list[tuple[Job, Body]] = []
+        waiting: list[Job] = []
+        for job in todo:
+            body = self._body(job, to_create)
+            awaited = {parent for parents in body.missing.values() for parent in parents} & to_create
+            if awaited - {job.id}:
+                waiting.append(job)
+            else:
+                ready.append((job, body))
+        if not ready:  # They wait for each other.
+            ready, waiting = [(job, self._body(job, to_create)) for job in waiting], []
+        return [pair for pair in ready if self._complete(*pair)], waiting
+
+    def _body(self, job: Job, to_create: set[RecordId]) -> Body:
+        schema, fields = self._schemas[job.record.object], job.record.write.fields
+        if job.op is not job.record.write.op:  # A creation over our own earlier one: what an update may set.
+            fields = {n: v for n, v in fields.items() if n not in schema.by_name or schema.by_name[n].update}
+        return self._references.body(job.record.object, fields, to_create)
+
+    def _complete(self, job: Job, body: Body) -> bool:
+        """Whether it can be sent; tells the outcome of one that cannot."""
+        if body.unknown:
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.RETRY_LATER,
+                fields=frozenset(body.unknown),
+                code="SCHEMA_CHANGED",
+                reason=f"{', '.join(body.unknown)} came after this process started: restart it",
+            )
+        elif body.missing:
+            waits_for = tuple(parent for parents in body.missing.values() for parent in parents)
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.DEFERRED,
+                fields=frozenset(body.missing),
+                reason=f"{', '.join(sorted(body.missing))} refer to records that are not there yet",
+                waits_for=tuple(dict.fromkeys(waits_for)),
+            )
+        return not (body.unknown or body.missing)
+
+    def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
+        """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
+        bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
+        jobs = [job for job, _ in ready]
+        taken: list[tuple[Job, RowResult]] = []
+        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+            outcome = outcome_of(result, WriteOp.CREATE, None, ())
+            if isinstance(outcome, Look):
+                taken.append((job, result))
+                continue
+            if outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
+                self._references.created(job.id, outcome.native_id)
+            self._outcomes[job.index] = outcome
+        return self._after_duplicates(taken)
+
+    def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
+        markers = read_markers(self._org, [(job.id, None) for job, _ in taken])
+        overwrites: list[tuple[Job, Body]] = []
+        for job, result in taken:
+            if markers[job.id] is None:
+                self._outcomes[job.index] = duplicate_of_nothing(refusal_of(result))
+            elif (decided := self._decided(job, markers[job.id])) is not None:
+                overwrites.append((decided, self._body(decided, set())))
+        return [pair for pair in overwrites if self._complete(*pair)]
+
+    def _update(self, ready: Sequence[tuple[Job, Body]]) -> None:
+        bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
+        unsure: list[tuple[Job, RowResult]] = []
+        jobs = [job for job, _ in ready]
+        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+            references = self._schemas[job.record.object].references
+            referring = [field.name for field in references if field.name in bodies[job.index]]
+            outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
+            if isinstance(outcome, Look):
+                unsure.append((job, result))
+            else:
+                self._outcomes[job.index] = outcome
+        markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
+        for job, result in unsure:
+            self._outcomes[job.index] = (
+                Outcome(OutcomeKind.GONE, code=refusal_of(result).code, reason="the record is not there")
+                if markers[job.id] is None
+                else refused(refusal_of(result))
+            )
+
+    def _delete(self, jobs: Sequence[Job]) -> None:
+        depths = _depths(self._schemas)
+        children_first = sorted(jobs, key=lambda job: -depths[job.record.object])
+        for job, result in self._results(children_first, lambda job: job.native_id, self._org.delete):
+            outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
+            assert isinstance(outcome, Outcome)
+            self._outcomes[job.index] = outcome
+
+    # Calls.
+
+    def _results(
+        self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send
+    ) -> Iterator[tuple[Job, RowResult]]:
+        for some in _calls(jobs):
+            results = self._called([body_of(job) for job in some], send)
+            yield from zip(some, results, strict=True)
+
+    def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
+        """
+        One result for each record. Where one of them spoils the whole call (a field that the object does not have,
+        a value of another type), it is found by halving.
+        """
+        if self._stopped.is_set():
+            raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        try:
+            return send(bodies)
+        except RequestRejected as error:
+            if len(bodies) == 1:
+                return [RowResult(False, None, (RowError(error.code, error.fields),))]
+            middle = len(bodies) // 2
+            return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
+
+
+def _sent(job: Job, body: Body) -> dict[str, Any]:
+    """What is sent of a creation or update, Id and key aside."""
+    return {
+        "attributes": {"type": job.record.object},
+        **body.fields,
+        MARKER_SEQ: job.record.write.seq,
+    }
+
+
+def _calls(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
+    call: list[Job] = []
+    runs = 0
+    ids: set[str] = set()
+    for job in jobs:
+        new_run = not call or call[-1].record.object != job.record.object
+        if call and (
+            len(call) == COLLECTION_ROWS or (new_run and runs == COLLECTION_RUNS) or job.native_id in ids
+        ):
+            yield call
+            call, runs, ids, new_run = [], 0, set(), True
+        call.append(job)
+        runs += new_run
+        if job.native_id is not None:
+            ids.add(job.native_id)
+    if call:
+        yield call
+
+
+def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
+    """How many synced objects stand above each in the chain of references; objects in a circle, somewhere."""
+    depths = dict.fromkeys(schemas, 0)
+    for _ in schemas:
+        for name, schema in schemas.items():
+            above = (
+                depths[target]
+                for field in schema.references
+                for target in field.reference_to
+                if target in depths and target != name
+            )
+            depths[name] = min(len(schemas), max((depth + 1 for depth in above), default=0))
+    return depths

@@ -1,0 +1,112 @@
+"""
+The values of a write as Salesforce takes them; above all its references: record keys -> Salesforce Ids.
+
+A parent that is created in the same batch is waited for within it; one that is not there at all makes the write
+DEFERRED, as a whole: merge parks the fields that wait and sends the rest by itself, as a write of its own, so no
+echo can come of a write of which only a part was carried out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from salmon.model.change import Value
+from salmon.model.connector import Identities
+from salmon.model.convert import to_rest
+from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.salesforce.ids import id18, prefix_of
+
+RecordId = tuple[str, str]  # object, record key
+
+_CREATED_MAX: Final = 100_000  # records of our making whose identity may not have come round yet
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The fields of a write in REST's terms, and what it waits for."""
+
+    fields: Mapping[str, Any]
+    missing: Mapping[
+        str, tuple[RecordId, ...]
+    ]  # reference field -> the parent (for several targets: any of them)
+    unknown: tuple[str, ...] = ()  # fields that the object did not have when we started
+
+
+class References:
+    """Record keys to Ids, both those that came round by `identity` and those that we have just made."""
+
+    def __init__(self, schemas: Mapping[str, ObjectSchema], identities: Identities) -> None:
+        self._schemas = schemas
+        self._identities = identities
+        self._prefixes = {schema.key_prefix: name for name, schema in schemas.items() if schema.key_prefix}
+        # (object, key) -> the Id we made, and the one that `identity` knew then: with another, it knows better.
+        self._created: OrderedDict[RecordId, tuple[str, str | None]] = OrderedDict()
+
+    def created(self, record: RecordId, native_id: str) -> None:
+        """Note the Id of a record that we have just created."""
+        self._created[record] = native_id, self._identities.native_id(*record)
+        self._created.move_to_end(record)
+        while len(self._created) > _CREATED_MAX:
+            self._created.popitem(last=False)
+
+    def native_id(self, record: RecordId) -> str | None:
+        """The Id of the record with this key, as far as is known; its key, if that is an Id of its object."""
+        known = self._identities.native_id(*record)
+        made = self._created.get(record)
+        if made is not None:
+            if made[1] == known:
+                return made[0]
+            del self._created[record]
+        return known if known is not None else self._own_id(record)
+
+    def carried(self, record: RecordId) -> bool:
+        """Whether a record is known, or was, that carries this key in its marker field."""
+        return record in self._created or self._identities.native_id(*record) is not None
+
+    def body(self, name: str, fields: Mapping[str, Value], in_batch: Collection[RecordId] = ()) -> Body:
+        """
+        The fields of a write to the object *name*.
+
+        Args:
+            name, fields: The write's.
+            in_batch: Records that this batch is still to create: whoever refers to them has to wait.
+        """
+        schema = self._schemas[name]
+        shown: dict[str, Any] = {}
+        missing: dict[str, tuple[RecordId, ...]] = {}
+        unknown = tuple(field_name for field_name in fields if field_name not in schema.by_name)
+        for field_name, value in fields.items():
+            field = schema.by_name.get(field_name)
+            if field is None:
+                continue
+            targets = self._targets(field) if isinstance(value, str) else ()
+            if not targets:
+                shown[field_name] = to_rest(field, value)
+                continue
+            parents = tuple((target, str(value)) for target in targets)
+            native_id = None if any(parent in in_batch for parent in parents) else self._resolve(parents)
+            if native_id is None:
+                missing[field_name] = parents
+            else:
+                shown[field_name] = native_id
+        return Body(shown, missing, unknown)
+
+    def _targets(self, field: FieldSchema) -> tuple[str, ...]:
+        return tuple(target for target in field.reference_to if target in self._schemas)
+
+    def _resolve(self, parents: tuple[RecordId, ...]) -> str | None:
+        for parent in parents:
+            if (native_id := self.native_id(parent)) is not None:
+                return native_id
+        # The field may point at objects that are not synced, too; their Ids are passed on as they are.
+        value = parents[0][1]
+        if id18(value) == value and prefix_of(value) not in self._prefixes:
+            return value
+        return None
+
+    def _own_id(self, record: RecordId) -> str | None:
+        name, key = record
+        return key if id18(key) == key and self._prefixes.get(prefix_of(key)) == name else None

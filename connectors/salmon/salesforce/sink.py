@@ -1,0 +1,167 @@
+"""
+Salesforce sink task: writes in, one outcome for each out, by sObject Collections.
+
+Creations are inserts that carry the record key in Salmon_Id__c, not upserts on it: an upsert would overwrite a
+record that somebody else made with that key before anybody could look, where the insert is refused by the unique
+field. Updates and deletions go by Id. Salesforce has no guard of its own, so markers are read first wherever a
+write may be a repetition: after a restart without a clean stop, after an answer that never came, and before every
+deletion. What is owed, and to whom a refused write matters, is for merge.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from salmon.errors import RetriableError
+from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
+from salmon.model.schema import ObjectSchema
+from salmon.salesforce.catalog import ObjectConfig, synced_object
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.delivery import Delivery
+from salmon.salesforce.references import RecordId, References
+from salmon.salesforce.rest import COLLECTION_ROWS, Rest
+
+log = structlog.get_logger(__name__)
+
+_SURE_MAX: Final = 100_000  # keys that are known to need no look; to forget one costs a look
+_UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
+_UNEXPLAINED_TRIES_MAX: Final = 5
+
+
+class SalesforceSinkTask:
+    """The sink task of one org."""
+
+    batch_max = COLLECTION_ROWS
+    # Parents that another call creates at the same time would not be known to this one, and two calls that touch
+    # children of one parent lock each other out.
+    concurrency = 1
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        objects: Mapping[str, ObjectConfig],
+        sync_name: str,
+        *,
+        rest: Rest | None = None,
+    ) -> None:
+        """
+        Args:
+            config: How to reach the org.
+            objects: The config's `objects`.
+            sync_name: For the logs.
+            rest: A connection to use instead of an own one.
+        """
+        self._config = config
+        self._configured = objects
+        self._log = log.bind(sync=sync_name)
+        self._rest = rest
+        self._stopped = threading.Event()
+        self._schemas: Mapping[str, ObjectSchema] = {}
+        self._references: References | None = None
+        self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
+        self._unclean = False  # so may one of any key, by the instance before us
+        self._sure: OrderedDict[RecordId, None] = OrderedDict()
+        self._tries: dict[RecordId, tuple[int, int]] = {}  # seq, tries that failed for no known reason
+
+    def connect(self) -> None:
+        """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
+        if self._rest is None:
+            self._rest = Rest(self._config)
+        for name, config in self._configured.items():
+            synced_object(name, config, self._rest)
+
+    def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
+        """
+        Connect and prepare. See SinkTask.start.
+
+        Raises:
+            ConfigError, SetupError: what only a person can mend, with the key and the mend.
+            Unavailable, RateLimited: the org cannot be asked now.
+        """
+        self.connect()
+        self._schemas = schemas
+        self._references = References(schemas, identities)
+        self._unclean = not clean
+        self._doubted.clear()
+        self._sure.clear()
+        self._log.info("sink_started", objects=sorted(schemas), markers_are_read_first=not clean)
+
+    def caught_up(self) -> None:
+        """
+        All that was owed when this instance started has been put. What comes from now on, no other instance can
+        have carried out, so nothing need be read on that account any more. A worker that does not know never calls
+        it; then the first write of each key costs a look.
+        """
+        self._unclean = False
+        self._sure.clear()
+
+    def api_calls(self) -> Mapping[str, int]:
+        """API calls made so far, by resource."""
+        return self._rest.calls if self._rest is not None else {}
+
+    def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        """
+        Carry out *records* (at most one of each key) and return one outcome for each, in their order.
+
+        A write with a reference to a record that is not there is DEFERRED as a whole, never carried out in part.
+
+        Raises:
+            RetriableError: nothing is known of any of them. The same ones are to be put again, or newer ones of
+                their keys; their markers are read then.
+            ConfigError, SetupError: the org lets us in no more.
+        """
+        assert self._rest is not None, "start first"
+        assert self._references is not None, "start first"
+        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped)
+        try:
+            outcomes = delivery.carry_out(records, self._must_look)
+        except RetriableError:
+            self._doubted.update(map(_id, records))
+            raise
+        for record in records:
+            self._doubted.discard(_id(record))
+            if self._unclean:
+                self._sure[_id(record)] = None
+                self._sure.move_to_end(_id(record))
+        while len(self._sure) > _SURE_MAX:
+            self._sure.popitem(last=False)
+        return [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+
+    def stop(self) -> None:
+        """Let put() make no further call. Idempotent; called from any thread."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Give up the connections, when nothing is put any more."""
+        if self._rest is not None:
+            self._rest.close()
+
+    def _must_look(self, record: SinkRecord) -> bool:
+        return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
+
+    def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
+        """The outcome; REFUSED in place of the last try of a write that Salesforce fails on without saying why."""
+        if outcome.kind is not OutcomeKind.RETRY_LATER or outcome.code != _UNEXPLAINED:
+            self._tries.pop(_id(record), None)
+            return outcome
+        seq, tries = self._tries.get(_id(record), (0, 0))
+        tries = tries + 1 if seq == record.write.seq else 1
+        if tries < _UNEXPLAINED_TRIES_MAX:
+            self._tries[_id(record)] = record.write.seq, tries
+            return outcome
+        self._tries.pop(_id(record), None)
+        return replace(
+            outcome,
+            kind=OutcomeKind.REFUSED,
+            reason=f"Salesforce failed on it {tries} times without saying why",
+        )
+
+
+def _id(record: SinkRecord) -> RecordId:
+    return record.object, record.key
