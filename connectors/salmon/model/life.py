@@ -38,7 +38,9 @@ def lives(work: Work, ours: Sent | None) -> None:
         work.begin(work.version if change.is_event else work.baseline)
     if ours is not None and change.is_event:
         refused_in_silence(work, ours, spoken)
-    for name in spoken:
+    # What is null everywhere is agreed; most fields of most records are.
+    told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
+    for name in spoken & told:
         fold_value(work, name, ours)
     x.unknown -= spoken
 
