@@ -1,270 +1,305 @@
 """
-The one configuration of a sync, read by each of its processes.
+The one configuration of a sync, read by every process.
 
-A process reads the whole file but resolves only the sides it talks to: merge's pod has no key of the org, and
-needs none. What the sides' own blocks may say is in salesforce.config and mongodb.config.
+What may be said of a side is that side's own config module; here they are put together, read from YAML, and what
+is wrong is told, all of it at once.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from salmon.errors import ConfigError
+from salmon.kafka.properties import OWN_PROPERTIES
 from salmon.kafka.topics import Topics
-from salmon.model.change import SIDES
 from salmon.mongodb.config import MongoConfig
+from salmon.runtime import settings_table as rendering
+from salmon.runtime.config_faults import faults_of, type_named
 from salmon.runtime.interpolation import interpolated
 from salmon.salesforce.config import SalesforceConfig
 
-# librdkafka properties whose values are secrets: sasl.password, ssl.key.password, ssl.key.pem, ...
-_SECRET_WORDS: Final = ("password", "secret", "key.pem")
+PolicyName = Literal["last_writer_wins", "salesforce", "mongodb", "hold"]
+Side = Literal["salesforce", "mongodb"]
+
+# Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
+_SOBJECT: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+_SECRET_PROPERTY: Final = re.compile(
+    r"password|secret|\.key\.pem$|sasl\.oauthbearer\.(config|assertion\.private)"
+)
 
 
-class _Block(BaseModel):
+class SchemaRegistryConfig(BaseModel):
+    """Any registry that speaks Confluent's REST API."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-
-class SchemaRegistryConfig(_Block):
-    """The schema registry: any that has Confluent's REST API."""
-
     url: str = Field(
-        default="http://localhost:8081", pattern=r"^https?://\S+$", description="Its base address."
+        pattern=r"^https?://[^\s]+$",
+        description="Root of the REST API, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
     )
     username: str | None = Field(default=None, description="For basic authentication.")
     password: SecretStr | None = Field(default=None, description="For basic authentication.")
     ca_file: str | None = Field(
-        default=None, description="PEM file of the authority that signed its certificate."
+        default=None, description="PEM file of the CA that signed its certificate, where it is not public."
     )
 
 
-class TopicsConfig(_Block):
-    """How topics are created. Existing ones are never altered."""
+class TopicsConfig(BaseModel):
+    """How topics are created. Those that exist are never altered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     partitions: int = Field(
         default=6,
         ge=1,
         le=1000,
-        description="Of each topic of an object. It never changes under a running sync.",
+        description="Of each topic of an object, for ever: as many instances of merge and of each sink can share the work.",
     )
-    replication_factor: int = Field(default=3, ge=1, le=9, description="1 only where there is one broker.")
+    replication_factor: int = Field(
+        default=3,
+        ge=1,
+        le=32767,
+        description="Copies of each topic, on as many brokers. 1 loses data with its one disk: for trying out only.",
+    )
 
 
-class FieldsConfig(_Block):
+class FieldsConfig(BaseModel):
     """Which fields of an object are synced."""
 
-    include: frozenset[str] | None = Field(
-        default=None, description="Only these; all that can be by default."
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    include: tuple[str, ...] | None = Field(
+        default=None, description="Only these fields; without it, all that can be synced."
     )
-    exclude: frozenset[str] = Field(default=frozenset(), description="Not these.")
+    exclude: tuple[str, ...] = Field(default=(), description="Not these fields.")
 
 
-class ConflictsConfig(_Block):
-    """Who wins when two edits did not know of each other."""
+class ConflictsConfig(BaseModel):
+    """Who wins where both sides edited a field without having seen the other's edit."""
 
-    default: str = Field(
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default: PolicyName = Field(
         default="last_writer_wins",
-        description="last_writer_wins, salesforce, mongodb, hold, or a plugin's name (entry points salmon.policies).",
+        description="last_writer_wins: the later edit by the sides' own clocks. A side's name: that side. hold: both "
+        "keep their value until a person decides.",
     )
-    ties: Literal["salesforce", "mongodb"] = Field(
-        default="salesforce", description="Who wins when both have the same time."
-    )
-    fields: Mapping[str, str] = Field(
-        default_factory=dict, description="A policy of their own for some fields."
+    ties: Side = Field(default="salesforce", description="Who wins where both edits are of the same time.")
+    fields: dict[str, PolicyName] = Field(
+        default_factory=dict, description="Policies of single fields: field name -> policy."
     )
 
 
-class ObjectConfig(_Block):
-    """How one sObject is synced."""
+class ObjectConfig(BaseModel):
+    """One synced sObject."""
 
-    collection: str = Field(
-        min_length=1,
-        max_length=235,
-        pattern=r"^[^$\x00]+$",
-        description="The MongoDB collection of its documents.",
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # MongoDB Manual, Restrictions on Collection Names.
+    collection: str = Field(pattern=r"^[^$\x00]+$", description="Name of its collection in MongoDB.")
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(
-        default="both", description="Where changes go. The target of a one-way object is never listened to."
+        default="both", description="Which way changes flow."
     )
     fields: FieldsConfig = FieldsConfig()
-    initial: Literal["salesforce", "mongodb"] = Field(
-        default="salesforce", description="Whose value holds where both sides have one at first contact."
+    initial: Side = Field(
+        default="salesforce",
+        description="Whose value is taken where both sides had different ones before the first start.",
     )
     conflicts: ConflictsConfig = ConflictsConfig()
     on_reject: Literal["keep", "revert"] = Field(
         default="keep",
-        description="A value that a side refuses: keep it on the other side and report it, or take the side's own.",
+        description="What becomes of a value that the other side refuses for good: keep it and report it, or take "
+        "it back.",
     )
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
-        description="Audit stamps (LastModifiedDate, ...) reach MongoDB with other fields, or cause writes of their own.",
+        description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "
+        "writes of their own.",
+    )
+
+    @field_validator("collection")
+    @classmethod
+    def _ours_to_take(cls, value: str) -> str:
+        if value.startswith("system."):
+            raise ValueError("must not begin with system., which MongoDB keeps to itself")
+        return value
+
+
+class RestConfig(BaseModel):
+    """Where a process answers /health, /metrics and Kafka Connect's REST calls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8083,
+        ge=0,
+        le=65535,
+        description="Port to listen on, or --port of the process. 0: any free one.",
     )
 
 
-class RestConfig(_Block):
-    """Where each process serves its health, metrics and status."""
+class SyncConfig(BaseModel):
+    """A whole sync: one Salesforce org, one MongoDB database, and the Kafka between them."""
 
-    host: str = Field(default="127.0.0.1", description="Bound to this machine unless told otherwise.")
-    port: int = Field(default=8083, ge=0, le=65535, description="0: a free one. `--port` overrides it.")
-
-
-class SyncConfig(_Block):
-    """One sync: two sides, the objects between them, and the Kafka that carries them."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
+        # The first part of every topic's name, so it has no dots (and topic names end at 249 characters).
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="Begins the name of every topic, group and transactional id.",
+        description="Name of the sync: the first part of the name of every topic, group and transactional id.",
     )
-    kafka: Mapping[str, str | int | float | bool] = Field(
-        default_factory=lambda: {"bootstrap.servers": "localhost:9092"},
-        repr=False,
-        description="Any librdkafka property, for every client.",
+    kafka: dict[str, Any] = Field(
+        description="Any property of librdkafka; bootstrap.servers at least. Passwords and keys are kept secret."
     )
-    schema_registry: SchemaRegistryConfig = SchemaRegistryConfig()
+    schema_registry: SchemaRegistryConfig
     topics: TopicsConfig = TopicsConfig()
-    salesforce: SalesforceConfig | None = Field(default=None, description="The org.")
-    mongodb: MongoConfig | None = Field(default=None, description="The database.")
-    objects: Mapping[str, ObjectConfig] = Field(min_length=1, description="sObject name -> how it is synced.")
+    salesforce: SalesforceConfig
+    mongodb: MongoConfig
+    objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
     rest: RestConfig = RestConfig()
 
     @property
     def topic_names(self) -> Topics:
         return Topics(self.name)
 
-    def kafka_properties(self) -> dict[str, str]:
-        """The `kafka` block as librdkafka wants it. It may hold secrets: never log it."""
-        return {name: _librdkafka(value) for name, value in self.kafka.items()}
+    def kafka_properties(self) -> dict[str, Any]:
+        """The `kafka` block for librdkafka, secrets revealed: pass it on, and never log it."""
+        return {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for name, value in self.kafka.items()
+        }
 
-    def secrets(self) -> list[str]:
-        """Every secret of this configuration: what no log may ever say."""
-        auth = self.salesforce.auth if self.salesforce else None
-        told = [
-            self.schema_registry.password,
-            auth.client_secret if auth else None,
-            auth.private_key if auth else None,
-            self.mongodb.uri if self.mongodb else None,
-        ]
-        kafka = [
-            str(value) for name, value in self.kafka.items() if any(word in name for word in _SECRET_WORDS)
-        ]
-        return [secret.get_secret_value() for secret in told if secret is not None] + kafka
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _secrets_hidden(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value  # which is refused next
+        return {
+            name: SecretStr(str(content)) if _SECRET_PROPERTY.search(str(name)) else content
+            for name, content in value.items()
+        }
 
-    def the_salesforce(self) -> SalesforceConfig:
-        """The org's block. Raises ConfigError where the file has none, or it was not asked for."""
-        if self.salesforce is None:
-            raise ConfigError("salesforce: this block is missing. Say how to reach the org.")
-        return self.salesforce
-
-    def the_mongodb(self) -> MongoConfig:
-        """The database's block. Raises ConfigError where the file has none, or it was not asked for."""
-        if self.mongodb is None:
-            raise ConfigError("mongodb: this block is missing. Say how to reach the database.")
-        return self.mongodb
+    @field_validator("objects")
+    @classmethod
+    def _distinct(cls, objects: dict[str, ObjectConfig]) -> dict[str, ObjectConfig]:
+        if wrong := [name for name in objects if not _SOBJECT.match(name)]:
+            raise ValueError(f"{', '.join(wrong)}: must be API names of sObjects, e.g. Account or Invoice__c")
+        counts = Counter(each.collection for each in objects.values())
+        if shared := [collection for collection, count in counts.items() if count > 1]:
+            raise ValueError(
+                f"several objects have the collection {', '.join(shared)}: give each one of its own"
+            )
+        return objects
 
 
-def load(
-    path: str | Path, *, sides: Collection[str] = SIDES, environment: Mapping[str, str] = os.environ
-) -> SyncConfig:
+def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -> SyncConfig:
     """
     Read a configuration.
 
     Args:
-        sides: Those whose block is needed; the others' may refer to secrets that this process does not have.
+        path: The YAML file; relative `${file:...}` paths in it are relative to its folder.
+        env: Where `${env:...}` looks.
 
     Raises:
-        ConfigError: with every fault, one a line: the key, the type of its value, and what would be right.
+        ConfigError: with all that is wrong, one fault a line, each with its key and the mend, and without values.
     """
-    tree = _tree(Path(path))
-    for side in set(SIDES) - set(sides):
-        tree.pop(side, None)
-    resolved, faults = interpolated(tree, environment)
-    if faults:
-        raise ConfigError(_told(path, faults))
+    file = Path(path)
+    faults: dict[tuple[str, ...], str] = {}
+    raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
+    config: SyncConfig | None = None
     try:
-        return SyncConfig.model_validate(resolved)
+        config = SyncConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_told(path, [_sentence(each) for each in error.errors()])) from None
+        for key, sentence in faults_of(error, SyncConfig):
+            # A reference that leads nowhere is the cause, and what pydantic says of its text a consequence.
+            faults.setdefault(key, sentence)
+    for key, sentence in _faults_of_kafka(raw.get("kafka")):
+        faults.setdefault(key, sentence)
+    if config is None or faults:
+        raise _unusable(file, faults)
+    return config
 
 
-def _tree(path: Path) -> dict[str, Any]:
+def settings_table() -> str:
+    """The README's table of settings, in Markdown."""
+    return rendering.table(SyncConfig, {"objects": "<sObject>"})
+
+
+def _parsed(file: Path) -> dict[Any, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ConfigError(
-            f"{path}: the configuration cannot be read ({error.strerror}). Name it with -c."
+            f"{file}: cannot be read ({error.strerror}). Name the sync's YAML file by -c."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{line}: this is no YAML. Correct its indentation and quotes there."
-        ) from None
-    if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path}: a configuration is a mapping of keys, and this is a {type(tree).__name__}."
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is no UTF-8 text. Name the sync's YAML file by -c.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ConfigError(f"{file}: is no YAML: {error.problem} ({place}). Correct it.") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{file}: is no YAML. Correct it.") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}: must hold a mapping with the keys {', '.join(SyncConfig.model_fields)}.")
+    return raw
+
+
+def _faults_of_kafka(properties: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What can be judged of librdkafka's properties without it; it judges the rest when a client is made."""
+    if not isinstance(properties, Mapping):
+        return
+    for name, content in properties.items():
+        if name in OWN_PROPERTIES:
+            yield ("kafka", name), "is set by Salmon itself, because its promises stand on it. Remove it."
+        elif not isinstance(content, (str, int, float)):
+            yield (
+                ("kafka", str(name)),
+                f"is {type_named(content)}, and must be one text, number or truth value.",
+            )
+    if not properties.get("bootstrap.servers"):
+        yield (
+            ("kafka", "bootstrap.servers"),
+            "is missing. HOST:PORT of one broker or more, with commas between.",
         )
-    return tree
 
 
-def _told(path: str | Path, faults: Collection[str]) -> str:
-    if len(faults) == 1:
-        return f"{path}: {next(iter(faults))}"
-    return f"{path}: {len(faults)} faults\n" + "\n".join(f"  {fault}" for fault in faults)
+def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:
+    lines = [f"{'.'.join(key) or 'the whole'}: {sentence}" for key, sentence in faults.items()]
+    if len(lines) == 1:
+        return ConfigError(f"{file}: {lines[0]}")
+    return ConfigError("\n  ".join([f"{file} has {len(lines)} faults:", *lines]))
 
 
-def _sentence(error: ErrorDetails) -> str:
-    """One fault of pydantic's as a sentence: the key, the type of its value, the mend. Never the value itself."""
-    key = ".".join(str(part) for part in error["loc"] if not isinstance(part, str) or "[" not in part)
-    context = error.get("ctx", {})
-    found = type(error["input"]).__name__
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{key}: there is no such key{_nearest(error['loc'])}."
-        case "missing":
-            return f"{key}: this key is missing. Set it."
-        case "literal_error":
-            return f"{key}: is a {found}, and must be one of {context['expected']}."
-        case "string_pattern_mismatch":
-            return f"{key}: is a {found} that does not match {context['pattern']}. Correct it."
-        case "value_error":
-            return f"{key}: {context['error']}."
-        case _:
-            return f"{key}: is a {found}. {error['msg']}."
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types, and no key twice: of two equal keys the first would be dropped without a word."""
 
-
-def _nearest(location: tuple[int | str, ...]) -> str:
-    """The key that may have been meant."""
-    known = _keys_at(SyncConfig, location[:-1])
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if close:
-        return f". Did you mean {close[0]}?"
-    return f"; known ones are {', '.join(sorted(known))}" if known else ""
-
-
-def _keys_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the block at *location*, as far as types tell it."""
-    for part in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            if part not in model.model_fields:
-                return []
-            model = model.model_fields[str(part)].annotation
-            if get_origin(model) is not Mapping:
-                model = next((each for each in get_args(model) if _is_block(each)), model)
-        else:
-            model = next((each for each in get_args(model) if _is_block(each)), None)
-    return list(model.model_fields) if _is_block(model) else []
-
-
-def _is_block(model: Any) -> bool:
-    return isinstance(model, type) and issubclass(model, BaseModel)
-
-
-def _librdkafka(value: str | int | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,4 +1,8 @@
-"""`${env:NAME:default}` and `${file:/path}` in a configuration, resolved before anything is validated."""
+"""
+`${env:NAME}`, `${env:NAME:default}` and `${file:/path}` in the texts of a configuration.
+
+It works on texts that YAML has been read from already, so that a password may hold any character.
+"""
 
 from __future__ import annotations
 
@@ -7,60 +11,69 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-_PLACE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
+# `$${` is a plain `${`.
+_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([^:}]*)(?::([^}]*))?\}")
 
 
-def interpolated(node: Any, environment: Mapping[str, str], where: str = "") -> tuple[Any, list[str]]:
+class Unresolved(Exception):
+    """A reference that leads nowhere; the message says the mend."""
+
+
+def interpolated(
+    node: Any, *, env: Mapping[str, str], folder: Path, faults: dict[tuple[str, ...], str]
+) -> Any:
     """
-    Resolve every place in a tree of YAML.
+    Replace every reference in *node* and what is in it.
 
-    Returns:
-        The resolved tree, and what could not be resolved: one sentence each, which names the key.
+    Args:
+        env: The environment.
+        folder: What relative paths of files are relative to.
+        faults: Gets, by the path of keys, what is wrong with references that lead nowhere; they stay as they are.
     """
-    faults: list[str] = []
-
-    def resolve(value: Any, key: str) -> Any:
-        match value:
-            case dict():
-                return {
-                    name: resolve(child, f"{key}.{name}" if key else str(name))
-                    for name, child in value.items()
-                }
-            case list():
-                return [resolve(child, f"{key}[{index}]") for index, child in enumerate(value)]
-            case str():
-                return _PLACE.sub(lambda place: told(place, key), value)
-            case _:
-                return value
-
-    def told(place: re.Match[str], key: str) -> str:
-        kind, argument = place.groups()
-        text, fault = _from_environment(argument, environment) if kind == "env" else _from_file(argument)
-        if fault:
-            faults.append(f"{key}: {fault}")
-        return text
-
-    return resolve(node, where), faults
+    return _interpolated(node, (), env, folder, faults)
 
 
-def _from_environment(argument: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    name, colon, default = argument.partition(":")
-    if name in environment:
-        return environment[name], ""
-    if colon:
-        return default, ""
-    return (
-        "",
-        f"the environment variable {name} is not set. Set it, or give a default: ${{env:{name}:default}}.",
-    )
-
-
-def _from_file(argument: str) -> tuple[str, str]:
+def _interpolated(
+    node: Any, path: tuple[str, ...], env: Mapping[str, str], folder: Path, faults: dict[tuple[str, ...], str]
+) -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _interpolated(value, (*path, str(key)), env, folder, faults) for key, value in node.items()
+        }
+    if isinstance(node, list):
+        return [
+            _interpolated(value, (*path, str(index)), env, folder, faults) for index, value in enumerate(node)
+        ]
+    if not isinstance(node, str):
+        return node
     try:
-        return Path(argument).read_text(encoding="utf-8").strip(), ""
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return (
-            "",
-            f"the file {argument} cannot be read ({reason}). Correct the path, or let this process read it.",
+        return _REFERENCE.sub(lambda found: _resolved(found, env, folder), node)
+    except Unresolved as fault:
+        faults[path] = str(fault)
+        return node
+
+
+def _resolved(found: re.Match[str], env: Mapping[str, str], folder: Path) -> str:
+    if found[1]:
+        return "${"
+    provider, reference = found[2], found[3] or ""
+    if provider == "env" and reference:
+        name, colon, default = reference.partition(":")
+        if (value := env.get(name)) is not None:
+            return value
+        if colon:
+            return default
+        raise Unresolved(
+            f"the environment variable {name} is not set. Set it, or give a default: ${{env:{name}:...}}."
         )
+    if provider == "file" and reference:
+        try:
+            # A file's last line end is the editor's, not the secret's.
+            return (folder / reference).read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            raise Unresolved(f"the file {reference} cannot be read ({reason}).") from None
+    raise Unresolved(
+        f"${{{provider}:...}} is not known. Use ${{env:NAME}}, ${{env:NAME:default}} or ${{file:/path}}; write $${{ for a "
+        f"plain ${{."
+    )

@@ -1,0 +1,97 @@
+"""
+What pydantic finds wrong with a configuration, in an operator's words.
+
+A fault names the key, the type of the value it holds, and what would be right; never the value, which may be a
+secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any, Final, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+_TYPES: Final = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "NoneType": "nothing",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+def faults_of(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each fault as the path of its key and a sentence."""
+    for detail in error.errors(include_url=False):
+        path = tuple(str(part) for part in detail["loc"] if part != "[key]")
+        yield path, _sentence(detail, path, model)
+
+
+def _sentence(detail: ErrorDetails, path: Sequence[str], model: type[BaseModel]) -> str:
+    field = _field_at(model, path)
+    meaning = f" {field.description}" if field is not None and field.description else ""
+    match detail["type"]:
+        case "extra_forbidden":
+            return _unknown_key(path, model)
+        case "missing":
+            return f"is missing.{meaning}"
+        case "value_error":
+            # Our own validators': they say what must be.
+            return f"{detail['ctx']['error']}."
+        case _:
+            quoted = detail["type"] == "string_type" and isinstance(detail["input"], (int, float))
+            hint = " Put it in quotes." if quoted else ""
+            return f"is {type_named(detail['input'])}, and {_demand(detail)}.{hint}{meaning}"
+
+
+def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
+    place = _model_at(model, path[:-1])
+    known = sorted(place.model_fields) if place else []
+    close = difflib.get_close_matches(path[-1], known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"is no key of Salmon's.{hint} Here it knows {', '.join(known)}."
+
+
+def _demand(detail: ErrorDetails) -> str:
+    """Pydantic's own sentence says what it wants, and no value."""
+    said = detail["msg"]
+    for subject in ("Input should be", "String should", "Value should", "List should", "Dictionary should"):
+        if said.startswith(subject):
+            rest = said.removeprefix(subject).strip()
+            return f"must {'be ' if subject.endswith('be') else ''}{rest}"
+    return said[:1].lower() + said[1:]
+
+
+def type_named(value: Any) -> str:
+    """A value's type, for a sentence."""
+    name = type(value).__name__
+    return f"{_TYPES[name]} ({name})" if name in _TYPES else f"a {name}"
+
+
+def _field_at(model: type[BaseModel], path: Sequence[str]) -> FieldInfo | None:
+    place = _model_at(model, path[:-1])
+    return place.model_fields.get(path[-1]) if place and path else None
+
+
+def _model_at(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:
+    """The model that the keys below *path* belong to."""
+    place: Any = model
+    for part in path:
+        if isinstance(place, type) and issubclass(place, BaseModel):
+            if part not in place.model_fields:
+                return None
+            place = place.model_fields[part].annotation
+        elif get_origin(place) in {dict, Mapping}:
+            place = get_args(place)[1]
+        else:
+            return None
+        if get_origin(place) in {Union, UnionType}:
+            place = next((branch for branch in get_args(place) if branch is not type(None)), None)
+    return place if isinstance(place, type) and issubclass(place, BaseModel) else None

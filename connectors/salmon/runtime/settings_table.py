@@ -1,0 +1,90 @@
+"""A configuration's models as the README's table of settings, so that it is never typed a second time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+_NAMES: Final = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    SecretStr: "text, secret",
+}
+_BOUNDS: Final = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (Lt, "lt", "below"))
+
+
+def table(model: type[BaseModel], keys: Mapping[str, str]) -> str:
+    """
+    Render *model* as a Markdown table.
+
+    Args:
+        keys: What stands for a mapping's keys: path of the mapping -> word, e.g. {"objects": "<sObject>"}.
+    """
+    lines = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| `{path}` | {_escaped(_value(field))} | {_escaped(_default(field))} | {_escaped(field.description or '')} |"
+        for path, field in _leaves(model, "", keys)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(model: type[BaseModel], prefix: str, keys: Mapping[str, str]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        kind = _without_none(field.annotation)
+        if path in keys:
+            path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, f"{path}.", keys)
+        else:
+            yield path, field
+
+
+def _value(field: FieldInfo) -> str:
+    bounds = [
+        f"{word} {getattr(bound, attribute):g}"
+        for bound in field.metadata
+        for kind, attribute, word in _BOUNDS
+        if isinstance(bound, kind)
+    ]
+    return ", ".join([_type(_without_none(field.annotation)), *bounds])
+
+
+def _type(kind: Any) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin in {tuple, list, frozenset}:
+        return f"list of {_type(inner[0])}"
+    if origin in {dict, Mapping}:
+        return f"mapping to {_type(inner[1])}"
+    return _NAMES.get(kind, "text or number")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True) if field.default_factory is None else None
+    if default is None or default is PydanticUndefined or default == ():
+        return ""
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in {Union, UnionType}:
+        branches = [branch for branch in get_args(kind) if branch is not type(None)]
+        return branches[0] if len(branches) == 1 else None
+    return kind
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
