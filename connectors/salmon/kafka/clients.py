@@ -71,13 +71,14 @@ def consumer(
         "heartbeat.interval.ms": 2000,
         # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
         "fetch.queue.backoff.ms": 10,
+        # Partitions that stay where they are go on while others move.
+        "partition.assignment.strategy": "cooperative-sticky",
         **common(kafka, client_id),
         "group.id": group_id,
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
-        "partition.assignment.strategy": "cooperative-sticky",
         **({"group.instance.id": instance_id} if instance_id else {}),
         **{name.replace("_", "."): value for name, value in properties.items()},
     }

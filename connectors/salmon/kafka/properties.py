@@ -32,7 +32,6 @@ OWN_PROPERTIES: Final = frozenset(
         "group.id",
         "group.instance.id",
         "isolation.level",
-        "partition.assignment.strategy",
         "partitioner",
         "request.required.acks",
         "transactional.id",

@@ -19,6 +19,7 @@ from salmon.kafka.avro import Codec
 from salmon.kafka.registry import Registry
 from salmon.model.change import ERROR, OWNED_BY_MERGE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
 from salmon.model.connector import Position, Signal, SignalKind
+from salmon.model.policies import Conflict, Contest, Edit
 from salmon.model.schema import Kind, ObjectSchema
 
 
@@ -204,26 +205,11 @@ class Signals(Codec):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One of the two values of a conflict. Where it is about a record's life, True (lives) or False (deleted)."""
-
-    origin: str
-    value: Value
-    committed_at: int  # ms, its side's wall clock
-    seq: int  # of the folded change that brought it
-
-
-@dataclass(frozen=True, slots=True)
 class ConflictRecord:
-    """Two edits that did not know of each other, and what the policy made of them."""
+    """A decided conflict on its way to the conflicts topic. *seq*: of the folded change that was the challenger."""
 
-    object: str
-    key: str
-    field: str | None  # None: the conflict is about whether the record lives
-    policy: str
-    winner: str | None  # an origin; None: both are held
-    canonical: Claim  # what was agreed before
-    change: Claim  # what came
+    conflict: Conflict
+    seq: int
     correlation: str = ""
 
 
@@ -233,33 +219,38 @@ class Conflicts(Codec):
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("conflict"), registry, topic)
 
-    def encode(self, conflict: ConflictRecord) -> bytes:
+    def encode(self, record: ConflictRecord) -> bytes:
+        conflict, contest = record.conflict, record.conflict.contest
+        won = "STANDING" if conflict.winner == contest.standing else "CHALLENGER"
         return self.encode_datum(
             {
-                "object": conflict.object,
-                "key": conflict.key,
-                "field": conflict.field,
+                "object": contest.object,
+                "key": contest.key,
+                "field": contest.field,
+                "seq": record.seq,
                 "policy": conflict.policy,
-                "winner": conflict.winner,
-                "canonical": _claim_datum(conflict.canonical),
-                "change": _claim_datum(conflict.change),
-                "correlation": conflict.correlation,
+                "ties": contest.ties,
+                "winner": None if conflict.winner is None else won,
+                "standing": _edit_datum(contest.standing),
+                "challenger": _edit_datum(contest.challenger),
+                "correlation": record.correlation,
             }
         )
 
     def decode(self, data: bytes) -> ConflictRecord:
         """Raises SchemaMismatch for bytes that are no conflict. A decimal comes back as its text."""
         datum = self.decode_datum(data)
-        return ConflictRecord(
+        contest = Contest(
             object=datum["object"],
             key=datum["key"],
             field=datum["field"],
-            policy=datum["policy"],
-            winner=datum["winner"],
-            canonical=_claim(datum["canonical"]),
-            change=_claim(datum["change"]),
-            correlation=datum["correlation"],
+            standing=_edit(datum["standing"]),
+            challenger=_edit(datum["challenger"]),
+            ties=datum["ties"],
         )
+        winner = {None: None, "STANDING": contest.standing, "CHALLENGER": contest.challenger}[datum["winner"]]
+        conflict = Conflict(contest, datum["policy"], winner)
+        return ConflictRecord(conflict, seq=datum["seq"], correlation=datum["correlation"])
 
 
 # The row inside the envelopes.
@@ -296,21 +287,19 @@ def _with_tuples(fields: dict[str, Any], lists: Iterable[str]) -> dict[str, Any]
 # The values of a conflict, which may be of any field, as JSON.
 
 
-def _claim_datum(claim: Claim) -> dict[str, Any]:
-    value = str(claim.value) if isinstance(claim.value, Decimal) else claim.value
+def _edit_datum(edit: Edit) -> dict[str, Any]:
+    value = str(edit.value) if isinstance(edit.value, Decimal) else edit.value
     return {
-        "origin": claim.origin,
+        "side": edit.side,
         "value": None if value is None else json.dumps(value, ensure_ascii=False),
-        "committed_at": claim.committed_at,
-        "seq": claim.seq,
+        "committed_at": edit.committed_at,
     }
 
 
-def _claim(datum: Mapping[str, Any]) -> Claim:
+def _edit(datum: Mapping[str, Any]) -> Edit:
     value = None if datum["value"] is None else json.loads(datum["value"])
-    return Claim(
-        origin=datum["origin"],
+    return Edit(
+        side=datum["side"],
         value=tuple(value) if isinstance(value, list) else value,
         committed_at=datum["committed_at"],
-        seq=datum["seq"],
     )

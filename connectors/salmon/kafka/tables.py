@@ -148,7 +148,9 @@ class Table:
 
     def _take(self, timeout_s: float) -> dict[str, bytes | None]:
         try:
-            heard = self._consumer.consume(_BATCH, timeout_s)
+            # consume() would wait for a whole batch; the first record must not wait for a second.
+            first = self._consumer.poll(timeout_s)
+            heard = [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
         except KafkaException as error:
             raise translated(error, f"reading {self.topic}") from error
         changed: dict[str, bytes | None] = {}
