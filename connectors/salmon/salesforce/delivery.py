@@ -262,15 +262,23 @@ def _calls(jobs: Iterable[Job]) -> Iterator[list[Job]]:
 
 
 def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
-    """How many synced objects stand above each in the chain of references; objects in a circle, somewhere."""
-    depths = dict.fromkeys(schemas, 0)
-    for _ in schemas:
+    """
+    How many synced objects stand above each in the chain of references. Where references go in a circle, those of
+    standard fields (Contact.AccountId) count before those that somebody added.
+    """
+    above: dict[str, set[str]] = {name: set() for name in schemas}
+
+    def all_above(name: str) -> set[str]:
+        return {name}.union(*(all_above(parent) for parent in above[name]))
+
+    for custom in (False, True):
         for name, schema in schemas.items():
-            above = (
-                depths[target]
-                for field in schema.references
-                for target in field.reference_to
-                if target in depths and target != name
-            )
-            depths[name] = min(len(schemas), max((depth + 1 for depth in above), default=0))
-    return depths
+            for field in schema.references:
+                for target in field.reference_to:
+                    if (
+                        field.name.endswith("__c") is custom
+                        and target in above
+                        and name not in all_above(target)
+                    ):
+                        above[name].add(target)
+    return {name: len(all_above(name)) for name in schemas}

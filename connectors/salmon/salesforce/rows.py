@@ -253,12 +253,12 @@ class RowReader:
 
     def _absent(self, shown: Mapping[str, Any], window: Window) -> Row:
         key = shown.get(MARKER_ID) or self._identity.key(self.name, shown["Id"])
-        return self.absent(shown["Id"], key, window, _stamp_of(shown))
+        return self.absent(shown["Id"], key, window, _stamp_of(shown, ("SystemModstamp",)))
 
 
-def _stamp_of(shown: Mapping[str, Any]) -> int:
-    """When the record was last changed, in ms; 0 where it does not say."""
-    for stamp in _STAMPS:
+def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:
+    """When the record was last changed, in ms, by the first of *stamps* that it shows; 0 for none."""
+    for stamp in stamps:
         if shown.get(stamp):
             return int(str(from_rest(_STAMP, shown[stamp])))
     return 0

@@ -1,0 +1,185 @@
+"""A feed over an org in memory: a stream that tests fill, chunks that are read when tests say so."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from salmon.model.change import Op
+from salmon.model.connector import Position, SourceRecord
+from salmon.salesforce.feed import Feed
+from salmon.salesforce.harvest import Harvest
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.rows import RowReader
+from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.subscription import Ended, Received, Start
+from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
+
+ROWS_A_CHUNK = 2
+
+
+class MemoryStream:
+    """A subscription that holds what tests put in."""
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self.items: deque[Received | Ended] = deque()
+        self.closed = False
+
+    def peek(self) -> Received | Ended | None:
+        return self.items[0] if self.items else None
+
+    def pop(self) -> None:
+        self.items.popleft()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class StepwiseSnapshots(Snapshots):
+    """Runs whose chunks are read one at a time, in the caller's thread, when `read_chunk` says so."""
+
+    def __init__(self, org: MemoryOrg, readers: Mapping[str, RowReader]) -> None:
+        self.readers = readers
+        self.org = org
+        self.running: dict[str, Run] = {}
+        self.begun: list[Run] = []
+        self.ready: deque[Chunk] = deque()
+        self._rows_a_chunk = ROWS_A_CHUNK
+
+    def begin(self, run: Run) -> None:
+        self.begun.append(run)
+        self.running[run.object] = run
+        self.ready = deque(chunk for chunk in self.ready if chunk.run.object != run.object)
+
+    def take(self) -> Chunk | Failed | None:
+        return self.ready.popleft() if self.ready else None
+
+    def close(self) -> None:
+        self.running.clear()
+
+    def read_chunk(self, name: str = "Account") -> None:
+        """Read the next chunk of the object's run, which must be due."""
+        run = self.running[name]
+        assert (self.org.clock.covered or 0) >= run.not_before, "not due yet"
+        reader = self.readers[name]
+        if run.absences:
+            read = reader.deleted(run.last, since=run.since, limit=ROWS_A_CHUNK, floor=run.began)
+        else:
+            read = reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began)
+        self.running[name] = run = self._told(replace(run, total=0), read)
+        self.ready.append(Chunk(run, read))
+
+
+class Rig:
+    """A feed of Accounts (and Contacts), what it told, and what would be stored."""
+
+    def __init__(self, org: MemoryOrg | None = None, positions: Mapping[str, Position] | None = None) -> None:
+        self.org = org or MemoryOrg()
+        self.stored: dict[str, Position] = dict(positions or {})
+        self.streams: list[MemoryStream] = []
+        self.told: list[SourceRecord] = []
+        self.identities: list[tuple[str, str, str | None]] = []
+        self.answered: set[int] = set()
+        self.dead: list[str] = []
+        self.number = 0
+        objects = {name: synced(name) for name in ("Account", "Contact")}
+        self.identity = Identity({name: one.schema for name, one in objects.items()})
+        readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
+        self.snapshots = StepwiseSnapshots(self.org, readers)
+        self.identity_loads = 0
+        self.feed = Feed(
+            org=self.org,
+            objects=objects,
+            whole=("Account", "Contact"),
+            readers=readers,
+            identity=self.identity,
+            load_identities=self._load,
+            open_stream=self._open,
+            schema_of=schema_of,
+            snapshots=self.snapshots,
+            our_user=OUR_USER,
+            positions=self.stored,
+            monotonic_s=lambda: self.org.now_ms / 1000,
+        )
+
+    @classmethod
+    def streaming(cls, org: MemoryOrg | None = None) -> Rig:
+        """A rig whose snapshots were done long ago."""
+        done = {"why": "first", "began": 0, "not_before": 0, "since": None, "last": "", "absences": False}
+        run = {**done, "done": True, "read": 0, "total": 0, "signals": []}
+        positions: dict[str, Position] = {
+            "stream": {"replay_id": "00", "commit_time": 0},
+            "snapshot/Account": run,
+            "snapshot/Contact": run,
+        }
+        rig = cls(org, positions)
+        rig.gather()
+        return rig
+
+    def restarted(self) -> Rig:
+        """A new rig on the same org, from what was stored."""
+        return Rig(self.org, self.stored)
+
+    @property
+    def stream(self) -> MemoryStream:
+        return self.streams[-1]
+
+    def hear(self, *bodies: Mapping[str, Any]) -> None:
+        """Let one response with these events come."""
+        events = []
+        for body in bodies:
+            self.number += 1
+            events.append(event(self.number, body))
+        self.stream.items.append(Received(events, events[-1].replay_id))
+
+    def keepalive(self) -> None:
+        """Let an empty response come, that tells a position."""
+        self.number += 1
+        self.stream.items.append(Received((), self.number.to_bytes(8, "big")))
+
+    def gather(self) -> Harvest:
+        """Gather once, and commit it."""
+        harvest = self.feed.gather()
+        for partition, position in harvest.positions.items():
+            if position is None:
+                self.stored.pop(partition, None)
+            else:
+                self.stored[partition] = position
+        self.told.extend(harvest.records)
+        self.identities.extend((one.object, one.native_id, one.key) for one in harvest.identities)
+        self.answered |= harvest.answered
+        self.dead.extend(one.key for one in harvest.dead_letters)
+        return harvest
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass; nobody asks for the clock meanwhile."""
+        self.org.now_ms += int(seconds * 1000)
+
+    def ops(self) -> list[tuple[str, Op]]:
+        """What was told since the last call, as (key, op)."""
+        told, self.told = self.told, []
+        return [(record.key, record.change.op) for record in told]
+
+    @property
+    def place(self) -> int:
+        """The stored stream position, as the number of the response or event."""
+        return int(self.stored["stream"]["replay_id"], 16)
+
+    def _open(self, start: Start) -> MemoryStream:
+        self.streams.append(MemoryStream(start))
+        return self.streams[-1]
+
+    def _load(self) -> None:
+        self.identity_loads += 1
+        for name, records in self.org.records.items():
+            for native_id, row in records.items():
+                if row.get("Salmon_Id__c"):
+                    self.identity.learn(name, native_id, row["Salmon_Id__c"])
+
+
+def keys(ops: Sequence[tuple[str, Op]], op: Op) -> list[str]:
+    """The keys that one kind of change was told of."""
+    return [key for key, told in ops if told is op]

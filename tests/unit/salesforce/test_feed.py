@@ -1,0 +1,490 @@
+"""In which order the source tells events and rows, and what it stores meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from salmon.errors import PositionLost, SetupError, Unavailable
+from salmon.model.change import Op
+from salmon.model.connector import Signal, SignalKind
+from salmon.salesforce.subscription import Ended, Preset
+from support.salesforce import OUR_USER, MemoryOrg, payload
+from support.salesforce_feed import Rig
+
+A, B, C, D = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4))
+NOW = 1_000_000_000_000
+
+
+def org_of(*ids: str) -> MemoryOrg:
+    org = MemoryOrg(NOW)
+    for native_id in ids:
+        org.put("Account", native_id, Name="Acme", LastModifiedDate="2001-09-09T01:46:40.000+0000")
+    return org
+
+
+def read_all(rig: Rig, *names: str) -> None:
+    """Read and tell what there is of these objects."""
+    for name in names or ("Account", "Contact"):
+        while name in rig.snapshots.running and not rig.snapshots.running[name].done:
+            rig.snapshots.read_chunk(name)
+            rig.gather()
+
+
+# The first start.
+
+
+def test_nothing_is_read_before_the_streams_position_is_known() -> None:
+    """A row that was read first would miss what was committed before the stream begins."""
+    rig = Rig(org_of(A))
+    rig.gather()
+    assert rig.stream.start is Preset.LATEST
+    assert rig.snapshots.begun == []
+    assert rig.stored == {}
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 1
+    assert [run.object for run in rig.snapshots.begun] == ["Account", "Contact"]
+
+
+def test_identities_are_loaded_between_the_position_and_the_first_row() -> None:
+    """A record born elsewhere is told under its own key from the first row on, and its identity before it."""
+    org = org_of(A)
+    org.put("Account", B, Name="Born elsewhere", Salmon_Id__c="$oid:65f0")
+    rig = Rig(org)
+    rig.gather()
+    assert rig.identity_loads == 0
+    rig.keepalive()
+    first = rig.gather()
+    assert [(one.native_id, one.key) for one in first.identities] == [(B, "$oid:65f0")]
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW), ("$oid:65f0", Op.ROW)]
+
+
+def test_where_nobody_works_the_stream_is_taken_from_its_beginning() -> None:
+    """The first response may be minutes away; what is older than the first row is not told by events then."""
+    rig = Rig(org_of(A))
+    rig.gather()
+    rig.pass_s(6)
+    rig.gather()
+    assert rig.streams[0].closed
+    assert rig.stream.start is Preset.EARLIEST
+    assert rig.stored["stream"]["replay_id"] == ""
+    rig.hear(payload("UPDATE", A, at=NOW - 86_400_000, Phone="of yesterday"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", A, at=NOW + 8000, Phone="of today"))
+    rig.gather()
+    assert rig.ops() == [(A, Op.UPDATE)]
+    assert rig.restarted().stream.start == (2).to_bytes(8, "big")
+
+
+def test_a_stream_that_was_never_heard_of_begins_at_the_beginning_again() -> None:
+    """The empty position is stored, and a restart takes it up."""
+    rig = Rig(org_of(A))
+    rig.pass_s(6)
+    rig.gather()
+    assert rig.restarted().stream.start is Preset.EARLIEST
+
+
+# Rows and events.
+
+
+def started(org: MemoryOrg) -> Rig:
+    rig = Rig(org)
+    rig.keepalive()
+    rig.gather()
+    return rig
+
+
+def test_an_event_within_its_chunks_read_is_answered_by_a_row() -> None:
+    """Nobody knows whether the row holds it; so the record is read again when the clock has passed the event."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    org.put("Account", A, Name="Acme", Phone="1", Salmon_Seq__c=7.0)
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    place = rig.place
+    rig.gather()
+    assert rig.ops() == [], "the clock has not passed the event yet"
+    assert rig.place == place, "and the position is not past it"
+    rig.pass_s(1.5)
+    rig.gather()
+    (row,) = rig.told
+    assert (row.change.op, row.change.fields["Phone"], row.change.ack) == (Op.ROW, "1", 7)
+    assert row.change.as_of is not None
+    assert row.change.as_of >= NOW
+    rig.gather()
+    assert rig.place == place + 1
+
+
+def test_an_event_that_waits_holds_up_its_own_key_alone() -> None:
+    """Later events of the key follow its row; those of others go on."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    rig.hear(
+        payload("UPDATE", A, at=NOW, commit=2, Phone="1"),
+        payload("CREATE", C, at=NOW + 9000, commit=3, Name="C"),
+        payload("UPDATE", A, at=NOW + 9000, commit=4, Phone="2"),
+    )
+    rig.gather()
+    assert rig.ops() == [(C, Op.CREATE)]
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+
+
+def test_an_event_within_the_second_read_waits_once_more() -> None:
+    """The row that answered the first event has a window of its own."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    rig.gather()
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    rig.hear(payload("UPDATE", A, at=NOW + 1000, commit=3, Phone="2"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_windows_survive_a_restart() -> None:
+    """What was unsure before a kill is unsure after it."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    again = rig.restarted()
+    again.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    again.gather()
+    assert again.ops() == []
+    again.pass_s(1.5)
+    again.gather()
+    assert again.ops() == [(A, Op.ROW)]
+
+
+def test_a_snapshot_goes_on_where_it_stopped() -> None:
+    """A kill in the middle costs no row twice, and none is missed."""
+    rig = started(org_of(A, B, C, D))
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW)]
+    again = rig.restarted()
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
+    assert all(one.done for one in again.feed.progress())
+    assert [run.object for run in again.restarted().snapshots.begun] == [], "and it is done for good"
+
+
+def test_events_of_records_that_are_not_read_yet_are_told_at_once() -> None:
+    """Their rows come later and say the rest."""
+    rig = started(org_of(A, B, C, D))
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", D, at=NOW + 3000, Phone="1"))
+    rig.gather()
+    assert rig.ops() == [(D, Op.UPDATE)]
+
+
+def test_the_position_moves_on_keepalives_alone() -> None:
+    """Else it would stand still until it fell out of the retention, where only a rare object is synced."""
+    rig = Rig.streaming()
+    rig.keepalive()
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 2
+
+
+def test_the_position_is_stored_between_responses_only() -> None:
+    """Several events may share one replay id; it is not past the last of them within a response."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, Name="A"), payload("CREATE", B, at=NOW, Name="B"))
+    rig.gather()
+    assert rig.place == 2
+    assert rig.ops() == [(A, Op.CREATE), (B, Op.CREATE)]
+
+
+def test_a_new_record_that_carries_a_key_goes_under_it() -> None:
+    """Its identity goes along in the same batch, and later events are told under the key."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, user=OUR_USER, Name="A", Salmon_Id__c="$oid:1", Salmon_Seq__c=3.0))
+    harvest = rig.gather()
+    assert [(one.native_id, one.key) for one in harvest.identities] == [(A, "$oid:1")]
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.CREATE), ("$oid:1", Op.UPDATE)]
+
+
+def test_an_org_that_cannot_be_asked_loses_nothing() -> None:
+    """The call raises, the event stays, and the next call answers it."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    org.fails_with = Unavailable("down")
+    with pytest.raises(Unavailable):
+        rig.gather()
+    org.fails_with = None
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:
+    """With the time of the deletion, as long as the recycle bin knows it."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    org.remove("Account", A, "2001-09-09T01:46:39.000+0000")
+    rig.hear(payload("GAP_DELETE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    rig.gather()
+    (told,) = rig.told
+    assert (told.key, told.change.op, told.change.committed_at) == (A, Op.ABSENT, NOW - 1000)
+
+
+def test_an_event_that_does_not_fit_is_answered_by_its_row() -> None:
+    """A payload that cannot be read as its schema says is nothing to guess about."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, changed=["99-0x01"]))
+    rig.gather()
+    rig.pass_s(2)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_a_row_that_does_not_fit_is_set_aside() -> None:
+    """One bad value holds up nothing else."""
+    org = org_of(A, B)
+    org.put("Account", A, Name="A", NumberOfEmployees="many")
+    rig = started(org)
+    read_all(rig)
+    assert rig.dead == [A]
+    assert rig.ops() == [(B, Op.ROW)]
+
+
+# Holes.
+
+
+def fallen(org: MemoryOrg) -> Rig:
+    """A rig that has heard of a commit at NOW and then lost its position."""
+    rig = Rig.streaming(org)
+    rig.hear(payload("CREATE", D, at=NOW, Name="D"))
+    rig.gather()
+    rig.ops()
+    rig.stream.items.append(Ended(PositionLost("corrupted")))
+    rig.gather()
+    return rig
+
+
+def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
+    """A new position first, then all rows and absences; the old position is stored until then."""
+    org = org_of(A, B)
+    org.put("Account", C, Name="C")
+    org.remove("Account", C, "2001-09-09T01:46:40Z")
+    rig = fallen(org)
+    assert rig.streams[-2].closed
+    assert rig.place == 1
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 2
+    assert {run.object for run in rig.snapshots.begun[-2:]} == {"Account", "Contact"}
+    with pytest.raises(AssertionError, match="not due"):
+        rig.snapshots.read_chunk()
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW), (C, Op.ABSENT)]
+    assert rig.identity_loads == 2, "records born elsewhere may have been created in the hole"
+
+
+def test_after_a_hole_a_records_first_event_is_preceded_by_its_row() -> None:
+    """What was lost of the record is told before what came after; of that key alone."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(2)
+    rig.gather()
+    assert rig.ops() == [(B, Op.ROW)]
+    rig.hear(payload("UPDATE", B, at=NOW + 9000, commit=6, Phone="2"))
+    rig.gather()
+    assert rig.ops() == [(B, Op.UPDATE)], "its row has been told: later ones need not wait"
+
+
+def test_a_kill_in_a_hole_does_not_forget_it() -> None:
+    """The hole is stored together with the new position."""
+    rig = fallen(org_of(A, B))
+    rig.keepalive()
+    rig.gather()
+    again = rig.restarted()
+    again.pass_s(3)
+    again.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
+    again.gather()
+    assert again.ops() == []
+    assert not again.snapshots.running["Account"].done
+
+
+def test_a_kill_before_the_new_position_is_known_finds_the_old_one_lost_again() -> None:
+    """Nothing says that the hole was seen to until it is."""
+    rig = fallen(org_of(A))
+    again = rig.restarted()
+    assert again.stream.start == (1).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize(("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("UPDATE", "001*")])
+def test_an_overflow_is_a_hole_of_its_object_alone(kind: str, named: str) -> None:
+    """Contacts go on; Accounts wait for their rows."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(
+        payload(kind, named, at=NOW, commit=2),
+        payload("UPDATE", A, at=NOW + 3000, commit=3, Phone="1"),
+        payload(
+            "CREATE", "003000000000001AAA", name="Contact", at=NOW + 3000, commit=4, Name={"LastName": "C"}
+        ),
+    )
+    rig.gather()
+    assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
+    rig.pass_s(5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_an_event_of_broken_bytes_is_a_hole_of_its_object() -> None:
+    """Nothing is known of it but the object it was of."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, Phone="1"))
+    rig.stream.items[-1].events[0].event.payload = b"broken"  # type: ignore[union-attr]
+    rig.gather()
+    assert [(run.object, run.why.value) for run in rig.snapshots.begun] == [("Account", "hole")]
+
+
+def test_a_key_that_lives_on_in_another_record_does_not_die_with_the_first() -> None:
+    """The recycle bin holds the former record of a key that was created anew."""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [("$oid:1", Op.ROW)]
+
+
+def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:
+    """The events that came before are told first."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, Name="A"))
+    rig.stream.items.append(Ended(SetupError("no access")))
+    rig.gather()
+    assert rig.ops() == [(A, Op.CREATE)]
+    with pytest.raises(SetupError):
+        rig.gather()
+
+
+# Requests.
+
+
+def read_signal(number: int, *keys: str, ids: tuple[str, ...] = ()) -> Signal:
+    return Signal(number, SignalKind.READ, "Account", keys, ids)
+
+
+def test_a_request_is_answered_by_rows_and_absences() -> None:
+    """Records that are there, born here or elsewhere, and one that is not."""
+    org = org_of(A)
+    org.put("Account", B, Name="B", Salmon_Id__c="$oid:1")
+    rig = Rig.streaming(org)
+    rig.feed.request(read_signal(5, A, "$oid:1", "$oid:2"))
+    rig.gather()
+    assert (rig.ops(), rig.answered) == ([], set()), "rows hold what was committed before the request"
+    rig.pass_s(3)
+    rig.gather()
+    assert sorted(rig.ops()) == sorted([(A, Op.ROW), ("$oid:1", Op.ROW), ("$oid:2", Op.ABSENT)])
+    assert rig.answered == {5}
+
+
+def test_a_request_by_id_for_a_record_that_is_gone_is_answered_under_its_key() -> None:
+    """The asker gets its answer under the name it asked by."""
+    rig = Rig.streaming(org_of())
+    rig.feed.request(read_signal(5, "$oid:1", ids=(A,)))
+    rig.pass_s(3)
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.ABSENT)]
+    assert rig.answered == {5}
+
+
+def test_a_request_behind_an_event_that_waits_is_answered_with_it() -> None:
+    """One row answers both."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.feed.request(read_signal(5, A))
+    rig.pass_s(4)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    assert rig.answered == {5}
+
+
+def test_requests_for_nothing_and_for_strangers_are_answered_at_once() -> None:
+    """Else they would stay in the signals' topic for ever."""
+    rig = Rig.streaming()
+    rig.feed.request(read_signal(5))
+    rig.feed.request(Signal(6, SignalKind.READ, "Lead", ("x",)))
+    rig.gather()
+    assert rig.answered == {5, 6}
+
+
+def test_a_whole_object_is_read_anew_on_request() -> None:
+    """Rows and absences, while events go on; a restart goes on in the middle, and knows the request again."""
+    org = org_of(A, B, C)
+    org.remove("Account", C, "2001-09-09T01:46:40Z")
+    rig = Rig.streaming(org)
+    rig.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    rig.pass_s(3)
+    org.look_at_clock()
+    rig.snapshots.read_chunk()
+    rig.hear(payload("CREATE", D, at=NOW + 9000, Name="D"))
+    rig.gather()
+    assert rig.ops() == [(D, Op.CREATE), (A, Op.ROW), (B, Op.ROW)]
+    assert rig.answered == set()
+    again = rig.restarted()
+    again.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    assert len(again.snapshots.begun) == 1
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ABSENT)]
+    assert again.answered == {9}
+
+
+def test_a_second_request_for_an_object_waits_for_the_end_of_the_first() -> None:
+    """It asks for what is there after it was made."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    rig.feed.request(Signal(10, SignalKind.SNAPSHOT, "Account"))
+    for number in (9, 10):
+        rig.pass_s(3)
+        org.look_at_clock()
+        rig.snapshots.read_chunk()
+        rig.gather()
+        rig.snapshots.read_chunk()
+        rig.gather()
+        assert number in rig.answered
+    assert rig.ops() == [(A, Op.ROW), (A, Op.ROW)]
