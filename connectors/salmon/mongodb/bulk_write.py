@@ -1,0 +1,296 @@
+"""
+Writes of one object, carried out as unordered bulk writes; one outcome for each write.
+
+Every write is guarded by the marker, so that it applies once and never over a newer one, however often it is
+repeated and by whomever:
+
+    CREATE  inserts. Where the key exists with an older marker, it becomes the guarded update of all fields;
+            with this or a newer one it was done; without one, nobody of ours has read it: EXISTS.
+    UPDATE  applies where the marker is older than the write; where the record was known to have none
+            (expected 0), also where there is none. Another document without a marker lives another life: EXISTS.
+    DELETE  applies where the marker is older than the write and not older than expected. A document whose marker
+            is gone, or older than what was known, lives another life: EXISTS.
+
+An UPDATE or DELETE of what is not there is GONE. For a delete that seems harsh, since nothing is left to do; but
+no event will answer it, and GONE makes the source look and tell that the record is absent.
+
+A server's reply to a bulk write counts what matched and does not name it. Where the counts are not full, the
+markers are read, and tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bson.errors import BSONError
+from bson.int64 import Int64
+from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from salmon.errors import DataError, Unavailable
+from salmon.model.change import Write, WriteOp
+from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.mongodb.client import (
+    DUPLICATE_KEY,
+    RETRIABLE_CODES,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    VALIDATION_FAILED,
+    Document,
+    border,
+    translated,
+)
+from salmon.mongodb.documents import SEQ_PATH, DocumentShape, marker_of
+from salmon.mongodb.keys import id_of, key_of
+
+Operation = InsertOne[Document] | UpdateOne | DeleteOne
+
+APPLIED: Final = Outcome(OutcomeKind.APPLIED)
+SKIPPED: Final = Outcome(OutcomeKind.SKIPPED)
+_GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document is not there.")
+_EXISTS: Final = Outcome(
+    OutcomeKind.EXISTS, code="Unmarked", reason="The document is there, but not as Salmon left it."
+)
+_RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
+
+# MongoDB's error_codes.yml; others are told by their number. 17419 and 17420: an update made it too large.
+_CODE_NAMES: Final[Mapping[int, str]] = {
+    2: "BadValue",
+    28: "PathNotViable",
+    DUPLICATE_KEY: "DuplicateKey",
+    VALIDATION_FAILED: "DocumentValidationFailure",
+    TOO_LARGE: "BSONObjectTooLarge",
+    17419: "BSONObjectTooLarge",
+    17420: "BSONObjectTooLarge",
+}
+# What PyMongo raises before anything is sent, for a document that BSON or the server cannot take.
+_UNSENDABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What the server said of one bulk write."""
+
+    matched: int = 0
+    deleted: int = 0
+    errors: dict[int, Document] = field(default_factory=dict)  # index of the operation -> its write error
+
+
+def carry_out(
+    collection: Collection[Document], shape: DocumentShape, records: Sequence[SinkRecord]
+) -> list[Outcome]:
+    """
+    Carry out the writes of one object, at most one of each key; return their outcomes in order.
+
+    Raises:
+        RetriableError: if it is not known of all of them whether a majority holds them; repeating is safe.
+        FatalError: if a person must mend something first.
+    """
+    outcomes: dict[str, Outcome] = {}
+    operations: dict[str, Operation] = {}
+    for record in records:
+        try:
+            operations[record.key] = _operation(shape, record)
+        except DataError as error:
+            outcomes[record.key] = Outcome(OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error))
+    by_key = {record.key: record.write for record in records}
+    outcomes |= _write(collection, operations, by_key, shape)
+    return [outcomes[record.key] for record in records]
+
+
+def _operation(shape: DocumentShape, record: SinkRecord) -> Operation:
+    write, document_id = record.write, id_of(record.key)
+    match write.op:
+        case WriteOp.CREATE:
+            return InsertOne(shape.document(record.key, write.fields, write.seq))
+        case WriteOp.UPDATE:
+            return UpdateOne(_guard(document_id, write), shape.update(write.fields, write.seq))
+        case WriteOp.DELETE:
+            return DeleteOne(_guard(document_id, write))
+
+
+def _guard(document_id: Any, write: Write) -> Document:
+    """Which state of the document the write applies to."""
+    if write.expected == 0 and write.op is not WriteOp.CREATE:
+        return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker
+    marker: Document = {"$lt": Int64(write.seq)}
+    if write.op is WriteOp.DELETE:
+        marker["$gte"] = Int64(write.expected)
+    return {"_id": document_id, SEQ_PATH: marker}
+
+
+def _write(
+    collection: Collection[Document],
+    operations: Mapping[str, Operation],
+    writes: Mapping[str, Write],
+    shape: DocumentShape,
+) -> dict[str, Outcome]:
+    keys = list(operations)
+    try:
+        reply = _bulk_write(collection, list(operations.values()))
+    except _UNSENDABLE as error:
+        if len(keys) == 1:
+            return {keys[0]: _unsendable(error)}
+        # One of them, and PyMongo does not say which; those that were sent before it are not hurt by repeating.
+        return {
+            key: outcome
+            for key in keys
+            for outcome in _write(collection, {key: operations[key]}, writes, shape).values()
+        }
+    outcomes: dict[str, Outcome] = {}
+    existing: list[str] = []
+    for index, refused in reply.errors.items():
+        key = keys[index]
+        if _is_taken(refused) and writes[key].op is WriteOp.CREATE:
+            existing.append(key)
+        else:
+            outcomes[key] = _refusal(refused, writes[key])
+    rest = [key for key in keys if key not in outcomes and key not in existing]
+    outcomes |= dict.fromkeys(rest, APPLIED)
+    unsure = _unsure(rest, writes, reply)
+    if unsure or existing:
+        markers = _read_markers(collection, [*unsure, *existing])
+        outcomes |= _by_markers(unsure, writes, markers, deleted=reply.deleted)
+        outcomes |= _onto_existing(collection, existing, writes, markers, shape)
+    return outcomes
+
+
+def _bulk_write(collection: Collection[Document], operations: list[Operation]) -> _Reply:
+    if not operations:
+        return _Reply()
+    try:
+        result = collection.bulk_write(operations, ordered=False)
+    except BulkWriteError as error:
+        details = error.details
+        if details["writeConcernErrors"]:
+            raise Unavailable(
+                f"MongoDB could not confirm that a majority holds a write to {collection.full_name} "
+                f"(code {details['writeConcernErrors'][0].get('code')})."
+            ) from error
+        errors = {item["index"]: item for item in details["writeErrors"]}
+        return _Reply(details["nMatched"], details["nRemoved"], errors)
+    except PyMongoError as error:
+        if isinstance(error, _UNSENDABLE):
+            raise
+        raise translated(error, f"writing to {collection.full_name}") from error
+    return _Reply(result.matched_count, result.deleted_count)
+
+
+def _unsure(keys: Iterable[str], writes: Mapping[str, Write], reply: _Reply) -> list[str]:
+    """The updates and deletes of which some may not have applied, by the reply's counts."""
+    updates = [key for key in keys if writes[key].op is WriteOp.UPDATE]
+    deletes = [key for key in keys if writes[key].op is WriteOp.DELETE]
+    return [
+        *(updates if reply.matched < len(updates) else ()),
+        *(deletes if reply.deleted < len(deletes) else ()),
+    ]
+
+
+_Markers = Mapping[
+    str, int | None
+]  # key -> the document's marker, None for none; without keys that are not there
+
+
+def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Markers:
+    """As a majority holds them: what a write has set, but no majority holds yet, must not count as done."""
+    ids = [id_of(key) for key in keys]
+    with border(f"reading markers of {collection.full_name}"):
+        found = collection.find({"_id": {"$in": ids}}, {SEQ_PATH: 1})
+        return {key_of(document["_id"]): marker_of(document) for document in found}
+
+
+def _by_markers(
+    keys: Iterable[str], writes: Mapping[str, Write], markers: _Markers, *, deleted: int
+) -> dict[str, Outcome]:
+    """What became of updates and deletes, by what the documents carry now."""
+    outcomes = {key: _by_marker(writes[key], key in markers, markers.get(key)) for key in keys}
+    gone = [key for key in outcomes if writes[key].op is WriteOp.DELETE and key not in markers]
+    if len(gone) == deleted:
+        outcomes |= dict.fromkeys(gone, APPLIED)  # All that are not there are those that we deleted.
+    return outcomes
+
+
+def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
+    if not is_there:
+        return _GONE
+    if marker is None:
+        # It was free to be written, but did not match: it came after the write, which may now be repeated.
+        return _RETRY if write.expected == 0 else _EXISTS
+    if marker > write.seq or (marker == write.seq and write.op is WriteOp.DELETE):
+        return SKIPPED
+    if marker == write.seq:
+        return APPLIED
+    return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else _RETRY
+
+
+def _onto_existing(
+    collection: Collection[Document],
+    keys: Sequence[str],
+    writes: Mapping[str, Write],
+    markers: _Markers,
+    shape: DocumentShape,
+) -> dict[str, Outcome]:
+    """CREATEs whose key is taken: done before, or an update of all fields, or none of our business."""
+    outcomes: dict[str, Outcome] = {}
+    operations: dict[str, Operation] = {}
+    for key in keys:
+        write, marker = writes[key], markers.get(key)
+        if key not in markers:
+            outcomes[key] = _RETRY  # Deleted meanwhile, or no majority holds it yet.
+        elif marker is None:
+            outcomes[key] = _EXISTS
+        elif marker >= write.seq:
+            outcomes[key] = APPLIED if marker == write.seq else SKIPPED
+        else:
+            update = shape.whole_update(write.fields, write.seq)
+            operations[key] = UpdateOne(_guard(id_of(key), write), update)
+    if not operations:
+        return outcomes
+    reply = _bulk_write(collection, list(operations.values()))
+    tried = list(operations)
+    outcomes |= {tried[index]: _refusal(error, writes[tried[index]]) for index, error in reply.errors.items()}
+    updated = [key for key in tried if key not in outcomes]
+    # Whatever has come between is seen when the write is repeated.
+    became = APPLIED if reply.matched == len(updated) else _RETRY
+    return outcomes | dict.fromkeys(updated, became)
+
+
+def _is_taken(error: Document) -> bool:
+    """Whether an insert failed because its `_id` is there, and not for another unique index."""
+    return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
+
+
+def _refusal(error: Document, write: Write) -> Outcome:
+    """One operation's error. The server's own text is not repeated: it quotes values."""
+    code: int = error["code"]
+    if code in RETRIABLE_CODES:
+        return Outcome(
+            OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
+        )
+    if code == UNAUTHORIZED:
+        raise translated(OperationFailure("", code), "writing")
+    name = _CODE_NAMES.get(code, str(code))
+    return Outcome(
+        OutcomeKind.REFUSED,
+        fields=_fields_at_fault(error) & write.fields.keys(),
+        code=name,
+        reason=f"MongoDB refused the document: {name} (code {code}).",
+    )
+
+
+def _fields_at_fault(error: Document) -> frozenset[str]:
+    """Names in the violated unique index, or those that the validator names (MongoDB Manual, Schema Validation)."""
+    names = set(error.get("keyPattern", ()))
+    rules = error.get("errInfo", {}).get("details", {}).get("schemaRulesNotSatisfied", ())
+    for rule in rules:
+        names.update(item["propertyName"] for item in rule.get("propertiesNotSatisfied", ()))
+        names.update(rule.get("missingProperties", ()))
+    return frozenset(names)
+
+
+def _unsendable(error: Exception) -> Outcome:
+    name = type(error).__name__
+    return Outcome(OutcomeKind.REFUSED, code=name, reason=f"The document cannot be sent to MongoDB: {name}.")

@@ -1,0 +1,57 @@
+"""
+What an operator may set about MongoDB, and what the two tasks need to know of a synced object.
+
+TLS, sign-in and time-outs are said in the connection string, as for every other program (MongoDB Manual,
+Connection String Options); what it does not say gets the defaults of salmon.mongodb.client.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+
+class MongoConfig(BaseModel):
+    """One MongoDB deployment: a replica set or a sharded cluster, and the database in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: SecretStr = Field(
+        description="Connection string, mongodb:// or mongodb+srv://. Secret as a whole: it can hold a password."
+    )
+    # MongoDB Manual, Limits and Thresholds, Naming Restrictions.
+    database: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=r'^[^/\\. "$*<>:|?\x00]+$',
+        description="The database that holds all synced collections.",
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _a_connection_string(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("must begin with mongodb:// or mongodb+srv://")
+        return value
+
+
+class SyncedObject(Protocol):
+    """What the tasks need of an object's settings."""
+
+    @property
+    def collection(self) -> str: ...
+
+    @property
+    def direction(self) -> str:
+        """both, to_mongodb or to_salesforce."""
+        ...
+
+
+def told_by_mongodb(settings: SyncedObject) -> bool:
+    """Whether what happens in the object's collection is anybody's concern."""
+    return settings.direction in {"both", "to_salesforce"}
+
+
+def written_to_mongodb(settings: SyncedObject) -> bool:
+    return settings.direction in {"both", "to_mongodb"}

@@ -1,0 +1,212 @@
+"""
+Document <-> fields, for one object. Pure.
+
+    {_id: RECORD, Name: "Acme", OwnerId: "005...", ..., _salmon: {seq: 7, salesforce_id: "001...", error: "..."}}
+
+Fields stand at the top level under their Salesforce names, in the schema's order. What else a document holds is
+the application's own and is neither read nor touched. A reference to an object of the sync holds the target's
+`_id` in its own type, so that $lookup works; in fields it is the target's record key.
+
+A field that is null is left out of a document, and cleared by $unset: documents stay as small as what is known,
+and for us a field that is null and one that is missing are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+
+from salmon.errors import DataError, SchemaMismatch
+from salmon.model.change import ERROR, SALESFORCE_ID, Value
+from salmon.model.convert import from_document, to_document
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.mongodb.client import Document
+from salmon.mongodb.keys import id_of, key_of
+
+MARKER: Final = "_salmon"
+SEQ: Final = "seq"
+SEQ_PATH: Final = f"{MARKER}.{SEQ}"
+# The properties that merge owns -> their names below the marker.
+OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a document holds: its fields without nulls (but merge's own properties always), and what did not fit."""
+
+    fields: Mapping[str, Value]
+    misfits: Mapping[str, DataError]
+
+
+@dataclass(frozen=True)
+class DocumentShape:
+    """
+    How the documents of one object look.
+
+    Args:
+        schema: The object's synced fields.
+        synced: Names of all objects of the sync: a reference to one of them holds an `_id`.
+    """
+
+    schema: ObjectSchema
+    synced: frozenset[str]
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """All that a record in MongoDB consists of."""
+        return frozenset(self.schema.by_name) | frozenset(OWNED)
+
+    @cached_property
+    def links(self) -> frozenset[str]:
+        """The fields that refer to records of the sync."""
+        return frozenset(
+            field.name for field in self.schema.references if self.synced.intersection(field.reference_to)
+        )
+
+    @cached_property
+    def projection(self) -> Mapping[str, int]:
+        """What a read needs of a document."""
+        return {"_id": 1, **dict.fromkeys(self.schema.by_name, 1), MARKER: 1}
+
+    def reading(self, document: Mapping[str, Any]) -> Reading:
+        """Take the synced fields from a whole document."""
+        fields: dict[str, Value] = {}
+        misfits: dict[str, DataError] = {}
+        known = self.schema.by_name
+        for name, shown in document.items():
+            if name in known:
+                try:
+                    value = self.value(name, shown)
+                except DataError as misfit:
+                    misfits[name] = misfit
+                else:
+                    if value is not None:
+                        fields[name] = value
+        fields.update(owned_of(document.get(MARKER)))
+        return Reading(fields, misfits)
+
+    def value(self, name: str, shown: Any) -> Value:
+        """
+        The value of a field, as its document shows it.
+
+        Raises:
+            SchemaMismatch: where it is none of the field's type.
+            BadRecordKey: where a reference holds what can be no record's key.
+        """
+        if shown is None or shown == "":
+            return None
+        if name in self.links:
+            return key_of(shown)
+        field = self.schema.by_name[name]
+        if isinstance(shown, Decimal128):
+            shown = shown.to_decimal()
+        value = from_document(field, shown)
+        for text in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
+            if not text.isascii():
+                _require_unicode(field, text)
+        return value
+
+    def shown(self, name: str, value: Value) -> Any:
+        """
+        What a document holds for a value that is not null.
+
+        Raises:
+            SchemaMismatch: for a field that the schema lacks, or a value that BSON cannot hold.
+            BadRecordKey: for a reference that is no record key.
+        """
+        field = self.schema.by_name.get(name)
+        if field is None:
+            raise SchemaMismatch(
+                f"{self.schema.name}.{name} is in the write, but not in the schema. Restart the sink."
+            )
+        if name in self.links and isinstance(value, str):
+            return id_of(value)
+        try:
+            held = to_document(field, value)
+            if field.kind is Kind.DECIMAL:
+                return Decimal128(held)
+        except ArithmeticError:
+            raise SchemaMismatch(
+                f"{self.schema.name}.{name} has a value beyond what BSON's {field.kind.value} can hold."
+            ) from None
+        return Int64(held) if field.kind is Kind.LONG else held
+
+    def document(self, key: str, fields: Mapping[str, Value], seq: int) -> Document:
+        """The document of a new record."""
+        marker: Document = {SEQ: Int64(seq)}
+        for name, below in OWNED.items():
+            if (value := fields.get(name)) is not None:
+                marker[below] = value
+        return {"_id": id_of(key), **self._shown_in_order(fields), MARKER: marker}
+
+    def update(self, fields: Mapping[str, Value], seq: int) -> Document:
+        """The update that sets *fields*, clears those that are null, and leaves the rest."""
+        owned = {f"{MARKER}.{OWNED[name]}": fields[name] for name in OWNED if name in fields}
+        update: Document = {
+            "$set": {
+                **self._shown_in_order(fields),
+                **{path: value for path, value in owned.items() if value is not None},
+                SEQ_PATH: Int64(seq),
+            }
+        }
+        cleared = [name for name, value in fields.items() if value is None and name not in OWNED]
+        cleared += [path for path, value in owned.items() if value is None]
+        if cleared:
+            update["$unset"] = dict.fromkeys(cleared, "")
+        return update
+
+    def whole_update(self, fields: Mapping[str, Value], seq: int) -> Document:
+        """The update that makes a document hold *fields* and no other field of the schema."""
+        return self.update(dict.fromkeys(self.names) | dict(fields), seq)
+
+    def _shown_in_order(self, fields: Mapping[str, Value]) -> Document:
+        given = {name: value for name, value in fields.items() if value is not None and name not in OWNED}
+        ordered = [field.name for field in self.schema.fields if field.name in given]
+        ordered += [name for name in given if name not in self.schema.by_name]
+        return {name: self.shown(name, given[name]) for name in ordered}
+
+
+def marker_of(document: Mapping[str, Any]) -> int | None:
+    """The seq of the last Salmon write that the document carries; None for none."""
+    marker = document.get(MARKER)
+    return seq_of(marker.get(SEQ)) if isinstance(marker, Mapping) else None
+
+
+def seq_of(shown: Any) -> int | None:
+    """A marker as its document shows it. Whatever is no number that we could have written is none."""
+    if isinstance(shown, int) and not isinstance(shown, bool) and shown > 0:
+        return int(shown)
+    return None
+
+
+def owned_of(marker: Any) -> dict[str, Value]:
+    """
+    Merge's own properties below the marker. What is no text counts as missing: so merge puts it right.
+    """
+    below = marker if isinstance(marker, Mapping) else {}
+    return {name: owned_text(below.get(under)) for name, under in OWNED.items()}
+
+
+def owned_text(shown: Any) -> str | None:
+    return shown if isinstance(shown, str) and shown and _is_unicode(shown) else None
+
+
+def _require_unicode(field: FieldSchema, text: str) -> None:
+    """Bytes that are no UTF-8 arrive as lone surrogates (the client's codec), which nothing after us can encode."""
+    if not _is_unicode(text):
+        raise SchemaMismatch(
+            f"{field.name}: the MongoDB document holds text that is no valid UTF-8. Correct it."
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

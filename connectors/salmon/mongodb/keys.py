@@ -1,0 +1,161 @@
+"""
+`_id` <-> record key.
+
+Strings are keys as they are; every other type is tagged, so that no two `_id`s share a key and each comes
+back in its own type. A string that begins with `$` gets a second one.
+
+    "001A"          001A                      ObjectId       $oid:65f0...
+    "$x"            $$x                       UUID           $uuid:6f9619ff-8b86-...
+    5 (int)         $int:5                    other binary   $bin:SUBTYPE:BASE64
+    5 (long)        $long:5                   Date           $date:MS SINCE 1970
+    5.5 (double)    $double:5.5               Timestamp      $ts:SECONDS:ORDINAL
+    5.5 (decimal)   $dec:5.5                  true           $bool:true
+
+Null, documents, regular expressions and the rarer types have no tag: such a record has no key.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from bson.binary import UUID_SUBTYPE, Binary
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
+
+from salmon.errors import BadRecordKey
+
+KEY_BYTES_MAX: Final = 255  # the key's place in Salesforce, Salmon_Id__c, is text(255)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+
+
+def key_of(document_id: Any) -> str:
+    """
+    The record key of an `_id`, as PyMongo decodes it.
+
+    Raises:
+        BadRecordKey: if it is empty, too long, begins or ends with a blank, is no valid Unicode, or of a type
+            that has no tag.
+    """
+    if isinstance(document_id, str):
+        key = f"${document_id}" if document_id.startswith("$") else document_id
+    else:
+        key = _tagged(document_id)
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise BadRecordKey(
+            "an _id is text that is no valid UTF-8. Store the document under another _id."
+        ) from None
+    if size == 0 or size > KEY_BYTES_MAX or key.strip() != key:
+        raise BadRecordKey(
+            f"an _id of {size} bytes cannot be a record key: it must have 1 to {KEY_BYTES_MAX} bytes of UTF-8 and "
+            f"neither begin nor end with a blank. Store the document under another _id."
+        )
+    return key
+
+
+def id_of(key: str) -> Any:
+    """
+    The `_id` of a record key: the exact inverse of key_of.
+
+    Raises:
+        BadRecordKey: for a key that no `_id` has.
+    """
+    document_id = _parsed(key)
+    if key_of(document_id) != key:  # "$int:05" would be a second key of 5
+        raise BadRecordKey("a record key is not in the form that its _id gives. No document has it.")
+    return document_id
+
+
+def _tagged(document_id: Any) -> str:  # one line a type
+    match document_id:
+        case ObjectId():
+            return f"$oid:{document_id}"
+        case bool():  # before int, which it is too
+            return f"$bool:{'true' if document_id else 'false'}"
+        case int():
+            is_long = isinstance(document_id, Int64) or not _INT32_MIN <= document_id <= _INT32_MAX
+            return f"${'long' if is_long else 'int'}:{int(document_id)}"
+        case float():
+            return f"$double:{document_id!r}"
+        case Decimal128():
+            return f"$dec:{document_id}"
+        case datetime():
+            moment = document_id if document_id.tzinfo else document_id.replace(tzinfo=UTC)
+            return f"$date:{(moment - _EPOCH) // timedelta(milliseconds=1)}"
+        case DatetimeMS():
+            return f"$date:{int(document_id)}"
+        case Timestamp():
+            return f"$ts:{document_id.time}:{document_id.inc}"
+        case UUID():
+            return f"$uuid:{document_id}"
+        case bytes():  # Binary is bytes too
+            return _tagged_binary(document_id, getattr(document_id, "subtype", 0))
+        case _:
+            raise BadRecordKey(
+                f"an _id of type {type(document_id).__name__} cannot be a record key. Use text, an ObjectId, a number, "
+                f"a date or a UUID."
+            )
+
+
+def _tagged_binary(binary: bytes, subtype: int) -> str:
+    if subtype == UUID_SUBTYPE and len(binary) == 16:
+        return f"$uuid:{UUID(bytes=bytes(binary))}"
+    return f"$bin:{subtype}:{b64encode(binary).decode()}"
+
+
+def _parsed(key: str) -> Any:
+    if not key.startswith("$"):
+        return key
+    if key.startswith("$$"):
+        return key[1:]
+    tag, _, text = key[1:].partition(":")
+    parse = _PARSERS.get(tag)
+    if parse is None:
+        raise BadRecordKey("a record key has an unknown tag. No document has it.")
+    try:
+        return parse(text)
+    except (ValueError, OverflowError, ArithmeticError, BSONError, KeyError, TypeError):
+        raise BadRecordKey(f"a record key is no valid ${tag}. No document has it.") from None
+
+
+def _date(text: str) -> datetime | DatetimeMS:
+    ms = int(text)
+    try:
+        return _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        return DatetimeMS(ms)
+
+
+def _binary(text: str) -> bytes:
+    subtype, _, encoded = text.partition(":")
+    raw = b64decode(encoded, validate=True)
+    return raw if subtype == "0" else Binary(raw, int(subtype))
+
+
+def _timestamp(text: str) -> Timestamp:
+    seconds, _, ordinal = text.partition(":")
+    return Timestamp(int(seconds), int(ordinal))
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "oid": ObjectId,
+    "bool": {"true": True, "false": False}.__getitem__,
+    "int": int,
+    "long": lambda text: Int64(int(text)),
+    "double": float,
+    "dec": Decimal128,
+    "date": _date,
+    "ts": _timestamp,
+    "uuid": lambda text: Binary(UUID(text).bytes, UUID_SUBTYPE),
+    "bin": _binary,
+}

@@ -1,0 +1,58 @@
+"""What could not become a change, or not whole: as dead letters, with the report as it came."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from bson.json_util import CANONICAL_JSON_OPTIONS
+from bson.json_util import dumps as to_extended_json
+
+from salmon.errors import BadRecordKey
+from salmon.model.connector import DeadLetter
+from salmon.mongodb.events import Told
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED_MAX: Final = 10_000
+
+
+class Misfits:
+    """Makes the dead letters of a source. An event reports whatever it brought; a row, each field once."""
+
+    def __init__(self) -> None:
+        self._reported: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    def left_out(
+        self, name: str, told: Told, original: Mapping[str, Any], *, is_row: bool = False
+    ) -> list[DeadLetter]:
+        """The fields of a record of the object *name* that did not fit and were left out of its change."""
+        letters = []
+        for field, error in told.misfits.items():
+            place = (name, told.key, field)
+            if is_row and place in self._reported:
+                continue
+            self._remember(place)
+            log.warning("field_left_out", object=name, key=told.key, field=field, error=type(error).__name__)
+            letters.append(DeadLetter(name, told.key, as_bytes(original), error))
+        return letters
+
+    def without_key(
+        self, name: str, document_id: Any, original: Mapping[str, Any], error: BadRecordKey
+    ) -> DeadLetter:
+        """A document whose `_id` cannot be a record key."""
+        log.warning("record_set_aside", object=name, error=type(error).__name__)
+        shown = to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)
+        return DeadLetter(name, shown[:255], as_bytes(original), error)
+
+    def _remember(self, place: tuple[str, str, str]) -> None:
+        self._reported[place] = None
+        if len(self._reported) > _REMEMBERED_MAX:
+            self._reported.popitem(last=False)
+
+
+def as_bytes(original: Mapping[str, Any]) -> bytes:
+    """An event or document as MongoDB's canonical Extended JSON, which loses no type."""
+    return to_extended_json(original, json_options=CANONICAL_JSON_OPTIONS).encode()

@@ -1,0 +1,384 @@
+"""
+MongoDB source task: change stream events and rows in, changes out.
+
+The task reports what happened in the collections and judges nothing: what is an echo and who wins is for
+salmon.model.fold, and positions are committed by the worker, in one transaction with the changes.
+
+Events come from one change stream, whose position is taken before the first row is read. Rows are read at one
+moment of the cluster's time and put into the stream where that moment lies: after every event up to then, and
+before every later one. If the position is lost, streaming goes on from a new one, all collections are read anew,
+and until a collection is read, the first event of each of its records is preceded by the record's row. What was
+deleted while events were lost is told only when it is asked for: the source does not know which keys there were.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from pymongo import MongoClient
+
+from salmon.errors import BadRecordKey, ConfigError, PositionLost
+from salmon.model.change import Change
+from salmon.model.connector import (
+    DeadLetter,
+    Position,
+    Signal,
+    SignalKind,
+    SnapshotProgress,
+    SourceBatch,
+    SourceRecord,
+)
+from salmon.model.schema import ObjectSchema
+from salmon.mongodb.client import Document, connect, database_of
+from salmon.mongodb.config import MongoConfig, SyncedObject, told_by_mongodb
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.events import (
+    LOSING_EVENTS,
+    RECORD_EVENTS,
+    Told,
+    collections_lost_by,
+    time_of,
+    told_by,
+)
+from salmon.mongodb.misfits import Misfits
+from salmon.mongodb.requests import Requests, pieces_of
+from salmon.mongodb.rows import RowReader
+from salmon.mongodb.snapshots import Place, Rows, Snapshots
+from salmon.mongodb.streams import ChangeFeed, Token
+
+log = structlog.get_logger(__name__)
+
+STREAM: Final = (
+    "stream"  # its position: {"token": resume token, "reads": {object: keys that are still to be read}}
+)
+SNAPSHOT: Final = "snapshot/"  # and the object's name; its position: salmon.mongodb.snapshots.Place
+_EVENTS_MAX: Final = 1_000  # in one batch
+_IDLE_POSITION_S: Final = 10.0  # how often a position that nothing of ours happened before is told
+
+
+@dataclass(slots=True)
+class _Decoded:
+    """An event, with what it told of a record of ours."""
+
+    event: Document
+    object: str = ""
+    told: Told | None = None
+    dead_letters: Sequence[DeadLetter] = ()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A batch that is being put together."""
+
+    records: list[SourceRecord] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    positions: dict[str, Position | None] = field(default_factory=dict)
+    answered: set[int] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.dead_letters or self.positions or self.answered)
+
+
+class MongoSourceTask:
+    """
+    See salmon.model.connector.SourceTask. Start it again after a batch could not be committed.
+
+    Args:
+        config: Where MongoDB is.
+        objects: All objects of the sync, by name; those that are only written to MongoDB are not streamed.
+        sync_name: The sync's name, which is ours in MongoDB's log.
+        clock: A monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        config: MongoConfig,
+        objects: Mapping[str, SyncedObject],
+        sync_name: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._app = f"salmon-{sync_name}-mongodb-source"
+        self._clock = clock
+        self._collections = {name: settings.collection for name, settings in objects.items()}
+        self._names = {collection: name for name, collection in self._collections.items()}
+        if len(self._names) < len(objects):
+            raise ConfigError("objects: two of them name the same collection. Give each one of its own.")
+        self._streamed = [name for name, settings in objects.items() if told_by_mongodb(settings)]
+        self._shapes: dict[str, DocumentShape] = {}
+        self._stopping = threading.Event()
+        self._was_connected = False
+        self._client: MongoClient[Document] | None = None
+        self._feed: ChangeFeed | None = None
+        self._snapshots: Snapshots | None = None
+        self._misfits = Misfits()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is known between a start and the next."""
+        self._token: Token | None = None  # the position after the last batch
+        self._told_stream: Position | None = None  # the position that the worker was told, and when
+        self._told_at_s = self._clock()
+        self._waiting: list[Rows] = []  # read, but the stream has not passed their moment
+        # Of objects that are read anew: the keys whose row was told before their first event.
+        self._told_first: dict[str, set[str]] = {}
+        self._untold: set[str] = set()  # objects whose snapshot has begun, which the worker was not told
+        self._answered: set[int] = set()  # signals that need nothing
+
+    def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """Take the schemas of all objects; before start()."""
+        synced = frozenset(self._collections)
+        self._shapes = {name: DocumentShape(schema, synced) for name, schema in schemas.items()}
+
+    # The worker's view.
+
+    def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
+        """Resume after *positions*; without any, take a position and read all collections first."""
+        if missing := sorted(set(self._streamed) - self._shapes.keys()):
+            raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
+        self._close()
+        self._forget()
+        self._feed = None
+        self._stopping.clear()
+        self._client = connect(self._config, app=self._app, again=self._was_connected)
+        self._was_connected = True
+        self._database = database_of(self._client, self._config)
+        self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits)
+        self._requests = Requests(self._rows.by_keys)
+        stored = {
+            name: Place.of(positions[SNAPSHOT + name])
+            for name in self._streamed
+            if positions.get(SNAPSHOT + name) is not None
+        }
+        places = {name: stored.get(name, Place()) for name in self._streamed}
+        self._snapshots = Snapshots(places, self._rows.chunk, self._wake)
+        self._untold = places.keys() - stored.keys()
+        stream = positions.get(STREAM)
+        if stream is not None:
+            self._token = stream["token"]
+            for name, keys in stream["reads"].items():
+                self._requests.add(name, keys, due=True)
+        elif stored:
+            self._token = {}  # It was there once. No server knows this one: that is a hole, and no first start.
+        try:
+            self._open(self._token)
+        except PositionLost as lost:
+            self._read_all_anew(lost)
+        log.info("source_started", objects=self._streamed, resumed=stream is not None)
+
+    def poll(self, timeout_s: float) -> SourceBatch:
+        """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
+        if self._stopping.is_set():
+            return SourceBatch()
+        try:
+            return self._next_batch(timeout_s)
+        except PositionLost as lost:
+            self._read_all_anew(lost)
+            return self._batch(_Draft())
+        except Exception:
+            # What was taken from the stream has not been told: take it again, from the last position that was.
+            self._close_feed()
+            if self._stopping.is_set():
+                return SourceBatch()  # stop() closed the client under our feet
+            raise
+
+    def request(self, signal: Signal) -> None:
+        """Take a request; its answer comes in the stream's order, in some later batch."""
+        if signal.object not in self._shapes:
+            log.warning("signal_of_unknown_object", object=signal.object, signal=signal.id)
+            self._answered.add(signal.id)
+        elif signal.kind is SignalKind.READ:
+            self._requests.add(signal.object, signal.keys, answers={signal.id})
+        elif signal.object not in self._streamed:
+            self._answered.add(signal.id)  # the target of a one-way object: what it holds is nobody's concern
+        elif signal.id not in self._reading.places[signal.object].unanswered:
+            self._begin_anew(signal.object, signal.id)
+        self._wake()
+
+    def progress(self) -> Sequence[SnapshotProgress]:
+        """How far the snapshots have come."""
+        places = dict(self._snapshots.places) if self._snapshots else {}
+        return [SnapshotProgress(name, place.read, place.total, place.done) for name, place in places.items()]
+
+    def stop(self) -> None:
+        """Unblock poll() and return at once. Idempotent; called from any thread."""
+        self._stopping.set()
+        self._close()
+
+    # One batch: take events, read what they and the signals ask for, put both in order.
+
+    def _next_batch(self, timeout_s: float) -> SourceBatch:
+        feed = self._feed or self._open(self._token)
+        self._waiting += self._reading.advance()
+        at_once = bool(self._requests or self._untold or self._answered)
+        until = min((rows.as_of for rows in self._waiting), default=None)
+        taken = feed.take(_EVENTS_MAX, 0.0 if at_once else timeout_s, until=until)
+        events, token, passed = taken.events, taken.token, taken.passed
+        cut = next((n for n, e in enumerate(events, 1) if e["operationType"] in LOSING_EVENTS), len(events))
+        if cut < len(events):
+            # Of what follows, each record's first event needs its row before it: that is for the next batch.
+            feed.put_back(events[cut:])
+            events = events[:cut]
+            token, passed = events[-1]["_id"], time_of(events[-1]) - 1
+        decoded = [self._decode(event) for event in events]
+        first_rows = self._rows_before_first_events(decoded)
+        for item in decoded:
+            if item.told is not None and item.told.incomplete:
+                self._requests.add(item.object, (item.told.key,), due=True)
+        if self._requests:
+            self._waiting += self._requests.read(not_before=time_of(events[-1]) if events else 0)
+
+        # Nothing from here on can fail: what goes out is forgotten.
+        draft = self._in_order(decoded, first_rows, passed)
+        self._token = token
+        if events and events[-1]["operationType"] in LOSING_EVENTS:
+            self._after_loss(events[-1])
+        return self._batch(draft)
+
+    def _in_order(
+        self, decoded: Sequence[_Decoded], first_rows: dict[tuple[str, str], Change], passed: int
+    ) -> _Draft:
+        """Events, and between them the rows whose moment the stream has passed."""
+        draft = _Draft()
+        waiting = sorted(self._waiting, key=lambda rows: rows.as_of)
+        for item in decoded:
+            while waiting and waiting[0].as_of < time_of(item.event):
+                self._add_rows(draft, waiting.pop(0))
+            draft.dead_letters += item.dead_letters
+            if item.told is None:
+                continue
+            key = item.told.key
+            if (row := first_rows.pop((item.object, key), None)) is not None:
+                draft.records.append(SourceRecord(item.object, key, row))
+                self._told_first[item.object].add(key)
+            if item.told.change is not None:
+                draft.records.append(SourceRecord(item.object, key, item.told.change))
+        while waiting and waiting[0].as_of <= passed:
+            self._add_rows(draft, waiting.pop(0))
+        self._waiting = waiting
+        return draft
+
+    def _add_rows(self, draft: _Draft, rows: Rows) -> None:
+        if rows.place is not None:
+            if not self._reading.told(rows):
+                return
+            draft.positions[SNAPSHOT + rows.object] = rows.place.position()
+            if rows.place.done:
+                self._told_first.pop(rows.object, None)
+                log.info("snapshot_finished", object=rows.object, documents=rows.place.read)
+        draft.records += [SourceRecord(rows.object, key, row) for key, row in rows.rows]
+        draft.dead_letters += rows.dead_letters
+        draft.answered |= rows.answered
+
+    def _batch(self, draft: _Draft) -> SourceBatch:
+        """Close the draft with the positions that hold after it."""
+        for name in self._untold:
+            draft.positions.setdefault(SNAPSHOT + name, self._reading.places[name].position())
+        draft.answered |= self._answered
+        stream: Position = {
+            "token": dict(self._token or {}),
+            "reads": self._requests.due(self._waiting),
+        }
+        now_s = self._clock()
+        is_due = now_s - self._told_at_s >= _IDLE_POSITION_S
+        if stream != self._told_stream and (draft or is_due):
+            draft.positions[STREAM] = stream
+            self._told_stream, self._told_at_s = stream, now_s
+        self._untold, self._answered = set(), set()
+        return SourceBatch(draft.records, draft.positions, (), draft.dead_letters, frozenset(draft.answered))
+
+    def _decode(self, event: Document) -> _Decoded:
+        name = self._names.get(event.get("ns", {}).get("coll", ""))
+        if event["operationType"] not in RECORD_EVENTS or name is None:
+            return _Decoded(event)
+        try:
+            told = told_by(event, self._shapes[name])
+        except BadRecordKey as error:
+            letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
+            return _Decoded(event, name, None, [letter])
+        return _Decoded(event, name, told, self._misfits.left_out(name, told, event))
+
+    # Rows.
+
+    def _rows_before_first_events(self, decoded: Sequence[_Decoded]) -> dict[tuple[str, str], Change]:
+        """After a hole: read the records that have events, but of which nothing has been told since."""
+        keys: dict[str, dict[str, None]] = {}
+        for item in decoded:
+            if item.told is None or not self._is_read_anew(item.object):
+                continue
+            if item.told.key not in self._told_first.setdefault(item.object, set()):
+                keys.setdefault(item.object, {})[item.told.key] = None
+        return {
+            (name, key): row
+            for name, some in keys.items()
+            for piece in pieces_of(list(some))
+            for rows in self._rows.by_keys(name, piece)
+            for key, row in rows.rows
+        }
+
+    def _is_read_anew(self, name: str) -> bool:
+        place = self._reading.places[name]
+        return place.anew and not place.done
+
+    # The stream, and what is done when it is lost.
+
+    def _open(self, after: Token | None) -> ChangeFeed:
+        feed = ChangeFeed(self._database, [self._collections[name] for name in self._streamed])
+        token = feed.open(after)
+        if after is None:
+            self._token = token
+        self._feed = feed
+        return feed
+
+    def _read_all_anew(self, lost: PositionLost) -> None:
+        """A hole: first a new position, then everything behind it."""
+        self._close_feed()
+        self._open(None)
+        log.error("position_lost", reason=str(lost), objects=self._streamed, deletes="not looked for")
+        for name in self._streamed:
+            self._begin_anew(name)
+
+    def _after_loss(self, event: Document) -> None:
+        """A collection was dropped, or another took its name: what it holds now is told by its rows."""
+        operation = event["operationType"]
+        lost = collections_lost_by(event, [self._collections[name] for name in self._streamed])
+        log.error("collections_replaced", operation=operation, collections=sorted(lost), deletes="not told")
+        for collection in lost:
+            self._begin_anew(self._names[collection])
+        if operation == "invalidate":
+            self._close_feed()  # It ends with this event; the next poll opens one behind it.
+
+    def _begin_anew(self, name: str, *signals: int) -> None:
+        """Read a collection from the beginning; it answers these signals and those that its reading was to answer."""
+        waiting = self._reading.places[name].unanswered
+        self._reading.begin(name, Place(anew=True, signals=(*waiting, *signals)))
+        self._told_first[name] = set()
+        self._untold.add(name)
+
+    @property
+    def _reading(self) -> Snapshots:
+        assert self._snapshots is not None, "start() comes first"
+        return self._snapshots
+
+    def _wake(self) -> None:
+        if self._feed is not None:
+            self._feed.wake()
+
+    def _close_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.close()
+
+    def _close(self) -> None:
+        if self._feed is not None:
+            self._feed.cancel()
+        if self._snapshots is not None:
+            self._snapshots.close()
+        if self._client is not None:
+            self._client.close()
