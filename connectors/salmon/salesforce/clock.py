@@ -32,6 +32,7 @@ class OrgClock:
     def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._monotonic_s = monotonic_s
         self._seen: _Seen | None = None
+        self._passed: _Seen | None = None
 
     def saw(self, date_header: str | None) -> int | None:
         """Note the Date header of a response that just came (RFC 9110, section 6.6.1); what it says, in ms."""
@@ -41,6 +42,11 @@ class OrgClock:
             return None
         self._seen = _Seen(date_ms, self._monotonic_s())
         return date_ms
+
+    def passed(self, commit_time: int) -> None:
+        """Note that the org's clock has shown *commit_time*: an event says so. It counts for `now` alone."""
+        if commit_time > self.now:
+            self._passed = _Seen(commit_time, self._monotonic_s())
 
     @property
     def covered(self) -> int | None:
@@ -57,8 +63,9 @@ class OrgClock:
     @property
     def now(self) -> int:
         """At least what the org's clock shows now, unless it was set back; 0 before any response."""
-        seen = self._seen
-        return 0 if seen is None else seen.date_ms + int((self._monotonic_s() - seen.at_s) * 1000)
+        now_s = self._monotonic_s()
+        sights = [seen for seen in (self._seen, self._passed) if seen is not None]
+        return max((seen.date_ms + int((now_s - seen.at_s) * 1000) for seen in sights), default=0)
 
     @staticmethod
     def read_until(date_ms: int, took_s: float) -> int:

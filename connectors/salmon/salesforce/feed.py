@@ -258,6 +258,7 @@ class Feed:
             return
         report = self._report(payload, event, schema)
         self._commit_time = max(self._commit_time, report.commit_time)
+        self._org.clock.passed(report.commit_time)
         if report.whole:
             self._fall_into_hole(name)
         for told in report.told:

@@ -1,0 +1,254 @@
+"""The simulator as a process of its own, a person who works in it, and Salmon's tasks on it, for contract tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import requests
+
+from salmon.model.change import Op, Value, Write, WriteOp
+from salmon.model.connector import Position, SinkRecord, SourceRecord
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.sink import SalesforceSinkTask
+from salmon.salesforce.source import SalesforceSourceTask
+
+WAIT_S = 20.0
+SETTLE_S = 0.3
+
+
+class BoxProcess:
+    """`python -m salmon.simulator`, and what a person and its control API do to it."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "salmon.simulator", "--dir", str(folder), "--json", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        assert self._process.stdout is not None
+        self.told: dict[str, str] = json.loads(self._process.stdout.readline())
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.verify = self.told["ca_file"]
+        self._sign_in()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        assert self._process.wait(WAIT_S) == 0
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def config(self, **changes: Any) -> SalesforceConfig:
+        """How Salmon is to reach the box; *changes* replace top-level keys."""
+        keys: dict[str, Any] = {
+            "login_url": self.told["login_url"],
+            "auth": {
+                "flow": "jwt_bearer",
+                "client_id": self.told["client_id"],
+                "username": self.told["username"],
+                "private_key": Path(self.told["private_key"]).read_text("ascii"),
+            },
+            "pubsub": {"endpoint": self.told["pubsub_endpoint"]},
+            "ca_file": self.told["ca_file"],
+        }
+        return SalesforceConfig.model_validate({**keys, **changes})
+
+    # A person at work.
+
+    def create(self, name: str, **fields: Any) -> str:
+        return str(self._call("POST", f"sobjects/{name}", fields).json()["id"])
+
+    def edit(self, name: str, native_id: str, **fields: Any) -> None:
+        self._call("PATCH", f"sobjects/{name}/{native_id}", fields)
+
+    def delete(self, name: str, native_id: str) -> None:
+        self._call("DELETE", f"sobjects/{name}/{native_id}")
+
+    def show(self, name: str, native_id: str) -> Mapping[str, Any]:
+        shown: Mapping[str, Any] = self._call("GET", f"sobjects/{name}/{native_id}").json()
+        return shown
+
+    def ids(self, name: str, where: str = "Id != null") -> list[str]:
+        answer = self._call("GET", f"query?q=SELECT Id FROM {name} WHERE {where} ORDER BY Id").json()
+        ids = [row["Id"] for row in answer["records"]]
+        while "nextRecordsUrl" in answer:
+            answer = self._call("GET", f"query/{answer['nextRecordsUrl'].rpartition('/')[2]}").json()
+            ids.extend(row["Id"] for row in answer["records"])
+        return ids
+
+    # The control API.
+
+    def fault(self, name: str, **parameters: Any) -> None:
+        self._control("POST", "faults", {"fault": name, **parameters})
+
+    def heal(self) -> None:
+        self._control("DELETE", "faults")
+        self._control("DELETE", "triggers")
+        self._sign_in()
+
+    def trigger(self, **trigger: Any) -> None:
+        self._control("POST", "triggers", trigger)
+
+    def advance(self, seconds: float) -> None:
+        self._control("POST", "clock", {"advance_s": seconds})
+
+    def api_calls(self) -> Mapping[str, Any]:
+        calls: Mapping[str, Any] = self._control("GET", "calls").json()["api"]
+        return calls
+
+    def _sign_in(self) -> None:
+        answer = self._http.post(
+            f"{self.told['login_url']}/services/oauth2/token",
+            {"grant_type": "client_credentials"},
+            auth=(self.told["person_client_id"], self.told["person_client_secret"]),
+            timeout=WAIT_S,
+        )
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def _call(self, method: str, path: str, body: Any = None) -> requests.Response:
+        url = f"{self.told['instance_url']}/services/data/v64.0/{path}"
+        answer = self._http.request(method, url, json=body, timeout=WAIT_S)
+        if answer.status_code == 401:
+            self._sign_in()
+            answer = self._http.request(method, url, json=body, timeout=WAIT_S)
+        assert answer.status_code < 300, answer.text
+        return answer
+
+    def _control(self, method: str, path: str, body: Any = None) -> requests.Response:
+        answer = self._http.request(method, f"{self.told['control_url']}/{path}", json=body, timeout=WAIT_S)
+        assert answer.status_code < 300, answer.text
+        return answer
+
+
+def configured(*names: str, direction: str = "both", exclude: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The config's `objects`, as far as the tasks look at it."""
+    fields = SimpleNamespace(include=None, exclude=exclude)
+    return {
+        name: SimpleNamespace(collection=name.lower(), direction=direction, fields=fields) for name in names
+    }
+
+
+class Source:
+    """A source task, and what a worker would have committed of it."""
+
+    def __init__(self, box: BoxProcess, *names: str, of: Source | None = None, **changes: Any) -> None:
+        """*of*: an earlier source, whose committed state this one goes on from."""
+        self.box = box
+        self.positions: dict[str, Position] = dict(of.positions) if of else {}
+        self.identities: dict[str, dict[str, str]] = (
+            {n: dict(m) for n, m in of.identities.items()} if of else {}
+        )
+        self.told: list[SourceRecord] = []
+        self.answered: set[int] = set()
+        objects = configured(*(names or ("Account", "Contact")))
+        self.task = SalesforceSourceTask(box.config(**changes), objects, "crm", settle_s=SETTLE_S)
+        self.task.start(self.positions, self.identities)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.task.stop()
+        self.task.close()
+
+    def poll(self, timeout_s: float = 0.1) -> None:
+        """Poll once and commit."""
+        batch = self.task.poll(timeout_s)
+        for partition, position in batch.positions.items():
+            if position is None:
+                self.positions.pop(partition, None)
+            else:
+                self.positions[partition] = json.loads(json.dumps(position))
+        for identity in batch.identities:
+            assert identity.key is not None
+            self.identities.setdefault(identity.object, {})[identity.native_id] = identity.key
+        self.told.extend(batch.records)
+        self.answered |= batch.answered
+        assert not batch.dead_letters
+
+    def until(self, reached: Callable[[], object]) -> None:
+        """Poll until *reached*, for a bounded time."""
+        deadline_s = time.monotonic() + WAIT_S
+        while not reached():
+            assert time.monotonic() < deadline_s, f"not reached; told {self.seen()[-10:]}"
+            self.poll()
+
+    def through_snapshots(self) -> Self:
+        """Poll until every object is read, and the org's clock has passed the windows of that."""
+        self.until(lambda: (runs := self.task.progress()) and all(run.done for run in runs))
+        self.box.advance(10)
+        return self
+
+    def seen(self) -> list[tuple[str, Op]]:
+        """What was told, as (key, op)."""
+        return [(record.key, record.change.op) for record in self.told]
+
+    def of(self, key: str) -> list[SourceRecord]:
+        """What was told of one key."""
+        return [record for record in self.told if record.key == key]
+
+    def view(self) -> dict[str, dict[str, Value]]:
+        """The records as somebody sees them who folds rows and events naively in the order told."""
+        view: dict[str, dict[str, Value]] = {}
+        for record in self.told:
+            change = record.change
+            match change.op:
+                case Op.ROW | Op.CREATE:
+                    view[record.key] = dict(change.fields)
+                case Op.UPDATE:
+                    assert change.changed is not None
+                    row = view.setdefault(record.key, {})
+                    for name in change.changed:
+                        row.pop(name, None)
+                    row.update(change.fields)
+                case Op.DELETE | Op.ABSENT:
+                    view.pop(record.key, None)
+        return view
+
+
+class Known:
+    """Identities as a worker keeps them; tests fill it from a source."""
+
+    def __init__(self) -> None:
+        self.ids: dict[tuple[str, str], str] = {}
+
+    def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
+        return self.ids.get((object, key))
+
+    def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
+        return next(
+            (key for (name, key), known in self.ids.items() if (name, known) == (object, native_id)), None
+        )
+
+
+def started_sink(
+    box: BoxProcess, source: Source, *, clean: bool = True, **changes: Any
+) -> SalesforceSinkTask:
+    """A sink task on the objects of *source*."""
+    schemas = source.task.schemas()
+    task = SalesforceSinkTask(box.config(**changes), configured(*schemas), "crm")
+    task.start(schemas, Known(), clean=clean)
+    return task
+
+
+def write(
+    op: WriteOp,
+    name: str,
+    key: str,
+    seq: int,
+    *,
+    native_id: str | None = None,
+    expected: int = 0,
+    **fields: Value,
+) -> SinkRecord:
+    """A write with its object and key."""
+    return SinkRecord(name, key, Write(seq, op, expected, native_id, fields))
