@@ -35,6 +35,7 @@ from salmon.errors import BadRecordKey
 KEY_BYTES_MAX: Final = 255  # the key's place in Salesforce, Salmon_Id__c, is text(255)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
 def key_of(document_id: Any) -> str:
@@ -82,7 +83,7 @@ def _tagged(document_id: Any) -> str:  # one line a type
             return f"$oid:{document_id}"
         case bool():  # before int, which it is too
             return f"$bool:{'true' if document_id else 'false'}"
-        case int():
+        case int() if _INT64_MIN <= document_id <= _INT64_MAX:
             is_long = isinstance(document_id, Int64) or not _INT32_MIN <= document_id <= _INT32_MAX
             return f"${'long' if is_long else 'int'}:{int(document_id)}"
         case float():

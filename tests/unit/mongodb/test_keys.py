@@ -1,0 +1,118 @@
+"""Keys: every `_id` has a key of its own, and comes back from it in its own type."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import bson
+import pytest
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from bson.regex import Regex
+from bson.timestamp import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salmon.errors import BadRecordKey
+from salmon.mongodb.client import CODEC
+from salmon.mongodb.keys import id_of, key_of
+
+_UUID = UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
+
+_KEYS = [
+    ("001000000000001AAA", "001000000000001AAA"),
+    ("$x", "$$x"),
+    ("$$x", "$$$x"),
+    ("$oid:65f000000000000000000001", "$$oid:65f000000000000000000001"),
+    (ObjectId("65f000000000000000000001"), "$oid:65f000000000000000000001"),
+    (5, "$int:5"),
+    (-5, "$int:-5"),
+    (Int64(5), "$long:5"),
+    (2**40, f"$long:{2**40}"),
+    (5.0, "$double:5.0"),
+    (float("inf"), "$double:inf"),
+    (Decimal128("5.50"), "$dec:5.50"),
+    (True, "$bool:true"),
+    (datetime(2026, 1, 2, tzinfo=UTC), "$date:1767312000000"),
+    (DatetimeMS(2**50), f"$date:{2**50}"),
+    (Timestamp(7, 3), "$ts:7:3"),
+    (Binary(_UUID.bytes, 4), f"$uuid:{_UUID}"),
+    (Binary(_UUID.bytes, 3), "$bin:3:b5YZ/4uG0BG0LQDPT8lk/w=="),
+    (b"\x00\xff", "$bin:0:AP8="),
+]
+
+
+def _as_stored(value: Any) -> bytes:
+    """The type and value that BSON keeps: 5, Int64(5) and 5.0 differ here, though not for Python."""
+    return bson.encode({"_id": value})
+
+
+@pytest.mark.parametrize(("document_id", "key"), _KEYS, ids=[key for _, key in _KEYS])
+def test_an_id_has_its_key_and_comes_back_in_its_own_type(document_id: Any, key: str) -> None:
+    """The key is what the page of the module says, and the way back loses nothing."""
+    assert key_of(document_id) == key
+    assert _as_stored(id_of(key)) == _as_stored(document_id)
+
+
+_ids = st.one_of(
+    st.text(min_size=1, max_size=60),
+    st.integers(-(2**31), 2**31 - 1),
+    st.integers(-(2**63), 2**63 - 1).map(Int64),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    st.binary(max_size=60),
+    st.binary(max_size=60).map(lambda raw: Binary(raw, 128)),
+    st.uuids().map(lambda uuid: Binary(uuid.bytes, 4)),
+    st.binary(min_size=12, max_size=12).map(ObjectId),
+    st.decimals(allow_nan=False, places=3, min_value=-(10**12), max_value=10**12).map(Decimal128),
+    st.integers(-(2**50), 2**50).map(DatetimeMS),
+)
+
+
+@given(first=_ids, second=_ids)
+def test_no_two_ids_share_a_key_and_each_comes_back(first: Any, second: Any) -> None:
+    """For any two `_id`s as they are stored: other bytes, other keys; and the same bytes again from the key."""
+    stored = [bson.decode(_as_stored(value), CODEC)["_id"] for value in (first, second)]
+    try:
+        keys = [key_of(value) for value in stored]
+    except BadRecordKey:
+        assert any(isinstance(value, str) for value in (first, second)), "only text can be a bad key here"
+        return
+    assert (keys[0] == keys[1]) == (_as_stored(first) == _as_stored(second))
+    assert [_as_stored(id_of(key)) for key in keys] == [_as_stored(first), _as_stored(second)]
+
+
+@pytest.mark.parametrize(
+    "document_id",
+    ["", " a", "a ", "a\n", "x" * 256, "ü" * 128, "\udcff", None, {"a": 1}, [1], Regex("a")],
+    ids=repr,
+)
+def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:
+    """Too long in bytes, empty, blank at an end, no Unicode, or without a tag: the record is set aside."""
+    with pytest.raises(BadRecordKey):
+        key_of(document_id)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "$int:05",
+        "$int:x",
+        "$long:99999999999999999999",
+        "$oid:1",
+        "$nope:1",
+        "$",
+        "$uuid:1",
+        "$bin:0:!",
+        "$bool:yes",
+    ],
+)
+def test_a_key_that_no_id_has_is_refused(key: str) -> None:
+    """A second spelling would be a second key of one document."""
+    with pytest.raises(BadRecordKey):
+        id_of(key)
