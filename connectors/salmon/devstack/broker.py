@@ -1,0 +1,141 @@
+"""
+The embedded Kafka: `noida-db`, a small broker that speaks Kafka's protocol, from a wheel.
+
+It keeps everything in memory and saves it when it is asked to end (SIGTERM), so it must never be killed where its
+records matter. Apache Kafka is in jvm.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from salmon.devstack.processes import HOST, Background, ProcessId, Server, on_free_ports
+from salmon.errors import SetupError, Unavailable
+
+_START_MAX_S: Final = 30.0
+_MEND: Final = (
+    "Install the embedded servers: pip install 'salmon-connect[embedded]' (the broker is the wheel noida-db, "
+    "for Linux and macOS)"
+)
+
+
+class Kafka(Server, Protocol):
+    """A broker of a stack."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+
+class EmbeddedBroker:
+    """`noida-db` with its data in *folder*; *log_file* takes what it says."""
+
+    name = "kafka"
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        self._folder = folder
+        self._background = Background("the embedded Kafka broker", log_file)
+        self._port = 0
+
+    def start(self) -> None:
+        binary = _binary()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        on_free_ports(1, lambda ports: self._start_on(binary, ports[0]))
+
+    def _start_on(self, binary: Path, port: int) -> None:
+        self._port = port
+        self._background.start(
+            [
+                *(binary, "start", "--only", "kafka"),
+                *("--host", HOST, "--kafka-port", str(port), "--data-dir", self._folder),
+            ],
+            serves=lambda: answers(self.bootstrap_servers),
+            within_s=_START_MAX_S,
+        )
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self._port}"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalKafka:
+    """A broker that others run; we only look whether it is there."""
+
+    bootstrap_servers: str
+    name: str = "kafka"
+    processes: tuple[ProcessId, ...] = ()
+
+    def start(self) -> None:
+        if not answers(self.bootstrap_servers, timeout_s=10.0):
+            raise Unavailable(
+                f"no Kafka broker answers at {self.bootstrap_servers}. Start it, or correct the address."
+            )
+
+    def stop(self) -> None:
+        pass
+
+    @property
+    def is_alive(self) -> bool:
+        return answers(self.bootstrap_servers)
+
+
+def answers(bootstrap_servers: str, *, timeout_s: float = 1.0) -> bool:
+    """Whether a broker tells who it is and is ready for requests."""
+    # librdkafka tells its logger of each refused connection; here these are expected.
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": _quiet()}
+    client = AdminClient(settings)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        with contextlib.suppress(KafkaException):
+            if client.list_topics(timeout=min(timeout_s, 1.0)).brokers:
+                return True
+        if time.monotonic() >= deadline:
+            return False
+
+
+def _quiet() -> logging.Logger:
+    logger = logging.getLogger("salmon.devstack.kafka")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
+
+
+def _binary() -> Path:
+    """The wheel's program, executable. We start it directly: its Python wrapper would take our signals for it."""
+    found = importlib.util.find_spec("noida_db")
+    if found is None or found.origin is None:
+        raise SetupError(f"the embedded Kafka broker is not installed. {_MEND}.")
+    binary = Path(found.origin).with_name("noida-db")
+    if not binary.is_file():
+        raise SetupError(f"{binary.parent} holds no program for this machine. {_MEND}; or use another Kafka.")
+    if not os.access(binary, os.X_OK):
+        # Wheels lose the bit where their builder did not set it; the wrapper sets it at its first start.
+        try:
+            binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+        except PermissionError:
+            raise SetupError(
+                f"{binary} is not executable. Let its owner run `noida-db version` once."
+            ) from None
+    return binary

