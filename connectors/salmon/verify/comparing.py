@@ -1,0 +1,185 @@
+"""
+One record on one side, held against what was agreed. Pure.
+
+How the three are read, and when a difference is believed, is for checking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import Rules
+from salmon.model.state import Parked, SideState
+
+# How a person finds merge's own property in a document.
+SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
+_SETTING: Final = (WriteOp.CREATE, WriteOp.UPDATE)
+
+
+UNREADABLE: Final = "(a value that is none of its field's type)"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    A record as one side shows it: its fields without nulls, and the names of those that could not be read.
+
+    UNREADABLE among them stands for the record as a whole.
+    """
+
+    key: str
+    fields: Mapping[str, Value]
+    unreadable: frozenset[str] = frozenset()
+    native_id: str | None = None  # Salesforce: its Id
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What of an object's records is held against `records` on one side."""
+
+    compared: frozenset[str]
+    # May differ for now: stamps ride along with the next write, refreshed fields come with the next read.
+    later: frozenset[str]
+    strangers: bool  # whether a record that `records` lacks is a difference
+
+
+def terms_of(rules: Rules) -> Mapping[str, Terms]:
+    """
+    What is compared on each side.
+
+    The target of a one-way object is nobody's source: what else it has is its own, and Salesforce as a target is
+    compared in what it lets anybody set.
+    """
+    every = frozenset(rules.schema.by_name)
+    settable = frozenset(name for op in _SETTING for name in rules.sink_may_set(SALESFORCE, op))
+    compared = {
+        SALESFORCE: settable if rules.one_way_to == SALESFORCE else every,
+        MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
+    }
+    later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
+    return {side: Terms(compared[side], later[side], strangers=rules.one_way_to != side) for side in SIDES}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one record on one side. One that is only `later` is no difference."""
+
+    missing: bool = False  # agreed, but not there
+    extra: bool = False  # there, but not agreed
+    fields: frozenset[str] = frozenset()
+    later: frozenset[str] = frozenset()
+
+    @property
+    def differs(self) -> bool:
+        return self.missing or self.extra or bool(self.fields)
+
+
+NOTHING: Final = Finding()
+
+
+def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms) -> Finding:
+    """
+    Hold what a side shows of a record against what was agreed.
+
+    Args:
+        agreed: The row of `records`, nulls or not; None if there is none.
+        seen: None if the side has no such record.
+    """
+    if agreed is None:
+        return Finding(extra=True) if seen is not None and terms.strangers else NOTHING
+    if seen is None:
+        return Finding(missing=True)
+    if UNREADABLE in seen.unreadable:
+        return Finding(fields=seen.unreadable)
+    differing = {
+        name
+        for name in terms.compared
+        if name in seen.unreadable or agreed.get(name) != seen.fields.get(name)
+    }
+    return Finding(fields=frozenset(differing - terms.later), later=frozenset(differing & terms.later))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes."""
+
+    key: str
+    side: str
+    why: str  # REFUSED, DEFERRED or HELD
+    fields: tuple[str, ...]  # empty: the record as a whole
+    code: str = ""
+
+
+def excused(
+    key: str, side: str, found: Finding, state: SideState | None
+) -> tuple[Finding, tuple[Waiting, ...]]:
+    """Split what was found on a side into what nobody knows of, and what is parked there."""
+    parked = state.parked if state is not None else {}
+    if not parked:
+        return found, ()
+    if found.missing or found.extra:
+        # A record can wait as a whole, or because a field that it cannot do without does.
+        cause = parked.get(EXISTENCE) or next(iter(parked.values()))
+        waits_whole = EXISTENCE in parked or (
+            found.missing and state is not None and state.exists is not True
+        )
+        return (NOTHING, (_waiting(key, side, cause, ()),)) if waits_whole else (found, ())
+    known: dict[Parked, list[str]] = {}
+    for name in found.fields & parked.keys():
+        known.setdefault(parked[name], []).append(name)
+    rest = Finding(fields=found.fields - parked.keys(), later=found.later)
+    return rest, tuple(_waiting(key, side, why, sorted(names)) for why, names in known.items())
+
+
+def _waiting(key: str, side: str, parked: Parked, fields: tuple[str, ...] | list[str]) -> Waiting:
+    return Waiting(key, side, parked.why.value, tuple(map(shown, fields)), parked.code)
+
+
+def shown(name: str) -> str:
+    """A field's name as people know it."""
+    return SALESFORCE_ID_SHOWN if name == SALESFORCE_ID else name
+
+
+@dataclass(slots=True)
+class ObjectVerdict:
+    """What came of one object. Lists are sorted by key."""
+
+    name: str
+    counts: dict[str, int] = field(default_factory=dict)  # salesforce, mongodb, records: how many there are
+    equal: int = 0  # records that are the same in all three
+    different: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)  # key -> side -> fields
+    missing_in: dict[str, list[str]] = field(
+        default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}
+    )
+    parked: list[Waiting] = field(default_factory=list)
+    refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
+    without_key: int = 0  # documents whose _id cannot be a record key
+    on_their_way: int = 0  # of the records that differ: those with a write that has not come back
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether nothing differs but what is parked or refreshed later."""
+        return not (self.different or any(self.missing_in.values()) or self.without_key)
+
+    def as_dict(self) -> dict[str, object]:
+        """As `salmon verify --json` prints it."""
+        return {
+            **self.counts,
+            "equal": self.equal,
+            "different": [
+                {"key": key, "fields": {side: list(names) for side, names in sides.items()}}
+                for key, sides in self.different.items()
+            ],
+            "missing_in": self.missing_in,
+            "parked": [
+                {"key": w.key, "side": w.side, "why": w.why, "fields": list(w.fields), "code": w.code}
+                for w in self.parked
+            ],
+            "refreshed_later": self.refreshed_later,
+            "without_key": self.without_key,
+            "on_their_way": self.on_their_way,
+        }
