@@ -13,7 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from salmon.model.change import ERROR, MONGODB, OWNED_BY_MERGE, SALESFORCE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
+from salmon.model.change import (
+    ERROR,
+    MONGODB,
+    OWNED_BY_MERGE,
+    SALESFORCE,
+    SALESFORCE_ID,
+    Change,
+    Op,
+    Value,
+    Write,
+    WriteOp,
+)
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import EXISTENCE, POLICIES, Conflict
 from salmon.model.rules import Rules
@@ -134,7 +145,9 @@ class World:
             return self.sequence
         return self.clock_ms // 1000 * 1000
 
-    def _event(self, side: Side, key: str, op: Op, record: Record, changed: frozenset[str] | None, ack: int | None) -> None:
+    def _event(
+        self, side: Side, key: str, op: Op, record: Record, changed: frozenset[str] | None, ack: int | None
+    ) -> None:
         self.sequence += 1
         live = {n: v for n, v in record.fields.items() if n in self.rules.live[side.name]}
         fields = {n: v for n, v in live.items() if changed is None or n in changed}
@@ -151,7 +164,9 @@ class World:
         )
         side.log.append((key, change))
 
-    def edit(self, name: str, key: str, fields: dict[str, Value], *, ack: int | None = None, replace: bool = False) -> None:
+    def edit(
+        self, name: str, key: str, fields: dict[str, Value], *, ack: int | None = None, replace: bool = False
+    ) -> None:
         """Store fields as the side does: triggers run, stamps move, and an event tells what changed."""
         side, record = self.sides[name], self.sides[name].records[key]
         before = dict(record.fields)
@@ -159,7 +174,9 @@ class World:
             record.fields[n] = v
         if name == SALESFORCE:
             self._triggers(record, before, fields)
-        changed = frozenset(n for n in record.fields.keys() | before.keys() if record.fields.get(n) != before.get(n))
+        changed = frozenset(
+            n for n in record.fields.keys() | before.keys() if record.fields.get(n) != before.get(n)
+        )
         if ack is not None:
             record.marker = ack
         if changed or ack is not None:
@@ -184,7 +201,13 @@ class World:
             self.parents.setdefault(phone.upper(), phone)
             self.authored.add(phone.upper())
             record.fields["Phone"] = phone.upper()
-        if knobs.keep_city and "City" in fields and isinstance(city, str) and city.startswith("k") and city != before.get("City"):
+        if (
+            knobs.keep_city
+            and "City" in fields
+            and isinstance(city, str)
+            and city.startswith("k")
+            and city != before.get("City")
+        ):
             record.fields["City"] = before.get("City")
         name = record.fields.get("Name")
         record.fields["Shout"] = f"{name}!" if name else None
@@ -288,7 +311,9 @@ class World:
         side = self.sides[name]
         if not side.queue:
             return
-        if side.done and self.random.random() < self.knobs.repeats:  # it died before its commit, and says it again
+        if (
+            side.done and self.random.random() < self.knobs.repeats
+        ):  # it died before its commit, and says it again
             key = self.random.choice(sorted(side.done))
             if side.name == SALESFORCE or key in side.records:
                 self._write(side, key, side.done[key])
@@ -310,8 +335,15 @@ class World:
                     self._apply(side, key, write)
             case WriteOp.CREATE:
                 if not self._refuses(side, key, write):
-                    self.create(side.name, key, {n: v for n, v in write.fields.items() if v is not None}, ack=write.seq)
-            case WriteOp.UPDATE if record is None or (side.name == SALESFORCE and record.native_id != write.native_id):
+                    self.create(
+                        side.name,
+                        key,
+                        {n: v for n, v in write.fields.items() if v is not None},
+                        ack=write.seq,
+                    )
+            case WriteOp.UPDATE if record is None or (
+                side.name == SALESFORCE and record.native_id != write.native_id
+            ):
                 self._outcome(side, key, Op.GONE, write)
             case WriteOp.UPDATE:
                 self._apply(side, key, write)
@@ -328,12 +360,19 @@ class World:
 
     def _refuses(self, side: Side, key: str, write: Write) -> bool:
         city = write.fields.get("City")
-        if side.name == SALESFORCE and self.knobs.refuse_city and isinstance(city, str) and city.startswith("r"):
+        if (
+            side.name == SALESFORCE
+            and self.knobs.refuse_city
+            and isinstance(city, str)
+            and city.startswith("r")
+        ):
             self._outcome(side, key, Op.REFUSED, write, frozenset({"City"}))
             return True
         return False
 
-    def _outcome(self, side: Side, key: str, op: Op, write: Write, fields: frozenset[str] = frozenset()) -> None:
+    def _outcome(
+        self, side: Side, key: str, op: Op, write: Write, fields: frozenset[str] = frozenset()
+    ) -> None:
         self.fold(key, Change(side.name, op, ack=write.seq, changed=fields or None, source={"code": "NO"}))
         if op in (Op.GONE, Op.EXISTS):
             self.to_read.append((side.name, key))
@@ -365,7 +404,9 @@ class World:
             self._found(first, key, fields)
             if self.knobs.on_both:
                 other = {n: v if self.random.random() < 0.6 else self._token(None) for n, v in fields.items()}
-                self._found(_other(first), key, {n: v for n, v in other.items() if self.random.random() < 0.8})
+                self._found(
+                    _other(first), key, {n: v for n, v in other.items() if self.random.random() < 0.8}
+                )
         self.tick(5000)
         order = [(name, key) for name in self.sides for key in self.sides[name].records]
         self.random.shuffle(order)
@@ -409,7 +450,11 @@ class World:
             state = self.states.get(key)
             records = {name: side.records.get(key) for name, side in self.sides.items()}
             if state is None:
-                found += [f"{key}: {name} has a record that merge never heard of" for name, r in records.items() if r]
+                found += [
+                    f"{key}: {name} has a record that merge never heard of"
+                    for name, r in records.items()
+                    if r
+                ]
                 continue
             for name, record in records.items():
                 found += [f"{key} {name}: {text}" for text in self._differs(state, name, record)]
@@ -431,7 +476,7 @@ class World:
                     yield f"{n} {record.fields.get(n)!r}, agreed {state.canonical.get(n)!r}"
             if name == MONGODB:
                 salesforce = self.sides[SALESFORCE].records
-                wanted = {r.native_id for k, r in salesforce.items() if self.states.get(k) is state}
+                wanted: set[str | None] = {r.native_id for k, r in salesforce.items() if self.states.get(k) is state}
                 if record.fields.get(SALESFORCE_ID) not in (wanted or {None}):
                     yield "its Salesforce Id is wrong"
                 refused = any(p.why == "REFUSED" for p in state.sides[SALESFORCE].parked.values())
@@ -475,7 +520,9 @@ class World:
         states: dict[str, State] = {}
         for offset, (key, change) in enumerate(self.log):
             state = states.get(key) or new_state(self.rules.names)
-            states[key] = fold(state, change, object="Account", key=key, offset=offset, rules=self.rules).state
+            states[key] = fold(
+                state, change, object="Account", key=key, offset=offset, rules=self.rules
+            ).state
         return states
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
-from salmon.errors import SalmonError, Unavailable
+from salmon.errors import Fenced, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.transactions import Transaction, TransactionalProducer
@@ -117,9 +117,10 @@ def connect(kafka: Mapping[str, Any], *, client_id: str = "salmon", timeout_s: f
                 if not isinstance(meaning := translated(cause, "connecting to Kafka"), Unavailable):
                     raise meaning from None
             if time.monotonic() >= deadline:
+                said = f" ({heard[0].str()})" if heard else ""
                 raise Unavailable(
-                    f"no Kafka broker answers at {kafka.get('bootstrap.servers')}. Start it, or correct "
-                    f"kafka.bootstrap.servers."
+                    f"no Kafka broker answers at {kafka.get('bootstrap.servers')}{said}. Start it, or correct "
+                    f"kafka.bootstrap.servers and kafka.security.protocol."
                 ) from None
 
 
@@ -157,6 +158,9 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
     for message in heard:
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            if error.code() == KafkaError._FATAL:
+                # The one fatal error of a consumer: another one has its group.instance.id (librdkafka, INTRODUCTION).
+                return Fenced("reading from Kafka: a newer instance has this one's membership. This one stops.")
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
             return translated(error, f"reading {where}")
     return None

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from salmon.kafka.serdes import Changes, Claim, ConflictRecord, Conflicts, Records, Signals, Writes
+from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.model.change import Change, Write
 from salmon.model.connector import Signal, SignalKind
 from salmon.model.fold import Fact, Folded, Published, Report, fold
-from salmon.model.policies import EXISTENCE, Conflict, Edit
+from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
 
@@ -102,7 +102,7 @@ class Batch:
         for side, write in folded.writes.items():
             self._write(codecs, side, key, write, partition)
         for conflict in folded.conflicts:
-            record = _conflict_record(conflict, correlation)
+            record = ConflictRecord(conflict, folded.state.seq, correlation)
             self.outputs.append(Output(self.topics.conflicts, key, self.conflicts_codec.encode(record)))
         for side in folded.to_read:
             self._ask(name, side, key, folded)
@@ -148,21 +148,3 @@ class Batch:
         if change.native_id is not None and change.native_id != key:
             topic = self.topics.changes(codecs.rules.schema.name)
             self.outputs.append(Output(topic, change.native_id, codecs.changes.encode(change)))
-
-
-def _conflict_record(conflict: Conflict, correlation: str) -> ConflictRecord:
-    contest = conflict.contest
-    return ConflictRecord(
-        object=contest.object,
-        key=contest.key,
-        field=None if contest.field == EXISTENCE else contest.field,
-        policy=conflict.policy,
-        winner=conflict.winner.side if conflict.winner else None,
-        canonical=_claim(contest.standing),
-        change=_claim(contest.challenger),
-        correlation=correlation,
-    )
-
-
-def _claim(edit: Edit) -> Claim:
-    return Claim(edit.side, edit.value, edit.committed_at, edit.seq)
