@@ -87,9 +87,8 @@ class Lifecycle:
         why = self._wait_for_news()
         log.info("stop_began", why=why)
         deadline = self.clock() + self.drain_deadline_s
-        for running in reversed(self._running):
-            running.part.stop()
-        late = [running.part.name for running in reversed(self._running) if not self._join(running, deadline)]
+        # One after the other: the REST server, started first, tells of the drain until it is over.
+        late = [running.part.name for running in reversed(self._running) if not self._ends(running, deadline)]
         for running in self._running:
             if running.error is not None:
                 return running.error
@@ -101,8 +100,9 @@ class Lifecycle:
         log.info("stopped")
         return None
 
-    def _join(self, running: _Running, deadline: float) -> bool:
-        """Wait for its end; a little before the deadline cut short what it waits for."""
+    def _ends(self, running: _Running, deadline: float) -> bool:
+        """Stop it and wait for its end; a little before the deadline cut short what it waits for."""
+        running.part.stop()
         cut_at = deadline - self.drain_deadline_s / 5
         running.join(max(0.0, cut_at - self.clock()))
         if running.is_alive():

@@ -7,14 +7,16 @@ under that, over the finished line, tracebacks and foreign libraries' messages i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import urllib.parse
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import structlog
+from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["auto", "json", "console"]
@@ -75,6 +77,30 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def secrets_of(config: BaseModel) -> set[str]:
+    """Every secret value that a configuration holds, the passwords inside of URLs on their own, too."""
+    found: set[str] = set()
+    _collect(dict(config), found)
+    for secret in list(found):
+        with contextlib.suppress(ValueError):
+            if password := urllib.parse.urlsplit(secret).password:
+                found |= {password, urllib.parse.unquote(password)}
+    return found
+
+
+def _collect(content: Any, found: set[str]) -> None:
+    match content:
+        case SecretStr():
+            found.add(content.get_secret_value())
+        case BaseModel():
+            _collect(dict(content), found)
+        case Mapping():
+            _collect(list(content.values()), found)
+        case list() | tuple():
+            for each in content:
+                _collect(each, found)
 
 
 class Redaction:

@@ -8,6 +8,7 @@ says so to health and metrics, through the observer it passes in.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
@@ -67,25 +68,27 @@ class Retrying:
     observer: Observer
     backoff: Backoff = Backoff()
     rng: random.Random = random.Random()  # noqa: RUF009 - one source of randomness is meant
+    clock: Callable[[], float] = time.monotonic
 
-    def until_it_works(self, doing: str, call: Callable[[], T], *, tries_max: int | None = None) -> T:
+    def until_it_works(self, doing: str, call: Callable[[], T], *, give_up_after_s: float | None = None) -> T:
         """
         Return what *call* returns.
 
         Args:
             doing: For logs and health, e.g. "reading the positions".
-            tries_max: After so many failures the last error goes to the caller; None for no end.
+            give_up_after_s: After so long the next error goes to the caller; None for no end.
 
         Raises:
             Stopping: when told to stop before it worked.
         """
         attempt = 0
+        began = self.clock()
         while True:
             try:
                 answer = call()
             except RetriableError as error:
                 attempt += 1
-                if attempt == tries_max:
+                if give_up_after_s is not None and self.clock() - began >= give_up_after_s:
                     raise
                 self.wait(doing, error, attempt)
             else:

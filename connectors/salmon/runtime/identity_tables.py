@@ -1,0 +1,80 @@
+"""The identity tables of all synced objects, both ways, kept up to date by the sink's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import structlog
+
+from salmon.errors import SchemaMismatch
+from salmon.kafka import serdes
+from salmon.kafka.registry import Registry
+from salmon.kafka.tables import Table
+from salmon.kafka.topics import Topics
+
+log = structlog.get_logger(__name__)
+
+
+class IdentityTables:
+    """
+    See salmon.model.connector.Identities. One thread loads and follows; any may ask.
+
+    Raises:
+        SetupError: a topic is missing.
+        Unavailable: no broker answers.
+    """
+
+    def __init__(
+        self, kafka: Mapping[str, str], topics: Topics, registry: Registry, objects: Iterable[str]
+    ) -> None:
+        self._tables: dict[str, Table] = {}
+        self._serdes: dict[str, serdes.Identities] = {}
+        self._keys: dict[str, dict[str, str]] = {}  # object -> Salesforce Id -> record key
+        self._ids: dict[str, dict[str, str]] = {}  # object -> record key -> Salesforce Id
+        for name in objects:
+            self._tables[name] = Table(kafka, topics.identity(name))
+            self._serdes[name] = serdes.Identities(registry, topics.identity(name))
+            self._keys[name], self._ids[name] = {}, {}
+
+    def load(self) -> None:
+        """Read all tables to their ends."""
+        for name, table in self._tables.items():
+            table.load()
+            for native_id, value in table.rows.items():
+                self._take(name, native_id, value)
+
+    def follow(self) -> set[tuple[str, str]]:
+        """Take in what is new by now; returns (object, record key) of the records whose Ids became known."""
+        return {
+            (name, key)
+            for name, table in self._tables.items()
+            for native_id, value in table.follow().items()
+            if (key := self._take(name, native_id, value)) is not None
+        }
+
+    def close(self) -> None:
+        for table in self._tables.values():
+            table.close()
+
+    def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
+        """The Salesforce Id of a record whose key is not its Id; None where no entry is known."""
+        return self._ids.get(object, {}).get(key)
+
+    def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
+        """The record key of a Salesforce Id, where the record's key is not its Id."""
+        return self._keys.get(object, {}).get(native_id)
+
+    def _take(self, name: str, native_id: str, value: bytes | None) -> str | None:
+        former = self._keys[name].pop(native_id, None)
+        if former is not None and self._ids[name].get(former) == native_id:
+            del self._ids[name][former]
+        if value is None:
+            return None
+        try:
+            key = self._serdes[name].decode(value)
+        except SchemaMismatch as error:
+            log.warning("identity_unreadable", object=name, native_id=native_id, reason=str(error))
+            return None
+        self._keys[name][native_id] = key
+        self._ids[name][key] = native_id
+        return key

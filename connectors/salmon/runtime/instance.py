@@ -1,0 +1,67 @@
+"""One running instance of a connector: its names, and what all its parts share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from salmon.kafka import clients
+from salmon.kafka.registry import Registry
+from salmon.kafka.topics import Topics
+from salmon.kafka.transactions import TransactionalProducer
+from salmon.runtime.health import Health
+from salmon.runtime.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """
+    What a worker is told of itself.
+
+    Its group membership and its transactional id are stable by *ordinal*: an instance that is started again takes
+    the place of the one before at once, and fences it should it still run. Instances with other ordinals share the
+    work (sinks) or stand by (sources).
+    """
+
+    sync: str
+    connector: str  # e.g. "mongodb-sink"
+    side: str  # e.g. "mongodb"
+    kafka: Mapping[str, str] = field(repr=False)  # librdkafka properties; may hold secrets
+    registry: Registry
+    health: Health
+    metrics: Metrics
+    ordinal: int = 0
+    rng: random.Random = field(default_factory=random.Random)
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.sync)
+
+    @property
+    def group(self) -> str:
+        """The consumer group, which the instances of a connector share."""
+        return f"{self.sync}-{self.connector}"
+
+    @property
+    def id(self) -> str:
+        """Transactional id, group instance id and client id."""
+        return f"{self.group}-{self.ordinal}"
+
+    def producer(self) -> TransactionalProducer:
+        return clients.producer(self.kafka, transactional_id=self.id, client_id=self.id)
+
+
+class FailuresTold:
+    """An Observer (see retry): what is tried again shows in health and metrics."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._health, self._metrics = instance.health, instance.metrics
+
+    def failing(self, doing: str, error: Exception) -> None:
+        self._health.failing(doing, error)
+        self._metrics.retries.inc()
+        self._metrics.error_met()
+
+    def recovered(self) -> None:
+        self._health.recovered()

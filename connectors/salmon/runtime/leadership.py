@@ -1,0 +1,183 @@
+"""
+Who leads a source: the instance that owns the one partition of its `signals` topic. Its signals come with it.
+
+The consumer lives in a thread of its own, which goes on polling however long the task takes; so a slow snapshot
+costs nobody the lead. Losing it is for good: another instance has begun, and this one must write nothing more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from salmon.errors import Fenced, PositionLost, RetriableError
+from salmon.kafka import clients
+from salmon.kafka.clients import translated
+from salmon.runtime.instance import Instance
+from salmon.runtime.retry import Retrying, Stopping
+
+log = structlog.get_logger(__name__)
+
+SIGNALS_MAX: Final = 1_000  # read and not yet taken by the loop
+POLL_S: Final = 0.1
+_ASK_S: Final = 10.0
+_JOIN_MAX_S: Final = 5.0
+
+
+class Leadership:
+    """
+    Args:
+        elected: What a new leader does before anything else: fence the one before. May raise RetriableError.
+        deposed: Called when the lead is lost, from the consumer's thread: unblocks the loop.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        retrying: Retrying,
+        *,
+        elected: Callable[[], None],
+        deposed: Callable[[], None],
+    ) -> None:
+        self._instance, self._retrying = instance, retrying
+        self._elected, self._deposed = elected, deposed
+        self._topic = instance.topics.signals(instance.connector)
+        self._signals: deque[Message] = deque()
+        self._leads = False
+        self._news = threading.Event()  # we lead, or we never shall
+        self._closing = threading.Event()
+        self._failure: BaseException | None = None
+        self._held_up = False
+        self._group: Any = None
+        self._consumer: Consumer = clients.consumer(
+            instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
+        )
+        self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
+
+    # The loop's view.
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait to become the leader; say whether we are. Raises as check()."""
+        self._news.wait(timeout_s)
+        self.check()
+        return self._leads
+
+    def check(self) -> None:
+        """Raises Fenced when another instance leads now, or whatever else ended the consumer."""
+        if self._failure is not None:
+            raise self._failure
+
+    def signals(self) -> list[Message]:
+        """What has come since the last call."""
+        found: list[Message] = []
+        while self._signals:
+            found.append(self._signals.popleft())
+        return found
+
+    def offsets(self, offset: int) -> tuple[list[TopicPartition], Any]:
+        """What to give to a transaction that answers all signals before *offset*."""
+        return [TopicPartition(self._topic, 0, offset)], self._group
+
+    def close(self) -> None:
+        """Leave the group. Idempotent."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_MAX_S)
+
+    # The consumer's thread; nobody else touches the consumer.
+
+    def _run(self) -> None:
+        try:
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
+            )
+            while not self._closing.is_set() and self._failure is None:
+                self._turn()
+        except Stopping:
+            pass
+        except BaseException as failure:  # noqa: BLE001 - raised again by the loop, through check()
+            self._fail(failure)
+        finally:
+            self._closing.set()
+            self._consumer.close()
+
+    def _turn(self) -> None:
+        try:
+            self._signals.extend(clients.read(self._consumer, SIGNALS_MAX, POLL_S))
+        except PositionLost as lost:
+            # They were kept for days and nobody read them; what they asked for is asked again, if it still matters.
+            log.warning("signals_lost", reason=str(lost))
+            self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
+        except RetriableError as trouble:
+            self._retrying.wait("reading signals", trouble, 1)
+        # Its generation changes whenever an instance comes or goes; a transaction needs the present one.
+        self._group = self._consumer.consumer_group_metadata()
+        self._hold_up_or_go_on()
+
+    def _hold_up_or_go_on(self) -> None:
+        if not self._leads:
+            return
+        full = len(self._signals) >= SIGNALS_MAX
+        if full != self._held_up:
+            place = [TopicPartition(self._topic, 0)]
+            if full:
+                self._consumer.pause(place)
+            else:
+                self._consumer.resume(place)
+            self._held_up = full
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        try:
+            self._retrying.until_it_works("taking the lead", self._elected)
+            start = self._retrying.until_it_works("asking for the first signal", self._start)
+        except BaseException as failure:  # noqa: BLE001 - raised again by the loop, through check()
+            self._fail(failure)
+            start = TopicPartition(self._topic, 0, 0)
+        consumer.incremental_assign([start])
+        if self._failure is None:
+            self._group = consumer.consumer_group_metadata()
+            log.info("lead_taken", instance=self._instance.id, signals_from=start.offset)
+            self._leads = True
+            self._news.set()
+
+    def _taken_away(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if partitions and not self._closing.is_set():
+            self._fail(
+                Fenced(
+                    f"{self._instance.connector}: another instance has taken the lead. This one stops and writes "
+                    f"nothing more."
+                )
+            )
+
+    def _start(self) -> TopicPartition:
+        """The first signal that is not answered; the oldest there is where none ever was, or where it is gone."""
+        asked = TopicPartition(self._topic, 0)
+        try:
+            offset = self._consumer.committed([asked], timeout=_ASK_S)[0].offset
+            low, high = self._consumer.get_watermark_offsets(asked, timeout=_ASK_S)
+        except KafkaException as error:
+            raise translated(error, f"asking for a place in {self._topic}") from error
+        return TopicPartition(self._topic, 0, offset if low <= offset <= high else low)
+
+    def _low(self) -> int:
+        try:
+            low, _ = self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=_ASK_S)
+        except KafkaException as error:
+            raise translated(error, f"asking for the start of {self._topic}") from error
+        return low
+
+    def _fail(self, failure: BaseException) -> None:
+        if self._failure is None and not isinstance(failure, Stopping):
+            self._failure = failure
+        self._news.set()
+        self._deposed()

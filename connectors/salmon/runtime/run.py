@@ -1,0 +1,261 @@
+"""
+`salmon run NAME`: one connector in this process, from its configuration to its exit code.
+
+Exit codes: 0 stopped in good order; 1 unexpected; 2 only a person can mend it (one sentence on standard error);
+3 fenced by a newer instance, for good.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import structlog
+
+from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SetupError
+from salmon.kafka import clients, topics
+from salmon.kafka.registry import SchemaRegistry
+from salmon.model.change import SALESFORCE
+from salmon.runtime import config as configuration
+from salmon.runtime import logs, schemas, tasks
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.health import Health
+from salmon.runtime.instance import Instance
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
+from salmon.runtime.metrics import TASK, Metrics
+from salmon.runtime.rest import RestServer
+from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.sink_worker import SinkWorker
+from salmon.runtime.source_worker import SourceWorker
+
+log = structlog.get_logger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_UNEXPECTED: Final = 1
+EXIT_FATAL: Final = 2
+EXIT_FENCED: Final = 3
+
+CONNECTORS: Final = topics.CONNECTORS
+# Which processes live and die with the one that started them, and their ordinal among replicas.
+PARENT_VARIABLE: Final = "SALMON_PARENT"
+ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
+_TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
+
+
+def run(
+    connector: str,
+    config_path: str | Path,
+    *,
+    port: int | None = None,
+    ordinal: int | None = None,
+    log_format: logs.LogFormat = "auto",
+    log_level: str = "info",
+    drain_deadline_s: float = DRAIN_DEADLINE_S,
+) -> int:
+    """
+    Run one of CONNECTORS until it is told to stop, and return the process's exit code.
+
+    Args:
+        port: Of the REST server; the configuration's by default, 0 for a free one.
+        ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
+            pod), or 0.
+    """
+    try:
+        if connector not in CONNECTORS:
+            raise ConfigError(
+                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}."
+            )
+        config = configuration.load(config_path)
+        logs.configure(
+            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
+        )
+        number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
+        return _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s).run()
+    except FatalError as error:
+        return told(error)
+
+
+def told(error: BaseException) -> int:
+    """Say on standard error what ended the process, and return its exit code."""
+    if isinstance(error, Fenced):
+        sys.stderr.write(f"salmon: {error}\n")
+        return EXIT_FENCED
+    if isinstance(error, FatalError):
+        sys.stderr.write(f"salmon: {error}\n")
+        return EXIT_FATAL
+    if isinstance(error, TimeoutError):
+        log.error("stopped_late", reason=str(error))
+    else:
+        log.error("ended_unexpectedly", exc_info=error)
+    return EXIT_UNEXPECTED
+
+
+def ordinal_of(environment: Mapping[str, str], host: str) -> int:
+    """
+    Which replica this is.
+
+    Raises:
+        ConfigError: $SALMON_ORDINAL is no number.
+    """
+    said = environment.get(ORDINAL_VARIABLE)
+    if said is None:
+        # Kubernetes, StatefulSets, Ordinal index: pods are named <set>-<ordinal>. Elsewhere a number at the end
+        # of a host's name says nothing, so only names inside a cluster count.
+        found = re.search(r"-(\d+)$", host) if "KUBERNETES_SERVICE_HOST" in environment else None
+        return int(found[1]) if found else 0
+    if not said.isdigit():
+        raise ConfigError(f"{ORDINAL_VARIABLE}: must be a whole number, 0 for the first replica.")
+    return int(said)
+
+
+class _Process:
+    """The parts of one process, and what they share."""
+
+    def __init__(
+        self, connector: str, config: SyncConfig, *, port: int | None, ordinal: int, drain_deadline_s: float
+    ) -> None:
+        self._connector, self._config, self._ordinal = connector, config, ordinal
+        self._health = Health()
+        self._metrics = Metrics(connector)
+        self._cluster_id: str | None = None
+        parent = os.environ.get(PARENT_VARIABLE)
+        self._lifecycle = Lifecycle(
+            drain_deadline_s=drain_deadline_s, parent=int(parent) if parent and parent.isdigit() else None
+        )
+        self._rest = RestServer(
+            host=config.rest.host,
+            port=config.rest.port if port is None else port,
+            connector=connector,
+            kind=_TYPES[connector.rsplit("-", 1)[-1]],
+            config={"name": connector, "connector.class": connector, "tasks.max": str(int(TASK) + 1)},
+            health=self._health,
+            metrics=self._metrics,
+            cluster_id=lambda: self._cluster_id,
+        )
+
+    def run(self) -> int:
+        self._lifecycle.install()
+        self._lifecycle.start(self._rest)
+        self._lifecycle.start(_Work(self))
+        log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
+        error = self._lifecycle.wait()
+        return EXIT_OK if error is None else told(error)
+
+    def part(self, retrying: Retrying) -> Part:
+        """Reach Kafka, the registry and the topics, and build what does the work. Raises FatalError, Stopping."""
+        config, connector = self._config, self._connector
+        kafka, names = config.kafka_properties(), config.topic_names
+        self._health.starting("connecting to Kafka")
+        try:
+            admin = clients.connect(kafka, client_id=f"{config.name}-{connector}-{self._ordinal}")
+        except RetriableError as error:
+            raise SetupError(str(error)) from error
+        self._cluster_id = admin.list_topics(timeout=10).cluster_id
+        self._health.starting("checking topics")
+        wanted = topics.specs(
+            names,
+            config.objects,
+            partitions=config.topics.partitions,
+            replication_factor=config.topics.replication_factor,
+        )
+        retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
+        where = config.schema_registry
+        registry = SchemaRegistry(
+            where.url,
+            username=where.username,
+            password=where.password.get_secret_value() if where.password else None,
+            ca_file=where.ca_file,
+        )
+        try:
+            registry.latest(f"{names.offsets}-value")
+        except RetriableError as error:
+            raise SetupError(str(error)) from error
+        if connector == "merge":
+            return self._merge(registry, retrying)
+        side, _, kind = connector.partition("-")
+        instance = Instance(
+            config.name,
+            connector,
+            side,
+            kafka,
+            registry,
+            self._health,
+            self._metrics,
+            ordinal=self._ordinal,
+        )
+        settings = config.salesforce if side == SALESFORCE else config.mongodb
+        group = tasks.SOURCES if kind == "source" else tasks.SINKS
+        task = tasks.task_class(group, side)(settings, config.objects, config.name)
+        if isinstance(task, tasks.CountsCalls):
+            self._metrics.count_api_calls(task.api_calls)
+        if kind == "source":
+            return SourceWorker(instance, task, tuple(config.objects))
+        written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
+        return SinkWorker(instance, task, self._schemas(registry, retrying), written)
+
+    def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
+        from salmon.merge.process import MergeProcess
+
+        return MergeProcess(
+            self._config,
+            self._schemas(registry, retrying),
+            registry,
+            health=self._health,
+            metrics=self._metrics,
+            ordinal=self._ordinal,
+        )
+
+    def _schemas(self, registry: SchemaRegistry, retrying: Retrying) -> dict[str, Any]:
+        return retrying.until_it_works(
+            "waiting for schemas",
+            lambda: schemas.await_schemas(
+                registry,
+                self._config.topic_names,
+                self._config.objects,
+                stop=retrying.stop,
+                health=self._health,
+            ),
+        )
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+
+class _Work:
+    """The part that builds the worker and then is it; so that a signal is heard while we connect, too."""
+
+    def __init__(self, process: _Process) -> None:
+        self.name = "work"
+        self._process = process
+        self._stop = Event()
+        self._inner: Part | None = None
+
+    def run(self) -> None:
+        health = self._process.health
+        try:
+            self._inner = self._process.part(Retrying(self._stop, health))
+            if self._stop.is_set():
+                raise Stopping
+            self._inner.run()
+        except Stopping:
+            pass
+        except BaseException as error:
+            health.ended(error)
+            raise
+        health.ended()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._inner is not None:
+            self._inner.stop()
+
+    def cut(self) -> None:
+        if self._inner is not None:
+            self._inner.cut()

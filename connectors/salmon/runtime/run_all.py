@@ -1,0 +1,249 @@
+"""
+`salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
+
+A process that crashes is started again with backoff. One that only a person can help (exit code 2) or that was
+fenced (3) ends them all, since the sync cannot go on without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from salmon.errors import ConfigError, FatalError
+from salmon.runtime import config as configuration
+from salmon.runtime import logs
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
+from salmon.runtime.retry import Backoff
+from salmon.runtime.run import (
+    CONNECTORS,
+    EXIT_FATAL,
+    EXIT_FENCED,
+    EXIT_OK,
+    EXIT_UNEXPECTED,
+    PARENT_VARIABLE,
+    told,
+)
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S: Final = 0.2
+_GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
+_STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
+_RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
+_FINAL: Final = frozenset({EXIT_FATAL, EXIT_FENCED})
+
+
+def run_all(
+    config_path: str | Path,
+    *,
+    port: int | None = None,
+    ports_file: str | Path | None = None,
+    log_format: logs.LogFormat = "auto",
+    log_level: str = "info",
+) -> int:
+    """
+    Run all five until told to stop, and return the exit code: the first that ended them all, else 0.
+
+    Args:
+        port: Of the first REST server; the others follow. 0 for free ones; the configuration's by default.
+        ports_file: Where to write, as JSON, connector -> {"url", "port", "pid"}; rewritten when a process restarts.
+    """
+    try:
+        config = configuration.load(config_path)
+        logs.configure(
+            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector="all"
+        )
+        ports = choose_ports(config.rest.host, config.rest.port if port is None else port)
+    except FatalError as error:
+        return told(error)
+    options = ["--log-format", log_format, "--log-level", log_level]
+    children = [
+        Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
+    ]
+    return Supervisor(children, config.rest.host, Path(ports_file) if ports_file else None).run()
+
+
+def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
+    """How one connector is started."""
+    return [
+        sys.executable,
+        "-m",
+        "salmon.cli.main",
+        "run",
+        name,
+        "-c",
+        str(config_path),
+        "--port",
+        str(port),
+        *options,
+    ]
+
+
+def choose_ports(host: str, first: int) -> dict[str, int]:
+    """
+    A port for each connector: *first* and those after it, or free ones where it is 0.
+
+    Raises:
+        ConfigError: one of them is taken.
+    """
+    sockets: list[socket.socket] = []
+    ports: dict[str, int] = {}
+    try:
+        # All are held until all are found, so that no two are the same.
+        for number, name in enumerate(CONNECTORS):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            holder = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(holder)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            wanted = first + number if first else 0
+            try:
+                holder.bind((host, wanted))
+            except OSError as error:
+                raise ConfigError(
+                    f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes five ports "
+                    f"in a row; choose another first one, or --port 0 for free ones."
+                ) from None
+            ports[name] = holder.getsockname()[1]
+    finally:
+        for holder in sockets:
+            holder.close()
+    return ports
+
+
+@dataclass(slots=True)
+class Child:
+    """One of the processes."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    crashes: int = 0  # in a row
+    start_at: float | None = 0.0  # when it is to be started (again); None while it runs
+
+    def start(self, environment: Mapping[str, str], now: float) -> None:
+        # A session of its own: Ctrl-C at the terminal is for us, who pass it on once.
+        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)
+        self.started_at, self.start_at = now, None
+
+    def ended(self) -> int | None:
+        """Its exit code, once."""
+        if self.process is None or (code := self.process.poll()) is None:
+            return None
+        self.process = None
+        return code
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Starts the children, starts again what crashed, and stops all when told, or when one cannot go on."""
+
+    children: Sequence[Child]
+    host: str
+    ports_file: Path | None = None
+    drain_deadline_s: float = DRAIN_DEADLINE_S
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+    _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
+
+    def run(self) -> int:
+        """Returns the exit code of them all. From the main thread: it takes over SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        code = EXIT_OK
+        while self._next_signal(_LOOK_S) is None:
+            self._start_due()
+            if (final := self._look()) is not None:
+                code = final
+                break
+        return self._stop(code)
+
+    def _start_due(self) -> None:
+        now = self.clock()
+        due = [child for child in self.children if child.start_at is not None and child.start_at <= now]
+        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        for child in due:
+            child.start(environment, now)
+        if due:
+            self._write_ports()
+
+    def _look(self) -> int | None:
+        """Take note of children that ended; returns the exit code that ends them all."""
+        for child in self.children:
+            code = child.ended()
+            if code is None:
+                continue
+            if code in _FINAL:
+                log.error("connector_gave_up", name=child.name, exit_code=code)
+                return code
+            now = self.clock()
+            child.crashes = 1 if now - child.started_at >= _STEADY_S else child.crashes + 1
+            delay_s = _RESTARTS.delay_s(child.crashes, rng=self.rng)
+            child.start_at = now + delay_s
+            log.warning("connector_crashed", name=child.name, exit_code=code, restart_in_s=round(delay_s, 2))
+        return None
+
+    def _stop(self, code: int) -> int:
+        for child in self.children:
+            child.signal(signal.SIGTERM)
+        deadline = self.clock() + self.drain_deadline_s + _GRACE_S
+        running = [child for child in self.children if child.process is not None]
+        while running and self.clock() < deadline:
+            if (number := self._next_signal(_LOOK_S)) is not None:
+                for child in running:
+                    child.signal(number)  # Their second one: they exit now.
+            for child in list(running):
+                if (ended := child.ended()) is not None:
+                    running.remove(child)
+                    if ended != EXIT_OK and code == EXIT_OK:
+                        log.warning("connector_stopped_badly", name=child.name, exit_code=ended)
+                        code = EXIT_UNEXPECTED
+        for child in running:
+            log.warning("connector_killed", name=child.name)
+            child.signal(signal.SIGKILL)
+            code = code or EXIT_UNEXPECTED
+        return code
+
+    def _write_ports(self) -> None:
+        if self.ports_file is None:
+            return
+        content = {
+            child.name: {
+                "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
+                "port": child.port,
+                "pid": child.process.pid if child.process else None,
+            }
+            for child in self.children
+        }
+        fresh = self.ports_file.with_suffix(f"{self.ports_file.suffix}.new")
+        fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        fresh.replace(self.ports_file)  # Whoever reads it sees the one or the other, never half of it.
+
+    def _next_signal(self, timeout_s: float) -> int | None:
+        try:
+            return self._signals.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.put(number)

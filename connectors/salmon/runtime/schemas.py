@@ -1,0 +1,93 @@
+"""
+The schemas of the synced objects: registered by the source that describes them, awaited by everybody else.
+
+The registry is the one place where the processes learn an object's schema. `records` is registered last, since it
+is what the others wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from threading import Event
+from typing import Final
+
+import structlog
+
+from salmon.errors import SetupError
+from salmon.kafka.registry import Registry, object_schema
+from salmon.kafka.serdes import Changes, Identities, Records, Signals, Writes
+from salmon.kafka.topics import Topics
+from salmon.model.change import SIDES
+from salmon.model.schema import ObjectSchema
+from salmon.runtime.health import Health
+from salmon.runtime.retry import Stopping
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S: Final = 0.25
+TELL_AFTER_S: Final = 10.0
+WAIT_MAX_S: Final = 3600.0  # Whoever registers them has not come for an hour: somebody should look.
+
+
+def register(registry: Registry, topics: Topics, schemas: Mapping[str, ObjectSchema]) -> None:
+    """
+    Register the subjects of every object's topics. Idempotent.
+
+    Raises:
+        SetupError: one is not compatible with what is registered.
+        Unavailable: the registry does not answer.
+    """
+    for name, schema in schemas.items():
+        Changes(schema, registry, topics.changes(name)).register()
+        for side in SIDES:
+            Writes(schema, registry, topics.writes(side, name)).register()
+        Identities(registry, topics.identity(name)).register()
+    for side in SIDES:
+        Signals(registry, topics.signals(f"{side}-source")).register()
+    for name, schema in schemas.items():
+        Records(schema, registry, topics.records(name)).register()
+
+
+def await_schemas(
+    registry: Registry,
+    topics: Topics,
+    objects: Iterable[str],
+    *,
+    stop: Event,
+    health: Health,
+    look: Callable[[Registry, str], ObjectSchema | None] = object_schema,
+    wait_max_s: float = WAIT_MAX_S,
+) -> dict[str, ObjectSchema]:
+    """
+    Wait until every object's schema is registered.
+
+    Raises:
+        SetupError: nobody registered them within *wait_max_s*.
+        Stopping: told to stop meanwhile.
+        Unavailable: the registry does not answer.
+    """
+    found: dict[str, ObjectSchema] = {}
+    wanted = list(objects)
+    began = time.monotonic()
+    told_at: float | None = None
+    while missing := [name for name in wanted if name not in found]:
+        for name in missing:
+            if (schema := look(registry, topics.records(name))) is not None:
+                found[name] = schema
+        if len(found) == len(wanted):
+            break
+        lacking = ", ".join(name for name in wanted if name not in found)
+        now = time.monotonic()
+        if now - began > wait_max_s:
+            raise SetupError(
+                f"the schema of {lacking} is not in the registry after {wait_max_s:.0f} s. salesforce-source "
+                f"registers it when it starts: see what its log says."
+            )
+        if told_at is None or now - told_at > TELL_AFTER_S:
+            health.starting(f"waiting for the schema of {lacking}")
+            log.info("waiting_for_schema", objects=lacking, waited_s=round(now - began))
+            told_at = now
+        if stop.wait(LOOK_AGAIN_S):
+            raise Stopping
+    return found

@@ -1,0 +1,249 @@
+"""
+The partitions of a sink: taken, read, held up, committed, handed over. The consumer is here.
+
+Whoever takes a partition over first finds out what is owed in it (writes_scan); whoever hands one over first finishes
+what flies and says what became of it. One thread uses it: the sink's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from threading import Event
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from salmon.errors import FatalError, PositionLost, SalmonError
+from salmon.kafka import clients
+from salmon.kafka.clients import translated
+from salmon.runtime.commands import Place
+from salmon.runtime.instance import Instance
+from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.sink_buffer import SinkBuffer
+from salmon.runtime.writes_scan import Owed, scan
+
+log = structlog.get_logger(__name__)
+
+HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
+_ASK_S: Final = 10.0
+
+
+class SinkPartitions:
+    """
+    Args:
+        topics: Those to read.
+        taken: Called with all that we hold whenever partitions were taken; may raise Unavailable.
+        tell: Tells the outcomes of what has landed, before partitions are handed over.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        buffer: SinkBuffer,
+        topics: Collection[str],
+        *,
+        retrying: Retrying,
+        stop: Event,
+        taken: Callable[[], None],
+        tell: Callable[[], None],
+    ) -> None:
+        self._instance, self._metrics = instance, instance.metrics
+        self._buffer, self._retrying, self._stop = buffer, retrying, stop
+        self._on_taken, self._tell = taken, tell
+        self._owed: dict[Place, Owed] = {}
+        self._held_up = False  # reading is paused because the buffer is full
+        self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
+        self.consumer: Consumer = clients.consumer(
+            instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
+        )
+        self.consumer.subscribe(
+            sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def read(self, n: int, timeout_s: float) -> list[Message]:
+        """
+        What is to be looked at next, without the records that a newer one is known to supersede.
+
+        Raises:
+            Unavailable, Fenced, SetupError: as Kafka says. Stopping: told to stop while waiting for it.
+        """
+        try:
+            messages = clients.read(self.consumer, n, timeout_s)
+        except PositionLost as lost:
+            self._reopen(lost)
+            messages = []
+        if self._troubled is not None:
+            trouble, self._troubled = self._troubled, None
+            raise trouble
+        self._metrics.records_read.inc(len(messages))
+        return [message for message in messages if self._is_of_use(message)]
+
+    def commit(self, positions: Mapping[Place, int]) -> bool:
+        """
+        Commit *positions*; False if Kafka did not take them, which the next read explains.
+
+        Raises:
+            Fenced, SetupError: no later try will do.
+        """
+        if not positions:
+            return True
+        offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
+        try:
+            answers = self.consumer.commit(offsets=offsets, asynchronous=False)
+            errors = [answer.error for answer in answers or () if answer.error is not None]
+        except KafkaException as failure:
+            errors = [failure.args[0]]
+        if errors:
+            error = translated(errors[0], "committing offsets")
+            if isinstance(error, FatalError):
+                raise error
+            log.warning("offsets_not_committed", reason=str(error))
+            self._metrics.offset_commits_skipped.inc()
+            return False
+        self._buffer.committed(positions)
+        self._metrics.offset_commits.inc()
+        return True
+
+    def hold_up_or_go_on(self) -> None:
+        """Read no further while the buffer is full; polling goes on, so that the group keeps us."""
+        if not self._held_up and self._buffer.full:
+            self.consumer.pause(_partitions(self._buffer.places))
+            self._held_up = True
+            log.info("reading_paused", commands=self._buffer.count)
+        elif self._held_up and self._buffer.roomy:
+            self.consumer.resume(_partitions(self._buffer.places))
+            self._held_up = False
+            log.info("reading_resumed")
+
+    def lag(self) -> int:
+        """The largest distance to a partition's end, by what the consumer has heard of it."""
+        lags = [0]
+        for (topic, number), position in self._buffer.next_offsets().items():
+            _, high = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            lags.append(high - position)  # A high watermark that is not known is below every position.
+        return max(lags)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was owed when the partitions were taken has been read."""
+        return bool(self._buffer.places) and not self._owed
+
+    def close(self) -> None:
+        """Leave the group. Nothing may fly any more."""
+        self.consumer.close()
+
+    def _is_of_use(self, message: Message) -> bool:
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert number is not None
+        assert offset is not None
+        place = (topic, number)
+        if not self._buffer.holds(place):
+            return False  # taken away since it was fetched
+        owed = self._owed.get(place)
+        if owed is None:
+            return True
+        if offset + 1 >= owed.end:
+            del self._owed[place]
+        if owed.superseded(message.key(), offset):
+            self._buffer.pass_over(place, offset)
+            return False
+        return True
+
+    # The group's view: partitions come and go. All of these are called from within a read.
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        try:
+            placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
+        except (SalmonError, Stopping) as trouble:
+            self._troubled = trouble
+            placed = []
+        consumer.incremental_assign(placed)
+        if self._held_up and placed:
+            consumer.pause(placed)
+        self._buffer.renew()
+        self._metrics.partition_count.set(len(self._buffer.places))
+
+    def _take(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Find out where each partition goes on, and what is owed in it."""
+        starts = self._starts(partitions)
+        places = {place: at for place, (at, _) in starts.items()}
+        owed = scan(self._instance.kafka, self._instance.id, places, self._stop)
+        for place, (at, known) in starts.items():
+            self._buffer.open(place, at, committed=known)
+            if owed[place].end > at:
+                self._owed[place] = owed[place]
+        self._on_taken()
+        log.info(
+            "partitions_taken",
+            partitions=len(starts),
+            from_the_start=sum(not known for _, known in starts.values()),
+            owed=sum(len(each.newest) for each in owed.values()),
+        )
+        return [TopicPartition(topic, number, at) for (topic, number), at in places.items()]
+
+    def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Place, tuple[int, bool]]:
+        """Where each goes on, and whether Kafka knew. Without a place: all that the topic holds is owed."""
+        starts: dict[Place, tuple[int, bool]] = {}
+        try:
+            for each in self.consumer.committed(list(partitions), timeout=_ASK_S):
+                low, high = self.consumer.get_watermark_offsets(each, timeout=_ASK_S)
+                known = low <= each.offset <= high
+                if not known and each.offset >= 0:
+                    log.warning("place_lost", topic=each.topic, partition=each.partition, offset=each.offset)
+                starts[each.topic, each.partition] = (each.offset if known else low, known)
+        except KafkaException as error:
+            raise translated(error, "asking where to go on") from error
+        return starts
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Finish what flies, say what became of it, and commit, before somebody else goes on."""
+        places = _places(partitions)
+        if not self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly):
+            log.warning("hand_over_cut_short", partitions=len(places))
+        try:
+            self._tell()
+            self.commit({place: at for place, at in self._buffer.positions().items() if place in places})
+        except (SalmonError, Stopping) as trouble:
+            self._troubled = trouble
+        self._forget(places)
+
+    def _tell_quietly(self) -> None:
+        """What has landed flies until it is told. If it cannot be told now, there is a last try after the wait."""
+        try:
+            self._tell()
+        except (SalmonError, Stopping) as trouble:
+            log.info("not_told_yet", reason=str(trouble))
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """They are somebody else's already: nothing may be committed."""
+        log.warning("partitions_lost", partitions=len(partitions))
+        places = _places(partitions)
+        self._buffer.close(places)
+        self._forget(places)
+
+    def _forget(self, places: Iterable[Place]) -> None:
+        for place in places:
+            self._owed.pop(place, None)
+        self._buffer.forget(places)
+        self._metrics.partition_count.set(len(self._buffer.places))
+
+    def _reopen(self, lost: PositionLost) -> None:
+        """A topic was made anew while we ran: what it holds now is what is owed."""
+        log.warning("place_lost", reason=str(lost))
+        held = _partitions(self._buffer.places)
+        self._buffer.close(self._buffer.places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly)
+        self._forget(self._buffer.places)
+        for each in self._retrying.until_it_works("taking partitions", lambda: self._take(held)):
+            self.consumer.seek(each)
+
+
+def _places(partitions: Iterable[TopicPartition]) -> frozenset[Place]:
+    return frozenset((each.topic, each.partition) for each in partitions)
+
+
+def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for topic, number in places]

@@ -1,0 +1,285 @@
+"""
+The worker of a sink: writes from Kafka to the task, outcomes and offsets back to Kafka.
+
+One thread, the loop, reads into the buffer, tells outcomes and commits; the putters do the writing. Offsets are
+committed up to the first record that is not finished; so a crash repeats writes and loses none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from threading import Event
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import Message
+
+from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.serdes import Changes, Signals, Writes
+from salmon.model.connector import SinkTask
+from salmon.model.schema import ObjectSchema
+from salmon.runtime.every import Every
+from salmon.runtime.identity_tables import IdentityTables
+from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.putters import Putters
+from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.sink_buffer import SinkBuffer
+from salmon.runtime.sink_partitions import SinkPartitions
+from salmon.runtime.sink_reports import SinkReports
+from salmon.runtime.tasks import CatchesUp, Closes
+from salmon.runtime.telling import Telling
+
+log = structlog.get_logger(__name__)
+
+READ_MAX: Final = 1_000
+POLL_S: Final = (
+    0.05  # What putters leave for the loop waits so long at most; a record that arrives ends the wait.
+)
+COMMIT_EVERY_S: Final = 1.0
+MEASURE_EVERY_S: Final = 2.0
+FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
+JOIN_MAX_S: Final = 2.0
+
+
+class SinkWorker:
+    """
+    One instance of a sink connector; a part (see lifecycle).
+
+    Args:
+        schemas: Object -> schema, of all synced objects.
+        written: Those that are written to this side.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        task: SinkTask,
+        schemas: Mapping[str, ObjectSchema],
+        written: Collection[str],
+        *,
+        buffer: SinkBuffer | None = None,
+        first_contact_max_s: float = FIRST_CONTACT_MAX_S,
+    ) -> None:
+        topics, registry = instance.topics, instance.registry
+        self.name = instance.connector
+        self.buffer = buffer or SinkBuffer()
+        self._instance, self._task, self._schemas = instance, task, schemas
+        self._health, self._metrics = instance.health, instance.metrics
+        self._first_contact_max_s = first_contact_max_s
+        self._stop, self._cut = Event(), Event()
+        observer = FailuresTold(instance)
+        self._retrying = Retrying(self._stop, observer, rng=instance.rng)
+        self._objects = {topics.writes(instance.side, name): name for name in written}
+        entries = OffsetStore(instance.kafka, topics, registry)
+        telling = Telling(
+            connector=instance.connector,
+            side=instance.side,
+            topics=topics,
+            changes={name: Changes(schemas[name], registry, topics.changes(name)) for name in written},
+            signals=Signals(registry, topics.signals(f"{instance.side}-source")),
+            entries=entries,
+            task_class=f"{type(task).__module__}.{type(task).__qualname__}",
+        )
+        self._reports = SinkReports(instance, self.buffer, telling, entries, group=self._group)
+        self._putters = Putters(
+            task,
+            self.buffer,
+            {topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()},
+            self._reports.waits,
+            metrics=self._metrics,
+            observer=observer,
+            direction=f"to_{instance.side}",
+            rng=instance.rng,
+        )
+        self._behind = True  # not everything is put yet that was owed when we started
+        self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
+        self._identities: IdentityTables | None = None
+        self._partitions: SinkPartitions | None = None
+
+    # The part's view.
+
+    def run(self) -> None:
+        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        try:
+            self._begin()
+            self._loop()
+            self._drain()
+        except Stopping:
+            pass  # Nothing had begun.
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Begin nothing new, finish what flies, and end."""
+        self._stop.set()
+        self.buffer.stop()
+
+    def cut(self) -> None:
+        """Give up what flies; it is put again after the next start."""
+        self._cut.set()
+        self._task.stop()
+        self._reports.close()
+
+    # Starting: fence the older instance, note that we may leave in disorder, learn what waits, connect.
+
+    def _begin(self) -> None:
+        patiently = self._retrying.until_it_works
+        patiently("starting transactions", self._reports.start)
+        clean = self._reports.was_clean(patiently("loading entries", self._reports.load))
+        patiently("noting the start", lambda: self._reports.note_clean(False))
+        identities = self._identities = patiently("loading identities", self._load_identities)
+        self._health.starting(f"connecting to {self._instance.side}")
+        try:
+            patiently(
+                "starting the task",
+                lambda: self._task.start(self._schemas, identities, clean=clean),
+                give_up_after_s=self._first_contact_max_s,
+            )
+        except RetriableError as error:
+            raise FatalError(str(error)) from error
+        self._partitions = SinkPartitions(
+            self._instance,
+            self.buffer,
+            self._objects,
+            retrying=self._retrying,
+            stop=self._stop,
+            taken=self._take_waits,
+            tell=self._tell,
+        )
+        self._putters.start()
+        self._health.running()
+        self._metrics.leads.set(1)
+        log.info("sink_worker_started", objects=sorted(self._objects.values()), clean=clean)
+
+    def _load_identities(self) -> IdentityTables:
+        instance = self._instance
+        tables = IdentityTables(instance.kafka, instance.topics, instance.registry, self._schemas)
+        try:
+            tables.load()
+        except BaseException:
+            tables.close()
+            raise
+        return tables
+
+    def _take_waits(self) -> None:
+        owned = [(self._objects[topic], number) for topic, number in self.buffer.places]
+        self._reports.take_waits(self._reports.load(), owned)
+
+    # The loop.
+
+    def _loop(self) -> None:
+        assert self._partitions is not None
+        tries = 0
+        while not self._stop.is_set():
+            self._health.turned()
+            try:
+                self._turn(self._partitions)
+                if tries:
+                    self._health.recovered()
+                tries = 0
+            except Unavailable as trouble:
+                # Whether our partitions are still ours is known after the next read.
+                tries += 1
+                try:
+                    self._retrying.wait("working with Kafka", trouble, tries)
+                except Stopping:
+                    return
+            except Stopping:
+                return
+
+    def _turn(self, partitions: SinkPartitions) -> None:
+        self._keep_lease(partitions)
+        for message in partitions.read(READ_MAX, POLL_S):
+            self._add(message)
+        if self._putters.failure is not None:
+            raise self._putters.failure
+        self._tell()
+        assert self._identities is not None
+        self._reports.answer_waits(self._identities)
+        if self._commit_time.due():
+            partitions.commit(self.buffer.positions())
+        partitions.hold_up_or_go_on()
+        if self._measure_time.due():
+            self._metrics.records_active.set(self.buffer.count)
+            self._metrics.record_lag_max.set(partitions.lag())
+        if self._behind and partitions.caught_up and self.buffer.idle:
+            self._behind = False
+            if isinstance(self._task, CatchesUp):
+                self._task.caught_up()
+            log.info("sink_caught_up")
+
+    def _keep_lease(self, partitions: SinkPartitions) -> None:
+        """
+        Let the putters go on. After a pause of the whole process (a suspended machine, SIGSTOP) somebody else may
+        have our partitions: Kafka must first take a commit from us.
+        """
+        if self.buffer.lease_expired and self.buffer.places:
+            log.info("loop_was_held_up")
+            if not partitions.commit(self.buffer.positions(moved_only=False)):
+                return
+        self.buffer.renew()
+
+    def _add(self, message: Message) -> None:
+        topic, number, offset, key = message.topic(), message.partition(), message.offset(), message.key()
+        assert topic is not None
+        assert number is not None
+        assert offset is not None
+        try:
+            if key is None:
+                raise DataError(f"{topic}: a record without a key is no write. Find out who wrote it.")
+            name = key.decode()
+        except (DataError, UnicodeDecodeError) as fault:
+            spoilt = fault if isinstance(fault, DataError) else DataError(f"{topic}: a key is no UTF-8.")
+            self._retrying.until_it_works(
+                "setting a record aside", lambda: self._reports.set_aside(message, spoilt)
+            )
+            self.buffer.pass_over((topic, number), offset)
+        else:
+            self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+
+    def _tell(self) -> None:
+        self._reports.take(self._putters.landed())
+        self._reports.tell()
+
+    def _group(self) -> Any:
+        assert self._partitions is not None
+        return self._partitions.consumer.consumer_group_metadata()
+
+    # Stopping.
+
+    def _drain(self) -> None:
+        """Let land what flies, tell and commit, and note whether anything is left in doubt."""
+        assert self._partitions is not None
+        while not self.buffer.wait_landed(POLL_S) and not self._cut.is_set():
+            self._health.turned()
+            try:
+                self._tell()
+            except Unavailable as trouble:
+                log.warning("drain_waits_for_kafka", reason=str(trouble))
+                self._cut.wait(POLL_S)
+        if self._putters.failure is not None:
+            raise self._putters.failure
+        landed = self.buffer.wait_landed(0)
+        committed = self._partitions.commit(self.buffer.positions())
+        if landed and committed and not self._putters.in_doubt:
+            self._reports.note_clean(True)
+            log.info("sink_drained")
+        else:
+            log.warning(
+                "sink_not_drained", landed=landed, committed=committed, in_doubt=len(self._putters.in_doubt)
+            )
+
+    def _close(self) -> None:
+        self._stop.set()
+        self.buffer.stop()
+        self._task.stop()
+        self._putters.join(JOIN_MAX_S)
+        if self._partitions is not None:
+            self._partitions.close()
+        if self._identities is not None:
+            self._identities.close()
+        self._reports.close()
+        if isinstance(self._task, Closes):
+            self._task.close()
+        self._metrics.leads.set(0)

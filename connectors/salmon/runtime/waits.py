@@ -1,0 +1,129 @@
+"""
+Writes with fields that wait for a parent: durable entries in `offsets`, answered when the parent's Id is known.
+
+An entry is `waits/<Object>/<record key>` of its connector, written in the transaction that tells the deferral and
+removed in the one that tells the retry; so a restart forgets none and answers none twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from salmon.model.connector import Outcome, Position, SinkRecord
+
+PREFIX: Final = "waits/"
+RecordId = tuple[str, str]  # object, record key
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Fields of one record that wait for any of *parents*."""
+
+    object: str
+    key: str
+    seq: int  # of the newest write whose fields were deferred
+    fields: frozenset[str]
+    parents: frozenset[RecordId]
+    partition: int  # of the record's key: whose instance looks after it
+
+    @property
+    def id(self) -> RecordId:
+        return self.object, self.key
+
+    @property
+    def entry(self) -> str:
+        """Its name among the connector's entries in `offsets`."""
+        return f"{PREFIX}{self.object}/{self.key}"
+
+    def position(self) -> Position:
+        """Its value there."""
+        return {
+            "seq": self.seq,
+            "fields": sorted(self.fields),
+            "parents": sorted(list(parent) for parent in self.parents),
+            "partition": self.partition,
+        }
+
+    @classmethod
+    def of(cls, entry: str, position: Position) -> Wait:
+        """The inverse of entry and position()."""
+        name, _, key = entry.removeprefix(PREFIX).partition("/")  # An object's name has no slash; a key may.
+        return cls(
+            object=name,
+            key=key,
+            seq=position["seq"],
+            fields=frozenset(position["fields"]),
+            parents=frozenset((parent[0], parent[1]) for parent in position["parents"]),
+            partition=position["partition"],
+        )
+
+
+class Waits:
+    """The entries of the records that this instance looks after. The loop changes it; any thread may ask holds()."""
+
+    def __init__(self) -> None:
+        self._of: dict[RecordId, Wait] = {}
+        self._children: dict[RecordId, set[RecordId]] = {}
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def holds(self, object: str, key: str) -> bool:  # noqa: A002
+        return (object, key) in self._of
+
+    def load(self, entries: Mapping[str, Position], owned: Collection[tuple[str, int]]) -> None:
+        """Take the entries of the (object, partition) pairs that are *owned*, in place of all that were held."""
+        self._of.clear()
+        self._children.clear()
+        for entry, position in entries.items():
+            if entry.startswith(PREFIX):
+                wait = Wait.of(entry, position)
+                if (wait.object, wait.partition) in owned:
+                    self.put(wait)
+
+    def deferred(self, record: SinkRecord, outcome: Outcome, partition: int) -> Wait:
+        """
+        The entry that *outcome* leads to. What an earlier write of the record waits for is waited for still: those
+        fields are set aside and in no later write.
+        """
+        earlier = self._of.get((record.object, record.key))
+        return Wait(
+            record.object,
+            record.key,
+            record.write.seq,
+            outcome.fields | (earlier.fields if earlier else frozenset()),
+            frozenset(outcome.waits_for) | (earlier.parents if earlier else frozenset()),
+            partition,
+        )
+
+    def settled_by(self, record: SinkRecord) -> Wait | None:
+        """The entry that a write which was carried out leaves nothing of."""
+        wait = self._of.get((record.object, record.key))
+        if wait is not None and wait.fields <= record.write.fields.keys():
+            return wait
+        return None
+
+    def put(self, wait: Wait) -> None:
+        self.drop(wait.id)
+        self._of[wait.id] = wait
+        for parent in wait.parents:
+            self._children.setdefault(parent, set()).add(wait.id)
+
+    def drop(self, id: RecordId) -> None:  # noqa: A002
+        if (wait := self._of.pop(id, None)) is not None:
+            for parent in wait.parents:
+                self._children[parent].discard(id)
+                if not self._children[parent]:
+                    del self._children[parent]
+
+    def answered_by(self, parents: Iterable[RecordId]) -> list[Wait]:
+        """The entries that wait for any of *parents*, which are known now."""
+        ids = {id for parent in parents for id in self._children.get(parent, ())}  # noqa: A001
+        return [self._of[id] for id in sorted(ids)]  # noqa: A001
+
+    @property
+    def parents(self) -> frozenset[RecordId]:
+        """Everything that is waited for."""
+        return frozenset(self._children)

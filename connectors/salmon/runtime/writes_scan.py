@@ -1,0 +1,84 @@
+"""
+What a sink owes in a partition that it takes over: the newest record of each key, found before anything is written.
+
+A command that a newer one supersedes must not be carried out any more: the newer one says everything that is still
+owed, and perhaps that nothing is. Only keys and offsets are kept; the values are read again when their turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from salmon.kafka import clients
+from salmon.kafka.clients import translated
+from salmon.runtime.commands import Place
+from salmon.runtime.retry import Stopping
+
+_BATCH: Final = 10_000
+_WAIT_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Owed:
+    """The newest record of each key in one partition, from where we go on to its end as it was."""
+
+    newest: dict[bytes, int] = field(default_factory=dict)  # key -> offset
+    end: int = 0  # the offset after the last record seen; 0 where there was none
+
+    def superseded(self, key: bytes | None, offset: int) -> bool:
+        """Whether a newer record of *key* is known to come."""
+        return offset < self.end and key is not None and self.newest.get(key, offset) > offset
+
+
+def scan(
+    kafka: Mapping[str, str], client_id: str, starts: Mapping[Place, int], stop: Event
+) -> dict[Place, Owed]:
+    """
+    Read the keys of each partition from its start to its end.
+
+    Raises:
+        Stopping: told to stop meanwhile.
+        Unavailable, SetupError, PositionLost: as the brokers answer.
+    """
+    found = {place: Owed() for place in starts}
+    unread = set(starts)
+    # The group is only a name: nothing is committed, and nobody joins it.
+    consumer = clients.consumer(
+        kafka, group_id=f"{client_id}.scan", client_id=f"{client_id}.scan", enable_partition_eof=True
+    )
+    try:
+        consumer.assign([TopicPartition(topic, partition, at) for (topic, partition), at in starts.items()])
+        while unread:
+            if stop.is_set():
+                raise Stopping
+            _take(consumer, found, unread)
+    finally:
+        consumer.close()
+    return found
+
+
+def _take(consumer: Consumer, found: Mapping[Place, Owed], unread: set[Place]) -> None:
+    try:
+        # consume() would wait for a whole batch, or for its time-out.
+        first = consumer.poll(_WAIT_S)
+        heard = [] if first is None else [first, *consumer.consume(_BATCH, 0)]
+    except KafkaException as failure:
+        raise translated(failure, "reading what is owed") from failure
+    for message in heard:
+        error = message.error()
+        place = (message.topic() or "", message.partition() or 0)
+        if error is None:
+            key, offset = message.key(), message.offset()
+            assert offset is not None
+            found[place].end = offset + 1
+            if key is not None:
+                found[place].newest[key] = offset
+        elif error.code() == KafkaError._PARTITION_EOF:
+            unread.discard(place)
+        else:
+            raise translated(error, f"reading what is owed in {place[0]}")
