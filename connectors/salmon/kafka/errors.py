@@ -93,6 +93,6 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
         )
     if code in _REFUSED:
         return SetupError(f"{what} ({cause.str()}). Correct the setting it names.")
-    if cause.fatal():
+    if cause.fatal() or code == KafkaError._FATAL:
         return FatalError(f"{what} ({cause.str()}), after which this client cannot go on. Start again.")
     return Unavailable(f"{what} ({cause.str()}). It is tried again; check the brokers if this lasts.")

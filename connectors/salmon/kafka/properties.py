@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from salmon.errors import ConfigError
 
@@ -50,7 +50,13 @@ def refuse_own_properties(kafka: Mapping[str, Any]) -> None:
 
 def common(kafka: Mapping[str, Any], client_id: str) -> dict[str, Any]:
     refuse_own_properties(kafka)
-    return {"client.id": client_id, "logger": logging.getLogger("salmon.librdkafka"), **kafka}
+    return {
+        "client.id": client_id,
+        "logger": logging.getLogger("salmon.librdkafka"),
+        # Only what is critical: all else comes as errors, or is told by _Trouble.
+        "log_level": 2,
+        **kafka,
+    }
 
 
 def made(
@@ -63,18 +69,26 @@ def made(
     except (KafkaException, TypeError, ValueError) as error:
         cause = error.args[0]
         said = cause.str() if isinstance(cause, KafkaError) else str(cause)
-        # librdkafka has one code for all of these; only its text says which property it was.
-        named = [name for name in sorted(kafka, key=len, reverse=True) if name in said]
-        if not named:
-            raise ConfigError(
-                f"kafka: librdkafka refuses these properties together: {_values_hidden(said, kafka)}."
-            ) from None
-        reason = (
-            "is no property of librdkafka" if "No such" in said else "has a value that librdkafka refuses"
-        )
-        raise ConfigError(
-            f"kafka.{named[0]} {reason} (a {type(kafka[named[0]]).__name__}). See librdkafka's CONFIGURATION.md."
-        ) from None
+        raise ConfigError(_why_refused(said, kafka)) from None
+
+
+def _why_refused(said: str, kafka: Mapping[str, Any]) -> str:
+    # librdkafka has one code for all of these; its text may name an alias of the property, or none.
+    for name, value in sorted(kafka.items(), key=lambda item: -len(item[0])):
+        if f'"{name}"' in said or f"{name} " in said or _is_refused(name, value):
+            kind = type(value).__name__
+            if "No such" in said:
+                return f"kafka.{name}: librdkafka has no such property. See its CONFIGURATION.md."
+            return f"kafka.{name}: librdkafka refuses its value (of type {kind}). See its CONFIGURATION.md."
+    return f"kafka: librdkafka refuses these properties together: {_values_hidden(said, kafka)}."
+
+
+def _is_refused(name: str, value: Any) -> bool:
+    try:
+        Consumer({"group.id": "a", "log_level": 0, name: value}).close()
+    except (KafkaException, TypeError, ValueError):
+        return True
+    return False
 
 
 def _values_hidden(said: str, kafka: Mapping[str, Any]) -> str:

@@ -132,7 +132,12 @@ class Table:
         Raises:
             Unavailable, SetupError: as the brokers answer.
         """
-        return self._take(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while not (changed := self._take(max(0.0, deadline - time.monotonic()))):
+            # It may have heard of the topic's end only.
+            if time.monotonic() >= deadline:
+                break
+        return changed
 
     def close(self) -> None:
         """Close the connections. The rows stay."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Event
 from typing import Any, Final
 
 import structlog
@@ -23,7 +24,9 @@ log = structlog.get_logger(__name__)
 
 # How long one call may block before we look around (for close(), and to say that we wait).
 _CALL_S: Final = 5.0
+_PAUSE_S: Final = 0.1
 _QUEUE_FULL_S_MAX: Final = 60.0
+_PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
 class TransactionalProducer:
@@ -35,7 +38,8 @@ class TransactionalProducer:
 
     def __init__(self, kafka: Mapping[str, Any], *, transactional_id: str, client_id: str) -> None:
         self.transactional_id = transactional_id
-        self._closing = False
+        self._closing = Event()
+        self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
         self._failed: tuple[KafkaError, str] | None = (
             None  # the first record of this block it could not deliver
@@ -84,37 +88,34 @@ class TransactionalProducer:
             Fenced: a newer instance has taken over; stop for good.
             DataError: a record is too large; nothing of the block happened.
         """
+        if self._ended is not None:
+            raise self._ended
         if self._unfinished:
             self._abort()
         self._failed = None
-        try:
-            self._producer.begin_transaction()
-        except KafkaException as error:
-            raise translated(error, self._doing("beginning")) from error
+        self._repeat(self._producer.begin_transaction, self._doing("beginning"))
         try:
             yield Transaction(self._producer, self._repeat, self._doing)
             self._commit()
         except BaseException as failure:
-            self._unfinished = True
-            self._abort_after(failure)
+            if self._ended is None:
+                self._unfinished = True
+                self._abort_after(failure)
             raise
 
     def close(self) -> None:
         """Cut short what waits. An open transaction is aborted by its owner, or by the broker in a few seconds."""
-        self._closing = True
+        self._closing.set()
 
     def _commit(self) -> None:
         try:
             self._repeat(lambda: self._producer.commit_transaction(_CALL_S), self._doing("committing"))
         except SalmonError:
-            if self._failed is None:
+            if self._failed is None or self._ended is not None:
                 raise
-        else:
-            if self._failed is None:
-                return
-        # The commit's own error only says that a record failed; the record's says why.
-        error, topic = self._failed
-        raise translated(error, f"writing to {topic}") from None
+            # The commit's own error only says that a record failed; the record's says why.
+            error, topic = self._failed
+            raise translated(error, f"writing to {topic}") from None
 
     def _abort_after(self, failure: BaseException) -> None:
         try:
@@ -142,8 +143,11 @@ class TransactionalProducer:
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
-                over = self._closing or (deadline is not None and time.monotonic() >= deadline)
-                if not cause.retriable() or over:
+                if cause.fatal():
+                    # Whatever is asked of this client from now on, it answers with this, or with nonsense.
+                    self._ended = translated(error, doing)
+                over = deadline is not None and time.monotonic() >= deadline
+                if not cause.retriable() or over or self._closing.wait(_PAUSE_S):
                     raise translated(error, doing) from error
                 log.warning("kafka_awaited", doing=doing, error=cause.name())
 
@@ -151,8 +155,8 @@ class TransactionalProducer:
         return f"{what} a transaction of {self.transactional_id}"
 
     def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
-        # What an abort purges is not delivered either; only the first failure says why.
-        if error is not None and self._failed is None:
+        # What an abort purges is not delivered either, and only the first failure says why.
+        if error is not None and error.code() not in _PURGED and self._failed is None:
             self._failed = (error, message.topic() or "")
 
 
