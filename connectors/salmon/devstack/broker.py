@@ -2,7 +2,7 @@
 The embedded Kafka: `noida-db`, a small broker that speaks Kafka's protocol, from a wheel.
 
 It keeps everything in memory and saves it when it is asked to end (SIGTERM), so it must never be killed where its
-records matter. Apache Kafka is in jvm.py.
+records matter. Clients speak to it through kafka_front.py, which mends one of its answers. Apache Kafka is in jvm.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import os
 import stat
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from typing import Any, Final, Protocol
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from salmon.devstack.processes import HOST, Background, ProcessId, Server, on_free_ports
+from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST
+from salmon.devstack.processes import Background, ProcessId, Server, accepts, on_free_ports
 from salmon.errors import SetupError, Unavailable
 
 _START_MAX_S: Final = 30.0
@@ -44,7 +46,8 @@ class EmbeddedBroker:
 
     def __init__(self, folder: Path, log_file: Path) -> None:
         self._folder = folder
-        self._background = Background("the embedded Kafka broker", log_file)
+        self._broker = Background("the embedded Kafka broker", log_file)
+        self._front = Background("the front of the embedded Kafka broker", log_file)
         self._port = 0
 
     def start(self) -> None:
@@ -54,29 +57,39 @@ class EmbeddedBroker:
 
     def _start_on(self, binary: Path, port: int) -> None:
         self._port = port
-        self._background.start(
+        self._broker.start(
             [
                 *(binary, "start", "--only", "kafka"),
-                *("--host", HOST, "--kafka-port", str(port), "--data-dir", self._folder),
+                *("--host", BROKER_HOST, "--kafka-port", str(port), "--data-dir", self._folder),
             ],
-            serves=lambda: answers(self.bootstrap_servers),
+            serves=lambda: accepts(port, BROKER_HOST),
             within_s=_START_MAX_S,
         )
+        try:
+            self._front.start(
+                [sys.executable, "-m", "salmon.devstack.kafka_front", "--port", str(port)],
+                serves=lambda: answers(self.bootstrap_servers),
+                within_s=_START_MAX_S,
+            )
+        except BaseException:
+            self._broker.stop()
+            raise
 
     def stop(self) -> None:
-        self._background.stop()
+        self._front.stop()
+        self._broker.stop()
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self._port}"
+        return f"{FRONT_HOST}:{self._port}"
 
     @property
     def is_alive(self) -> bool:
-        return self._background.is_alive
+        return self._broker.is_alive and self._front.is_alive
 
     @property
     def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
+        return (*self._broker.processes, *self._front.processes)
 
 
 @dataclass(frozen=True, slots=True)

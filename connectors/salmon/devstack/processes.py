@@ -198,10 +198,10 @@ def free_ports(count: int) -> tuple[int, ...]:
         return tuple(ports)
 
 
-def accepts(port: int) -> bool:
+def accepts(port: int, host: str = HOST) -> bool:
     """Whether somebody listens on *port*."""
     try:
-        with socket.create_connection((HOST, port), timeout=1.0):
+        with socket.create_connection((host, port), timeout=1.0):
             return True
     except OSError:
         return False
