@@ -1,0 +1,142 @@
+"""
+`salmon`: the commands, and what becomes of their errors.
+
+What a command does is in its own module, imported when it runs: `salmon --help` must not wait for gRPC. Exit codes:
+0 it is so; 1 it is not so, or an error that nobody foresaw; 2 only a person can mend it, told in one sentence on
+standard error; 3 fenced by a newer instance; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import typer
+
+from salmon import __version__
+from salmon.cli import schemas, verify
+from salmon.errors import Fenced, SalmonError
+
+EXIT_UNFORESEEN: Final = 1
+EXIT_FATAL: Final = 2
+EXIT_FENCED: Final = 3
+EXIT_INTERRUPTED: Final = 130
+# Set by --debug, and inherited by the processes that a command starts.
+DEBUG_VARIABLE: Final = "SALMON_DEBUG"
+
+app = typer.Typer(
+    name="salmon",
+    help="Two-way, near-real-time sync between Salesforce and MongoDB over Apache Kafka.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("verify")(verify.verify)
+app.add_typer(schemas.app, name="schemas")
+
+
+def main() -> None:
+    """Run the command that was typed, and exit with its code."""
+    try:
+        app(prog_name="salmon")
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends here, in one sentence
+        sys.exit(told(error))
+
+
+def told(error: Exception) -> int:
+    """Say in one sentence what went wrong, and return the exit code. With --debug, also where."""
+    if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, SalmonError):
+        print(f"salmon: {error}", file=sys.stderr)
+        return EXIT_FENCED if isinstance(error, Fenced) else EXIT_FATAL
+    hint = "`salmon --debug ...` shows where; please report it."
+    print(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}", file=sys.stderr)
+    return EXIT_UNFORESEEN
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"salmon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _salmon(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+@app.command("run")
+def _run(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink; or all: each of them "
+            "in a process of its own.",
+        ),
+    ],
+    config: Annotated[
+        Path, typer.Option("--config", "-c", help="The sync's YAML file.", envvar="SALMON_CONFIG")
+    ] = Path("sync.yaml"),
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Of /health and /metrics; 0 for a free one. all: of the first."),
+    ] = None,
+    ports_file: Annotated[
+        Path | None,
+        typer.Option(help="all: write here, as JSON, where each process serves /health and /metrics."),
+    ] = None,
+    ordinal: Annotated[int | None, typer.Option(min=0, help="Which replica of NAME this is.")] = None,
+    log_format: Annotated[
+        Literal["auto", "json", "console"], typer.Option(help="auto: console on a terminal, else json.")
+    ] = "auto",
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
+) -> None:
+    """Run one connector, or all of them on this machine, until SIGTERM or Ctrl-C."""
+    if name == "all":
+        if ordinal is not None:
+            raise typer.BadParameter(
+                "only for one connector; `run all` starts one instance of each", param_hint="--ordinal"
+            )
+        from salmon.runtime.run_all import run_all
+
+        code = run_all(config, port=port, ports_file=ports_file, log_format=log_format, log_level=log_level)
+    else:
+        if ports_file is not None:
+            raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
+        from salmon.runtime.run import run
+
+        code = run(name, config, port=port, ordinal=ordinal, log_format=log_format, log_level=log_level)
+    raise typer.Exit(code)
+
+
+@app.command(
+    "simulator",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def _simulator(context: typer.Context) -> None:
+    """Run a Salesforce org in a box in the foreground; `salmon simulator --help` has its options."""
+    from salmon.simulator.__main__ import main as simulate
+
+    raise typer.Exit(simulate(context.args))
+
+
+if __name__ == "__main__":
+    main()

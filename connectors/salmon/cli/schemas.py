@@ -1,0 +1,79 @@
+"""`salmon schemas`: the Avro schemas of an org's objects, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Avro schemas of an org's objects.", no_args_is_help=True)
+
+
+@app.callback()
+def _schemas() -> None:
+    """Keeps `generate` a command of its own while it is the only one."""
+
+
+@app.command("generate")
+def generate(
+    *,
+    describe: Annotated[
+        Path, typer.Option(help="Folder of describe answers (GET /sobjects/X/describe), one *.json each.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write X.avsc to; made if it is not there.")],
+) -> None:
+    """Write the flat Avro record of each described object: the schema of its `records` topic."""
+    for path in written(describe, out):
+        print(path)
+
+
+def written(describes: Path, out: Path) -> list[Path]:
+    """
+    Generate the schemas of a folder of describes; the files that were written.
+
+    Raises:
+        SetupError: there is no such folder, or nothing in it; *out* cannot be written.
+        ConfigError: a file is no describe.
+    """
+    import json
+
+    from salmon.errors import SetupError
+
+    files = sorted(describes.glob("*.json"))
+    if not files:
+        raise SetupError(
+            f"--describe {describes}: there are no *.json files. Name a folder of describe answers."
+        )
+    paths = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            schema = generated(file)
+            path = out / f"{schema['name']}.avsc"
+            path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            paths.append(path)
+    except OSError as error:
+        raise SetupError(f"--out {out}: cannot be written ({error.strerror}). Name another folder.") from None
+    return paths
+
+
+def generated(file: Path) -> dict[str, Any]:
+    """
+    The flat Avro record of one described object.
+
+    Raises:
+        ConfigError: the file is no describe.
+    """
+    import json
+
+    from salmon.errors import ConfigError
+    from salmon.model.schema import schema_of_describe
+
+    try:
+        return schema_of_describe(json.loads(file.read_text(encoding="utf-8"))).to_avro()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{file}: is no describe of an object ({type(error).__name__}: {error}). Save the answer of "
+            f"GET /services/data/v64.0/sobjects/NAME/describe as it is."
+        ) from None

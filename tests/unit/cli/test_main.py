@@ -1,0 +1,112 @@
+"""What a person or a script meets who types `salmon`: exit codes, and one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from salmon import __version__
+from salmon.cli import main as command_line
+from salmon.errors import ConfigError, Fenced, SalmonError, Unavailable
+
+HEAVY = ("grpc", "pymongo", "confluent_kafka", "requests", "pydantic", "starlette", "rich.progress")
+
+
+def salmon(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["salmon", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """For bug reports and for scripts."""
+    assert salmon(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"salmon {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(ConfigError("kafka: wrong."), 2), (Unavailable("nobody answers."), 2), (Fenced("a newer one."), 3)],
+)
+def test_each_of_our_errors_is_one_sentence_and_an_exit_code(
+    error: SalmonError, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever branch it is of: the message says what happened and the mend."""
+    monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
+    assert command_line.told(error) == code
+    assert capsys.readouterr() == ("", f"salmon: {error}\n")
+
+
+def test_debug_shows_where_an_error_came_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is for those who ask."""
+    monkeypatch.setenv(command_line.DEBUG_VARIABLE, "1")
+    command_line.told(ConfigError("kafka: wrong."))
+    assert "ConfigError" in capsys.readouterr().err
+
+
+def test_an_error_that_nobody_foresaw_is_told_as_such(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is our fault, not the caller's: exit code 1."""
+    monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
+    assert command_line.told(KeyError("x")) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_configuration_that_is_not_there_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of every command that reads one."""
+    monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
+    missing = str(tmp_path / "sync.yaml")
+    for arguments in (["verify"], ["status"], ["run", "merge"], ["run", "all"]):
+        assert salmon(monkeypatch, *arguments, "-c", missing) == 2
+        told = capsys.readouterr()
+        assert missing in told.err
+        assert len(told.err.splitlines()) == 1
+        assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "merge", "--ports-file", "p"],
+        ["run", "all", "--ordinal", "1"],
+        ["verify", "--nonsense"],
+        ["swim"],
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shell's convention: exit code 2, and what is wrong on standard error."""
+    assert salmon(monkeypatch, *arguments) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As shells expect of a program that SIGINT ended."""
+
+    def interrupted(*_: object, **__: object) -> Callable[[], None]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("salmon.runtime.config.load", interrupted)
+    assert salmon(monkeypatch, "verify") == 130
+
+
+def test_help_waits_for_no_heavy_library() -> None:
+    """What a command needs is imported when it runs."""
+    script = f"import sys, salmon.cli.main; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    shown = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert shown.stdout.strip() == ""
