@@ -1,0 +1,212 @@
+"""
+The real stack: Apache Kafka (KRaft, one JVM) and Apicurio Registry, fetched once through Maven.
+
+What is fetched is said in deploy/jvm/pom.xml. A machine without Java and Maven has the embedded servers instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Final
+
+import requests
+
+from salmon.devstack.broker import answers
+from salmon.devstack.processes import HOST, Background, ProcessId, last_line, on_free_ports
+from salmon.errors import SetupError
+
+_REPOSITORY: Final = Path(__file__).resolve().parents[3]
+POM: Final = _REPOSITORY / "deploy" / "jvm" / "pom.xml"
+# Beside the checkout's other leftovers; one for all test runs, as it is 160 MB.
+CACHE: Final = Path(os.environ.get("SALMON_JVM_CACHE", _REPOSITORY / ".jvm"))
+_FETCH_MAX_S: Final = 900
+_START_MAX_S: Final = 120
+_APICURIO: Final = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
+_DEPENDENCY_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:2.8"  # later ones insist on a parent that Apicurio lacks
+
+_BROKER_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={folder}/logs
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=5
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+def missing() -> str | None:
+    """What this machine lacks to run the real stack, in a few words; None where it lacks nothing."""
+    if lacking := [program for program in ("java", "mvn") if shutil.which(program) is None]:
+        return f"{' and '.join(lacking)} is not installed"
+    return None if POM.is_file() else "deploy/jvm/pom.xml is not here: this is no checkout"
+
+
+def fetch() -> tuple[Path, Path]:
+    """
+    Have everything in the cache; a second call finds it there. Several processes may call it at once.
+
+    Returns:
+        The folder of Kafka's jars, and that of Apicurio's.
+
+    Raises:
+        SetupError: Java or Maven is missing, or Maven could not fetch.
+    """
+    if lacks := missing():
+        raise SetupError(f"the real stack cannot run: {lacks}. Install it, or use the embedded servers.")
+    kafka, apicurio, done = CACHE / "kafka", CACHE / "apicurio", CACHE / "complete"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _maven("copy-dependencies", f"-DoutputDirectory={kafka}")
+            _unpack_apicurio(apicurio)
+            done.touch()
+    return kafka, apicurio
+
+
+def _unpack_apicurio(folder: Path) -> None:
+    """Its archive holds all its jars, and its parent is in no repository: only `get` takes it as it is."""
+    local = CACHE / "repository"
+    _maven("get", "-Dtransitive=false", f"-Dmaven.repo.local={local}", f"-Dartifact={_APICURIO}")
+    archive = next(local.rglob("apicurio-registry-app-*.tar.gz"))
+    shutil.unpack_archive(archive, folder, filter="data")
+    shutil.rmtree(local)
+
+
+def _maven(goal: str, *options: str) -> None:
+    log = CACHE / f"{goal}.log"
+    with log.open("wb") as output:
+        command = ["mvn", "-B", "-f", str(POM), f"{_DEPENDENCY_PLUGIN}:{goal}", *options]
+        ended = subprocess.run(
+            command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, timeout=_FETCH_MAX_S, check=False
+        )
+    if ended.returncode:
+        raise SetupError(
+            f"Maven could not fetch the real stack: {last_line(log) or 'it says nothing'}. See {log}."
+        )
+
+
+class ApacheKafka:
+    """Apache Kafka with its data in *folder*; *log_file* takes what it says."""
+
+    name = "kafka"
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        self._folder = folder
+        self._background = Background("Apache Kafka", log_file)
+        self._port = 0
+
+    def start(self) -> None:
+        jars, _ = fetch()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        on_free_ports(2, lambda ports: self._start_on(jars, *ports))
+
+    def _start_on(self, jars: Path, broker: int, controller: int) -> None:
+        self._port = broker
+        properties = self._folder / "server.properties"
+        properties.write_text(
+            _BROKER_PROPERTIES.format(host=HOST, broker=broker, controller=controller, folder=self._folder)
+        )
+        if not (self._folder / "logs" / "meta.properties").exists():
+            self._format(jars, properties)
+        self._background.start(
+            ["java", "-Xmx1g", "-cp", f"{jars}/*", "kafka.Kafka", properties],
+            serves=lambda: answers(self.bootstrap_servers),
+            within_s=_START_MAX_S,
+        )
+
+    def _format(self, jars: Path, properties: Path) -> None:
+        command = ["java", "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
+        ended = subprocess.run(
+            [*command, "-c", str(properties)], capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
+        if ended.returncode:
+            raise SetupError(
+                f"Apache Kafka could not format {self._folder}: {ended.stdout.decode(errors='replace')[-500:].strip()}"
+            )
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self._port}"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+
+class Apicurio:
+    """Apicurio Registry, in memory; *log_file* takes what it says. *folder*: unused, for the servers' common form."""
+
+    name = "schema_registry"
+
+    def __init__(self, folder: Path, log_file: Path) -> None:
+        self._folder = folder
+        self._background = Background("Apicurio Registry", log_file)
+        self._port = 0
+
+    def start(self) -> None:
+        _, unpacked = fetch()
+        jar = next(unpacked.rglob("apicurio-registry-app-*-runner.jar"), None)
+        if jar is None:
+            raise SetupError(
+                f"{unpacked} holds no Apicurio Registry. Remove it and start again: it is fetched anew."
+            )
+        on_free_ports(1, lambda ports: self._start_on(jar, ports[0]))
+
+    def _start_on(self, jar: Path, port: int) -> None:
+        self._port = port
+        self._background.start(
+            ["java", "-Xmx512m", "-jar", jar],
+            serves=self._answers,
+            within_s=_START_MAX_S,
+            environment={"QUARKUS_HTTP_PORT": str(port), "QUARKUS_HTTP_HOST": HOST},
+        )
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/subjects", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def url(self) -> str:
+        """Its base address, of Confluent's REST API."""
+        return f"http://{HOST}:{self._port}/apis/ccompat/v7"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+
+def _cluster_id() -> str:
+    """A random one, in the form that Kafka wants: 16 bytes in URL-safe base64 without its padding."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
