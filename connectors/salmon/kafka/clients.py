@@ -160,7 +160,9 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             if error.code() == KafkaError._FATAL:
                 # The one fatal error of a consumer: another one has its group.instance.id (librdkafka, INTRODUCTION).
-                return Fenced("reading from Kafka: a newer instance has this one's membership. This one stops.")
+                return Fenced(
+                    "reading from Kafka: a newer instance has this one's membership. This one stops."
+                )
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
             return translated(error, f"reading {where}")
     return None

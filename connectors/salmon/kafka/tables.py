@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 
 import structlog
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -77,13 +76,15 @@ class Table:
         if count is None:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         self._partitions = sorted(range(count) if partitions is None else partitions)
-        self.next_offsets: dict[int, int] = {}
+        self._starts = self._offsets(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        self.next_offsets: dict[int, int] = dict(self._starts)
         # The group is only a name: nothing is committed, and nobody joins it.
         self._consumer = clients.consumer(
             kafka, group_id=f"{topic}.table", client_id=f"{topic}.table", enable_partition_eof=True
         )
+        # By number: librdkafka takes half a second to find the beginning by itself.
         self._consumer.assign(
-            [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in self._partitions]
+            [TopicPartition(topic, partition, offset) for partition, offset in self._starts.items()]
         )
 
     def load(self, progress: Progress | None = None) -> None:
@@ -96,11 +97,8 @@ class Table:
         Raises:
             Unavailable: the brokers do not answer, or a transaction stays open.
         """
-        starts = self._offsets(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = self._offsets(OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        for partition in self._partitions:
-            self.next_offsets.setdefault(partition, starts[partition])
-        total = sum(ends[partition] - starts[partition] for partition in self._partitions)
+        total = sum(ends.values()) - sum(self._starts.values())
         moved_at = told_at = time.monotonic()
         while any(self.next_offsets[partition] < ends[partition] for partition in self._partitions):
             before = sum(self.next_offsets.values())
