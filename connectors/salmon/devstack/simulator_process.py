@@ -1,0 +1,92 @@
+"""
+The simulator of a stack: a Salesforce in a box, as a process of its own.
+
+What it can do is said in salmon.simulator; here it is only started and asked for its endpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from salmon.devstack.processes import Background, Died, ProcessId
+from salmon.errors import SetupError
+
+_START_MAX_S: Final = 120.0  # it makes the records it begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Org:
+    """What the box is to hold. *describe*: a folder of describe files; None for the one of the package."""
+
+    objects: Sequence[str] = ()
+    records: Mapping[str, int] = field(default_factory=dict)
+    describe: Path | None = None
+    seed: int = 0
+
+
+class SimulatorProcess:
+    """A box with its certificates and keys in *folder*; *log_file* takes what it says."""
+
+    name = "salesforce"
+
+    def __init__(self, folder: Path, log_file: Path, org: Org) -> None:
+        self._folder = folder
+        self._org = org
+        self._background = Background("the simulator", log_file)
+        self._endpoints: dict[str, str] = {}
+
+    def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        answer = self._folder / "endpoints.json"
+        answer.unlink(missing_ok=True)
+        try:
+            # It prints the line when it serves, and nothing else.
+            self._background.start(
+                self._command(),
+                serves=lambda: answer.read_bytes().endswith(b"\n"),
+                within_s=_START_MAX_S,
+                output=answer,
+            )
+        except Died as error:
+            # What it says is the clear sentence already: an object that does not exist, a bad folder, ...
+            raise SetupError(error.said or str(error)) from None
+        self._endpoints = json.loads(answer.read_bytes())
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Where it is and how to come in, by the names of the contract for scripts."""
+        return self._endpoints
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+    def _command(self) -> list[str | Path]:
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "salmon.simulator",
+            "--dir",
+            self._folder,
+            "--json",
+        ]
+        command += ["--seed", str(self._org.seed)]
+        if self._org.describe is not None:
+            command += ["--describe", self._org.describe]
+        if self._org.objects:
+            command += ["--objects", ",".join(self._org.objects)]
+        for name, count in self._org.records.items():
+            command += ["--records", f"{name}={count}"]
+        return command

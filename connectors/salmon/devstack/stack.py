@@ -1,0 +1,279 @@
+"""
+A stack for one machine: a broker, a registry, a MongoDB and a simulated org, in one folder and in the background.
+
+    stack = DevStack(folder, DevOptions(records={"Account": 100}))
+    answer = stack.up()      # as `salmon dev up --json` prints it
+    stack.down()
+
+`up` outlives its process: what runs is noted in `<folder>/stack.json`, by pid and start time. The connectors are not
+part of it: `salmon run all -c <folder>/sync.yaml`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from salmon.devstack import sync_file
+from salmon.devstack.broker import EmbeddedBroker, Kafka
+from salmon.devstack.mongod import ExternalMongo, Mongo, mongo
+from salmon.devstack.processes import ProcessId, Server
+from salmon.devstack.registry_process import Registry, RegistryProcess
+from salmon.devstack.simulator_process import Org, SimulatorProcess
+from salmon.errors import ConfigError, SetupError
+
+log = structlog.get_logger(__name__)
+
+DEMO_RECORDS: Final[Mapping[str, int]] = {"Account": 2000, "Contact": 5000, "Opportunity": 3000}
+# What an object of a user's own describe files begins with, where nothing is said of it.
+_OTHER_RECORDS: Final = 100
+_STOP_GRACE_S: Final = 20.0
+_NOTE: Final = "stack.json"
+_PARTS: Final = ("kafka", "schema_registry", "mongodb", "salesforce", "logs", "sync.yaml", _NOTE, ".lock")
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What a stack is to hold. The defaults are the demo's."""
+
+    describe: str | None = None  # folder of describe files; None: the package's
+    objects: tuple[str, ...] = ()  # empty: all of the folder
+    seed: int = 0
+    records: Mapping[str, int] | int | None = None  # per object, or of each; None: the demo's
+    jvm: bool = False  # Apache Kafka and Apicurio instead of the embedded ones
+    name: str = "crm"  # of the sync and of its database
+
+    def as_dict(self) -> dict[str, Any]:
+        """In the form that a note of it has when it is read again."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class DevStack:
+    """
+    A stack in *folder*. Other instances, also in other processes, speak of the same stack.
+
+    Args:
+        kafka, registry, mongodb: Make the servers from a data folder and a log file; by default the embedded ones.
+            Servers that run already are given as External*: they are not ended with the stack.
+    """
+
+    folder: Path
+    options: DevOptions = field(default_factory=DevOptions)
+    kafka: Callable[[Path, Path], Kafka] | None = None
+    registry: Callable[[Path, Path], Registry] | None = None
+    mongodb: Callable[[Path, Path], Mongo] | None = None
+
+    def up(self) -> dict[str, Any]:
+        """
+        Start the stack, unless it runs, and tell where everything is.
+
+        Returns:
+            The contract for scripts: config, kafka.bootstrap_servers, schema_registry.url, mongodb.uri, ...
+
+        Raises:
+            SetupError: a server could not be started (nothing is left behind), or a stack with other options runs.
+            ConfigError: an option that makes no sense.
+        """
+        root = self._root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupError(f"{root} cannot be made ({error.strerror}). Choose another --dir.") from None
+        with _locked(root):
+            note = _read_note(root)
+            if note and all(process.is_alive for process in note.processes):
+                self._demand_same_options(note)
+                return note.answer
+            if note:
+                log.warning("stack_incomplete", folder=str(root), mend="its servers are started again")
+                _end(note)
+            return self._start(root)
+
+    def down(self, *, purge: bool = False) -> bool:
+        """
+        End what `up` started; with *purge*, remove its data, too.
+
+        Returns:
+            Whether a stack was running.
+        """
+        root = self._root
+        if not root.is_dir():
+            return False
+        with _locked(root):
+            if note := _read_note(root):
+                _end(note)
+                (root / _NOTE).unlink()
+        if purge:
+            _purge(root)
+        return note is not None
+
+    # Helpers
+
+    @property
+    def _root(self) -> Path:
+        return self.folder.expanduser().absolute()
+
+    def _start(self, root: Path) -> dict[str, Any]:
+        org = self._org()
+        make_kafka, make_registry = self._makers()
+        logs = root / "logs"
+        kafka = make_kafka(root / "kafka", logs / "kafka.log")
+        registry = make_registry(root / "schema_registry", logs / "schema_registry.log")
+        mongodb = (self.mongodb or mongo)(root / "mongodb", logs / "mongodb.log")
+        simulator = SimulatorProcess(root / "salesforce", logs / "salesforce.log", org)
+        if (root / "salesforce").is_dir():
+            # The org lives in memory; Kafka and MongoDB do not.
+            log.warning(
+                "org_is_new", folder=str(root), mend="`salmon dev down --purge` begins anew everywhere"
+            )
+        with contextlib.ExitStack() as started:
+            servers: tuple[Server, ...] = (kafka, registry, mongodb, simulator)
+            for server in servers:
+                log.info("server_starting", server=server.name)
+                server.start()
+                started.callback(server.stop)
+            database = {"uri": mongodb.uri, "database": self._database(mongodb)}
+            sync = root / "sync.yaml"
+            sync_file.write(
+                sync,
+                name=self.options.name,
+                bootstrap_servers=kafka.bootstrap_servers,
+                registry_url=registry.url,
+                mongodb=database,
+                salesforce=simulator.endpoints,
+                objects=org.objects,
+            )
+            answer = {
+                "config": str(sync),
+                "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+                "schema_registry": {"url": registry.url},
+                "mongodb": database,
+                "salesforce": dict(simulator.endpoints),
+            }
+            processes = tuple(process for server in servers for process in server.processes)
+            _Note(processes, answer, self.options.as_dict()).write(root)
+            started.pop_all()
+        log.info("stack_started", folder=str(root))
+        return answer
+
+    def _makers(self) -> tuple[Callable[[Path, Path], Kafka], Callable[[Path, Path], Registry]]:
+        if self.options.jvm:
+            # Imported where it is wanted: it needs a checkout of the project.
+            from salmon.devstack import jvm
+
+            return self.kafka or jvm.ApacheKafka, self.registry or jvm.Apicurio
+        return self.kafka or EmbeddedBroker, self.registry or RegistryProcess
+
+    def _org(self) -> Org:
+        describe = None if self.options.describe is None else Path(self.options.describe).absolute()
+        objects = self.options.objects or _objects_of(describe)
+        records = self.options.records
+        if isinstance(records, int):
+            counts = dict.fromkeys(objects, records)
+        elif records is None:
+            counts = {name: DEMO_RECORDS.get(name, _OTHER_RECORDS) for name in objects}
+        else:
+            counts = dict(records)
+        if strangers := sorted(counts.keys() - set(objects)):
+            raise ConfigError(
+                f"--records names {', '.join(strangers)}, but the objects are {', '.join(objects)}. Correct one of them."
+            )
+        return Org(objects, counts, describe, self.options.seed)
+
+    def _database(self, server: Mongo) -> str:
+        if not isinstance(server, ExternalMongo):
+            return self.options.name
+        # Others may have a database of this name there; the folder tells stacks apart, and is the same next time.
+        return f"{self.options.name}_{hashlib.sha256(str(self._root).encode()).hexdigest()[:8]}"
+
+    def _demand_same_options(self, note: _Note) -> None:
+        if self.options != DevOptions() and self.options.as_dict() != note.options:
+            raise SetupError(
+                f"a stack with other options runs in {self._root}. End it first: salmon dev down --dir {self._root}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What runs in a folder, as `stack.json` keeps it."""
+
+    processes: Sequence[ProcessId]  # in the order of their start
+    answer: dict[str, Any]
+    options: dict[str, Any]
+
+    def write(self, root: Path) -> None:
+        new = root / f"{_NOTE}.new"
+        content = {
+            "processes": [process.as_dict() for process in self.processes],
+            "answer": self.answer,
+            "options": self.options,
+        }
+        new.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        new.replace(root / _NOTE)
+
+
+def _read_note(root: Path) -> _Note | None:
+    file = root / _NOTE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        processes = tuple(ProcessId(**process) for process in content["processes"])
+        return _Note(processes, content["answer"], content["options"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise SetupError(
+            f"{file} is no note of a stack. Choose another folder, or remove the file if no server runs in this one."
+        ) from None
+
+
+def _end(note: _Note) -> None:
+    for process in reversed(note.processes):
+        process.end(grace_s=_STOP_GRACE_S)
+
+
+def _purge(root: Path) -> None:
+    """Remove what a stack writes, and the folder if nothing else is in it."""
+    for part in _PARTS:
+        path = root / part
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        root.rmdir()
+
+
+def _objects_of(describe: Path | None) -> tuple[str, ...]:
+    if describe is None:
+        return tuple(DEMO_RECORDS)
+    if not describe.is_dir():
+        raise ConfigError(
+            f"--describe {describe} is no folder. Name one that holds describe files (<sObject>.json)."
+        )
+    # Imported here, because reading describe files is all the simulator is needed for in this process.
+    from salmon.simulator.describes import load_describes
+
+    return tuple(sorted(load_describes(describe)))
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """One `up` or `down` at a time in a folder; the second waits for the first."""
+    try:
+        lock = (root / ".lock").open("w")
+    except OSError as error:
+        raise SetupError(f"{root} cannot be written to ({error.strerror}). Choose another --dir.") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
