@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from pymongo.database import Database
 from salmon.devstack.mongod import mongo
 from salmon.errors import SetupError
 from salmon.model.change import Change, Op, Value, Write, WriteOp
-from salmon.model.connector import DeadLetter, Outcome, Position, Signal, SinkRecord, SourceRecord
+from salmon.model.connector import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.client import CODEC, Document
 from salmon.mongodb.config import MongoConfig
@@ -168,10 +168,13 @@ def write(
     op: WriteOp,
     seq: int,
     expected: int = 0,
-    object: str = "Account",  # noqa: A002
+    own: Mapping[str, Value] | None = None,
     **fields: Value,
 ) -> SinkRecord:
-    return SinkRecord(object, key, Write(seq=seq, op=op, expected=expected, fields=fields))
+    """A write of an Account; *own*: those of merge's properties."""
+    return SinkRecord(
+        "Account", key, Write(seq=seq, op=op, expected=expected, fields=fields | dict(own or {}))
+    )
 
 
 def put(task: MongoSinkTask, *records: SinkRecord) -> list[Outcome]:
@@ -179,10 +182,4 @@ def put(task: MongoSinkTask, *records: SinkRecord) -> list[Outcome]:
 
 
 def read_signal(id: int, *keys: str, object: str = "Account") -> Signal:  # noqa: A002
-    from salmon.model.connector import SignalKind
-
     return Signal(id, SignalKind.READ, object, keys)
-
-
-def changes(records: Sequence[SourceRecord]) -> list[tuple[str, Op]]:
-    return [(record.key, record.change.op) for record in records]

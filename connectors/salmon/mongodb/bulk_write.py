@@ -66,8 +66,16 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
-# What PyMongo raises before anything is sent, for a document that BSON or the server cannot take.
-_UNSENDABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
+# What PyMongo raises before anything is sent, for a document that BSON cannot hold.
+_UNENCODABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
+
+
+class _Unsendable(Exception):
+    """One of the documents cannot be sent, and neither PyMongo nor the server says which. *code*: why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -128,18 +136,26 @@ def _write(
     writes: Mapping[str, Write],
     shape: DocumentShape,
 ) -> dict[str, Outcome]:
-    keys = list(operations)
     try:
-        reply = _bulk_write(collection, list(operations.values()))
-    except _UNSENDABLE as error:
-        if len(keys) == 1:
-            return {keys[0]: _unsendable(error)}
-        # One of them, and PyMongo does not say which; those that were sent before it are not hurt by repeating.
-        return {
-            key: outcome
-            for key in keys
-            for outcome in _write(collection, {key: operations[key]}, writes, shape).values()
-        }
+        return _attempt(collection, operations, writes, shape)
+    except _Unsendable as error:
+        if len(operations) == 1:
+            reason = f"The document cannot be sent to MongoDB: {error.code}."
+            return dict.fromkeys(operations, Outcome(OutcomeKind.REFUSED, code=error.code, reason=reason))
+    outcomes: dict[str, Outcome] = {}
+    for key, operation in operations.items():  # Those that were written already are not hurt by repeating.
+        outcomes |= _write(collection, {key: operation}, writes, shape)
+    return outcomes
+
+
+def _attempt(
+    collection: Collection[Document],
+    operations: Mapping[str, Operation],
+    writes: Mapping[str, Write],
+    shape: DocumentShape,
+) -> dict[str, Outcome]:
+    keys = list(operations)
+    reply = _bulk_write(collection, list(operations.values()))
     outcomes: dict[str, Outcome] = {}
     existing: list[str] = []
     for index, refused in reply.errors.items():
@@ -172,9 +188,11 @@ def _bulk_write(collection: Collection[Document], operations: list[Operation]) -
             ) from error
         errors = {item["index"]: item for item in details["writeErrors"]}
         return _Reply(details["nMatched"], details["nRemoved"], errors)
+    except _UNENCODABLE as error:
+        raise _Unsendable(type(error).__name__) from error
     except PyMongoError as error:
-        if isinstance(error, _UNSENDABLE):
-            raise
+        if getattr(error, "code", None) == TOO_LARGE:
+            raise _Unsendable(_CODE_NAMES[TOO_LARGE]) from error
         raise translated(error, f"writing to {collection.full_name}") from error
     return _Reply(result.matched_count, result.deleted_count)
 
@@ -249,8 +267,8 @@ def _onto_existing(
             operations[key] = UpdateOne(_guard(id_of(key), write), update)
     if not operations:
         return outcomes
-    reply = _bulk_write(collection, list(operations.values()))
     tried = list(operations)
+    reply = _bulk_write(collection, list(operations.values()))
     outcomes |= {tried[index]: _refusal(error, writes[tried[index]]) for index, error in reply.errors.items()}
     updated = [key for key in tried if key not in outcomes]
     # Whatever has come between is seen when the write is repeated.
@@ -289,8 +307,3 @@ def _fields_at_fault(error: Document) -> frozenset[str]:
         names.update(item["propertyName"] for item in rule.get("propertiesNotSatisfied", ()))
         names.update(rule.get("missingProperties", ()))
     return frozenset(names)
-
-
-def _unsendable(error: Exception) -> Outcome:
-    name = type(error).__name__
-    return Outcome(OutcomeKind.REFUSED, code=name, reason=f"The document cannot be sent to MongoDB: {name}.")

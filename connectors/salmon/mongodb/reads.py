@@ -56,8 +56,8 @@ def read_chunk(
     if after:
         # `$gt` would stay among _ids of one type; the index bound does not. It is inclusive, hence `$ne`.
         command |= {"min": {"_id": after[0]}, "filter": {"_id": {"$ne": after[0]}}}
-    cursor = _snapshot_read(database, command)
-    return Seen(cursor["firstBatch"], clock(cursor["atClusterTime"]))
+    cursor, as_of = _snapshot_read(database, command)
+    return Seen(cursor["firstBatch"], as_of)
 
 
 def read_documents(
@@ -69,7 +69,7 @@ def read_documents(
     Raises:
         RetriableError, FatalError: as the server says.
     """
-    cursor = _snapshot_read(
+    cursor, as_of = _snapshot_read(
         database,
         {
             "find": collection,
@@ -80,7 +80,7 @@ def read_documents(
         },
     )
     if cursor["id"] == 0:
-        return [Seen(cursor["firstBatch"], clock(cursor["atClusterTime"]), ids)]
+        return [Seen(cursor["firstBatch"], as_of, ids)]
     with border("closing a cursor"):
         database.command({"killCursors": collection, "cursors": [cursor["id"]]})
     middle = len(ids) // 2
@@ -91,8 +91,20 @@ def read_documents(
     ]
 
 
-def _snapshot_read(database: Database[Document], command: Document) -> Document:
+def _snapshot_read(database: Database[Document], command: Document) -> tuple[Document, int]:
+    """Return the reply's cursor, and the time that it shows."""
     with border(f"reading {database.name}.{command['find']}"):
-        reply = database.command({**command, "readConcern": {"level": "snapshot"}}, codec_options=CODEC)
+        cursor = _cursor_of(database, command)
+        if "atClusterTime" in cursor:
+            return cursor, clock(cursor["atClusterTime"])
+        # A collection that is not there is read at no time in particular; a moment before we looked is one at
+        # which, or after which, it was not there.
+        before = database.client.admin.command("hello")["operationTime"]
+        cursor = _cursor_of(database, command)
+        return cursor, clock(cursor.get("atClusterTime", before))
+
+
+def _cursor_of(database: Database[Document], command: Document) -> Document:
+    reply = database.command({**command, "readConcern": {"level": "snapshot"}}, codec_options=CODEC)
     cursor: Document = reply["cursor"]
     return cursor

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from salmon.errors import ConfigError, Unavailable
 from salmon.model.connector import Identities, Outcome, SinkRecord
@@ -70,8 +72,7 @@ class MongoSinkTask:
         self.use(schemas)
         if missing := sorted(self._collections.keys() - self._shapes.keys()):
             raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
-        if self._client is not None:
-            self._client.close()
+        self._close()
         self._stopping.clear()
         self._client = connect(self._config, app=self._app, again=self._was_connected)
         self._was_connected = True
@@ -102,5 +103,10 @@ class MongoSinkTask:
     def stop(self) -> None:
         """Unblock put() and return at once. Idempotent; called from any thread."""
         self._stopping.set()
-        if self._client is not None:
-            self._client.close()
+        self._close()
+
+    def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(PyMongoError):  # The server's answer to our good-bye changes nothing.
+                client.close()

@@ -16,11 +16,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from salmon.errors import BadRecordKey, ConfigError, PositionLost
 from salmon.model.change import Change
@@ -380,5 +382,7 @@ class MongoSourceTask:
             self._feed.cancel()
         if self._snapshots is not None:
             self._snapshots.close()
-        if self._client is not None:
-            self._client.close()
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(PyMongoError):  # The server's answer to our good-bye changes nothing.
+                client.close()

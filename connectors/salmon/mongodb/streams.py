@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from salmon.errors import PositionLost, Unavailable
 from salmon.mongodb.client import TOO_LARGE, Document, border, is_retriable, translated
-from salmon.mongodb.events import clock, time_of
+from salmon.mongodb.events import time_of
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,8 @@ _BUFFER_EVENTS: Final = 1_000
 _CLOSE_WAIT_S: Final = 1.0
 # MongoDB's error_codes.yml: the stream cannot be continued. ChangeStreamFatalError, ChangeStreamHistoryLost.
 _LOST_CODES: Final = frozenset({280, 286, TOO_LARGE})
+# A position may be one tick ahead of an idle server's last operation, which is 10 s old at most.
+_AHEAD_MAX_S: Final = 60
 _TIMESTAMP_TAG: Final = "82"  # a resume token begins with the cluster time: a type tag, seconds, ordinal
 
 
@@ -172,7 +174,7 @@ class ChangeFeed:
         with border("asking for the cluster's time"):
             now = self._database.client.admin.command("hello").get("operationTime")
         try:
-            ahead = now is not None and time_of_token(token) > clock(now)
+            ahead = now is not None and (time_of_token(token) >> 32) - now.time > _AHEAD_MAX_S
         except (KeyError, TypeError, ValueError):
             raise PositionLost("the stream's stored position is no resume token.") from None
         if ahead:
