@@ -47,7 +47,9 @@ def up(
 ) -> None:
     """Start the stack in the background, wait until it serves, and tell where everything is."""
     from salmon.devstack.stack import DevOptions, DevStack
+    from salmon.runtime import logs
 
+    logs.configure(log_format="console", level="warning")
     options = DevOptions(
         describe=None if describe is None else str(describe.absolute()),
         objects=_names(objects),
@@ -73,7 +75,9 @@ def down(
 ) -> None:
     """End the stack. Its data stay, but for the org's, which are in memory only."""
     from salmon.devstack.stack import DevStack
+    from salmon.runtime import logs
 
+    logs.configure(log_format="console", level="warning")
     was_running = DevStack(folder).down(purge=purge)
     ended = "ended" if was_running else "no stack was running"
     Console(stderr=True).print(f"{folder}: {ended}{', data removed' if purge else ''}.", highlight=False)

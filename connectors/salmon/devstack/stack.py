@@ -140,9 +140,9 @@ class DevStack:
         with contextlib.ExitStack() as started:
             servers: tuple[Server, ...] = (kafka, registry, mongodb, simulator)
             for server in servers:
-                log.info("server_starting", server=server.name)
                 server.start()
                 started.callback(server.stop)
+                log.debug("server_started", server=server.name)
             database = {"uri": mongodb.uri, "database": self._database(mongodb)}
             sync = root / "sync.yaml"
             sync_file.write(
@@ -164,7 +164,6 @@ class DevStack:
             processes = tuple(process for server in servers for process in server.processes)
             _Note(processes, answer, self.options.as_dict()).write(root)
             started.pop_all()
-        log.info("stack_started", folder=str(root))
         return answer
 
     def _makers(self) -> tuple[Callable[[Path, Path], Kafka], Callable[[Path, Path], Registry]]:
@@ -177,7 +176,7 @@ class DevStack:
 
     def _org(self) -> Org:
         describe = None if self.options.describe is None else Path(self.options.describe).absolute()
-        objects = self.options.objects or _objects_of(describe)
+        objects = _objects_of(describe, self.options.objects)
         records = self.options.records
         if isinstance(records, int):
             counts = dict.fromkeys(objects, records)
@@ -254,17 +253,17 @@ def _purge(root: Path) -> None:
         root.rmdir()
 
 
-def _objects_of(describe: Path | None) -> tuple[str, ...]:
-    if describe is None:
-        return tuple(DEMO_RECORDS)
-    if not describe.is_dir():
+def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The objects of the org; found out before anything is started."""
+    if describe is not None and not describe.is_dir():
         raise ConfigError(
             f"--describe {describe} is no folder. Name one that holds describe files (<sObject>.json)."
         )
     # Imported here, because reading describe files is all the simulator is needed for in this process.
-    from salmon.simulator.describes import load_describes
+    from salmon.simulator.describes import PACKAGED, load_describes
 
-    return tuple(sorted(load_describes(describe)))
+    folder = PACKAGED if describe is None else describe
+    return tuple(load_describes(folder, objects=wanted or None))
 
 
 @contextlib.contextmanager
