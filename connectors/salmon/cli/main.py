@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import schemas, verify
+from salmon.cli import dev, schemas, verify
 from salmon.errors import Fenced, SalmonError
 
 EXIT_UNFORESEEN: Final = 1
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("verify")(verify.verify)
+app.add_typer(dev.app, name="dev")
 app.add_typer(schemas.app, name="schemas")
 
 
