@@ -7,7 +7,6 @@ no message repeats it, since it can hold a password.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -214,13 +213,14 @@ def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> Setu
             f"mongodb.uri: {hosts} was started with --replSet, but its replica set was never initiated. "
             f"Run rs.initiate() on it once."
         )
-    causes = [server.error.__cause__ for server in servers if server.error is not None]
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+    # PyMongo keeps only the text of what Python's ssl said; OpenSSL's own codes in it are the same in every language.
+    said = " ".join(str(server.error) for server in servers)
+    if "CERTIFICATE_VERIFY_FAILED" in said:
         return SetupError(
             f"mongodb.uri: the certificate of {hosts} does not verify. Name its authority by tlsCAFile=/path/ca.pem, "
             f"and the host as the certificate does."
         )
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if "[SSL:" in said:
         return SetupError(
             f"mongodb.uri: {hosts} did not agree on TLS with us. Check tls=true, and the client certificate it asks for."
         )
