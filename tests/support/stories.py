@@ -1,0 +1,307 @@
+"""
+Stories of one record: what each side tells, in plain words, and what merge makes of it.
+
+A Story folds through the product's own `fold` and nothing else. It keeps what the topics would hold: the newest
+command to each side, every conflict and report. Clocks and orders move by themselves; name them only where they
+are what the story is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Op, Value, Write, WriteOp
+from salmon.model.fold import Fact, Folded, Published, fold
+from salmon.model.policies import Conflict
+from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.model.state import Parked, State, new_state
+
+KEY = "0015g00000Xyz12AAA"
+SECOND = 1_000  # ms
+
+
+def text(name: str, **told: Any) -> FieldSchema:
+    """A text field; settable by everybody and told by events, unless *told* says otherwise."""
+    return FieldSchema(name=name, type=told.pop("type", "string"), kind=Kind.STRING, **told)
+
+
+SCHEMA = ObjectSchema(
+    "Account",
+    (
+        text("Name", required=True),
+        text("Phone", type="phone"),
+        text("City"),
+        text("ParentId", type="reference", reference_to=("Account",), relationship="Parent"),
+        text("Source", update=False),  # may be set by an insert only
+        text("Shout", create=False, update=False),  # derived by the org, and told by its events
+        text("Rollup", create=False, update=False, live=False),  # derived too, but only reading shows it
+        FieldSchema("LastModifiedDate", "datetime", Kind.DATETIME, create=False, update=False),
+    ),
+    "001",
+)
+
+
+def rules(**settings: Any) -> Rules:
+    """The rules of Account, with *settings* of `Rules`."""
+    return Rules(SCHEMA, **settings)
+
+
+@dataclass
+class Story:
+    """One record's story. `story.salesforce.edits(Phone="555 0101")` tells; `story.writes` is what comes of it."""
+
+    rules: Rules = field(default_factory=rules)
+    key: str = KEY
+    clock_ms: int = 1_700_000_000_000
+    offset: int = 100
+
+    def __post_init__(self) -> None:
+        self.state: State = new_state(self.rules.names)
+        self.changes: list[Change] = []
+        self.last: Folded = Folded(self.state)
+        self.writes: dict[str, Write] = {}  # the newest command in each side's topic; none after a tombstone
+        self.record: dict[str, Value] | None = None  # what `records` holds
+        self.conflicts: list[Conflict] = []
+        self.salesforce = Teller(self, SALESFORCE)
+        self.mongodb = Teller(self, MONGODB)
+
+    def tell(self, change: Change) -> Folded:
+        """Fold *change* and keep what the topics would hold after it."""
+        self.clock_ms += SECOND
+        self.offset += 1
+        self.changes.append(change)
+        self.last = fold(
+            self.state, change, object="Account", key=self.key, offset=self.offset, rules=self.rules
+        )
+        self.state = self.last.state
+        for side, write in self.last.writes.items():
+            if write is None:
+                del self.writes[side]  # a tombstone for what was never written would be a mistake
+            else:
+                self.writes[side] = write
+        if self.last.published is not Published.UNCHANGED:
+            self.record = dict(self.state.canonical) if self.state.lives else None
+        self.conflicts += self.last.conflicts
+        return self.last
+
+    def tell_again(self) -> Folded:
+        """The source repeats its last report, as after a crash."""
+        return self.tell(self.changes[-1])
+
+    def edit_of_an_operator(self, **fields: Value) -> Folded:
+        """An operator decides what the agreed values are."""
+        return self.tell(
+            Change(
+                OPERATOR,
+                Op.EDIT,
+                committed_at=self.clock_ms,
+                changed=frozenset(fields),
+                fields=_without_nulls(fields),
+            )
+        )
+
+    def come_to_rest(self) -> None:
+        """Let both sides carry out what they are told, until there is nothing more to say."""
+        for _ in range(10):
+            if not self.writes:
+                return
+            for side in (self.salesforce, self.mongodb):
+                if side.name in self.writes:
+                    side.acks(self.writes[side.name])
+        raise AssertionError(f"it does not come to rest: {self.writes}")
+
+    def facts(self) -> list[Fact]:
+        """What the last fold reported."""
+        return [report.fact for report in self.last.reports]
+
+
+@dataclass
+class Teller:
+    """
+    One side: its source that tells what happened there, and its sink that tells what became of a write.
+
+    Fields are told by name; those that have no such name in Python, or are at hand, as a mapping before them.
+    """
+
+    story: Story
+    name: str
+    native_id: str | None = None
+    now: int = 0  # the side's commit clock
+
+    def __post_init__(self) -> None:
+        self.native_id = KEY
+
+    # The source: events.
+
+    def creates(
+        self,
+        told: Mapping[str, Value] | None = None,
+        /,
+        *,
+        ack: int | None = None,
+        at: int | None = None,
+        native_id: str | None = None,
+        **fields: Value,
+    ) -> Folded:
+        """A creation; it shows every live field, those not named as nulls."""
+        return self._event(Op.CREATE, None, {**(told or {}), **fields}, ack=ack, at=at, native_id=native_id)
+
+    def edits(
+        self,
+        told: Mapping[str, Value] | None = None,
+        /,
+        *,
+        ack: int | None = None,
+        at: int | None = None,
+        native_id: str | None = None,
+        **fields: Value,
+    ) -> Folded:
+        """An update that tells of just these fields; None clears."""
+        fields = {**(told or {}), **fields}
+        return self._event(Op.UPDATE, frozenset(fields), fields, ack=ack, at=at, native_id=native_id)
+
+    def deletes(self, *, at: int | None = None) -> Folded:
+        return self._event(Op.DELETE, None, {}, at=at)
+
+    def acks(self, write: Write, **instead: Value) -> Folded:
+        """
+        The echo of *write*, carried out. *instead*: what the side made of fields in the same transaction.
+
+        An UPDATE's echo tells of what it set and of *instead*.
+        """
+        fields = {**write.fields, **instead}
+        if write.op is WriteOp.DELETE:
+            return self.deletes()
+        if write.op is WriteOp.CREATE:
+            return self.creates(fields, ack=write.seq)
+        return self.edits(fields, ack=write.seq)
+
+    def acks_without(self, write: Write, *silent: str) -> Folded:
+        """The echo of the UPDATE *write*, which does not mention the fields *silent*: they did not change."""
+        return self.edits({n: v for n, v in write.fields.items() if n not in silent}, ack=write.seq)
+
+    # The source: rows.
+
+    def row(
+        self,
+        told: Mapping[str, Value] | None = None,
+        /,
+        *,
+        marker: int | None = None,
+        as_of: int | None = None,
+        at: int | None = None,
+        native_id: str | None = None,
+        **fields: Value,
+    ) -> Folded:
+        """The record is read; fields not named are empty there. *as_of* is now, unless it is said."""
+        change = Change(
+            self.name,
+            Op.ROW,
+            committed_at=self.story.clock_ms if at is None else at,
+            as_of=self.moment() if as_of is None else as_of,
+            native_id=native_id or self.native_id,
+            ack=marker,
+            fields=_without_nulls({**(told or {}), **fields}),
+        )
+        return self.story.tell(change)
+
+    def absent(self, *, as_of: int | None = None, at: int | None = None) -> Folded:
+        """The record is looked for and not found."""
+        change = Change(
+            self.name,
+            Op.ABSENT,
+            committed_at=self.story.clock_ms if at is None else at,
+            as_of=self.moment() if as_of is None else as_of,
+        )
+        return self.story.tell(change)
+
+    # The sink: what became of a write that did not simply succeed.
+
+    def refuses(self, write: Write, *at_fault: str, code: str = "INVALID", reason: str = "") -> Folded:
+        return self._outcome(Op.REFUSED, write, at_fault, code=code, reason=reason)
+
+    def finds_it_gone(self, write: Write) -> Folded:
+        return self._outcome(Op.GONE, write, ())
+
+    def finds_it_there(self, write: Write) -> Folded:
+        return self._outcome(Op.EXISTS, write, ())
+
+    def defers(self, write: Write, *fields: str) -> Folded:
+        return self._outcome(Op.DEFERRED, write, fields)
+
+    def retries(self, write: Write, *fields: str) -> Folded:
+        return self._outcome(Op.RETRY, write, fields)
+
+    # What merge knows of it.
+
+    @property
+    def holds(self) -> dict[str, Value]:
+        """What the side holds, as far as merge knows."""
+        return self.story.state.sides[self.name].shadow
+
+    @property
+    def parked(self) -> dict[str, Parked]:
+        """What is not sent there for now."""
+        return self.story.state.sides[self.name].parked
+
+    @property
+    def in_flight(self) -> list[int]:
+        """The seqs of the writes that it has not answered."""
+        return list(self.story.state.sides[self.name].in_flight)
+
+    def moment(self) -> int:
+        """The next moment of the side's commit clock; events and rows take one each."""
+        self.now += 1
+        return self.now
+
+    def _event(
+        self,
+        op: Op,
+        changed: frozenset[str] | None,
+        fields: dict[str, Value],
+        *,
+        ack: int | None = None,
+        at: int | None = None,
+        native_id: str | None = None,
+    ) -> Folded:
+        moment = self.moment()
+        change = Change(
+            self.name,
+            op,
+            committed_at=self.story.clock_ms if at is None else at,
+            commit_time=moment,
+            order=moment.to_bytes(8, "big"),
+            native_id=native_id or self.native_id,
+            ack=ack,
+            changed=changed,
+            fields=_without_nulls(fields),
+        )
+        return self.story.tell(change)
+
+    def _outcome(self, op: Op, write: Write, fields: tuple[str, ...], **source: str) -> Folded:
+        change = Change(self.name, op, ack=write.seq, changed=frozenset(fields) or None, source=source)
+        return self.story.tell(change)
+
+
+def in_step(told: Rules | None = None, **fields: Value) -> Story:
+    """A record that both sides hold alike and nothing is owed: born in Salesforce, unless the story says more."""
+    story = Story(told or rules())
+    story.salesforce.row(fields)
+    story.come_to_rest()
+    story.conflicts.clear()
+    return story
+
+
+def born_in_mongodb(told: Rules | None = None, **fields: Value) -> Story:
+    """A document that somebody has just inserted; Salesforce is owed the record."""
+    story = Story(told or rules(), key="65f0c0ffee")
+    story.mongodb.native_id = story.key
+    story.mongodb.creates(fields)
+    return story
+
+
+def _without_nulls(fields: dict[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,203 @@
+"""Step 4 of the fold: the first time that a side tells of a record or a field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from salmon.model.change import SALESFORCE_ID, WriteOp
+from salmon.model.fold import Fact, Folded, Published
+from support.stories import Story, in_step, rules
+
+THE_FAR_FUTURE = 9_000_000_000_000  # ms
+LONG_AGO = 1  # ms
+
+
+def found_on_both(initial: str, *, mongodb_first: bool = False) -> Story:
+    """Salesforce and MongoDB each have the record before the sync begins, with different phone numbers."""
+    story = Story(rules(initial=initial))
+    tellers: list[Callable[[], Folded]] = [
+        lambda: story.salesforce.row(Name="Acme", Phone="555 0001"),
+        lambda: story.mongodb.row(Name="Acme", Phone="555 0002"),
+    ]
+    for tell in reversed(tellers) if mongodb_first else tellers:
+        tell()
+    return story
+
+
+def test_a_record_that_only_salesforce_has_is_created_in_mongodb() -> None:
+    """The first row of a record: all of it goes to the other side."""
+    story = Story()
+    out = story.salesforce.row(Name="Acme", Phone="555 0001", Shout="ACME!")
+    assert story.writes["mongodb"].op is WriteOp.CREATE
+    assert story.writes["mongodb"].fields == {
+        "Name": "Acme",
+        "Phone": "555 0001",
+        "Shout": "ACME!",
+        SALESFORCE_ID: story.key,
+    }
+    assert "salesforce" not in story.writes
+    assert out.published is Published.ROW
+    assert story.facts() == [Fact.CREATED]
+
+
+def test_salesforce_decides_where_both_have_a_value_and_initial_says_so() -> None:
+    """`initial: salesforce`: counted as first contact, and not a conflict, as nobody has edited anything."""
+    for mongodb_first in (False, True):
+        story = found_on_both("salesforce", mongodb_first=mongodb_first)
+        assert Fact.FIRST_CONTACT in story.facts()
+        assert story.record == {"Name": "Acme", "Phone": "555 0001"}
+        assert story.writes["mongodb"].fields["Phone"] == "555 0001"
+        assert story.conflicts == []
+
+
+def test_a_creation_on_its_way_to_a_record_that_is_there_is_superseded() -> None:
+    """MongoDB was read first and its record sent to Salesforce, which turns out to have it: it keeps its own."""
+    story = found_on_both("salesforce", mongodb_first=True)
+    superseding = story.writes["salesforce"]
+    assert superseding.op is WriteOp.UPDATE
+    assert superseding.fields == {"Phone": "555 0001"}, "what the creation would have overwritten"
+
+
+def test_mongodb_decides_where_both_have_a_value_and_initial_says_so() -> None:
+    """`initial: mongodb`: Salesforce is put right, whoever was read first."""
+    for mongodb_first in (False, True):
+        story = found_on_both("mongodb", mongodb_first=mongodb_first)
+        assert story.record == {"Name": "Acme", "Phone": "555 0002"}
+        assert story.writes["salesforce"].op is WriteOp.UPDATE
+        assert story.writes["salesforce"].fields == {"Phone": "555 0002"}
+        assert story.conflicts == []
+
+
+def test_records_that_are_alike_are_joined_without_a_write_of_their_fields() -> None:
+    """Both sides hold the same: only the document's Salesforce Id is still to be told."""
+    story = Story()
+    story.salesforce.row(Name="Acme", Phone="555 0001")
+    story.mongodb.row(Name="Acme", Phone="555 0001")
+    assert story.writes["mongodb"].fields == {SALESFORCE_ID: story.key}
+    assert "salesforce" not in story.writes
+    assert Fact.FIRST_CONTACT not in story.facts()
+
+
+def test_nothing_is_cleared_by_what_is_merely_missing() -> None:
+    """At first contact null says nothing, also on the side that `initial` prefers."""
+    story = Story(rules(initial="salesforce"))
+    story.mongodb.row(Name="Acme", Phone="555 0002", City="Oslo")
+    story.salesforce.row(Name="Acme")
+    assert story.record == {"Name": "Acme", "Phone": "555 0002", "City": "Oslo"}
+    assert story.writes["salesforce"].fields == {"Phone": "555 0002", "City": "Oslo"}
+
+
+def test_each_side_fills_what_the_other_lacks() -> None:
+    """The union of both, as neither has a value where the other has one."""
+    story = Story()
+    story.salesforce.row(Name="Acme", Phone="555 0001")
+    story.mongodb.row(Name="Acme", City="Oslo")
+    assert story.record == {"Name": "Acme", "Phone": "555 0001", "City": "Oslo"}
+    assert story.writes["salesforce"].fields == {"City": "Oslo"}
+    assert story.writes["mongodb"].fields == {"Phone": "555 0001", SALESFORCE_ID: story.key}
+
+
+def test_a_value_that_mongodb_found_for_a_derived_field_never_decides() -> None:
+    """Even with `initial: mongodb`, what only the org can set is what the org says."""
+    story = Story(rules(initial="mongodb"))
+    story.mongodb.row(Name="Acme", Shout="acme?")
+    story.salesforce.row(Name="Acme", Shout="ACME!")
+    assert story.record == {"Name": "Acme", "Shout": "ACME!"}
+    assert story.writes["mongodb"].fields["Shout"] == "ACME!"
+
+
+# Nothing is emitted before a record is told whole.
+
+
+def test_nothing_is_emitted_before_the_record_is_told_whole() -> None:
+    """The stream tells of an edit before the snapshot has reached the record: one field is no record."""
+    story = Story()
+    out = story.salesforce.edits(Phone="555 0101")
+    assert out.writes == {}
+    assert out.published is Published.UNCHANGED
+    story.salesforce.row(Name="Acme", Phone="555 0101")
+    assert story.writes["mongodb"].op is WriteOp.CREATE
+    assert story.record == {"Name": "Acme", "Phone": "555 0101"}
+
+
+def test_a_record_half_told_by_one_side_holds_back_writes_to_both() -> None:
+    """MongoDB has told of its Phone alone: what else it holds might be newer than what Salesforce has."""
+    story = Story()
+    story.mongodb.edits(Phone="555 0101")
+    out = story.salesforce.row(Name="Acme", Phone="555 0001")
+    assert out.writes == {}
+    out = story.mongodb.row(Name="Acme", Phone="555 0101", City="Oslo")
+    assert story.writes["salesforce"].fields == {"Phone": "555 0101", "City": "Oslo"}
+
+
+def test_an_event_before_the_row_is_an_edit_that_the_row_does_not_undo() -> None:
+    """The snapshot's row was read before the edit that the stream has told already."""
+    story = Story()
+    story.salesforce.edits(Phone="555 0101")
+    story.salesforce.row(as_of=0, Name="Acme", Phone="555 0001")
+    assert story.record == {"Name": "Acme", "Phone": "555 0101"}
+
+
+def test_a_creation_tells_the_record_whole_but_for_what_events_do_not_carry() -> None:
+    """A roll-up is not in the event; the record goes to MongoDB at once all the same."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", Shout="ACME!")
+    assert story.writes["mongodb"].fields == {
+        "Name": "Acme",
+        "Shout": "ACME!",
+        SALESFORCE_ID: story.key,
+    }
+
+
+def test_a_field_that_salesforce_has_not_told_is_not_cleared_in_mongodb() -> None:
+    """A document has a roll-up from before; Salesforce's creation does not speak of it, and that is no null."""
+    story = Story()
+    story.mongodb.row(Name="Acme", Rollup="7")
+    story.salesforce.creates(Name="Acme")
+    story.come_to_rest()
+    assert story.mongodb.holds["Rollup"] == "7"
+    story.salesforce.row(Name="Acme", Rollup="8")
+    assert story.writes["mongodb"].fields == {"Rollup": "8"}
+
+
+# An edit beats what was merely found.
+
+
+def test_an_edit_beats_what_was_merely_found_without_a_conflict() -> None:
+    """Both were found, Salesforce's holds; before MongoDB hears of it, somebody edits the document."""
+    story = found_on_both("salesforce")
+    story.mongodb.edits(Phone="555 0303", at=LONG_AGO)
+    assert story.record == {"Name": "Acme", "Phone": "555 0303"}
+    assert story.conflicts == []
+    story.come_to_rest()
+    assert story.salesforce.holds["Phone"] == "555 0303"
+
+
+def test_what_is_found_later_does_not_beat_an_edit_made_meanwhile() -> None:
+    """The document is known and edited while Salesforce's snapshot is still running."""
+    story = Story(rules(initial="salesforce"))
+    story.mongodb.row(Name="Acme", Phone="555 0002")
+    story.mongodb.edits(Phone="555 0303", at=LONG_AGO)
+    story.salesforce.row(at=THE_FAR_FUTURE, Name="Acme", Phone="555 0001")
+    assert story.record == {"Name": "Acme", "Phone": "555 0303"}
+    assert story.conflicts == []
+    assert story.writes["salesforce"].fields == {"Phone": "555 0303"}
+
+
+def test_a_cleared_field_is_not_filled_again_by_what_is_found_later() -> None:
+    """Somebody emptied the Phone while the other side was not read yet: an edit, even to null."""
+    story = Story(rules(initial="salesforce"))
+    story.mongodb.row(Name="Acme", Phone="555 0002")
+    story.mongodb.edits(Phone=None)
+    story.salesforce.row(Name="Acme", Phone="555 0002")
+    assert story.record == {"Name": "Acme"}
+    assert story.writes["salesforce"].fields == {"Phone": None}
+
+
+def test_an_edit_is_only_beaten_by_an_edit() -> None:
+    """Once somebody has edited the found value under our eyes, another blind edit is a conflict."""
+    story = in_step(Name="Acme", Phone="555 0001")
+    story.salesforce.edits(Phone="555 0101", at=2_000)
+    story.mongodb.edits(Phone="555 0202", at=1_000)
+    assert story.record == {"Name": "Acme", "Phone": "555 0101"}
+    assert len(story.conflicts) == 1

@@ -1,0 +1,154 @@
+"""The seq of a write, states that are values, and objects that go one way only."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from salmon.model.change import SALESFORCE_ID, Change, Op, WriteOp
+from salmon.model.fold import Published, fold
+from salmon.model.rules import Rules
+from salmon.model.state import new_state
+from support.stories import KEY, SCHEMA, Story, in_step, rules
+
+# Seq: it rises per key, always.
+
+
+def test_a_writes_seq_is_the_offset_of_the_change_that_caused_it() -> None:
+    """So whoever reads a seq finds the change in the topic."""
+    story = in_step(Name="Acme")
+    story.offset = 4_999
+    story.salesforce.edits(Name="Acme Ltd")
+    assert story.writes["mongodb"].seq == 5_000
+
+
+def test_a_seq_rises_though_the_changes_topic_was_made_anew() -> None:
+    """Offsets begin at 0 again: the sinks' guards must not take a fresh write for an old one."""
+    story = in_step(Name="Acme")
+    before = story.state.seq
+    story.offset = -1
+    story.salesforce.edits(Name="Acme Ltd")
+    assert story.writes["mongodb"].seq == before + 1
+
+
+def test_a_seq_rises_above_every_marker_that_a_side_shows() -> None:
+    """The state topic was lost, but the document still carries the marker of long ago."""
+    story = Story()
+    story.mongodb.row(marker=80_000, Name="Acme", Phone="555 0002")
+    story.salesforce.row(Name="Acme", Phone="555 0001")
+    assert story.writes["mongodb"].seq == 80_002, (
+        "one above the marker for the row, one more for the next change"
+    )
+    assert story.writes["mongodb"].expected == 80_000
+
+
+def test_a_correlation_follows_the_change_into_its_writes() -> None:
+    """One word from edit to write, in every log."""
+    told = rules()
+    row = Change("salesforce", Op.ROW, as_of=1, native_id=KEY, fields={"Name": "Acme"})
+    out = fold(
+        new_state(told.names), row, object="Account", key=KEY, offset=7, rules=told, correlation="abc123"
+    )
+    write = out.writes["mongodb"]
+    assert write is not None
+    assert (write.seq, write.correlation) == (7, "abc123")
+
+
+# A state is a value.
+
+
+def test_a_fold_leaves_the_state_it_was_given_as_it_is() -> None:
+    """A Kafka transaction may fail after the fold: the same change is then folded again, from the same state."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    before, kept = story.state, deepcopy(story.state)
+    first = story.salesforce.acks(story.writes["salesforce"], City="Oslo")
+    again = fold(before, story.changes[-1], object="Account", key=KEY, offset=story.offset, rules=story.rules)
+    assert before == kept
+    assert again == first
+
+
+def test_the_same_log_gives_the_same_state() -> None:
+    """Determinism: a worker that starts anew from nothing but the log knows what the other one knew."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    story.come_to_rest()
+    state, first = new_state(story.rules.names), story.offset - len(story.changes) + 1
+    for offset, change in enumerate(story.changes, first):
+        state = fold(state, change, object="Account", key=KEY, offset=offset, rules=story.rules).state
+    assert state == story.state
+
+
+# One-way objects: the target does not answer; it is taken to have what was emitted.
+
+
+def to_mongodb() -> Rules:
+    return Rules(SCHEMA, one_way_to="mongodb")
+
+
+def test_a_one_way_write_carries_the_whole_record() -> None:
+    """The target may have missed every earlier write, and nobody would ever know."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme", Phone="555 0101")
+    story.salesforce.edits(City="Oslo")
+    write = story.writes["mongodb"]
+    assert write.op is WriteOp.CREATE
+    assert write.fields == {"Name": "Acme", "Phone": "555 0101", "City": "Oslo", SALESFORCE_ID: KEY}
+
+
+def test_a_one_way_write_clears_by_saying_so() -> None:
+    """Nulls are named where the target was told another value before."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme", Phone="555 0101")
+    story.salesforce.edits(Phone=None)
+    assert story.writes["mongodb"].fields == {"Name": "Acme", "Phone": None, SALESFORCE_ID: KEY}
+
+
+def test_a_one_way_target_is_not_waited_for() -> None:
+    """No write is kept in flight, there is no limit to them, and no tombstone: the topic holds the whole table."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme")
+    for number in range(20):
+        out = story.salesforce.edits(City=f"Town {number}")
+        assert out.writes["mongodb"] is not None
+    assert story.mongodb.in_flight == []
+    assert story.salesforce.row(Name="Acme", City="Town 19").writes == {}
+
+
+def test_a_one_way_target_is_not_listened_to() -> None:
+    """Whatever is edited there changes neither the agreed record nor what is owed."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme")
+    out = story.mongodb.edits(Name="acme")
+    assert out.writes == {}
+    assert out.published is Published.UNCHANGED
+    assert story.record == {"Name": "Acme"}
+
+
+def test_a_one_way_origin_is_never_written_to() -> None:
+    """`direction: to_mongodb`: Salesforce gets no write, whatever happens."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme")
+    story.mongodb.deletes()
+    story.edit_of_an_operator(Name="Acme Ltd")
+    assert "salesforce" not in story.writes
+
+
+def test_a_one_way_origin_always_wins() -> None:
+    """There is nobody to be in conflict with."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme")
+    story.salesforce.edits(Name="Acme Ltd", at=2_000)
+    story.salesforce.edits(Name="Acme Inc", at=1_000)
+    assert story.record == {"Name": "Acme Inc"}
+    assert story.conflicts == []
+
+
+def test_a_one_way_deletion_goes_the_same_way() -> None:
+    """The target is told once; a repetition of the event tells it nothing more."""
+    story = Story(to_mongodb())
+    story.salesforce.row(Name="Acme")
+    story.salesforce.deletes()
+    assert story.writes["mongodb"].op is WriteOp.DELETE
+    assert story.tell_again().writes == {}
+    assert story.record is None
