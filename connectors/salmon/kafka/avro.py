@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import fastavro
+from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from salmon.errors import SchemaMismatch
@@ -24,7 +25,8 @@ MAGIC: Final = 0
 _HEAD: Final = struct.Struct(">bI")
 # Everything that fastavro raises for bytes or values that do not fit their schema.
 _UNFIT: Final = (
-    ValueError,  # SchemaResolutionError and UnicodeError among them
+    SchemaResolutionError,
+    ValueError,
     TypeError,
     LookupError,
     AttributeError,
