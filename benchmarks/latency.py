@@ -26,7 +26,7 @@ from typing import Any
 
 import requests
 from pymongo import MongoClient
-from simple_salesforce import Salesforce
+from simple_salesforce.api import Salesforce
 
 from salmon.devstack.stack import DEMO_RECORDS, DevOptions, DevStack
 from salmon.kafka import clients, topics
