@@ -14,7 +14,7 @@ from pymongo import MongoClient
 
 from salmon.devstack.mongod import EmbeddedMongod, _binary
 from salmon.devstack.processes import HOST, Background, accepts, free_ports
-from salmon.errors import RetriableError, SetupError
+from salmon.errors import RetriableError, SetupError, Unavailable
 from salmon.model.change import Op, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.mongodb.client import connect
@@ -83,7 +83,7 @@ def test_a_certificate_that_does_not_verify_is_told_so(tmp_path: Path) -> None:
     with _mongod(tmp_path, "--replSet", "rs0", *options) as port:
         with pytest.raises(SetupError, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"):
             connect(_config(port, f"&tls=true&tlsCAFile={ours.ca_file}"), app="test")
-        with pytest.raises(SetupError, match=r"mongodb\.uri: .*tls=true"):
+        with pytest.raises(Unavailable, match=r"mongodb\.uri: .*tls=true"):
             connect(_config(port), app="test")
 
 
@@ -137,8 +137,8 @@ def test_a_server_that_stands_still_and_a_primary_that_steps_down_lose_nothing(t
         assert [record.key for record in log.records] == ["before", "after"]
         assert log.of("after")[0].ack == 5
     finally:
-        source.stop()
-        sink.stop()
+        source.close()
+        sink.close()
         mongo.client.close()
         server.stop()
 

@@ -46,6 +46,7 @@ def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
     task = mongo.source()
     yield task
     task.stop()
+    task.close()
 
 
 @pytest.fixture
@@ -54,6 +55,7 @@ def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
     task.start(SCHEMAS, NoIdentities(), clean=True)
     yield task
     task.stop()
+    task.close()
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def test_a_snapshot_goes_on_where_it_stopped(mongo: Mongo, source: MongoSourceTa
     again = mongo.source()
     log.begin(again)
     log.until_read(again)
-    again.stop()
+    again.close()
     assert before < 3500
     assert len(log.records) == 3500
     assert log.positions["snapshot/Account"]["read"] == 3500
@@ -143,7 +145,7 @@ def test_an_object_that_is_only_written_to_is_not_told(mongo: Mongo) -> None:
     mongo.contacts.insert_one({"_id": "c2"})
     mongo.accounts.insert_one({"_id": "a"})
     log.until(task, lambda log: bool(log.of("a")))
-    task.stop()
+    task.close()
     assert {record.object for record in log.records} == {"Account"}
 
 
@@ -183,7 +185,7 @@ def test_a_source_that_was_away_goes_on_behind_its_position(
     again = mongo.source()
     streaming.begin(again)
     streaming.until(again, lambda log: bool(log.of("away")))
-    again.stop()
+    again.close()
     assert [record.key for record in streaming.records] == ["before", "uncommitted", "away"]
 
 
@@ -199,7 +201,7 @@ def test_a_position_moves_while_nothing_of_ours_happens(mongo: Mongo) -> None:
     mongo.database["others"].insert_one({})
     now_s = 60.0
     log.until(task, lambda log: log.positions["stream"] != before)
-    task.stop()
+    task.close()
     assert log.records == []
 
 
@@ -234,7 +236,7 @@ def test_a_record_that_is_still_to_be_read_is_read_after_a_crash(
     streaming.begin(again)
     streaming.until(again, lambda log: Op.ROW in log.ops("a"))
     assert streaming.positions["stream"]["reads"] == {}
-    again.stop()
+    again.close()
 
 
 def test_a_value_that_does_not_fit_is_set_aside_and_the_stream_goes_on(
@@ -359,7 +361,7 @@ def test_a_lost_position_is_a_hole_and_everything_is_read_anew(
     mongo.accounts.update_one({"_id": 1400}, {"$set": {"Name": "after"}})
     lost.until_read(again)
     lost.until(again, lambda log: Op.UPDATE in log.ops("$int:1400"))
-    again.stop()
+    again.close()
     assert {record.key for record in lost.records} == {f"$int:{n}" for n in range(1500)}
     assert lost.of("$int:7")[0].fields["Name"] == "while events were lost"
     assert lost.ops("$int:1400")[0] is Op.ROW

@@ -8,12 +8,12 @@ no message repeats it, since it can hold a password.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
 from pymongo.database import Database
 from pymongo.errors import (
     ConfigurationError,
@@ -32,13 +32,14 @@ from salmon.mongodb.config import MongoConfig
 Document = dict[str, Any]
 
 # What the connection string does not say. An election takes about 12 s at most (MongoDB Manual, Replica Set
-# Elections); a server that does not answer within a minute is given up and asked again by the worker.
+# Elections); a server that stands still is given up after half a minute and asked again by the worker.
 _DEFAULTS: Final = {
     "serverSelectionTimeoutMS": 15_000,
     "connectTimeoutMS": 10_000,
-    "socketTimeoutMS": 60_000,
+    "socketTimeoutMS": 30_000,
 }
-_WTIMEOUT_MS: Final = 30_000
+_WTIMEOUT_MS: Final = 20_000
+_GOODBYE_MAX_S: Final = 1.0
 
 # One document that cannot be read must not stop a stream: a Date beyond the year 9999 and text that is no UTF-8
 # are decoded to what salmon.mongodb.documents then reports with its field. UUIDs stay binary, as they are stored.
@@ -92,25 +93,25 @@ _WIRE_VERSION_OF_5_0: Final = (
 )
 
 
-def connect(config: MongoConfig, *, app: str, again: bool = False) -> MongoClient[Document]:
+def connect(config: MongoConfig, *, app: str) -> MongoClient[Document]:
     """
     Connect and make sure that the deployment can serve us.
 
     Args:
         config: Where it is.
         app: Our name in the server's own log and currentOp.
-        again: We were connected before, so that a server which does not answer is an outage and no mistake.
 
     Raises:
         ConfigError: for a connection string that cannot be read.
-        SetupError: for a server that does not answer, is no replica set, is too old, or does not let us in.
-        Unavailable: for one that does not answer *again*.
+        SetupError: for a server that is no replica set, is too old, shows a wrong certificate, or does not let us in.
+        Unavailable: for one that does not answer. It may be an outage or a mistake: the message names the key and
+            the mend, and whoever calls decides how long to believe in the outage.
     """
     client = _client(config, app)
     try:
-        _require_usable(client, config, again=again)
+        _require_usable(client, config)
     except BaseException:
-        client.close()
+        close(client)
         raise
     return client
 
@@ -124,6 +125,12 @@ def database_of(client: MongoClient[Document], config: MongoConfig) -> Database[
         write_concern=WriteConcern("majority", wtimeout=_WTIMEOUT_MS, j=True),
         read_concern=ReadConcern("majority"),
     )
+
+
+def close(client: MongoClient[Document]) -> None:
+    """Give up the connections. A server that does not answer our good-bye finds out by itself."""
+    with suppress(PyMongoError), timeout(_GOODBYE_MAX_S):
+        client.close()
 
 
 @contextmanager
@@ -180,14 +187,14 @@ def _client(config: MongoConfig, app: str) -> MongoClient[Document]:
         ) from None
 
 
-def _require_usable(client: MongoClient[Document], config: MongoConfig, *, again: bool) -> None:
+def _require_usable(client: MongoClient[Document], config: MongoConfig) -> None:
     try:
         hello = client.admin.command("hello")
         _require_replica_set(hello)
         # Costs nothing, and is refused where signing in is needed and was left out.
         client.get_database(config.database).list_collection_names(authorizedCollections=True)
     except ServerSelectionTimeoutError as error:
-        raise (translated(error, "connecting") if again else _why_unreachable(client, config)) from error
+        raise _why_unreachable(client, config) from error
     except PyMongoError as error:
         raise translated(error, "connecting") from error
 
@@ -204,7 +211,7 @@ def _require_replica_set(hello: Document) -> None:
         )
 
 
-def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> SetupError:
+def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> SalmonError:
     """No server could be used: say why, by what PyMongo saw of each."""
     hosts = urlsplit(config.uri.get_secret_value()).netloc.rpartition("@")[2]
     servers = client.topology_description.server_descriptions().values()
@@ -224,7 +231,7 @@ def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> Setu
         return SetupError(
             f"mongodb.uri: {hosts} did not agree on TLS with us. Check tls=true, and the client certificate it asks for."
         )
-    return SetupError(
+    return Unavailable(
         f"mongodb.uri: none of {hosts} answered as a usable member of the replica set. Check host and port, the name "
         f"of the set, tls=true where the server asks for it, and that the server runs."
     )

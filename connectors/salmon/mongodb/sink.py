@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from salmon.errors import ConfigError, Unavailable
 from salmon.model.connector import Identities, Outcome, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
-from salmon.mongodb.client import Document, connect, database_of
+from salmon.mongodb.client import Document, close, connect, database_of
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.validators import prepare
@@ -52,13 +50,17 @@ class MongoSinkTask:
         self._synced = frozenset(objects)
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
-        self._was_connected = False
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Take the schemas of all objects."""
         self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
+
+    def connect(self) -> None:
+        """Connect, if nobody did. Raises as `start` does."""
+        if self._client is None:
+            self._client = connect(self._config, app=self._app)
 
     def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
         """
@@ -67,15 +69,14 @@ class MongoSinkTask:
 
         Raises:
             ConfigError, SetupError: what only a person can mend, with the key and the mend.
-            Unavailable: MongoDB cannot be asked now.
+            Unavailable: MongoDB does not answer, with the same.
         """
         self.use(schemas)
         if missing := sorted(self._collections.keys() - self._shapes.keys()):
             raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
-        self._close()
         self._stopping.clear()
-        self._client = connect(self._config, app=self._app, again=self._was_connected)
-        self._was_connected = True
+        self.connect()
+        assert self._client is not None
         self._database = database_of(self._client, self._config)
         for name, collection in self._collections.items():
             prepare(self._database, collection, self._shapes[name])
@@ -101,12 +102,11 @@ class MongoSinkTask:
         return [outcomes[place] for place in range(len(records))]
 
     def stop(self) -> None:
-        """Unblock put() and return at once. Idempotent; called from any thread."""
+        """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""
         self._stopping.set()
-        self._close()
 
-    def _close(self) -> None:
-        client, self._client = self._client, None
+    def close(self) -> None:
+        """Give up the connections, when nothing is put any more."""
+        client, self._client, self._database = self._client, None, None
         if client is not None:
-            with suppress(PyMongoError):  # The server's answer to our good-bye changes nothing.
-                client.close()
+            close(client)

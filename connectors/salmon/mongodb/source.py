@@ -16,13 +16,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from salmon.errors import BadRecordKey, ConfigError, PositionLost
 from salmon.model.change import Change
@@ -36,7 +34,7 @@ from salmon.model.connector import (
     SourceRecord,
 )
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.client import Document, connect, database_of
+from salmon.mongodb.client import Document, close, connect, database_of
 from salmon.mongodb.config import MongoConfig, SyncedObject, told_by_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.events import (
@@ -115,7 +113,6 @@ class MongoSourceTask:
         self._streamed = [name for name, settings in objects.items() if told_by_mongodb(settings)]
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
-        self._was_connected = False
         self._client: MongoClient[Document] | None = None
         self._feed: ChangeFeed | None = None
         self._snapshots: Snapshots | None = None
@@ -140,16 +137,26 @@ class MongoSourceTask:
 
     # The worker's view.
 
+    def connect(self) -> None:
+        """
+        Connect, if nobody did.
+
+        Raises:
+            ConfigError, SetupError: what only a person can mend, with the key and the mend.
+            Unavailable: MongoDB does not answer, with the same.
+        """
+        if self._client is None:
+            self._client = connect(self._config, app=self._app)
+
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """Resume after *positions*; without any, take a position and read all collections first."""
         if missing := sorted(set(self._streamed) - self._shapes.keys()):
             raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
-        self._close()
+        self._end_reading()
         self._forget()
-        self._feed = None
         self._stopping.clear()
-        self._client = connect(self._config, app=self._app, again=self._was_connected)
-        self._was_connected = True
+        self.connect()
+        assert self._client is not None
         self._database = database_of(self._client, self._config)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits)
         self._requests = Requests(self._rows.by_keys)
@@ -187,7 +194,7 @@ class MongoSourceTask:
             # What was taken from the stream has not been told: take it again, from the last position that was.
             self._close_feed()
             if self._stopping.is_set():
-                return SourceBatch()  # stop() closed the client under our feet
+                return SourceBatch()
             raise
 
     def request(self, signal: Signal) -> None:
@@ -211,7 +218,15 @@ class MongoSourceTask:
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
         self._stopping.set()
-        self._close()
+        if (feed := self._feed) is not None:
+            feed.cancel()
+
+    def close(self) -> None:
+        """Give up the connections, when nothing polls any more."""
+        self._end_reading()
+        client, self._client = self._client, None
+        if client is not None:
+            close(client)
 
     # One batch: take events, read what they and the signals ask for, put both in order.
 
@@ -377,12 +392,7 @@ class MongoSourceTask:
         if feed is not None:
             feed.close()
 
-    def _close(self) -> None:
-        if self._feed is not None:
-            self._feed.cancel()
+    def _end_reading(self) -> None:
+        self._close_feed()
         if self._snapshots is not None:
             self._snapshots.close()
-        client, self._client = self._client, None
-        if client is not None:
-            with suppress(PyMongoError):  # The server's answer to our good-bye changes nothing.
-                client.close()
