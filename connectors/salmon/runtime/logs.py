@@ -56,7 +56,7 @@ def configure(
         if console
         else structlog.processors.JSONRenderer(default=str)
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -117,6 +117,17 @@ class Redaction:
             if form in text:
                 text = text.replace(form, _REDACTED)
         return text
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is at the moment, which others may replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - logging's own way to say that a line could not be written
+            self.handleError(record)
 
 
 class _Bound:

@@ -111,6 +111,10 @@ class Putters:
         except RetriableError as outage:
             self._wait_out(commands, outage)
             return
+        except BaseException:
+            self.in_doubt.update(command.key for command in commands)
+            self._buffer.again(commands)  # so that nothing is waited for that never lands
+            raise
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(flying))
         assert len(outcomes) == len(flying), "one outcome for each record"

@@ -52,6 +52,7 @@ class SinkPartitions:
         self._buffer, self._retrying, self._stop = buffer, retrying, stop
         self._on_taken, self._tell = taken, tell
         self._owed: dict[Place, Owed] = {}
+        self._closing = False
         self._held_up = False  # reading is paused because the buffer is full
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         self.consumer: Consumer = clients.consumer(
@@ -130,7 +131,8 @@ class SinkPartitions:
         return bool(self._buffer.places) and not self._owed
 
     def close(self) -> None:
-        """Leave the group. Nothing may fly any more."""
+        """Leave the group. What still flies is given up: whoever goes on puts it again."""
+        self._closing = True
         self.consumer.close()
 
     def _is_of_use(self, message: Message) -> bool:
@@ -202,6 +204,9 @@ class SinkPartitions:
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Finish what flies, say what became of it, and commit, before somebody else goes on."""
         places = _places(partitions)
+        if self._closing:
+            self._forget(places)  # The worker has drained, or given up.
+            return
         if not self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly):
             log.warning("hand_over_cut_short", partitions=len(places))
         try:

@@ -1,0 +1,143 @@
+"""The life of a process: order of stopping, the deadline, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from threading import Event
+
+import pytest
+
+from salmon.runtime.lifecycle import Lifecycle
+
+
+class Part:
+    """A part that notes what happens to it."""
+
+    def __init__(
+        self, name: str, story: list[str], *, deaf: bool = False, error: Exception | None = None
+    ) -> None:
+        self.name, self.story, self.deaf, self.error = name, story, deaf, error
+        self.told, self.was_cut = Event(), Event()
+
+    def run(self) -> None:
+        if self.error is not None:
+            raise self.error
+        (self.was_cut if self.deaf else self.told).wait(10)
+        self.story.append(f"{self.name} ended")
+
+    def stop(self) -> None:
+        self.story.append(f"{self.name} told")
+        self.told.set()
+
+    def cut(self) -> None:
+        self.story.append(f"{self.name} cut")
+        self.was_cut.set()
+
+
+def test_parts_end_one_after_the_other_newest_first() -> None:
+    """The REST server, started first, is there until the work is over."""
+    story: list[str] = []
+    life = Lifecycle()
+    life.start(Part("rest", story))
+    life.start(Part("work", story))
+    life.stop("test")
+    assert life.wait() is None
+    assert story == ["work told", "work ended", "rest told", "rest ended"]
+
+
+def test_the_error_that_ended_a_part_ends_all_and_is_told() -> None:
+    """One part fails: the others stop in good order."""
+    story: list[str] = []
+    life = Lifecycle()
+    life.start(Part("rest", story))
+    life.start(Part("work", story, error=ValueError("broken")))
+    assert isinstance(life.wait(), ValueError)
+    assert "rest ended" in story
+
+
+def test_what_does_not_end_by_itself_is_cut_before_the_deadline() -> None:
+    """A part that drains for too long is told to give up."""
+    story: list[str] = []
+    life = Lifecycle(drain_deadline_s=0.2)
+    life.start(Part("work", story, deaf=True))
+    life.stop("test")
+    assert life.wait() is None
+    assert story == ["work told", "work cut", "work ended"]
+
+
+def test_what_does_not_even_end_then_is_left_behind_and_named() -> None:
+    """Nobody waits longer than the deadline."""
+
+    class Stuck(Part):
+        def cut(self) -> None:
+            pass
+
+    life = Lifecycle(drain_deadline_s=0.1)
+    life.start(Stuck("work", [], deaf=True))
+    life.stop("test")
+    error = life.wait()
+    assert isinstance(error, TimeoutError)
+    assert "work" in str(error)
+
+
+def test_a_child_whose_parent_is_gone_stops() -> None:
+    """No process outlives the one that started it."""
+    life = Lifecycle(parent=os.getpid())  # not our parent's id, so our parent is "gone"
+    life.start(Part("work", []))
+    assert life.wait() is None
+
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys, threading
+    from salmon.runtime.lifecycle import Lifecycle
+
+    class Part:
+        name = "work"
+        told = threading.Event()
+        def run(self):
+            print("up", flush=True)
+            self.told.wait(60)
+            if sys.argv[1] == "slow":
+                threading.Event().wait(60)
+        def stop(self):
+            print("told", flush=True)
+            self.told.set()
+        def cut(self): ...
+
+    life = Lifecycle()
+    life.install()
+    life.start(Part())
+    sys.exit(0 if life.wait() is None else 1)
+    """
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_in_good_order_and_exits_0(number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C alike."""
+    process = _script("quick")
+    process.send_signal(number)
+    assert process.wait(10) == 0
+
+
+def test_a_second_signal_exits_now() -> None:
+    """Whoever signals twice does not want to wait for the drain."""
+    process = _script("slow")
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    while process.stdout.readline() != "told\n":
+        pass
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 128 + signal.SIGTERM
+
+
+def _script(mode: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, mode], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process

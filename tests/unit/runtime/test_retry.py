@@ -1,0 +1,90 @@
+"""Trying again: how long to wait, when to give up, who is told."""
+
+from __future__ import annotations
+
+import random
+from threading import Event
+
+import pytest
+
+from salmon.errors import DataError, RateLimited, Unavailable
+from salmon.runtime.retry import Backoff, Retrying, Stopping
+
+
+class Heard:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.recoveries = 0
+
+    def failing(self, doing: str, error: Exception) -> None:
+        self.failed.append(doing)
+
+    def recovered(self) -> None:
+        self.recoveries += 1
+
+
+def test_the_bound_doubles_and_the_wait_is_anywhere_below_it() -> None:
+    """Full jitter: 0.2, 0.4, 0.8 ... at most, and never above the greatest."""
+    backoff = Backoff(first_s=0.2, max_s=1.0)
+    assert [backoff.bound_s(attempt) for attempt in (1, 2, 3, 4, 1000)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    rng = random.Random(1)
+    delays = [backoff.delay_s(3, rng=rng) for _ in range(200)]
+    assert 0 <= min(delays) < 0.1
+    assert 0.7 < max(delays) <= 0.8
+
+
+def test_what_the_server_asks_for_is_not_undercut() -> None:
+    """A Retry-After is the least we wait."""
+    error = RateLimited("slow down", retry_after_s=7.0)
+    assert Backoff(first_s=0.1, max_s=1.0).delay_s(1, error, rng=random.Random(1)) == 7.0
+
+
+def test_it_is_repeated_until_it_works_and_the_observer_knows() -> None:
+    """Two failures and a success: the answer comes back, both failures and the recovery were told."""
+    heard = Heard()
+    troubles = iter([Unavailable("one"), Unavailable("two")])
+
+    def call() -> str:
+        for trouble in troubles:
+            raise trouble
+        return "yes"
+
+    retrying = Retrying(Event(), heard, Backoff(first_s=0.0))
+    assert retrying.until_it_works("asking", call) == "yes"
+    assert (heard.failed, heard.recoveries) == (["asking", "asking"], 1)
+
+
+def test_an_error_of_another_branch_is_not_repeated() -> None:
+    """Only what can heal is tried again."""
+
+    def call() -> None:
+        raise DataError("never")
+
+    with pytest.raises(DataError):
+        Retrying(Event(), Heard()).until_it_works("asking", call)
+
+
+def test_after_its_bound_the_error_goes_to_the_caller() -> None:
+    """A first contact that fails for too long is a mistake, and somebody must hear it."""
+    now = iter(range(0, 100, 10))
+
+    def call() -> None:
+        raise Unavailable("away")
+
+    retrying = Retrying(Event(), Heard(), Backoff(first_s=0.0), clock=lambda: float(next(now)))
+    with pytest.raises(Unavailable):
+        retrying.until_it_works("asking", call, give_up_after_s=25.0)
+
+
+def test_told_to_stop_it_waits_no_longer() -> None:
+    """The wait between tries ends at once."""
+    stop = Event()
+    stop.set()
+
+    def call() -> None:
+        raise Unavailable("away")
+
+    with pytest.raises(Stopping):
+        Retrying(stop, Heard(), Backoff(first_s=60.0)).until_it_works("asking", call)

@@ -1,0 +1,129 @@
+"""`run all`: five children, restarted when they crash, stopped together."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from salmon.errors import ConfigError
+from salmon.runtime.run import CONNECTORS, ordinal_of
+from salmon.runtime.run_all import Child, Supervisor, choose_ports, command_of
+from support.runtime import eventually
+
+# A child that notes each start in a file, and ends as its argument says: a code, or when it is told to stop.
+CHILD = textwrap.dedent(
+    """
+    import pathlib, signal, sys, time
+    note, code = pathlib.Path(sys.argv[1]), sys.argv[2]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with note.open("a") as file:
+        file.write("started\\n")
+    if code != "run":
+        sys.exit(int(code))
+    while True:
+        time.sleep(0.05)
+    """
+)
+
+
+def child(folder: Path, name: str, code: str) -> Child:
+    return Child(name, [sys.executable, "-c", CHILD, str(folder / name), code], port=1)
+
+
+def starts(folder: Path, name: str) -> int:
+    note = folder / name
+    return note.read_text().count("\n") if note.exists() else 0
+
+
+class LowRandom(random.Random):
+    """No wait between restarts."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+def run_in_main(children: list[Child], until: threading.Event | None = None, **more: object) -> int:
+    """Run a supervisor; *until* makes it stop, as a signal would."""
+    supervisor = Supervisor(children, "127.0.0.1", rng=LowRandom(), drain_deadline_s=5.0, **more)  # type: ignore[arg-type]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    if until is not None:
+
+        def stop() -> None:
+            until.wait(20)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=stop, daemon=True).start()
+    try:
+        return supervisor.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_crashed_child_is_started_again_and_a_signal_stops_all(tmp_path: Path) -> None:
+    """Exit code 1 is a crash; the others are not disturbed, and all end in good order."""
+    enough = threading.Event()
+
+    def watch() -> None:
+        eventually(lambda: starts(tmp_path, "crashing") >= 3)
+        enough.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    ports = tmp_path / "ports.json"
+    children = [child(tmp_path, "steady", "run"), child(tmp_path, "crashing", "1")]
+    run_in_main(children, enough, ports_file=ports)
+    assert starts(tmp_path, "steady") == 1
+    assert set(json.loads(ports.read_text())) == {"steady", "crashing"}
+    assert all(each.process is None for each in children)
+
+
+@pytest.mark.parametrize("code", [2, 3])
+def test_what_only_a_person_can_mend_ends_them_all(tmp_path: Path, code: int) -> None:
+    """Configuration errors and fenced instances are never started again; the exit code is theirs."""
+    children = [child(tmp_path, "steady", "run"), child(tmp_path, "hopeless", str(code))]
+    assert run_in_main(children) == code
+    assert starts(tmp_path, "hopeless") == 1
+
+
+def test_ports_follow_each_other_or_are_free(tmp_path: Path) -> None:
+    """Five in a row from the first, or five that nobody has."""
+    free = choose_ports("127.0.0.1", 0)
+    assert set(free) == set(CONNECTORS)
+    assert len(set(free.values())) == 5
+
+
+def test_a_taken_port_is_named() -> None:
+    """The sentence says which, and the mend."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"{port}.*--port 0"):
+            choose_ports("127.0.0.1", port)
+
+
+def test_a_child_is_started_by_the_command_line_that_people_use() -> None:
+    """`salmon run NAME -c FILE --port N`."""
+    command = command_of("merge", "sync.yaml", 8083, ["--log-format", "json"])
+    assert command[1:] == [
+        *("-m", "salmon.cli.main", "run", "merge", "-c", "sync.yaml", "--port", "8083"),
+        *("--log-format", "json"),
+    ]
+
+
+def test_the_ordinal_is_said_or_read_off_the_pods_name() -> None:
+    """$SALMON_ORDINAL, else a StatefulSet's pod name, else 0; a laptop's name says nothing."""
+    assert ordinal_of({"SALMON_ORDINAL": "4"}, "x") == 4
+    assert ordinal_of({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "mongodb-sink-2") == 2
+    assert ordinal_of({}, "laptop-7") == 0
+    with pytest.raises(ConfigError):
+        ordinal_of({"SALMON_ORDINAL": "two"}, "x")
