@@ -18,6 +18,8 @@ from salmon.salesforce.subscription import Ended, Received, Start
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 
 ROWS_A_CHUNK = 2
+A, B, C, D = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4))
+NOW = 1_000_000_000_000
 
 
 class MemoryStream:
@@ -183,3 +185,18 @@ class Rig:
 def keys(ops: Sequence[tuple[str, Op]], op: Op) -> list[str]:
     """The keys that one kind of change was told of."""
     return [key for key, told in ops if told is op]
+
+
+def org_of(*ids: str) -> MemoryOrg:
+    org = MemoryOrg(NOW)
+    for native_id in ids:
+        org.put("Account", native_id, Name="Acme", LastModifiedDate="2001-09-09T01:46:40.000+0000")
+    return org
+
+
+def read_all(rig: Rig, *names: str) -> None:
+    """Read and tell what there is of these objects."""
+    for name in names or ("Account", "Contact"):
+        while name in rig.snapshots.running and not rig.snapshots.running[name].done:
+            rig.snapshots.read_chunk(name)
+            rig.gather()

@@ -158,16 +158,19 @@ class Delivery:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
         bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
         jobs = [job for job, _ in ready]
-        taken: list[tuple[Job, RowResult]] = []
+        looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
         for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
             if isinstance(outcome, Look):
-                taken.append((job, result))
+                looks[outcome].append((job, result))
                 continue
             if outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
                 self._references.created(job.id, outcome.native_id)
             self._outcomes[job.index] = outcome
-        return self._after_duplicates(taken)
+        self._refuse_for_parents(
+            [(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]]
+        )
+        return self._after_duplicates(looks[Look.WHO_HAS_THE_KEY])
 
     def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
         markers = read_markers(self._org, [(job.id, None) for job, _ in taken])
@@ -193,11 +196,34 @@ class Delivery:
                 self._outcomes[job.index] = outcome
         markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
         for job, result in unsure:
-            self._outcomes[job.index] = (
-                Outcome(OutcomeKind.GONE, code=refusal_of(result).code, reason="the record is not there")
-                if markers[job.id] is None
-                else refused(refusal_of(result))
-            )
+            if markers[job.id] is None:
+                self._outcomes[job.index] = Outcome(
+                    OutcomeKind.GONE, code=refusal_of(result).code, reason="the record is not there"
+                )
+        there = [(job, result) for job, result in unsure if markers[job.id] is not None]
+        self._refuse_for_parents([(job, result, bodies[job.index]) for job, result in there])
+
+    def _refuse_for_parents(self, refusals: Sequence[tuple[Job, RowResult, Mapping[str, Any]]]) -> None:
+        """
+        Refuse writes that refer to a record that is not there any more. Salesforce seldom says which: so the parents
+        are looked at, and the fields named, that the rest may be sent without them.
+        """
+        parents = {
+            (job.index, field.name): ((target, body[field.name]), body[field.name])
+            for job, _, body in refusals
+            for field in self._schemas[job.record.object].references
+            for target in field.reference_to
+            if target in self._schemas and body.get(field.name) and len(field.reference_to) == 1
+        }
+        found = read_markers(self._org, parents.values())
+        for job, result, _ in refusals:
+            refusal = refusal_of(result)
+            missing = {
+                name
+                for (index, name), (parent, _) in parents.items()
+                if index == job.index and found[parent] is None
+            }
+            self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 
     def _delete(self, jobs: Sequence[Job]) -> None:
         depths = _depths(self._schemas)

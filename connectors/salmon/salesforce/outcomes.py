@@ -73,9 +73,7 @@ def outcome_of(
     if verdicts & {Verdict.RETRY, Verdict.LIMITED, Verdict.SIGN_IN}:
         return refusal.outcome(OutcomeKind.RETRY_LATER, f"Salesforce cannot take it now ({refusal.code})")
     # What is left is GONE: of the record itself, or of one that a reference field points at.
-    if op is WriteOp.CREATE:
-        return refused(refusal)
-    if op is WriteOp.UPDATE and (refusal.fields or references):
+    if op is WriteOp.CREATE or (op is WriteOp.UPDATE and (refusal.fields or references)):
         return Look.IS_IT_THERE
     return refusal.outcome(OutcomeKind.GONE, "the record is not there")
 

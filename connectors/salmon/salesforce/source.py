@@ -75,6 +75,7 @@ class SalesforceSourceTask:
         """
         if self._objects:
             return
+        self.close()  # what an earlier try has left
         rest = Rest(self._config)
         pubsub = PubSub(self._config, rest.sign_in)
         self._rest, self._pubsub = rest, pubsub

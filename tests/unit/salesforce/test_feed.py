@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import PositionLost, SetupError, Unavailable
+from salmon.errors import Unavailable
 from salmon.model.change import Op
 from salmon.model.connector import Signal, SignalKind
-from salmon.salesforce.subscription import Ended, Preset
+from salmon.salesforce.subscription import Preset
 from support.salesforce import OUR_USER, MemoryOrg, payload
-from support.salesforce_feed import Rig
-
-A, B, C, D = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4))
-NOW = 1_000_000_000_000
-
-
-def org_of(*ids: str) -> MemoryOrg:
-    org = MemoryOrg(NOW)
-    for native_id in ids:
-        org.put("Account", native_id, Name="Acme", LastModifiedDate="2001-09-09T01:46:40.000+0000")
-    return org
-
-
-def read_all(rig: Rig, *names: str) -> None:
-    """Read and tell what there is of these objects."""
-    for name in names or ("Account", "Contact"):
-        while name in rig.snapshots.running and not rig.snapshots.running[name].done:
-            rig.snapshots.read_chunk(name)
-            rig.gather()
-
+from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 # The first start.
 
@@ -268,135 +249,6 @@ def test_a_row_that_does_not_fit_is_set_aside() -> None:
     read_all(rig)
     assert rig.dead == [A]
     assert rig.ops() == [(B, Op.ROW)]
-
-
-# Holes.
-
-
-def fallen(org: MemoryOrg) -> Rig:
-    """A rig that has heard of a commit at NOW and then lost its position."""
-    rig = Rig.streaming(org)
-    rig.hear(payload("CREATE", D, at=NOW, Name="D"))
-    rig.gather()
-    rig.ops()
-    rig.stream.items.append(Ended(PositionLost("corrupted")))
-    rig.gather()
-    return rig
-
-
-def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
-    """A new position first, then all rows and absences; the old position is stored until then."""
-    org = org_of(A, B)
-    org.put("Account", C, Name="C")
-    org.remove("Account", C, "2001-09-09T01:46:40Z")
-    rig = fallen(org)
-    assert rig.streams[-2].closed
-    assert rig.place == 1
-    rig.keepalive()
-    rig.gather()
-    assert rig.place == 2
-    assert {run.object for run in rig.snapshots.begun[-2:]} == {"Account", "Contact"}
-    with pytest.raises(AssertionError, match="not due"):
-        rig.snapshots.read_chunk()
-    rig.pass_s(2)
-    org.look_at_clock()
-    read_all(rig)
-    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW), (C, Op.ABSENT)]
-    assert rig.identity_loads == 2, "records born elsewhere may have been created in the hole"
-
-
-def test_after_a_hole_a_records_first_event_is_preceded_by_its_row() -> None:
-    """What was lost of the record is told before what came after; of that key alone."""
-    org = org_of(A, B)
-    rig = fallen(org)
-    rig.keepalive()
-    rig.gather()
-    rig.pass_s(3)
-    rig.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
-    rig.gather()
-    assert rig.ops() == []
-    rig.pass_s(2)
-    rig.gather()
-    assert rig.ops() == [(B, Op.ROW)]
-    rig.hear(payload("UPDATE", B, at=NOW + 9000, commit=6, Phone="2"))
-    rig.gather()
-    assert rig.ops() == [(B, Op.UPDATE)], "its row has been told: later ones need not wait"
-
-
-def test_a_kill_in_a_hole_does_not_forget_it() -> None:
-    """The hole is stored together with the new position."""
-    rig = fallen(org_of(A, B))
-    rig.keepalive()
-    rig.gather()
-    again = rig.restarted()
-    again.pass_s(3)
-    again.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
-    again.gather()
-    assert again.ops() == []
-    assert not again.snapshots.running["Account"].done
-
-
-def test_a_kill_before_the_new_position_is_known_finds_the_old_one_lost_again() -> None:
-    """Nothing says that the hole was seen to until it is."""
-    rig = fallen(org_of(A))
-    again = rig.restarted()
-    assert again.stream.start == (1).to_bytes(8, "big")
-
-
-@pytest.mark.parametrize(("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("UPDATE", "001*")])
-def test_an_overflow_is_a_hole_of_its_object_alone(kind: str, named: str) -> None:
-    """Contacts go on; Accounts wait for their rows."""
-    org = org_of(A)
-    rig = Rig.streaming(org)
-    rig.hear(
-        payload(kind, named, at=NOW, commit=2),
-        payload("UPDATE", A, at=NOW + 3000, commit=3, Phone="1"),
-        payload(
-            "CREATE", "003000000000001AAA", name="Contact", at=NOW + 3000, commit=4, Name={"LastName": "C"}
-        ),
-    )
-    rig.gather()
-    assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
-    rig.pass_s(5)
-    rig.gather()
-    assert rig.ops() == [(A, Op.ROW)]
-    read_all(rig, "Account")
-    assert rig.ops() == [(A, Op.ROW)]
-
-
-def test_an_event_of_broken_bytes_is_a_hole_of_its_object() -> None:
-    """Nothing is known of it but the object it was of."""
-    rig = Rig.streaming(org_of(A))
-    rig.hear(payload("UPDATE", A, at=NOW, Phone="1"))
-    rig.stream.items[-1].events[0].event.payload = b"broken"  # type: ignore[union-attr]
-    rig.gather()
-    assert [(run.object, run.why.value) for run in rig.snapshots.begun] == [("Account", "hole")]
-
-
-def test_a_key_that_lives_on_in_another_record_does_not_die_with_the_first() -> None:
-    """The recycle bin holds the former record of a key that was created anew."""
-    org = org_of()
-    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
-    org.remove("Account", A, "2001-09-09T01:46:40Z")
-    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
-    rig = fallen(org)
-    rig.keepalive()
-    rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
-    read_all(rig)
-    assert rig.ops() == [("$oid:1", Op.ROW)]
-
-
-def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:
-    """The events that came before are told first."""
-    rig = Rig.streaming()
-    rig.hear(payload("CREATE", A, at=NOW, Name="A"))
-    rig.stream.items.append(Ended(SetupError("no access")))
-    rig.gather()
-    assert rig.ops() == [(A, Op.CREATE)]
-    with pytest.raises(SetupError):
-        rig.gather()
 
 
 # Requests.

@@ -66,7 +66,7 @@ def test_what_is_not_there_is_the_record_or_its_parent(code: str) -> None:
     assert kind_of(failed(code), WriteOp.DELETE) is OutcomeKind.GONE
     assert kind_of(failed(code), WriteOp.UPDATE, "AccountId") is Look.IS_IT_THERE
     assert kind_of(failed(code, fields=("RecordTypeId",))) is Look.IS_IT_THERE
-    assert kind_of(failed(code), WriteOp.CREATE) is OutcomeKind.REFUSED
+    assert kind_of(failed(code), WriteOp.CREATE) is Look.IS_IT_THERE
 
 
 def test_a_duplicate_value_is_looked_into_for_creations_only() -> None:

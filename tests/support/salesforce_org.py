@@ -1,0 +1,150 @@
+"""An org in memory that takes writes, and a sink task on it, for unit tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import SecretStr
+
+from salmon.errors import RequestRejected, Unavailable
+from salmon.model.change import Value, Write, WriteOp
+from salmon.model.connector import OutcomeKind, SinkRecord
+from salmon.salesforce.config import Auth, SalesforceConfig
+from salmon.salesforce.rest import COLLECTION_ROWS, Page, RowError, RowResult
+from salmon.salesforce.sink import SalesforceSinkTask
+from support.salesforce import MemoryOrg, schema
+
+A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))
+CONFIG = SalesforceConfig(
+    auth=Auth(flow="client_credentials", client_id="id", client_secret=SecretStr("hush"))
+)
+SCHEMAS = {name: schema(name) for name in ("Account", "Contact", "Opportunity")}
+CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
+
+
+class WritableOrg(MemoryOrg):
+    """Takes Collections calls, and can be told to fail."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.calls: list[tuple[str, list[str]]] = []
+        self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
+        self.spoils: set[str] = set()  # names of fields that make a whole call fail
+        self.breaks: str | None = None  # before | after: an insert or update that gets no answer
+        self._next = Counter[str]()
+
+    @property
+    def usage(self) -> None:
+        return None
+
+    def describe(self, name: str) -> Mapping[str, Any]:
+        raise AssertionError("not asked")
+
+    def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        self._call("insert", records)
+        return self._answered([self._insert(record) for record in records])
+
+    def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        self._call("update", records)
+        return self._answered([self._update(record) for record in records])
+
+    def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
+        self.calls.append(("delete", list(ids)))
+        results = []
+        for native_id in ids:
+            there = next((name for name, rows in self.records.items() if native_id in rows), None)
+            if there is None:
+                results.append(RowResult(False, None, (RowError("ENTITY_IS_DELETED"),)))
+            else:
+                self.remove(there, native_id, "2001-09-09T01:46:40Z")
+                results.append(RowResult(True, native_id))
+        return results
+
+    def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
+        self.calls.append(("query", [soql.partition(" FROM ")[2].partition(" ")[0]]))
+        return super().pages(soql, deleted=deleted)
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.calls]
+
+    def _call(self, kind: str, records: Sequence[Mapping[str, Any]]) -> None:
+        assert 0 < len(records) <= COLLECTION_ROWS
+        self.calls.append((kind, [record.get("Id") or record["Salmon_Id__c"] for record in records]))
+        if self.breaks == "before":
+            raise Unavailable("no answer")
+        if any(name in self.spoils for record in records for name in record):
+            raise RequestRejected("refused", code="INVALID_FIELD", fields=())
+
+    def _answered(self, results: list[RowResult]) -> list[RowResult]:
+        if self.breaks == "after":
+            raise Unavailable("no answer")
+        return results
+
+    def _insert(self, record: Mapping[str, Any]) -> RowResult:
+        name = record["attributes"]["type"]
+        if (error := self.refuses.get(str(record.get("Name")))) is not None:
+            return RowResult(False, None, (error,))
+        rows = self.records.setdefault(name, {})
+        if any(row.get("Salmon_Id__c") == record["Salmon_Id__c"] for row in rows.values()):
+            return RowResult(False, None, (RowError("DUPLICATE_VALUE"),))
+        self._next[name] += 1
+        native_id = f"{SCHEMAS[name].key_prefix}{self._next[name]:012}NEW"
+        rows[native_id] = {"Id": native_id, **{n: v for n, v in record.items() if n != "attributes"}}
+        return RowResult(True, native_id)
+
+    def _update(self, record: Mapping[str, Any]) -> RowResult:
+        if (error := self.refuses.get(record["Id"])) is not None:
+            return RowResult(False, None, (error,))
+        row = self.records.get(record["attributes"]["type"], {}).get(record["Id"])
+        if row is None:
+            return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
+        row.update({n: v for n, v in record.items() if n != "attributes"})
+        return RowResult(True, record["Id"])
+
+
+class Known:
+    """Identities that tests fill."""
+
+    def __init__(self) -> None:
+        self.ids: dict[tuple[str, str], str] = {}
+
+    def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
+        return self.ids.get((object, key))
+
+    def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
+        return next(
+            (key for (name, key), known in self.ids.items() if (name, known) == (object, native_id)), None
+        )
+
+
+class SinkRig:
+    """A sink task on an org in memory."""
+
+    def __init__(self, *, clean: bool = True) -> None:
+        self.org = WritableOrg()
+        self.known = Known()
+        self.task = SalesforceSinkTask(CONFIG, {}, "crm", rest=self.org)  # type: ignore[arg-type]
+        self.task.start(SCHEMAS, self.known, clean=clean)
+
+    def put(self, *records: SinkRecord) -> list[OutcomeKind]:
+        return [outcome.kind for outcome in self.task.put(records)]
+
+    def restarted(self) -> None:
+        """The same org, after the task was killed."""
+        self.task = SalesforceSinkTask(CONFIG, {}, "crm", rest=self.org)  # type: ignore[arg-type]
+        self.task.start(SCHEMAS, self.known, clean=False)
+
+
+def write(
+    op: WriteOp,
+    key: str,
+    seq: int = 10,
+    *,
+    name: str = "Account",
+    native_id: str | None = None,
+    expected: int = 0,
+    **fields: Value,
+) -> SinkRecord:
+    return SinkRecord(name, key, Write(seq, op, expected, native_id, fields))
