@@ -1,0 +1,41 @@
+"""What all tests share: the stacks that real processes run on, each started once in a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.ring import Ring, running_ring
+from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
+
+
+@pytest.fixture(scope="session", params=STACKS)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Each of the two stacks; the test runs once on each."""
+    with running_stack(request.param, tmp_path_factory.mktemp(request.param)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded one, for tests that need no other."""
+    with running_stack(EMBEDDED, tmp_path_factory.mktemp(EMBEDDED)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def jvm_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Apache Kafka and Apicurio, for tests that need these."""
+    with running_stack(JVM, tmp_path_factory.mktemp(JVM)) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def ring(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Ring]:
+    """A sync that has taken its snapshots; the tests of one module share it, so each uses records of its own."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
+    with running_ring(stack, name) as ring:
+        ring.start()
+        ring.wait_equal()
+        yield ring

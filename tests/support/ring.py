@@ -1,0 +1,317 @@
+"""
+A whole sync for a test: an org, a database, topics, and the five connectors as real processes.
+
+    with running_ring(stack, "kills") as ring:
+        ring.start()
+        ring.wait_equal()
+        ring.sf.Account.update(key, {"Site": "Rome"})       # as a person in the org
+        ring.db.accounts.update_one(...)                    # as an application of MongoDB's
+        ring.kill("merge"); ring.start("merge")
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+import yaml
+from confluent_kafka import Message, TopicPartition
+from pymongo import MongoClient
+from pymongo.database import Database
+from simple_salesforce.api import Salesforce
+
+from salmon.devstack import sync_file
+from salmon.devstack.processes import free_ports
+from salmon.devstack.simulator_process import Org, SimulatorProcess
+from salmon.errors import RetriableError, SetupError
+from salmon.kafka import clients, topics
+from salmon.kafka.topics import CONNECTORS
+from salmon.model.change import SIDES
+from salmon.runtime import config as configuration
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.run import PARENT_VARIABLE
+from salmon.verify.checking import Patience
+from salmon.verify.verifying import Verdict, verify
+from support.stacks import Stack
+from support.waiting import until
+
+Document = dict[str, Any]
+RECORDS: Final[Mapping[str, int]] = {"Account": 200, "Contact": 100, "Opportunity": 50}
+_PATIENCE: Final = Patience(most_s=20.0, quiet_s=2.0)
+_STOP_MAX_S: Final = 40.0
+# Reading is no write: what a quiet sync may go on doing.
+WRITING_CALLS: Final = ("collections", "rows")
+
+
+@dataclass
+class Ring:
+    """One sync. What a test says to it reads like what a person would do."""
+
+    name: str
+    stack: Stack
+    folder: Path
+    config_path: Path
+    config: SyncConfig
+    org: Mapping[str, str]  # the simulator's endpoints
+    sf: Any  # simple_salesforce.Salesforce, as a person of the org
+    db: Database[Document]
+    http: requests.Session
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+
+    # The connectors.
+
+    def start(self, *names: str) -> None:
+        """Start these connectors, or all; return without waiting for them."""
+        for name in names or CONNECTORS:
+            (self.ports[name],) = free_ports(1)
+            self.processes[name] = self.spawn(name, self.ports[name])
+
+    def spawn(self, name: str, port: int = 0) -> subprocess.Popen[bytes]:
+        """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
+        command = [sys.executable, "-m", "salmon.cli.main", "run", name]
+        command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.
+            environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+            return subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: it has no chance to say anything."""
+        process = self.processes.pop(name)
+        assert process.poll() is None, f"{name} had ended by itself: {self.last_words(name)}"
+        process.kill()
+        process.wait()
+
+    def stop(self, *names: str) -> dict[str, int]:
+        """SIGTERM, and the exit code of each."""
+        stopped = {name: self.processes.pop(name) for name in names or tuple(self.processes)}
+        for process in stopped.values():
+            process.send_signal(signal.SIGTERM)
+        try:
+            return {name: process.wait(_STOP_MAX_S) for name, process in stopped.items()}
+        finally:
+            for process in stopped.values():
+                process.kill()
+                process.wait()
+
+    def is_ready(self, name: str) -> bool:
+        """What /health says."""
+        try:
+            return self.http.get(f"http://127.0.0.1:{self.ports[name]}/health", timeout=2).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def wait_ready(self, *names: str) -> None:
+        for name in names or CONNECTORS:
+            until(lambda name=name: self.is_ready(name), f"{name} is ready", within_s=60)  # type: ignore[misc]
+
+    def last_words(self, name: str) -> str:
+        """The end of a connector's log."""
+        return (self.folder / f"{name}.log").read_text()[-2000:]
+
+    # What came of it.
+
+    def wait_equal(self, within_s: float = 90.0) -> Verdict:
+        """Wait until both sides and `records` agree, and return what verify then says."""
+        told: list[Any] = [None]
+
+        def equal() -> Verdict | None:
+            for name, process in self.processes.items():
+                assert process.poll() is None, f"{name} ended by itself: {self.last_words(name)}"
+            try:
+                told[0] = verdict = verify(self.config, patience=_PATIENCE)
+            except (SetupError, RetriableError) as not_yet:
+                told[0] = not_yet  # no schemas, no topics: it has only just begun
+                return None
+            return verdict if verdict.equal else None
+
+        try:
+            return until(equal, "both sides are equal", within_s=within_s)  # type: ignore[return-value]
+        except AssertionError:
+            said = told[0].as_dict() if isinstance(told[0], Verdict) else told[0]
+            raise AssertionError(f"not equal within {within_s:.0f} s: {said}") from None
+
+    def read(self, *names: str) -> list[Message]:
+        """All committed records of these topics, e.g. `crm.conflicts`."""
+        kafka = self.config.kafka_properties()
+        counts = topics.partition_counts(clients.admin(kafka))
+        places = [TopicPartition(name, p, 0) for name in names for p in range(counts[name])]
+        reader = clients.consumer(kafka, group_id="test", client_id="test", enable_partition_eof=True)
+        found, ends = [], 0
+        try:
+            reader.assign(places)
+            while ends < len(places):
+                for message in reader.consume(1000, 0.1):
+                    if message.error() is None:
+                        found.append(message)
+                    else:
+                        ends += 1
+        finally:
+            reader.close()
+        return found
+
+    @property
+    def conflicts(self) -> int:
+        """How many conflicts there were so far."""
+        return len(self.read(self.config.topic_names.conflicts))
+
+    @property
+    def dead_letters(self) -> list[Message]:
+        """All of them, of all connectors."""
+        return self.read(*map(self.config.topic_names.dlq, CONNECTORS))
+
+    @property
+    def writes(self) -> int:
+        """How many commands merge has given to the sinks so far, tombstones included."""
+        names = self.config.topic_names
+        return len(self.read(*(names.writes(side, each) for side in SIDES for each in self.config.objects)))
+
+    # The org, past its API.
+
+    def calls(self) -> dict[str, int]:
+        """API calls so far, by resource."""
+        answer: dict[str, int] = self.http.get(f"{self.org['control_url']}/calls").json()["api"]
+        return answer
+
+    @contextmanager
+    def trigger(self, **body: Any) -> Iterator[None]:
+        """A trigger of the org, until the block ends; see salmon.simulator.triggers."""
+        self.http.post(f"{self.org['control_url']}/triggers", json=body).raise_for_status()
+        try:
+            yield
+        finally:
+            self.http.delete(f"{self.org['control_url']}/triggers").raise_for_status()
+
+    def ids(self, object_name: str) -> list[str]:
+        """The Ids of an object's records, in their order."""
+        answer = self.sf.query_all(f"SELECT Id FROM {object_name} ORDER BY Id")
+        return [record["Id"] for record in answer["records"]]
+
+    def row(self, object_name: str, record_id: str) -> Document:
+        """A record as the org shows it to a person."""
+        answer: Document = getattr(self.sf, object_name).get(record_id)
+        return answer
+
+    # Waiting.
+
+    def wait_document(
+        self, collection: str, key: Any, seen: Callable[[Document], Any], within_s: float = 30.0
+    ) -> Document:
+        """Wait until the document is there and *seen* is true of it; return it."""
+
+        def found() -> Document | None:
+            document = self.db[collection].find_one({"_id": key})
+            return document if document is not None and seen(document) else None
+
+        return until(found, f"the document {key} in {collection}", within_s=within_s) or {}
+
+    def wait_row(
+        self, object_name: str, record_id: str, seen: Callable[[Document], Any], within_s: float = 30.0
+    ) -> Document:
+        """Wait until *seen* is true of a record of the org; return it."""
+
+        def found() -> Document | None:
+            row = self.row(object_name, record_id)
+            return row if seen(row) else None
+
+        return until(found, f"the {object_name} {record_id} in the org", within_s=within_s) or {}
+
+    def wait_query(self, soql: str, count: int, within_s: float = 30.0) -> list[Document]:
+        """Wait until a query finds so many records; return them."""
+
+        def found() -> list[Document] | None:
+            records: list[Document] = self.sf.query_all(soql)["records"]
+            return records if len(records) == count else None
+
+        if count == 0:
+            until(lambda: found() is not None, f"nothing is found by {soql}", within_s=within_s)
+            return []
+        return until(found, f"{count} found by {soql}", within_s=within_s) or []
+
+
+@contextmanager
+def running_ring(
+    stack: Stack,
+    name: str,
+    *,
+    records: Mapping[str, int] = RECORDS,
+    objects: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Ring]:
+    """
+    A ring with an org of its own and no connector running yet; at the end of the block everything of it is ended.
+
+    Args:
+        name: Of the sync and of its database.
+        records: What the org begins with.
+        objects: Settings of objects in the configuration, beside their collections.
+    """
+    folder = stack.folder / name
+    folder.mkdir()
+    simulator = SimulatorProcess(folder / "org", folder / "org.log", Org(tuple(RECORDS), dict(records)))
+    simulator.start()
+    client: MongoClient[Document] = MongoClient(stack.mongodb_uri, tz_aware=True)
+    try:
+        org = simulator.endpoints
+        path = _configured(stack, name, folder, org, objects or {})
+        http = requests.Session()
+        http.trust_env = False
+        ring = Ring(
+            name, stack, folder, path, configuration.load(path), org, as_person(org), client[name], http
+        )
+        try:
+            yield ring
+        finally:
+            ring.stop()
+    finally:
+        client.close()
+        simulator.stop()
+
+
+def as_person(org: Mapping[str, str]) -> Any:
+    """A session of simple-salesforce for a user who is not the integration's."""
+    session = requests.Session()
+    session.verify, session.trust_env = org["ca_file"], False
+    said = {
+        "grant_type": "client_credentials",
+        "client_id": org["person_client_id"],
+        "client_secret": org["person_client_secret"],
+    }
+    token = session.post(f"{org['login_url']}/services/oauth2/token", data=said).json()["access_token"]
+    return Salesforce(session_id=token, instance_url=org["instance_url"], session=session)
+
+
+def _configured(
+    stack: Stack, name: str, folder: Path, org: Mapping[str, str], objects: Mapping[str, Mapping[str, Any]]
+) -> Path:
+    path = folder / "sync.yaml"
+    sync_file.write(
+        path,
+        name=name,
+        bootstrap_servers=stack.bootstrap_servers,
+        registry_url=stack.registry_url,
+        mongodb={"uri": stack.mongodb_uri, "database": name},
+        salesforce=org,
+        objects=tuple(RECORDS),
+    )
+    if objects:
+        said = yaml.safe_load(path.read_text())
+        for each, settings in objects.items():
+            said["objects"][each].update(settings)
+        path.write_text(yaml.safe_dump(said))
+    return path
