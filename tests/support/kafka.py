@@ -1,40 +1,73 @@
-"""A broker for tests: the embedded one, in a folder of its own, ended with the test session."""
+"""Brokers and registries for tests: the embedded ones and the real ones, each ended with its block."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from salmon.kafka import clients
+from salmon.devstack import jvm
+from salmon.devstack.broker import EmbeddedBroker, Kafka
+from salmon.devstack.processes import Server
+from salmon.devstack.registry_process import Registry, RegistryProcess
+from salmon.kafka.clients import TransactionalProducer
+
+EMBEDDED: Final = "embedded"
+JVM: Final = "jvm"
 
 
 @contextmanager
 def embedded_broker(folder: Path) -> Iterator[dict[str, Any]]:
-    """Run the broker from the wheel and its front; yields the `kafka` block that reaches them."""
-    port = _free_port()
-    broker = [str(Path(sys.executable).parent / "noida-db"), "start", "--only", "kafka"]
-    broker += ["--kafka-port", str(port), "--host", "127.0.0.2", "--data-dir", str(folder)]
-    front = [sys.executable, "-m", "salmon.devstack.kafka_front", "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        processes = [subprocess.Popen(command, stdout=log, stderr=log) for command in (broker, front)]
-    try:
-        kafka = {"bootstrap.servers": f"127.0.0.1:{port}"}
-        clients.connect(kafka, timeout_s=30.0)
+    """Run the broker from the wheel; yields the `kafka` block that reaches it."""
+    with broker(EMBEDDED, folder) as kafka:
         yield kafka
+
+
+@contextmanager
+def broker(stack: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the broker of a stack; yields the `kafka` block that reaches it."""
+    kind = jvm.ApacheKafka if stack == JVM else EmbeddedBroker
+    server: Kafka = kind(folder / "kafka", folder / "kafka.log")
+    with _running(server):
+        yield {"bootstrap.servers": server.bootstrap_servers}
+
+
+@contextmanager
+def registry(stack: str, folder: Path) -> Iterator[str]:
+    """Run the registry of a stack; yields its URL."""
+    kind = jvm.Apicurio if stack == JVM else RegistryProcess
+    server: Registry = kind(folder / "registry", folder / "registry.log")
+    with _running(server):
+        yield server.url
+
+
+def eventually(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    """Wait until *condition* holds; fail where it never does."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s:g} s"
+        time.sleep(0.01)
+
+
+class Failure(Exception):
+    """Something of the caller's own, in the middle of a transaction."""
+
+
+def fail_writing(producer: TransactionalProducer, topic: str, **rows: bytes | None) -> None:
+    """Write *rows* into an open transaction, and fail in it when the broker has them."""
+    with producer.transaction() as transaction:
+        for key, value in rows.items():
+            transaction.produce(topic, key, value)
+        producer._producer.flush(10)
+        raise Failure
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    server.start()
+    try:
+        yield
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        server.stop()
