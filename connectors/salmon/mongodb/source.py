@@ -273,7 +273,7 @@ class MongoSourceTask:
             key = item.told.key
             if (row := first_rows.pop((item.object, key), None)) is not None:
                 draft.records.append(SourceRecord(item.object, key, row))
-                self._told_first[item.object].add(key)
+                self._told_first.setdefault(item.object, set()).add(key)
             if item.told.change is not None:
                 draft.records.append(SourceRecord(item.object, key, item.told.change))
         while waiting and waiting[0].as_of <= passed:
@@ -287,7 +287,7 @@ class MongoSourceTask:
                 return
             draft.positions[SNAPSHOT + rows.object] = rows.place.position()
             if rows.place.done:
-                self._told_first.pop(rows.object, None)
+                self._told_first[rows.object] = set()
                 log.info("snapshot_finished", object=rows.object, documents=rows.place.read)
         draft.records += [SourceRecord(rows.object, key, row) for key, row in rows.rows]
         draft.dead_letters += rows.dead_letters
