@@ -21,6 +21,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 CONFIG_DEFAULT: Final = Path("sync.yaml")
+_LINE_MAX: Final = 200
 
 
 def configured(path: Path) -> SyncConfig:
@@ -45,7 +46,8 @@ def out() -> Console:
     """Standard output: colours and boxes on a terminal, plain text elsewhere."""
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    # Without a terminal nobody has a width: lines are as long as they are.
+    return Console(width=None if sys.stdout.isatty() else _LINE_MAX, highlight=False)
 
 
 def err() -> Console:

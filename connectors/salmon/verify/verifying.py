@@ -15,12 +15,13 @@ from typing import Final
 
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients
-from salmon.kafka.registry import SchemaRegistry, object_schema
+from salmon.kafka.registry import Registry, object_schema
 from salmon.merge.settings import rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
 from salmon.mongodb.client import connect, database_of
 from salmon.runtime.config import SyncConfig
+from salmon.runtime.registries import registry_of
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.rest import Rest
@@ -83,7 +84,7 @@ def verify(
     with ExitStack() as stack:
         kafka = config.kafka_properties()
         clients.connect(kafka, timeout_s=_CONNECT_S)
-        registry = _registry(config)
+        registry = registry_of(config)
         stack.callback(registry.close)
         rules = {name: _rules(config, registry, name) for name in config.objects}
         client = connect(config.mongodb, app="salmon-verify")
@@ -110,13 +111,7 @@ def verify(
     return Verdict(verdicts, time.monotonic() - began)
 
 
-def _registry(config: SyncConfig) -> SchemaRegistry:
-    said = config.schema_registry
-    password = said.password.get_secret_value() if said.password else None
-    return SchemaRegistry(said.url, username=said.username, password=password, ca_file=said.ca_file)
-
-
-def _rules(config: SyncConfig, registry: SchemaRegistry, name: str) -> Rules:
+def _rules(config: SyncConfig, registry: Registry, name: str) -> Rules:
     schema = object_schema(registry, config.topic_names.records(name))
     if schema is None:
         raise SetupError(

@@ -1,0 +1,116 @@
+"""`salmon demo`: the whole of it on this machine, from an empty folder to a proof. The play itself is in salmon.demo."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from salmon.cli.terminal import JsonOption, print_json, quiet_logs
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from salmon.demo.stage import Stage
+
+EXIT_NOT_PROVEN: Final = 1
+_RECORDS_MIN: Final = 60  # of each object: the acts need some of their own
+
+
+def demo(
+    *,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="Where data and logs are; a temporary folder by default.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=5, max=3600, help="How long both sides are edited.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=0.5, max=200, help="Edits a second, on each side.")] = 10.0,
+    scale: Annotated[
+        float, typer.Option(min=0.01, max=20, help="How many times 2,000 + 5,000 + 3,000 records.")
+    ] = 1.0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave it running, and say how to look into it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Show it: a Salesforce org, Kafka and MongoDB on this machine, synced, edited on both sides at once, and compared.
+
+    Exit code 0 only if all that it promises held.
+    """
+    from salmon.cli.audience import audience_of
+    from salmon.demo.play import Options, Play
+    from salmon.demo.stage import Stage
+    from salmon.devstack.stack import DEMO_RECORDS
+
+    quiet_logs()
+    records = {name: max(_RECORDS_MIN, round(count * scale)) for name, count in DEMO_RECORDS.items()}
+    with (
+        _ends_by_sigterm(),
+        _closing(Stage(folder, records)) as stage,
+        audience_of(as_json=as_json) as audience,
+    ):
+        result = Play(stage, Options(records, seconds, rate), audience).run()
+        if keep:
+            stage.keep()
+        told = result.as_dict() | ({"look": look(stage)} if keep else {})
+        audience.ended(result)
+        if as_json:
+            print_json(told)
+        elif keep:
+            for name, value in look(stage).items():
+                print(f"{name:18} {value}")
+    raise typer.Exit(0 if result.proven else EXIT_NOT_PROVEN)
+
+
+def look(stage: Stage) -> dict[str, Any]:
+    """Where everything is that was kept, and how to end it."""
+    config = stage.config
+    topics = config.topic_names
+    shown: dict[str, Any] = {
+        "MongoDB": f"{stage.stack['mongodb']['uri']} (database {config.mongodb.database})",
+        "Kafka": stage.stack["kafka"]["bootstrap_servers"],
+        "schema registry": stage.stack["schema_registry"]["url"],
+        "topics": ", ".join(
+            [*(topics.records(name) for name in config.objects), topics.conflicts, topics.offsets]
+        ),
+        "Salesforce": f"{stage.org['instance_url']} (CA {stage.org['ca_file']})",
+        "its controls": f"{stage.org['control_url']}/state",
+        "configuration": stage.stack["config"],
+        "logs": str(stage.log_file),
+    }
+    shown |= {name: f"{url}/metrics" for name, url in stage.addresses().items()}
+    shown["status"] = f"salmon status -c {stage.stack['config']}"
+    shown["to end it"] = f"kill {stage.pid}; salmon dev down --purge --dir {stage.folder}"
+    return shown
+
+
+@contextmanager
+def _closing(stage: Stage) -> Iterator[Stage]:
+    """End all that was started, however we end; a second Ctrl-C does not leave half of it behind."""
+    try:
+        yield stage
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            stage.close()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _ends_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

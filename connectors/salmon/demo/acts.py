@@ -1,0 +1,253 @@
+"""
+The acts: the cases that a sync is judged by, each played on records of its own and watched until it is decided.
+
+An act says what it saw; it passes when what must come true did, on both sides, in time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import requests
+from bson.objectid import ObjectId
+from simple_salesforce.exceptions import SalesforceResourceNotFound
+
+from salmon.demo.conflicts import Conflicts
+from salmon.demo.people import Application
+from salmon.model.policies import Conflict
+
+T = TypeVar("T")
+
+WITHIN_S: Final = 20.0
+_LOOK_S: Final = 0.05
+_TRIES: Final = 5
+_CONFLICT_WITHIN_S: Final = 1.0  # it is told in the transaction that decides it
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """How an act ended."""
+
+    name: str
+    title: str
+    passed: bool
+    detail: str  # what was seen, in a sentence
+    took_s: float
+
+
+class NotSo(Exception):
+    """What had to come true did not, in time."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """What the acts are played with. *records*: object -> Ids that nobody else edits."""
+
+    org: Any  # a simple-salesforce client
+    application: Application
+    conflicts: Conflicts
+    control_url: str
+    records: Mapping[str, list[str]]
+    within_s: float = WITHIN_S
+
+    def another(self, name: str) -> str:
+        """A record that was not played with before."""
+        return self.records[name].pop()
+
+    def in_org(self, name: str, key: str) -> Mapping[str, Any]:
+        """The record as the org has it; {} if it has none."""
+        try:
+            row: Mapping[str, Any] = getattr(self.org, name).get(key)
+        except SalesforceResourceNotFound:
+            return {}
+        return row
+
+    def document(self, name: str, key: Any) -> Mapping[str, Any]:
+        """The document; {} if there is none."""
+        return self.application.collection(name).find_one({"_id": key}) or {}
+
+    def edit_document(self, name: str, key: Any, **fields: Any) -> None:
+        """As an application does it."""
+        self.application.collection(name).update_one({"_id": key}, {"$set": fields})
+
+    def edit_in_org(self, name: str, key: str, **fields: Any) -> None:
+        """As a person does it."""
+        getattr(self.org, name).update(key, fields)
+
+    def both(self, name: str, key: str, **fields: Any) -> bool:
+        """Whether both sides show these values."""
+        shown = (self.document(name, key), self.in_org(name, key))
+        return all(side.get(field) == value for side in shown for field, value in fields.items())
+
+    def until(self, what: str, look: Callable[[], T]) -> T:
+        """Wait until *look* returns something true, and return that. Raises NotSo if it does not come true."""
+        deadline = time.monotonic() + self.within_s
+        while not (seen := look()):
+            if time.monotonic() > deadline:
+                raise NotSo(f"not within {self.within_s:.0f} s: {what}")
+            time.sleep(_LOOK_S)
+        return seen
+
+
+def played(scene: Scene, name: str, title: str, play: Callable[[Scene], str]) -> Act:
+    """Play one act."""
+    began = time.monotonic()
+    try:
+        detail, passed = play(scene), True
+    except NotSo as unfulfilled:
+        detail, passed = str(unfulfilled), False
+    return Act(name, title, passed, detail, time.monotonic() - began)
+
+
+def at_once(*edits: Callable[[], object]) -> None:
+    """Make edits as nearly at the same moment as threads can."""
+    ready = threading.Barrier(len(edits))
+    errors: list[Exception] = []
+
+    def edit(one: Callable[[], object]) -> None:
+        ready.wait()
+        try:
+            one()
+        except Exception as error:  # noqa: BLE001 - raised below, where somebody waits for it
+            errors.append(error)
+
+    threads = [threading.Thread(target=edit, args=(one,), daemon=True) for one in edits]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+# The acts, in the order in which they are played.
+
+
+def different_fields(scene: Scene) -> str:
+    """Two people edit one record at once, but not the same field of it."""
+    key = scene.another("Account")
+    at_once(
+        lambda: scene.edit_in_org("Account", key, Website="https://salmon.example/ladder"),
+        lambda: scene.edit_document("Account", key, Fax="(555) 010-0199"),
+    )
+    scene.until(
+        "both edits on both sides",
+        lambda: scene.both("Account", key, Website="https://salmon.example/ladder", Fax="(555) 010-0199"),
+    )
+    return "Website from Salesforce and Fax from MongoDB: both edits are on both sides"
+
+
+def same_field(scene: Scene) -> str:
+    """Two people edit the same field at once: a conflict, which the policy decides."""
+    for number in range(_TRIES):
+        key = scene.another("Contact")
+        agreed = _clash(scene, key, f"Head of Rivers {number}", f"Head of Oceans {number}")
+        # One edit may have reached the other side before that made its own: then it was no conflict. Try again.
+        told = scene.conflicts.of(key, wait_s=_CONFLICT_WITHIN_S)
+        if len(told) == 1:
+            return _of_conflict(told[0], agreed)
+        if told:
+            raise NotSo(f"one conflict and no more: {len(told)} were told")
+    raise NotSo(f"a conflict, in {_TRIES} tries")
+
+
+def _clash(scene: Scene, key: str, in_org: str, in_mongodb: str) -> str:
+    """Both sides set the Title of a contact; what it is on both sides in the end."""
+    at_once(
+        lambda: scene.edit_in_org("Contact", key, Title=in_org),
+        lambda: scene.edit_document("Contact", key, Title=in_mongodb),
+    )
+
+    def agreed() -> str | None:
+        return next((v for v in (in_org, in_mongodb) if scene.both("Contact", key, Title=v)), None)
+
+    return str(scene.until("the same Title on both sides", agreed))
+
+
+def _of_conflict(conflict: Conflict, agreed: str) -> str:
+    winner = conflict.winner
+    if winner is None or winner.value != agreed:
+        raise NotSo(f"the winner's value on both sides, where {agreed!r} is")
+    edits = (conflict.contest.standing, conflict.contest.challenger)
+    said = " and ".join(f"{edit.side} said {edit.value!r}" for edit in edits)
+    return f"Title: {said}; {conflict.policy} chose {winner.side}'s, and both sides have it"
+
+
+def trigger(scene: Scene) -> str:
+    """A trigger of the org tidies what came from MongoDB: that is an edit of the org, and no echo of ours."""
+    tidy = {
+        "object": "Contact",
+        "when": {"field": "MobilePhone"},
+        "set": {"MobilePhone": "{MobilePhone|e164}"},
+    }
+    requests.post(f"{scene.control_url}/triggers", json=tidy, timeout=10).raise_for_status()
+    key = scene.another("Contact")
+    scene.edit_document("Contact", key, MobilePhone="(555) 010-1234")
+    scene.until(
+        "the tidied number on both sides", lambda: scene.both("Contact", key, MobilePhone="+15550101234")
+    )
+    requests.delete(f"{scene.control_url}/triggers", timeout=10).raise_for_status()
+    return "MobilePhone (555) 010-1234 from MongoDB: the org made it +15550101234, and MongoDB has that now"
+
+
+def born_in_mongodb(scene: Scene) -> str:
+    """A document becomes a Salesforce record, and gets its Id back."""
+    key = ObjectId()
+    scene.application.collection("Account").insert_one({"_id": key, "Name": "Upstream Fisheries"})
+    native_id = scene.until("its Salesforce Id in the document", lambda: _id_of(scene, "Account", key))
+    scene.until(
+        "the account in the org",
+        lambda: scene.in_org("Account", native_id).get("Name") == "Upstream Fisheries",
+    )
+    return f"account {key} is {native_id} in Salesforce, and its document says so"
+
+
+def family(scene: Scene) -> str:
+    """A contact and its account, both born in MongoDB, the child first."""
+    account, contact = ObjectId(), ObjectId()
+    scene.application.collection("Contact").insert_one(
+        {"_id": contact, "FirstName": "Coho", "LastName": "Kisutch", "AccountId": account}
+    )
+    scene.application.collection("Account").insert_one({"_id": account, "Name": "Kisutch & Daughters"})
+    parent = scene.until("the account's Salesforce Id", lambda: _id_of(scene, "Account", account))
+    child = scene.until("the contact's Salesforce Id", lambda: _id_of(scene, "Contact", contact))
+    scene.until(
+        "the contact under its account in the org",
+        lambda: scene.in_org("Contact", child).get("AccountId") == parent,
+    )
+    scene.until(
+        "the reference to the account's _id in the document",
+        lambda: scene.document("Contact", contact).get("AccountId") == account,
+    )
+    return f"the contact came before its account: {child} belongs to {parent}, and AccountId is still the ObjectId"
+
+
+def deletes(scene: Scene) -> str:
+    """A record is deleted on each side."""
+    in_org, document = scene.another("Opportunity"), scene.another("Opportunity")
+    at_once(
+        lambda: scene.org.Opportunity.delete(in_org),
+        lambda: scene.application.collection("Opportunity").delete_one({"_id": document}),
+    )
+    scene.until("the document deleted", lambda: not scene.document("Opportunity", in_org))
+    scene.until("the record deleted in the org", lambda: not scene.in_org("Opportunity", document))
+    return "one opportunity deleted in Salesforce, one in MongoDB: both are gone on both sides"
+
+
+ACTS: Final[tuple[tuple[str, str, Callable[[Scene], str]], ...]] = (
+    ("different_fields", "Both sides edit one record, in different fields", different_fields),
+    ("same_field", "Both sides edit the same field at once", same_field),
+    ("trigger", "A trigger in the org tidies what MongoDB wrote", trigger),
+    ("born_in_mongodb", "A record is born in MongoDB", born_in_mongodb),
+    ("family", "A contact is born in MongoDB together with its account", family),
+    ("deletes", "A record is deleted on each side", deletes),
+)
+
+
+def _id_of(scene: Scene, name: str, key: ObjectId) -> str:
+    native_id: str = scene.document(name, key).get("_salmon", {}).get("salesforce_id") or ""
+    return native_id

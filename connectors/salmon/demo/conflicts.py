@@ -1,0 +1,47 @@
+"""The conflicts of a sync, as its `conflicts` topic tells them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from salmon.kafka import clients, serdes
+from salmon.kafka.registry import Registry
+from salmon.kafka.topics import Topics
+from salmon.model.policies import Conflict
+
+
+class Conflicts:
+    """All conflicts so far; a context manager. Safe for any thread."""
+
+    def __init__(self, kafka: Mapping[str, Any], topics: Topics, registry: Registry) -> None:
+        self._serde = serdes.Conflicts(registry, topics.conflicts)
+        self._consumer = clients.consumer(kafka, group_id="salmon-demo", client_id="salmon-demo")
+        self._consumer.assign([TopicPartition(topics.conflicts, 0, OFFSET_BEGINNING)])
+        self._told: list[Conflict] = []
+        self._lock = threading.Lock()
+
+    def all(self, *, wait_s: float = 0.0) -> list[Conflict]:
+        """Those told by now, in order; waits *wait_s* for more."""
+        with self._lock:
+            while messages := clients.read(self._consumer, 100, wait_s):
+                wait_s = 0.0
+                values = [value for message in messages if (value := message.value()) is not None]
+                self._told.extend(self._serde.decode(value).conflict for value in values)
+            return list(self._told)
+
+    def of(self, key: str, *, wait_s: float) -> list[Conflict]:
+        """Those of one record; waits *wait_s* for more."""
+        return [each for each in self.all(wait_s=wait_s) if each.contest.key == key]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()

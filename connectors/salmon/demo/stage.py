@@ -1,0 +1,133 @@
+"""
+The stage: a development stack and the five connectors, started in one folder and ended together.
+
+What the servers are is said in salmon.devstack, what the connectors do in salmon.runtime.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from salmon.devstack.processes import Background, last_line
+from salmon.devstack.stack import DevOptions, DevStack
+from salmon.errors import SetupError
+from salmon.kafka.topics import CONNECTORS
+from salmon.runtime import config as configuration
+from salmon.runtime.config import SyncConfig
+from salmon.status.scraping import ProcessReport, ask
+
+_START_MAX_S: Final = 60.0
+_STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
+
+
+class Stage:
+    """
+    A running sync; a context manager that leaves nothing behind, unless `keep` was called.
+
+    Attributes:
+        folder: Where data and logs are.
+        stack: Where everything is, as `salmon dev up --json` prints it.
+        config: The sync's configuration.
+    """
+
+    def __init__(self, folder: Path | None, records: Mapping[str, int]) -> None:
+        """*folder*: None for a temporary one, which is removed in the end."""
+        self._is_temporary = folder is None
+        self.folder = Path(tempfile.mkdtemp(prefix="salmon-demo-")) if folder is None else folder.absolute()
+        self._dev = DevStack(self.folder, DevOptions(records=dict(records)))
+        self._connectors = Background("salmon run all", self.log_file)
+        self._kept = False
+        self.stack: dict[str, Any] = {}
+
+    # How it goes.
+
+    def start_servers(self) -> None:
+        """Raises SetupError: one cannot be started, or the folder holds something else."""
+        if not self._is_temporary and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise SetupError(
+                f"--dir {self.folder}: is not empty, and the demo begins anew. Name another folder, or end and remove "
+                f"what is there: salmon dev down --purge --dir {self.folder}"
+            )
+        self.stack = self._dev.up()
+        self.config: SyncConfig = configuration.load(self.stack["config"])
+
+    def start_connectors(self) -> None:
+        """Start the five processes; raises SetupError where one gives up."""
+        self._connectors.start(
+            [
+                sys.executable, "-m", "salmon.cli.main", "run", "all", "-c", self.stack["config"],
+                "--port", "0", "--ports-file", self.ports_file, "--log-format", "json",
+            ],
+            serves=lambda: all(report.healthy for report in self.reports()),
+            within_s=_START_MAX_S,
+        )  # fmt: skip
+
+    def require_connectors(self) -> None:
+        """Raise SetupError where `salmon run all` has ended."""
+        if not self._connectors.is_alive:
+            raise SetupError(f"the connectors have ended: {last_line(self.log_file)}. See {self.log_file}.")
+
+    def keep(self) -> None:
+        """Leave it running and in place."""
+        self._kept = True
+
+    def close(self) -> None:
+        """End all that was started, connectors first. Idempotent."""
+        if self._kept:
+            return
+        self._connectors.stop(grace_s=_STOP_GRACE_S)
+        self._dev.down(purge=self._is_temporary)
+        if self._is_temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Where things are.
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "logs" / "connectors.log"
+
+    @property
+    def ports_file(self) -> Path:
+        return self.folder / "ports.json"
+
+    @property
+    def org(self) -> Mapping[str, str]:
+        """The simulator's endpoints."""
+        endpoints: Mapping[str, str] = self.stack["salesforce"]
+        return endpoints
+
+    @property
+    def pid(self) -> int:
+        """Of `salmon run all`."""
+        return self._connectors.processes[0].pid
+
+    def addresses(self) -> Mapping[str, str]:
+        """Connector -> the base address of its REST port; empty before they are started."""
+        try:
+            found = json.loads(self.ports_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return {name: found[name]["url"] for name in CONNECTORS}
+
+    def reports(self, *names: str) -> list[ProcessReport]:
+        """What the connectors with these names say of themselves; all of them by default."""
+        urls = self.addresses()
+        return [
+            ask(name, urls[name]) if name in urls else ProcessReport(name, "", "down", "Not started.")
+            for name in names or CONNECTORS
+        ]

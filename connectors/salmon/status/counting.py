@@ -1,0 +1,167 @@
+"""
+How many records a topic has from some place on.
+
+Offsets alone do not tell: each transaction leaves a marker that takes up an offset, and what was aborted stays in
+the log. So what is little is read and counted, and what is much is told by its offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from salmon.errors import Unavailable
+from salmon.kafka import clients
+from salmon.kafka.errors import translated
+
+Place = tuple[str, int]  # topic, partition
+
+COUNTED_MAX: Final = 10_000
+_BATCH: Final = 5_000
+_TIMEOUT_S: Final = 15.0
+_WAIT_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """*exact*: False where there were too many to read, and *records* is the distance of the offsets."""
+
+    records: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.records + other.records, self.exact and other.exact)
+
+    def __str__(self) -> str:
+        return f"{'' if self.exact else '~'}{self.records:,}"
+
+
+NONE: Final = Count()
+
+
+def committed(kafka: Mapping[str, Any], group: str, places: Collection[Place]) -> dict[Place, int | None]:
+    """
+    Where a consumer group goes on; None where it never committed.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    # A member of the group it is not: it only asks.
+    consumer = clients.consumer(kafka, group_id=group, client_id="salmon-status")
+    try:
+        found = consumer.committed([TopicPartition(*place) for place in places], timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        raise translated(error, f"asking where {group} is") from error
+    finally:
+        consumer.close()
+    return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
+
+
+def counts(
+    kafka: Mapping[str, Any],
+    admin: AdminClient,
+    begins: Mapping[Place, int | None],
+    *,
+    owed: bool = False,
+    most: int = COUNTED_MAX,
+) -> dict[str, Count]:
+    """
+    Count the committed records of topics.
+
+    Args:
+        begins: Where to begin in each partition; None for its beginning.
+        owed: Count keys whose newest record is no tombstone: what a compacted topic of commands still asks for.
+        most: So many offsets of a topic are read, no more.
+
+    Returns:
+        By topic.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    first, ends = _ends(admin, begins)
+    froms = {place: max(begin or 0, first[place]) for place, begin in begins.items()}
+    distance: dict[str, int] = {}
+    for (topic, partition), begin in froms.items():
+        distance[topic] = distance.get(topic, 0) + max(0, ends[topic, partition] - begin)
+    result = {topic: Count(far, exact=False) if far > most else NONE for topic, far in distance.items()}
+    to_read = {
+        place: begin for place, begin in froms.items() if distance[place[0]] <= most and ends[place] > begin
+    }
+    for topic, records in _read(kafka, to_read, ends, owed=owed).items():
+        result[topic] = Count(records)
+    return result
+
+
+def _ends(admin: AdminClient, places: Iterable[Place]) -> tuple[dict[Place, int], dict[Place, int]]:
+    asked = [TopicPartition(*place) for place in places]
+    found = []
+    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+        answers = admin.list_offsets(
+            dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED
+        )
+        try:
+            found.append(
+                {(at.topic, at.partition): each.result(_TIMEOUT_S).offset for at, each in answers.items()}
+            )
+        except KafkaException as error:
+            raise translated(error, "asking for the ends of topics") from error
+    return found[0], found[1]
+
+
+def _read(
+    kafka: Mapping[str, Any], begins: Mapping[Place, int], ends: Mapping[Place, int], *, owed: bool
+) -> dict[str, int]:
+    if not begins:
+        return {}
+    consumer = clients.consumer(
+        kafka, group_id="salmon-status", client_id="salmon-status", enable_partition_eof=True
+    )
+    try:
+        consumer.assign(
+            [TopicPartition(*place, begin if begin else OFFSET_BEGINNING) for place, begin in begins.items()]
+        )
+        return _counted(consumer, set(begins), ends, owed=owed)
+    finally:
+        consumer.close()
+
+
+def _counted(
+    consumer: Consumer, left: set[Place], ends: Mapping[Place, int], *, owed: bool
+) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    standing: dict[str, set[bytes]] = {}
+    silences = 0
+    while left:
+        heard = consumer.consume(_BATCH, _WAIT_S)
+        silences = 0 if heard else silences + 1
+        if silences > _TIMEOUT_S / _WAIT_S:
+            raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")
+        for message in heard:
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert partition is not None
+            assert offset is not None
+            trouble = message.error()
+            if trouble is not None:
+                if trouble.code() != KafkaError._PARTITION_EOF:
+                    raise translated(trouble, f"reading {topic}")
+                left.discard((topic, partition))
+                continue
+            if offset + 1 >= ends[topic, partition]:
+                left.discard((topic, partition))
+            numbers[topic] = numbers.get(topic, 0) + 1
+            keys = standing.setdefault(topic, set())
+            (keys.discard if message.value() is None else keys.add)(message.key() or b"")
+    return {topic: len(keys) for topic, keys in standing.items()} if owed else numbers
