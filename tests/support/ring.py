@@ -47,8 +47,6 @@ Document = dict[str, Any]
 RECORDS: Final[Mapping[str, int]] = {"Account": 200, "Contact": 100, "Opportunity": 50}
 _PATIENCE: Final = Patience(most_s=20.0, quiet_s=2.0)
 _STOP_MAX_S: Final = 40.0
-# Reading is no write: what a quiet sync may go on doing.
-WRITING_CALLS: Final = ("collections", "rows")
 
 
 @dataclass
@@ -184,6 +182,7 @@ class Ring:
 
     # The org, past its API.
 
+    @property
     def calls(self) -> dict[str, int]:
         """API calls so far, by resource."""
         answer: dict[str, int] = self.http.get(f"{self.org['control_url']}/calls").json()["api"]
@@ -220,6 +219,14 @@ class Ring:
             return document if document is not None and seen(document) else None
 
         return until(found, f"the document {key} in {collection}", within_s=within_s) or {}
+
+    def wait_gone(self, collection: str, key: Any, within_s: float = 30.0) -> None:
+        """Wait until there is no such document."""
+        until(
+            lambda: self.db[collection].find_one({"_id": key}) is None,
+            f"the document {key} in {collection} is deleted",
+            within_s=within_s,
+        )
 
     def wait_row(
         self, object_name: str, record_id: str, seen: Callable[[Document], Any], within_s: float = 30.0

@@ -1,0 +1,181 @@
+"""A sync at work, with real processes: what a person does in the org and an application in MongoDB reaches the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+from confluent_kafka import Message
+
+from support.ring import Document, Ring
+
+pytestmark = pytest.mark.processes
+
+_NEXT = count()
+
+
+@pytest.fixture
+def account(ring: Ring) -> str:
+    """An account that no other test uses: its Id, and the `_id` of its document."""
+    return ring.ids("Account")[next(_NEXT)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def agreed_in_the_end(ring: Ring) -> Iterator[None]:
+    """Whatever the tests did, both sides end equal."""
+    yield
+    ring.wait_equal()
+
+
+def has_id(document: Document) -> bool:
+    """Whether the document names its record in the org."""
+    return "salesforce_id" in document.get("_salmon", {})
+
+
+def headers_of(message: Message) -> dict[str, str]:
+    told: list[tuple[str, bytes]] = message.headers() or []  # type: ignore[assignment]
+    return {name: value.decode() for name, value in told}
+
+
+# Edits
+
+
+def test_an_edit_in_the_org_arrives_in_mongodb(ring: Ring, account: str) -> None:
+    """A person changes one field and clears another; the document shows both."""
+    ring.sf.Account.update(account, {"Site": "Rome", "Phone": None})
+    document = ring.wait_document("accounts", account, lambda seen: seen.get("Site") == "Rome")
+    assert "Phone" not in document
+
+
+def test_an_edit_in_mongodb_arrives_in_the_org(ring: Ring, account: str) -> None:
+    """An application changes one field and unsets another; the record shows both."""
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "Oslo"}, "$unset": {"Phone": ""}})
+    row = ring.wait_row("Account", account, lambda seen: seen["Site"] == "Oslo")
+    assert row["Phone"] is None
+
+
+def test_edits_of_different_fields_on_both_sides_both_survive(ring: Ring, account: str) -> None:
+    """Neither side knew of the other's edit, and neither is lost, nor is there a conflict."""
+    conflicts = ring.conflicts
+    ring.sf.Account.update(account, {"Site": "Bern"})
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "+41 31 555 0101"}})
+    row = ring.wait_row("Account", account, lambda seen: seen["Phone"] == "+41 31 555 0101")
+    document = ring.wait_document("accounts", account, lambda seen: seen.get("Site") == "Bern")
+    assert (row["Site"], document["Phone"]) == ("Bern", "+41 31 555 0101")
+    ring.wait_equal()
+    assert ring.conflicts == conflicts
+
+
+def test_edits_of_the_same_field_at_once_are_one_conflict_and_the_last_writer_wins(
+    ring: Ring, account: str
+) -> None:
+    """merge is down while both sides edit, so that neither can know of the other; later both hold one value."""
+    conflicts = ring.conflicts
+    ring.stop("merge")
+    ring.sf.Account.update(account, {"Site": "of a person"})
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "of an application"}})
+    ring.start("merge")
+    ring.wait_equal()
+    document = ring.db.accounts.find_one({"_id": account})
+    assert document is not None
+    assert document["Site"] == ring.row("Account", account)["Site"]
+    assert document["Site"] in {"of a person", "of an application"}
+    assert ring.conflicts == conflicts + 1
+
+
+# Births and deaths
+
+
+def test_a_document_becomes_a_record_and_gets_its_id_back(ring: Ring) -> None:
+    """What an application inserts is created in the org; the document then names the record's Id."""
+    key = f"customer-{uuid4()}"
+    ring.db.accounts.insert_one({"_id": key, "Name": "Born in MongoDB", "Site": "Lima"})
+    document = ring.wait_document("accounts", key, has_id)
+    row = ring.row("Account", document["_salmon"]["salesforce_id"])
+    assert (row["Name"], row["Site"], row["Salmon_Id__c"]) == ("Born in MongoDB", "Lima", key)
+    assert len(ring.wait_query(f"SELECT Id FROM Account WHERE Salmon_Id__c = '{key}'", 1)) == 1
+
+
+@pytest.mark.parametrize("first", ["account", "contact"])
+def test_a_contact_born_together_with_its_account_points_at_it_on_both_sides(ring: Ring, first: str) -> None:
+    """The reference holds the account's _id in its own type in MongoDB, and its Id in the org, in either order."""
+    parent, child = ObjectId(), ObjectId()
+    births = [
+        lambda: ring.db.accounts.insert_one({"_id": parent, "Name": "Parent"}),
+        lambda: ring.db.contacts.insert_one({"_id": child, "LastName": "Child", "AccountId": parent}),
+    ]
+    for birth in births if first == "account" else reversed(births):
+        birth()
+    its_account = ring.wait_document("accounts", parent, has_id)
+    contact = ring.wait_document("contacts", child, has_id)
+    account_id = its_account["_salmon"]["salesforce_id"]
+    ring.wait_row("Contact", contact["_salmon"]["salesforce_id"], lambda row: row["AccountId"] == account_id)
+    ring.wait_equal()
+    assert ring.db.contacts.find_one({"_id": child}, {"AccountId": 1}) == {"_id": child, "AccountId": parent}
+
+
+def test_a_record_created_in_the_org_becomes_a_document_under_its_id(ring: Ring) -> None:
+    """Its `_id` is the 18-character Id, and its reference the account's."""
+    parent = ring.sf.Account.create({"Name": "Parent"})["id"]
+    child = ring.sf.Contact.create({"LastName": "Child", "AccountId": parent})["id"]
+    assert ring.wait_document("accounts", parent, lambda seen: seen["Name"] == "Parent")
+    assert ring.wait_document("contacts", child, lambda seen: seen["AccountId"] == parent)
+
+
+def test_a_record_deleted_in_the_org_is_deleted_in_mongodb(ring: Ring) -> None:
+    """One that was born in the org."""
+    key = ring.sf.Account.create({"Name": "Short-lived"})["id"]
+    ring.wait_document("accounts", key, lambda seen: seen["Name"] == "Short-lived")
+    ring.sf.Account.delete(key)
+    ring.wait_gone("accounts", key)
+
+
+def test_a_document_deleted_in_mongodb_is_deleted_in_the_org(ring: Ring) -> None:
+    """One that was born in the org."""
+    key = ring.sf.Account.create({"Name": "Short-lived"})["id"]
+    ring.wait_document("accounts", key, lambda seen: seen["Name"] == "Short-lived")
+    ring.db.accounts.delete_one({"_id": key})
+    ring.wait_query(f"SELECT Id FROM Account WHERE Id = '{key}'", 0)
+
+
+# Triggers of the org
+
+
+def test_what_a_trigger_tidies_is_kept_and_is_no_conflict(ring: Ring, account: str) -> None:
+    """We write a phone number, the org's trigger stores it in another form, and that is what MongoDB shows then."""
+    conflicts = ring.conflicts
+    with ring.trigger(object="Account", when={"field": "Phone"}, set={"Phone": "{Phone|e164}"}):
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "(415) 555-0101"}})
+        ring.wait_document("accounts", account, lambda seen: seen["Phone"] == "+14155550101")
+        ring.wait_equal()
+    assert ring.row("Account", account)["Phone"] == "+14155550101"
+    assert ring.conflicts == conflicts
+
+
+def test_a_refused_value_is_told_where_people_look_and_healed_by_the_next_edit(
+    ring: Ring, account: str
+) -> None:
+    """A rule of the org refuses it: a dead letter says so, and the document itself; the next edit is written."""
+    letters = len(ring.dead_letters)
+    with ring.trigger(object="Account", when={"field": "Fax"}, refuse=True):
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Fax": "666", "Site": "Kyiv"}})
+        document = ring.wait_document("accounts", account, lambda seen: seen["_salmon"].get("error"))
+        row = ring.wait_row("Account", account, lambda seen: seen["Site"] == "Kyiv")
+    assert "Fax" in document["_salmon"]["error"]
+    assert document["Fax"] == "666", "the application's value stays as it is"
+    assert row["Fax"] != "666"
+    (letter,) = ring.dead_letters[letters:]
+    headers = headers_of(letter)
+    assert letter.topic() == ring.config.topic_names.dlq("salesforce-sink")
+    assert headers["__connect.errors.topic"] == ring.config.topic_names.writes("salesforce", "Account")
+    assert headers["__connect.errors.connector.name"] == "salesforce-sink"
+    assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in headers["__connect.errors.exception.message"]
+    assert "666" not in str(headers), "no value is told"
+
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Fax": "+1 555 0199"}})
+
+    ring.wait_row("Account", account, lambda seen: seen["Fax"] == "+1 555 0199")
+    ring.wait_document("accounts", account, lambda seen: "error" not in seen["_salmon"])
