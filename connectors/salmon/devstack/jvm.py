@@ -133,7 +133,11 @@ class ApacheKafka:
     def _format(self, jars: Path, properties: Path) -> None:
         command = ["java", "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
         ended = subprocess.run(
-            [*command, "-c", str(properties)], capture_output=True, stdin=subprocess.DEVNULL, check=False
+            [*command, "-c", str(properties)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if ended.returncode:
             raise SetupError(
@@ -209,4 +213,5 @@ class Apicurio:
 
 def _cluster_id() -> str:
     """A random one, in the form that Kafka wants: 16 bytes in URL-safe base64 without its padding."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+    # Its first letter is ours: an id that begins with "-" would be an option to Kafka's tool.
+    return "s" + base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()[1:]
