@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import SalmonError
-from salmon.kafka import clients, tables, topics
+from salmon.errors import SalmonError, Unavailable
+from salmon.kafka import clients, topics
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Identities, Signals, Writes
 from salmon.model.change import Change, Write, WriteOp
@@ -35,6 +36,7 @@ from salmon.runtime.instance import Instance
 from salmon.runtime.metrics import Metrics
 from support.registries import MemoryRegistry
 
+T = TypeVar("T")
 OBJECT = "Thing"
 SCHEMA = ObjectSchema(
     OBJECT,
@@ -53,6 +55,17 @@ def eventually(condition: Callable[[], Any], *, within_s: float = 20.0, saying: 
         assert time.monotonic() < deadline, f"not within {within_s} s: {saying or condition}"
         time.sleep(0.01)
     return answer
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What *call* returns; a topic that was made just now may not be served yet."""
+    deadline = time.monotonic() + 20.0
+    while True:
+        try:
+            return call()
+        except Unavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 class Source:
@@ -196,13 +209,10 @@ class Sync:
         self.kafka = dict(kafka)
         self.name = f"t{uuid.uuid4().hex[:8]}"
         self.topics = topics.Topics(self.name)
-        self.registry = MemoryRegistry()
+        self.registry = registry_of(self.topics)
         specs = topics.specs(self.topics, [OBJECT], partitions=partitions, replication_factor=1)
         topics.ensure(clients.admin(self.kafka), specs)
-        # Registered in this order by every process of a test: the same ids without a common registry.
         self.changes_codec = Changes(SCHEMA, self.registry, self.topics.changes(OBJECT))
-        self.changes_codec.register()
-        OffsetStore(self.kafka, self.topics, self.registry).serde.register()
         self._producer: clients.TransactionalProducer | None = None
         self._seq = itertools.count(1)
 
@@ -246,10 +256,7 @@ class Sync:
         try:
             count = topics.partition_counts(clients.admin(self.kafka))[topic]
             consumer.assign([TopicPartition(topic, number, 0) for number in range(count)])
-            ends = sum(
-                consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
-                for number in range(count)
-            )
+            ends = sum(patiently(partial(_end, consumer, topic, number)) for number in range(count))
             found: list[Message] = []
             quiet = 0
             while ends and quiet < 2:
@@ -271,10 +278,7 @@ class Sync:
         return self.records(self.topics.dlq(connector))
 
     def entries(self, connector: str) -> dict[str, Position]:
-        return OffsetStore(self.kafka, self.topics, self.registry).load(connector)
-
-    def identities(self) -> dict[str, bytes]:
-        return tables.load(self.kafka, self.topics.identity(OBJECT))
+        return patiently(lambda: OffsetStore(self.kafka, self.topics, self.registry).load(connector))
 
     def committed(self, group: str, topic: str) -> list[int]:
         """The group's offset in each partition of *topic*; below 0 where there is none."""
@@ -285,6 +289,23 @@ class Sync:
             return [each.offset for each in consumer.committed(places, timeout=10)]
         finally:
             consumer.close()
+
+
+def registry_of(names: topics.Topics) -> MemoryRegistry:
+    """A registry in memory that gives the same ids in every process of a test: by the order of registration."""
+    registry = MemoryRegistry()
+    Changes(SCHEMA, registry, names.changes(OBJECT)).register()
+    Writes(SCHEMA, registry, names.writes("mongodb", OBJECT)).register()
+    OffsetStore({}, names, registry).serde.register()
+    return registry
+
+
+def _end(consumer: Consumer, topic: str, number: int) -> int:
+    try:
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+    except KafkaException as error:
+        raise clients.translated(error, "looking") from error
+    return high
 
 
 def headers_of(message: Message) -> dict[str, str]:

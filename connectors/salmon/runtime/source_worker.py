@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 POLL_S: Final = 0.2  # A change ends the wait at once; a signal waits so long at most.
 STANDBY_LOOK_S: Final = 0.5
+STANDBY_AFTER_S: Final = 2.0  # a lead that nobody has is taken sooner
 MEASURE_EVERY_S: Final = 1.0
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
 
@@ -103,7 +104,7 @@ class SourceWorker:
 
     def _stand_by(self) -> None:
         self._leadership.start()
-        if not self._leadership.wait(STANDBY_LOOK_S):
+        if not self._leadership.wait(STANDBY_AFTER_S):
             self._health.standing_by()
             log.info("standing_by", instance=self._instance.id)
             while not self._leadership.wait(STANDBY_LOOK_S):

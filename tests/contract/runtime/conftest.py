@@ -1,22 +1,39 @@
-"""The broker that the workers' contract is held against."""
+"""The brokers that the workers' contract is held against, each in turn. No registry and no MongoDB are needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from support.kafka import embedded_broker
+from salmon.devstack import jvm
+from salmon.devstack.broker import EmbeddedBroker, Kafka
 from support.runtime import Sync
 
+EMBEDDED, JVM = "embedded", "jvm"
 
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    with embedded_broker(tmp_path_factory.mktemp("broker")) as kafka:
-        yield kafka
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(EMBEDDED, marks=pytest.mark.xdist_group("embedded-kafka")),
+        pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("apache-kafka")]),
+    ],
+)
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    folder = tmp_path_factory.mktemp(request.param)
+    server: Kafka
+    if request.param == JVM:
+        if lacks := jvm.missing():
+            pytest.skip(f"Apache Kafka cannot run: {lacks}")
+        server = jvm.ApacheKafka(folder / "kafka", folder / "kafka.log")
+    else:
+        server = EmbeddedBroker(folder / "kafka", folder / "kafka.log")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
-def sync(kafka: dict[str, Any]) -> Sync:
-    return Sync(kafka)
+def sync(broker: Kafka) -> Sync:
+    return Sync({"bootstrap.servers": broker.bootstrap_servers})

@@ -201,7 +201,8 @@ def test_a_record_that_kafka_never_takes_does_not_stop_the_others(sync: Sync) ->
 
 def test_killed_again_and_again_it_tells_every_change_once(sync: Sync) -> None:
     """SIGKILL in the middle, four times: each number is in Kafka once, and each key's in order."""
-    script = [sys.executable, "-m", "support.counting_source", sync.kafka["bootstrap.servers"], sync.name]
+    script = [sys.executable, "-m", "support.worker_process", "source"]
+    script += [sync.kafka["bootstrap.servers"], sync.name, "0", "none"]
     goals = (200, 500, 900, 1300)
     for goal in goals:
         process = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(TESTS)})
