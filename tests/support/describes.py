@@ -1,0 +1,23 @@
+"""Recorded describes of real orgs: those that the product brings along, and those in tests/data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from salmon.simulator.describes import PACKAGED
+
+AT_HAND: Final = Path(__file__).parents[1] / "data" / "salesforce" / "describe"
+
+OBJECTS: Final = tuple(sorted(path.stem for folder in (PACKAGED, AT_HAND) for path in folder.glob("*.json")))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """The recorded answer of GET /sobjects/<name>/describe."""
+    (path,) = (
+        folder / f"{name}.json" for folder in (PACKAGED, AT_HAND) if (folder / f"{name}.json").exists()
+    )
+    described = json.loads(path.read_text())
+    assert isinstance(described, dict)
+    return described
