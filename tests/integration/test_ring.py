@@ -103,12 +103,12 @@ def test_a_document_becomes_a_record_and_gets_its_id_back(ring: Ring) -> None:
 def test_a_contact_born_together_with_its_account_points_at_it_on_both_sides(ring: Ring, first: str) -> None:
     """The reference holds the account's _id in its own type in MongoDB, and its Id in the org, in either order."""
     parent, child = ObjectId(), ObjectId()
-    births = [
-        lambda: ring.db.accounts.insert_one({"_id": parent, "Name": "Parent"}),
-        lambda: ring.db.contacts.insert_one({"_id": child, "LastName": "Child", "AccountId": parent}),
+    births: list[tuple[str, Document]] = [
+        ("accounts", {"_id": parent, "Name": "Parent"}),
+        ("contacts", {"_id": child, "LastName": "Child", "AccountId": parent}),
     ]
-    for birth in births if first == "account" else reversed(births):
-        birth()
+    for collection, document in births if first == "account" else reversed(births):
+        ring.db[collection].insert_one(document)
     its_account = ring.wait_document("accounts", parent, has_id)
     contact = ring.wait_document("contacts", child, has_id)
     account_id = its_account["_salmon"]["salesforce_id"]

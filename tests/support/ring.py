@@ -175,10 +175,24 @@ class Ring:
         return self.read(*map(self.config.topic_names.dlq, CONNECTORS))
 
     @property
-    def writes(self) -> int:
-        """How many commands merge has given to the sinks so far, tombstones included."""
+    def writes(self) -> list[Message]:
+        """The commands that merge has given to the sinks so far, tombstones included."""
         names = self.config.topic_names
-        return len(self.read(*(names.writes(side, each) for side in SIDES for each in self.config.objects)))
+        return self.read(*(names.writes(side, each) for side in SIDES for each in self.config.objects))
+
+    @property
+    def owes_nothing(self) -> bool:
+        """Whether every write has come back: the newest command of each key is its tombstone."""
+        newest = {(message.topic(), message.key()): message.value() for message in self.writes}
+        return not any(newest.values())
+
+    @property
+    def document_writes(self) -> int:
+        """How many writes the collections have seen so far, whether they changed anything or not."""
+        totals = self.db.client.admin.command("top")["totals"]
+        seen = [totals.get(f"{self.db.name}.{each.collection}", {}) for each in self.config.objects.values()]
+        kinds = ("insert", "update", "remove")
+        return sum(int(counts[kind]["count"]) for counts in seen for kind in kinds if kind in counts)
 
     # The org, past its API.
 
