@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,8 @@ POM: Final = _REPOSITORY / "deploy" / "jvm" / "pom.xml"
 CACHE: Final = Path(os.environ.get("SALMON_JVM_CACHE", _REPOSITORY / ".jvm"))
 _FETCH_MAX_S: Final = 900
 _START_MAX_S: Final = 120
+# Programs that do little: compiling their hot paths well would take longer than it saves.
+_QUICK_START: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 _APICURIO: Final = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"
 _DEPENDENCY_PLUGIN: Final = "org.apache.maven.plugins:maven-dependency-plugin:2.8"  # later ones insist on a parent that Apicurio lacks
 
@@ -68,11 +71,15 @@ def fetch() -> tuple[Path, Path]:
     """
     if lacks := missing():
         raise SetupError(f"the real stack cannot run: {lacks}. Install it, or use the embedded servers.")
-    kafka, apicurio, done = CACHE / "kafka", CACHE / "apicurio", CACHE / "complete"
+    wanted = hashlib.sha256(POM.read_bytes() + _APICURIO.encode()).hexdigest()[:12]
+    kafka, apicurio, done = CACHE / "kafka", CACHE / "apicurio", CACHE / f"complete-{wanted}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
+            # Jars of other versions, or of a fetch that was interrupted, must not stay on the class path.
+            for folder in (kafka, apicurio):
+                shutil.rmtree(folder, ignore_errors=True)
             _maven("copy-dependencies", f"-DoutputDirectory={kafka}")
             _unpack_apicurio(apicurio)
             done.touch()
@@ -131,7 +138,8 @@ class ApacheKafka:
         )
 
     def _format(self, jars: Path, properties: Path) -> None:
-        command = ["java", "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", _cluster_id()]
+        command = ["java", *_QUICK_START, "-cp", f"{jars}/*"]
+        command += ["kafka.tools.StorageTool", "format", "-t", _cluster_id()]
         ended = subprocess.run(
             [*command, "-c", str(properties)],
             stdout=subprocess.PIPE,
@@ -182,7 +190,7 @@ class Apicurio:
     def _start_on(self, jar: Path, port: int) -> None:
         self._port = port
         self._background.start(
-            ["java", "-Xmx512m", "-jar", jar],
+            ["java", *_QUICK_START, "-Xmx512m", "-jar", jar],
             serves=self._answers,
             within_s=_START_MAX_S,
             environment={"QUARKUS_HTTP_PORT": str(port), "QUARKUS_HTTP_HOST": HOST},

@@ -126,6 +126,11 @@ class DevStack:
 
     def _start(self, root: Path) -> dict[str, Any]:
         org = self._org()
+        if self.options.jvm and (root / "kafka").is_dir():
+            raise SetupError(
+                f"{root} holds the records of an earlier stack, but Apicurio had its schemas in memory only, and without "
+                f"them nobody can read the records. Remove them: salmon dev down --purge --dir {root}"
+            )
         make_kafka, make_registry = self._makers()
         logs = root / "logs"
         kafka = make_kafka(root / "kafka", logs / "kafka.log")
