@@ -72,7 +72,11 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     code = cause.code()
     what = f"{doing}: Kafka said {cause.name()}"
     if code in _FENCED:
-        return Fenced(f"{what}: a newer instance of this process has taken over. This one stops.")
+        # The broker says the same to an instance that stood still while its transaction timed out.
+        return Fenced(
+            f"{what}: a newer instance of this process has taken over, or this one stood still for longer than "
+            f"kafka.transaction.timeout.ms. It stops; start it again if it is the only one."
+        )
     if code in _LOST:
         return PositionLost(f"{what}: the topic no longer has this offset.")
     if code == KafkaError.MSG_SIZE_TOO_LARGE:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -62,7 +63,7 @@ class SchemaRegistry:
     """
     A client of a registry over HTTP. What it has learnt of an id it knows for ever: ids never change their meaning.
 
-    Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
+    Raises SetupError where *ca_file* is not there. Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class SchemaRegistry:
         self._session.headers.update(_HEADERS)
         if username is not None:
             self._session.auth = (username, password or "")
-        if ca_file is not None:
-            self._session.verify = ca_file
+        if ca_file is not None and not Path(ca_file).is_file():
+            raise SetupError(f"schema_registry.ca_file: there is no file {ca_file}. Correct it.")
+        # Given with each request: requests lets REQUESTS_CA_BUNDLE overrule what a session says.
+        self._verify: str | bool = ca_file or True
         self._schemas: dict[int, dict[str, Any]] = {}
         self._ids: dict[tuple[str, str], int] = {}
 
@@ -178,7 +181,12 @@ class SchemaRegistry:
         where = f"the schema registry at {self._url}"
         try:
             answer = self._session.request(
-                method, f"{self._url}{path}", json=body, timeout=self._timeout_s, allow_redirects=False
+                method,
+                f"{self._url}{path}",
+                json=body,
+                timeout=self._timeout_s,
+                verify=self._verify,
+                allow_redirects=False,
             )
         except requests.exceptions.SSLError:
             raise SetupError(

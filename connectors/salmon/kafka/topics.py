@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 CONNECTORS: Final = ("salesforce-source", "mongodb-source", "merge", "mongodb-sink", "salesforce-sink")
 
 _DAY_MS: Final = 24 * 3600 * 1000
+_SEEN_S: Final = 0.02  # until we look again whether a created topic is known everywhere
 _HOUR_MS: Final = 3600 * 1000
 # A state of one record holds its row and what the sides show instead; Salesforce's long text areas alone may come to
 # 1.6 million characters an object (Salesforce Features and Editions Limits).
@@ -139,19 +140,28 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
         Unavailable: the broker does not answer.
     """
     wanted = {spec.name: spec for spec in specs}
+    sound: set[str] = set()  # looked at, or created by ourselves
     deadline = time.monotonic() + timeout_s
-    _check(admin, wanted, timeout_s)
-    while missing := wanted.keys() - partition_counts(admin, timeout_s=timeout_s).keys():
-        raced = _create(admin, [wanted[name] for name in sorted(missing)], timeout_s)
-        # Another process was faster: what it made is looked at like any topic that was there before.
-        _check(admin, {name: wanted[name] for name in raced}, timeout_s)
+    while True:
+        counts = partition_counts(admin, timeout_s=timeout_s)
+        found = [spec for name, spec in wanted.items() if name in counts and name not in sound]
+        _check(admin, found, counts, timeout_s)
+        sound.update(spec.name for spec in found)
+        missing = wanted.keys() - counts.keys()
+        if not missing:
+            return
         if time.monotonic() >= deadline:
             raise Unavailable(f"{min(missing)}: created, but no broker knows it yet. It is tried again.")
+        # What another process was faster with is looked at in a later round, like any topic that was there before.
+        if asked := [wanted[name] for name in sorted(missing - sound)]:
+            sound.update(_create(admin, asked, timeout_s))
+        else:
+            time.sleep(_SEEN_S)
 
 
-def _check(admin: AdminClient, wanted: Mapping[str, TopicSpec], timeout_s: float) -> None:
-    counts = partition_counts(admin, timeout_s=timeout_s)
-    existing = [spec for name, spec in wanted.items() if name in counts]
+def _check(
+    admin: AdminClient, existing: list[TopicSpec], counts: Mapping[str, int], timeout_s: float
+) -> None:
     for spec in existing:
         if counts[spec.name] != spec.partitions:
             raise ConfigError(
@@ -182,10 +192,8 @@ def _check_settings(spec: TopicSpec, settings: Mapping[str, Any]) -> None:
 
 
 def _create(admin: AdminClient, missing: list[TopicSpec], timeout_s: float) -> list[str]:
-    """Create topics; return the names of those that exist by now."""
-    if not missing:
-        return []
-    raced = []
+    """Create topics; return the names of those that we created, and nobody else did."""
+    created = []
     asked = [
         NewTopic(
             spec.name,
@@ -198,12 +206,13 @@ def _create(admin: AdminClient, missing: list[TopicSpec], timeout_s: float) -> l
     for name, answer in admin.create_topics(asked, request_timeout=timeout_s).items():
         try:
             answer.result(timeout_s)
-            log.info("topic_created", topic=name)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise translated(error, f"creating {name}") from error
-            raced.append(name)
-    return raced
+        else:
+            log.info("topic_created", topic=name)
+            created.append(name)
+    return created
 
 
 # A log: what happened, for a week. Long enough for a weekend's outage of merge.
