@@ -91,10 +91,32 @@ class Delivery:
 
     def _after_looking(self, jobs: Sequence[Job], must_look: Callable[[SinkRecord], bool]) -> list[Job]:
         """The jobs that are still to be done, each as it is to be done."""
+        jobs = self._without_the_living(jobs)
         doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
         markers = read_markers(self._org, [(job.id, job.native_id) for job in doubtful]) if doubtful else {}
         decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
         return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
+
+    def _without_the_living(self, jobs: Sequence[Job]) -> list[Job]:
+        """
+        All jobs but the creations of records that live under the very Id that is their key: those were born in
+        Salesforce, and nobody has read them yet. Created under that key, each would be there twice.
+        """
+        own = {
+            job.index: own_id
+            for job in jobs
+            if job.op is WriteOp.CREATE and (own_id := self._references.own_id(job.id)) is not None
+        }
+        lives = read_markers(self._org, [(job.id, own[job.index]) for job in jobs if job.index in own])
+        rest: list[Job] = []
+        for job in jobs:
+            if job.index in own and lives[job.id] is not None:
+                self._outcomes[job.index] = Outcome(
+                    OutcomeKind.EXISTS, native_id=own[job.index], reason="the record lives under its own Id"
+                )
+            else:
+                rest.append(job)
+        return rest
 
     def _always_looked_at(self, job: Job) -> bool:
         if job.op is WriteOp.CREATE:

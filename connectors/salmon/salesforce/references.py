@@ -60,11 +60,16 @@ class References:
             if made[1] == known:
                 return made[0]
             del self._created[record]
-        return known if known is not None else self._own_id(record)
+        return known if known is not None else self.own_id(record)
 
     def carried(self, record: RecordId) -> bool:
         """Whether a record is known, or was, that carries this key in its marker field."""
         return record in self._created or self._identities.native_id(*record) is not None
+
+    def own_id(self, record: RecordId) -> str | None:
+        """The record's key, if that is an Id of its object: that of a record born in Salesforce."""
+        name, key = record
+        return key if id18(key) == key and self._prefixes.get(prefix_of(key)) == name else None
 
     def body(self, name: str, fields: Mapping[str, Value], in_batch: Collection[RecordId] = ()) -> Body:
         """
@@ -106,7 +111,3 @@ class References:
         if id18(value) == value and prefix_of(value) not in self._prefixes:
             return value
         return None
-
-    def _own_id(self, record: RecordId) -> str | None:
-        name, key = record
-        return key if id18(key) == key and self._prefixes.get(prefix_of(key)) == name else None

@@ -36,6 +36,25 @@ def test_a_creation_never_overwrites_what_somebody_else_made() -> None:
     assert rig.org.records["Account"][A]["Name"] == "by hand"
 
 
+def test_a_creation_under_the_id_of_a_living_record_makes_no_second_one() -> None:
+    """A document with a record's Id for its key came before the record's own row: the record is to be read."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="born in Salesforce")
+    (outcome,) = rig.task.put([write(CREATE, A, Name="ours")])
+    assert (outcome.kind, outcome.native_id) == (OutcomeKind.EXISTS, A)
+    assert [row["Name"] for row in rig.org.records["Account"].values()] == ["born in Salesforce"]
+
+
+def test_a_creation_under_the_id_of_a_deleted_record_carries_it_as_its_key() -> None:
+    """The record that had the Id is gone for good; the new one has another Id, and is created once."""
+    rig = Rig()
+    assert rig.put(write(CREATE, A, 10, Name="anew")) == [OutcomeKind.APPLIED]
+    rig.restarted()
+    assert rig.put(write(CREATE, A, 10, Name="anew")) == [OutcomeKind.SKIPPED]
+    (row,) = rig.org.records["Account"].values()
+    assert row["Salmon_Id__c"] == A
+
+
 def test_a_creation_that_was_carried_out_before_is_no_second_record() -> None:
     """Killed after the insert, before the commit: the same write is skipped, a newer one becomes an update."""
     rig = Rig()
