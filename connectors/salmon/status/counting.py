@@ -144,7 +144,9 @@ def _counted(
     standing: dict[str, set[bytes]] = {}
     silences = 0
     while left:
-        heard = consumer.consume(_BATCH, _WAIT_S)
+        # consume() would wait for a whole batch.
+        first = consumer.poll(_WAIT_S)
+        heard = [] if first is None else [first, *consumer.consume(_BATCH, 0)]
         silences = 0 if heard else silences + 1
         if silences > _TIMEOUT_S / _WAIT_S:
             raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")

@@ -1,0 +1,115 @@
+"""`salmon status`: what flows, how fast, and what waits. What it looks at is in salmon.status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salmon.status.overview import Lag, Overview
+
+EXIT_UNHEALTHY: Final = 1
+_STYLES: Final = {"healthy": "green", "starting": "yellow"}
+
+
+def status(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    ports_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `run all --ports-file` wrote; by default the ports.json beside the configuration, else the "
+            "ports that it names."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Show each process, and of each object what is agreed, on its way, and how long that takes.
+
+    Exit code 0: all processes are healthy. 1: one is not. 2: Kafka cannot be reached.
+    """
+    from salmon.status.overview import overview
+    from salmon.status.scraping import addresses
+
+    settings = configured(config)
+    where = addresses(
+        config_file=config, ports_file=ports_file, host=settings.rest.host, port=settings.rest.port
+    )
+    seen = overview(settings, where)
+    if as_json:
+        print_json(seen.as_dict())
+    else:
+        show(seen, out())
+    raise typer.Exit(0 if seen.healthy else EXIT_UNHEALTHY)
+
+
+def show(seen: Overview, console: Console) -> None:
+    """The overview for people."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    processes = Table(box=None, pad_edge=False)
+    for heading in ("process", "status", "dead letters", "deferred", "API calls", "where", "says"):
+        processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
+    for each in seen.processes:
+        dead = seen.dead_letters.get(each.connector)
+        processes.add_row(
+            each.connector,
+            f"[{_STYLES.get(each.status, 'red')}]{each.status}[/]",
+            "" if dead is None else str(dead),
+            f"{each.samples.total('salmon_deferred_records'):,.0f}",
+            f"{each.samples.total('salmon_api_calls_total'):,.0f}",
+            each.url,
+            "" if each.healthy else escape(each.message),
+        )
+    console.print(processes)
+    for topic in seen.missing_topics:
+        console.print(f"topic {topic} is missing: the connectors create it when they start", markup=False)
+    if not seen.objects:
+        return
+    objects = Table(box=None, pad_edge=False)
+    objects.add_column("object")
+    for heading in (
+        "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
+        "to Salesforce p50 / p99", "conflicts", "held", "first load",
+    ):  # fmt: skip
+        objects.add_column(heading, justify="right")
+    for one in seen.objects:
+        loaded = "" if one.snapshot_read is None else f"{one.snapshot_read:,}"
+        objects.add_row(
+            one.name,
+            str(one.records),
+            str(one.unmerged),
+            str(one.owed["mongodb"]),
+            str(one.owed["salesforce"]),
+            _lag(one.lags["to_mongodb"]),
+            _lag(one.lags["to_salesforce"]),
+            f"{one.conflicts:,}",
+            f"{one.held:,}",
+            loaded if one.snapshot_total is None else f"{loaded} of {one.snapshot_total:,}",
+        )
+    console.print()
+    console.print(objects)
+    console.print(
+        f"\n{seen.conflicts} conflicts in all. Lags, API calls and an object's conflicts: since the process started."
+    )
+
+
+_NUMBERS: Final = frozenset({"dead letters", "deferred", "API calls"})
+
+
+def _lag(lag: Lag) -> str:
+    return "-" if lag.p50_s is None else f"{_time(lag.p50_s)} / {_time(lag.p99_s)}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"

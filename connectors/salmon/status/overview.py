@@ -1,0 +1,246 @@
+"""
+The whole of `salmon status`: what each process says of itself, and what Kafka tells of what lies between them.
+
+It reads Kafka and the processes' REST ports, never Salesforce or MongoDB: it costs no API call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from confluent_kafka.admin import AdminClient
+
+from salmon.kafka import clients, tables
+from salmon.kafka.serdes import Offsets
+from salmon.kafka.topics import CONNECTORS, Topics, partition_counts
+from salmon.model.change import SIDES
+from salmon.model.connector import Position
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.registries import registry_of
+from salmon.status.counting import NONE, Count, Place, committed, counts
+from salmon.status.scraping import ProcessReport, ask
+
+_CONNECT_S: Final = 10.0
+# To count `records` is to read it; a larger one is told by its offsets.
+_RECORDS_READ_MAX: Final = 200_000
+_LAG: Final = "salmon_end_to_end_lag_seconds"
+_MERGE: Final = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """From an edit's commit to the echo of its write on the other side, in seconds, since merge started."""
+
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStatus:
+    """One object."""
+
+    name: str
+    records: Count  # agreed ones
+    unmerged: Count  # changes that merge has not folded yet
+    owed: Mapping[str, Count]  # side -> records with a write that its sink has not carried out yet
+    lags: Mapping[str, Lag]  # "to_mongodb", "to_salesforce"
+    conflicts: int  # since merge started
+    held: int  # of these: those that wait for a person
+    snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
+    snapshot_total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How a sync is."""
+
+    processes: tuple[ProcessReport, ...]
+    objects: tuple[ObjectStatus, ...]
+    conflicts: Count  # in the topic
+    dead_letters: Mapping[str, Count]  # connector -> records in its dead letter queue
+    positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it goes on
+    missing_topics: tuple[str, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        return not self.missing_topics and all(process.healthy for process in self.processes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `salmon status --json` prints it. Where there is too much to count, a number is an estimate."""
+        return {
+            "healthy": self.healthy,
+            "processes": {
+                each.connector: {
+                    "url": each.url or None,
+                    "status": each.status,
+                    "message": each.message,
+                    "deferred": int(each.samples.total("salmon_deferred_records")),
+                    "api_calls": {
+                        resource: int(calls)
+                        for resource, calls in each.samples.by("salmon_api_calls_total", "resource").items()
+                    },
+                }
+                for each in self.processes
+            },
+            "objects": {
+                each.name: {
+                    "records": each.records.records,
+                    "in_flight": {
+                        "changes": each.unmerged.records,
+                        **{f"to_{side}": count.records for side, count in each.owed.items()},
+                    },
+                    "lag_s": {
+                        direction: {"p50": lag.p50_s, "p99": lag.p99_s}
+                        for direction, lag in each.lags.items()
+                    },
+                    "conflicts": each.conflicts,
+                    "held": each.held,
+                    "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
+                }
+                for each in self.objects
+            },
+            "conflicts": self.conflicts.records,
+            "dead_letters": {name: count.records for name, count in self.dead_letters.items()},
+            "positions": {name: dict(places) for name, places in self.positions.items()},
+            "missing_topics": list(self.missing_topics),
+        }
+
+
+def overview(config: SyncConfig, addresses: Mapping[str, str]) -> Overview:
+    """
+    Look at everything once.
+
+    Args:
+        addresses: Connector -> the base address of its REST port; those that are missing are unknown.
+
+    Raises:
+        Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
+    """
+    kafka, topics = config.kafka_properties(), config.topic_names
+    admin = clients.connect(kafka, client_id="salmon-status", timeout_s=_CONNECT_S)
+    with ThreadPoolExecutor(len(CONNECTORS)) as pool:
+        processes = tuple(pool.map(lambda name: _asked(name, addresses), CONNECTORS))
+    partitions = partition_counts(admin)
+    looked = _Look(kafka, topics, admin, partitions, {each.connector: each for each in processes})
+    missing = tuple(sorted(looked.needed(config.objects) - partitions.keys()))
+    if missing:
+        return Overview(processes, (), NONE, {}, {}, missing)
+    with closing(registry_of(config)) as registry:
+        looked.positions = _positions(kafka, Offsets(registry, topics.offsets))
+    dead_letters = looked.counted(map(topics.dlq, CONNECTORS))
+    return Overview(
+        processes,
+        looked.objects(config),
+        looked.counted([topics.conflicts])[topics.conflicts],
+        {name: dead_letters[topics.dlq(name)] for name in CONNECTORS},
+        looked.positions,
+    )
+
+
+def _asked(connector: str, addresses: Mapping[str, str]) -> ProcessReport:
+    if connector in addresses:
+        return ask(connector, addresses[connector])
+    return ProcessReport(
+        connector, "", "unknown", "Nobody knows its port: name the --ports-file of `run all`."
+    )
+
+
+def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, Position]]:
+    found: dict[str, dict[str, Position]] = {}
+    for key, value in sorted(tables.load(kafka, serde.topic).items()):
+        connector, _, partition = key.partition("/")
+        found.setdefault(connector, {})[partition] = serde.decode(value)
+    return found
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look at Kafka."""
+
+    kafka: Mapping[str, Any]
+    topics: Topics
+    admin: AdminClient
+    partitions: Mapping[str, int]
+    processes: Mapping[str, ProcessReport]
+    positions: dict[str, dict[str, Position]] = field(default_factory=dict)
+
+    def needed(self, objects: Iterable[str]) -> set[str]:
+        """The topics that are looked at."""
+        topics = self.topics
+        return {
+            topics.offsets,
+            topics.conflicts,
+            *map(topics.dlq, CONNECTORS),
+            *(make(name) for name in objects for make in (topics.changes, topics.records)),
+        } | {topics.writes(side, name) for name in objects for side in SIDES}
+
+    def objects(self, config: SyncConfig) -> tuple[ObjectStatus, ...]:
+        topics, names = self.topics, list(config.objects)
+        records = counts(
+            self.kafka,
+            self.admin,
+            dict.fromkeys(self._places(map(topics.records, names))),
+            owed=True,
+            most=_RECORDS_READ_MAX,
+        )
+        merged = self.positions.get(_MERGE, {})
+        unmerged = counts(
+            self.kafka,
+            self.admin,
+            {
+                (topic, number): _offset_of(merged.get(f"{topic}/{number}"))
+                for topic, number in self._places(map(topics.changes, names))
+            },
+        )
+        owed = {side: self._owed(side, names) for side in SIDES}
+        return tuple(
+            self._object(
+                name,
+                records[topics.records(name)],
+                unmerged[topics.changes(name)],
+                {side: owed[side][topics.writes(side, name)] for side in SIDES},
+            )
+            for name in names
+        )
+
+    def counted(self, topics: Iterable[str]) -> dict[str, Count]:
+        """How many records topics have."""
+        return counts(self.kafka, self.admin, dict.fromkeys(self._places(topics)))
+
+    def _owed(self, side: str, names: Collection[str]) -> dict[str, Count]:
+        places = self._places(self.topics.writes(side, name) for name in names)
+        group = f"{self.topics.name}-{side}-sink"
+        return counts(self.kafka, self.admin, committed(self.kafka, group, places), owed=True)
+
+    def _places(self, topics: Iterable[str]) -> list[Place]:
+        return [(topic, number) for topic in topics for number in range(self.partitions[topic])]
+
+    def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
+        merge = self.processes[_MERGE].samples
+        source = self.processes["salesforce-source"].samples
+        labels = {"object": name}
+        read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
+        total = [value for _, value in source.of("salmon_snapshot_total_records", **labels)]
+        lags = {
+            direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
+            for direction in (f"to_{side}" for side in SIDES)
+        }
+        return ObjectStatus(
+            name=name,
+            records=records,
+            unmerged=unmerged,
+            owed=owed,
+            lags=lags,
+            conflicts=int(merge.total("salmon_conflicts_total", **labels)),
+            held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
+            snapshot_read=int(read[0]) if read else None,
+            snapshot_total=int(total[0]) if total else None,
+        )
+
+
+def _offset_of(position: Position | None) -> int | None:
+    return None if position is None else int(position["offset"])

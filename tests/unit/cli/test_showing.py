@@ -1,0 +1,105 @@
+"""What the commands print for people: verdicts, an overview, and the play."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from salmon.cli import audience, status, verify
+from salmon.demo.acts import Act
+from salmon.demo.board import Board, ObjectNumbers
+from salmon.model.change import MONGODB, SALESFORCE
+from salmon.status.counting import Count
+from salmon.status.overview import Lag, ObjectStatus, Overview
+from salmon.status.scraping import ProcessReport
+from salmon.verify.comparing import ObjectVerdict, Waiting
+from salmon.verify.verifying import Verdict
+
+
+def console() -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, width=200, highlight=False), text
+
+
+def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    """Never a value."""
+    contact = ObjectVerdict(
+        "Contact",
+        counts={"salesforce": 3, "mongodb": 2, "records": 3},
+        equal=1,
+        different={"003A": {MONGODB: ("Phone", "Title")}},
+        parked=[Waiting("003C", SALESFORCE, "REFUSED", ("Email",), "INVALID_EMAIL_ADDRESS")],
+        on_their_way=1,
+    )
+    contact.missing_in[MONGODB].append("003B")
+    verify.show(Verdict({"Contact": contact}, took_s=1.0))
+    shown = capsys.readouterr().out
+    assert "Contact 003A differs in mongodb: Phone, Title" in shown
+    assert "Contact 003B is missing in mongodb" in shown
+    assert "Contact 003C waits in salesforce: Email, refused (INVALID_EMAIL_ADDRESS)" in shown
+    assert "1 of them have a write on its way" in shown
+    assert "Different; compared in 1.0 s." in shown
+
+
+def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts get all of them by --json."""
+    account = ObjectVerdict("Account", counts={"salesforce": 0, "mongodb": 0, "records": 0})
+    account.missing_in[MONGODB].extend(f"001{number}" for number in range(30))
+    verify.show(Verdict({"Account": account}, took_s=1.0))
+    shown = capsys.readouterr().out
+    assert shown.count("is missing in mongodb") == 20
+    assert "Account: and 10 more" in shown
+
+
+def test_an_overview_shows_who_is_down_and_what_waits() -> None:
+    """A process that is down says why; its work piles up."""
+    lags = {"to_mongodb": Lag(0.04, 1.5), "to_salesforce": Lag(None, None)}
+    owed = {"mongodb": Count(12), "salesforce": Count(20_000, exact=False)}
+    account = ObjectStatus("Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000)
+    processes = (
+        ProcessReport("merge", "http://127.0.0.1:1", "healthy", "runs"),
+        ProcessReport("mongodb-sink", "http://127.0.0.1:2", "down", "No answer (ConnectionError)."),
+    )
+    seen = Overview(processes, (account,), Count(4), {"mongodb-sink": Count(1)}, {})
+    output, text = console()
+    status.show(seen, output)
+    assert not seen.healthy
+    for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
+        assert part in text.getvalue()
+
+
+def test_a_sync_without_topics_says_who_makes_them() -> None:
+    """It was never started."""
+    seen = Overview((), (), Count(), {}, {}, missing_topics=("crm.offsets",))
+    output, text = console()
+    status.show(seen, output)
+    assert not seen.healthy
+    assert "topic crm.offsets is missing: the connectors create it" in text.getvalue()
+
+
+def test_the_live_table_has_a_row_for_each_object() -> None:
+    """With what is in step, on its way, edited on each side, and how long it takes."""
+    row = ObjectNumbers("Contact", 4_998, 2, 31, 29, 48.4, 160.0, 1)
+    output, text = console()
+    output.print(audience.table_of(Board((row,), api_calls=77, left_s=12.0)))
+    shown = text.getvalue()
+    for part in ("Contact", "4,998", "31", "29", "48 ms", "160 ms", "77 API calls", "12 s to go"):
+        assert part in shown
+
+
+def test_without_a_terminal_each_thing_is_a_line() -> None:
+    """Acts with what was seen; the first load once an object is complete."""
+    output, text = console()
+    lines = audience.Lines(output)
+    lines.scene("First load of 10 records")
+    lines.loaded({"Account": 4}, {"Account": 10})
+    lines.loaded({"Account": 10}, {"Account": 10})
+    lines.loaded({"Account": 10}, {"Account": 10})
+    lines.act(Act("trigger", "A trigger", passed=False, detail="not within 20 s: [it]", took_s=20.0))
+    assert text.getvalue().splitlines() == [
+        "First load of 10 records ...",
+        "  Account: all 10 records are in MongoDB",
+        "  FAILED  A trigger: not within 20 s: [it] (20.0 s)",
+    ]

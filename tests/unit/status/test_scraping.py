@@ -1,0 +1,125 @@
+"""What a process tells of itself over HTTP, read as Prometheus reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from salmon.devstack.processes import free_ports
+from salmon.errors import ConfigError
+from salmon.kafka.topics import CONNECTORS
+from salmon.runtime.health import Health
+from salmon.runtime.lifecycle import Lifecycle
+from salmon.runtime.metrics import Metrics
+from salmon.runtime.rest import RestServer
+from salmon.status.scraping import Samples, addresses, ask, parsed
+
+LAG = "salmon_end_to_end_lag_seconds"
+NOW_S = 1_700_000_000.0
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("merge")
+
+
+@pytest.fixture
+def serving(metrics: Metrics) -> Iterator[RestServer]:
+    """A worker's own REST server, with a health that has started."""
+    health = Health()
+    health.running()
+    server = RestServer(
+        host="127.0.0.1",
+        port=0,
+        connector="merge",
+        kind="unknown",
+        config={},
+        health=health,
+        metrics=metrics,
+        cluster_id=lambda: None,
+    )
+    lifecycle = Lifecycle()
+    lifecycle.start(server)
+    yield server
+    lifecycle.stop("the test is over")
+    lifecycle.wait()
+
+
+def test_samples_are_summed_by_the_labels_that_are_asked_for(metrics: Metrics) -> None:
+    """Whatever else a sample is labelled with."""
+    metrics.conflict_met("Account", "salesforce")
+    metrics.conflict_met("Account", None)
+    metrics.conflict_met("Contact", "salesforce")
+    samples = parsed(metrics.exposition().decode())
+    assert samples.total("salmon_conflicts_total", object="Account") == 2
+    assert samples.by("salmon_conflicts_total", "winner") == {"salesforce": 2, "held": 1}
+    assert samples.total("salmon_conflicts_total", object="Lead") == 0
+
+
+def test_labels_may_hold_what_the_format_escapes() -> None:
+    """Quotes, commas and braces are no end of a label."""
+    samples = parsed('# HELP x y\nx{a="b\\"},c",d="e"} 4 1700000000\nplain 1e3\n')
+    assert samples.total("x", d="e") == 4
+    assert samples.total("plain") == 1000
+
+
+def test_a_quantile_lies_where_its_share_of_a_histogram_ends(metrics: Metrics) -> None:
+    """Half of the lags are below 50 ms, and nearly all below 250 ms."""
+    for lag_ms in [40] * 50 + [200] * 50:
+        metrics.echo_seen("Account", "to_mongodb", int(NOW_S * 1000) - lag_ms, NOW_S)
+    samples = parsed(metrics.exposition().decode())
+    p50 = samples.quantile(LAG, 0.5, object="Account", direction="to_mongodb")
+    p99 = samples.quantile(LAG, 0.99, object="Account", direction="to_mongodb")
+    assert p50 is not None
+    assert p99 is not None
+    assert 0.025 < p50 <= 0.05
+    assert 0.15 < p99 <= 0.25
+
+
+def test_a_histogram_that_has_seen_nothing_has_no_quantile() -> None:
+    """And one whose values all lie beyond its bounds has its largest bound."""
+    assert Samples().quantile(LAG, 0.5) is None
+    beyond = tuple((f"{LAG}_bucket", {"le": le}, n) for le, n in (("1.0", 0.0), ("+Inf", 3.0)))
+    assert Samples(beyond).quantile(LAG, 0.5) == 1.0
+
+
+def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) -> None:
+    """Both come from the same port."""
+    report = ask("merge", serving.url)
+    assert (report.healthy, report.status) == (True, "healthy")
+    assert report.samples.total("salmon_leads", connector="merge") == 0
+
+
+def test_another_connector_on_that_port_is_not_taken_for_the_one_that_is_asked_for(
+    serving: RestServer,
+) -> None:
+    """Somebody started the processes with ports of their own."""
+    report = ask("mongodb-sink", serving.url)
+    assert (report.status, report.message) == ("down", "merge answers there.")
+
+
+def test_no_answer_is_an_answer() -> None:
+    """A process that is down is told of, and stops nothing."""
+    (port,) = free_ports(1)
+    assert ask("merge", f"http://127.0.0.1:{port}").status == "down"
+
+
+def test_ports_come_from_the_file_that_run_all_wrote(tmp_path: Path) -> None:
+    """Beside the configuration, unless another one is named."""
+    config = tmp_path / "sync.yaml"
+    written = {"merge": {"url": "http://127.0.0.1:5", "port": 5, "pid": 1}}
+    (tmp_path / "ports.json").write_text(json.dumps(written), encoding="utf-8")
+    assert addresses(config_file=config, ports_file=None, host="h", port=1) == {"merge": "http://127.0.0.1:5"}
+    with pytest.raises(ConfigError, match="--ports-file"):
+        addresses(config_file=config, ports_file=tmp_path / "no", host="h", port=1)
+
+
+def test_without_a_file_the_ports_are_those_that_run_all_takes(tmp_path: Path) -> None:
+    """One after the other from the configuration's; of free ones nobody knows."""
+    config = tmp_path / "sync.yaml"
+    found = addresses(config_file=config, ports_file=None, host="127.0.0.1", port=8083)
+    assert found == {name: f"http://127.0.0.1:{8083 + i}" for i, name in enumerate(CONNECTORS)}
+    assert addresses(config_file=config, ports_file=None, host="127.0.0.1", port=0) == {}
