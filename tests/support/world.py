@@ -476,7 +476,9 @@ class World:
                     yield f"{n} {record.fields.get(n)!r}, agreed {state.canonical.get(n)!r}"
             if name == MONGODB:
                 salesforce = self.sides[SALESFORCE].records
-                wanted: set[str | None] = {r.native_id for k, r in salesforce.items() if self.states.get(k) is state}
+                wanted: set[str | None] = {
+                    r.native_id for k, r in salesforce.items() if self.states.get(k) is state
+                }
                 if record.fields.get(SALESFORCE_ID) not in (wanted or {None}):
                     yield "its Salesforce Id is wrong"
                 refused = any(p.why == "REFUSED" for p in state.sides[SALESFORCE].parked.values())
