@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from salmon.devstack.mongod import EmbeddedMongod, _binary
+from salmon.devstack.mongod import EmbeddedMongod, binary
 from salmon.devstack.processes import HOST, Background, accepts, free_ports
 from salmon.errors import RetriableError, SetupError, Unavailable
 from salmon.model.change import Op, WriteOp
@@ -31,7 +31,7 @@ def _mongod(folder: Path, *options: str) -> Iterator[int]:
     data = folder / "data"
     data.mkdir()
     try:
-        program = _binary()
+        program = binary()
     except SetupError as missing:
         pytest.skip(str(missing))
     server = Background("mongod", folder / "mongod.log")
