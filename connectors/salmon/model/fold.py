@@ -20,11 +20,11 @@ that did not know of each other are a conflict, and only there is a policy asked
 
 from __future__ import annotations
 
-from salmon.model.change import Change, Op, WriteOp
+from salmon.model.change import OWNED_BY_MERGE, Change, Op, WriteOp
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import operator_edit, outcome
 from salmon.model.owed import emit, is_whole
-from salmon.model.rules import Rules
+from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Sent, SideState, State
 from salmon.model.values import Verdict, fold_value, judge
 from salmon.model.work import Fact, Folded, Published, Report, Work
@@ -55,7 +55,9 @@ def fold(
         correlation: One word that follows the change into its writes and every log.
     """
     work = Work(Folded(state.copy()), change, object, key, rules)
-    work.state.seq = max(offset, state.seq + 1, (change.ack or 0) + 1)
+    # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
+    shown = change.ack or 0
+    work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
     if change.op is Op.EDIT:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
@@ -79,6 +81,8 @@ def fold(
 def _is_twin(work: Work) -> bool:
     """A second record of the same key, e.g. an undelete of one that has been created anew meanwhile."""
     live, told = work.x.native_id, work.change.native_id
+    if work.x.held and work.change.op is Op.ROW:
+        return False  # the answer to GONE: another record carries the key now
     return work.x.exists is True and live is not None and told is not None and told != live
 
 
@@ -99,6 +103,8 @@ def _told(work: Work) -> None:
     elif late:
         _late_echo(work)
     else:
+        if ours is None:
+            x.parked = {n: p for n, p in x.parked.items() if n not in OWNED_BY_MERGE}
         lives(work, ours)
     if change.is_event:
         x.order, x.commit_time = max(x.order, change.order), max(x.commit_time, change.commit_time)
@@ -163,7 +169,7 @@ def _old_row(work: Work) -> None:
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
     told = rules.names[work.change.origin] & x.unknown
-    for name in told:
+    for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)
         else:

@@ -20,7 +20,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown = {}, work.rules.names[change.origin] - spoken
         x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE}
-    elif change.op is Op.UPDATE and had is False:
+    elif change.op is Op.UPDATE and not had:
         # A life whose beginning nobody told of: the rest of it must be read.
         x.shadow, x.unknown = {}, work.rules.names[change.origin]
         work.out.to_read.add(change.origin)
@@ -40,7 +40,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         refused_in_silence(work, ours, spoken)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
-    for name in spoken & told:
+    for name in sorted(spoken & told):
         fold_value(work, name, ours)
     x.unknown -= spoken
 
@@ -54,7 +54,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     """
     change, x, state = work.change, work.x, work.state
     fresh, first = [], True
-    for name in spoken - OWNED_BY_MERGE:
+    for name in sorted(spoken - OWNED_BY_MERGE):
         value, shadow = change.fields.get(name), work.shadow(name)
         first = first and shadow is UNKNOWN
         if value != shadow and (shadow is not UNKNOWN or value is not None) and _is_edit(work, name):
@@ -72,7 +72,8 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
         lives_on = work.rules.initial == change.origin
         work.report(Fact.FIRST_CONTACT, EXISTENCE)
     else:
-        lives_on = work.contest(EXISTENCE, work.rules.policy, standing, challenger) is challenger
+        # A contest on hold keeps the record: what is destroyed cannot be resolved later.
+        lives_on = work.contest(EXISTENCE, work.rules.policy, standing, challenger) is not standing
     if lives_on:
         revive(work, change.origin, work.version)
 
@@ -106,7 +107,9 @@ def ends(work: Work, ours: Sent | None) -> None:
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
     if unseen:
-        newest = max((state.versions.get(name, state.life) for name in unseen), key=lambda v: v.committed_at)
+        newest = max(
+            (state.versions.get(name, state.life) for name in unseen), key=lambda v: (v.committed_at, v.seq)
+        )
         challenger = Edit(change.origin, False, change.committed_at, state.seq)
         standing = Edit(newest.origin or state.life.origin, True, newest.committed_at, newest.seq)
         edited = any(not state.versions.get(name, state.life).baseline for name in unseen)

@@ -39,7 +39,7 @@ def _named(change: Change, name: str) -> bool:
 def _at_fault(work: Work, ours: Sent) -> frozenset[str]:
     """The write's fields that the outcome names; all of them where it names none of them."""
     named = ours.fields.keys() & (work.change.changed or frozenset())
-    return frozenset(named or ours.fields.keys()) - OWNED_BY_MERGE
+    return frozenset(named or ours.fields.keys()) - OWNED_BY_MERGE or frozenset(ours.fields)
 
 
 def _park(work: Work, ours: Sent, why: Park) -> None:
@@ -51,13 +51,13 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     at_fault = _at_fault(work, ours)
     source = work.change.source
     parked = Parked(why, work.change.ack or 0, source.get("code", ""), source.get("reason", ""))
-    for name in at_fault:
+    for name in sorted(at_fault):
         work.x.parked[name] = parked
     rest = ours.fields.keys() - at_fault - OWNED_BY_MERGE
     hopeless = ours.op is WriteOp.CREATE and (not rest or not at_fault.isdisjoint(work.rules.required))
     if why is Park.REFUSED and (hopeless or ours.op is WriteOp.DELETE):
         # Any edit of the record may be the cure, also of a field that was empty and not in the write.
-        for name in work.rules.names[work.change.origin] - OWNED_BY_MERGE:
+        for name in sorted(work.rules.names[work.change.origin] - OWNED_BY_MERGE):
             work.x.parked.setdefault(name, parked)
         work.x.parked[EXISTENCE] = parked
     work.report(Fact.PARKED, *sorted(at_fault))
@@ -71,8 +71,11 @@ def _refused(work: Work, ours: Sent) -> None:
         if not state.lives:
             revive(work, work.change.origin, work.version)
     else:
-        for name in _at_fault(work, ours):
-            if name in x.unknown:
+        for name in sorted(_at_fault(work, ours)):
+            knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
+            if name in x.unknown or not work.rules.may_win(
+                work.change.origin, name, known_to_salesforce=knows
+            ):
                 x.parked[name] = Parked(
                     Park.REFUSED, work.change.ack or 0, work.change.source.get("code", "")
                 )
@@ -87,7 +90,8 @@ def operator_edit(work: Work) -> None:
     assert change.origin == OPERATOR
     if not state.lives:
         return
-    for name in work.rules.spoken(SALESFORCE, Op.ROW, change.changed) - OWNED_BY_MERGE:
+    named = frozenset(change.fields) if change.changed is None else change.changed
+    for name in sorted(named & work.rules.schema.by_name.keys() - work.rules.only_of(SALESFORCE)):
         for side in state.sides.values():
             if name in side.parked and side.parked[name].why is Park.HELD:
                 del side.parked[name]

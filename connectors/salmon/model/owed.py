@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
 from salmon.model.policies import EXISTENCE
-from salmon.model.rules import IN_FLIGHT_MAX, Rules
+from salmon.model.rules import IN_FLIGHT_MAX, SENT_MAX, Rules
 from salmon.model.state import Park, Sent, SideState, State
 from salmon.model.work import Folded
 
@@ -81,6 +81,8 @@ def _send(
         side.unknown = frozenset()
         return write
     side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at)
+    while len(side.sent) > SENT_MAX:
+        del side.sent[min(side.sent)]
     side.burst += 1
     side.row_since_write = False
     return write
@@ -92,10 +94,11 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     if side.held:
         return None
     if not state.lives:
-        return _owed_a_death(side)
+        return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
     agreed = agreed_on(state, name)
     if rules.one_way_to is not None:
-        return _owed_one_way(side, agreed, rules)
+        may_set = rules.sink_may_set(name, WriteOp.CREATE) | rules.sink_may_set(name, WriteOp.UPDATE)
+        return _owed_one_way(side, agreed, may_set, rules)
     if side.exists is not True:
         return _owed_a_creation(side, agreed, rules.sink_may_set(name, WriteOp.CREATE), rules)
     return _owed_an_update(state, name, agreed, rules)
@@ -120,11 +123,12 @@ def _refusals(side: SideState) -> str | None:
     return f"{latest.code}: {latest.reason}".strip(": ") or "refused"
 
 
-def _owed_a_death(side: SideState) -> Owed | None:
+def _owed_a_death(side: SideState, *, whole: bool) -> Owed | None:
     if EXISTENCE in side.parked:
         return None
     if side.exists is True:
-        return Owed(WriteOp.DELETE, {}, side.marker)
+        # What has been told only in part is read before it is deleted.
+        return Owed(WriteOp.DELETE, {}, side.marker) if whole else None
     in_flight = side.in_flight
     alive = [seq for seq, sent in in_flight.items() if sent.op is not WriteOp.DELETE]
     if alive:
@@ -133,12 +137,18 @@ def _owed_a_death(side: SideState) -> Owed | None:
     return None
 
 
-def _owed_one_way(side: SideState, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
+def _owed_one_way(
+    side: SideState, agreed: Mapping[str, Value], may_set: frozenset[str], rules: Rules
+) -> Owed | None:
     """The whole record, nulls included, as a creation: the target may have missed every earlier write."""
-    differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
+    differs = {
+        n for n in may_set & (agreed.keys() | side.shadow.keys()) if agreed.get(n) != side.shadow.get(n)
+    }
     if side.exists is True and not (differs if rules.stamps_always else differs - rules.stamps):
         return None
-    return Owed(WriteOp.CREATE, {n: agreed.get(n) for n in agreed.keys() | side.shadow.keys()})
+    return Owed(
+        WriteOp.CREATE, {n: agreed.get(n) for n in sorted(agreed.keys() | side.shadow.keys()) if n in may_set}
+    )
 
 
 def _owed_a_creation(

@@ -13,6 +13,11 @@ from salmon.model.schema import ObjectSchema
 
 # What is unacknowledged on one side and key since its last row; beyond it, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
+# What is remembered of writes that may still come back, on one side and key: a sink that is down for a month while
+# rows are read again and again must not make the state grow. An echo older than that is judged by its values.
+SENT_MAX: Final = 64
+# The marker is a number(18,0); far below its end, so that seqs have room to rise.
+SEQ_MAX: Final = 10**17
 
 
 @dataclass(frozen=True)

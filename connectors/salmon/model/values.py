@@ -76,7 +76,7 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     That is an edit of the side, made after it saw what we sent.
     """
     silent = (ours.fields.keys() & work.rules.live[work.change.origin]) - spoken - OWNED_BY_MERGE
-    for name in silent:
+    for name in sorted(silent):
         kept, sent = work.shadow(name), ours.fields[name]
         if not isinstance(kept, Unknown) and kept != sent == work.state.canonical.get(name):
             work.take(name, kept, work.version)
