@@ -1,0 +1,154 @@
+"""The commands that a person types, on a sync of real processes: what they say, and how they end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from salmon.kafka.topics import CONNECTORS
+from support.ring import Ring, running_ring
+from support.stacks import Stack
+from support.waiting import until
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+
+RECORDS = {"Account": 40, "Contact": 30, "Opportunity": 10}
+
+
+@pytest.fixture(scope="module")
+def ring(embedded_stack: Stack) -> Iterator[Ring]:
+    """A sync that has taken its snapshots."""
+    with running_ring(embedded_stack, "commands", records=RECORDS) as ring:
+        ring.start()
+        ring.wait_equal()
+        yield ring
+
+
+def salmon(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Type a command, and wait for its end."""
+    command = [sys.executable, "-m", "salmon.cli.main", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def status(ring: Ring, *options: str) -> subprocess.CompletedProcess[str]:
+    """`salmon status`, told where the processes are."""
+    ports = {name: {"url": f"http://127.0.0.1:{port}"} for name, port in ring.ports.items()}
+    (ring.folder / "ports.json").write_text(json.dumps(ports), encoding="utf-8")
+    return salmon("status", "-c", ring.config_path, *options)
+
+
+def test_verify_says_that_both_sides_are_equal(ring: Ring) -> None:
+    """Exit code 0, and the counts of all three."""
+    ended = salmon("verify", "-c", ring.config_path, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told: dict[str, Any] = json.loads(ended.stdout)
+    assert told["equal"] is True
+    for name, count in RECORDS.items():
+        shown = told["objects"][name]
+        assert (shown["salesforce"], shown["mongodb"], shown["records"], shown["equal"]) == (count,) * 4
+        assert shown["different"] == shown["parked"] == []
+
+
+def test_verify_shows_people_a_table(ring: Ring) -> None:
+    """One line for each object that was asked for."""
+    ended = salmon("verify", "-c", ring.config_path, "--object", "Account")
+    assert ended.returncode == 0
+    assert "Account" in ended.stdout
+    assert "Contact" not in ended.stdout
+    assert "Equal" in ended.stdout
+
+
+def test_verify_of_an_object_that_is_not_synced_is_refused(ring: Ring) -> None:
+    """With the names of those that are."""
+    ended = salmon("verify", "-c", ring.config_path, "--object", "Lead")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("salmon: --object Lead: ")
+    assert "Account, Contact, Opportunity" in ended.stderr
+
+
+def test_verify_finds_what_nobody_carried_over(ring: Ring) -> None:
+    """The MongoDB source is down: an edit, a new and a deleted document are on one side only, and named."""
+    edited, deleted = ring.ids("Account")[:2]
+    ring.stop("mongodb-source")
+    try:
+        ring.db.accounts.update_one({"_id": edited}, {"$set": {"Site": "Somewhere else"}})
+        ring.db.accounts.delete_one({"_id": deleted})
+        ring.db.accounts.insert_one({"_id": "born-here", "Name": "Born here"})
+        ended = salmon("verify", "-c", ring.config_path, "--object", "Account", "--json")
+        assert ended.returncode == 1
+        account = json.loads(ended.stdout)["objects"]["Account"]
+        assert account["different"] == [{"key": edited, "fields": {"mongodb": ["Site"]}}]
+        assert account["missing_in"] == {"salesforce": [], "mongodb": [deleted], "records": ["born-here"]}
+        assert "Somewhere else" not in ended.stdout + ended.stderr, "never a value"
+    finally:
+        ring.start("mongodb-source")
+    ring.wait_equal()
+
+
+def test_status_says_that_all_is_well(ring: Ring) -> None:
+    """Every process answers; nothing is on its way once an edit has arrived, and its lag was measured."""
+    ring.wait_ready()
+    key = ring.ids("Contact")[0]
+    ring.db.contacts.update_one({"_id": key}, {"$set": {"Department": "Status"}})
+    ring.wait_row("Contact", key, lambda row: row["Department"] == "Status")
+
+    def told() -> dict[str, Any] | None:
+        ended = status(ring, "--json")
+        assert ended.returncode == 0, ended.stderr
+        said: dict[str, Any] = json.loads(ended.stdout)
+        quiet = all(not any(each["in_flight"].values()) for each in said["objects"].values())
+        return said if quiet and said["objects"]["Contact"]["lag_s"]["to_salesforce"]["p50"] else None
+
+    said = until(told, "nothing is on its way", within_s=30, every_s=0.2)
+    assert said is not None
+    assert said["healthy"] is True
+    assert {each["status"] for each in said["processes"].values()} == {"healthy"}
+    assert said["objects"]["Contact"]["records"] == len(ring.ids("Contact"))
+    assert said["dead_letters"] == dict.fromkeys(CONNECTORS, 0)
+    assert said["positions"]["merge"].keys() >= {"commands.changes.Contact/0"}
+    assert said["processes"]["salesforce-source"]["api_calls"]["describe"] == len(RECORDS)
+
+
+def test_status_shows_people_two_tables(ring: Ring) -> None:
+    """The processes and the objects."""
+    ended = status(ring)
+    assert ended.returncode == 0
+    for name in (*CONNECTORS, *RECORDS):
+        assert name in ended.stdout
+
+
+def test_status_works_while_a_process_is_down_and_shows_what_piles_up(ring: Ring) -> None:
+    """The sink of Salesforce is down: it says so, and an edit waits for it."""
+    ring.wait_ready()
+    ring.stop("salesforce-sink")
+    try:
+        key = ring.ids("Contact")[1]
+        ring.db.contacts.update_one({"_id": key}, {"$set": {"Department": "Waiting"}})
+
+        def waits() -> dict[str, Any] | None:
+            ended = status(ring, "--json")
+            assert ended.returncode == 1
+            said: dict[str, Any] = json.loads(ended.stdout)
+            return said if said["objects"]["Contact"]["in_flight"]["to_salesforce"] == 1 else None
+
+        said = until(waits, "the edit waits for its sink", within_s=30, every_s=0.2)
+        assert said is not None
+        assert said["processes"]["salesforce-sink"]["status"] == "down"
+        assert said["processes"]["merge"]["status"] == "healthy"
+    finally:
+        ring.start("salesforce-sink")
+    ring.wait_equal()
+
+
+def test_run_refuses_what_it_does_not_know(ring: Ring) -> None:
+    """A connector of no such name: the known ones are named."""
+    ended = salmon("run", "mongo-sink", "-c", ring.config_path)
+    assert ended.returncode == 2
+    assert "mongodb-sink" in ended.stderr
