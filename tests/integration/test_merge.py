@@ -215,3 +215,16 @@ def test_a_newer_instance_fences_the_older_and_nothing_is_doubled(merging: Mergi
         thread.join(30)
         assert [type(error) for error in ended] == [Fenced]
     assert merging.count(merging.config.topic_names.records("Account")) == 201
+
+
+def test_a_change_that_breaks_a_rule_of_the_log_is_set_aside_like_any_other(merging: Merging) -> None:
+    """A row that does not say up to when it knows, and a side that nobody knows, stop nothing."""
+    with merging.running():
+        merging.feed(
+            ("001A", Change(SALESFORCE, Op.ROW, fields={"Name": "No as_of"})),
+            ("001A", Change("sap", Op.CREATE, order=b"1", commit_time=1, fields={"Name": "Who?"})),
+            ("001A", Change(MONGODB, Op.REFUSED)),
+            row("001A", Name="Acme"),
+        )
+        until(lambda: merging.records() == {"001A": {"Name": "Acme"}})
+    assert merging.count(merging.config.topic_names.dlq("merge")) == 3

@@ -6,13 +6,13 @@ The states that a batch makes are kept apart from the working copy until the tra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
-from salmon.model.change import Change, Write
+from salmon.model.change import Change
 from salmon.model.connector import Signal, SignalKind
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
@@ -76,59 +76,66 @@ class Batch:
     signals_codec: Signals
     outputs: list[Output] = field(default_factory=list)
     drafts: dict[tuple[str, int], dict[str, State]] = field(default_factory=dict)
+    # By object and key: the newest state of each, however often it was folded.
+    states: dict[tuple[str, str], Output] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
 
     def add(
         self, codecs: ObjectCodecs, store: Store, *, key: str, change: Change, partition: int, offset: int
     ) -> None:
-        """Fold one change of one record and take in what it gives."""
+        """
+        Fold one change of one record and take in all that it gives; nothing of it where anything fails.
+
+        Raises:
+            DataError: what it gives cannot be written.
+            Unavailable: a schema could not be asked for.
+        """
         name = codecs.rules.schema.name
-        drafts = self.drafts.setdefault((name, partition), {})
+        known = self.drafts.get((name, partition), {}).get(key) or store.get(key)
         correlation = change.source.get("correlation") or f"{name}/{partition}/{offset}"
         folded = fold(
-            drafts.get(key) or store.get(key),
-            change,
-            object=name,
-            key=key,
-            offset=offset,
-            rules=codecs.rules,
-            correlation=correlation,
+            known, change, object=name, key=key, offset=offset, rules=codecs.rules, correlation=correlation
         )
-        drafts[key] = folded.state
+        outputs = [*self._told(codecs, key, change, folded, partition=partition, correlation=correlation)]
+        state = Output(self.topics.state(name), key, codecs.states.encode(folded.state), partition)
+        self.drafts.setdefault((name, partition), {})[key] = folded.state
+        self.states[name, key] = state
+        self.outputs += outputs
         self.reports += [(name, report) for report in folded.reports]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
-        self._publish(codecs, key, folded, partition)
+
+    def _told(
+        self,
+        codecs: ObjectCodecs,
+        key: str,
+        change: Change,
+        folded: Folded,
+        *,
+        partition: int,
+        correlation: str,
+    ) -> Iterator[Output]:
+        """All that is said of one fold, but for the state."""
+        name = codecs.rules.schema.name
+        records = self.topics.records(name)
+        if folded.published is Published.ROW:
+            yield Output(records, key, codecs.records.encode(folded.state.canonical), partition)
+        elif folded.published is Published.TOMBSTONE:
+            yield Output(records, key, None, partition)
         for side, write in folded.writes.items():
-            self._write(codecs, side, key, write, partition)
+            value = None if write is None else codecs.writes[side].encode(write)
+            yield Output(self.topics.writes(side, name), key, value, partition)
         for conflict in folded.conflicts:
             record = ConflictRecord(conflict, folded.state.seq, correlation)
-            self.outputs.append(Output(self.topics.conflicts, key, self.conflicts_codec.encode(record)))
-        for side in folded.to_read:
-            self._ask(name, side, key, folded)
-        if any(report.fact is Fact.TWIN for report in folded.reports):
-            self._part(codecs, key, change)
+            yield Output(self.topics.conflicts, key, self.conflicts_codec.encode(record))
+        for side in sorted(folded.to_read):
+            yield self._request(name, side, key, folded)
+        twin = any(report.fact is Fact.TWIN for report in folded.reports)
+        # A twin gets its own Id as its key, unless that is the very key it must part from.
+        if twin and change.native_id is not None and change.native_id != key:
+            yield Output(self.topics.changes(name), change.native_id, codecs.changes.encode(change))
 
-    def states(self, codecs: Mapping[str, ObjectCodecs]) -> list[Output]:
-        """The new states, one for each key however often it was folded."""
-        return [
-            Output(self.topics.state(name), key, codecs[name].states.encode(state), partition)
-            for (name, partition), drafts in self.drafts.items()
-            for key, state in drafts.items()
-        ]
-
-    def _publish(self, codecs: ObjectCodecs, key: str, folded: Folded, partition: int) -> None:
-        topic = self.topics.records(codecs.rules.schema.name)
-        if folded.published is Published.ROW:
-            self.outputs.append(Output(topic, key, codecs.records.encode(folded.state.canonical), partition))
-        elif folded.published is Published.TOMBSTONE:
-            self.outputs.append(Output(topic, key, None, partition))
-
-    def _write(self, codecs: ObjectCodecs, side: str, key: str, write: Write | None, partition: int) -> None:
-        value = None if write is None else codecs.writes[side].encode(write)
-        self.outputs.append(Output(self.topics.writes(side, codecs.rules.schema.name), key, value, partition))
-
-    def _ask(self, name: str, side: str, key: str, folded: Folded) -> None:
+    def _request(self, name: str, side: str, key: str, folded: Folded) -> Output:
         """Have the side's source read the record again."""
         native_id = folded.state.sides[side].native_id
         signal = Signal(
@@ -139,12 +146,6 @@ class Batch:
             native_ids=(native_id,) if native_id else (),
             reason="told only in part",
         )
-        self.outputs.append(
-            Output(self.topics.signals(f"{side}-source"), key, self.signals_codec.encode(signal), partition=0)
+        return Output(
+            self.topics.signals(f"{side}-source"), key, self.signals_codec.encode(signal), partition=0
         )
-
-    def _part(self, codecs: ObjectCodecs, key: str, change: Change) -> None:
-        """A twin gets its own Id as its key, unless that is the very key it must part from."""
-        if change.native_id is not None and change.native_id != key:
-            topic = self.topics.changes(codecs.rules.schema.name)
-            self.outputs.append(Output(topic, change.native_id, codecs.changes.encode(change)))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import DataError, PositionLost, SalmonError, Unavailable
+from salmon.errors import DataError, PositionLost, RetriableError, SalmonError, Unavailable
 from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
@@ -39,6 +40,15 @@ CONNECTOR: Final = "merge"
 # One batch is one transaction: large enough to spread its cost, small enough to stay far from its time-out.
 BATCH_MAX: Final = 500
 _POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A change that is set aside. *without_value*: it is itself too large for Kafka."""
+
+    message: Message
+    error: Exception
+    without_value: bool = False
 
 
 class MergeProcess:
@@ -134,23 +144,24 @@ class MergeProcess:
 
     def _fold(self, messages: Sequence[Message]) -> None:
         batch = Batch(self._topics, self._conflicts, self._signals)
-        refused: list[tuple[Message, DataError]] = []
+        refused: list[_Refused] = []
         following: dict[tuple[str, int], int] = {}
-        for message in messages:
-            topic, partition, offset = _place(message)
-            if (topic, partition) not in self._stores:
-                continue  # taken away since it was fetched
-            following[topic, partition] = offset + 1
-            try:
-                self._add(batch, message)
-            except DataError as error:
-                refused.append((message, error))
         try:
+            for message in messages:
+                topic, partition, offset = _place(message)
+                if offset < self._next.get((topic, partition), offset + 1):
+                    continue  # of an earlier assignment, or taken away since it was fetched
+                following[topic, partition] = offset + 1
+                if (error := self._add(batch, message)) is not None:
+                    refused.append(_Refused(message, error))
             self._commit(batch, refused, following)
         except Unavailable as trouble:
             # Whether the partitions are still ours is known after the next poll; so begin again at the last commit.
             self._rewind()
             self._retrying.wait("committing a batch", trouble, 1)
+            return
+        except DataError as error:
+            self._fold_one_by_one(messages, error)
             return
         self._health.recovered()
         self._next.update(following)
@@ -158,38 +169,71 @@ class MergeProcess:
             self._stores[self._topics.changes(name), partition].put(states)
         self._tell(batch, len(messages), len(refused))
 
-    def _add(self, batch: Batch, message: Message) -> None:
+    def _add(self, batch: Batch, message: Message) -> Exception | None:
+        """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
         topic, partition, offset = _place(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
         raw_key, value = message.key(), message.value()
-        if raw_key is None or value is None:
-            raise DataError(
-                f"{topic}: a record without a key or a value is no change. Find out who wrote it."
+        try:
+            if raw_key is None or value is None:
+                raise DataError(
+                    f"{topic}: a record without a key or a value is no change. Find out who wrote it."
+                )
+            batch.add(
+                codecs,
+                store,
+                key=raw_key.decode(),
+                change=codecs.changes.decode(value),
+                partition=partition,
+                offset=offset,
             )
-        batch.add(
-            codecs,
-            store,
-            key=raw_key.decode(),
-            change=codecs.changes.decode(value),
-            partition=partition,
-            offset=offset,
+        except RetriableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on
+            log.warning(
+                "change_set_aside",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                error=type(error).__name__,
+            )
+            return error
+        return None
+
+    def _fold_one_by_one(self, messages: Sequence[Message], error: DataError) -> None:
+        """Kafka took none of a batch for what one record of it says: find that one, and set it aside."""
+        if len(messages) > 1:
+            for message in messages:
+                self._fold([message])
+            return
+        topic, partition, offset = _place(messages[0])
+        log.error(
+            "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
+        aside = _Refused(messages[0], error, without_value=True)
+        following = {(topic, partition): offset + 1}
+        self._retrying.until_it_works(
+            "setting a change aside",
+            lambda: self._commit(Batch(self._topics, self._conflicts, self._signals), [aside], following),
+        )
+        self._next.update(following)
 
     def _commit(
         self,
         batch: Batch,
-        refused: Sequence[tuple[Message, DataError]],
+        refused: Sequence[_Refused],
         following: Mapping[tuple[str, int], int],
     ) -> None:
         began = time.monotonic()
         with self._producer.transaction() as transaction:
-            for output in (*batch.outputs, *batch.states(self._codecs)):
+            for output in (*batch.outputs, *batch.states.values()):
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
-            for message, error in refused:
-                headers = dead_letter_headers(message, error, connector=CONNECTOR, stage="VALUE_CONVERTER")
-                transaction.produce(
-                    self._topics.dlq(CONNECTOR), message.key(), message.value(), headers=headers
+            for each in refused:
+                headers = dead_letter_headers(
+                    each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
                 )
+                value = None if each.without_value else each.message.value()
+                transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
                 key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", {"offset": offset})
                 transaction.produce(self._topics.offsets, key, place)
@@ -206,7 +250,10 @@ class MergeProcess:
         for (topic, partition), offset in self._next.items():
             try:
                 self._consumer.seek(TopicPartition(topic, partition, offset))
-            except KafkaException:
+            except KafkaException as error:
+                if (topic, partition) in {(p.topic, p.partition) for p in self._consumer.assignment()}:
+                    # To go on would pass over what was not committed; a new start begins at the last commit.
+                    raise clients.translated(error, f"going back in {topic}") from error
                 log.info("partition_not_rewound", topic=topic, partition=partition)  # it was taken away
 
     def _tell(self, batch: Batch, read: int, refused: int) -> None:
@@ -244,6 +291,11 @@ class MergeProcess:
 
     def _load(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Bring the states of *partitions* into memory and find the place where each goes on."""
+        # An older owner's transaction may still be on its way: this answers only when its offsets are settled.
+        try:
+            self._consumer.committed(list(partitions), timeout=30.0)
+        except KafkaException as error:
+            raise clients.translated(error, "asking for merge's offsets") from error
         places = self._places.load(CONNECTOR)
         placed = []
         for topic, group in _by_topic(partitions).items():
@@ -256,7 +308,7 @@ class MergeProcess:
                 low, high = self._watermarks(topic, partition)
                 offset = int(place["offset"]) if place is not None else 0
                 if not low <= offset <= high:
-                    self._hole(name, topic, partition, offset)
+                    self._hole(name, topic, partition, offset, low)
                     offset = low
                 self._next[topic, partition] = offset
                 placed.append(TopicPartition(topic, partition, offset))
@@ -286,7 +338,7 @@ class MergeProcess:
         for each in placed:
             self._consumer.seek(each)
 
-    def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
+    def _hole(self, name: str, topic: str, partition: int, offset: int, low: int) -> None:
         """Have both sources read the object anew; what was lost comes back as rows, absences included."""
         log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
