@@ -18,7 +18,10 @@ _numbers = count()
 
 @pytest.fixture(
     scope="session",
-    params=[servers.EMBEDDED, pytest.param(servers.JVM, marks=pytest.mark.jvm)],
+    params=[
+        pytest.param(servers.EMBEDDED, marks=pytest.mark.xdist_group("embedded")),
+        pytest.param(servers.JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("jvm")]),
+    ],
 )
 def stack(request: pytest.FixtureRequest) -> str:
     if request.param == servers.JVM and (lacks := jvm.missing()):

@@ -16,8 +16,8 @@ EMBEDDED, JVM = "embedded", "jvm"
 @pytest.fixture(
     scope="session",
     params=[
-        pytest.param(EMBEDDED, marks=pytest.mark.xdist_group("embedded-kafka")),
-        pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("apache-kafka")]),
+        pytest.param(EMBEDDED, marks=pytest.mark.xdist_group("embedded")),
+        pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("jvm")]),
     ],
 )
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:

@@ -17,18 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from salmon.devstack import jvm
 from salmon.runtime.sink_worker import SinkWorker
 from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
 
 TESTS = Path(__file__).parents[2]
 TAKE_OVER_MAX_S = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _apache_kafka_only(request: pytest.FixtureRequest, broker: object) -> None:
-    if not isinstance(broker, jvm.ApacheKafka):
-        pytest.skip("the embedded broker keeps dead members for ever")
+pytestmark = pytest.mark.parametrize(
+    "broker",
+    [pytest.param("jvm", marks=[pytest.mark.jvm, pytest.mark.xdist_group("jvm")])],
+    indirect=True,
+)
 
 
 @contextmanager
