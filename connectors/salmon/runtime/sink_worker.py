@@ -33,9 +33,9 @@ from salmon.runtime.telling import Telling
 log = structlog.get_logger(__name__)
 
 READ_MAX: Final = 1_000
-POLL_S: Final = (
-    0.05  # What putters leave for the loop waits so long at most; a record that arrives ends the wait.
-)
+# A record that arrives ends the wait; what putters leave for the loop, or a parent's Id, waits so long at most.
+POLL_S: Final = 0.05
+IDLE_POLL_S: Final = 0.25  # when nobody can leave anything
 COMMIT_EVERY_S: Final = 1.0
 MEASURE_EVERY_S: Final = 2.0
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
@@ -190,7 +190,8 @@ class SinkWorker:
 
     def _turn(self, partitions: SinkPartitions) -> None:
         self._keep_lease(partitions)
-        for message in partitions.read(READ_MAX, POLL_S):
+        idle = self.buffer.idle and not self._reports.waits
+        for message in partitions.read(READ_MAX, IDLE_POLL_S if idle else POLL_S):
             self._add(message)
         if self._putters.failure is not None:
             raise self._putters.failure
