@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -99,9 +100,8 @@ class Screen:
 
     def act(self, act: Act) -> None:
         mark = "[green]✓[/]" if act.passed else "[red]✗[/]"
-        self._console.print(
-            f"  {mark} {escape(act.title)} [dim]({act.took_s:.1f} s)[/]\n    [dim]{escape(act.detail)}[/]"
-        )
+        self._console.print(f"  {mark} {escape(act.title)} [dim]({act.took_s:.1f} s)[/]")
+        self._console.print(Padding(f"[dim]{escape(act.detail)}[/]", (0, 0, 0, 4)))
 
     def comparing(self) -> AbstractContextManager[Watcher]:
         return watcher(shown=True)

@@ -64,7 +64,7 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
 
         def told(name: str, what: str, done: int, total: int) -> None:
             if (name, what) not in tasks:
-                tasks[name, what] = progress.add_task(f"{name} in {what}", total=total)
+                tasks[name, what] = progress.add_task(f"{name}: reading {what}", total=total)
             progress.update(tasks[name, what], completed=done, total=max(done, total))
 
         yield told

@@ -243,6 +243,7 @@ class Play:
                     raise observer.error
             self.audience.board(self._board(crowd, scene, began=0.0))
             time.sleep(_BOARD_S)
+        self.audience.board(self._board(crowd, scene, began=0.0))
 
     # The proof.
 
