@@ -68,7 +68,9 @@ def fold(
         work.report(Fact.TWIN)
     else:
         _told(work)
-    emit(work.out, rules, committed_at=change.committed_at, correlation=correlation)
+    # A row tells of the last edit, perhaps years ago: no lag of ours.
+    edited_at = change.committed_at if change.is_event else 0
+    emit(work.out, rules, committed_at=edited_at, correlation=correlation)
     if work.state.unpublished and (not work.state.lives or is_whole(work.state, rules)):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE
