@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -90,6 +92,25 @@ def test_verify_finds_what_nobody_carried_over(ring: Ring) -> None:
     finally:
         ring.start("mongodb-source")
     ring.wait_equal()
+
+
+def test_verify_of_a_busy_sync_gives_no_false_alarm(ring: Ring) -> None:
+    """Both sides are edited all the while: what differs for a moment is read again."""
+    ring.wait_ready()
+    accounts, contacts = ring.ids("Account"), ring.ids("Contact")
+    ended: list[subprocess.CompletedProcess[str]] = []
+    verify = threading.Thread(target=lambda: ended.append(salmon("verify", "-c", ring.config_path, "--json")))
+    verify.start()
+    for number in itertools.count():
+        ring.sf.Account.update(accounts[number % len(accounts)], {"Site": f"site {number}"})
+        ring.db.contacts.update_one(
+            {"_id": contacts[number % len(contacts)]}, {"$set": {"Department": f"department {number}"}}
+        )
+        verify.join(0.1)  # the pace of the edits: a record comes again after some seconds
+        if not verify.is_alive():
+            break
+    told = json.loads(ended[0].stdout)
+    assert (ended[0].returncode, told["equal"]) == (0, True), told
 
 
 def test_status_says_that_all_is_well(ring: Ring) -> None:

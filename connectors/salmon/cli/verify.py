@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from salmon.verify.verifying import Verdict, Watcher
 
 EXIT_DIFFERENT: Final = 1
+EXIT_UNDECIDED: Final = 2
 _SHOWN_MAX: Final = 20  # records that are named for people; --json names them all
 
 
@@ -42,7 +43,14 @@ def verify(
         print_json(verdict.as_dict())
     else:
         show(verdict)
-    raise typer.Exit(0 if verdict.equal else EXIT_DIFFERENT)
+    raise typer.Exit(exit_code(verdict))
+
+
+def exit_code(verdict: Verdict) -> int:
+    """0: equal; 1: different; 2: some records were edited all the while, and the others are equal."""
+    if verdict.equal:
+        return 0
+    return EXIT_DIFFERENT if verdict.differs else EXIT_UNDECIDED
 
 
 @contextmanager
@@ -123,5 +131,7 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
         what = ", ".join(waiting.fields) or "the whole record"
         code = f" ({waiting.code})" if waiting.code else ""
         yield f"{waiting.key} waits in {waiting.side}: {what}, {waiting.why.lower()}{code}"
+    if verdict.moving:
+        yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
     if verdict.without_key:
         yield f"has {verdict.without_key:,} documents whose _id cannot be a record key"

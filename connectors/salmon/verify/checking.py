@@ -77,6 +77,7 @@ class Check:
     _there: dict[str, set[str]] = field(default_factory=dict)  # Side or records -> keys
     _ids: dict[str, str] = field(default_factory=dict)  # key -> Id, of records whose key is not their Id
     _later: set[str] = field(default_factory=set)
+    _moving: set[str] = field(default_factory=set)
 
     def run(self, progress: Progress) -> ObjectVerdict:
         """
@@ -123,24 +124,35 @@ class Check:
         return found
 
     def _settled(self, suspects: dict[str, dict[str, Finding]]) -> dict[str, dict[str, Finding]]:
-        """Look again at what differed until it does not, or until nothing moves; what still differs then."""
+        """
+        Look again at what differed until it does not, or until nothing moves; what still differs then.
+
+        What is still edited when the patience is over is noted as moving: of that nothing can be said.
+        """
         if not suspects:
             return suspects
-        began = quiet_since = self.clock()
+        began = moved_at = self.clock()
         pause_s = 0.0
         before: Mapping[str, Look] = {}
+        still_since: dict[str, float] = {}
         self.agreement.follow()
         while suspects and len(suspects) <= SUSPECTS_MAX:
             moved = self.agreement.follow()
             looks = self._looks(suspects)
-            suspects = {key: found for key, look in looks.items() if (found := self._again(key, look))}
             now = self.clock()
-            if moved or any(looks[key] != before.get(key) for key in suspects):
-                quiet_since = now
-            if now - quiet_since >= self.patience.quiet_s or now - began >= self.patience.most_s:
+            moved_at = now if moved else moved_at
+            suspects = {key: found for key, look in looks.items() if (found := self._again(key, look))}
+            still_since = {
+                key: still_since[key] if looks[key] == before.get(key) else now for key in suspects
+            }
+            quiet_since = max([moved_at, *still_since.values()])
+            if now - quiet_since >= self.patience.quiet_s or not self._unexplained(suspects):
+                break  # Nothing moves any more, or all of it is parked.
+            if now - began >= self.patience.most_s:
+                self._moving = {
+                    key for key, since in still_since.items() if now - since < self.patience.quiet_s
+                }
                 break
-            if not self._unexplained(suspects):
-                break  # All of it is parked: nothing to wait for.
             before = looks
             pause_s = min(_PAUSE_MAX_S, pause_s * 2 or _FIRST_PAUSE_S)
             self.pause(pause_s)
@@ -200,6 +212,9 @@ class Check:
     def _add(self, verdict: ObjectVerdict, key: str, found: Mapping[str, Finding]) -> None:
         differs = {side: one for side, one in found.items() if one.differs}
         if not differs:
+            return
+        if key in self._moving:
+            verdict.moving.append(key)
             return
         for side, one in differs.items():
             if one.missing:

@@ -155,15 +155,21 @@ class ObjectVerdict:
     missing_in: dict[str, list[str]] = field(
         default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}
     )
+    moving: list[str] = field(default_factory=list)  # edited all the while, so that nothing can be said
     parked: list[Waiting] = field(default_factory=list)
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
     on_their_way: int = 0  # of the records that differ: those with a write that has not come back
 
     @property
+    def differs(self) -> bool:
+        """Whether anything differs but what is parked, refreshed later or still moving."""
+        return bool(self.different or any(self.missing_in.values()) or self.without_key)
+
+    @property
     def all_equal(self) -> bool:
-        """Whether nothing differs but what is parked or refreshed later."""
-        return not (self.different or any(self.missing_in.values()) or self.without_key)
+        """Whether nothing differs, and that of every record."""
+        return not (self.differs or self.moving)
 
     def as_dict(self) -> dict[str, object]:
         """As `salmon verify --json` prints it."""
@@ -175,6 +181,7 @@ class ObjectVerdict:
                 for key, sides in self.different.items()
             ],
             "missing_in": self.missing_in,
+            "moving": self.moving,
             "parked": [
                 {"key": w.key, "side": w.side, "why": w.why, "fields": list(w.fields), "code": w.code}
                 for w in self.parked

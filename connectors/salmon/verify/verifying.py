@@ -49,6 +49,11 @@ class Verdict:
     def equal(self) -> bool:
         return all(each.all_equal for each in self.objects.values())
 
+    @property
+    def differs(self) -> bool:
+        """Whether something surely differs. Neither this nor equal: it could not be told."""
+        return any(each.differs for each in self.objects.values())
+
     def as_dict(self) -> dict[str, object]:
         """As `salmon verify --json` prints it."""
         return {

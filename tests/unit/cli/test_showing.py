@@ -43,6 +43,15 @@ def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.Cap
     assert "Different; compared in 1.0 s." in shown
 
 
+def test_the_exit_code_says_equal_different_or_could_not_tell() -> None:
+    """A record that is edited all the while is neither; one that differs settles it."""
+    equal = ObjectVerdict("Account")
+    moving = ObjectVerdict("Contact", moving=["003A"])
+    different = ObjectVerdict("Contact", different={"003B": {MONGODB: ("Phone",)}}, moving=["003A"])
+    codes = [verify.exit_code(Verdict({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)]
+    assert codes == [0, 2, 1]
+
+
 def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """Scripts get all of them by --json."""
     account = ObjectVerdict("Account", counts={"salesforce": 0, "mongodb": 0, "records": 0})

@@ -139,6 +139,29 @@ def test_while_anything_moves_it_waits_longer_but_not_for_ever() -> None:
     assert 30 <= room.now < 33
 
 
+def test_a_record_that_is_edited_all_the_while_is_neither_equal_nor_different() -> None:
+    """Each look shows another value; of the record beside it, which stands still, more can be said."""
+    room = Room("hot", "cold")
+
+    def edit() -> None:
+        room.there[MONGODB]["hot"]["Phone"] = str(room.now)
+
+    edit()
+    room.then = [edit] * 1_000
+    verdict = room.verdict()
+    assert (verdict.moving, verdict.different, verdict.equal) == (["hot"], {}, 1)
+    assert not verdict.differs
+    assert not verdict.all_equal
+
+    room = Room("hot", "cold")
+    room.there[MONGODB]["cold"]["Phone"] = "555"
+    room.then = [edit] * 1_000
+    edit()
+    verdict = room.verdict()
+    assert (verdict.moving, list(verdict.different)) == (["hot"], ["cold"])
+    assert verdict.differs
+
+
 def test_what_is_parked_is_reported_apart_and_not_waited_for() -> None:
     """Salesforce refused the phone: that is known, and looking again would not change it."""
     room = Room("a")
