@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -371,10 +370,8 @@ def test_a_server_that_cannot_be_reached(box: BoxProcess) -> None:
             ({"pubsub": {"endpoint": f"127.0.0.1:{port}"}}, "salesforce.pubsub.endpoint"),
         ):
             task = SalesforceSourceTask(box.config(**changes), configured("Account"), "crm")
-            began_s = time.monotonic()
             with pytest.raises(Unavailable, match=key):
                 task.start({}, {})
-            assert time.monotonic() - began_s < 10
             task.close()
 
 

@@ -17,7 +17,7 @@ import fastavro
 import grpc
 
 PROTO = Path(__file__).parents[2] / "connectors" / "salmon" / "salesforce" / "pubsub_api.proto"
-WAIT_S = 10.0  # for what must happen; never waited for in full when all is well
+WAIT_S = 30.0  # for what must happen; never waited for in full when all is well
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.sink import SalesforceSinkTask
 from salmon.salesforce.source import SalesforceSourceTask
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 SETTLE_S = 0.3
 
 
