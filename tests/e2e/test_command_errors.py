@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,13 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from salmon.devstack.processes import HOST, free_ports
+from salmon.devstack import mongod
+from salmon.devstack.processes import HOST, Background, accepts, free_ports
+from salmon.kafka import clients
+from salmon.runtime.run import PARENT_VARIABLE
+from salmon.simulator.tls import make_certificates
 from support.fresh import fresh
 from support.ring import Ring, running_ring
 from support.stacks import Stack
@@ -38,24 +44,42 @@ def config(ring: Ring) -> Config:
     return said
 
 
-def said_by(config: Config, folder: Path, *command: str) -> str:
-    """The one sentence that a command ends with."""
+def typed(config: Config, folder: Path, *command: str) -> subprocess.Popen[str]:
+    """A command that runs with this configuration."""
+    folder.mkdir(exist_ok=True)
     path = folder / "sync.yaml"
     path.write_text(yaml.safe_dump(config))
-    ended = subprocess.run(
-        [sys.executable, "-m", "salmon.cli.main", *command, "-c", str(path)],
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        check=False,
+    arguments = [sys.executable, "-m", "salmon.cli.main", *command, "-c", str(path)]
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
     )
-    assert ended.returncode == 2, ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert ended.stdout == ""
-    sentences = [line for line in ended.stderr.splitlines() if line.startswith("salmon: ")]
-    assert len(sentences) == 1, ended.stderr
+
+
+def sentence_of(process: subprocess.Popen[str]) -> str:
+    """The one sentence that a command ends with, and exit code 2."""
+    try:
+        shown, told = process.communicate(timeout=WITHIN_S)
+    finally:
+        process.kill()
+    assert process.returncode == 2, told
+    assert "Traceback" not in told
+    assert shown == ""
+    sentences = [line for line in told.splitlines() if line.startswith("salmon: ")]
+    assert len(sentences) == 1, told
     return sentences[0]
+
+
+def said_by(config: Config, folder: Path, *command: str) -> str:
+    """Type a command, and take the sentence that it ends with."""
+    return sentence_of(typed(config, folder, *command))
+
+
+# What the configuration itself gets wrong.
 
 
 @pytest.mark.parametrize("command", [("verify",), ("status",), ("run", "merge", *RUN), ("run", "all", *RUN)])
@@ -93,3 +117,76 @@ def test_one_connector_that_cannot_go_on_ends_run_all(config: Config, tmp_path: 
     """The others could not do their work without it; the one sentence is that connector's."""
     config["objects"]["Fish__c"] = {"collection": "fish"}
     assert "objects.Fish__c" in said_by(config, tmp_path, "run", "all", *RUN)
+
+
+# What cannot be reached, before anything has run: it is more likely a mistake than an outage.
+
+
+def nowhere() -> str:
+    """An address that nobody listens on."""
+    return f"{HOST}:{free_ports(1)[0]}"
+
+
+def test_a_server_that_does_not_answer_at_the_start_is_named_by_its_key(
+    ring: Ring, config: Config, tmp_path: Path
+) -> None:
+    """Each of the four; they are given half a minute, so all are tried at once."""
+    wrong: dict[str, tuple[str, Config]] = {
+        "kafka.bootstrap.servers": ("merge", {"kafka": {"bootstrap.servers": nowhere()}}),
+        "schema_registry.url": ("merge", {"schema_registry": {"url": f"http://{nowhere()}"}}),
+        "mongodb.uri": (
+            "mongodb-source",
+            {"mongodb": {"uri": f"mongodb://{nowhere()}/?serverSelectionTimeoutMS=1000", "database": "x"}},
+        ),
+        "salesforce.login_url": (
+            "salesforce-source",
+            {"salesforce": {**config["salesforce"], "login_url": f"https://{nowhere()}"}},
+        ),
+    }
+    running = {
+        key: typed({**config, "name": fresh("wrong"), **change}, tmp_path / key, "run", connector, *RUN)
+        for key, (connector, change) in wrong.items()
+    }
+    for key, process in running.items():
+        assert key in sentence_of(process)
+
+
+# What is there, but not as it must be.
+
+
+def test_a_topic_that_would_lose_data_is_refused(config: Config, tmp_path: Path) -> None:
+    """Merge's memory, in a topic that forgets what is old."""
+    topic = f"{config['name']}.state.Account"
+    new = NewTopic(topic, config["topics"]["partitions"], 1, config={"cleanup.policy": "delete"})
+    admin = clients.admin(config["kafka"])
+    admin.create_topics([new])[topic].result(30)
+    sentence = said_by(config, tmp_path, "run", "merge", *RUN)
+    for part in (topic, "cleanup.policy", "delete", "compact"):
+        assert part in sentence
+
+
+def test_a_mongodb_that_is_no_replica_set_is_refused(config: Config, tmp_path: Path) -> None:
+    """It has no change streams."""
+    (port,) = free_ports(1)
+    (tmp_path / "data").mkdir()
+    server = Background("mongod", tmp_path / "mongod.log")
+    server.start(
+        [mongod.binary(), "--dbpath", tmp_path / "data", "--port", str(port), "--bind_ip", HOST],
+        serves=lambda: accepts(port),
+        within_s=60,
+    )
+    try:
+        config["mongodb"]["uri"] = f"mongodb://{HOST}:{port}/"
+        sentence = said_by(config, tmp_path, "run", "mongodb-source", *RUN)
+    finally:
+        server.stop()
+    assert "mongodb.uri" in sentence
+    assert "replica set" in sentence
+
+
+def test_a_certificate_that_does_not_verify_is_refused(config: Config, tmp_path: Path) -> None:
+    """The authority's file is another one's: for a connector, and for a command."""
+    config["salesforce"]["ca_file"] = str(make_certificates(tmp_path / "other").ca_file)
+    sentence = said_by(config, tmp_path, "run", "salesforce-source", *RUN)
+    assert "salesforce.ca_file" in sentence
+    assert "does not verify" in sentence
