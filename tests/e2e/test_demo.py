@@ -69,7 +69,7 @@ def test_ctrl_c_ends_everything_that_the_demo_started(tmp_path: Path) -> None:
     finally:
         demo.kill()
         demo.wait()
-    assert demo.returncode == 130
+    assert demo.returncode == 130, said
     assert "Traceback" not in said
     assert [process for process in started if process.is_alive] == []
 

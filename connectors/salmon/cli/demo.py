@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from salmon.demo.stage import Stage
 
 EXIT_NOT_PROVEN: Final = 1
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+_AGAIN_S: Final = 0.5
 _RECORDS_MIN: Final = 60  # of each object: the acts need some of their own
 
 
@@ -49,11 +51,7 @@ def demo(
 
     quiet_logs()
     records = {name: max(_RECORDS_MIN, round(count * scale)) for name, count in DEMO_RECORDS.items()}
-    with (
-        _ends_by_sigterm(),
-        _closing(Stage(folder, records)) as stage,
-        audience_of(as_json=as_json) as audience,
-    ):
+    with _closing(Stage(folder, records)) as stage, audience_of(as_json=as_json) as audience:
         result = Play(stage, Options(records, seconds, rate), audience).run()
         if keep:
             stage.keep()
@@ -91,26 +89,24 @@ def look(stage: Stage) -> dict[str, Any]:
 
 @contextmanager
 def _closing(stage: Stage) -> Iterator[Stage]:
-    """End all that was started, however we end; a second Ctrl-C does not leave half of it behind."""
+    """End all that was started, however we end: by itself, by Ctrl-C or by SIGTERM; a second one does not disturb it."""
+    told: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
+        # What is raised while a finalizer or a callback of a C library runs is lost: so it is raised again until heard.
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        sys.exit(128 + told[0])
+
+    before = {number: signal.signal(number, end) for number in _ENDINGS}
     try:
         yield stage
     finally:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         try:
             stage.close()
         finally:
-            signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _ends_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)

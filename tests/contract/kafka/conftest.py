@@ -10,8 +10,9 @@ import pytest
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from salmon.devstack import jvm
-from salmon.kafka import clients
+from salmon.kafka import clients, topics
 from support import kafka as servers
+from support.waiting import until
 
 _numbers = count()
 
@@ -61,6 +62,7 @@ def create(kafka: dict[str, Any], name: str) -> Callable[..., str]:
         new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
         for made in admin.create_topics([new]).values():
             made.result(30)
+        until(lambda: topic in topics.partition_counts(admin), "the broker knows the new topic")
         return topic
 
     return create
