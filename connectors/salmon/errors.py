@@ -2,7 +2,7 @@
 Every error we raise. The branch tells the worker what to do next, and nothing else does.
 
 SalmonError
-├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited
+├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced
@@ -29,6 +29,14 @@ class RateLimited(RetriableError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CacheDamaged(RetriableError):
+    """A local copy of what Kafka holds could not be used, and is thrown away: read it again. *reason*: the store's."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class DataError(SalmonError):

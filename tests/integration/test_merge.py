@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
+from structlog.testing import capture_logs
 
 from salmon.devstack.broker import EmbeddedBroker
-from salmon.errors import Fenced
+from salmon.errors import CacheDamaged, Fenced
 from salmon.kafka import clients, tables, topics
 from salmon.kafka.serdes import Changes, Records, Writes
+from salmon.merge import store
+from salmon.merge.cache import Mark, MemoryCache, RocksCache
+from salmon.merge.folders import StateFolder
 from salmon.merge.process import MergeProcess
+from salmon.merge.restoring import OpenCache
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, SALESFORCE, Change, Op, Value
+from salmon.model.fold import fold
 from salmon.model.rules import Rules
+from salmon.model.state import State, new_state
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.health import Health
 from salmon.runtime.metrics import Metrics
@@ -50,9 +59,14 @@ class Merging:
         with self.feeder.transaction() as transaction:
             transaction.produce(self.config.topic_names.changes("Account"), key, b"no Avro at all")
 
-    def process(self) -> MergeProcess:
+    def process(self, open_cache: OpenCache | None = None) -> MergeProcess:
         return MergeProcess(
-            self.config, {"Account": SCHEMA}, self.registry, health=Health(), metrics=Metrics("merge")
+            self.config,
+            {"Account": SCHEMA},
+            self.registry,
+            health=Health(),
+            metrics=Metrics("merge"),
+            open_cache=open_cache,
         )
 
     def records(self) -> dict[str, dict[str, Value]]:
@@ -63,6 +77,12 @@ class Merging:
         return {
             key: {n: v for n, v in serde.decode(data).items() if v is not None} for key, data in rows.items()
         }
+
+    def states(self) -> dict[str, State]:
+        topic = self.config.topic_names.state("Account")
+        codec = States(Rules(SCHEMA), self.registry, topic)
+        rows = tables.load(self.config.kafka_properties(), topic)
+        return {key: codec.decode(data) for key, data in rows.items()}
 
     def count(self, topic: str) -> int:
         """How many committed records a topic holds."""
@@ -81,8 +101,8 @@ class Merging:
         return found
 
     @contextmanager
-    def running(self) -> Iterator[MergeProcess]:
-        process = self.process()
+    def running(self, open_cache: OpenCache | None = None) -> Iterator[MergeProcess]:
+        process = self.process(open_cache)
         thread = threading.Thread(target=process.run)
         thread.start()
         try:
@@ -114,6 +134,7 @@ def merging(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> Merg
             "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
             "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
             "objects": {"Account": {"collection": "accounts"}},
+            "merge": {"state_dir": str(tmp_path / "state")},
         }
     )
     registry = MemoryRegistry()
@@ -228,3 +249,141 @@ def test_a_change_that_breaks_a_rule_of_the_log_is_set_aside_like_any_other(merg
         )
         until(lambda: merging.records() == {"001A": {"Name": "Acme"}})
     assert merging.count(merging.config.topic_names.dlq("merge")) == 3
+
+
+# The working copy of `state`.
+
+
+def folded(changes: Iterable[tuple[str, Change]]) -> dict[str, tuple[object, ...]]:
+    """What an undisturbed fold makes of them, without what depends on offsets."""
+    rules, states = Rules(SCHEMA), dict[str, State]()
+    for key, change in changes:
+        known = states.get(key) or new_state(rules.names)
+        states[key] = fold(
+            known, change, object="Account", key=key, offset=0, rules=rules, correlation=""
+        ).state
+    return {key: gist(state) for key, state in states.items()}
+
+
+def gist(state: State) -> tuple[object, ...]:
+    """The agreed row, and how much each side was told and has told."""
+    sides = [(side.order, side.as_of, len(side.sent)) for _, side in sorted(state.sides.items())]
+    return state.canonical, state.lives, sides
+
+
+def test_a_restart_reads_only_what_is_new(merging: Merging, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy on disk is good up to its mark; without it all is read, with the same result."""
+    monkeypatch.setattr(store, "_MARK_AFTER_S", 0.0)
+    fed = [row(f"001{n:04}", Name=f"Acme {n}") for n in range(50)]
+    with merging.running() as process:
+        merging.feed(*fed)
+        until(lambda: len(merging.records()) == 50)
+        until(lambda: sum(marks_of(process)) >= 50)
+        ends = marks_of(process)
+    fed.append(edit("0010007", 1, Phone="1"))
+    with capture_logs() as logs, merging.running():
+        merging.feed(fed[-1])
+        until(lambda: merging.records()["0010007"].get("Phone") == "1")
+    restored = [each for each in logs if each["event"] == "states_restored"]
+    assert sorted(each["read_from"] for each in restored) == sorted(ends)
+    assert all(each["from_cache"] for each in restored)
+    shutil.rmtree(merging.config.merge.state_dir or "")
+    fed.append(edit("0010007", 2, City="Oslo"))
+    with merging.running():
+        merging.feed(fed[-1])
+        until(lambda: merging.records()["0010007"].get("City") == "Oslo")
+    assert {key: gist(state) for key, state in merging.states().items()} == folded(fed)
+
+
+def marks_of(process: MergeProcess) -> list[int]:
+    stores = list(process._stores._stores.values())
+    return [mark.offset for each in stores if (mark := each.cache.mark) is not None]
+
+
+class Killed(BaseException):
+    """As if by SIGKILL: nothing of the process goes on."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_killed_between_the_commit_and_the_copy_it_goes_on_as_if_nothing_were(merging: Merging) -> None:
+    """Three times in a row: each batch is in the topic, and not in the copy."""
+
+    class Deadly:
+        """A copy whose process dies before it takes in a batch."""
+
+        def __init__(self, cache: RocksCache) -> None:
+            self.cache = cache
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.cache, name)
+
+        def __len__(self) -> int:
+            return len(self.cache)
+
+        def write(self, rows: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
+            if mark is None:
+                raise Killed
+            self.cache.write(rows, mark)
+
+    fed = [row("001A", Name="Acme"), row("001B", Name="Bolt")]
+    with merging.running():
+        merging.feed(*fed)
+        until(lambda: len(merging.records()) == 2)
+    for order in range(1, 4):
+        folder = StateFolder(merging.config.merge.state_dir, merging.config.name, 0)
+        process = merging.process(
+            open_cache=lambda t, p, folder=folder: Deadly(folder.open_cache(t, p))  # type: ignore[misc]
+        )
+        thread = threading.Thread(target=process.run)
+        thread.start()
+        fed.append(edit("001A", order, Phone=str(order)))
+        merging.feed(fed[-1])
+        thread.join(20)
+        assert not thread.is_alive(), "it died of its own copy"
+        folder.close()
+    fed.append(edit("001A", 9, City="Oslo"))
+    with merging.running():
+        merging.feed(fed[-1])
+        until(lambda: merging.records()["001A"].get("City") == "Oslo")
+    assert {key: gist(state) for key, state in merging.states().items()} == folded(fed)
+
+
+def test_a_copy_that_breaks_while_it_is_used_is_read_again(merging: Merging) -> None:
+    """A checksum does not fit: no change is set aside for it, and none is lost."""
+    broken = [False]
+
+    class Breaking(MemoryCache):
+        def get(self, key: str) -> bytes | None:
+            if key == "001A" and not broken[0]:
+                broken[0] = True
+                self.clear()
+                raise CacheDamaged("a block does not fit its checksum", "Corruption")
+            return super().get(key)
+
+    fed = [row("001A", Name="Acme"), row("001B", Name="Bolt"), edit("001A", 1, Phone="1")]
+    with merging.running(open_cache=lambda _topic, _partition: Breaking()):
+        merging.feed(*fed)
+        until(lambda: merging.records().get("001A", {}).get("Phone") == "1")
+    assert broken == [True]
+    assert {key: gist(state) for key, state in merging.states().items()} == folded(fed)
+    assert merging.count(merging.config.topic_names.dlq("merge")) == 0
+
+
+def test_partitions_that_move_to_another_disk_and_back_are_folded_as_one_log(
+    merging: Merging, tmp_path: Path
+) -> None:
+    """Each owner goes on where the other has stopped; the copy that was away reads what it has missed."""
+    keys = [f"001{n:04}" for n in range(40)]
+    fed = [row(key, Name=key) for key in keys]
+    for order, disk in enumerate(["here", "there", "here", "there"], start=1):
+        folder = StateFolder(str(tmp_path / disk), merging.config.name, 0)
+        fed += [edit(key, order, Phone=f"{disk} {order}") for key in keys]
+        merging.feed(*(fed if order == 1 else fed[-len(keys) :]))
+        with merging.running(open_cache=folder.open_cache):
+            until(lambda last=fed[-1][1]: phones(merging) == {last.fields["Phone"]})  # type: ignore[misc]
+        folder.close()
+    assert {key: gist(state) for key, state in merging.states().items()} == folded(fed)
+
+
+def phones(merging: Merging) -> set[Value]:
+    return {record.get("Phone") for record in merging.records().values()}

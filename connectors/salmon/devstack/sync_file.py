@@ -56,6 +56,7 @@ def write(
             "ca_file": salesforce["ca_file"],
         },
         "mongodb": dict(mongodb),
+        "merge": {"state_dir": str(file.parent / "state")},
         "objects": {
             object_name: {"collection": collection}
             for object_name, collection in collections_of(objects).items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -16,9 +17,10 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka import clients
@@ -28,7 +30,10 @@ from salmon.kafka.topics import partition_counts
 log = structlog.get_logger(__name__)
 
 Progress = Callable[[int, int], None]  # offsets passed, offsets in all
+# Of one partition: key -> newest value (None: removed), and the offset that comes next.
+Take = Callable[[int, Mapping[str, bytes | None], int], None]
 
+_NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
 _TELL_AFTER_S: Final = 5.0
@@ -53,6 +58,85 @@ def load(
         return table.rows
 
 
+def replay(
+    kafka: Mapping[str, Any],
+    topic: str,
+    starts: Mapping[int, int],
+    take: Take,
+    *,
+    progress: Progress | None = None,
+) -> dict[int, int]:
+    """
+    Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
+
+    Args:
+        starts: Partition -> the first offset to read; extents() says which there are.
+        take: Called with the changes of one partition, in the log's order, and the offset that comes next.
+
+    Returns:
+        Partition -> the offset that comes next.
+
+    Raises:
+        SetupError, Unavailable: as Table.load; and whatever *take* raises.
+    """
+    with _Log(kafka, topic, starts) as reader:
+        reader.read_to_end(take, progress)
+        return reader.next_offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a partition holds, uncommitted records among it: offsets from *start*, up to but without *end*."""
+
+    start: int
+    end: int
+
+
+def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
+    """
+    Ask how far partitions reach now.
+
+    Raises:
+        Unavailable, SetupError: as the brokers answer.
+    """
+    starts = _offsets(admin, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+    ends = _offsets(admin, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    return {partition: Extent(starts[partition], ends[partition]) for partition in partitions}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Which topic it is, and how long it keeps tombstones. *topic_id* is empty where the broker gives none."""
+
+    cluster_id: str
+    topic_id: str
+    tombstones_ms: int
+
+
+def describe(admin: AdminClient, topic: str, *, timeout_s: float = 30.0) -> Description:
+    """
+    Ask what a table is.
+
+    Raises:
+        Unavailable, SetupError: as the brokers answer.
+    """
+    resource = ConfigResource(ResourceType.TOPIC, topic)
+    try:
+        cluster_id = admin.list_topics(timeout=timeout_s).cluster_id
+        told = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result(
+            timeout_s
+        )
+        settings = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result(timeout_s)
+    except KafkaException as error:
+        raise translated(error, f"describing {topic}") from error
+    topic_id = str(told.topic_id)
+    return Description(
+        cluster_id or "",
+        "" if topic_id == _NO_ID else topic_id,
+        int(settings["delete.retention.ms"].value),
+    )
+
+
 class Table:
     """
     A compacted topic as a dict, kept up to date by follow(). One thread uses it.
@@ -71,21 +155,17 @@ class Table:
     ) -> None:
         self.topic = topic
         self.rows: dict[str, bytes] = {}
-        self._admin: AdminClient = clients.admin(kafka)
-        count = partition_counts(self._admin).get(topic)
+        admin = clients.admin(kafka)
+        count = partition_counts(admin).get(topic)
         if count is None:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
-        self._partitions = sorted(range(count) if partitions is None else partitions)
-        self._starts = self._offsets(OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        self.next_offsets: dict[int, int] = dict(self._starts)
-        # The group is only a name: nothing is committed, and nobody joins it.
-        self._consumer = clients.consumer(
-            kafka, group_id=f"{topic}.table", client_id=f"{topic}.table", enable_partition_eof=True
-        )
-        # By number: librdkafka takes half a second to find the beginning by itself.
-        self._consumer.assign(
-            [TopicPartition(topic, partition, offset) for partition, offset in self._starts.items()]
-        )
+        wanted = sorted(range(count) if partitions is None else partitions)
+        starts = _offsets(admin, topic, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        self._log = _Log(kafka, topic, starts, admin)
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        return self._log.next_offsets
 
     def load(self, progress: Progress | None = None) -> None:
         """
@@ -97,28 +177,7 @@ class Table:
         Raises:
             Unavailable: the brokers do not answer, or a transaction stays open.
         """
-        ends = self._offsets(OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        total = sum(ends.values()) - sum(self._starts.values())
-        moved_at = told_at = time.monotonic()
-        while any(self.next_offsets[partition] < ends[partition] for partition in self._partitions):
-            before = sum(self.next_offsets.values())
-            self._take(_WAIT_S)
-            now = time.monotonic()
-            if sum(self.next_offsets.values()) > before:
-                moved_at = told_at = now
-                if progress:
-                    left = sum(max(0, ends[p] - self.next_offsets[p]) for p in self._partitions)
-                    progress(total - left, total)
-            elif now - moved_at > _STANDSTILL_S_MAX:
-                raise Unavailable(
-                    f"{self.topic}: its end cannot be read: a transaction of another process is still open. It ends "
-                    f"when that process is started again, or when the broker gives it up."
-                )
-            elif now - told_at > _TELL_AFTER_S:
-                log.warning("table_load_waited", topic=self.topic, waited_s=round(now - moved_at))
-                told_at = now
-        if progress:
-            progress(total, total)
+        self._log.read_to_end(self._keep, progress)
 
     def follow(self, timeout_s: float = 0.0) -> dict[str, bytes | None]:
         """
@@ -131,14 +190,106 @@ class Table:
             Unavailable, SetupError: as the brokers answer.
         """
         deadline = time.monotonic() + timeout_s
-        while not (changed := self._take(max(0.0, deadline - time.monotonic()))):
+        changed: dict[str, bytes | None] = {}
+        while True:
+            for partition, rows in self._log.take(max(0.0, deadline - time.monotonic())).items():
+                self._keep(partition, rows, 0)
+                changed |= rows
             # It may have heard of the topic's end only.
-            if time.monotonic() >= deadline:
-                break
-        return changed
+            if changed or time.monotonic() >= deadline:
+                return changed
 
     def close(self) -> None:
         """Close the connections. The rows stay."""
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, _partition: int, changed: Mapping[str, bytes | None], _next_offset: int) -> None:
+        for name, value in changed.items():
+            if value is None:
+                self.rows.pop(name, None)
+            else:
+                self.rows[name] = value
+
+
+class _Log:
+    """Partitions of a table, read on from *starts*."""
+
+    def __init__(
+        self,
+        kafka: Mapping[str, Any],
+        topic: str,
+        starts: Mapping[int, int],
+        admin: AdminClient | None = None,
+    ) -> None:
+        self.topic = topic
+        self._admin = admin or clients.admin(kafka)
+        self._starts = dict(starts)
+        self.next_offsets: dict[int, int] = dict(starts)
+        # The group is only a name: nothing is committed, and nobody joins it.
+        self._consumer = clients.consumer(
+            kafka, group_id=f"{topic}.table", client_id=f"{topic}.table", enable_partition_eof=True
+        )
+        # By number: librdkafka takes half a second to find the beginning by itself.
+        self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])
+
+    def read_to_end(self, take: Take, progress: Progress | None = None) -> None:
+        ends = _offsets(self._admin, self.topic, self._starts, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        total = sum(ends.values()) - sum(self._starts.values())
+        moved_at = told_at = time.monotonic()
+        while any(self.next_offsets[partition] < ends[partition] for partition in ends):
+            before = sum(self.next_offsets.values())
+            for partition, changed in self.take(_WAIT_S).items():
+                take(partition, changed, self.next_offsets[partition])
+            now = time.monotonic()
+            if sum(self.next_offsets.values()) > before:
+                moved_at = told_at = now
+                if progress:
+                    left = sum(max(0, ends[p] - self.next_offsets[p]) for p in ends)
+                    progress(total - left, total)
+            elif now - moved_at > _STANDSTILL_S_MAX:
+                raise Unavailable(
+                    f"{self.topic}: its end cannot be read: a transaction of another process is still open. It ends "
+                    f"when that process is started again, or when the broker gives it up."
+                )
+            elif now - told_at > _TELL_AFTER_S:
+                log.warning("table_load_waited", topic=self.topic, waited_s=round(now - moved_at))
+                told_at = now
+        if progress:
+            progress(total, total)
+
+    def take(self, timeout_s: float) -> dict[int, dict[str, bytes | None]]:
+        """What arrives within *timeout_s*, by partition."""
+        try:
+            # consume() would wait for a whole batch; the first record must not wait for a second.
+            first = self._consumer.poll(timeout_s)
+            heard = [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
+        except KafkaException as error:
+            raise translated(error, f"reading {self.topic}") from error
+        changed: dict[int, dict[str, bytes | None]] = {}
+        for message in heard:
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            if (trouble := message.error()) is None:
+                if (key := message.key()) is not None:
+                    changed.setdefault(partition, {})[key.decode()] = message.value()
+                self.next_offsets[partition] = offset + 1
+            elif trouble.code() == KafkaError._PARTITION_EOF:
+                # The end, as committed by now. It also passes what is never delivered: markers, aborted records.
+                self.next_offsets[partition] = offset
+            else:
+                raise translated(trouble, f"reading {self.topic}")
+        return changed
+
+    def close(self) -> None:
         self._consumer.close()
 
     def __enter__(self) -> Self:
@@ -149,39 +300,12 @@ class Table:
     ) -> None:
         self.close()
 
-    def _take(self, timeout_s: float) -> dict[str, bytes | None]:
-        try:
-            # consume() would wait for a whole batch; the first record must not wait for a second.
-            first = self._consumer.poll(timeout_s)
-            heard = [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
-        except KafkaException as error:
-            raise translated(error, f"reading {self.topic}") from error
-        changed: dict[str, bytes | None] = {}
-        for message in heard:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
-            if (trouble := message.error()) is None:
-                if (key := message.key()) is not None:
-                    changed[key.decode()] = message.value()
-                self.next_offsets[partition] = offset + 1
-            elif trouble.code() == KafkaError._PARTITION_EOF:
-                # The end, as committed by now. It also passes what is never delivered: markers, aborted records.
-                self.next_offsets[partition] = offset
-            else:
-                raise translated(trouble, f"reading {self.topic}")
-        for name, value in changed.items():
-            if value is None:
-                self.rows.pop(name, None)
-            else:
-                self.rows[name] = value
-        return changed
 
-    def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
-        asked = {TopicPartition(self.topic, partition): spec for partition in self._partitions}
-        # Uncommitted: the very end, which may lie behind a transaction that is still open.
-        answers = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-        try:
-            return {place.partition: answer.result(30.0).offset for place, answer in answers.items()}
-        except KafkaException as error:
-            raise translated(error, f"asking for the end of {self.topic}") from error
+def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
+    asked = {TopicPartition(topic, partition): spec for partition in partitions}
+    # Uncommitted: the very end, which may lie behind a transaction that is still open.
+    answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+    try:
+        return {place.partition: answer.result(30.0).offset for place, answer in answers.items()}
+    except KafkaException as error:
+        raise translated(error, f"asking for the ends of {topic}") from error

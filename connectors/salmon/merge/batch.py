@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
+from salmon.merge.store import Store
 from salmon.model.change import Change
 from salmon.model.connector import Signal, SignalKind
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
-from salmon.model.state import State, new_state
+from salmon.model.state import State
 
 
 @dataclass(frozen=True)
@@ -39,32 +40,6 @@ class Output:
     key: str
     value: bytes | None
     partition: int | None = None
-
-
-@dataclass
-class Store:
-    """The working copy of one partition's states: bytes as they were read, until a key is first needed."""
-
-    codec: States
-    rules: Rules
-    raw: dict[str, bytes] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
-
-    def get(self, key: str) -> State:
-        """The state of *key*; a new one for a key never seen."""
-        if (state := self.states.get(key)) is not None:
-            return state
-        if (data := self.raw.get(key)) is not None:
-            return self.codec.decode(data)
-        return new_state(self.rules.names)
-
-    def put(self, states: Mapping[str, State]) -> None:
-        self.states.update(states)
-        for key in states:
-            self.raw.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self.states) + len(self.raw)
 
 
 @dataclass

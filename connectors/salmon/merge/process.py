@@ -12,21 +12,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import DataError, PositionLost, RetriableError, SalmonError, Unavailable
-from salmon.kafka import clients, tables
+from salmon.errors import CacheDamaged, DataError, PositionLost, RetriableError, SalmonError, Unavailable
+from salmon.kafka import clients
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
-from salmon.merge.batch import Batch, ObjectCodecs, Store
-from salmon.merge.settings import rules_of
-from salmon.merge.states import States
+from salmon.kafka.serdes import Conflicts, Signals
+from salmon.merge.batch import Batch
+from salmon.merge.folders import StateFolder
+from salmon.merge.restoring import OpenCache, Restorer
+from salmon.merge.settings import codecs_of
+from salmon.merge.store import Place, Stores
+from salmon.merge.telling import tell
 from salmon.model.connector import Signal, SignalKind
-from salmon.model.fold import Fact
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.dead_letters import dead_letter_headers
@@ -40,6 +42,8 @@ CONNECTOR: Final = "merge"
 # One batch is one transaction: large enough to spread its cost, small enough to stay far from its time-out.
 BATCH_MAX: Final = 500
 _POLL_S: Final = 0.5
+# States may have to be read from their topic when partitions are assigned, which is within a poll.
+_POLL_MAX_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class MergeProcess:
     Args:
         schemas: Object -> its schema, as the registry has it.
         ordinal: Of this replica; its transactional id and its group membership are stable by it.
+        open_cache: Opens the working copy of a partition's states; by default one in the configured folder.
     """
 
     name = CONNECTOR
@@ -72,6 +77,7 @@ class MergeProcess:
         metrics: Metrics,
         ordinal: int = 0,
         rng: random.Random | None = None,
+        open_cache: OpenCache | None = None,
     ) -> None:
         self._topics = config.topic_names
         self._kafka = config.kafka_properties()
@@ -80,20 +86,29 @@ class MergeProcess:
         self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
         self._conflicts = Conflicts(registry, self._topics.conflicts)
         self._signals = Signals(registry, self._topics.signals("salesforce-source"))
-        self._codecs = {
-            name: _codecs(config, name, schema, registry, self._topics) for name, schema in schemas.items()
-        }
+        self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(self._kafka, self._topics, registry)
-        self._stores: dict[tuple[str, int], Store] = {}
-        self._next: dict[tuple[str, int], int] = {}  # where each partition goes on after the last commit
+        self._folder = (
+            StateFolder(config.merge.state_dir, config.name, ordinal) if open_cache is None else None
+        )
+        self._stores = Stores(
+            Restorer(self._kafka, open_cache or self._folder.open_cache)  # type: ignore[union-attr]
+        )
+        self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
+        # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
+        self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group = f"{config.name}-{CONNECTOR}"
         self._producer = clients.producer(
             self._kafka, transactional_id=f"{group}-{ordinal}", client_id=f"{group}-{ordinal}"
         )
         self._consumer: Consumer = clients.consumer(
-            self._kafka, group_id=group, client_id=f"{group}-{ordinal}", instance_id=f"{group}-{ordinal}"
+            self._kafka,
+            group_id=group,
+            client_id=f"{group}-{ordinal}",
+            instance_id=f"{group}-{ordinal}",
+            max_poll_interval_ms=_POLL_MAX_MS,
         )
 
     # The process's view: run in a thread, stop and cut from any.
@@ -115,6 +130,9 @@ class MergeProcess:
             pass
         finally:
             self._consumer.close()
+            self._stores.close()
+            if self._folder is not None:
+                self._folder.close()
 
     def stop(self) -> None:
         """Finish the batch in hand, and end."""
@@ -137,15 +155,20 @@ class MergeProcess:
         if self._troubled is not None:
             trouble_met, self._troubled = self._troubled, None
             raise trouble_met
-        if messages:
-            self._fold(messages)
+        try:
+            if messages:
+                self._fold(messages)
+            if self._settled and self._stores.marks_are_due():
+                self._mark(idle=not messages)
+        except CacheDamaged as damaged:
+            self._reopen(damaged)
 
     # One batch.
 
     def _fold(self, messages: Sequence[Message]) -> None:
-        batch = Batch(self._topics, self._conflicts, self._signals)
+        batch = self._batch()
         refused: list[_Refused] = []
-        following: dict[tuple[str, int], int] = {}
+        following: dict[Place, int] = {}
         try:
             for message in messages:
                 topic, partition, offset = _place(message)
@@ -164,10 +187,8 @@ class MergeProcess:
             self._fold_one_by_one(messages, error)
             return
         self._health.recovered()
-        self._next.update(following)
-        for (name, partition), states in batch.drafts.items():
-            self._stores[self._topics.changes(name), partition].put(states)
-        self._tell(batch, len(messages), len(refused))
+        self._committed(batch, following)
+        tell(self._metrics, batch, len(messages), len(refused))
 
     def _add(self, batch: Batch, message: Message) -> Exception | None:
         """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
@@ -214,17 +235,28 @@ class MergeProcess:
         following = {(topic, partition): offset + 1}
         self._retrying.until_it_works(
             "setting a change aside",
-            lambda: self._commit(Batch(self._topics, self._conflicts, self._signals), [aside], following),
+            lambda: self._commit(self._batch(), [aside], following),
         )
-        self._next.update(following)
+        self._committed(self._batch(), following)
+
+    def _mark(self, *, idle: bool) -> None:
+        """Have the copies marked, so that the next start reads only what comes after."""
+        try:
+            self._stores.note_ends()
+            if idle:  # no batch will tell whether the partitions are still ours
+                self._commit(self._batch(), (), self._next)
+                self._committed(self._batch(), {})
+        except Unavailable as trouble:
+            log.info("caches_not_marked", reason=str(trouble))  # they are good up to their older marks
 
     def _commit(
         self,
         batch: Batch,
         refused: Sequence[_Refused],
-        following: Mapping[tuple[str, int], int],
+        following: Mapping[Place, int],
     ) -> None:
         began = time.monotonic()
+        self._settled = False
         with self._producer.transaction() as transaction:
             for output in (*batch.outputs, *batch.states.values()):
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
@@ -246,6 +278,22 @@ class MergeProcess:
             )
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
+    def _committed(self, batch: Batch, following: Mapping[Place, int]) -> None:
+        self._next.update(following)
+        self._stores.committed(
+            {
+                (self._topics.changes(name), partition): (
+                    states,
+                    {key: batch.states[name, key].value for key in states},
+                )
+                for (name, partition), states in batch.drafts.items()
+            }
+        )
+        self._settled = True
+
+    def _batch(self) -> Batch:
+        return Batch(self._topics, self._conflicts, self._signals)
+
     def _rewind(self) -> None:
         for (topic, partition), offset in self._next.items():
             try:
@@ -255,27 +303,6 @@ class MergeProcess:
                     # To go on would pass over what was not committed; a new start begins at the last commit.
                     raise clients.translated(error, f"going back in {topic}") from error
                 log.info("partition_not_rewound", topic=topic, partition=partition)  # it was taken away
-
-    def _tell(self, batch: Batch, read: int, refused: int) -> None:
-        now_s = time.time()
-        self._metrics.records_read.inc(read)
-        for name, report in batch.reports:
-            self._metrics.change_folded(name, report.side, report.fact.value.lower())
-            if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
-                self._metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
-        for name, conflict in batch.conflicts:
-            self._metrics.conflict_met(name, conflict.winner.side if conflict.winner else None)
-            log.info(
-                "conflict_decided",
-                object=name,
-                key=conflict.contest.key,
-                field=conflict.contest.field,
-                policy=conflict.policy,
-                winner=conflict.winner.side if conflict.winner else None,
-            )
-        if refused:
-            self._metrics.record_errors.inc(refused)
-            self._metrics.dead_letters.inc(refused)
 
     # Partitions come and go.
 
@@ -301,19 +328,30 @@ class MergeProcess:
         for topic, group in _by_topic(partitions).items():
             name = self._objects[topic]
             codecs = self._codecs[name]
-            for partition in group:
-                rows = tables.load(self._kafka, self._topics.state(name), partitions=[partition])
-                self._stores[topic, partition] = Store(codecs.states, codecs.rules, raw=dict(rows))
-                place = places.get(f"{topic}/{partition}")
-                low, high = self._watermarks(topic, partition)
-                offset = int(place["offset"]) if place is not None else 0
+            opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
+            for place, store in opened.items():
+                told = places.get(f"{topic}/{place[1]}")
+                low, high = self._watermarks(*place)
+                offset = int(told["offset"]) if told is not None else 0
                 if not low <= offset <= high:
-                    self._hole(name, topic, partition, offset, low)
+                    self._hole(name, *place, offset, low)
                     offset = low
-                self._next[topic, partition] = offset
-                placed.append(TopicPartition(topic, partition, offset))
-                log.info("partition_taken", topic=topic, partition=partition, keys=len(rows), offset=offset)
+                self._next[place] = offset
+                placed.append(TopicPartition(*place, offset))
+                log.info(
+                    "partition_taken",
+                    topic=topic,
+                    partition=place[1],
+                    keys_about=len(store.cache),
+                    offset=offset,
+                )
         return placed
+
+    def _go_on(self) -> None:
+        """Called now and then while states are read."""
+        self._health.turned()
+        if self._stop.is_set():
+            raise Stopping
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         try:
@@ -323,17 +361,18 @@ class MergeProcess:
         return low, high
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for each in partitions:
-            self._stores.pop((each.topic, each.partition), None)
-            self._next.pop((each.topic, each.partition), None)
+        places = [(each.topic, each.partition) for each in partitions]
+        self._stores.close(places)
+        for place in places:
+            self._next.pop(place, None)
         self._metrics.partition_count.set(len(self._stores))
 
     # Holes: changes that were lost before merge saw them.
 
-    def _reopen(self, lost: PositionLost) -> None:
-        """Some partition's place has fallen out of its topic while we ran: take all of them anew."""
-        log.error("changes_lost", reason=str(lost))
-        held = [TopicPartition(topic, partition) for topic, partition in self._stores]
+    def _reopen(self, reason: SalmonError) -> None:
+        """Some partition's place has fallen out of its topic while we ran, or a copy broke: take all of them anew."""
+        log.error("partitions_reopened", error=type(reason).__name__, reason=str(reason))
+        held = [TopicPartition(*place) for place in self._next]
         placed = self._retrying.until_it_works("loading states", lambda: self._load(held))
         for each in placed:
             self._consumer.seek(each)
@@ -347,19 +386,6 @@ class MergeProcess:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
-
-
-def _codecs(
-    config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry, topics: Any
-) -> ObjectCodecs:
-    rules = rules_of(schema, config.objects[name])
-    return ObjectCodecs(
-        rules=rules,
-        changes=Changes(schema, registry, topics.changes(name)),
-        writes={side: Writes(schema, registry, topics.writes(side, name)) for side in rules.sides},
-        records=Records(schema, registry, topics.records(name)),
-        states=States(rules, registry, topics.state(name)),
-    )
 
 
 def _place(message: Message) -> tuple[str, int, int]:

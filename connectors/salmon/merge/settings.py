@@ -1,4 +1,4 @@
-"""The configuration of an object -> the rules that the fold obeys."""
+"""The configuration of an object -> the rules that the fold obeys, and the codecs of its topics."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from salmon.errors import ConfigError
+from salmon.kafka.registry import Registry
+from salmon.kafka.serdes import Changes, Records, Writes
+from salmon.merge.batch import ObjectCodecs
+from salmon.merge.states import States
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.policies import POLICIES, Policy
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
-from salmon.runtime.config import ObjectConfig
+from salmon.runtime.config import ObjectConfig, SyncConfig
 
 POLICY_GROUP: Final = "salmon.policies"
 _ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}
@@ -39,6 +43,18 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         on_reject=config.on_reject,
         stamps_always=config.stamps == "always",
         one_way_to=_ONE_WAY.get(config.direction),
+    )
+
+
+def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:
+    """What merge reads and writes the records of object *name* with. Raises ConfigError."""
+    rules, topics = rules_of(schema, config.objects[name]), config.topic_names
+    return ObjectCodecs(
+        rules=rules,
+        changes=Changes(schema, registry, topics.changes(name)),
+        writes={side: Writes(schema, registry, topics.writes(side, name)) for side in rules.sides},
+        records=Records(schema, registry, topics.records(name)),
+        states=States(rules, registry, topics.state(name)),
     )
 
 

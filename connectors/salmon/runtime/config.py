@@ -140,6 +140,20 @@ class ObjectConfig(BaseModel):
         return value
 
 
+class MergeConfig(BaseModel):
+    """The process that judges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder for merge's working copy of `state`, a few hundred bytes a record. All of it can be read "
+        "again from Kafka; where it outlives the process (on Kubernetes: a volume), a restart reads only what is new. "
+        "Without it: the system's folder for temporary files.",
+    )
+
+
 class RestConfig(BaseModel):
     """Where a process answers /health, /metrics and Kafka Connect's REST calls."""
 
@@ -172,6 +186,7 @@ class SyncConfig(BaseModel):
     salesforce: SalesforceConfig
     mongodb: MongoConfig
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
+    merge: MergeConfig = MergeConfig()
     rest: RestConfig = RestConfig()
 
     @property

@@ -1,0 +1,171 @@
+"""
+The working copies as the fold wants them: states decoded, and the latest ones kept at hand.
+
+Nothing is put here before its transaction has committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from salmon.merge.cache import Mark, StateCache
+from salmon.merge.restoring import Restorer
+from salmon.merge.states import States
+from salmon.model.rules import Rules
+from salmon.model.state import State, new_state
+
+# A change, its write and that write's echo come within a second or two; at some thousand changes a second this spans
+# them.
+RECENT_MAX: Final = 5_000
+
+# What was written to `state` since the last mark is read again at the next start.
+_MARK_AFTER_S: Final = 10.0
+# Tombstones are kept for days; where nothing happens, a mark must stay younger than that.
+_REFRESH_AFTER_S: Final = 3600.0
+
+Place = tuple[str, int]  # a topic of changes, and a partition of it
+
+
+class Recent:
+    """The states that were used last, of all partitions of a process together."""
+
+    def __init__(self, most: int = RECENT_MAX) -> None:
+        self._most = most
+        self._states: OrderedDict[tuple[Place, str], State] = OrderedDict()
+
+    def get(self, place: Place, key: str) -> State | None:
+        if (state := self._states.get((place, key))) is not None:
+            self._states.move_to_end((place, key))
+        return state
+
+    def put(self, place: Place, key: str, state: State) -> None:
+        self._states[place, key] = state
+        self._states.move_to_end((place, key))
+        if len(self._states) > self._most:
+            self._states.popitem(last=False)
+
+    def forget(self, place: Place) -> None:
+        """Another instance may write them from now on."""
+        for each in [each for each in self._states if each[0] == place]:
+            del self._states[each]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The states of one partition, as committed."""
+
+    place: Place
+    codec: States
+    rules: Rules
+    cache: StateCache
+    recent: Recent
+
+    def get(self, key: str) -> State:
+        """The state of *key*; a new one for a key never seen. Raises CacheDamaged."""
+        if (state := self.recent.get(self.place, key)) is not None:
+            return state
+        data = self.cache.get(key)
+        return new_state(self.rules.names) if data is None else self.codec.decode(data)
+
+    def put(
+        self, states: Mapping[str, State], rows: Mapping[str, bytes | None], mark: Mark | None = None
+    ) -> None:
+        """Take in what a transaction has committed, decoded and as it stands in the topic. Raises CacheDamaged."""
+        self.cache.write(rows, mark)
+        for key, state in states.items():
+            self.recent.put(self.place, key, state)
+
+    def close(self) -> None:
+        self.recent.forget(self.place)
+        self.cache.close()
+
+
+class Stores:
+    """
+    The stores of all partitions that are ours.
+
+    A copy's mark moves in two steps, since the end of a topic alone proves nothing: an instance that was stopped for a
+    while and has lost its partitions without knowing would see what their new owner has written, and take it for
+    its own. So an end is noted first; a later commit, which Kafka grants to the owner only, shows that all up to it was
+    ours, and brings the mark into the copy.
+    """
+
+    def __init__(self, restorer: Restorer, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._restorer, self._clock = restorer, clock
+        self._recent = Recent()
+        self._stores: dict[Place, Store] = {}
+        self._noted: dict[Place, Mark] = {}
+        self._noted_at = clock()
+        self._changed = False  # since then
+
+    def open(
+        self, topic: str, partitions: Collection[int], states: States, rules: Rules, tell: Callable[[], None]
+    ) -> dict[Place, Store]:
+        """
+        Bring the states of *partitions* up to the end of their topic; what was open of them is read again.
+
+        Args:
+            topic: Of the changes.
+            tell: See Restorer.restored.
+
+        Raises:
+            Unavailable, SetupError, CacheDamaged: call again, or not, as they say.
+        """
+        self.close([(topic, partition) for partition in partitions])
+        for partition, cache in self._restorer.restored(states.topic, partitions, tell).items():
+            place = (topic, partition)
+            self._stores[place] = Store(place, states, rules, cache, self._recent)
+        return {(topic, partition): self._stores[topic, partition] for partition in partitions}
+
+    def close(self, places: Iterable[Place] | None = None) -> None:
+        """Let go of these, or of all. What they hold stays on disk, and is good for what it was good for."""
+        for place in list(self._stores if places is None else places):
+            self._noted.pop(place, None)
+            if (store := self._stores.pop(place, None)) is not None:
+                store.close()
+
+    def marks_are_due(self) -> bool:
+        """Whether it is time for note_ends()."""
+        since_s = self._clock() - self._noted_at
+        return bool(self._stores) and since_s > (
+            _MARK_AFTER_S if self._changed or self._noted else _REFRESH_AFTER_S
+        )
+
+    def note_ends(self) -> None:
+        """
+        Note where the topics end, between two transactions and while all that we committed is in the copies.
+
+        Raises:
+            Unavailable, SetupError, CacheDamaged: nothing is noted.
+        """
+        self._noted_at, self._changed = self._clock(), False
+        marks = {
+            place: mark for place, store in self._stores.items() if (mark := store.cache.mark) is not None
+        }
+        self._noted = self._restorer.marks(marks)
+
+    def committed(self, made: Mapping[Place, tuple[Mapping[str, State], Mapping[str, bytes | None]]]) -> None:
+        """
+        Take in what a transaction has made: by place, the states and how they stand in the topic.
+
+        Raises:
+            CacheDamaged: of some copy. The others may lack what was made, and must be opened again as well.
+        """
+        noted, self._noted = self._noted, {}
+        self._changed = self._changed or bool(made)
+        for place in made.keys() | noted.keys():
+            states, rows = made.get(place, ({}, {}))
+            self._stores[place].put(states, rows, noted.get(place))
+
+    def __getitem__(self, place: Place) -> Store:
+        return self._stores[place]
+
+    def __len__(self) -> int:
+        return len(self._stores)

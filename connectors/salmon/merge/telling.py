@@ -1,0 +1,41 @@
+"""What a committed batch tells metrics and the log."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from salmon.merge.batch import Batch
+from salmon.model.fold import Fact
+from salmon.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
+    """
+    Count what became of *read* changes, and name the conflicts among them.
+
+    Args:
+        refused: How many of them were set aside.
+    """
+    now_s = time.time()
+    metrics.records_read.inc(read)
+    for name, report in batch.reports:
+        metrics.change_folded(name, report.side, report.fact.value.lower())
+        if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
+            metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
+    for name, conflict in batch.conflicts:
+        metrics.conflict_met(name, conflict.winner.side if conflict.winner else None)
+        log.info(
+            "conflict_decided",
+            object=name,
+            key=conflict.contest.key,
+            field=conflict.contest.field,
+            policy=conflict.policy,
+            winner=conflict.winner.side if conflict.winner else None,
+        )
+    if refused:
+        metrics.record_errors.inc(refused)
+        metrics.dead_letters.inc(refused)
