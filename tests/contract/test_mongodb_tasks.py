@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import bson
 import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 
 from salmon.errors import BadRecordKey, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Op, WriteOp
 from salmon.model.connector import Signal, SignalKind
+from salmon.mongodb.keys import key_of
 from salmon.mongodb.sink import MongoSinkTask
 from salmon.mongodb.source import MongoSourceTask
 from support.mongo import (
@@ -87,6 +92,17 @@ def test_the_first_start_reads_what_is_there_whatever_types_its_ids_are(
     assert all(record.change.as_of for record in rows)
     told = next(told for told in source.progress() if told.object == "Account")
     assert (told.read, told.total, told.done) == (len(ids), len(ids), True)
+
+
+def test_a_snapshot_gets_past_an_id_that_is_no_text(mongo: Mongo, source: MongoSourceTask) -> None:
+    """Such a document has no key and is set aside; to go on behind it, its `_id` must be named to the server."""
+    raw = bson.encode({"_id": "xx", "Name": "Spoilt"}).replace(b"xx\0", b"x\xff\0")
+    mongo.accounts.insert_many([RawBSONDocument(raw), {"_id": ObjectId(), "Name": "Sound"}])
+    log = Log()
+    log.begin(source)
+    log.until_read(source)
+    assert [record.change.fields["Name"] for record in log.records] == ["Sound"]
+    assert [type(letter.error) for letter in log.dead_letters] == [BadRecordKey]
 
 
 def test_edits_during_a_snapshot_are_told_after_or_within_the_rows(
@@ -187,6 +203,22 @@ def test_a_source_that_was_away_goes_on_behind_its_position(
     streaming.until(again, lambda log: bool(log.of("away")))
     again.close()
     assert [record.key for record in streaming.records] == ["before", "uncommitted", "away"]
+
+
+@pytest.mark.parametrize("odd", [Int64(7), 2.5, -0.0, Decimal128("7.50"), DatetimeMS(2**60)], ids=repr)
+def test_a_source_goes_on_behind_a_record_of_any_id(
+    mongo: Mongo, source: MongoSourceTask, streaming: Log, odd: Any
+) -> None:
+    """The position behind a number that is no plain int holds binary, which the position's JSON must carry."""
+    mongo.accounts.insert_one({"_id": odd})
+    streaming.until(source, lambda log: len(log.records) == 1)
+    source.stop()
+    mongo.accounts.insert_one({"_id": "away"})
+    again = mongo.source()
+    streaming.begin(again)
+    streaming.until(again, lambda log: bool(log.of("away")))
+    again.close()
+    assert [record.key for record in streaming.records] == [key_of(odd), "away"]
 
 
 def test_a_position_moves_while_nothing_of_ours_happens(mongo: Mongo) -> None:

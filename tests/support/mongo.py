@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ class Log:
             if position is None:
                 self.positions.pop(partition, None)
             else:
-                self.positions[partition] = position
+                self.positions[partition] = json.loads(json.dumps(position))  # as Kafka keeps it
 
     def until(self, task: MongoSourceTask, holds: Callable[[Log], bool]) -> None:
         """Poll until *holds*; fail after a bounded wait."""

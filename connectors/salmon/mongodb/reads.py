@@ -15,6 +15,7 @@ from pymongo.database import Database
 
 from salmon.mongodb.client import CODEC, Document, border
 from salmon.mongodb.events import clock
+from salmon.mongodb.stored import single
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_chunk(
     }
     if after:
         # `$gt` would stay among _ids of one type; the index bound does not. It is inclusive, hence `$ne`.
-        command |= {"min": {"_id": after[0]}, "filter": {"_id": {"$ne": after[0]}}}
+        command |= {"min": single("_id", after[0]), "filter": {"_id": single("$ne", after[0])}}
     cursor, as_of = _snapshot_read(database, command)
     return Seen(cursor["firstBatch"], as_of)
 

@@ -7,18 +7,14 @@ shows. The source puts a chunk into the stream where that moment lies.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bson.json_util import CANONICAL_JSON_OPTIONS
-from bson.json_util import dumps as to_extended_json
-from bson.json_util import loads as from_extended_json
-
 from salmon.model.change import Change
 from salmon.model.connector import DeadLetter, Position
+from salmon.mongodb.stored import id_from_json, id_to_json
 
 _CHUNKS_AHEAD_MAX: Final = 4  # read, but not yet told
 
@@ -39,9 +35,8 @@ class Place:
         return () if self.done else self.signals
 
     def position(self) -> Position:
-        after = json.loads(to_extended_json(list(self.after), json_options=CANONICAL_JSON_OPTIONS))
         return {
-            "after": after,
+            "after": [id_to_json(last) for last in self.after],
             "read": self.read,
             "total": self.total,
             "done": self.done,
@@ -51,9 +46,8 @@ class Place:
 
     @classmethod
     def of(cls, position: Position) -> Place:
-        after = from_extended_json(json.dumps(position["after"]), json_options=CANONICAL_JSON_OPTIONS)
         return cls(
-            after=tuple(after),
+            after=tuple(id_from_json(last) for last in position["after"]),
             read=position["read"],
             total=position["total"],
             done=position["done"],

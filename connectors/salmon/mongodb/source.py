@@ -49,6 +49,7 @@ from salmon.mongodb.misfits import Misfits
 from salmon.mongodb.requests import Requests, pieces_of
 from salmon.mongodb.rows import RowReader
 from salmon.mongodb.snapshots import Place, Rows, Snapshots
+from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.streams import ChangeFeed, Token
 
 log = structlog.get_logger(__name__)
@@ -170,7 +171,7 @@ class MongoSourceTask:
         self._untold = places.keys() - stored.keys()
         stream = positions.get(STREAM)
         if stream is not None:
-            self._token = stream["token"]
+            self._token = token_from_json(stream["token"])
             for name, keys in stream["reads"].items():
                 self._requests.add(name, keys, due=True)
         elif stored:
@@ -299,7 +300,7 @@ class MongoSourceTask:
             draft.positions.setdefault(SNAPSHOT + name, self._reading.places[name].position())
         draft.answered |= self._answered
         stream: Position = {
-            "token": dict(self._token or {}),
+            "token": token_to_json(self._token or {}),
             "reads": self._requests.due(self._waiting),
         }
         now_s = self._clock()

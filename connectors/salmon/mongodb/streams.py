@@ -24,7 +24,9 @@ from salmon.mongodb.events import time_of
 
 log = structlog.get_logger(__name__)
 
-Token = Mapping[str, Any]  # a resume token, {"_data": HEX}: opaque but for the time that it begins with
+Token = Mapping[
+    str, Any
+]  # a resume token, {"_data": HEX, and at times "_typeBits"}: opaque but for the time that it begins with
 
 # The server answers at once when there is an event; this long it holds a request when there is none, and so
 # long it takes at most until we hear that the stream has passed a moment.

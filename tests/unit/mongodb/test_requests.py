@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.int64 import Int64
 
 from salmon.errors import Unavailable
 from salmon.mongodb.events import absent
@@ -68,8 +71,10 @@ def test_a_request_without_keys_is_answered() -> None:
 
 def test_a_snapshots_place_comes_back_from_its_position_in_its_own_type() -> None:
     """The position is JSON; 5 and 5.0 are different places to go on from."""
-    for last in (5, 5.0, "x", b"\x00"):
+    too_late = DatetimeMS(2**60)  # beyond the year 9999
+    like_extended_json = {"$oid": "none"}
+    for last in (5, 5.0, Int64(5), "x", b"\x00", "no UTF-8: \udcff", too_late, like_extended_json):
         place = Place(after=(last,), read=3, total=9, anew=True, signals=(4,))
-        back = Place.of(place.position())
+        back = Place.of(json.loads(json.dumps(place.position())))
         assert back == place
         assert type(back.after[0]) is type(last)

@@ -1,0 +1,62 @@
+"""
+What the source keeps of MongoDB's own values in its positions, which are JSON: resume tokens and `_id`s.
+
+An `_id` goes through its BSON, and not through Extended JSON: that one cannot give back a date beyond the year
+9999, or a document of whose names one begins with `$`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+
+import bson
+from bson.json_util import CANONICAL_JSON_OPTIONS
+from bson.json_util import dumps as to_extended_json
+from bson.json_util import loads as from_extended_json
+from bson.raw_bson import RawBSONDocument
+
+from salmon.mongodb.client import CODEC
+
+_STRING_TAG: Final = b"\x02"
+_NAME: Final = "_id"
+
+
+def token_to_json(token: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    A resume token as JSON. Beside its text, one of a record whose `_id` is a long, a double or a decimal has
+    binary (`_typeBits`).
+    """
+    told: dict[str, Any] = json.loads(to_extended_json(token, json_options=CANONICAL_JSON_OPTIONS))
+    return told
+
+
+def token_from_json(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of token_to_json."""
+    token: dict[str, Any] = from_extended_json(json.dumps(told), json_options=CANONICAL_JSON_OPTIONS)
+    return token
+
+
+def id_to_json(document_id: Any) -> str:
+    """An `_id` of any type, as PyMongo decodes it with our codec."""
+    return b64encode(single(_NAME, document_id).raw).decode()
+
+
+def id_from_json(told: str) -> Any:
+    """The inverse of id_to_json."""
+    return bson.decode(b64decode(told), CODEC)[_NAME]
+
+
+def single(name: str, value: Any) -> RawBSONDocument:
+    """
+    The document {name: value}, also for text that is no valid UTF-8: our codec reads it as lone surrogates, which
+    PyMongo does not write again.
+    """
+    if isinstance(value, str):
+        text = value.encode(errors="surrogateescape") + b"\0"
+        body = _STRING_TAG + name.encode() + b"\0" + struct.pack("<i", len(text)) + text
+        return RawBSONDocument(struct.pack("<i", 4 + len(body) + 1) + body + b"\0")
+    return RawBSONDocument(bson.encode({name: value}, codec_options=CODEC))
