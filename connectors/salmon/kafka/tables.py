@@ -34,6 +34,8 @@ Progress = Callable[[int, int], None]  # offsets passed, offsets in all
 Take = Callable[[int, Mapping[str, bytes | None], int], None]
 
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
+# Fetched ahead. The default of 64 MiB would be most of the memory of a process that keeps nothing, and is no faster.
+_QUEUE_KIB: Final = 8 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
 _TELL_AFTER_S: Final = 5.0
@@ -235,7 +237,11 @@ class _Log:
         self.next_offsets: dict[int, int] = dict(starts)
         # The group is only a name: nothing is committed, and nobody joins it.
         self._consumer = clients.consumer(
-            kafka, group_id=f"{topic}.table", client_id=f"{topic}.table", enable_partition_eof=True
+            kafka,
+            group_id=f"{topic}.table",
+            client_id=f"{topic}.table",
+            enable_partition_eof=True,
+            queued_max_messages_kbytes=_QUEUE_KIB,
         )
         # By number: librdkafka takes half a second to find the beginning by itself.
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])

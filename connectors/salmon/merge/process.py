@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from salmon.errors import CacheDamaged, DataError, PositionLost, RetriableError, SalmonError, Unavailable
-from salmon.kafka import clients
+from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
 from salmon.kafka.serdes import Conflicts, Signals
@@ -44,6 +44,7 @@ BATCH_MAX: Final = 500
 _POLL_S: Final = 0.5
 # States may have to be read from their topic when partitions are assigned, which is within a poll.
 _POLL_MAX_MS: Final = 3_600_000
+_QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +90,17 @@ class MergeProcess:
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(self._kafka, self._topics, registry)
-        self._folder = (
-            StateFolder(config.merge.state_dir, config.name, ordinal) if open_cache is None else None
-        )
-        self._stores = Stores(
-            Restorer(self._kafka, open_cache or self._folder.open_cache)  # type: ignore[union-attr]
-        )
+        self._folder: StateFolder | None = None
+        if open_cache is None:
+            self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
+            open_cache = self._folder.open_cache
+        self._stores = Stores(Restorer(self._kafka, open_cache))
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group = f"{config.name}-{CONNECTOR}"
+        self._admin = clients.admin(self._kafka, client_id=f"{group}-{ordinal}")
         self._producer = clients.producer(
             self._kafka, transactional_id=f"{group}-{ordinal}", client_id=f"{group}-{ordinal}"
         )
@@ -109,6 +110,7 @@ class MergeProcess:
             client_id=f"{group}-{ordinal}",
             instance_id=f"{group}-{ordinal}",
             max_poll_interval_ms=_POLL_MAX_MS,
+            queued_max_messages_kbytes=_QUEUE_KIB,
         )
 
     # The process's view: run in a thread, stop and cut from any.
@@ -328,14 +330,15 @@ class MergeProcess:
         for topic, group in _by_topic(partitions).items():
             name = self._objects[topic]
             codecs = self._codecs[name]
+            extents = tables.extents(self._admin, topic, group)
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
             for place, store in opened.items():
                 told = places.get(f"{topic}/{place[1]}")
-                low, high = self._watermarks(*place)
                 offset = int(told["offset"]) if told is not None else 0
-                if not low <= offset <= high:
-                    self._hole(name, *place, offset, low)
-                    offset = low
+                extent = extents[place[1]]
+                if not extent.start <= offset <= extent.end:
+                    self._hole(name, *place, offset)
+                    offset = extent.start
                 self._next[place] = offset
                 placed.append(TopicPartition(*place, offset))
                 log.info(
@@ -352,13 +355,6 @@ class MergeProcess:
         self._health.turned()
         if self._stop.is_set():
             raise Stopping
-
-    def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
-        try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10.0)
-        except KafkaException as error:
-            raise clients.translated(error, f"asking for the ends of {topic}") from error
-        return low, high
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         places = [(each.topic, each.partition) for each in partitions]
@@ -377,7 +373,7 @@ class MergeProcess:
         for each in placed:
             self._consumer.seek(each)
 
-    def _hole(self, name: str, topic: str, partition: int, offset: int, low: int) -> None:
+    def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
         """Have both sources read the object anew; what was lost comes back as rows, absences included."""
         log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
