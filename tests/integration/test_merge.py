@@ -33,7 +33,7 @@ from salmon.runtime.config import SyncConfig
 from salmon.runtime.health import Health
 from salmon.runtime.metrics import Metrics
 from support.registries import MemoryRegistry
-from support.world import SCHEMA
+from support.world.nature import SCHEMA
 
 PARTITIONS = 2
 

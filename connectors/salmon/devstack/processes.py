@@ -127,7 +127,8 @@ class Background:
                 start_new_session=True,
             )
         try:
-            self._id = ProcessId.of(self._process.pid)
+            with contextlib.suppress(SetupError):  # it has ended already: the wait says how
+                self._id = ProcessId.of(self._process.pid)
             self._wait(serves, within_s)
         except BaseException:
             self.stop()

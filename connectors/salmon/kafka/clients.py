@@ -22,8 +22,10 @@ __all__ = [
     "Transaction",
     "TransactionalProducer",
     "admin",
+    "arrived",
     "connect",
     "consumer",
+    "place_of",
     "producer",
     "read",
     "translated",
@@ -140,18 +142,42 @@ def read(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
     if (error := consumer.pending) is not None:
         consumer.pending = None
         raise error
-    try:
-        # consume() would wait for all *n*; the first record must not wait for a second.
-        first = consumer.poll(timeout_s)
-        heard = [] if first is None else [first, *consumer.consume(n - 1, 0)]
-    except KafkaException as failure:
-        raise translated(failure, "reading from Kafka") from failure
+    heard = arrived(consumer, n, timeout_s)
     good = [message for message in heard if message.error() is None]
     if len(good) < len(heard) and (error := _first_error(heard)) is not None:
         if not good:
             raise error
         consumer.pending = error
     return good
+
+
+def arrived(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
+    """
+    Return up to *n* messages that arrived within *timeout_s*: records, errors and ends of partitions, as they came.
+
+    Raises:
+        Unavailable, SetupError, Fenced: as librdkafka said; nothing that came before is lost.
+    """
+    # consume() would wait for all *n*; the first must not wait for a second.
+    try:
+        first = consumer.poll(timeout_s)
+    except KafkaException as failure:
+        raise translated(failure, "reading from Kafka") from failure
+    if first is None:
+        return []
+    try:
+        return [first, *consumer.consume(n - 1, 0)]
+    except KafkaException:
+        return [first]  # the next call meets it again
+
+
+def place_of(message: Message) -> tuple[str, int, int]:
+    """Topic, partition and offset of a message that was consumed; an error's are those where it was met."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return topic, partition, offset
 
 
 def _first_error(heard: Sequence[Message]) -> SalmonError | None:

@@ -6,7 +6,8 @@ What an error means for the transaction it came in is kafka.clients' business.
 
 from __future__ import annotations
 
-from typing import Final
+from concurrent.futures import Future
+from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -20,6 +21,9 @@ from salmon.errors import (
     Unavailable,
 )
 
+T = TypeVar("T")
+
+_ANSWER_MARGIN_S: Final = 5.0  # librdkafka's own time-out comes first, and says why
 _FENCED: Final = frozenset(
     {
         KafkaError._FENCED,
@@ -79,6 +83,10 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
         )
     if code in _LOST:
         return PositionLost(f"{what}: the topic no longer has this offset.")
+    if code == KafkaError.INVALID_RECORD:
+        return DataError(
+            f"{what}: the brokers refuse the record ({cause.str()}). See how the topic checks records."
+        )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
         return DataError(
             f"{what}: the record is larger than the topic takes. Raise its max.message.bytes (and "
@@ -100,3 +108,20 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     if cause.fatal() or code == KafkaError._FATAL:
         return FatalError(f"{what} ({cause.str()}), after which this client cannot go on. Start again.")
     return Unavailable(f"{what} ({cause.str()}). It is tried again; check the brokers if this lasts.")
+
+
+def answered(answer: Future[T], timeout_s: float, what: str) -> T:
+    """
+    What the brokers answer to a request of the AdminClient that was made with this time-out.
+
+    Raises:
+        Unavailable, SetupError: as `translated` says; Unavailable too where nothing comes at all.
+    """
+    try:
+        return answer.result(timeout_s + _ANSWER_MARGIN_S)
+    except KafkaException as error:
+        raise translated(error, what) from error
+    except TimeoutError as error:
+        raise Unavailable(
+            f"{what}: no broker has answered within {timeout_s:.0f} s. It is tried again."
+        ) from error

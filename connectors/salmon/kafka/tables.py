@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka import clients
-from salmon.kafka.errors import translated
+from salmon.kafka.errors import answered, translated
 from salmon.kafka.topics import partition_counts
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,7 @@ _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
 _QUEUE_KIB: Final = 8 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
+_ANSWER_MAX_S: Final = 30.0
 _TELL_AFTER_S: Final = 5.0
 _STANDSTILL_S_MAX: Final = 90.0
 
@@ -125,12 +126,12 @@ def describe(admin: AdminClient, topic: str, *, timeout_s: float = 30.0) -> Desc
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
         cluster_id = admin.list_topics(timeout=timeout_s).cluster_id
-        told = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result(
-            timeout_s
-        )
-        settings = admin.describe_configs([resource], request_timeout=timeout_s)[resource].result(timeout_s)
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic]
+        settings_asked = admin.describe_configs([resource], request_timeout=timeout_s)[resource]
     except KafkaException as error:
         raise translated(error, f"describing {topic}") from error
+    told = answered(asked, timeout_s, f"describing {topic}")
+    settings = answered(settings_asked, timeout_s, f"describing {topic}")
     topic_id = str(told.topic_id)
     return Description(
         cluster_id or "",
@@ -273,17 +274,9 @@ class _Log:
 
     def take(self, timeout_s: float) -> dict[int, dict[str, bytes | None]]:
         """What arrives within *timeout_s*, by partition."""
-        try:
-            # consume() would wait for a whole batch; the first record must not wait for a second.
-            first = self._consumer.poll(timeout_s)
-            heard = [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
-        except KafkaException as error:
-            raise translated(error, f"reading {self.topic}") from error
         changed: dict[int, dict[str, bytes | None]] = {}
-        for message in heard:
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
+        for message in clients.arrived(self._consumer, _BATCH, timeout_s):
+            _, partition, offset = clients.place_of(message)
             if (trouble := message.error()) is None:
                 if (key := message.key()) is not None:
                     changed.setdefault(partition, {})[key.decode()] = message.value()
@@ -310,8 +303,10 @@ class _Log:
 def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
     asked = {TopicPartition(topic, partition): spec for partition in partitions}
     # Uncommitted: the very end, which may lie behind a transaction that is still open.
-    answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED)
-    try:
-        return {place.partition: answer.result(30.0).offset for place, answer in answers.items()}
-    except KafkaException as error:
-        raise translated(error, f"asking for the ends of {topic}") from error
+    answers = admin.list_offsets(
+        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_MAX_S
+    )
+    what = f"asking for the ends of {topic}"
+    return {
+        place.partition: answered(answer, _ANSWER_MAX_S, what).offset for place, answer in answers.items()
+    }

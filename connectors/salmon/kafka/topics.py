@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from salmon.errors import ConfigError, Unavailable, UnsafeTopic
-from salmon.kafka.errors import translated
+from salmon.kafka.errors import answered, translated
 from salmon.model.change import SIDES
 
 log = structlog.get_logger(__name__)
@@ -178,10 +178,7 @@ def _settings(admin: AdminClient, existing: list[TopicSpec], timeout_s: float) -
         return
     resources = [ConfigResource(ResourceType.TOPIC, spec.name) for spec in existing]
     for resource, answer in admin.describe_configs(resources, request_timeout=timeout_s).items():
-        try:
-            yield answer.result(timeout_s)
-        except KafkaException as error:
-            raise translated(error, f"reading the settings of {resource.name}") from error
+        yield answered(answer, timeout_s, f"reading the settings of {resource.name}")
 
 
 def _check_settings(spec: TopicSpec, settings: Mapping[str, Any]) -> None:

@@ -17,7 +17,15 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import CacheDamaged, DataError, PositionLost, RetriableError, SalmonError, Unavailable
+from salmon.errors import (
+    CacheDamaged,
+    DataError,
+    FatalError,
+    PositionLost,
+    RetriableError,
+    SalmonError,
+    Unavailable,
+)
 from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
@@ -167,34 +175,37 @@ class MergeProcess:
 
     # One batch.
 
-    def _fold(self, messages: Sequence[Message]) -> None:
+    def _fold(self, messages: Sequence[Message]) -> bool:
+        """Fold them and commit; whether that was done. What was not is read again."""
         batch = self._batch()
         refused: list[_Refused] = []
         following: dict[Place, int] = {}
         try:
             for message in messages:
-                topic, partition, offset = _place(message)
+                topic, partition, offset = clients.place_of(message)
                 if offset < self._next.get((topic, partition), offset + 1):
                     continue  # of an earlier assignment, or taken away since it was fetched
                 following[topic, partition] = offset + 1
                 if (error := self._add(batch, message)) is not None:
                     refused.append(_Refused(message, error))
+            if not following:
+                return True
             self._commit(batch, refused, following)
         except Unavailable as trouble:
             # Whether the partitions are still ours is known after the next poll; so begin again at the last commit.
             self._rewind()
             self._retrying.wait("committing a batch", trouble, 1)
-            return
+            return False
         except DataError as error:
-            self._fold_one_by_one(messages, error)
-            return
+            return self._fold_one_by_one(messages, error)
         self._health.recovered()
         self._committed(batch, following)
         tell(self._metrics, batch, len(messages), len(refused))
+        return True
 
     def _add(self, batch: Batch, message: Message) -> Exception | None:
         """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
-        topic, partition, offset = _place(message)
+        topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
         raw_key, value = message.key(), message.value()
         try:
@@ -210,8 +221,8 @@ class MergeProcess:
                 partition=partition,
                 offset=offset,
             )
-        except RetriableError:
-            raise
+        except (RetriableError, FatalError):
+            raise  # no fault of the record's
         except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on
             log.warning(
                 "change_set_aside",
@@ -223,13 +234,11 @@ class MergeProcess:
             return error
         return None
 
-    def _fold_one_by_one(self, messages: Sequence[Message], error: DataError) -> None:
+    def _fold_one_by_one(self, messages: Sequence[Message], error: DataError) -> bool:
         """Kafka took none of a batch for what one record of it says: find that one, and set it aside."""
         if len(messages) > 1:
-            for message in messages:
-                self._fold([message])
-            return
-        topic, partition, offset = _place(messages[0])
+            return all(self._fold([message]) for message in messages)
+        topic, partition, offset = clients.place_of(messages[0])
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
@@ -240,6 +249,7 @@ class MergeProcess:
             lambda: self._commit(self._batch(), [aside], following),
         )
         self._committed(self._batch(), following)
+        return True
 
     def _mark(self, *, idle: bool) -> None:
         """Have the copies marked, so that the next start reads only what comes after."""
@@ -327,8 +337,8 @@ class MergeProcess:
             raise clients.translated(error, "asking for merge's offsets") from error
         places = self._places.load(CONNECTOR)
         placed = []
-        for topic, group in _by_topic(partitions).items():
-            name = self._objects[topic]
+        for topic in sorted({each.topic for each in partitions}):
+            name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
             codecs = self._codecs[name]
             extents = tables.extents(self._admin, topic, group)
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
@@ -382,18 +392,3 @@ class MergeProcess:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
-
-
-def _place(message: Message) -> tuple[str, int, int]:
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    return topic, partition, offset
-
-
-def _by_topic(partitions: Sequence[TopicPartition]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for each in partitions:
-        found.setdefault(each.topic, []).append(each.partition)
-    return found

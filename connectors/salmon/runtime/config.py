@@ -49,8 +49,8 @@ class SchemaRegistryConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(
-        pattern=r"^https?://[^\s]+$",
-        description="Root of the REST API, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
+        pattern=r"^https?://[^\s@]+$",
+        description="Root of the REST API, without user and password, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
     )
     username: str | None = Field(default=None, description="For basic authentication.")
     password: SecretStr | None = Field(default=None, description="For basic authentication.")

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import FatalError, PositionLost, SalmonError
+from salmon.errors import FatalError, PositionLost, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.commands import Place
@@ -136,10 +136,7 @@ class SinkPartitions:
         self.consumer.close()
 
     def _is_of_use(self, message: Message) -> bool:
-        topic, number, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None
-        assert number is not None
-        assert offset is not None
+        topic, number, offset = clients.place_of(message)
         place = (topic, number)
         if not self._buffer.holds(place):
             return False  # taken away since it was fetched
@@ -212,6 +209,9 @@ class SinkPartitions:
         try:
             self._tell()
             self.commit({place: at for place, at in self._buffer.positions().items() if place in places})
+        except Unavailable as trouble:
+            # Who goes on there repeats what was not committed; what else this read brings must not be lost for it.
+            log.warning("hand_over_not_committed", partitions=len(places), reason=str(trouble))
         except (SalmonError, Stopping) as trouble:
             self._troubled = trouble
         self._forget(places)

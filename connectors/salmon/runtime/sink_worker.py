@@ -15,6 +15,7 @@ import structlog
 from confluent_kafka import Message
 
 from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.kafka import clients
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
 from salmon.model.connector import SinkTask
@@ -92,6 +93,7 @@ class SinkWorker:
             direction=f"to_{instance.side}",
             rng=instance.rng,
         )
+        self._began_clean = False
         self._behind = True  # not everything is put yet that was owed when we started
         self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
         self._identities: IdentityTables | None = None
@@ -126,7 +128,7 @@ class SinkWorker:
     def _begin(self) -> None:
         patiently = self._retrying.until_it_works
         patiently("starting transactions", self._reports.start)
-        clean = self._reports.was_clean(patiently("loading entries", self._reports.load))
+        clean = self._began_clean = self._reports.was_clean(patiently("loading entries", self._reports.load))
         patiently("noting the start", lambda: self._reports.note_clean(False))
         identities = self._identities = patiently("loading identities", self._load_identities)
         self._health.starting(f"connecting to {self._instance.side}")
@@ -222,10 +224,8 @@ class SinkWorker:
         self.buffer.renew()
 
     def _add(self, message: Message) -> None:
-        topic, number, offset, key = message.topic(), message.partition(), message.offset(), message.key()
-        assert topic is not None
-        assert number is not None
-        assert offset is not None
+        topic, number, offset = clients.place_of(message)
+        key = message.key()
         try:
             if key is None:
                 raise DataError(f"{topic}: a record without a key is no write. Find out who wrote it.")
@@ -263,12 +263,18 @@ class SinkWorker:
             raise self._putters.failure
         landed = self.buffer.wait_landed(0)
         committed = self._partitions.commit(self.buffer.positions())
-        if landed and committed and not self._putters.in_doubt:
+        # What an instance before us may have carried out is in doubt until all that it may have been is looked at.
+        sure = self._began_clean or not self._behind
+        if landed and committed and sure and not self._putters.in_doubt:
             self._reports.note_clean(True)
             log.info("sink_drained")
         else:
             log.warning(
-                "sink_not_drained", landed=landed, committed=committed, in_doubt=len(self._putters.in_doubt)
+                "sink_not_drained",
+                landed=landed,
+                committed=committed,
+                caught_up=sure,
+                in_doubt=len(self._putters.in_doubt),
             )
 
     def _close(self) -> None:

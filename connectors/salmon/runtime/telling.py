@@ -89,7 +89,9 @@ class Telling:
                 told.outputs.append(self._entry(wait, None))
                 told.settled.append(wait)
             return
-        told.outputs.append(self._change(record, outcome))
+        change = outcome_change(self.side, record, outcome)
+        encoded = self.changes[record.object].encode(change)
+        told.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
         match outcome.kind:
             case OutcomeKind.REFUSED:
                 error = RequestRejected(
@@ -118,21 +120,6 @@ class Telling:
         yield Output(self.topics.changes(wait.object), wait.key, self.changes[wait.object].encode(change))
         yield self._entry(wait, None)
 
-    def _change(self, record: SinkRecord, outcome: Outcome) -> Output:
-        write = record.write
-        source = {"code": outcome.code, "reason": outcome.reason, "correlation": write.correlation}
-        change = Change(
-            self.side,
-            _OPS[outcome.kind],
-            native_id=outcome.native_id or write.native_id,
-            ack=write.seq,
-            # An outcome that names no field is of the whole write.
-            changed=outcome.fields or None,
-            source={name: text for name, text in source.items() if text},
-        )
-        topic = self.topics.changes(record.object)
-        return Output(topic, record.key, self.changes[record.object].encode(change))
-
     def _read_signal(self, record: SinkRecord, outcome: Outcome) -> Output:
         native_id = outcome.native_id or record.write.native_id
         signal = Signal(
@@ -160,3 +147,18 @@ class Telling:
         )
         topic = self.topics.dlq(self.connector)
         return Output(topic, message.key(), message.value(), tuple(headers))
+
+
+def outcome_change(side: str, record: SinkRecord, outcome: Outcome) -> Change:
+    """What merge is told of a write that did not simply succeed."""
+    write = record.write
+    source = {"code": outcome.code, "reason": outcome.reason, "correlation": write.correlation}
+    return Change(
+        side,
+        _OPS[outcome.kind],
+        native_id=outcome.native_id or write.native_id,
+        ack=write.seq,
+        # An outcome that names no field is of the whole write.
+        changed=outcome.fields or None,
+        source={name: text for name, text in source.items() if text},
+    )

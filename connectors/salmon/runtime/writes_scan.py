@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
@@ -63,20 +63,13 @@ def scan(
 
 
 def _take(consumer: Consumer, found: Mapping[Place, Owed], unread: set[Place]) -> None:
-    try:
-        # consume() would wait for a whole batch, or for its time-out.
-        first = consumer.poll(_WAIT_S)
-        heard = [] if first is None else [first, *consumer.consume(_BATCH, 0)]
-    except KafkaException as failure:
-        raise translated(failure, "reading what is owed") from failure
-    for message in heard:
+    for message in clients.arrived(consumer, _BATCH, _WAIT_S):
         error = message.error()
         place = (message.topic() or "", message.partition() or 0)
         if error is None:
-            key, offset = message.key(), message.offset()
-            assert offset is not None
+            *_, offset = clients.place_of(message)
             found[place].end = offset + 1
-            if key is not None:
+            if (key := message.key()) is not None:
                 found[place].newest[key] = offset
         elif error.code() == KafkaError._PARTITION_EOF:
             unread.discard(place)

@@ -144,17 +144,12 @@ def _counted(
     standing: dict[str, set[bytes]] = {}
     silences = 0
     while left:
-        # consume() would wait for a whole batch.
-        first = consumer.poll(_WAIT_S)
-        heard = [] if first is None else [first, *consumer.consume(_BATCH, 0)]
+        heard = clients.arrived(consumer, _BATCH, _WAIT_S)
         silences = 0 if heard else silences + 1
         if silences > _TIMEOUT_S / _WAIT_S:
             raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")
         for message in heard:
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            assert topic is not None
-            assert partition is not None
-            assert offset is not None
+            topic, partition, offset = clients.place_of(message)
             trouble = message.error()
             if trouble is not None:
                 if trouble.code() != KafkaError._PARTITION_EOF:

@@ -67,7 +67,7 @@ def test_it_goes_on_behind_what_was_confirmed(sync: Sync) -> None:
     sync.write("a", 1)
     first = Sink()
     with running(worker(sync, first)) as (run,):
-        eventually(lambda: first.written)
+        eventually(lambda: first.written and first.caught_up_seen.is_set())
         run.stop()
     sync.write("b", 2)
     second = Sink()

@@ -14,7 +14,7 @@ from salmon.merge.store import Recent, Stores
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
 from support.registries import MemoryRegistry
-from support.world import SCHEMA
+from support.world.nature import SCHEMA
 
 TOPIC = "crm.changes.Account"
 RULES = Rules(SCHEMA)
