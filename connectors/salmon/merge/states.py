@@ -18,7 +18,7 @@ from salmon.kafka.registry import Registry
 from salmon.model.change import Value, WriteOp
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
-from salmon.model.state import NEVER, Park, Parked, Sent, SideState, State, Version
+from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, State, Version
 
 _SCHEMA_ID: Final = struct.Struct(">xI")  # of the Confluent wire format
 
@@ -109,6 +109,10 @@ class States(Codec):
             "row_since_write": side.row_since_write,
             "standing": side.standing,
             "held": side.held,
+            "overwritten": [
+                {**self._field_datum(known.name, known.before), "seq": known.seq, "since": known.since}
+                for known in side.overwritten
+            ],
             "parked": [
                 {"name": n, "why": p.why, "group": p.group, "code": p.code, "reason": p.reason}
                 for n, p in side.parked.items()
@@ -139,15 +143,26 @@ class States(Codec):
             row_since_write=datum["row_since_write"],
             standing=datum["standing"],
             held=datum["held"],
+            overwritten=tuple(
+                Overwritten(
+                    known["name"],
+                    known["seq"],
+                    self._value(known["name"], known["value"]),
+                    known["since"],
+                )
+                for known in datum["overwritten"]
+            ),
             parked={
                 p["name"]: Parked(Park(p["why"]), p["group"], p["code"], p["reason"]) for p in datum["parked"]
             },
         )
 
     def _field_data(self, fields: Mapping[str, Value]) -> list[dict[str, Any]]:
-        return [
-            {"name": n, "value": str(v) if isinstance(v, Decimal) else v} for n, v in sorted(fields.items())
-        ]
+        return [self._field_datum(n, v) for n, v in sorted(fields.items())]
+
+    @staticmethod
+    def _field_datum(name: str, value: Value) -> dict[str, Any]:
+        return {"name": name, "value": str(value) if isinstance(value, Decimal) else value}
 
     def _fields(self, data: Iterable[Mapping[str, Any]]) -> dict[str, Value]:
         return {each["name"]: self._value(each["name"], each["value"]) for each in data}

@@ -20,13 +20,15 @@ that did not know of each other are a conflict, and only there is a policy asked
 
 from __future__ import annotations
 
-from salmon.model.change import OWNED_BY_MERGE, Change, Op, WriteOp
+from dataclasses import replace
+
+from salmon.model.change import OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.life import ends, lives
-from salmon.model.outcomes import operator_edit, outcome
+from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, is_whole
 from salmon.model.rules import SEQ_MAX, Rules
-from salmon.model.state import NEVER, Sent, SideState, State
-from salmon.model.values import Verdict, fold_value, judge
+from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
+from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
 from salmon.model.work import Fact, Folded, Published, Report, Work
 
 __all__ = ["Fact", "Folded", "Published", "Report", "Verdict", "fold", "judge"]
@@ -61,7 +63,7 @@ def fold(
     if change.op is Op.EDIT:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
-        pass  # the target of a one-way object does not answer: it is taken to have what was emitted
+        one_way_outcome(work)  # what the target tells besides is nobody's concern
     elif change.is_outcome:
         outcome(work)
     elif _is_twin(work):
@@ -83,8 +85,10 @@ def fold(
 def _is_twin(work: Work) -> bool:
     """A second record of the same key, e.g. an undelete of one that has been created anew meanwhile."""
     live, told = work.x.native_id, work.change.native_id
-    if work.x.held and work.change.op is Op.ROW:
-        return False  # the answer to GONE: another record carries the key now
+    if work.change.op is Op.ROW and (work.x.held or told != work.key):
+        return False  # only one record at a time carries a key: the end of the former one is still to be told
+    if work.change.is_event and _is_old_news(work.change, work.x):
+        return False  # of a former life
     return work.x.exists is True and live is not None and told is not None and told != live
 
 
@@ -95,6 +99,8 @@ def _told(work: Work) -> None:
     if change.is_row or change.op is not Op.UPDATE:
         x.held = False
     if old and change.is_event:
+        if change.order > x.order:
+            _overtaken(work)
         work.report(Fact.REPEATED)
         return
     if change.op in (Op.DELETE, Op.ABSENT):
@@ -110,7 +116,8 @@ def _told(work: Work) -> None:
         lives(work, ours)
     if change.is_event:
         x.order, x.commit_time = max(x.order, change.order), max(x.commit_time, change.commit_time)
-    elif change.as_of is not None:
+        x.overwritten = ()
+    elif change.as_of is not None and not late:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
     if not old and (change.is_row or change.op is Op.DELETE):
@@ -138,20 +145,30 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     else:
         seq = change.ack
     if seq is not None and seq in x.sent:
-        ours = x.sent[seq]
+        ours = _all_until(x, seq) if change.is_row else x.sent[seq]
+        work.answered = x.sent[seq]
+        work.made_before = tuple(w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE)
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=ours.committed_at)
         return ours, False
-    # A side without a guard may repeat a write after it was answered. A guarded one cannot: there, a copied or
-    # restored record took the marker along, and so it is with a row whose marker was settled long ago.
+    # A side without a guard may repeat a write after it was answered; a row shows that by a marker that went back. A
+    # guarded one cannot: there, a copied or restored record took the marker along.
     late = (
         seq is not None
-        and change.is_event
         and change.op is not Op.DELETE
         and change.origin not in work.rules.guarded
-        and seq <= x.settled
+        and (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
     )
     return None, late
+
+
+def _all_until(x: SideState, seq: int) -> Sent:
+    """What a row that carries the marker *seq* may show of ours: of each field, what the last write up to it set."""
+    fields: dict[str, Value] = {}
+    for earlier, sent in x.sent.items():
+        if earlier <= seq:
+            fields |= sent.fields
+    return replace(x.sent[seq], fields=fields)
 
 
 def _settle(x: SideState, seq: int) -> None:
@@ -159,6 +176,31 @@ def _settle(x: SideState, seq: int) -> None:
     x.sent = {s: sent for s, sent in x.sent.items() if s > seq}
     x.settled = max(x.settled, seq)
     x.burst = min(x.burst, len(x.in_flight))
+
+
+def _overtaken(work: Work) -> None:
+    """
+    An event that a row has overtaken. The row has told what came of it, but for an edit that a write of ours
+    overwrote before anybody had seen it: that one is judged now, by what the side held when it was made.
+    """
+    change, x = work.change, work.x
+    x.order = change.order
+    if change.ack is not None:
+        # The write itself is told: nothing can come any more that it overwrote.
+        x.overwritten = tuple(known for known in x.overwritten if known.seq > change.ack)
+    if not work.state.lives or change.op is Op.DELETE:
+        return
+    told = set(work.rules.spoken(change.origin, change.op, change.changed))
+    after: list[Overwritten] = []
+    for known in x.overwritten:
+        if known.name not in told or change.commit_time <= known.since:
+            after.append(known)
+            continue
+        told.discard(known.name)  # of several writes, it came before the oldest
+        after.append(replace(known, before=change.fields.get(known.name)))
+        if change.op is Op.UPDATE and change.ack is None:
+            fold_unseen_value(work, known.name, known.before)
+    x.overwritten = tuple(after)
 
 
 def _old_row(work: Work) -> None:

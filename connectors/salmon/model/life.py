@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
-from salmon.model.state import NEVER, Sent, Version
+from salmon.model.rules import OVERWRITTEN_MAX
+from salmon.model.state import NEVER, Overwritten, Sent, Version
 from salmon.model.values import fold_value, refused_in_silence
 from salmon.model.work import UNKNOWN, Fact, Work
 
@@ -38,11 +39,32 @@ def lives(work: Work, ours: Sent | None) -> None:
         work.begin(work.version if change.is_event else work.baseline)
     if ours is not None and change.is_event:
         refused_in_silence(work, ours, spoken)
+    if change.is_row and ours is not None:
+        _remember_overwritten(work, ours)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     for name in sorted(spoken & told):
         fold_value(work, name, ours)
     x.unknown -= spoken
+
+
+def _remember_overwritten(work: Work, ours: Sent) -> None:
+    """What the side held before our write, which a row shows while events of the time before may still come."""
+    x = work.x
+    assert work.answered is not None
+    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
+        if name not in work.answered.fields and work.change.fields.get(name) != ours.fields[name]:
+            continue  # of an earlier write, which was perhaps never carried out
+        if name not in x.unknown:
+            before = x.shadow.get(name)
+        elif work.made_before:
+            # Nobody has told of the record yet, which earlier creations of ours have made.
+            made_with = {sent.fields.get(name) for sent in work.made_before}
+            before = made_with.pop() if len(made_with) == 1 else None
+        else:
+            continue
+        x.overwritten += (Overwritten(name, x.marker, before, x.as_of),)
+    x.overwritten = x.overwritten[-OVERWRITTEN_MAX:]
 
 
 def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> None:
@@ -79,9 +101,9 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
 
 
 def _is_edit(work: Work, name: str) -> bool:
-    return name not in work.rules.stamps and work.rules.may_win(
-        work.change.origin, name, known_to_salesforce=True
-    )
+    """Whether a new value of the field can be somebody's edit: nobody makes the values of formulas and stamps."""
+    derived = not work.rules.schema.by_name[name].settable
+    return not derived and work.rules.may_win(work.change.origin, name, known_to_salesforce=True)
 
 
 def _alive(work: Work) -> Edit:
@@ -101,7 +123,9 @@ def ends(work: Work, ours: Sent | None) -> None:
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
     x.exists, x.native_id, x.marker = False, None, 0
-    x.shadow, x.unknown, x.parked = {}, frozenset(), {}
+    x.shadow, x.unknown, x.overwritten = {}, frozenset(), ()
+    if had is not False:
+        x.parked = {}  # but a refused creation is not tried again because somebody looked
     if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):

@@ -84,6 +84,19 @@ def _refused(work: Work, ours: Sent) -> None:
                 work.report(Fact.EDITED, name)
 
 
+def one_way_outcome(work: Work) -> None:
+    """
+    What the sink tells of the target of a one-way object, which is otherwise taken to have what was emitted.
+
+    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew.
+    """
+    change, x = work.change, work.x
+    if change.op is Op.EXISTS:
+        x.held, x.native_id, x.shadow = True, change.native_id, {}
+    elif change.op is Op.GONE and work.state.lives:
+        x.held, x.native_id, x.exists, x.shadow = False, None, None, {}
+
+
 def operator_edit(work: Work) -> None:
     """An operator's choice: causal by definition, and it resolves whatever was held."""
     change, state = work.change, work.state

@@ -27,9 +27,9 @@ class Owed:
 
 
 def is_whole(state: State, rules: Rules) -> bool:
-    """Whether every side that has the record has told all of it that comes by events."""
+    """Whether every side that has the record, and answers, has told all of it that comes by events."""
     return all(
-        side.exists is not True or side.unknown.isdisjoint(rules.live[name])
+        side.exists is not True or name == rules.one_way_to or side.unknown.isdisjoint(rules.live[name])
         for name, side in state.sides.items()
     )
 
@@ -91,10 +91,11 @@ def _send(
 def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     """What *name* lacks to hold the agreed record; None for nothing, or for nothing that may be sent now."""
     side = state.sides[name]
-    if side.held:
+    if side.held and rules.one_way_to is None:
         return None
     if not state.lives:
-        return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
+        whole = name == rules.one_way_to or side.unknown.isdisjoint(rules.live[name])
+        return _owed_a_death(side, whole=whole)
     agreed = agreed_on(state, name)
     if rules.one_way_to is not None:
         may_set = rules.sink_may_set(name, WriteOp.CREATE) | rules.sink_may_set(name, WriteOp.UPDATE)
@@ -140,15 +141,15 @@ def _owed_a_death(side: SideState, *, whole: bool) -> Owed | None:
 def _owed_one_way(
     side: SideState, agreed: Mapping[str, Value], may_set: frozenset[str], rules: Rules
 ) -> Owed | None:
-    """The whole record, nulls included, as a creation: the target may have missed every earlier write."""
-    differs = {
-        n for n in may_set & (agreed.keys() | side.shadow.keys()) if agreed.get(n) != side.shadow.get(n)
-    }
+    """
+    The whole record, nulls included, as a creation: the target may have missed every earlier write. As an update
+    where somebody else's record is there (it is *held*).
+    """
+    differs = {n for n in may_set if n in side.unknown or agreed.get(n) != side.shadow.get(n)}
     if side.exists is True and not (differs if rules.stamps_always else differs - rules.stamps):
         return None
-    return Owed(
-        WriteOp.CREATE, {n: agreed.get(n) for n in sorted(agreed.keys() | side.shadow.keys()) if n in may_set}
-    )
+    op = WriteOp.UPDATE if side.held else WriteOp.CREATE
+    return Owed(op, {n: agreed.get(n) for n in sorted(may_set)})
 
 
 def _owed_a_creation(

@@ -16,6 +16,9 @@ IN_FLIGHT_MAX: Final = 8
 # What is remembered of writes that may still come back, on one side and key: a sink that is down for a month while
 # rows are read again and again must not make the state grow. An echo older than that is judged by its values.
 SENT_MAX: Final = 64
+# What is remembered of our writes that rows have shown before any event did, on one side and key: a stream that lags
+# by hours while rows are read again and again must not make the state grow.
+OVERWRITTEN_MAX: Final = 64
 # The marker is a number(18,0); far below its end, so that seqs have room to rise.
 SEQ_MAX: Final = 10**17
 

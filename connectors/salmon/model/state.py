@@ -54,6 +54,16 @@ class Parked:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Overwritten:
+    """A row showed what our write had set; events that are still to come may tell of an edit that it overwrote."""
+
+    name: str
+    seq: int  # of our write
+    before: Value  # what the side held before, as far as it has told
+    since: int  # as_of of the row that told it, on the side's commit clock; -1 for none
+
+
 @dataclass(slots=True)
 class SideState:
     """What one side holds, as far as it has told."""
@@ -74,6 +84,7 @@ class SideState:
     row_since_write: bool = False
     standing: bool = False  # a write, not a tombstone, is the newest in its topic
     held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
+    overwritten: tuple[Overwritten, ...] = ()  # oldest first, until the events have caught up with the rows
     parked: dict[str, Parked] = field(default_factory=dict)
 
     @property

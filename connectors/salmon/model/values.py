@@ -61,10 +61,10 @@ def judge(
         if ours == canonical:
             return Verdict.CAUSAL
         # What a trigger made of a value that has been edited since is as outdated as that value.
-        return Verdict.CONCURRENT if read else Verdict.ECHO
+        return Verdict.CONCURRENT if read and value != shadow else Verdict.ECHO
     if whole and shadow is UNKNOWN:
         return Verdict.FIRST_CONTACT
-    if whole and value == shadow:
+    if value == shadow:
         return Verdict.KNOWN
     return Verdict.CAUSAL if shadow == canonical else Verdict.CONCURRENT
 
@@ -94,8 +94,10 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
         if value != canonical:
             work.take(name, value, work.version)  # nobody else can have a say
         return
-    sent: Value | Unsent = ours.fields.get(name, UNSENT) if ours is not None else UNSENT
+    sent = _sent(work, name, ours)
     whole = change.is_row or change.op is Op.CREATE
+    if isinstance(shadow, Unknown) and not whole:
+        shadow = _made_with(work, name, canonical)
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
     if verdict is Verdict.AGREED:
         work.x.parked.pop(name, None)  # it holds the agreed value by itself: nothing waits any more
@@ -104,15 +106,47 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
         return
     if verdict in (Verdict.ECHO, Verdict.KNOWN):
         return
-    knows = work.state.sides[SALESFORCE].exists is True if SALESFORCE in work.state.sides else False
-    if not work.rules.may_win(change.origin, name, known_to_salesforce=knows):
-        if verdict is not Verdict.FIRST_CONTACT:
-            work.report(Fact.OVERRULED, name)
-        return
     if ours is not None and ours.op is WriteOp.CREATE and sent is UNSENT and canonical is not None:
         settable = work.rules.sink_may_set(change.origin, WriteOp.CREATE)
         if name not in settable:
             return  # the side's own default for what our creation could not set: nobody's edit
+    _news(work, name, value, verdict)
+
+
+def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
+    """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
+    if ours is None:
+        return UNSENT
+    cleared = ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded
+    sent = ours.fields.get(name, None if cleared else UNSENT)
+    # A row answers every write up to the one it carries; but an earlier one was perhaps never carried out.
+    of_earlier = work.answered is not None and name not in work.answered.fields and not cleared
+    return UNSENT if of_earlier and sent != work.change.fields.get(name) else sent
+
+
+def _made_with(work: Work, name: str, canonical: Value) -> Value | Unknown:
+    """What the author of an edit saw, of a record that nobody has told of: what our creations had set, if they agree."""
+    values = {sent.fields.get(name) for sent in work.x.sent.values() if sent.op is WriteOp.CREATE}
+    return canonical if values == {canonical} else UNKNOWN
+
+
+def fold_unseen_value(work: Work, name: str, before: Value) -> None:
+    """An edit that our own write overwrote before anybody had seen it. *before*: what its author saw."""
+    if name in OWNED_BY_MERGE or name in work.rules.only_of(work.change.origin):
+        return
+    value = work.change.fields.get(name)
+    verdict = judge(value, canonical=work.state.canonical.get(name), shadow=before)
+    if verdict in (Verdict.CAUSAL, Verdict.CONCURRENT):
+        _news(work, name, value, verdict)
+
+
+def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
+    state, side = work.state, work.change.origin
+    knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
+    if not work.rules.may_win(side, name, known_to_salesforce=knows):
+        if verdict is not Verdict.FIRST_CONTACT:
+            work.report(Fact.OVERRULED, name)
+        return
     standing = state.versions.get(name, NEVER)
     if verdict is Verdict.FIRST_CONTACT:
         _first_contact(work, name, value, standing)

@@ -11,7 +11,7 @@ from typing import Final
 from salmon.model.change import Change, Value, Write
 from salmon.model.policies import Conflict, Contest, Edit, Policy
 from salmon.model.rules import Rules
-from salmon.model.state import Park, SideState, State, Version
+from salmon.model.state import Park, Sent, SideState, State, Version
 
 
 class Fact(StrEnum):
@@ -72,6 +72,8 @@ class Work:
     object: str
     key: str
     rules: Rules
+    answered: Sent | None = None  # the write of ours that the change answers, by itself
+    made_before: tuple[Sent, ...] = ()  # our creations that may have come before the write that is answered
 
     @property
     def state(self) -> State:

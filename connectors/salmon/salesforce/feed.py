@@ -134,8 +134,7 @@ class Feed:
         self._tell_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
-        if self._place is not None:
-            self._runs.begin_first()
+        self._runs.begin_first()  # before the first event is told: what it covers must be told by rows alone
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)

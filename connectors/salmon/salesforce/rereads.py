@@ -95,14 +95,18 @@ class Rereads:
             self._settle(name, key, first, window, harvest)
 
     def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
-        """Answer what the row covers, and tell the events behind it that need not wait any more."""
+        """
+        Answer what the row covers, and tell the events behind it that need not wait any more. Those that it covers
+        are told too: one of them may be an edit that a write of ours overwrote before the row was read.
+        """
         for waiting in self._held.line((name, key)):
             covered = waiting.commit_time <= window.as_of and waiting.native_id in (None, first.native_id)
-            if waiting is not first and not covered:
-                if waiting.change is None or self._must_wait(
-                    name, waiting.native_id or "", waiting.commit_time
-                ):
-                    break
+            waits = waiting.change is None or self._must_wait(
+                name, waiting.native_id or "", waiting.commit_time
+            )
+            if waiting is not first and not covered and waits:
+                break
+            if waiting.change is not None:
                 harvest.records.append(SourceRecord(name, key, waiting.change))
             if waiting.signal is not None:
                 self._unanswered[waiting.signal] -= 1

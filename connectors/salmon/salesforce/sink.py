@@ -124,9 +124,10 @@ class SalesforceSinkTask:
         except RetriableError:
             self._doubted.update(map(_id, records))
             raise
-        for record in records:
+        for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
-            if self._unclean:
+            # One that was skipped says that a newer one of its key may have been carried out as well.
+            if self._unclean and outcome.kind is not OutcomeKind.SKIPPED:
                 self._sure[_id(record)] = None
                 self._sure.move_to_end(_id(record))
         while len(self._sure) > _SURE_MAX:

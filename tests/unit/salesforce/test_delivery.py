@@ -79,12 +79,22 @@ def test_a_creation_over_our_own_leaves_what_an_update_may_not_set() -> None:
 
 
 def test_an_unclean_start_reads_markers_once_for_each_key() -> None:
-    """An older write that comes again is skipped; the next of the key needs no look."""
+    """A write that was not carried out yet says that no later one of its key was, either."""
+    rig = Rig(clean=False)
+    rig.org.put("Account", A, Name="A", Salmon_Seq__c=20)
+    assert rig.put(write(UPDATE, A, 21, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+    assert rig.put(write(UPDATE, A, 22, native_id=A, Phone="2")) == [OutcomeKind.APPLIED]
+    assert rig.org.kinds() == ["query", "update", "update"]
+
+
+def test_after_one_that_was_carried_out_the_next_of_its_key_is_looked_at_too() -> None:
+    """The instance before us may have carried out both, and a user may have edited the record since."""
     rig = Rig(clean=False)
     rig.org.put("Account", A, Name="A", Salmon_Seq__c=20)
     assert rig.put(write(UPDATE, A, 19, native_id=A, Phone="old")) == [OutcomeKind.SKIPPED]
-    assert rig.put(write(UPDATE, A, 21, native_id=A, Phone="new")) == [OutcomeKind.APPLIED]
-    assert rig.org.kinds() == ["query", "update"]
+    assert rig.put(write(UPDATE, A, 20, native_id=A, Phone="new")) == [OutcomeKind.SKIPPED]
+    assert rig.put(write(UPDATE, A, 21, native_id=A, Phone="newer")) == [OutcomeKind.APPLIED]
+    assert rig.org.kinds() == ["query", "query", "query", "update"]
 
 
 def test_when_all_that_was_owed_at_the_start_is_put_nothing_is_looked_at_any_more() -> None:

@@ -1,0 +1,163 @@
+"""What every part of the World shares: its time, its chance, what kind of schedule it is, and who wrote what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+from salmon.model.change import MONGODB, SALESFORCE, Value
+from salmon.model.policies import POLICIES
+from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+
+OBJECT = "Account"
+EDITABLE = ("Name", "Phone", "City")
+ADDED = "Extra"  # a field that the sync begins to know while it runs
+
+
+def _text(name: str, **told: bool) -> FieldSchema:
+    return FieldSchema(name=name, type="string", kind=Kind.STRING, **told)  # type: ignore[arg-type]
+
+
+FIELDS = (
+    _text("Name"),
+    _text("Phone"),  # a trigger may tidy it
+    _text("City"),
+    _text("Shout", create=False, update=False),  # derived from Name by the org
+    _text("Rollup", create=False, update=False, live=False),  # derived too, but no event carries it
+    FieldSchema("LastModifiedDate", "datetime", Kind.DATETIME, create=False, update=False),
+)
+SCHEMA = ObjectSchema(OBJECT, FIELDS, "001")
+GROWN = ObjectSchema(OBJECT, (*FIELDS, _text(ADDED)), "001")
+
+
+@dataclass
+class Knobs:
+    """What kind of schedule it is."""
+
+    normalise: bool = False  # Salesforce stores Phone in upper case
+    keep_city: bool = False  # Salesforce silently keeps its City where the new one begins with "k"
+    refuse_city: bool = False  # Salesforce refuses a City that begins with "r"
+    names_fault: bool = True  # and says that it is the City's fault
+    refuse_deletes: bool = False  # Salesforce keeps records whose Name begins with "r"
+    repeats: float = 0.1  # sources tell again what they told, late
+    crashes: float = 0.05  # sinks and sources die, before and after the write, before the commit
+    rows: float = 0.1
+    holes: float = 0.0  # events are lost, and everything is read anew
+    deletes: float = 0.05
+    undeletes: float = 0.0
+    restores: float = 0.0  # documents are restored, or copied with their markers
+    bursts: float = 0.1
+    on_both: bool = False
+    grows: bool = False
+    policy: str = "last_writer_wins"
+    initial: str = SALESFORCE
+    on_reject: Literal["keep", "revert"] = "keep"
+    one_way_to: str | None = None
+    restarts: float = 0.02  # merge starts anew from what its topic holds
+
+
+def any_knobs(random: Random) -> Knobs:
+    """A kind of schedule, at random."""
+
+    def one_in(count: int) -> bool:
+        return random.random() * count < 1
+
+    knobs = Knobs(
+        normalise=one_in(3),
+        keep_city=one_in(4),
+        refuse_city=one_in(4),
+        names_fault=one_in(2),
+        refuse_deletes=one_in(8),
+        repeats=random.choice((0, 0.1, 0.4)),
+        crashes=random.choice((0, 0.05, 0.2)),
+        rows=random.choice((0, 0.1, 0.4)),
+        holes=random.choice((0, 0, 0.05)),
+        deletes=random.choice((0, 0, 0.1)),
+        bursts=random.choice((0, 0.2)),
+        on_both=one_in(3),
+        grows=one_in(6),
+        policy=random.choice(("last_writer_wins", SALESFORCE, MONGODB)),
+        initial=random.choice((SALESFORCE, MONGODB)),
+        on_reject=random.choice(("keep", "revert")),
+        one_way_to=random.choice((None, None, None, None, None, None, MONGODB, SALESFORCE)),
+        restarts=random.choice((0, 0.05)),
+    )
+    if knobs.one_way_to:  # its target does not answer, so what it made of a write is not known
+        knobs.normalise = knobs.keep_city = knobs.refuse_city = knobs.refuse_deletes = False
+    if knobs.deletes:
+        knobs.undeletes = random.choice((0, 0.1))
+        knobs.restores = random.choice((0, 0, 0.1))
+    return knobs
+
+
+@dataclass
+class Time:
+    """The World's one clock, and the number of everything that was ever committed."""
+
+    ms: int = 1_700_000_000_000
+    count: int = 0
+
+    def next(self) -> int:
+        self.count += 1
+        return self.count
+
+
+@dataclass
+class History:
+    """Who wrote what, having seen what. Nobody ever writes a value that somebody wrote before."""
+
+    parents: dict[Value, Value] = field(default_factory=dict)  # a value -> the one that its author saw
+    authored: set[Value] = field(default_factory=set)
+    places: dict[Value, str] = field(default_factory=dict)  # a value -> the field it was written to
+    derived: set[Value] = field(default_factory=set)  # by a trigger
+    cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
+    found: set[Value] = field(default_factory=set)  # there before the sync began
+
+    def wrote(self, value: str, name: str, seen: Value) -> str:
+        self.authored.add(value)
+        self.parents.setdefault(value, seen)
+        self.places[value] = name
+        return value
+
+    def ancestors(self, value: Value) -> Iterator[Value]:
+        """All that the author of *value* had seen, or that the authors of that had."""
+        while value is not None and (value := self.parents.get(value)) is not None:
+            yield value
+
+
+@dataclass
+class Nature:
+    """Time, chance and kind."""
+
+    random: Random
+    knobs: Knobs
+    time: Time = field(default_factory=Time)
+    history: History = field(default_factory=History)
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def pass_ms(self, ms: int | None = None) -> None:
+        self.time.ms += self.random.randint(1, 1500) if ms is None else ms
+
+    def token(self, name: str, seen: Value) -> str:
+        """A new value for the field *name*, by somebody who saw *seen*."""
+        letter = self.random.choice("akr")
+        return self.history.wrote(f"{letter}{len(self.history.authored)}", name, seen)
+
+    def rules(self, schema: ObjectSchema) -> Rules:
+        knobs = self.knobs
+        return Rules(
+            schema,
+            initial=knobs.initial,
+            policy=POLICIES[knobs.policy],
+            on_reject=knobs.on_reject,
+            one_way_to=knobs.one_way_to,
+        )
+
+
+def other(side: str) -> str:
+    return MONGODB if side == SALESFORCE else SALESFORCE

@@ -1,0 +1,329 @@
+"""
+The World's play: users, triggers, sources, sinks and merge take turns at random, and come to rest at the end.
+
+All that judges, weaves, coalesces and guards is the product's own code; only the org, the database and the users
+are the World's. `World(seed).run()` plays the same story whenever it is called; what must hold of it is in
+support.world.promises.
+"""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+
+from salmon.model.change import MONGODB, SALESFORCE, SIDES, Change, Value
+from salmon.model.rules import Rules
+from salmon.mongodb.documents import MARKER
+from support.world.database import Database
+from support.world.merge import Merge
+from support.world.nature import ADDED, EDITABLE, GROWN, SCHEMA, Knobs, Nature, any_knobs, other
+from support.world.org import Org
+from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
+from support.world.sources import DatabaseSource, OrgSource
+
+_ROUNDS_MAX = 600
+_ROUNDS_AT_REST = 3
+_RECORDS = 2
+
+
+class World:
+    """One seed is one story."""
+
+    def __init__(self, seed: int, knobs: Knobs | None = None) -> None:
+        random = Random(seed)
+        self.nature = Nature(random, knobs or any_knobs(random))
+        self.knobs = self.nature.knobs
+        skews = (0, 0, 3_600_000, -3_600_000)
+        self.org = Org(self.nature, random.choice(skews))
+        self.database = Database(self.nature, random.choice(skews))
+        self.edited = (*EDITABLE, ADDED) if self.knobs.grows else EDITABLE
+        self.births = 0
+        self.before()
+        self.begin(self.nature.rules(SCHEMA))
+
+    # Before the sync began, and its beginning.
+
+    def before(self) -> None:
+        """Records on one side, or on both and not quite alike."""
+        for _ in range(_RECORDS):
+            fields = {n: self.nature.token(n, None) for n in self.edited}
+            first = self.nature.random.choice(SIDES)
+            key = self.born(first, fields)
+            if self.knobs.on_both:
+                self._found_there_too(key, first, fields)
+        self.nature.history.found |= self.nature.history.authored
+        self.nature.pass_ms(5000)
+        self.org.log.clear()
+        self.database.log.clear()
+
+    def _found_there_too(self, key: str, first: str, fields: dict[str, str]) -> None:
+        chance, token = self.nature.chance, self.nature.token
+        alike = {n: v if chance(0.6) else token(n, None) for n, v in fields.items()}
+        alike = {n: v for n, v in alike.items() if chance(0.8)}
+        if first == SALESFORCE:
+            self.database.insert({"_id": key, **alike})
+        else:
+            self.org.create(alike, carried=key)
+
+    def begin(self, rules: Rules) -> None:
+        """Start the five processes."""
+        identities: dict[str, str] = {}
+        self.merge = Merge(rules, ask=lambda side, key: self.ask(side, key, None))
+        self.sources: dict[str, OrgSource | DatabaseSource] = {
+            SALESFORCE: OrgSource(self.nature, self.org, rules, self.merge_tell, identities),
+            MONGODB: DatabaseSource(
+                self.nature, self.database, rules, self.merge_tell, lambda: set(self.merge.states)
+            ),
+        }
+        tasks: dict[str, Task] = {
+            SALESFORCE: OrgTask(self.org, identities),
+            MONGODB: DatabaseTask(self.database),
+        }
+        self.sinks = {
+            side: Sink(
+                self.nature,
+                side,
+                task,
+                rules.schema,
+                self.merge_tell,
+                lambda key, native_id, side=side: self.ask(side, key, native_id),  # type: ignore[misc]
+                self.merge.writes[side],
+            )
+            for side, task in tasks.items()
+        }
+        self.sinks[SALESFORCE].repeated = self._hear_everything
+        self.database_source.read_all()
+
+    @property
+    def org_source(self) -> OrgSource:
+        source = self.sources[SALESFORCE]
+        assert isinstance(source, OrgSource)
+        return source
+
+    @property
+    def database_source(self) -> DatabaseSource:
+        source = self.sources[MONGODB]
+        assert isinstance(source, DatabaseSource)
+        return source
+
+    def merge_tell(self, key: str, change: Change) -> None:
+        if change.origin != self.merge.rules.one_way_to or change.is_outcome:
+            self.merge.tell(key, change)
+
+    def ask(self, side: str, key: str, native_id: str | None) -> None:
+        """A signal to a source: read this record."""
+        if side == SALESFORCE:
+            self.org_source.ask(key, native_id)
+        else:
+            self.database_source.read([key])
+
+    # The play.
+
+    def run(self, steps: int = 60) -> World:
+        grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
+        for step in range(steps):
+            self.nature.pass_ms()
+            if step == grows_at:
+                self.grow()
+            self._act()
+        self.settle()
+        return self
+
+    def _act(self) -> None:
+        random, knobs, side = self.nature.random, self.knobs, self.nature.random.choice(SIDES)
+        act = random.random()
+        if act < 0.25:
+            for _ in range(random.randint(2, 4) if self.nature.chance(knobs.bursts) else 1):
+                self.user(side)
+        elif act < 0.25 + knobs.rows * 0.2:
+            self._read_something(side)
+        elif act < 0.34 and self.nature.chance(knobs.restarts):
+            self.merge.restart()
+        elif act < 0.34 and self.nature.chance(knobs.holes):
+            self.sources[side].lose_events()
+        elif act < 0.7:
+            self.source_turn(side)
+        else:
+            self.sinks[side].read(random.randint(0, 3))
+            self.sinks[side].put()
+
+    def source_turn(self, side: str) -> bool:
+        """Let a source take in and tell what there is next."""
+        if side == MONGODB:
+            return self.database_source.turn()
+        for _ in range(self.nature.random.randint(0, 2)):
+            self.org_source.hear()
+        if self.nature.chance(0.5):
+            self.org_source.chunks.read()
+        return self.org_source.turn()
+
+    def _hear_everything(self) -> None:
+        """Let the source of the org tell all that has happened there."""
+        source = self.org_source
+        while source.heard < len(self.org.log) or source.feed.wait_s() is not None:
+            self.nature.pass_ms(1000)
+            source.hear()
+            source.turn()
+
+    def _read_something(self, side: str) -> None:
+        keys = sorted(self.merge.states)
+        whole = not keys or self.nature.chance(0.2)
+        if side == SALESFORCE:
+            self.org_source.ask(None if whole else self.nature.random.choice(keys))
+        elif whole:
+            self.database_source.read_all()
+        else:
+            self.database_source.read([self.nature.random.choice(keys)])
+
+    def grow(self) -> None:
+        """The sync begins to know another field: all processes start anew, and everything is read again."""
+        rules = self.nature.rules(GROWN)
+        self.merge.grow(rules)
+        for source in self.sources.values():
+            source.rules = rules
+            source.start()
+        for sink in self.sinks.values():
+            sink.schema = GROWN
+            sink.start(clean=sink.clean)
+        self.org_source.ask(None)
+        self.database_source.read_all()
+
+    # The users.
+
+    def user(self, side: str) -> None:
+        """Somebody does something on a side; nobody works on the target of a one-way object."""
+        if side == self.knobs.one_way_to:
+            return
+        act, knobs = self.nature.random.random(), self.knobs
+        keys = self.keys(side)
+        if act < 0.05 or not keys:
+            self._somebody_creates(side)
+        elif act < 0.05 + knobs.deletes:
+            key = self.nature.random.choice(keys)
+            # That our own creation is deleted before the very first look at the org is known only after a later look.
+            if side == MONGODB or self._is_known(side, key):
+                self.delete(side, key)
+        elif act < 0.15 + knobs.undeletes and knobs.undeletes and side == SALESFORCE and self.org.bin:
+            self.org.undelete(self.org.bin[self.nature.random.choice(sorted(self.org.bin))])
+        elif act < 0.15 + knobs.restores and knobs.restores and side == MONGODB and self.database.backups:
+            self._restore(self.nature.random.choice(self.database.backups))
+        else:
+            self._somebody_edits(side, self.nature.random.choice(keys))
+
+    def keys(self, side: str) -> list[str]:
+        if side == SALESFORCE:
+            return sorted(record.key for record in self.org.records.values())
+        return sorted(self.database.documents)
+
+    def fields(self, side: str, key: str) -> dict[str, Value] | None:
+        """What a side holds of a record; None if it is not there."""
+        if side == SALESFORCE:
+            record = self.org.by_key(key)
+            return None if record is None else {n: v for n, v in record.fields.items() if v is not None}
+        document = self.database.documents.get(key)
+        return None if document is None else {n: v for n, v in document.items() if n not in ("_id", MARKER)}
+
+    def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
+        """A user's edit."""
+        if side == SALESFORCE:
+            record = self.org.by_key(key)
+            assert record is not None
+            self.org.edit(record, fields)
+        else:
+            self.database.set(key, fields)
+
+    def delete(self, side: str, key: str) -> None:
+        if side == SALESFORCE:
+            record = self.org.by_key(key)
+            assert record is not None
+            self.org.delete(record)
+        else:
+            self.database.delete(key)
+
+    def born(self, side: str, fields: dict[str, str]) -> str:
+        """A user's creation; returns the record's key."""
+        if side == SALESFORCE:
+            return self.org.create(dict(fields)).key
+        self.births += 1
+        key = f"m{self.births}"
+        self.database.insert({"_id": key, **fields})
+        return key
+
+    def _somebody_creates(self, side: str) -> None:
+        gone = sorted(set(self.merge.states) - self.database.documents.keys())
+        again = side == MONGODB and gone and self.knobs.deletes and self.nature.chance(0.5)
+        if again or len(self.merge.states) < 2 * _RECORDS:
+            fields = {n: self.nature.token(n, None) for n in self.edited}
+            if again:
+                self.database.insert({"_id": self.nature.random.choice(gone), **fields})
+            else:
+                self.born(side, fields)
+
+    def _somebody_edits(self, side: str, key: str) -> None:
+        held, name = self.fields(side, key), self.nature.random.choice(self.edited)
+        assert held is not None
+        value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
+        if value is None:
+            self.nature.history.cleared.add(held.get(name))
+        elif not self._is_known(side, key):
+            self.nature.history.found.add(value)  # nobody can tell it from what was there before
+        if side == MONGODB and self.nature.chance(0.2):
+            # An application that saves the whole document, marker and all.
+            document = copy.deepcopy(self.database.documents[key])
+            document.pop(name, None)
+            self.database.replace(document if value is None else {**document, name: value})
+        else:
+            self.edit(side, key, {name: value})
+
+    def _is_known(self, side: str, key: str) -> bool:
+        """Whether the side has told of the record as a whole."""
+        state = self.merge.states.get(key)
+        return state is not None and state.sides[side].exists is True and not state.sides[side].unknown
+
+    def _restore(self, backup: dict[str, object]) -> None:
+        """A document comes back from a backup, or a copy of it under another key, each with its old marker."""
+        document = copy.deepcopy(backup)
+        if self.nature.chance(0.3):
+            self.births += 1
+            document["_id"] = f"m{self.births}"
+        if document["_id"] in self.database.documents:
+            self.database.replace(document)
+        else:
+            self.database.insert(document)
+
+    # The end.
+
+    def settle(self) -> None:
+        """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
+        self.knobs.crashes = self.knobs.repeats = 0
+        at_rest = 0
+        for _ in range(_ROUNDS_MAX):
+            self.nature.pass_ms()
+            busy = False
+            for side in SIDES:
+                self.org_source.hear()
+                self.org_source.hear()
+                self.org_source.chunks.read()
+                busy |= self.source_turn(side)
+                self.sinks[side].read(9)
+                busy |= self.sinks[side].put()
+            quiet = all(part.quiet for part in (*self.sources.values(), *self.sinks.values()))
+            at_rest = 0 if busy or not quiet else at_rest + 1
+            if at_rest == _ROUNDS_AT_REST:
+                return
+        raise AssertionError("it does not come to rest")
+
+    def look_again(self) -> None:
+        """Repeat every event of each side, and read everything once more: nobody has done anything."""
+        for event in range(self.org.lost, len(self.org.log)):
+            told = self.org.log[event]
+            self.org_source.tell_again(told)
+        for event in range(self.database.lost, len(self.database.log)):
+            self.database_source.tell_again(event)
+        self.org_source.ask(None)
+        self.database_source.read_all()
+        self.nature.pass_ms(10_000)
+        self.settle()
+
+
+__all__ = ["World", "other"]

@@ -1,0 +1,216 @@
+"""
+What must hold of a World that has come to rest: merge's five promises, and what convergence alone would not show.
+
+Each function returns what is broken, in words; nothing, if all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+from salmon.model.policies import EXISTENCE
+from salmon.model.state import Park, State
+from salmon.mongodb.documents import owned_of
+from support.world.nature import ADDED, EDITABLE
+from support.world.play import World
+
+
+def broken(world: World) -> list[str]:
+    """Every promise that the settled *world* breaks. Looks again at the end, which folds more changes."""
+    found = [
+        *(f"differs: {text}" for text in differences(world)),
+        *(f"lost edit: {text}" for text in lost_edits(world)),
+        *(f"vanished edit: {text}" for text in vanished_edits(world)),
+        *(f"false conflict: {text}" for text in false_conflicts(world)),
+        *(f"said twice: {text}" for text in world.merge.said_twice),
+        *(f"set aside: {text}" for text in unexplained(world)),
+    ]
+    if not world.knobs.grows and world.merge.replayed() != world.merge.states:
+        found.append("the same log gives another state")
+    return found + [f"not quiet: {text}" for text in unrest(world)]
+
+
+# Convergence.
+
+
+def differences(world: World) -> Iterator[str]:
+    """Where a side, or the published record, is not what was agreed on."""
+    states = world.merge.states
+    for side in SIDES:
+        for key in world.keys(side):
+            if key not in states and side != world.knobs.one_way_to:
+                yield f"{key}: {side} has a record that merge never heard of"
+    for key, state in states.items():
+        for side in SIDES:
+            if side == world.knobs.one_way_to and not _was_owed(world, side, key):
+                continue
+            yield from (f"{key} {side}: {text}" for text in _differs(world, state, side, key))
+        if world.merge.published.get(key) != (dict(state.canonical) if state.lives else None):
+            yield f"{key}: the published record is not the agreed one"
+
+
+def _was_owed(world: World, side: str, key: str) -> bool:
+    """The target of a one-way object may hold what was there before: it is nobody's concern until it is written."""
+    return any(k == key for k, _ in world.merge.writes[side])
+
+
+def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
+    parked, fields = state.sides[side].parked, world.fields(side, key)
+    if EXISTENCE in parked:
+        return
+    if (fields is not None) != state.lives:
+        yield f"exists {fields is not None}, agreed {state.lives}"
+    elif fields is not None:
+        yield from _fields_differ(world, state, side, fields)
+        if side == MONGODB and world.knobs.one_way_to is None:
+            yield from _owned_differ(world, state, key)
+
+
+def _fields_differ(world: World, state: State, side: str, fields: dict[str, Value]) -> Iterator[str]:
+    rules = world.merge.rules
+    compared = rules.live[SALESFORCE] - rules.stamps - state.sides[side].parked.keys()
+    if side == world.knobs.one_way_to == SALESFORCE:
+        compared -= rules.only_of(MONGODB) - set(EDITABLE)
+    if side == MONGODB and state.sides[SALESFORCE].exists is not True:
+        compared &= rules.sink_may_set(
+            SALESFORCE, WriteOp.CREATE
+        )  # the rest is not cleared before Salesforce tells
+    for name in sorted(compared):
+        if fields.get(name) != state.canonical.get(name):
+            yield f"{name} {fields.get(name)!r}, agreed {state.canonical.get(name)!r}"
+
+
+def _owned_differ(world: World, state: State, key: str) -> Iterator[str]:
+    owned = owned_of(world.database.documents[key].get("_salmon"))
+    record = world.org.by_key(key)
+    if owned.get(SALESFORCE_ID) != (record.native_id if record else None):
+        yield "its Salesforce Id is wrong"
+    refused = any(p.why is Park.REFUSED for p in state.sides[SALESFORCE].parked.values())
+    if (owned.get(ERROR) is not None) != refused:
+        yield "its error is wrong"
+
+
+def unexplained(world: World) -> Iterator[str]:
+    """Fields that a side is not sent, in a World in which nobody refused anything."""
+    knobs = world.knobs
+    if knobs.refuse_city or knobs.refuse_deletes:
+        return
+    for key, state in world.merge.states.items():
+        for side in SIDES:
+            if parked := state.sides[side].parked:
+                yield f"{key} {side}: {sorted(parked)}"
+
+
+# Edits.
+
+
+def lost_edits(world: World) -> Iterator[str]:
+    """
+    Agreed values that somebody had seen and then changed: their edit was beaten by what they had seen. Where events are
+    lost for good, an edit may be among them.
+    """
+    if world.knobs.holes:
+        return
+    history = world.nature.history
+    changed = {seen for value in history.authored - history.found for seen in history.ancestors(value)}
+    for key, state in world.merge.states.items():
+        for name in EDITABLE:
+            value = state.canonical.get(name)
+            if name in _set_back(world) or value in history.derived:
+                continue  # what is set back, or derived from an equal value, may be there again
+            if value in changed and not _is_parked(state, name):
+                yield f"{key}.{name}: {value!r} is agreed though somebody who saw it changed it"
+
+
+def vanished_edits(world: World) -> Iterator[str]:
+    """
+    Edits that nobody who saw them changed, that are not agreed, and that no conflict tells of.
+
+    Where records die, events are lost, or a side sets values back, edits go with them; what was there before the sync
+    is no edit.
+    """
+    if world.knobs.deletes or world.knobs.holes:
+        return
+    history = world.nature.history
+    agreed = {value for state in world.merge.states.values() for value in state.canonical.values()}
+    told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
+    seen = set(history.parents.values()) | history.cleared
+    for value in history.authored - seen - agreed - told - history.found:
+        name = history.places[value]
+        if name in _set_back(world) or name == ADDED:
+            continue
+        if value in history.derived and _is_outdated(world, value):
+            continue
+        yield f"{name}: {value!r} is gone, and nobody was told"
+
+
+def _is_outdated(world: World, value: Value) -> bool:
+    """What a trigger made of a value that has been edited, or beaten, since."""
+    history = world.nature.history
+    origin = history.parents[value]
+    siblings = [other for other, seen in history.parents.items() if seen == origin and other != value]
+    told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
+    return bool(siblings) or origin in told or origin in history.cleared or origin in history.found
+
+
+def _set_back(world: World) -> set[str]:
+    """Fields that a trigger, a refusal or a record's second life may set back to a value that was there before."""
+    if world.knobs.deletes:
+        return {*EDITABLE, ADDED}
+    if world.knobs.refuse_city and not world.knobs.names_fault:
+        return {*EDITABLE, ADDED}
+    return {"City"} if world.knobs.keep_city or world.knobs.refuse_city else set()
+
+
+def _is_parked(state: State, name: str) -> bool:
+    return any(name in side.parked for side in state.sides.values())
+
+
+def false_conflicts(world: World) -> Iterator[str]:
+    """
+    Conflicts between two values of which one's author had seen the other. Where nobody can know what the author of an
+    edit saw, a conflict that is told is the lesser evil.
+    """
+    history = world.nature.history
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if conflict in world.merge.guesses or contest.challenger.value in history.derived:
+            continue  # a row shows what a trigger made of a write of long ago: or did somebody type it?
+        if contest.field in {EXISTENCE, ADDED, *_set_back(world)}:
+            continue
+        standing, challenger = contest.standing.value, contest.challenger.value
+        if standing in set(history.ancestors(challenger)) or challenger in set(history.ancestors(standing)):
+            yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
+
+
+# Quiet.
+
+
+def unrest(world: World) -> Iterator[str]:
+    """What is written, judged or changed although nobody has done anything: old events and new rows say nothing."""
+    merge = world.merge
+    written, conflicts = merge.written, len(merge.conflicts)
+    agreed = {key: (state.lives, dict(state.canonical)) for key, state in merge.states.items()}
+    rollups = {n for n in merge.rules.schema.by_name if n not in merge.rules.live[SALESFORCE]}
+    world.look_again()
+    # What no event carries is told by the rows: that is news, and may be written.
+    if merge.written != written and not rollups:
+        yield f"{merge.written - written} writes"
+    if len(merge.conflicts) != conflicts:
+        yield "a conflict"
+    for key, state in merge.states.items():
+        before = agreed.get(key, (False, {}))
+        ignored = rollups | merge.rules.stamps
+        if state.lives != before[0] or _without(state.canonical, ignored) != _without(before[1], ignored):
+            yield f"{key} has changed"
+    yield from (f"then differs: {text}" for text in differences(world))
+    # Now that all is told, nothing is left to say.
+    written = merge.written
+    world.look_again()
+    if merge.written != written:
+        yield f"{merge.written - written} writes, at the second look"
+
+
+def _without(fields: dict[str, Value], names: frozenset[str] | set[str]) -> dict[str, Value]:
+    return {n: v for n, v in fields.items() if n not in names}

@@ -1,0 +1,344 @@
+"""Both sources: the product's own weaving of events and rows, over the World's org and database."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+from salmon.errors import PositionLost
+from salmon.model.change import MONGODB, SALESFORCE, Change
+from salmon.model.connector import Position, Signal, SignalKind
+from salmon.model.rules import Rules
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.events import absent, row_of, time_of, told_by
+from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.events import Report, Told
+from salmon.salesforce.feed import Feed
+from salmon.salesforce.harvest import Harvest
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.subscription import Ended, Preset, Received, Start
+from support.world.database import Database
+from support.world.nature import OBJECT, Nature
+from support.world.org import Org, OrgEvent, OrgReader, told_of
+
+Tell = Callable[[str, Change], None]  # key, change: into `changes`
+ROWS_A_CHUNK = 2
+
+
+# Salesforce.
+
+
+class OrgStream:
+    """A subscription to the org's bus, of which as much has come as *heard* says."""
+
+    def __init__(self, source: OrgSource, start: Start) -> None:
+        self._source = source
+        log = source.org.log
+        self._preset = isinstance(start, Preset)
+        if isinstance(start, Preset):
+            self._at = len(log) if start is Preset.LATEST else source.org.lost
+        else:
+            self._at = int.from_bytes(start)
+        self._greeted = False
+        self._head: Received | Ended | None = None
+
+    def peek(self) -> Received | Ended | None:
+        if self._head is None:
+            self._head = self._next()
+        return self._head
+
+    def pop(self) -> None:
+        self._head = None
+
+    def close(self) -> None:
+        pass
+
+    def _next(self) -> Received | Ended | None:
+        org, heard = self._source.org, self._source.heard
+        if self._preset and not self._greeted:
+            self._at = max(self._at, org.lost)
+        if self._at < org.lost:
+            return Ended(PositionLost("the bus keeps events for three days"))
+        if self._at >= heard:
+            if self._greeted:
+                return None
+            self._greeted = True
+            return Received((), self._at.to_bytes(8, "big"))
+        self._greeted = True
+        upto = min(heard, self._at + self._source.nature.random.randint(1, 3))
+        events = [
+            SimpleNamespace(
+                event=SimpleNamespace(id=f"e{n}", schema_id=OBJECT, payload=org.log[n]),
+                replay_id=(n + 1).to_bytes(8, "big"),
+            )
+            for n in range(self._at, upto)
+        ]
+        self._at = upto
+        return Received(events, events[-1].replay_id)
+
+
+class Chunks(Snapshots):
+    """Runs whose chunks are read when the World says so, and not by a thread."""
+
+    def __init__(self, org: Org, reader: OrgReader) -> None:
+        self._org, self._reader = org, reader
+        self._rows_a_chunk = ROWS_A_CHUNK
+        self.running: dict[str, Run] = {}
+        self.ready: deque[Chunk] = deque()
+
+    def begin(self, run: Run) -> None:
+        self.running[run.object] = run
+        self.ready.clear()
+
+    def take(self) -> Chunk | Failed | None:
+        return self.ready.popleft() if self.ready else None
+
+    def close(self) -> None:
+        self.running.clear()
+
+    @property
+    def unread(self) -> bool:
+        return any(not run.done for run in self.running.values())
+
+    def read(self) -> None:
+        """Read the next chunk, if one is due."""
+        for name, run in self.running.items():
+            self._org.look_at_clock()
+            if run.done or (self._org.clock.covered or 0) < run.not_before:
+                continue
+            if run.absences:
+                read = self._reader.deleted(run.last, limit=ROWS_A_CHUNK, floor=run.began)
+            else:
+                read = self._reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began)
+            told = self.running[name] = self._told(replace(run, total=0), read)
+            self.ready.append(Chunk(told, read))
+
+
+class WorldFeed(Feed):
+    """The product's feed; events need no decoding here, but are of the fields that the sync knows."""
+
+    live: frozenset[str]
+
+    def _report(self, payload: Any, event: Any, schema: Any) -> Report:
+        change = told_of(payload, self.live)
+        return Report(OBJECT, change.commit_time, (Told(payload.native_id, change),), key=_key_of(payload))
+
+
+def _key_of(event: Any) -> str | None:
+    return event.carried if event.change.op.value == "CREATE" else None
+
+
+@dataclass
+class OrgSource:
+    """The source of the org: what it has stored, and one start's feed."""
+
+    nature: Nature
+    org: Org
+    rules: Rules
+    tell: Tell
+    identities: dict[str, str]  # the identity topic: Id -> key
+    heard: int = 0  # events that have come
+    stored: dict[str, Position] = field(default_factory=dict)
+    asked: dict[int, Signal] = field(default_factory=dict)  # signals that nobody has answered
+    numbers: int = 0
+    told: set[bytes] = field(default_factory=set)  # orders of the events that were told
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin with what is stored; what was gathered and not committed is gathered again."""
+        names = self.rules.names[SALESFORCE]
+        self.identity = Identity({OBJECT: self.rules.schema})
+        self.identity.load(OBJECT, self.identities)
+        reader = OrgReader(self.org, names)
+        self.chunks = Chunks(self.org, reader)
+        self.feed = WorldFeed(
+            org=self.org,
+            objects={OBJECT: SyncedObject(self.rules.schema, names)},
+            whole=(OBJECT,),
+            readers={OBJECT: reader},  # type: ignore[dict-item]
+            identity=self.identity,
+            load_identities=self._load,
+            open_stream=lambda start: OrgStream(self, start),
+            schema_of=lambda _: _AS_IT_IS,
+            snapshots=self.chunks,
+            our_user="",
+            positions=self.stored,
+            monotonic_s=lambda: self.nature.time.ms / 1000,
+        )
+        self.feed.live = self.rules.live[SALESFORCE]
+        for signal in self.asked.values():
+            self.feed.request(signal)
+
+    def hear(self) -> None:
+        """Let another event come, if there is one."""
+        self.heard = min(self.heard + 1, len(self.org.log))
+
+    def turn(self) -> bool:
+        """Gather and commit; whether there was anything."""
+        harvest = self.feed.gather()
+        if self.nature.chance(self.nature.knobs.crashes / 4):
+            self.start()
+            return True
+        self._commit(harvest)
+        if harvest.records and self.nature.chance(self.nature.knobs.repeats):
+            self.repeat()
+        return bool(harvest.records or harvest.answered)
+
+    def repeat(self) -> None:
+        """Tell an event again that was told before, perhaps long ago."""
+        if self.heard > self.org.lost:
+            self.tell_again(self.org.log[self.nature.random.randrange(self.org.lost, self.heard)])
+
+    def tell_again(self, event: OrgEvent) -> None:
+        """Tell an event that was told, or that a row has covered."""
+        if event.change.order in self.told:
+            self.tell(self.identity.key(OBJECT, event.native_id), told_of(event, self.feed.live))
+
+    def ask(self, key: str | None, native_id: str | None = None) -> None:
+        """A signal: read this record, or with None everything."""
+        self.numbers += 1
+        kind = SignalKind.READ if key else SignalKind.SNAPSHOT
+        signal = Signal(
+            self.numbers,
+            kind,
+            OBJECT,
+            keys=(key,) if key else (),
+            native_ids=(native_id,) if native_id else (),
+        )
+        self.asked[signal.id] = signal
+        self.feed.request(signal)
+
+    def lose_events(self) -> None:
+        """What has not come is lost for good."""
+        self.org.lost = self.heard = len(self.org.log)
+
+    @property
+    def quiet(self) -> bool:
+        heard = self.heard == len(self.org.log) and self.feed.wait_s() is None
+        return heard and not self.asked and not self.chunks.unread
+
+    def _commit(self, harvest: Harvest) -> None:
+        for partition, position in harvest.positions.items():
+            if position is None:
+                self.stored.pop(partition, None)
+            else:
+                self.stored[partition] = position
+        self.identities.update((news.native_id, news.key or "") for news in harvest.identities)
+        for record in harvest.records:
+            self.told.add(record.change.order)
+            self.tell(record.key, record.change)
+        for answered in harvest.answered:
+            self.asked.pop(answered, None)
+
+    def _load(self) -> None:
+        for record in self.org.records.values():
+            if record.carried is not None and record.carried != record.native_id:
+                self.identity.learn(OBJECT, record.native_id, record.carried)
+
+
+_AS_IT_IS: Any = SimpleNamespace(layout=SimpleNamespace(object=OBJECT), read=lambda payload: payload)
+
+
+# MongoDB.
+
+
+@dataclass
+class Seen:
+    """Documents as they were at one moment of the cluster's time."""
+
+    as_of: int
+    rows: list[tuple[str, Change]]
+
+
+@dataclass
+class DatabaseSource:
+    """
+    The source of the database. A read has an exact moment, and its rows stand there in the stream.
+
+    After a hole, a document's first event comes behind its row, and absences are told.
+    """
+
+    nature: Nature
+    database: Database
+    rules: Rules
+    tell: Tell
+    keys: Callable[[], set[str]]  # of all records that the sync has heard of
+    at: int = 0  # events that are told
+    seen: list[Seen] = field(default_factory=list)
+    anew: set[str] = field(default_factory=set)  # keys whose row must come before their next event
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.shape = DocumentShape(self.rules.schema, frozenset({OBJECT}))
+
+    def turn(self) -> bool:
+        """Tell what comes next in the stream's order; whether there was anything."""
+        log = self.database.log
+        following = log[self.at] if self.at < len(log) else None
+        if self.seen and (following is None or self.seen[0].as_of < time_of(following)):
+            for key, row in self.seen.pop(0).rows:
+                self.anew.discard(key)
+                self.tell(key, row)
+            return True
+        if following is None:
+            if self.anew:
+                self.read(sorted(self.anew))
+                return True
+            return False
+        key = following["documentKey"]["_id"]
+        if key in self.anew:
+            # Its row stands before it; that the read is of a later moment makes the event one that it covers.
+            self.anew.discard(key)
+            self.tell(*self._row(key, self.database.cluster_time))
+        self.at += 1
+        self._tell(following)
+        if self.nature.chance(self.nature.knobs.repeats):
+            self.tell_again(self.nature.random.randrange(self.database.lost, self.at))
+        return True
+
+    def tell_again(self, number: int) -> None:
+        """Tell an event that was told before."""
+        self._tell(self.database.log[number])
+
+    def read(self, keys: list[str]) -> None:
+        """Read documents now; they are told in the stream's order."""
+        as_of = self.database.cluster_time
+        self.seen.append(Seen(as_of, [self._row(key, as_of) for key in keys]))
+
+    def read_all(self) -> None:
+        """Read everything: rows, and absences of what is known and not there."""
+        self.read(sorted(self.database.documents.keys() | self.keys()))
+
+    def lose_events(self) -> None:
+        """What has not been told is lost for good: everything is read anew."""
+        self.at = self.database.lost = len(self.database.log)
+        self.seen.clear()
+        self.anew = self.database.documents.keys() | self.keys()
+
+    @property
+    def quiet(self) -> bool:
+        return self.at == len(self.database.log) and not self.seen and not self.anew
+
+    def _row(self, key: str, as_of: int) -> tuple[str, Change]:
+        document = self.database.documents.get(key)
+        if document is None:
+            return key, absent(as_of=as_of)
+        told = row_of(document, self.shape, as_of=as_of)
+        assert told.change is not None
+        return key, told.change
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        told = told_by(event, self.shape)
+        if told.change is not None:
+            self.tell(told.key, told.change)
+
+
+__all__ = ["MONGODB", "DatabaseSource", "OrgSource"]

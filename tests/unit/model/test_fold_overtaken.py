@@ -1,0 +1,124 @@
+"""Rows overtake events, and writes overtake edits: nothing that somebody did gets lost between the two."""
+
+from __future__ import annotations
+
+from salmon.model.change import WriteOp
+from support.stories import Story, in_step
+
+
+def overwritten_before_anybody_saw() -> tuple[Story, int]:
+    """
+    Salesforce's user answered 555 0202 to our 555 0101; our next write, which did not know that yet, set 555 0101 again.
+
+    A row shows the outcome; the events of that time are still to come, from the moment that is returned.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    first = story.writes["salesforce"]
+    story.salesforce.acks(first)
+    edited = story.salesforce.moment()
+    story.mongodb.edits(Phone="555 0303")
+    second = story.writes["salesforce"]
+    assert second.fields["Phone"] == "555 0303"
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", Phone="555 0303", marker=second.seq)
+    story.salesforce.now = edited - 1
+    return story, second.seq
+
+
+def test_an_edit_that_our_write_overwrote_unseen_is_told_as_a_conflict() -> None:
+    """Its author had not seen what our write set, and the other way round; nobody's value vanishes without a word."""
+    story, _ = overwritten_before_anybody_saw()
+    story.salesforce.edits(Phone="555 0202")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0303", "555 0202"}
+
+
+def test_an_edit_of_the_agreed_value_that_our_write_overwrote_unseen_wins() -> None:
+    """Our creation came twice; between the two, somebody who had seen the first edited what it had set."""
+    story = Story(key="m1")
+    story.mongodb.native_id = "m1"
+    story.mongodb.creates(Name="Acme", Phone="555 0101")
+    first = story.writes["salesforce"]
+    story.mongodb.edits(City="Oslo")
+    second = story.writes["salesforce"]
+    assert second.op is WriteOp.CREATE
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Acme", Phone="555 0101", City="Oslo", marker=second.seq)
+    story.salesforce.now = 0
+    story.salesforce.creates(Name="Acme", Phone="555 0101", ack=first.seq)
+    story.salesforce.edits(Phone="555 0202")
+    assert story.conflicts == []
+    assert story.state.canonical["Phone"] == "555 0202"
+    assert story.writes["salesforce"].fields["Phone"] == "555 0202"
+
+
+def test_what_came_after_our_write_was_not_overwritten_by_it() -> None:
+    """The write itself is told before the edit: the row has shown the edit already."""
+    story, seq = overwritten_before_anybody_saw()
+    story.salesforce.edits(Phone="555 0303", ack=seq)
+    story.salesforce.edits(Phone="555 0202")
+    assert story.conflicts == []
+    assert story.state.canonical["Phone"] == "555 0303"
+
+
+def test_an_event_of_a_former_life_is_no_twin() -> None:
+    """It is told again after the record was made anew under another Id."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Globex")
+    story.salesforce.deletes()
+    creation = story.writes["salesforce"]
+    story.salesforce.creates(Name="Globex", ack=creation.seq, native_id="001000000000009AAA")
+    story.salesforce.now = 0
+    out = story.salesforce.edits(Name="Acme")
+    assert [report.fact for report in out.reports] == ["REPEATED"]
+
+
+def test_a_row_of_the_record_that_our_creation_made_is_no_twin_of_the_deleted_one() -> None:
+    """Only one record at a time carries a key: the end of the former one is still to be told."""
+    story = Story(key="m1")
+    story.mongodb.native_id = "m1"
+    story.mongodb.creates(Name="Acme")
+    first = story.writes["salesforce"]
+    story.salesforce.creates(Name="Acme", ack=first.seq, native_id="001000000000001AAA")
+    story.salesforce.row(Name="Acme", marker=first.seq, native_id="001000000000002AAA")
+    assert story.facts() == []
+    assert story.state.sides["salesforce"].native_id == "001000000000002AAA"
+
+
+def test_an_application_that_saves_the_whole_document_edits_only_what_it_changed() -> None:
+    """A replace speaks of every field; what the document held before is no edit, and no conflict."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(Name="Globex", Phone="555 0000")
+    assert story.conflicts == []
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.state.canonical["Name"] == "Globex"
+
+
+def test_a_marker_that_went_back_tells_of_a_write_that_was_repeated() -> None:
+    """A call of a dead sink was carried out late: nobody meant what the row shows, and it is mended."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    first = story.writes["salesforce"]
+    story.salesforce.acks(first)
+    story.mongodb.edits(Phone="555 0202")
+    story.salesforce.acks(second := story.writes["salesforce"])
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=first.seq)
+    assert story.state.canonical["Phone"] == "555 0202"
+    assert story.writes["salesforce"].fields["Phone"] == "555 0202"
+    assert story.writes["salesforce"].seq > second.seq
+
+
+def test_a_creation_over_an_older_one_of_ours_clears_what_it_does_not_name() -> None:
+    """In a document, that is: it is our doing and nobody's edit, so what was edited there meanwhile is written again."""
+    story = Story()
+    story.salesforce.row(Name="Acme")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(City="Oslo")
+    second = story.writes["mongodb"]
+    story.mongodb.creates(dict(first.fields), ack=first.seq)
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits({**second.fields, "Phone": None}, ack=second.seq)
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.writes["mongodb"].fields["Phone"] == "555 0101"
