@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo import ASCENDING
 
@@ -95,6 +96,25 @@ def test_the_guard(
     assert put(sink, record)[0].kind is outcome
     document = mongo.accounts.find_one({"_id": "a"}) or {}
     assert (document.get("Name"), document.get("_salmon", {}).get("seq")) == (name, marker)
+
+
+@pytest.mark.parametrize(
+    "odd", ["text", 5, None, [], [{"seq": 9}], {"seq": 1e12}, {"seq": [9]}, {"seq": Int64(2**62)}], ids=str
+)
+def test_a_marker_that_somebody_broke_does_not_keep_our_writes_away(
+    mongo: Mongo, sink: MongoSinkTask, odd: Any
+) -> None:
+    """It is taken away, and the write, put again as its outcome says, applies; what else the document has, stays."""
+    mongo.accounts.insert_many([{"_id": i, "Phone": "1", "_salmon": odd} for i in "ab"])
+    records = [write("a", UPDATE, 5, 0, Name="ours"), write("b", DELETE, 5, 0)]
+    again = [
+        record
+        for record, outcome in zip(records, put(sink, *records), strict=True)
+        if outcome.kind is not APPLIED
+    ]
+    assert records[0] in again, "the guard cannot judge such a marker"
+    assert {outcome.kind for outcome in put(sink, *again)} == {APPLIED}
+    assert list(mongo.accounts.find()) == [{"_id": "a", "Name": "ours", "Phone": "1", "_salmon": {"seq": 5}}]
 
 
 def test_a_create_onto_a_document_of_ours_clears_what_it_does_not_say(

@@ -14,6 +14,9 @@ repeated and by whomever:
 An UPDATE or DELETE of what is not there is GONE. For a delete that seems harsh, since nothing is left to do; but
 no event will answer it, and GONE makes the source look and tell that the record is absent.
 
+A marker that nobody of ours can have set (text, a number with a fraction's type, one beyond all seqs: somebody
+edited it) is none, whatever a guard makes of it: it is taken away, and the write repeated.
+
 A server's reply to a bulk write counts what matched and does not name it. Where the counts are not full, the
 markers are read, and tell.
 """
@@ -33,6 +36,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from salmon.errors import DataError, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.client import (
     DUPLICATE_KEY,
     RETRIABLE_CODES,
@@ -43,7 +47,7 @@ from salmon.mongodb.client import (
     border,
     translated,
 )
-from salmon.mongodb.documents import SEQ_PATH, DocumentShape, marker_of
+from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
 
 Operation = InsertOne[Document] | UpdateOne | DeleteOne
@@ -55,17 +59,23 @@ _EXISTS: Final = Outcome(
     OutcomeKind.EXISTS, code="Unmarked", reason="The document is there, but not as Salmon left it."
 )
 _RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
+_ODD: Final = Outcome(
+    OutcomeKind.RETRY_LATER,
+    code="OddMarker",
+    reason="The document's marker is none of ours and is taken away.",
+)
 
 # MongoDB's error_codes.yml; others are told by their number. 17419 and 17420: an update made it too large.
 _CODE_NAMES: Final[Mapping[int, str]] = {
     2: "BadValue",
-    28: "PathNotViable",
     DUPLICATE_KEY: "DuplicateKey",
     VALIDATION_FAILED: "DocumentValidationFailure",
     TOO_LARGE: "BSONObjectTooLarge",
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
+_PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
+_INT64_MAX: Final = 2**63 - 1
 # What PyMongo raises before anything is sent, for a document that BSON cannot hold.
 _UNENCODABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
 
@@ -162,6 +172,8 @@ def _attempt(
         key = keys[index]
         if _is_taken(refused) and writes[key].op is WriteOp.CREATE:
             existing.append(key)
+        elif refused["code"] == _PATH_NOT_VIABLE:
+            outcomes[key] = _ODD
         else:
             outcomes[key] = _refusal(refused, writes[key])
     rest = [key for key in keys if key not in outcomes and key not in existing]
@@ -171,6 +183,8 @@ def _attempt(
         markers = _read_markers(collection, [*unsure, *existing])
         outcomes |= _by_markers(unsure, writes, markers, deleted=reply.deleted)
         outcomes |= _onto_existing(collection, existing, writes, markers, shape)
+    if odd := [key for key, outcome in outcomes.items() if outcome is _ODD]:
+        _bulk_write(collection, [each for key in odd for each in _without_odd_marker(key, writes[key])])
     return outcomes
 
 
@@ -235,13 +249,35 @@ def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
     if not is_there:
         return _GONE
     if marker is None:
-        # It was free to be written, but did not match: it came after the write, which may now be repeated.
-        return _RETRY if write.expected == 0 else _EXISTS
+        # It was free to be written, but did not match: it came after the write, or carries what is no marker.
+        return _ODD if write.expected == 0 else _EXISTS
+    if marker >= _bound(write):
+        return _ODD
     if marker > write.seq or (marker == write.seq and write.op is WriteOp.DELETE):
         return SKIPPED
     if marker == write.seq:
         return APPLIED
     return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else _RETRY
+
+
+def _bound(write: Write) -> int:
+    """Markers from here on are none of ours, as far as the write tells: see salmon.model.fold."""
+    return SEQ_MAX if write.seq < SEQ_MAX else _INT64_MAX
+
+
+def _without_odd_marker(key: str, write: Write) -> list[Operation]:
+    """Updates that take away what is no marker of ours, if it still is none."""
+    document_id = id_of(key)
+    is_document = {"$eq": [{"$type": f"${MARKER}"}, "object"]}
+    is_ours = {
+        "$and": [
+            {"$in": [{"$type": f"${SEQ_PATH}"}, ["int", "long"]]},
+            {"$lt": [f"${SEQ_PATH}", Int64(_bound(write))]},
+        ]
+    }
+    no_document = {"_id": document_id, "$expr": {"$not": is_document}}
+    not_ours = {"_id": document_id, "$expr": {"$and": [is_document, {"$not": is_ours}]}}
+    return [UpdateOne(no_document, {"$unset": {MARKER: ""}}), UpdateOne(not_ours, {"$unset": {SEQ_PATH: ""}})]
 
 
 def _onto_existing(
@@ -258,7 +294,7 @@ def _onto_existing(
         write, marker = writes[key], markers.get(key)
         if key not in markers:
             outcomes[key] = _RETRY  # Deleted meanwhile, or no majority holds it yet.
-        elif marker is None:
+        elif marker is None or marker >= _bound(write):
             outcomes[key] = _EXISTS
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
