@@ -153,14 +153,15 @@ def test_status_works_while_a_process_is_down_and_shows_what_piles_up(ring: Ring
         key = ring.ids("Contact")[1]
         ring.db.contacts.update_one({"_id": key}, {"$set": {"Department": "Waiting"}})
 
-        def waits() -> dict[str, Any] | None:
+        said: dict[str, Any] = {}
+
+        def waits() -> bool:
             ended = status(ring, "--json")
             assert ended.returncode == 1
-            said: dict[str, Any] = json.loads(ended.stdout)
-            return said if said["objects"]["Contact"]["in_flight"]["to_salesforce"] == 1 else None
+            said.update(json.loads(ended.stdout))
+            return bool(said["objects"]["Contact"]["in_flight"]["to_salesforce"] == 1)
 
-        said = until(waits, "the edit waits for its sink", within_s=30, every_s=0.2)
-        assert said is not None
+        until(waits, "the edit waits for its sink", within_s=30, every_s=0.2, seen=lambda: said)
         assert said["processes"]["salesforce-sink"]["status"] == "down"
         assert said["processes"]["merge"]["status"] == "healthy"
     finally:

@@ -10,10 +10,17 @@ T = TypeVar("T")
 _POLL_S = 0.02
 
 
-def until(asked: Callable[[], T], what: str, *, within_s: float = 30.0, every_s: float = _POLL_S) -> T:
-    """Ask again and again until the answer is true; return it. Fails, naming *what*, after *within_s*."""
+def until(
+    asked: Callable[[], T],
+    what: str,
+    *,
+    within_s: float = 30.0,
+    every_s: float = _POLL_S,
+    seen: Callable[[], object] = lambda: "",
+) -> T:
+    """Ask again and again until the answer is true; return it. Fails, naming *what* and what was *seen* last."""
     deadline = time.monotonic() + within_s
     while not (answer := asked()):
-        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what} {seen()}"
         time.sleep(every_s)
     return answer
