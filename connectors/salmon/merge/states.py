@@ -110,7 +110,14 @@ class States(Codec):
             "standing": side.standing,
             "held": side.held,
             "overwritten": [
-                {**self._field_datum(known.name, known.before), "seq": known.seq, "since": known.since}
+                {
+                    **self._field_datum(known.name, known.before),
+                    "seq": known.seq,
+                    "since": known.since,
+                    "edited": known.edited,
+                    "edit": self._field_datum(known.name, known.edit)["value"],
+                    "edited_at": known.edited_at,
+                }
                 for known in side.overwritten
             ],
             "parked": [
@@ -149,6 +156,9 @@ class States(Codec):
                     known["seq"],
                     self._value(known["name"], known["value"]),
                     known["since"],
+                    known["edited"],
+                    self._value(known["name"], known["edit"]),
+                    known["edited_at"],
                 )
                 for known in datum["overwritten"]
             ),

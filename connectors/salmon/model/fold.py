@@ -103,6 +103,8 @@ def _told(work: Work) -> None:
             _overtaken(work)
         work.report(Fact.REPEATED)
         return
+    if change.op is Op.UPDATE and work.state.lives:
+        _judge_overwritten(work, *x.overwritten)  # it is newer than all that rows have shown
     if change.op in (Op.DELETE, Op.ABSENT):
         if not old:
             ends(work, ours)
@@ -148,6 +150,7 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
         ours = _all_until(x, seq) if change.is_row else x.sent[seq]
         work.answered = x.sent[seq]
         work.made_before = tuple(w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE)
+        work.made = work.answered.op is WriteOp.CREATE and not (work.made_before or x.marker)
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=ours.committed_at)
         return ours, False
@@ -181,13 +184,15 @@ def _settle(x: SideState, seq: int) -> None:
 def _overtaken(work: Work) -> None:
     """
     An event that a row has overtaken. The row has told what came of it, but for an edit that a write of ours
-    overwrote before anybody had seen it: that one is judged now, by what the side held when it was made.
+    overwrote before anybody had seen it. Which one that is, is known when the write itself is told: the last before it.
     """
     change, x = work.change, work.x
     x.order = change.order
     if change.ack is not None:
-        # The write itself is told: nothing can come any more that it overwrote.
+        told_of = [known for known in x.overwritten if known.seq <= change.ack]
         x.overwritten = tuple(known for known in x.overwritten if known.seq > change.ack)
+        if work.state.lives:
+            _judge_overwritten(work, *told_of)
     if not work.state.lives or change.op is Op.DELETE:
         return
     told = set(work.rules.spoken(change.origin, change.op, change.changed))
@@ -197,10 +202,24 @@ def _overtaken(work: Work) -> None:
             after.append(known)
             continue
         told.discard(known.name)  # of several writes, it came before the oldest
-        after.append(replace(known, before=change.fields.get(known.name)))
+        value = change.fields.get(known.name)
         if change.op is Op.UPDATE and change.ack is None:
-            fold_unseen_value(work, known.name, known.before)
+            after.append(replace(known, edited=True, edit=value, edited_at=change.committed_at))
+        else:
+            _judge_overwritten(work, known)
+            after.append(replace(known, edited=False, before=value))  # a creation, or an earlier write of ours
     x.overwritten = tuple(after)
+
+
+def _judge_overwritten(work: Work, *told: Overwritten) -> None:
+    """The events have come to the writes that *told* speaks of: which edits they overwrote is known now."""
+    for known in told:
+        # What the side holds now has been told by its rows, whenever it was edited.
+        if known.edited and known.edit != work.shadow(known.name):
+            edit = replace(
+                work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None
+            )
+            fold_unseen_value(replace(work, change=edit), known.name, known.before)
 
 
 def _old_row(work: Work) -> None:

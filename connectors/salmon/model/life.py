@@ -52,6 +52,8 @@ def _remember_overwritten(work: Work, ours: Sent) -> None:
     """What the side held before our write, which a row shows while events of the time before may still come."""
     x = work.x
     assert work.answered is not None
+    if work.made:
+        return  # nothing was there before
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
         if name not in work.answered.fields and work.change.fields.get(name) != ours.fields[name]:
             continue  # of an earlier write, which was perhaps never carried out

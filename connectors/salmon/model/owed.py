@@ -178,7 +178,7 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     revived = any(sent.op is WriteOp.DELETE for sent in side.in_flight.values())
     if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
-    return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in owed}, side.marker)
+    return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in sorted(owed)}, side.marker)
 
 
 def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:

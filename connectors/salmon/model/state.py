@@ -62,6 +62,9 @@ class Overwritten:
     seq: int  # of our write
     before: Value  # what the side held before, as far as it has told
     since: int  # as_of of the row that told it, on the side's commit clock; -1 for none
+    edited: bool = False  # whether events of the time before our write have told of edits
+    edit: Value = None  # the last of them
+    edited_at: int = 0  # its committed_at
 
 
 @dataclass(slots=True)

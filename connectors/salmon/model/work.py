@@ -73,6 +73,7 @@ class Work:
     key: str
     rules: Rules
     answered: Sent | None = None  # the write of ours that the change answers, by itself
+    made: bool = False  # whether that write made the record
     made_before: tuple[Sent, ...] = ()  # our creations that may have come before the write that is answered
 
     @property

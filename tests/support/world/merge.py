@@ -33,10 +33,13 @@ class Merge:
     conflicts: list[Conflict] = field(default_factory=list)
     facts: Counter[str] = field(default_factory=Counter)
     # Told of records that their side had not told of as a whole, or of events that a row had overtaken: what the author
-    # of such an edit saw, nobody can know for sure.
+    # of such an edit saw, nobody can know for sure. Nor what is read of a record over which an old call of a dead sink
+    # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     registry: Registry = field(default_factory=MemoryRegistry)
+    carried_out_late: set[tuple[str, int | None]] = field(default_factory=set)  # key and seq
+    overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
 
     def tell(self, key: str, change: Change) -> None:
@@ -45,8 +48,11 @@ class Merge:
             self._newest.pop((change.origin, key), None)
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
-        if not was_known or any(report.fact is Fact.REPEATED for report in out.reports):
+        repeated = any(report.fact is Fact.REPEATED for report in out.reports)
+        if not was_known or repeated or (change.is_row and (key, change.ack) in self.carried_out_late):
             self.guesses += out.conflicts
+        if repeated:
+            self.overtaken.update(change.fields.values())
         self.states[key] = out.state
         for side, write in out.writes.items():
             self._write(side, key, write)

@@ -115,6 +115,9 @@ class History:
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began
+    beaten_late: set[Value] = field(
+        default_factory=set
+    )  # by a call of a dead sink that was carried out once more
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)

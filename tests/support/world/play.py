@@ -12,6 +12,7 @@ import copy
 from random import Random
 
 from salmon.model.change import MONGODB, SALESFORCE, SIDES, Change, Value
+from salmon.model.connector import SinkRecord
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import MARKER
 from support.world.database import Database
@@ -157,8 +158,9 @@ class World:
             self.org_source.chunks.read()
         return self.org_source.turn()
 
-    def _hear_everything(self) -> None:
-        """Let the source of the org tell all that has happened there."""
+    def _hear_everything(self, record: SinkRecord) -> None:
+        """A call was carried out late: let the source of the org tell all that has happened there."""
+        self.merge.carried_out_late.add((record.key, record.write.seq))
         source = self.org_source
         while source.heard < len(self.org.log) or source.feed.wait_s() is not None:
             self.nature.pass_ms(1000)

@@ -80,7 +80,7 @@ class Sink:
     tell: Callable[[str, Change], None]
     ask: Callable[[str, str | None], None]  # a signal to the side's source
     log: list[tuple[str, Write | None]] = field(default_factory=list)
-    repeated: Callable[[], None] = lambda: None  # called when a call of a dead instance was carried out late
+    repeated: Callable[[SinkRecord], None] = lambda _: None  # a call of a dead instance was carried out late
     committed: int = 0
     late: list[SinkRecord] = field(
         default_factory=list
@@ -172,5 +172,6 @@ class Sink:
         found = org.by_key(record.key)
         if found is not None and record.write.op.value == "UPDATE" and found.seq != record.write.seq:
             body = {"Id": record.write.native_id, "Salmon_Seq__c": record.write.seq, **record.write.fields}
+            self.nature.history.beaten_late.update(found.fields.get(name) for name in record.write.fields)
             org.update([body])
-            self.repeated()
+            self.repeated(record)

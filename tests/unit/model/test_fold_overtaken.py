@@ -28,10 +28,106 @@ def overwritten_before_anybody_saw() -> tuple[Story, int]:
 
 def test_an_edit_that_our_write_overwrote_unseen_is_told_as_a_conflict() -> None:
     """Its author had not seen what our write set, and the other way round; nobody's value vanishes without a word."""
-    story, _ = overwritten_before_anybody_saw()
+    story, seq = overwritten_before_anybody_saw()
     story.salesforce.edits(Phone="555 0202")
+    assert story.conflicts == [], "another event may tell that the row has shown this edit, and a later one"
+    story.salesforce.edits(Phone="555 0303", ack=seq)
     (conflict,) = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0303", "555 0202"}
+
+
+def test_an_overwritten_edit_is_told_even_if_the_event_of_our_write_never_comes() -> None:
+    """It fell into a hole; whatever is newer than the row shows that nothing older is on its way any more."""
+    story, _ = overwritten_before_anybody_saw()
+    story.salesforce.edits(Phone="555 0202")
+    story.salesforce.now += 9
+    story.salesforce.edits(Name="Globex")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0303", "555 0202"}
+
+
+def test_of_two_edits_the_first_is_not_taken_back_out_of_the_past() -> None:
+    """
+    Somebody typed 555 0202 and then 555 0303; a row shows that, and a later one our write of just this. (Seed 2123.)
+
+    Both edits were made while the first row was read, so that their events come after it and say nothing new.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    edited = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.row(Name="Acme", Phone="555 0303", as_of=edited - 1)
+    ours = story.writes["salesforce"]
+    assert ours.fields["Phone"] == story.state.canonical["Phone"] == "555 0303"
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", Phone="555 0303", marker=ours.seq)
+    told = len(story.conflicts)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Phone="555 0202")
+    story.salesforce.edits(Phone="555 0303")
+    story.salesforce.edits(ack=ours.seq)
+    assert story.state.canonical["Phone"] == "555 0303"
+    assert len(story.conflicts) == told
+
+
+def test_what_a_row_has_shown_already_is_nothing_that_our_creation_overwrote() -> None:
+    """The creation made the record: what it held when the row was read, was edited after it. (Seed 4455.)"""
+    story = Story(key="m1")
+    story.mongodb.native_id = "m1"
+    story.mongodb.creates(Name="Acme", City="Bergen")
+    creation = story.writes["salesforce"]
+    story.salesforce.edits(City="Tromso")
+    edited = story.salesforce.moment()
+    story.salesforce.row(Name="Acme", City="Oslo", marker=creation.seq)
+    story.mongodb.edits(City="Oslo", ack=story.writes["mongodb"].seq)
+    story.mongodb.edits(City="Moss")
+    told, ours = len(story.conflicts), story.writes["salesforce"]
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", City="Moss", marker=ours.seq)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(City="Oslo")
+    story.salesforce.edits(City="Moss", ack=ours.seq)
+    assert story.state.canonical["City"] == "Moss"
+    assert len(story.conflicts) == told
+
+
+def test_what_a_side_still_holds_was_not_overwritten() -> None:
+    """The event of our write fell into a hole, so that events of later edits seem to be of the time before it."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=story.writes["salesforce"].seq)
+    edited = story.salesforce.moment()
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=story.state.sides["salesforce"].marker)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.mongodb.edits(Phone="555 0303")
+    after, story.salesforce.now = story.salesforce.now, edited - 1
+    story.salesforce.edits(Phone="555 0202")
+    story.salesforce.now = after
+    story.salesforce.edits(Name="Globex")
+    assert story.conflicts == []
+    assert story.state.canonical["Phone"] == "555 0303"
+
+
+def test_an_edit_that_our_second_creation_overwrote_unseen_is_told() -> None:
+    """The first creation is told of already, so the second one found a record, and somebody's edit in it. (Seed 1722.)"""
+    story = Story(key="m1")
+    story.mongodb.native_id = "m1"
+    story.mongodb.creates(Name="Acme", City="Bergen")
+    first = story.writes["salesforce"]
+    story.mongodb.edits(Phone="555 0101")
+    second = story.writes["salesforce"]
+    assert second.op is WriteOp.CREATE
+    story.salesforce.acks(first)
+    edited = story.salesforce.moment()
+    story.mongodb.edits(City="Moss")
+    story.salesforce.now += 5
+    story.salesforce.row(dict(second.fields), marker=second.seq)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(City="Oslo")
+    story.salesforce.edits(City="Bergen", Phone="555 0101", ack=second.seq)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"Moss", "Oslo"}
 
 
 def test_an_edit_of_the_agreed_value_that_our_write_overwrote_unseen_wins() -> None:
@@ -48,6 +144,7 @@ def test_an_edit_of_the_agreed_value_that_our_write_overwrote_unseen_wins() -> N
     story.salesforce.now = 0
     story.salesforce.creates(Name="Acme", Phone="555 0101", ack=first.seq)
     story.salesforce.edits(Phone="555 0202")
+    story.salesforce.edits(Phone="555 0101", City="Oslo", ack=second.seq)
     assert story.conflicts == []
     assert story.state.canonical["Phone"] == "555 0202"
     assert story.writes["salesforce"].fields["Phone"] == "555 0202"
