@@ -103,8 +103,9 @@ def _told(work: Work) -> None:
             _overtaken(work)
         work.report(Fact.REPEATED)
         return
-    if change.op is Op.UPDATE and work.state.lives:
-        _judge_overwritten(work, *x.overwritten)  # it is newer than all that rows have shown
+    if change.op is Op.UPDATE and not old:
+        # It is newer than all that rows have shown: the event of the latest row's write is lost.
+        _judge_overwritten(work, *(known for known in x.overwritten if known.seq == x.marker))
     if change.op in (Op.DELETE, Op.ABSENT):
         if not old:
             ends(work, ours)
@@ -149,6 +150,8 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     if seq is not None and seq in x.sent:
         ours = _all_until(x, seq) if change.is_row else x.sent[seq]
         work.answered = x.sent[seq]
+        if change.is_row:
+            work.set_by = {name: s for s, sent in x.sent.items() if s <= seq for name in sent.fields}
         work.made_before = tuple(w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE)
         work.made = work.answered.op is WriteOp.CREATE and not (work.made_before or x.marker)
         _settle(x, seq)
@@ -188,26 +191,25 @@ def _overtaken(work: Work) -> None:
     """
     change, x = work.change, work.x
     x.order = change.order
-    if change.ack is not None:
-        told_of = [known for known in x.overwritten if known.seq <= change.ack]
-        x.overwritten = tuple(known for known in x.overwritten if known.seq > change.ack)
-        if work.state.lives:
-            _judge_overwritten(work, *told_of)
-    if not work.state.lives or change.op is Op.DELETE:
-        return
-    told = set(work.rules.spoken(change.origin, change.op, change.changed))
+    spoken = work.rules.spoken(change.origin, change.op, change.changed)
     after: list[Overwritten] = []
+    judged: set[str] = set()
     for known in x.overwritten:
-        if known.name not in told or change.commit_time <= known.since:
-            after.append(known)
+        if change.ack is not None and known.seq <= change.ack:
+            if known.seq == change.ack:  # an earlier one was never carried out
+                _judge_overwritten(work, known)
+                judged.add(known.name)
             continue
-        told.discard(known.name)  # of several writes, it came before the oldest
-        value = change.fields.get(known.name)
-        if change.op is Op.UPDATE and change.ack is None:
-            after.append(replace(known, edited=True, edit=value, edited_at=change.committed_at))
-        else:
-            _judge_overwritten(work, known)
-            after.append(replace(known, edited=False, before=value))  # a creation, or an earlier write of ours
+        if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
+            value = change.fields.get(known.name)
+            if change.op is Op.UPDATE and change.ack is None:
+                known = replace(known, edited=True, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
+            else:  # a creation, or an earlier write of ours: what comes is edited by somebody who saw that
+                if known.name not in judged:
+                    _judge_overwritten(work, known)
+                    judged.add(known.name)
+                known = replace(known, edited=False, before=value)  # noqa: PLW2901
+        after.append(known)
     x.overwritten = tuple(after)
 
 
@@ -215,7 +217,7 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
     """The events have come to the writes that *told* speaks of: which edits they overwrote is known now."""
     for known in told:
         # What the side holds now has been told by its rows, whenever it was edited.
-        if known.edited and known.edit != work.shadow(known.name):
+        if work.state.lives and known.edited and known.edit != work.shadow(known.name):
             edit = replace(
                 work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None
             )

@@ -55,8 +55,6 @@ def _remember_overwritten(work: Work, ours: Sent) -> None:
     if work.made:
         return  # nothing was there before
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
-        if name not in work.answered.fields and work.change.fields.get(name) != ours.fields[name]:
-            continue  # of an earlier write, which was perhaps never carried out
         if name not in x.unknown:
             before = x.shadow.get(name)
         elif work.made_before:
@@ -65,7 +63,7 @@ def _remember_overwritten(work: Work, ours: Sent) -> None:
             before = made_with.pop() if len(made_with) == 1 else None
         else:
             continue
-        x.overwritten += (Overwritten(name, x.marker, before, x.as_of),)
+        x.overwritten += (Overwritten(name, work.set_by[name], before, x.as_of),)
     x.overwritten = x.overwritten[-OVERWRITTEN_MAX:]
 
 

@@ -163,10 +163,10 @@ def _owed_a_creation(
 def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
     side = state.sides[name]
     may_set = rules.sink_may_set(name, WriteOp.UPDATE)
-    differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
-    contradicted = {
-        n for sent in side.in_flight.values() for n, v in sent.fields.items() if v != agreed.get(n)
-    }
+    in_flight, differs = side.in_flight.values(), set[str]()
+    if agreed != side.shadow:
+        differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
+    contradicted = {n for sent in in_flight for n, v in sent.fields.items() if v != agreed.get(n)}
     owed = {
         n
         for n in differs | contradicted
@@ -175,7 +175,7 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
         and n not in side.parked
         and _is_decided(state, name, n, rules)
     }
-    revived = any(sent.op is WriteOp.DELETE for sent in side.in_flight.values())
+    revived = any(sent.op is WriteOp.DELETE for sent in in_flight)
     if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
     return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in sorted(owed)}, side.marker)

@@ -7,8 +7,9 @@ A state is a value: the fold copies before it changes, so that a transaction tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 from salmon.model.change import Value, WriteOp
@@ -96,7 +97,13 @@ class SideState:
         return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
     def copy(self) -> SideState:
-        return replace(self, shadow=dict(self.shadow), sent=dict(self.sent), parked=dict(self.parked))
+        copied = SideState(*_all_of(self))
+        copied.shadow, copied.sent, copied.parked = dict(self.shadow), dict(self.sent), dict(self.parked)
+        return copied
+
+
+# dataclasses.replace takes five times as long, and every fold copies every side.
+_all_of: Final = attrgetter(*(each.name for each in fields(SideState)))
 
 
 @dataclass(slots=True)
@@ -112,11 +119,14 @@ class State:
     unpublished: bool = False  # canonical has changed since `records` was told
 
     def copy(self) -> State:
-        return replace(
-            self,
-            sides={name: side.copy() for name, side in self.sides.items()},
-            canonical=dict(self.canonical),
-            versions=dict(self.versions),
+        return State(
+            {name: side.copy() for name, side in self.sides.items()},
+            dict(self.canonical),
+            dict(self.versions),
+            self.lives,
+            self.life,
+            self.seq,
+            self.unpublished,
         )
 
 

@@ -4,6 +4,7 @@ One fold under way: the draft of a state, and what is put out with it. The rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
@@ -73,6 +74,8 @@ class Work:
     key: str
     rules: Rules
     answered: Sent | None = None  # the write of ours that the change answers, by itself
+    # Of each field, the last write up to it that set the field; earlier ones were perhaps never carried out.
+    set_by: Mapping[str, int] = field(default_factory=dict)
     made: bool = False  # whether that write made the record
     made_before: tuple[Sent, ...] = ()  # our creations that may have come before the write that is answered
 

@@ -91,6 +91,33 @@ def test_what_a_row_has_shown_already_is_nothing_that_our_creation_overwrote() -
     assert len(story.conflicts) == told
 
 
+def test_an_edit_that_an_earlier_write_overwrote_unseen_is_told() -> None:
+    """What the row shows was typed over our 555 0101 later; whether that was ever there, the events tell. (Seed 11918.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    first = story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", Phone="555 0000", marker=story.state.sides["salesforce"].marker)
+    again = story.writes["salesforce"]
+    assert again.fields == first.fields, "the row shows that it is owed still"
+    story.salesforce.acks(first)
+    story.mongodb.edits(Name="Globex")
+    newest = story.writes["salesforce"]
+    assert "Phone" not in newest.fields
+    edited = story.salesforce.moment()
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Globex", Phone="555 0303", marker=newest.seq)
+    told = len(story.conflicts)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Phone="555 0202", at=1)
+    story.salesforce.edits(Phone="555 0101", ack=again.seq)
+    (conflict,) = story.conflicts[told:]
+    assert conflict.contest.challenger.value == "555 0202"
+    story.salesforce.edits(Phone="555 0303")
+    story.salesforce.edits(Name="Globex", ack=newest.seq)
+    assert story.conflicts[told + 1 :] == []
+    assert story.state.canonical["Phone"] == "555 0303"
+
+
 def test_what_a_side_still_holds_was_not_overwritten() -> None:
     """The event of our write fell into a hole, so that events of later edits seem to be of the time before it."""
     story = in_step(Name="Acme", Phone="555 0000")
