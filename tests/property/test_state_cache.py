@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -18,36 +17,10 @@ import pytest
 from salmon.kafka.tables import Extent
 from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache, StateCache
 from salmon.merge.restoring import Restoring
+from support.state_topic import TOMBSTONES_MS, StateTopic
 
 ORIGIN = Origin("cluster", "crm.state.Account", "id", 0)
-TOMBSTONES_MS = 1000
 KEYS = [f"001{letter}" for letter in "ABCDEF"]
-
-
-@dataclass
-class Topic:
-    """A compacted partition: offset, key, value, time of the record."""
-
-    end: int = 0
-    records: list[tuple[int, str, bytes | None, int]] = field(default_factory=list)
-
-    def commit(self, rows: dict[str, bytes | None], now_ms: int) -> None:
-        for key, value in rows.items():
-            self.records.append((self.end, key, value, now_ms))
-            self.end += 1
-        self.end += 1  # the commit marker
-
-    def compact(self, now_ms: int) -> None:
-        newest = {key: offset for offset, key, _, _ in self.records}
-        self.records = [
-            each
-            for each in self.records
-            if newest[each[1]] == each[0] and (each[2] is not None or now_ms - each[3] < TOMBSTONES_MS)
-        ]
-
-    def table(self) -> dict[str, bytes]:
-        rows = {key: value for _, key, value, _ in self.records}
-        return {key: value for key, value in rows.items() if value is not None}
 
 
 class Killed(Exception):
@@ -60,7 +33,7 @@ class Story:
     def __init__(self, seed: int, folder: Path | None) -> None:
         self.random = Random(seed)
         self.folder, self.memory = folder, MemoryCache()
-        self.topic = Topic()
+        self.topic = StateTopic()
         self.now_ms = 1_700_000_000_000
         self.of_use = 0  # how often a copy was
 

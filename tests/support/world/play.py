@@ -9,6 +9,7 @@ support.world.promises.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from random import Random
 
 from salmon.model.change import MONGODB, SALESFORCE, SIDES, Change, Value
@@ -25,14 +26,16 @@ from support.world.sources import DatabaseSource, OrgSource
 _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
 _RECORDS = 2
+STEPS = 60
 
 
 class World:
     """One seed is one story."""
 
     def __init__(self, seed: int, knobs: Knobs | None = None) -> None:
-        random = Random(seed)
-        self.nature = Nature(random, knobs or any_knobs(random))
+        self.seed, random = seed, Random(seed)
+        kind = any_knobs(random)  # also where the knobs are given: with its own, a seed tells its own story
+        self.nature = Nature(random, replace(knobs or kind))
         self.knobs = self.nature.knobs
         skews = (0, 0, 3_600_000, -3_600_000)
         self.org = Org(self.nature, random.choice(skews))
@@ -120,7 +123,7 @@ class World:
 
     # The play.
 
-    def run(self, steps: int = 60) -> World:
+    def run(self, steps: int = STEPS) -> World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
         for step in range(steps):
             self.nature.pass_ms()

@@ -7,13 +7,18 @@ Each function returns what is broken, in words; nothing, if all is well.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
+from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.mongodb.documents import owned_of
+from support.world.cuts import Cuts
 from support.world.nature import ADDED, EDITABLE
 from support.world.play import World
+
+_CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
 
 
 def broken(world: World) -> list[str]:
@@ -28,6 +33,9 @@ def broken(world: World) -> list[str]:
     ]
     if not world.knobs.grows and world.merge.replayed() != world.merge.states:
         found.append("the same log gives another state")
+    if world.seed % _CUT_EVERY == 0:
+        cuts = Cuts(world.merge, Random(world.seed)).play()
+        found += [f"cut into other batches: {text}" for text in cuts.differences()]
     return found + [f"not quiet: {text}" for text in unrest(world)]
 
 
