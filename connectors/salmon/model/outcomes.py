@@ -52,7 +52,8 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     source = work.change.source
     parked = Parked(why, work.change.ack or 0, source.get("code", ""), source.get("reason", ""))
     for name in sorted(at_fault):
-        work.x.parked[name] = parked
+        if not work.x.holds(name):  # what came of an older write decides no conflict
+            work.x.parked[name] = parked
     rest = ours.fields.keys() - at_fault - OWNED_BY_MERGE
     hopeless = ours.op is WriteOp.CREATE and (not rest or not at_fault.isdisjoint(work.rules.required))
     if why is Park.REFUSED and (hopeless or ours.op is WriteOp.DELETE):
@@ -71,7 +72,7 @@ def _refused(work: Work, ours: Sent) -> None:
         if not state.lives:
             revive(work, work.change.origin, work.version)
     else:
-        for name in sorted(_at_fault(work, ours)):
+        for name in sorted(name for name in _at_fault(work, ours) if not x.holds(name)):
             knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
             if name in x.unknown or not work.rules.may_win(
                 work.change.origin, name, known_to_salesforce=knows
@@ -106,7 +107,7 @@ def operator_edit(work: Work) -> None:
     named = frozenset(change.fields) if change.changed is None else change.changed
     for name in sorted(named & work.rules.schema.by_name.keys() - work.rules.only_of(SALESFORCE)):
         for side in state.sides.values():
-            if name in side.parked and side.parked[name].why is Park.HELD:
+            if side.holds(name):
                 del side.parked[name]
         work.take(name, change.fields.get(name), work.version)
         work.report(Fact.EDITED, name)

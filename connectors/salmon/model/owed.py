@@ -176,7 +176,9 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
         and _is_decided(state, name, n, rules)
     }
     revived = any(sent.op is WriteOp.DELETE for sent in in_flight)
-    if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
+    # What is held since it was sent is taken out of what is on its way, if it can be.
+    withdrawn = any(side.holds(n) for sent in in_flight for n in sent.fields)
+    if not (revived or withdrawn or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
     return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in sorted(owed)}, side.marker)
 

@@ -96,6 +96,10 @@ class SideState:
         """The writes that nobody has answered."""
         return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
+    def holds(self, name: str) -> bool:
+        """Whether the side keeps its own value of the field until somebody resolves the conflict."""
+        return name in self.parked and self.parked[name].why is Park.HELD
+
     def copy(self) -> SideState:
         copied = SideState(*_all_of(self))
         copied.shadow, copied.sent, copied.parked = dict(self.shadow), dict(self.sent), dict(self.parked)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from salmon.kafka.registry import Registry
 from salmon.merge.states import States
-from salmon.model.change import SIDES, Change, Op, Value, Write, WriteOp
+from salmon.model.change import OPERATOR, SIDES, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
-from salmon.model.state import State, new_state
+from salmon.model.state import Park, State, new_state
 from support.registries import MemoryRegistry
 from support.world.nature import OBJECT
 
@@ -37,6 +37,7 @@ class Merge:
     # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
+    let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
     registry: Registry = field(default_factory=MemoryRegistry)
     carried_out_late: set[tuple[str, int | None]] = field(default_factory=set)  # key and seq
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
@@ -51,8 +52,11 @@ class Merge:
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
         if not was_known or repeated or (change.is_row and (key, change.ack) in self.carried_out_late):
             self.guesses += out.conflicts
+        self.guesses += self._after_what_was_held(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
+        if change.origin != OPERATOR:
+            self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
         for side, write in out.writes.items():
             self._write(side, key, write)
@@ -100,6 +104,14 @@ class Merge:
         side = state.sides.get(change.origin) if state else None
         return side is not None and side.exists is not None and not side.unknown
 
+    def _after_what_was_held(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """Of held fields, of which a row does not say whether what was on its way to them was carried out before."""
+        if (state := self.states.get(key)) is None or not change.is_row:
+            return
+        side = state.sides[change.origin]
+        sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
+        yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)
         self.log.append((key, change, self.rules))
@@ -117,6 +129,17 @@ class Merge:
                 f"{key} {side}: {write.op} of {sorted(write.fields)} is on its way already"
             )
         self._newest[side, key] = says
+
+
+def _let_go(key: str, before: State | None, after: State) -> Iterator[str]:
+    """Fields that are no longer held although both sides have the record, and not the same value."""
+    for name, side in after.sides.items() if before is not None and after.lives else ():
+        was = before.sides[name].parked if before is not None else {}
+        for field_name, parked in was.items():
+            held = side.holds(field_name)
+            differs = side.shadow.get(field_name) != after.canonical.get(field_name)
+            if parked.why is Park.HELD and not held and side.exists and differs:
+                yield f"{key} {name}: {field_name}"
 
 
 __all__ = ["Merge", "WriteOp"]

@@ -57,6 +57,7 @@ class Knobs:
     on_reject: Literal["keep", "revert"] = "keep"
     one_way_to: str | None = None
     restarts: float = 0.02  # merge starts anew from what its topic holds
+    operator: float = 0.0  # an operator edits records, and resolves what is held
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -90,7 +91,18 @@ def any_knobs(random: Random) -> Knobs:
     if knobs.deletes:
         knobs.undeletes = random.choice((0, 0.1))
         knobs.restores = random.choice((0, 0, 0.1))
+    if not knobs.one_way_to:
+        _add_operator(knobs, random)
     return knobs
+
+
+def _add_operator(knobs: Knobs, random: Random) -> None:
+    """Drawn aside, so that the stories without an operator go on as they were told before there was one."""
+    aside = Random()
+    aside.setstate(random.getstate())
+    knobs.operator = aside.choice((0, 0, 0, 0.05))
+    if aside.random() < 0.15:
+        knobs.policy = "hold"
 
 
 @dataclass
@@ -115,6 +127,7 @@ class History:
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began
+    chosen: set[Value] = field(default_factory=set)  # by an operator, who may take an old value again
     beaten_late: set[Value] = field(
         default_factory=set
     )  # by a call of a dead sink that was carried out once more

@@ -12,9 +12,10 @@ import copy
 from dataclasses import replace
 from random import Random
 
-from salmon.model.change import MONGODB, SALESFORCE, SIDES, Change, Value
+from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.connector import SinkRecord
 from salmon.model.rules import Rules
+from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
 from support.world.database import Database
 from support.world.merge import Merge
@@ -129,6 +130,8 @@ class World:
             self.nature.pass_ms()
             if step == grows_at:
                 self.grow()
+            if self.knobs.operator and self.nature.chance(self.knobs.operator):
+                self._operate()
             self._act()
         self.settle()
         return self
@@ -192,6 +195,49 @@ class World:
             sink.start(clean=sink.clean)
         self.org_source.ask(None)
         self.database_source.read_all()
+
+    # The operator.
+
+    def held(self) -> list[tuple[str, str, str]]:
+        """Key, field and side of what waits for somebody's decision."""
+        return [
+            (key, name, side)
+            for key, state in sorted(self.merge.states.items())
+            for side in SIDES
+            for name, parked in sorted(state.sides[side].parked.items())
+            if parked.why is Park.HELD
+        ]
+
+    def resolve(self, key: str, name: str, side: str) -> None:
+        """The operator, who sees what both sides hold, decides for one of the two, or for a third value."""
+        state = self.merge.states[key]
+        agreed, other_value = state.canonical.get(name), state.sides[side].shadow.get(name)
+        self.nature.history.cleared |= {agreed, other_value}
+        if self.nature.chance(0.3):
+            self._decide(key, name, self.nature.token(name, agreed))
+        else:
+            chosen = self.nature.random.choice((agreed, other_value))
+            self.nature.history.chosen.add(chosen)
+            self._decide(key, name, chosen)
+
+    def _operate(self) -> None:
+        """The operator resolves what is held, or edits something of which both sides have told."""
+        if held := self.held():
+            self.resolve(*self.nature.random.choice(held))
+            return
+        keys = [key for key in sorted(self.merge.states) if all(self._is_known(side, key) for side in SIDES)]
+        keys = [key for key in keys if self.merge.states[key].lives]
+        if keys:
+            key, name = self.nature.random.choice(keys), self.nature.random.choice(EDITABLE)
+            seen = self.merge.states[key].canonical.get(name)
+            self._decide(key, name, self.nature.token(name, seen))
+
+    def _decide(self, key: str, name: str, value: Value) -> None:
+        told = {} if value is None else {name: value}
+        at = self.nature.time.ms
+        self.merge.tell(
+            key, Change(OPERATOR, Op.EDIT, committed_at=at, changed=frozenset({name}), fields=told)
+        )
 
     # The users.
 

@@ -36,7 +36,9 @@ def broken(world: World) -> list[str]:
     if world.seed % _CUT_EVERY == 0:
         cuts = Cuts(world.merge, Random(world.seed)).play()
         found += [f"cut into other batches: {text}" for text in cuts.differences()]
-    return found + [f"not quiet: {text}" for text in unrest(world)]
+    found += [f"let go: {text}" for text in world.merge.let_go]
+    found += [f"not quiet: {text}" for text in unrest(world)]
+    return found + [f"not resolved: {text}" for text in unresolved(world)]
 
 
 # Convergence.
@@ -102,11 +104,15 @@ def _owned_differ(world: World, state: State, key: str) -> Iterator[str]:
 def unexplained(world: World) -> Iterator[str]:
     """Fields that a side is not sent, in a World in which nobody refused anything."""
     knobs = world.knobs
+    told = {(c.contest.key, c.contest.field) for c in world.merge.conflicts if c.winner is None}
+    for key, name, side in world.held():
+        if (key, name) not in told:
+            yield f"{key} {side}: {name} is held, and nobody was told"
     if knobs.refuse_city or knobs.refuse_deletes:
         return
     for key, state in world.merge.states.items():
         for side in SIDES:
-            if parked := state.sides[side].parked:
+            if parked := [n for n, p in state.sides[side].parked.items() if p.why is not Park.HELD]:
                 yield f"{key} {side}: {sorted(parked)}"
 
 
@@ -125,8 +131,8 @@ def lost_edits(world: World) -> Iterator[str]:
     for key, state in world.merge.states.items():
         for name in EDITABLE:
             value = state.canonical.get(name)
-            if name in _set_back(world) or value in history.derived:
-                continue  # what is set back, or derived from an equal value, may be there again
+            if name in _set_back(world) or value in history.derived | history.chosen:
+                continue  # what is set back, chosen, or derived from an equal value, may be there again
             if value in changed and not _is_parked(state, name):
                 yield f"{key}.{name}: {value!r} is agreed though somebody who saw it changed it"
 
@@ -190,6 +196,8 @@ def false_conflicts(world: World) -> Iterator[str]:
         if contest.field in {EXISTENCE, ADDED, *_set_back(world)}:
             continue
         standing, challenger = contest.standing.value, contest.challenger.value
+        if {standing, challenger} & history.chosen:
+            continue
         if standing in set(history.ancestors(challenger)) or challenger in set(history.ancestors(standing)):
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
 
@@ -224,3 +232,20 @@ def unrest(world: World) -> Iterator[str]:
 
 def _without(fields: dict[str, Value], names: frozenset[str] | set[str]) -> dict[str, Value]:
     return {n: v for n, v in fields.items() if n not in names}
+
+
+# What is held.
+
+
+def unresolved(world: World) -> Iterator[str]:
+    """What is still held, or differs, or is in conflict once an operator has decided on all that was held."""
+    if not (held := world.held()):
+        return
+    conflicts = len(world.merge.conflicts)
+    for key, name, side in held:
+        world.resolve(key, name, side)
+    world.settle()
+    yield from (f"{key} {side}: {name} is held" for key, name, side in world.held())
+    yield from (f"differs: {text}" for text in differences(world))
+    if len(world.merge.conflicts) != conflicts and not world.knobs.normalise:
+        yield "a conflict"

@@ -164,6 +164,29 @@ def test_hold_tells_the_conflict_without_a_winner() -> None:
     assert story.mongodb.parked["Phone"].why is Park.HELD
 
 
+def test_what_is_on_its_way_when_a_conflict_is_held_is_taken_back() -> None:
+    """A newer write takes the place of the one that speaks of the Phone, if the sink has not carried that out yet."""
+    story = both_edit_at_once(rules(policy=HOLD), salesforce_at=EARLY, mongodb_at=LATE)
+    assert "Phone" not in story.writes["mongodb"].fields
+    story.come_to_rest()
+    assert story.mongodb.holds["Phone"] == FROM_MONGODB
+
+
+@pytest.mark.parametrize("on_reject", ["keep", "revert"])
+def test_a_refusal_of_an_older_write_does_not_end_the_hold(on_reject: str) -> None:
+    """It was sent before Salesforce's own edit came: what becomes of it decides nothing. (Seed 9 of the World.)"""
+    story = in_step(rules(policy=HOLD, on_reject=on_reject), Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    sent = story.writes["salesforce"]
+    story.salesforce.edits(Phone="555 0202")
+    story.salesforce.refuses(sent, "Phone")
+    assert story.salesforce.parked["Phone"].why is Park.HELD
+    story.mongodb.edits(Phone="555 0303")
+    story.come_to_rest()
+    assert story.salesforce.holds["Phone"] == "555 0202"
+    assert story.mongodb.holds["Phone"] == story.state.canonical["Phone"] == "555 0303"
+
+
 def test_both_sides_keep_their_value_while_the_conflict_is_held() -> None:
     """No later write speaks of the held field, to either side."""
     story = held()
