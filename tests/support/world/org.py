@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from salmon.model.change import SALESFORCE, Change, Op, Value
@@ -139,7 +140,7 @@ class Org:
     # REST, as the source's readers and the sink ask for it.
 
     def look_at_clock(self) -> None:
-        self.clock.saw(formatdate(self.now_ms // 1000, usegmt=True))
+        self.clock.saw(_date_header(self.now_ms // 1000))
 
     def count(self, _name: str) -> int:
         return len(self.records)
@@ -293,6 +294,11 @@ def told_of(event: OrgEvent, live: frozenset[str]) -> Change:
     spoken = live if changed is None else changed
     fields = {n: v for n, v in change.fields.items() if n in spoken and v is not None}
     return replace(change, changed=changed, fields=fields)
+
+
+@lru_cache(maxsize=1024)
+def _date_header(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _fields_of(body: Mapping[str, Any]) -> dict[str, Value]:

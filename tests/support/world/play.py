@@ -364,13 +364,15 @@ class World:
                 return
         raise AssertionError("it does not come to rest")
 
+    def tell_again(self) -> None:
+        """Repeat every event of each side."""
+        for event in self.org.log[self.org.lost :]:
+            self.org_source.tell_again(event)
+        for number in range(self.database.lost, len(self.database.log)):
+            self.database_source.tell_again(number)
+
     def look_again(self) -> None:
-        """Repeat every event of each side, and read everything once more: nobody has done anything."""
-        for event in range(self.org.lost, len(self.org.log)):
-            told = self.org.log[event]
-            self.org_source.tell_again(told)
-        for event in range(self.database.lost, len(self.database.log)):
-            self.database_source.tell_again(event)
+        """Read everything once more: nobody has done anything."""
         self.org_source.ask(None)
         self.database_source.read_all()
         self.nature.pass_ms(10_000)

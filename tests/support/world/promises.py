@@ -211,6 +211,7 @@ def unrest(world: World) -> Iterator[str]:
     written, conflicts = merge.written, len(merge.conflicts)
     agreed = {key: (state.lives, dict(state.canonical)) for key, state in merge.states.items()}
     rollups = {n for n in merge.rules.schema.by_name if n not in merge.rules.live[SALESFORCE]}
+    world.tell_again()
     world.look_again()
     # What no event carries is told by the rows: that is news, and may be written.
     if merge.written != written and not rollups:
