@@ -16,6 +16,7 @@ from salmon.kafka import schemas
 from salmon.kafka.avro import Codec
 from salmon.kafka.registry import Registry
 from salmon.model.change import Value, WriteOp
+from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, State, Version
@@ -163,7 +164,9 @@ class States(Codec):
                 for known in datum["overwritten"]
             ),
             parked={
-                p["name"]: Parked(Park(p["why"]), p["group"], p["code"], p["reason"]) for p in datum["parked"]
+                p["name"]: Parked(Park(p["why"]), p["group"], p["code"], p["reason"])
+                for p in datum["parked"]
+                if p["name"] in names or p["name"] == EXISTENCE  # what is synced no more waits for nobody
             },
         )
 

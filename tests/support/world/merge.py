@@ -80,8 +80,8 @@ class Merge:
             assert again == state, f"{key}: the topic holds another state"
             self.states[key] = again
 
-    def grow(self, rules: Rules) -> None:
-        """Go on with more fields than the states were written with."""
+    def change_rules(self, rules: Rules) -> None:
+        """Go on with other fields than the states were written with."""
         before, after = States(self.rules, self.registry, _TOPIC), States(rules, self.registry, _TOPIC)
         self.rules = rules
         self.states = {key: after.decode(before.encode(state)) for key, state in self.states.items()}

@@ -51,7 +51,8 @@ class Knobs:
     restores: float = 0.0  # documents are restored, or copied with their markers
     bursts: float = 0.1
     on_both: bool = False
-    grows: bool = False
+    grows: bool = False  # the sync begins to know another field while it runs
+    fades: bool = False  # and later knows it no more
     policy: str = "last_writer_wins"
     initial: str = SALESFORCE
     on_reject: Literal["keep", "revert"] = "keep"
@@ -91,18 +92,19 @@ def any_knobs(random: Random) -> Knobs:
     if knobs.deletes:
         knobs.undeletes = random.choice((0, 0.1))
         knobs.restores = random.choice((0, 0, 0.1))
-    if not knobs.one_way_to:
-        _add_operator(knobs, random)
+    _add_aside(knobs, random)
     return knobs
 
 
-def _add_operator(knobs: Knobs, random: Random) -> None:
-    """Drawn aside, so that the stories without an operator go on as they were told before there was one."""
+def _add_aside(knobs: Knobs, random: Random) -> None:
+    """Drawn aside, so that all other stories go on as they were told before there were these knobs."""
     aside = Random()
     aside.setstate(random.getstate())
-    knobs.operator = aside.choice((0, 0, 0, 0.05))
-    if aside.random() < 0.15:
-        knobs.policy = "hold"
+    operator, holds = aside.choice((0, 0, 0, 0.05)), aside.random() < 0.15
+    if not knobs.one_way_to:
+        knobs.operator = operator
+        knobs.policy = "hold" if holds else knobs.policy
+    knobs.fades = knobs.grows and aside.random() < 0.3
 
 
 @dataclass

@@ -15,6 +15,7 @@ from random import Random
 from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.connector import SinkRecord
 from salmon.model.rules import Rules
+from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
 from support.world.database import Database
@@ -129,7 +130,9 @@ class World:
         for step in range(steps):
             self.nature.pass_ms()
             if step == grows_at:
-                self.grow()
+                self.change_schema(GROWN)
+            if self.knobs.fades and step == (grows_at + steps) // 2:
+                self.change_schema(SCHEMA)
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
                 self._operate()
             self._act()
@@ -183,15 +186,15 @@ class World:
         else:
             self.database_source.read([self.nature.random.choice(keys)])
 
-    def grow(self) -> None:
-        """The sync begins to know another field: all processes start anew, and everything is read again."""
-        rules = self.nature.rules(GROWN)
-        self.merge.grow(rules)
+    def change_schema(self, schema: ObjectSchema) -> None:
+        """The sync knows other fields from now on: all processes start anew, and everything is read again."""
+        rules = self.nature.rules(schema)
+        self.merge.change_rules(rules)
         for source in self.sources.values():
             source.rules = rules
             source.start()
         for sink in self.sinks.values():
-            sink.schema = GROWN
+            sink.schema = schema
             sink.start(clean=sink.clean)
         self.org_source.ask(None)
         self.database_source.read_all()

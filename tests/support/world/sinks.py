@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from salmon.model.change import SALESFORCE, Change, Write
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Write
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
@@ -157,7 +157,9 @@ class Sink:
     def _record(self, offset: int) -> SinkRecord:
         key, write = self.log[offset]
         assert write is not None
-        return SinkRecord(OBJECT, key, write)
+        known = self.schema.by_name.keys() | OWNED_BY_MERGE  # a reader's schema leaves the others out
+        fields = {name: value for name, value in write.fields.items() if name in known}
+        return SinkRecord(OBJECT, key, replace(write, fields=fields))
 
     def _late(self) -> None:
         """

@@ -1,0 +1,33 @@
+"""States go on when the sync begins to know other fields."""
+
+from __future__ import annotations
+
+from salmon.merge.states import States
+from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import Rules
+from salmon.model.state import Overwritten, Park, Parked, new_state
+from support.registries import MemoryRegistry
+from support.world.nature import ADDED, GROWN, SCHEMA
+
+TOPIC = "crm.state.Account"
+
+
+def test_a_field_that_is_synced_no_more_waits_for_nobody() -> None:
+    """It was held when it was taken out of the sync: nobody could ever resolve it, and status would tell of it for ever."""
+    registry, rules = MemoryRegistry(), Rules(GROWN)
+    state = new_state(rules.names)
+    held, refused = Parked(Park.HELD, 5), Parked(Park.REFUSED, 6, "INVALID", "no")
+    state.sides[MONGODB].parked = {ADDED: held, "City": held, EXISTENCE: refused}
+    after = States(Rules(SCHEMA), registry, TOPIC).decode(States(rules, registry, TOPIC).encode(state))
+    assert after.sides[MONGODB].parked == {"City": held, EXISTENCE: refused}
+
+
+def test_an_edit_that_waits_for_the_event_of_our_write_survives_a_restart() -> None:
+    """Else a restart at that moment would lose it without a word."""
+    state, codec = new_state(Rules(SCHEMA).names), States(Rules(SCHEMA), MemoryRegistry(), TOPIC)
+    known = Overwritten("Phone", 7, "555 0101", 40, edited=True, edit="555 0202", edited_at=1_700_000_000_000)
+    state.sides[SALESFORCE].overwritten = (known, Overwritten("City", 7, None, -1))
+    assert (
+        codec.decode(codec.encode(state)).sides[SALESFORCE].overwritten == state.sides[SALESFORCE].overwritten
+    )
