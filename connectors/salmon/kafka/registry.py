@@ -7,6 +7,7 @@ What the schemas say is the business of model.schema and kafka.schemas.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -63,7 +64,7 @@ class SchemaRegistry:
     """
     A client of a registry over HTTP. What it has learnt of an id it knows for ever: ids never change their meaning.
 
-    Raises SetupError where *ca_file* is not there. Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
+    Raises SetupError where *ca_file* is not there, or holds no certificate. Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
     """
 
     def __init__(
@@ -85,6 +86,14 @@ class SchemaRegistry:
             self._session.auth = (username, password or "")
         if ca_file is not None and not Path(ca_file).is_file():
             raise SetupError(f"schema_registry.ca_file: there is no file {ca_file}. Correct it.")
+        if ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=ca_file)
+            except OSError:  # ssl.SSLError is one
+                raise SetupError(
+                    f"schema_registry.ca_file: {ca_file} holds no certificate that can be read. Name the PEM file of "
+                    f"the authority."
+                ) from None
         # Given with each request: requests lets REQUESTS_CA_BUNDLE overrule what a session says.
         self._verify: str | bool = ca_file or True
         self._schemas: dict[int, dict[str, Any]] = {}

@@ -35,6 +35,13 @@ class MongoConfig(BaseModel):
             raise ValueError("must begin with mongodb:// or mongodb+srv://")
         return value
 
+    @field_validator("database")
+    @classmethod
+    def _not_the_servers_own(cls, value: str) -> str:
+        if value.lower() in {"admin", "local", "config"}:
+            raise ValueError("must not be admin, local or config, which MongoDB keeps to itself")
+        return value
+
 
 class SyncedObject(Protocol):
     """What the tasks need of an object's settings."""

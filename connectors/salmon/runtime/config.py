@@ -38,6 +38,8 @@ Side = Literal["salesforce", "mongodb"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 _SOBJECT: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+# MongoDB Manual, Limits and Thresholds, Namespace Length: 255 bytes with the database (63 at most) and a dot.
+_COLLECTION_MAX_BYTES: Final = 191
 _SECRET_PROPERTY: Final = re.compile(
     r"password|secret|\.key\.pem$|sasl\.oauthbearer\.(config|assertion\.private)"
 )
@@ -137,6 +139,12 @@ class ObjectConfig(BaseModel):
     def _ours_to_take(cls, value: str) -> str:
         if value.startswith("system."):
             raise ValueError("must not begin with system., which MongoDB keeps to itself")
+        if value.startswith(".") or value.endswith("."):
+            raise ValueError("must not begin or end with a dot, which MongoDB refuses")
+        if value != value.strip():
+            raise ValueError("must not begin or end with a blank")
+        if len(value.encode()) > _COLLECTION_MAX_BYTES:
+            raise ValueError(f"must have {_COLLECTION_MAX_BYTES} bytes or fewer")
         return value
 
 
@@ -236,7 +244,12 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
     """
     file = Path(path)
     faults: dict[tuple[str, ...], str] = {}
-    raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
+    try:
+        raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
+    except RecursionError:
+        raise ConfigError(
+            f"{file}: is nested without end: an alias (*) stands within what its anchor (&) names. Write it out."
+        ) from None
     config: SyncConfig | None = None
     try:
         config = SyncConfig.model_validate(raw)

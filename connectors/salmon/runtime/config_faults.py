@@ -61,6 +61,10 @@ def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
 
 def _demand(detail: ErrorDetails) -> str:
     """Pydantic's own sentence says what it wants, and no value."""
+    if detail["type"] in {"dict_type", "model_type"}:
+        return "must be a mapping"  # Pydantic would name a class of ours.
+    if detail["type"] == "tuple_type":
+        return "must be a list"
     said = detail["msg"]
     for subject in ("Input should be", "String should", "Value should", "List should", "Dictionary should"):
         if said.startswith(subject):

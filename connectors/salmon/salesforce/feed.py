@@ -287,10 +287,27 @@ class Feed:
         if self._runs.says_it_all(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
-        if told.change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
-            self._held.add(record, Waiting(told.native_id, commit_time, told.change, before=self._place))
+        # Its row shows the keys of its parents, too.
+        change = None if self._names_a_stranger(name, told) else told.change
+        if change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
+            self._held.add(record, Waiting(told.native_id, commit_time, change, before=self._place))
         else:
-            harvest.records.append(SourceRecord(name, record[1], told.change))
+            harvest.records.append(SourceRecord(name, record[1], change))
+
+    def _names_a_stranger(self, name: str, told: Told) -> bool:
+        """
+        Whether the event refers to a record whose creation may be among the events that were lost, so that its Id
+        may not be its key: told as it is, it would put an Id in the place of the parent's key for good.
+        """
+        if told.change is None or not (self._identities_due or self._held):
+            return False
+        for field in self._objects[name].schema.fields:
+            value = told.change.fields.get(field.name)
+            if field.reference_to and isinstance(value, str):
+                target = self._identity.target_of(field, value)
+                if target is not None and (self._identities_due or (target, value) in self._held):
+                    return True
+        return False
 
     def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
         """Whether an event may not be told before its record is read (again)."""

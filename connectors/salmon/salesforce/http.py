@@ -6,6 +6,7 @@ What a response means is for auth and rest.
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,12 +33,20 @@ class Https:
             timeout_s: To connect, and between two bytes of an answer.
 
         Raises:
-            ConfigError: there is no such file.
+            ConfigError: there is no such file, or it holds no certificate.
         """
         if ca_file is not None and not Path(ca_file).is_file():
             raise ConfigError(
                 f"salesforce.ca_file: there is no file {ca_file}. Name the PEM file of the authority."
             )
+        if ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=ca_file)
+            except OSError:  # ssl.SSLError is one
+                raise ConfigError(
+                    f"salesforce.ca_file: {ca_file} holds no certificate that can be read. Name the PEM file of the "
+                    f"authority."
+                ) from None
         self._verify: str | bool = ca_file or True
         self._timeout_s = timeout_s
         self._session = requests.Session()
@@ -68,7 +77,9 @@ class Https:
                     f"salesforce.ca_file: the certificate of {host} ({key}) does not verify"
                     f" {_by_what(self._verify)}. Set it to the PEM file of the authority that signed it."
                 ) from error
-            raise Unavailable(f"TLS with {host} ({key}) broke off. It is tried again.") from error
+            raise Unavailable(
+                f"TLS with {host} ({key}) broke off. Check that the address is that of a server that speaks TLS."
+            ) from error
         except requests.exceptions.Timeout as error:
             raise Unavailable(f"{host} ({key}) did not answer in time. It is tried again.") from error
         except requests.exceptions.ConnectionError as error:

@@ -107,7 +107,9 @@ class Rereads:
             if waiting is not first and not covered and waits:
                 break
             if waiting.change is not None:
-                harvest.records.append(SourceRecord(name, key, waiting.change))
+                # It came before its record was known to carry a key, perhaps.
+                own = self._identity.key(name, waiting.native_id) if waiting.native_id else key
+                harvest.records.append(SourceRecord(name, own, waiting.change))
             if waiting.signal is not None:
                 self._unanswered[waiting.signal] -= 1
                 if not self._unanswered[waiting.signal]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -166,6 +167,13 @@ def test_a_ca_file_that_is_not_there_is_told() -> None:
     """With its key, before anything is asked."""
     with pytest.raises(SetupError, match=r"schema_registry\.ca_file: there is no file /no/such/ca\.pem"):
         SchemaRegistry("https://127.0.0.1:1", ca_file="/no/such/ca.pem")
+
+
+def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path) -> None:
+    """The key file, say, in place of the authority's; and not only when a server is met."""
+    (tmp_path / "ca.pem").write_text("name: crm")
+    with pytest.raises(SetupError, match=r"schema_registry\.ca_file: .* holds no certificate"):
+        SchemaRegistry("https://127.0.0.1:1", ca_file=str(tmp_path / "ca.pem"))
 
 
 def test_a_url_that_is_none_is_told() -> None:

@@ -174,6 +174,24 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             id="validator",
         ),
         pytest.param(
+            changed(objects__Account__collection=".accounts"),
+            r"objects\.Account\.collection: must not begin or end with a dot",
+            id="dot",
+        ),
+        pytest.param(
+            changed(objects__Account__collection=" "),
+            r"objects\.Account\.collection: must not begin or end with a blank",
+            id="blank",
+        ),
+        pytest.param(
+            changed(objects__Account__collection="x" * 192),
+            r"objects\.Account\.collection: must have 191 bytes or fewer",
+            id="long",
+        ),
+        pytest.param(
+            changed(mongodb__database="admin"), r"mongodb\.database: must not be admin", id="reserved"
+        ),
+        pytest.param(
             changed(objects__Contact__collection="accounts"),
             r"objects: several objects have the collection accounts",
             id="shared collection",
@@ -195,9 +213,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             changed(kafka={"bootstrap.servers": "b:1", "x": []}), r"kafka\.x: is a list \(list\)", id="list"
         ),
         pytest.param(changed(kafka={}), r"kafka\.bootstrap\.servers: is missing", id="no broker"),
-        pytest.param(
-            changed(kafka="b:1"), r"kafka: is text \(str\), and must be a valid dictionary", id="text"
-        ),
+        pytest.param(changed(kafka="b:1"), r"kafka: is text \(str\), and must be a mapping\.", id="text"),
         pytest.param(
             changed(salesforce__auth__username="${env:NOBODY}"),
             r"salesforce\.auth\.username: the environment variable NOBODY is not set",
@@ -215,6 +231,21 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             EXAMPLE + "name: other\n", r"the key 'name' is there twice \(line 1\d, column 1\)", id="twice"
+        ),
+        pytest.param(
+            changed(objects__Account=None),
+            r"objects\.Account: is nothing \(NoneType\), and must be a mapping\.$",
+            id="empty object",
+        ),
+        pytest.param(
+            changed(objects__Account__fields={"exclude": "Fax"}),
+            r"objects\.Account\.fields\.exclude: is text \(str\), and must be a list\.",
+            id="one instead of a list",
+        ),
+        pytest.param(
+            EXAMPLE + "merge: &merge {state_dir: [*merge]}\n",
+            r"an alias \(\*\) stands within what its anchor",
+            id="alias",
         ),
         pytest.param("name: [", r"is no YAML: .*line 1", id="broken"),
         pytest.param("- a", r"must hold a mapping with the keys name, kafka", id="list at the top"),

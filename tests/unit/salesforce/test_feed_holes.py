@@ -10,6 +10,8 @@ from salmon.salesforce.subscription import Ended
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
+E = "003000000000001AAA"
+
 
 def fallen(org: MemoryOrg) -> Rig:
     """A rig that has heard of a commit at NOW and then lost its position."""
@@ -100,6 +102,44 @@ def test_an_overflow_is_a_hole_of_its_object_alone(kind: str, named: str) -> Non
     assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
     read_all(rig, "Account")
     assert rig.ops() == [(A, Op.ROW)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("GAP_CREATE", A)], ids=["overflow", "gap"]
+)
+def test_an_event_never_tells_the_id_of_a_parent_whose_key_was_lost(kind: str, named: str) -> None:
+    """The creation of an account that carries a key was lost: its contact's event waits, and tells that key."""
+    org = org_of()
+    org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
+    org.put("Contact", E, LastName="C", AccountId=A, Account={"Id": A, "Salmon_Id__c": "$oid:1"})
+    rig = Rig.streaming(org_of())
+    rig.org.records.update(org.records)
+    rig.hear(
+        payload(kind, named, at=NOW, commit=2),
+        payload("CREATE", E, name="Contact", at=NOW, commit=3, Name={"LastName": "C"}, AccountId=A),
+    )
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(5)
+    rig.gather()
+    rig.gather()
+    (contact,) = [record for record in rig.told if record.object == "Contact"]
+    assert (contact.change.op, contact.change.fields["AccountId"]) == (Op.ROW, "$oid:1")
+
+
+def test_an_event_that_came_before_its_records_key_was_known_is_told_under_that_key() -> None:
+    """Its creation was lost, so nobody knew the key when it came; under its Id it would be another record."""
+    org = org_of()
+    rig = Rig.streaming(org)
+    org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
+    rig.hear(
+        payload("GAP_CREATE", A, at=NOW, commit=2),
+        payload("UPDATE", A, at=NOW, commit=3, Phone="1"),
+    )
+    rig.gather()
+    rig.pass_s(5)
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.ROW), ("$oid:1", Op.UPDATE)]
 
 
 def test_an_event_of_broken_bytes_is_a_hole_of_its_object() -> None:

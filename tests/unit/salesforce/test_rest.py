@@ -6,6 +6,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,6 +19,7 @@ from salmon.errors import ConfigError, RateLimited, RequestRejected, SalmonError
 from salmon.salesforce.auth import SignIn
 from salmon.salesforce.clock import OrgClock
 from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.http import Https
 from salmon.salesforce.rest import Rest
 from support.boxes import recorded
 
@@ -78,6 +80,17 @@ def rest(*answers: Answer) -> tuple[Rest, Wire]:
 
 def error(code: str, status: int = 400, **headers: str) -> Answer:
     return status, [{"errorCode": code, "message": "secret words", "fields": []}], headers
+
+
+# The wire.
+
+
+@pytest.mark.parametrize("text", ["", "name: crm"])
+def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> None:
+    """By its key, before a server is met whose certificate cannot be verified with it."""
+    (tmp_path / "ca.pem").write_text(text)
+    with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* holds no certificate"):
+        Https(str(tmp_path / "ca.pem"))
 
 
 # Signing in.
