@@ -99,6 +99,14 @@ class Codec:
             raise self._misfit(datum) from None
         return out.getvalue()
 
+    def body(self, datum: Mapping[str, Any]) -> bytes:
+        """What encode_datum() gives behind the schema's id. Raises as that."""
+        return self.encode_datum(datum)[_HEAD.size :]
+
+    def with_head(self, body: bytes) -> bytes:
+        """The value that has *body*, which was written by our schema."""
+        return self._head + body
+
     def encode_with(self, datum: Mapping[str, Any], last: bytes) -> bytes | None:
         """
         Write a record whose last field is there as bytes already.
