@@ -51,7 +51,8 @@ def schemas(draw: st.DrawFn) -> ObjectSchema:
     )
 
 
-def rules_of(draw: st.DrawFn, schema: ObjectSchema) -> Rules:
+@st.composite
+def any_rules(draw: st.DrawFn, schema: ObjectSchema) -> Rules:
     return Rules(
         schema,
         initial=draw(st.sampled_from([SALESFORCE, MONGODB])),
@@ -91,7 +92,7 @@ many = settings(max_examples=300, deadline=None, suppress_health_check=list(Heal
 def test_the_short_way_of_a_first_row_is_the_folds(data: st.DataObject, offset: int) -> None:
     """State, write, record and report: what it gives is what the fold gives."""
     schema = data.draw(schemas())
-    rules, change = rules_of(data.draw, schema), data.draw(changes(schema))
+    rules, change = data.draw(any_rules(schema)), data.draw(changes(schema))
     short = fold_first_row(change, offset=offset, rules=rules, correlation="c")
     if short is not None:
         known = new_state(rules.names)
@@ -157,7 +158,7 @@ def without_short_ways(rules: Rules, registry: MemoryRegistry, log: list[tuple[s
 def test_the_bytes_of_the_short_ways_are_those_of_the_long_ones(data: st.DataObject) -> None:
     """Random logs of two keys, read and written by fastavro and folded as a whole: the very same outputs."""
     schema, registry = data.draw(schemas()), MemoryRegistry()
-    rules = rules_of(data.draw, schema)
+    rules = data.draw(any_rules(schema))
     written_by = [schema]
     if data.draw(st.booleans()):  # some of it by a source that knows one field less
         written_by.append(ObjectSchema("Account", schema.fields[:-1], "001"))

@@ -40,9 +40,12 @@ class Bodies:
     write_last: Write
     _read_front: Read
     _read_last: Read
+    _write_row: Write | None  # where all of it is a flat row
 
     def write(self, datum: Mapping[str, Any]) -> bytes:
         """The body of *datum*. Raises NotPlain, or whatever a value of another type gives rise to."""
+        if self._write_row is not None:
+            return self._write_row(datum)
         if not datum.keys() <= self.names:
             raise NotPlain
         return self.write_front(datum) + self.write_last(datum)
@@ -59,11 +62,19 @@ class Bodies:
 def bodies(schema: Mapping[str, Any]) -> Bodies | None:
     """The functions for a record's schema, as kafka.avro.bare leaves it; None where it has what they do not do."""
     try:
-        *front, last = _fields(schema, {})
+        *front, last = fields = _fields(schema, {})
     except (NotPlain, ValueError):
         return None
-    names = frozenset(each.name for each in (*front, last))
-    return Bodies(names, last.name, _writer_of(front), _writer_of([last]), _reader_of(front), last.read)
+    row = _row(fields)
+    return Bodies(
+        frozenset(each.name for each in fields),
+        last.name,
+        _writer_of(front),
+        _writer_of([last]),
+        _reader_of(front),
+        last.read,
+        row[0] if row else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +114,7 @@ def _pair(schema: Any, named: dict[str, tuple[Write, Read]]) -> tuple[Write, Rea
             pair = _enum(symbols)
         case {"type": "record", "name": name}:
             fields = _fields(schema, named)
-            pair = _writer_of(fields, whole=True), _row_reader_of(fields) or _reader_of(fields)
+            pair = _row(fields) or (_writer_of(fields, whole=True), _reader_of(fields))
         case _:
             raise NotPlain
     named[name] = pair
@@ -225,6 +236,15 @@ def _read_string(data: bytes, at: int) -> tuple[str, int]:
     return data[at : at + size].decode(), at + size
 
 
+def _write_text_or_null(value: Any) -> bytes:
+    """What most fields are, in one step."""
+    if value is None:
+        return b"\x00"
+    encoded: bytes = value.encode()
+    size = len(encoded)
+    return b"\x02" + (_ONE_BYTE[2 * size] if size < 64 else _varint(size)) + encoded
+
+
 _PRIMITIVES: Final[Mapping[str, tuple[Write, Read]]] = {
     "null": (_write_null, _read_null),
     "boolean": (_write_boolean, _read_boolean),
@@ -272,6 +292,9 @@ def _union(branches: Sequence[tuple[type, Write, Read]]) -> tuple[Write, Read]:
     def write(value: Any) -> bytes:
         mark, write_value = writers[type(value)]
         return mark + write_value(value)
+
+    if list(writers) == [NoneType, str]:
+        write = _write_text_or_null
 
     def read(data: bytes, at: int) -> tuple[Any, int]:
         return readers[data[at]](data, at + 1)
@@ -374,14 +397,21 @@ def _reader_of(fields: Sequence[_Field]) -> Read:
     return read
 
 
-def _row_reader_of(fields: Sequence[_Field]) -> Read | None:
+def _row(fields: Sequence[_Field]) -> tuple[Write, Read] | None:
     """For records like our flat rows, every field of which may be null, and many are: these are passed over."""
-    if not all(
-        isinstance(each.kind, list) and each.kind[0] == "null" and len(each.kind) == 2 for each in fields
-    ):
+    if not all(_may_be_null(each) for each in fields):
         return None
     nothing = dict.fromkeys([each.name for each in fields])
     plan = [(each.name, each.kind[1] == "string", each.read) for each in fields]
+    places = {each.name: (place, each.write) for place, each in enumerate(fields)}
+    nulls = [b"\x00"] * len(fields)
+
+    def write(datum: Any) -> bytes:
+        parts = nulls.copy()
+        for name, value in datum.items():
+            place, write_value = places[name]
+            parts[place] = write_value(value)
+        return b"".join(parts)
 
     def read(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         datum = nothing.copy()
@@ -397,4 +427,9 @@ def _row_reader_of(fields: Sequence[_Field]) -> Read | None:
                 datum[name], at = read_value(data, at)
         return datum, at
 
-    return read
+    return write, read
+
+
+def _may_be_null(field: _Field) -> bool:
+    kind = field.kind
+    return isinstance(kind, list) and len(kind) == 2 and kind[0] == "null" and field.default == b"\x00"

@@ -163,7 +163,9 @@ def _owed_a_creation(
 def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
     side = state.sides[name]
     may_set = rules.sink_may_set(name, WriteOp.UPDATE)
-    differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
+    differs: set[str] = set()
+    if agreed != side.shadow:
+        differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
     contradicted = {
         n for sent in side.in_flight.values() for n, v in sent.fields.items() if v != agreed.get(n)
     }
