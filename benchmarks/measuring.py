@@ -111,6 +111,8 @@ class Sync:
 @contextmanager
 def sync_on(stack: str, folder: Path, *, fields: int, partitions: int = 1) -> Iterator[Sync]:
     """A sync with empty topics and registered schemas, on servers that end with the block."""
+    # As Ctrl-C: the servers end with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     broker: Kafka
     registry: Registry
     if stack == "jvm":

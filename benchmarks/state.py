@@ -186,7 +186,7 @@ def probed(sync: Sync, count: int) -> int:
 
 def marked(merge: Watched) -> None:
     """Until the copy is marked, which happens some seconds after a commit: else a restart reads more than it must."""
-    until = time.monotonic() + 25
+    until = time.monotonic() + 15
     merge.until(lambda: time.monotonic() > until)
 
 
