@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import DecimalException
 from functools import cached_property
 from typing import Any, Final
@@ -19,6 +20,7 @@ from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
 from salmon.errors import SchemaMismatch
+from salmon.kafka.bodies import NotPlain, bodies
 from salmon.kafka.registry import Registry, subject
 
 MAGIC: Final = 0
@@ -38,6 +40,8 @@ _UNFIT: Final = (
     DecimalException,
     SchemaParseException,
 )
+# A body that is not plain, or does not fit: fastavro says what is wrong with it, or takes it.
+_LEFT_TO_FASTAVRO: Final = (NotPlain, *_UNFIT)
 
 
 class Codec:
@@ -53,7 +57,9 @@ class Codec:
         self.topic = topic
         self.subject = subject(topic)
         self._registry = registry
-        self._ours = fastavro.parse_schema(bare(schema))
+        layout = bare(schema)
+        self._ours = fastavro.parse_schema(layout)
+        self._bodies = bodies(layout)
         self._same: dict[int, Any] = {}  # writer's id -> its parsed schema; None where it is ours
         self._schema_id: int | None = None
 
@@ -80,6 +86,9 @@ class Codec:
         Raises:
             SchemaMismatch: a value does not fit its field, or there is no such field.
         """
+        if self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                return self._head + self._bodies.write(datum)
         out = io.BytesIO()
         out.write(self._head)
         try:
@@ -90,6 +99,30 @@ class Codec:
             raise self._misfit(datum) from None
         return out.getvalue()
 
+    def body(self, datum: Mapping[str, Any]) -> bytes:
+        """What encode_datum() gives behind the schema's id. Raises as that."""
+        return self.encode_datum(datum)[_HEAD.size :]
+
+    def with_head(self, body: bytes) -> bytes:
+        """The value that has *body*, which was written by our schema."""
+        return self._head + body
+
+    def encode_with(self, datum: Mapping[str, Any], last: bytes) -> bytes | None:
+        """
+        Write a record whose last field is there as bytes already.
+
+        Args:
+            datum: All but the last field.
+            last: As decode_parts() gave it, for the very same schema of that field.
+
+        Returns:
+            The same as encode_datum() of the whole record, or None: call that.
+        """
+        if self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                return self._head + self._bodies.write_front(datum) + last
+        return None
+
     def decode_datum(self, data: bytes) -> dict[str, Any]:
         """
         Read a record.
@@ -97,6 +130,17 @@ class Codec:
         Raises:
             SchemaMismatch: the bytes are not what their schema says, or that schema cannot be read as ours.
             Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
+        """
+        return self.decode_parts(data)[0]
+
+    def decode_parts(self, data: bytes) -> tuple[dict[str, Any], bytes | None]:
+        """
+        Read a record, and give its last field as bytes too.
+
+        The bytes are None where they are not exactly what we would write: those of another schema, for example.
+
+        Raises:
+            SchemaMismatch, Unavailable: as decode_datum.
         """
         if len(data) <= _HEAD.size or data[0] != MAGIC:
             raise SchemaMismatch(
@@ -107,6 +151,13 @@ class Codec:
             writer = self._same[schema_id]
         except KeyError:
             writer = self._learn(schema_id)
+        if writer is None and self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                datum, last_at = self._bodies.read(data, _HEAD.size)
+                return datum, data[last_at:]
+        return self._decode_slowly(data, schema_id, writer), None
+
+    def _decode_slowly(self, data: bytes, schema_id: int, writer: Any) -> dict[str, Any]:
         source = io.BytesIO(data)
         source.seek(_HEAD.size)
         try:

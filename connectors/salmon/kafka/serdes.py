@@ -53,9 +53,18 @@ class Changes(Codec):
 
     def decode(self, data: bytes) -> Change:
         """Raises SchemaMismatch for bytes that are no change of this object."""
-        datum = self.decode_datum(data)
+        return self.decode_with_row(data)[0]
+
+    def decode_with_row(self, data: bytes) -> tuple[Change, bytes | None]:
+        """
+        The change, and its fields as the body of a `records` value; None where that body would be another.
+
+        Raises:
+            SchemaMismatch: for bytes that are no change of this object.
+        """
+        datum, row = self.decode_parts(data)
         changed = datum["changed"]
-        return Change(
+        change = Change(
             origin=datum["origin"],
             op=Op(datum["op"]),
             committed_at=datum["committed_at"],
@@ -68,6 +77,7 @@ class Changes(Codec):
             fields=_told(datum, self._lists),
             source=datum["source"],
         )
+        return change, row
 
 
 class Writes(Codec):
@@ -77,8 +87,16 @@ class Writes(Codec):
         super().__init__(schemas.envelope("write", schema.to_avro()), registry, topic)
         self._lists = _lists(schema)
 
-    def encode(self, write: Write) -> bytes:
-        """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
+    def encode(self, write: Write, row: bytes | None = None) -> bytes:
+        """
+        Write the command.
+
+        Args:
+            row: Its fields, but for merge's own, as the body of a `records` value, where that is known.
+
+        Raises:
+            SchemaMismatch: for a value that does not fit its field, or a field that the object lacks.
+        """
         fields = write.fields
         datum = {
             "seq": write.seq,
@@ -90,9 +108,10 @@ class Writes(Codec):
             "correlation": write.correlation,
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
-            "fields": _row(fields),
         }
-        return self.encode_datum(datum)
+        if row is not None and (data := self.encode_with(datum, row)) is not None:
+            return data
+        return self.encode_datum({**datum, "fields": _row(fields)})
 
     def decode(self, data: bytes) -> Write:
         """Raises SchemaMismatch for bytes that are no write of this object."""

@@ -13,8 +13,9 @@ from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Sig
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
-from salmon.model.change import Change
+from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
 from salmon.model.connector import Signal, SignalKind
+from salmon.model.first_row import fold_first_row
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
@@ -57,23 +58,38 @@ class Batch:
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
 
     def add(
-        self, codecs: ObjectCodecs, store: Store, *, key: str, change: Change, partition: int, offset: int
+        self, codecs: ObjectCodecs, store: Store, *, key: str, value: bytes, partition: int, offset: int
     ) -> None:
         """
         Fold one change of one record and take in all that it gives; nothing of it where anything fails.
 
+        Args:
+            value: The change, as it stands in the log.
+
         Raises:
-            DataError: what it gives cannot be written.
+            DataError: it is no change, or what it gives cannot be written.
             Unavailable: a schema could not be asked for.
         """
-        name = codecs.rules.schema.name
+        name, rules = codecs.rules.schema.name, codecs.rules
+        change, told = codecs.changes.decode_with_row(value)
         known = self.drafts.get((name, partition), {}).get(key) or store.get(key)
+        is_new = known.seq == 0
         correlation = change.source.get("correlation") or f"{name}/{partition}/{offset}"
-        folded = fold(
-            known, change, object=name, key=key, offset=offset, rules=codecs.rules, correlation=correlation
+        folded = is_new and fold_first_row(change, offset=offset, rules=rules, correlation=correlation)
+        folded = folded or fold(
+            known, change, object=name, key=key, offset=offset, rules=rules, correlation=correlation
         )
-        outputs = [*self._told(codecs, key, change, folded, partition=partition, correlation=correlation)]
-        state = Output(self.topics.state(name), key, codecs.states.encode(folded.state), partition)
+        # The row is written once, for all that holds it; and not at all where it is new, and agreed as it was told.
+        canonical = folded.state.canonical
+        row = (
+            told
+            if told is not None and is_new and canonical == change.fields
+            else codecs.records.body(canonical)
+        )
+        outputs = [
+            *self._told(codecs, key, change, folded, row, partition=partition, correlation=correlation)
+        ]
+        state = Output(self.topics.state(name), key, codecs.states.encode(folded.state, row), partition)
         self.drafts.setdefault((name, partition), {})[key] = folded.state
         self.states[name, key] = state
         self.outputs += outputs
@@ -86,6 +102,7 @@ class Batch:
         key: str,
         change: Change,
         folded: Folded,
+        row: bytes,
         *,
         partition: int,
         correlation: str,
@@ -94,12 +111,13 @@ class Batch:
         name = codecs.rules.schema.name
         records = self.topics.records(name)
         if folded.published is Published.ROW:
-            yield Output(records, key, codecs.records.encode(folded.state.canonical), partition)
+            yield Output(records, key, codecs.records.with_head(row), partition)
         elif folded.published is Published.TOMBSTONE:
             yield Output(records, key, None, partition)
         for side, write in folded.writes.items():
-            value = None if write is None else codecs.writes[side].encode(write)
-            yield Output(self.topics.writes(side, name), key, value, partition)
+            yield Output(
+                self.topics.writes(side, name), key, _written(codecs, side, write, folded, row), partition
+            )
         for conflict in folded.conflicts:
             record = ConflictRecord(conflict, folded.state.seq, correlation)
             yield Output(self.topics.conflicts, key, self.conflicts_codec.encode(record))
@@ -124,3 +142,14 @@ class Batch:
         return Output(
             self.topics.signals(f"{side}-source"), key, self.signals_codec.encode(signal), partition=0
         )
+
+
+def _written(
+    codecs: ObjectCodecs, side: str, write: Write | None, folded: Folded, row: bytes
+) -> bytes | None:
+    """The value of a write: most creations are of the whole row, which is there as bytes."""
+    if write is None:
+        return None
+    told = {name: value for name, value in write.fields.items() if name != SALESFORCE_ID}
+    is_whole = write.op is WriteOp.CREATE and told == folded.state.canonical
+    return codecs.writes[side].encode(write, row if is_whole else None)

@@ -7,7 +7,6 @@ What is usual costs nothing: one version stands for the whole row, and a side's 
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -35,20 +34,26 @@ class States(Codec):
         self._decimals = frozenset(f.name for f in rules.schema.fields if f.kind is Kind.DECIMAL)
         self._added: dict[int, frozenset[str]] = {}  # writer's schema id -> fields of ours that it lacked
 
-    def encode(self, state: State) -> bytes:
+    def encode(self, state: State, row: bytes | None = None) -> bytes:
+        """
+        Write the state.
+
+        Args:
+            row: Its agreed record as the body of a `records` value, where that is known.
+        """
         version, exceptions = self._versions(state)
-        return self.encode_datum(
-            {
-                "seq": state.seq,
-                "lives": state.lives,
-                "life": _version_datum(state.life),
-                "version": _version_datum(version),
-                "exceptions": exceptions,
-                "unpublished": state.unpublished,
-                "sides": [self._side_datum(state, name, side) for name, side in state.sides.items()],
-                "row": state.canonical,
-            }
-        )
+        datum = {
+            "seq": state.seq,
+            "lives": state.lives,
+            "life": _version_datum(state.life),
+            "version": _version_datum(version),
+            "exceptions": exceptions,
+            "unpublished": state.unpublished,
+            "sides": [self._side_datum(state, name, side) for name, side in state.sides.items()],
+        }
+        if row is not None and (data := self.encode_with(datum, row)) is not None:
+            return data
+        return self.encode_datum({**datum, "row": state.canonical})
 
     def decode(self, data: bytes) -> State:
         """Raises SchemaMismatch for bytes that are no state of this object."""
@@ -75,48 +80,53 @@ class States(Codec):
         )
 
     def _versions(self, state: State) -> tuple[Version, list[dict[str, Any]]]:
-        """The version of most of the row, and the fields of every other."""
-        told = Counter(state.versions[name] for name in state.canonical)
-        usual = told.most_common(1)[0][0] if told else NEVER
-        names: dict[Version, list[str]] = {}
+        """The version of most of the row, and the fields of every other; in an order of their own, for equal bytes."""
+        names: dict[
+            int, tuple[Version, list[str]]
+        ] = {}  # few versions, each of many fields: by identity first
         for name, version in state.versions.items():
-            if version != usual or name not in state.canonical:
-                names.setdefault(version, []).append(name)
-        return usual, [{"version": _version_datum(v), "names": sorted(n)} for v, n in names.items()]
+            names.setdefault(id(version), (version, []))[1].append(name)
+        named: dict[Version, list[str]] = {}
+        for version, some in names.values():
+            named.setdefault(version, []).extend(some)
+        row = state.canonical.keys()
+        in_row = {version: len(row & some) for version, some in named.items()}
+        usual = max(in_row, key=lambda version: (in_row[version], *_rank(version)), default=NEVER)
+        if not row:
+            usual = NEVER
+        named[usual] = [name for name in named.get(usual, ()) if name not in row]
+        return usual, [
+            {"version": _version_datum(version), "names": sorted(named[version])}
+            for version in sorted(named, key=_rank)
+            if named[version]
+        ]
 
     def _side_datum(self, state: State, name: str, side: SideState) -> dict[str, Any]:
-        row = state.canonical if side.exists else {}
-        differs = {
-            n: side.shadow.get(n)
-            for n in row.keys() | side.shadow.keys()
-            if n not in side.unknown and side.shadow.get(n) != row.get(n)
-        }
+        row: Mapping[str, Value] = state.canonical if side.exists else {}
+        differs = [] if side.shadow == row and not side.unknown else _differs(side.shadow, row, side.unknown)
         return {
             "side": name,
             "exists": side.exists,
             "native_id": side.native_id,
-            "differs": self._field_data(differs),
+            "differs": differs,
             "unknown": None if side.unknown == self._rules.names[name] else sorted(side.unknown),
             "order": side.order,
             "commit_time": side.commit_time,
             "as_of": side.as_of,
             "marker": side.marker,
             "settled": side.settled,
-            "sent": [
-                {"seq": s, "op": w.op, "committed_at": w.committed_at, "fields": self._field_data(w.fields)}
-                for s, w in side.sent.items()
-            ],
+            "sent": [self._sent_datum(seq, sent, state.canonical) for seq, sent in side.sent.items()],
             "burst": side.burst,
             "row_since_write": side.row_since_write,
             "standing": side.standing,
             "held": side.held,
             "overwritten": [
                 {
-                    **self._field_datum(known.name, known.before),
+                    **_field_datum(known.name, known.before),
                     "seq": known.seq,
                     "since": known.since,
                     "edited": known.edited,
-                    "edit": self._field_datum(known.name, known.edit)["value"],
+                    "edit": _field_datum(known.name, known.edit)["value"],
                     "edited_at": known.edited_at,
                 }
                 for known in side.overwritten
@@ -144,7 +154,7 @@ class States(Codec):
             marker=datum["marker"],
             settled=datum["settled"],
             sent={
-                w["seq"]: Sent(WriteOp(w["op"]), self._fields(w["fields"]), w["committed_at"])
+                w["seq"]: Sent(WriteOp(w["op"]), self._sent_fields(w, row), w["committed_at"])
                 for w in datum["sent"]
             },
             burst=datum["burst"],
@@ -170,12 +180,23 @@ class States(Codec):
             },
         )
 
-    def _field_data(self, fields: Mapping[str, Value]) -> list[dict[str, Any]]:
-        return [self._field_datum(n, v) for n, v in sorted(fields.items())]
-
     @staticmethod
-    def _field_datum(name: str, value: Value) -> dict[str, Any]:
-        return {"name": name, "value": str(value) if isinstance(value, Decimal) else value}
+    def _sent_datum(seq: int, sent: Sent, row: Mapping[str, Value]) -> dict[str, Any]:
+        # A creation sets what the row has, and little else; but it names no nulls, which say here that it lacks a field.
+        like_row = sent.op is WriteOp.CREATE and None not in sent.fields.values()
+        return {
+            "seq": seq,
+            "op": str(sent.op),
+            "committed_at": sent.committed_at,
+            "fields": _differs(sent.fields, row) if like_row else _field_data(sent.fields),
+            "like_row": like_row,
+        }
+
+    def _sent_fields(self, datum: Mapping[str, Any], row: Mapping[str, Value]) -> dict[str, Value]:
+        fields = self._fields(datum["fields"])
+        if not datum["like_row"]:
+            return fields
+        return {name: value for name, value in {**row, **fields}.items() if value is not None}
 
     def _fields(self, data: Iterable[Mapping[str, Any]]) -> dict[str, Value]:
         return {each["name"]: self._value(each["name"], each["value"]) for each in data}
@@ -196,6 +217,31 @@ class States(Codec):
                 f["name"] for f in row["fields"]
             }
         return self._added[schema_id]
+
+
+def _differs(
+    values: Mapping[str, Value], row: Mapping[str, Value], besides: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """What *values* are instead of *row*; null where they lack what it has. *besides*: names that do not count."""
+    return _field_data(
+        {
+            name: values.get(name)
+            for name in row.keys() | values.keys()
+            if name not in besides and values.get(name) != row.get(name)
+        }
+    )
+
+
+def _field_data(fields: Mapping[str, Value]) -> list[dict[str, Any]]:
+    return [_field_datum(name, value) for name, value in sorted(fields.items())]
+
+
+def _field_datum(name: str, value: Value) -> dict[str, Any]:
+    return {"name": name, "value": str(value) if isinstance(value, Decimal) else value}
+
+
+def _rank(version: Version) -> tuple[int, int, str, bool]:
+    return version.seq, version.committed_at, version.origin, version.baseline
 
 
 def _version_datum(version: Version) -> dict[str, Any]:

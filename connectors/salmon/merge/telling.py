@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import structlog
 
@@ -22,8 +23,10 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
     """
     now_s = time.time()
     metrics.records_read.inc(read)
+    facts = Counter((name, report.side, report.fact) for name, report in batch.reports)
+    for (name, side, fact), count in facts.items():
+        metrics.change_folded(name, side, fact.value.lower(), count)
     for name, report in batch.reports:
-        metrics.change_folded(name, report.side, report.fact.value.lower())
         if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
             metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
     for name, conflict in batch.conflicts:

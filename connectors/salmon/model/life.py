@@ -43,7 +43,18 @@ def lives(work: Work, ours: Sent | None) -> None:
         _remember_overwritten(work, ours)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
-    for name in sorted(spoken & told):
+    # So is most of what a row or an echo tells; of that, nothing is left to judge.
+    agreed = {
+        name: value
+        for name, value in change.fields.items()
+        if value is not None
+        and value == state.canonical.get(name)
+        and name in spoken
+        and name in state.versions
+        and name not in x.parked
+    }
+    x.shadow |= agreed
+    for name in sorted((spoken & told) - agreed.keys()):
         fold_value(work, name, ours)
     x.unknown -= spoken
 

@@ -192,9 +192,9 @@ class Metrics:
         """A write came back; *committed_at_ms* is that of the change which caused it."""
         self._end_to_end_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
 
-    def change_folded(self, obj: str, side: str, fact: str) -> None:
-        """The fold reports *fact*, in small letters, of a change of *side*."""
-        self._facts.labels(self.connector, obj, side, fact).inc()
+    def change_folded(self, obj: str, side: str, fact: str, count: int = 1) -> None:
+        """The fold reports *fact*, in small letters, of *count* changes of *side*."""
+        self._facts.labels(self.connector, obj, side, fact).inc(count)
 
     def conflict_met(self, obj: str, winner: str | None) -> None:
         self._conflicts.labels(self.connector, obj, winner or "held").inc()

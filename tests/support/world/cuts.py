@@ -110,7 +110,8 @@ class Cuts:
         )
         for offset in range(self.done, upto):
             key, change, _ = self.merge.log[offset]
-            batch.add(self.codecs, self.store, key=key, change=change, partition=0, offset=offset)
+            value = self.codecs.changes.encode(change)
+            batch.add(self.codecs, self.store, key=key, value=value, partition=0, offset=offset)
         fate = self.random.random()
         if fate < 0.25:  # killed before its commit, or fenced by the other one
             self.owner = self.owner if fate < 0.1 else 1 - self.owner
