@@ -13,26 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.tables import Extent
-from salmon.kafka.topics import Topics
-from salmon.merge.batch import Batch, ObjectCodecs
+from salmon.merge.batch import Batch
 from salmon.merge.cache import Mark, MemoryCache, Origin
 from salmon.merge.restoring import Restoring
-from salmon.merge.states import States
 from salmon.merge.store import Recent, Store
 from salmon.model.change import SIDES, Value, Write
 from salmon.model.rules import Rules
-from support.registries import MemoryRegistry
 from support.state_topic import TOMBSTONES_MS, StateTopic
+from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
 from support.world.merge import Merge
 from support.world.nature import OBJECT
 
 _BATCH_MAX = 12
-_TOPICS = Topics("world")
-_PLACE = (_TOPICS.changes(OBJECT), 0)
-_ORIGIN = Origin("cluster", _TOPICS.state(OBJECT), "id", 0)
+_PLACE = (TOPICS.changes(OBJECT), 0)
+_ORIGIN = Origin("cluster", TOPICS.state(OBJECT), "id", 0)
 
 
 @dataclass
@@ -41,7 +36,6 @@ class Cuts:
 
     merge: Merge
     random: Random
-    registry: Registry = field(default_factory=MemoryRegistry)
     topic: StateTopic = field(default_factory=StateTopic)
     now_ms: int = 1_700_000_000_000
     caches: list[MemoryCache] = field(default_factory=lambda: [MemoryCache(), MemoryCache()])
@@ -68,7 +62,7 @@ class Cuts:
 
     def differences(self) -> Iterator[str]:
         """Where this is not what the World's merge gave."""
-        codec = States(self.merge.rules, self.registry, _TOPICS.state(OBJECT))
+        codec = codecs_of(self.merge.rules).states
         states = {key: codec.decode(value) for key, value in self.topic.table().items()}
         yield from (f"{key}: another state" for key in states if states[key] != self.merge.states.get(key))
         if states.keys() != self.merge.states.keys():
@@ -81,14 +75,7 @@ class Cuts:
 
     def _begin(self, rules: Rules) -> None:
         """An instance begins to own the partition, with the copy that it has, if it has one."""
-        schema, name = rules.schema, OBJECT
-        self.codecs = ObjectCodecs(
-            rules,
-            Changes(schema, self.registry, _TOPICS.changes(name)),
-            {side: Writes(schema, self.registry, _TOPICS.writes(side, name)) for side in SIDES},
-            Records(schema, self.registry, _TOPICS.records(name)),
-            States(rules, self.registry, _TOPICS.state(name)),
-        )
+        self.codecs = codecs_of(rules)
         if self.random.random() < 0.3:
             self.caches[self.owner] = MemoryCache()  # its disk is gone
         if self.random.random() < 0.3:
@@ -103,11 +90,7 @@ class Cuts:
         self.store = Store(_PLACE, self.codecs.states, rules, cache, Recent(most=self.random.randint(1, 3)))
 
     def _transaction(self, rules: Rules, upto: int) -> None:
-        batch = Batch(
-            _TOPICS,
-            Conflicts(self.registry, _TOPICS.conflicts),
-            Signals(self.registry, _TOPICS.signals("salesforce-source")),
-        )
+        batch = Batch(TOPICS, CONFLICTS, SIGNALS)
         for offset in range(self.done, upto):
             key, change, _ = self.merge.log[offset]
             value = self.codecs.changes.encode(change)
@@ -131,9 +114,9 @@ class Cuts:
 
     def _take(self, batch: Batch) -> None:
         """What readers of the topics see of it."""
-        sides = {_TOPICS.writes(side, OBJECT): side for side in SIDES}
+        sides = {TOPICS.writes(side, OBJECT): side for side in SIDES}
         for output in batch.outputs:
-            if output.topic == _TOPICS.records(OBJECT):
+            if output.topic == TOPICS.records(OBJECT):
                 row = None if output.value is None else self.codecs.records.decode(output.value)
                 self.published[output.key] = row and {n: v for n, v in row.items() if v is not None}
             elif (side := sides.get(output.topic)) is not None:

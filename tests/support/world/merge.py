@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from salmon.kafka.registry import Registry
-from salmon.merge.states import States
 from salmon.model.change import OPERATOR, SIDES, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import Park, State, new_state
-from support.registries import MemoryRegistry
+from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
 
 Writes = list[tuple[str, Write | None]]
-_TOPIC = "world.state.Account"
 
 
 @dataclass
@@ -38,9 +35,10 @@ class Merge:
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
-    registry: Registry = field(default_factory=MemoryRegistry)
     carried_out_late: set[tuple[str, int | None]] = field(default_factory=set)  # key and seq
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
+    heard: set[Value] = field(default_factory=set)  # what events told before any row
+    acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
 
     def tell(self, key: str, change: Change) -> None:
@@ -55,6 +53,9 @@ class Merge:
         self.guesses += self._after_what_was_held(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
+            self.acks_overtaken.add((key, change.ack or 0))
+        elif change.is_event:
+            self.heard.update(change.fields.values())
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -74,7 +75,7 @@ class Merge:
 
     def restart(self) -> None:
         """Go on with what the topic holds, as a new instance does."""
-        codec = States(self.rules, self.registry, _TOPIC)
+        codec = codecs_of(self.rules).states
         for key, state in self.states.items():
             again = codec.decode(codec.encode(state))
             assert again == state, f"{key}: the topic holds another state"
@@ -82,7 +83,7 @@ class Merge:
 
     def change_rules(self, rules: Rules) -> None:
         """Go on with other fields than the states were written with."""
-        before, after = States(self.rules, self.registry, _TOPIC), States(rules, self.registry, _TOPIC)
+        before, after = codecs_of(self.rules).states, codecs_of(rules).states
         self.rules = rules
         self.states = {key: after.decode(before.encode(state)) for key, state in self.states.items()}
 

@@ -130,6 +130,8 @@ class History:
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began
     chosen: set[Value] = field(default_factory=set)  # by an operator, who may take an old value again
+    # A value in the org -> key and seq of the writes of ours that went over it.
+    beaten: dict[Value, set[tuple[str, int]]] = field(default_factory=dict)
     beaten_late: set[Value] = field(
         default_factory=set
     )  # by a call of a dead sink that was carried out once more

@@ -83,6 +83,10 @@ class Org:
     def edit(self, record: OrgRecord, fields: Mapping[str, Value], *, seq: int | None = None) -> None:
         """Store *fields*; with *seq*, it is the sink who does."""
         before = dict(record.fields)
+        if seq is not None:
+            for name, value in fields.items():
+                if before.get(name) != value:
+                    self.nature.history.beaten.setdefault(before.get(name), set()).add((record.key, seq))
         record.fields.update(fields)
         self._triggers(record, before, fields)
         changed = frozenset(n for n, v in record.fields.items() if v != before.get(n))
