@@ -14,7 +14,7 @@ from typing import Any
 
 from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
-from salmon.model.policies import Conflict
+from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import Parked, State, new_state
@@ -91,8 +91,9 @@ class Story:
         """The source repeats its last report, as after a crash."""
         return self.tell(self.changes[-1])
 
-    def edit_of_an_operator(self, **fields: Value) -> Folded:
+    def edit_of_an_operator(self, told: Mapping[str, Value] | None = None, /, **named: Value) -> Folded:
         """An operator decides what the agreed values are."""
+        fields = {**(told or {}), **named}
         return self.tell(
             Change(
                 OPERATOR,
@@ -102,6 +103,16 @@ class Story:
                 fields=_without_nulls(fields),
             )
         )
+
+    def operator_keeps_it(self) -> Folded:
+        """An operator decides that a record whose life is contested lives."""
+        return self.tell(
+            Change(OPERATOR, Op.EDIT, committed_at=self.clock_ms, changed=frozenset({EXISTENCE}))
+        )
+
+    def operator_deletes_it(self) -> Folded:
+        """An operator decides that a record whose life is contested is deleted."""
+        return self.tell(Change(OPERATOR, Op.DELETE, committed_at=self.clock_ms))
 
     def come_to_rest(self) -> None:
         """Let both sides carry out what they are told, until there is nothing more to say."""

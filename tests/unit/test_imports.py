@@ -20,7 +20,7 @@ PACKAGE: Final = Path(salmon.__file__).parent
 _FACTS: Final = {"errors", "model"}
 _WIRES: Final = _FACTS | {"kafka", "salesforce", "mongodb"}
 _PROCESSES: Final = _WIRES | {"merge", "runtime"}
-_COMMANDS: Final = _PROCESSES | {"status", "verify"}
+_COMMANDS: Final = _PROCESSES | {"status", "story", "verify"}
 
 # Room -> the rooms that it may import from; a dotted name is one module of a room. `errors` is for all.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
@@ -32,6 +32,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "merge": _PROCESSES,
     "runtime": _PROCESSES,
     "status": _PROCESSES,
+    "story": _PROCESSES,
     "verify": _PROCESSES,
     "demo": _COMMANDS | {"devstack"},
     "cli": _COMMANDS | {"demo", "devstack", "simulator"},
@@ -39,6 +40,8 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "simulator": _FACTS | {"salesforce.pubsub_api_pb2", "salesforce.pubsub_api_pb2_grpc"},
     "devstack": _FACTS | {"simulator"},
 }
+# The part of `story` that reads nothing.
+TOLD_PURELY: Final = {"story/material.py", "story/present.py", "story/telling.py", "story/words.py"}
 # What the model needs of Python: nothing that reads, waits, tells the time or throws dice.
 PURE: Final = {
     "__future__",
@@ -48,6 +51,7 @@ PURE: Final = {
     "decimal",
     "enum",
     "functools",
+    "operator",
     "typing",
 }
 
@@ -99,6 +103,15 @@ def test_the_model_is_pure(module: str) -> None:
     """No I/O, no clock, no chance, no library: the same log gives the same state on every machine."""
     names = {name.split(".")[0] for name in imports_of((PACKAGE / module).read_text())}
     assert names - PURE - {"salmon"} == set()
+
+
+@pytest.mark.parametrize("module", sorted(TOLD_PURELY))
+def test_a_story_is_told_purely(module: str) -> None:
+    """Records in, lines out: what fetches them is beside it, and knows Kafka."""
+    names = [*imports_of((PACKAGE / module).read_text())]
+    assert {name.split(".")[0] for name in names} - PURE - {"salmon", "re"} == set()
+    allowed = _FACTS | {path.removesuffix(".py").replace("/", ".") for path in TOLD_PURELY}
+    assert [name for name in names if _is_ours(name) and not _is_among(allowed, name)] == []
 
 
 @pytest.mark.parametrize(

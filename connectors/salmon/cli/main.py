@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import demo, dev, schemas, status, verify
+from salmon.cli import conflicts, demo, dev, schemas, status, verify, why
 from salmon.errors import Fenced, SalmonError
 
 EXIT_UNFORESEEN: Final = 1
@@ -36,6 +36,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
+app.command("why")(why.why)
+app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(schemas.app, name="schemas")
 

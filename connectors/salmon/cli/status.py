@@ -78,7 +78,7 @@ def show(seen: Overview, console: Console) -> None:
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
-        "to Salesforce p50 / p99", "conflicts", "held", "first load",
+        "to Salesforce p50 / p99", "conflicts", "held", "refused", "deferred", "first load",
     ):  # fmt: skip
         objects.add_column(heading, justify="right")
     for one in seen.objects:
@@ -92,13 +92,14 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_mongodb"]),
             _lag(one.lags["to_salesforce"]),
             f"{one.conflicts:,}",
-            f"{one.held:,}",
+            *(f"{one.parked.get(why, 0):,}" for why in ("held", "refused", "deferred")),
             loaded if one.snapshot_total is None else f"{loaded} of {one.snapshot_total:,}",
         )
     console.print()
     console.print(objects)
     console.print(
-        f"\n{seen.conflicts} conflicts in all. Lags, API calls and an object's conflicts: since the process started."
+        f"\n{seen.conflicts} conflicts in all. Lags, API calls, an object's conflicts and its fields that were held, "
+        f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
     )
 
 

@@ -253,6 +253,7 @@ class Conflicts(Codec):
                 "standing": _edit_datum(contest.standing),
                 "challenger": _edit_datum(contest.challenger),
                 "correlation": record.correlation,
+                "fault": conflict.fault,
             }
         )
 
@@ -268,7 +269,7 @@ class Conflicts(Codec):
             ties=datum["ties"],
         )
         winner = {None: None, "STANDING": contest.standing, "CHALLENGER": contest.challenger}[datum["winner"]]
-        conflict = Conflict(contest, datum["policy"], winner)
+        conflict = Conflict(contest, datum["policy"], winner, fault=datum["fault"])
         return ConflictRecord(conflict, seq=datum["seq"], correlation=datum["correlation"])
 
 

@@ -6,6 +6,7 @@ The states that a batch makes are kept apart from the working copy until the tra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from salmon.model.first_row import fold_first_row
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
-from salmon.model.state import State
+from salmon.model.state import Park, State
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Batch:
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
+    # (object, side, why, whether it began to wait) -> fields that did, or that wait no more.
+    parkings: Counter[tuple[str, str, Park, bool]] = field(default_factory=Counter)
 
     def add(
         self, codecs: ObjectCodecs, store: Store, *, key: str, value: bytes, partition: int, offset: int
@@ -95,6 +98,20 @@ class Batch:
         self.outputs += outputs
         self.reports += [(name, report) for report in folded.reports]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
+        self._count_parked(name, known, folded.state)
+
+    def _count_parked(self, name: str, before: State, after: State) -> None:
+        for side, told in after.sides.items():
+            earlier = before.sides[side].parked
+            if earlier == told.parked:
+                continue
+            for field_name in earlier.keys() | told.parked.keys():
+                was, now = earlier.get(field_name), told.parked.get(field_name)
+                if (was and was.why) != (now and now.why):
+                    if was is not None:
+                        self.parkings[name, side, was.why, False] += 1
+                    if now is not None:
+                        self.parkings[name, side, now.why, True] += 1
 
     def _told(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Final
 
 from salmon.errors import ConfigError
@@ -12,12 +11,11 @@ from salmon.kafka.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, SALESFORCE
-from salmon.model.policies import POLICIES, Policy
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import ObjectConfig, SyncConfig
+from salmon.runtime.policies import policy_named
 
-POLICY_GROUP: Final = "salmon.policies"
 _ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}
 
 
@@ -56,16 +54,3 @@ def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Reg
         records=Records(schema, registry, topics.records(name)),
         states=States(rules, registry, topics.state(name)),
     )
-
-
-def policy_named(name: str, where: str) -> Policy:
-    """One of Salmon's own policies, or a plugin's: an entry point of the group `salmon.policies`."""
-    if name in POLICIES:
-        return POLICIES[name]
-    found = entry_points(group=POLICY_GROUP, name=name)
-    if not found:
-        raise ConfigError(
-            f"{where}: there is no policy {name!r}. Choose one of {', '.join(POLICIES)}, or install the plugin that "
-            f"offers it (entry point group {POLICY_GROUP})."
-        )
-    return Policy(name, next(iter(found)).load())

@@ -135,6 +135,7 @@ class States(Codec):
                 {"name": n, "why": p.why, "group": p.group, "code": p.code, "reason": p.reason}
                 for n, p in side.parked.items()
             ],
+            "kept": self._field_data(side.kept),
         }
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
@@ -143,6 +144,7 @@ class States(Codec):
         differs = self._fields(datum["differs"])
         shadow = {n: v for n, v in row.items() if n not in unknown} if datum["exists"] else {}
         shadow |= differs
+        kept = self._fields(datum["kept"])
         return SideState(
             exists=datum["exists"],
             native_id=datum["native_id"],
@@ -174,7 +176,14 @@ class States(Codec):
                 for known in datum["overwritten"]
             ),
             parked={
-                p["name"]: Parked(Park(p["why"]), p["group"], p["code"], p["reason"])
+                p["name"]: Parked(
+                    Park(p["why"]),
+                    p["group"],
+                    p["code"],
+                    p["reason"],
+                    # A state from before this was kept: it is what the side shows.
+                    kept.get(p["name"], shadow.get(p["name"])) if p["why"] == Park.HELD else None,
+                )
                 for p in datum["parked"]
                 if p["name"] in names or p["name"] == EXISTENCE  # what is synced no more waits for nobody
             },

@@ -29,7 +29,11 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
     for name, report in batch.reports:
         if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
             metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
+    for (name, side, why, waits), count in batch.parkings.items():
+        metrics.fields_parked(name, side, why.value.lower(), count, waits=waits)
     for name, conflict in batch.conflicts:
+        if conflict.fault:
+            log.warning("policy_failed", object=name, policy=conflict.policy, fault=conflict.fault)
         metrics.conflict_met(name, conflict.winner.side if conflict.winner else None)
         log.info(
             "conflict_decided",

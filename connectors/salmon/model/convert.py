@@ -130,6 +130,58 @@ def to_document(field: FieldSchema, value: Value) -> Any:
             return value
 
 
+# A person's own words: command lines.
+
+_TEXT_FORMS: Final = {
+    Kind.BOOLEAN: "true or false",
+    Kind.INT: "a whole number",
+    Kind.LONG: "a whole number",
+    Kind.DOUBLE: "a number",
+    Kind.DECIMAL: "a number",
+    Kind.DATE: "a date, e.g. 2026-11-25",
+    Kind.DATETIME: "a time, e.g. 2026-11-25T13:05:00Z",
+    Kind.TIME: "a time of day, e.g. 13:05:30",
+    Kind.STRINGS: "values with semicolons between",
+}
+
+
+def from_text(field: FieldSchema, text: str) -> Value:
+    """
+    What a person types for the field; nothing typed clears it. A time without an offset is UTC.
+
+    Raises:
+        SchemaMismatch: naming the field, its type and the form that would do.
+    """
+    if text == "":
+        return None
+    form = _TEXT_FORMS.get(field.kind, "text")
+    try:
+        match field.kind:
+            case Kind.STRING if field.length and len(text) > field.length:
+                form = f"text of at most {field.length} characters"
+                raise ValueError
+            case Kind.STRING:
+                return text
+            case Kind.BOOLEAN:
+                return {"true": True, "false": False}[text.lower()]
+            case Kind.INT | Kind.LONG:
+                return _whole(field, int(text))
+            case Kind.DOUBLE:
+                return _finite(float(text))
+            case Kind.DECIMAL:
+                return _decimal(field, Decimal(text))
+            case Kind.DATETIME:
+                return _ms(_datetime(datetime.fromisoformat(text)))
+            case Kind.STRINGS:
+                return tuple(part.strip() for part in text.split(";"))
+            case _:
+                return from_rest(field, text)
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, SchemaMismatch):
+        raise SchemaMismatch(
+            f"{field.name}: the value is no {field.type} ({field.kind.value}). Give {form}."
+        ) from None
+
+
 # Avro: what fastavro writes and reads when dates and times are left as their primitives.
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import OWNED_BY_MERGE, Change, Op, Value, WriteOp
+from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, is_whole
@@ -60,7 +60,7 @@ def fold(
     # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
-    if change.op is Op.EDIT:
+    if change.origin == OPERATOR:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
         one_way_outcome(work)  # what the target tells besides is nobody's concern

@@ -7,7 +7,7 @@ from __future__ import annotations
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
-from salmon.model.state import NEVER, Overwritten, Sent, Version
+from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
 from salmon.model.values import fold_value, refused_in_silence
 from salmon.model.work import UNKNOWN, Fact, Work
 
@@ -20,11 +20,13 @@ def lives(work: Work, ours: Sent | None) -> None:
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown = {}, work.rules.names[change.origin] - spoken
-        x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE}
+        x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
     elif change.op is Op.UPDATE and not had:
         # A life whose beginning nobody told of: the rest of it must be read.
         x.shadow, x.unknown = {}, work.rules.names[change.origin]
         work.out.to_read.add(change.origin)
+    if x.holds(EXISTENCE):
+        del x.parked[EXISTENCE]  # it has the record by itself: nothing is left to decide
     if change.is_row or change.op is Op.CREATE or change.ack is not None:
         x.marker = change.ack or 0
     work.exists()
@@ -105,8 +107,13 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
         lives_on = work.rules.initial == change.origin
         work.report(Fact.FIRST_CONTACT, EXISTENCE)
     else:
-        # A contest on hold keeps the record: what is destroyed cannot be resolved later.
-        lives_on = work.contest(EXISTENCE, work.rules.policy, standing, challenger) is not standing
+        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
+        lives_on = winner is not standing
+        if winner is None:
+            # A contest on hold keeps the record: what is destroyed cannot be resolved later.
+            for side in state.sides.values():
+                if side.exists is not True:
+                    hold_death(work, side)
     if lives_on:
         revive(work, change.origin, work.version)
 
@@ -119,6 +126,12 @@ def _is_edit(work: Work, name: str) -> bool:
 
 def _alive(work: Work) -> Edit:
     return Edit(work.change.origin, True, work.change.committed_at, work.state.seq)
+
+
+def hold_death(work: Work, side: SideState) -> None:
+    """*side* does without the record, which lives on elsewhere, until somebody decides."""
+    side.parked[EXISTENCE] = Parked(Park.HELD, work.state.seq, keeps=False)
+    work.report(Fact.PARKED, EXISTENCE)
 
 
 def revive(work: Work, side: str, version: Version) -> None:
@@ -148,9 +161,12 @@ def ends(work: Work, ours: Sent | None) -> None:
         challenger = Edit(change.origin, False, change.committed_at, state.seq)
         standing = Edit(newest.origin or state.life.origin, True, newest.committed_at, newest.seq)
         edited = any(not state.versions.get(name, state.life).baseline for name in unseen)
-        if work.contest(EXISTENCE, work.rules.policy, standing, challenger, tell=edited) is not challenger:
-            return  # the edit wins: step 7 creates the record anew
-    _die(work, work.version)
+        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger, tell=edited)
+        if winner is None and edited:
+            hold_death(work, x)
+        if winner is not challenger:
+            return  # the edit wins, and step 7 creates the record anew, or both wait
+    die(work, work.version)
 
 
 def _unseen(work: Work) -> list[str]:
@@ -168,7 +184,8 @@ def _unseen(work: Work) -> list[str]:
     ]
 
 
-def _die(work: Work, version: Version) -> None:
+def die(work: Work, version: Version) -> None:
+    """The record is deleted, on every side that has it; whatever waits there, waits no more."""
     work.state.canonical, work.state.versions = {}, {}
     work.state.lives, work.state.life = False, version
     work.state.unpublished = True

@@ -5,7 +5,7 @@ Step 6 of the fold: what a sink tells of a write that did not simply succeed, an
 from __future__ import annotations
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op, WriteOp
-from salmon.model.life import revive
+from salmon.model.life import die, revive
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, Parked, Sent
 from salmon.model.work import Fact, Work
@@ -52,7 +52,7 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     source = work.change.source
     parked = Parked(why, work.change.ack or 0, source.get("code", ""), source.get("reason", ""))
     for name in sorted(at_fault):
-        if not work.x.holds(name):  # what came of an older write decides no conflict
+        if not _is_held(work, ours, name):
             work.x.parked[name] = parked
     rest = ours.fields.keys() - at_fault - OWNED_BY_MERGE
     hopeless = ours.op is WriteOp.CREATE and (not rest or not at_fault.isdisjoint(work.rules.required))
@@ -64,6 +64,15 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     work.report(Fact.PARKED, *sorted(at_fault))
 
 
+def _is_held(work: Work, ours: Sent, name: str) -> bool:
+    """Whether the field is on hold: what became of a write decides no conflict."""
+    if not work.x.holds(name):
+        return False
+    if ours.fields.get(name) == work.x.kept[name]:
+        work.keep(name, work.x.shadow.get(name))  # it does not take back what it had: it keeps what it has
+    return True
+
+
 def _refused(work: Work, ours: Sent) -> None:
     x, state = work.x, work.state
     if work.rules.on_reject == "keep" or ours.op is WriteOp.CREATE:
@@ -72,8 +81,10 @@ def _refused(work: Work, ours: Sent) -> None:
         if not state.lives:
             revive(work, work.change.origin, work.version)
     else:
-        for name in sorted(name for name in _at_fault(work, ours) if not x.holds(name)):
+        for name in sorted(_at_fault(work, ours)):
             knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
+            if _is_held(work, ours, name):
+                continue
             if name in x.unknown or not work.rules.may_win(
                 work.change.origin, name, known_to_salesforce=knows
             ):
@@ -99,13 +110,32 @@ def one_way_outcome(work: Work) -> None:
 
 
 def operator_edit(work: Work) -> None:
-    """An operator's choice: causal by definition, and it resolves whatever was held."""
+    """
+    An operator's choice: causal by definition, and it resolves whatever was held.
+
+    EDIT sets the fields it names, and lets a record live whose life is contested, where it names EXISTENCE. DELETE
+    ends such a record, and no other. What nobody may set, and a record that is not there, are left as they are.
+    """
     change, state = work.change, work.state
     assert change.origin == OPERATOR
     if not state.lives:
         return
+    if work.rules.one_way_to is not None:
+        return  # its one author is never written to
     named = frozenset(change.fields) if change.changed is None else change.changed
-    for name in sorted(named & work.rules.schema.by_name.keys() - work.rules.only_of(SALESFORCE)):
+    contested = [side for side in state.sides.values() if side.holds(EXISTENCE)]
+    if contested and change.op is Op.DELETE:
+        die(work, work.version)
+    elif contested and EXISTENCE in named:
+        for side in contested:
+            del side.parked[EXISTENCE]
+        work.report(Fact.EDITED, EXISTENCE)
+    if change.op is not Op.EDIT:
+        return
+    knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
+    for name in sorted(named & work.rules.schema.by_name.keys()):
+        if not work.rules.may_win(OPERATOR, name, known_to_salesforce=knows):
+            continue
         for side in state.sides.values():
             if side.holds(name):
                 del side.parked[name]

@@ -162,6 +162,9 @@ def _owed_a_creation(
 
 def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
     side = state.sides[name]
+    # While a conflict is on hold, the side is owed its own value: an earlier write of ours may have overwritten it.
+    if kept := side.kept:
+        agreed = {**agreed, **kept}
     may_set = rules.sink_may_set(name, WriteOp.UPDATE)
     in_flight, differs = side.in_flight.values(), set[str]()
     if agreed != side.shadow:
@@ -172,13 +175,11 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
         for n in differs | contradicted
         if n in may_set
         and n not in side.unknown
-        and n not in side.parked
+        and (n in kept or n not in side.parked)
         and _is_decided(state, name, n, rules)
     }
     revived = any(sent.op is WriteOp.DELETE for sent in in_flight)
-    # What is held since it was sent is taken out of what is on its way, if it can be.
-    withdrawn = any(side.holds(n) for sent in in_flight for n in sent.fields)
-    if not (revived or withdrawn or (owed if rules.stamps_always else owed - rules.stamps)):
+    if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
     return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in sorted(owed)}, side.marker)
 

@@ -41,6 +41,7 @@ class Conflict:
     contest: Contest
     policy: str
     winner: Edit | None
+    fault: str = ""  # why the policy could not decide, so that it is on hold; empty where it could
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +51,25 @@ class Policy:
 
     `decide` returns the winner, one of the contest's two edits, or None to hold: both sides keep their value
     until somebody resolves it. A plugin (entry point group `salmon.policies`) is such a function; it must be
-    pure, or the same log would not give the same state.
+    pure, or the same log would not give the same state. Where it raises, or returns anything else, the conflict
+    is on hold: neither edit is lost, and a person decides.
     """
 
     name: str
     decide: Callable[[Contest], Edit | None]
 
     def __call__(self, contest: Contest) -> Conflict:
-        winner = self.decide(contest)
-        assert winner is None or winner in (contest.standing, contest.challenger), f"policy {self.name}"
-        return Conflict(contest, self.name, winner)
+        try:
+            decided: object = self.decide(contest)
+        except Exception as error:  # noqa: BLE001 - a plugin's mistake must not cost anybody an edit
+            return Conflict(contest, self.name, None, fault=f"it raised {type(error).__name__}")
+        if decided is None:
+            return Conflict(contest, self.name, None)
+        for edit in (contest.standing, contest.challenger):
+            if decided == edit:
+                return Conflict(contest, self.name, edit)
+        fault = f"it returned a {type(decided).__name__} that is neither of the two edits"
+        return Conflict(contest, self.name, None, fault=fault)
 
 
 def _last_writer(contest: Contest) -> Edit:

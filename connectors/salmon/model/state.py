@@ -53,6 +53,9 @@ class Parked:
     group: int  # seq of the write or of the change that parked it
     code: str = ""  # the side's error code
     reason: str = ""
+    keeps: Value = (
+        None  # HELD: the side's own value, which it keeps, or gets back where a write of ours took it
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,13 @@ class SideState:
     def holds(self, name: str) -> bool:
         """Whether the side keeps its own value of the field until somebody resolves the conflict."""
         return name in self.parked and self.parked[name].why is Park.HELD
+
+    @property
+    def kept(self) -> dict[str, Value]:
+        """What the side keeps of its own while conflicts are on hold."""
+        if not self.parked:
+            return {}  # of most records, in every fold
+        return {name: p.keeps for name, p in self.parked.items() if p.why is Park.HELD}
 
     def copy(self) -> SideState:
         copied = SideState(*_all_of(self))

@@ -78,6 +78,8 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     silent = (ours.fields.keys() & work.rules.live[work.change.origin]) - spoken - OWNED_BY_MERGE
     for name in sorted(silent):
         kept, sent = work.shadow(name), ours.fields[name]
+        if work.x.holds(name) and not isinstance(kept, Unknown) and sent == work.x.kept[name] != kept:
+            work.keep(name, kept)  # it does not even take back what it had
         if not isinstance(kept, Unknown) and kept != sent == work.state.canonical.get(name):
             work.take(name, kept, work.version)
             work.report(Fact.EDITED, name)
@@ -99,8 +101,12 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     if isinstance(shadow, Unknown) and not whole:
         shadow = _made_with(work, name, canonical)
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
+    held = work.x.holds(name)
+    if held and sent == work.x.kept[name]:
+        work.keep(name, value)  # what it made of its own value, given back to it
     if verdict is Verdict.AGREED:
-        work.x.parked.pop(name, None)  # it holds the agreed value by itself: nothing waits any more
+        if not held or value not in (sent, shadow):
+            work.x.parked.pop(name, None)  # it holds the agreed value by itself: nothing waits any more
         if name not in state.versions and value is not None:
             state.versions[name] = work.version
         return
@@ -180,9 +186,12 @@ def _concurrent(work: Work, name: str, value: Value, standing: Version) -> None:
         Edit(standing.origin, state.canonical.get(name), standing.committed_at, standing.seq),
         challenger := Edit(change.origin, value, change.committed_at, state.seq),
     )
+    if winner is None:
+        work.x.parked[name] = Parked(Park.HELD, state.seq, keeps=value)
+        work.report(Fact.PARKED, name)
+        return
+    if work.x.holds(name):
+        del work.x.parked[name]  # on hold until now, when another policy decides
     if winner is challenger:
         work.take(name, value, work.version)
         work.report(Fact.EDITED, name)
-    elif winner is None:
-        work.x.parked[name] = Parked(Park.HELD, state.seq)
-        work.report(Fact.PARKED, name)

@@ -5,7 +5,7 @@ One fold under way: the draft of a state, and what is put out with it. The rules
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -130,6 +130,10 @@ class Work:
         self.state.unpublished = True
         for side in self.state.sides.values():
             _unpark(side, name)
+
+    def keep(self, name: str, value: Value) -> None:
+        """The side has *value* in a field that is on hold, by what it did itself: that is what it keeps."""
+        self.x.parked[name] = replace(self.x.parked[name], keeps=value)
 
     def contest(
         self, name: str, policy: Policy, standing: Edit, challenger: Edit, *, tell: bool = True

@@ -12,10 +12,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -28,12 +29,23 @@ from salmon.errors import ConfigError
 from salmon.kafka.properties import OWN_PROPERTIES
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
+from salmon.runtime import policies
 from salmon.runtime import settings_table as rendering
 from salmon.runtime.config_faults import faults_of, type_named
 from salmon.runtime.interpolation import interpolated
 from salmon.salesforce.config import SalesforceConfig
 
-PolicyName = Literal["last_writer_wins", "salesforce", "mongodb", "hold"]
+
+def _policy_offered(name: str) -> str:
+    if name not in policies.known():
+        raise ValueError(
+            f"is text (str), and must be the name of a policy: {', '.join(policies.known())}, or that of an installed "
+            f"plugin (entry point group {policies.GROUP})"
+        )
+    return name
+
+
+PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
@@ -98,8 +110,9 @@ class ConflictsConfig(BaseModel):
 
     default: PolicyName = Field(
         default="last_writer_wins",
-        description="last_writer_wins: the later edit by the sides' own clocks. A side's name: that side. hold: both "
-        "keep their value until a person decides.",
+        description="last_writer_wins: the later edit by the sides' own clocks. salesforce, mongodb: that side. hold: "
+        "both keep their value until a person decides (salmon conflicts). Or a plugin's name (entry point group "
+        "salmon.policies).",
     )
     ties: Side = Field(default="salesforce", description="Who wins where both edits are of the same time.")
     fields: dict[str, PolicyName] = Field(

@@ -139,6 +139,20 @@ class Metrics:
             "object",
             "winner",
         )
+        self._parked = self._counter(
+            "salmon_parked_fields",
+            "Fields that a side is not sent for now: refused, deferred (a parent is missing) or held (a conflict).",
+            "object",
+            "side",
+            "why",
+        )
+        self._freed = self._counter(
+            "salmon_freed_fields",
+            "Fields that were parked and are not any more: edited, decided, or the parent came.",
+            "object",
+            "side",
+            "why",
+        )
         self._snapshot_read = self._gauge(
             "salmon_snapshot_read_records", "Records that the snapshot has read.", "object"
         )
@@ -198,6 +212,10 @@ class Metrics:
 
     def conflict_met(self, obj: str, winner: str | None) -> None:
         self._conflicts.labels(self.connector, obj, winner or "held").inc()
+
+    def fields_parked(self, obj: str, side: str, why: str, count: int, *, waits: bool) -> None:
+        """*count* fields began to wait on *side*, or do no more; *why* in small letters."""
+        (self._parked if waits else self._freed).labels(self.connector, obj, side, why).inc(count)
 
     def snapshots(self, progress: Iterable[SnapshotProgress]) -> None:
         """How far the snapshots have come."""

@@ -19,6 +19,7 @@ from salmon.kafka.serdes import Offsets
 from salmon.kafka.topics import CONNECTORS, Topics, partition_counts
 from salmon.model.change import SIDES
 from salmon.model.connector import Position
+from salmon.model.state import Park
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.registries import registry_of
 from salmon.status.counting import NONE, Count, Place, committed, counts
@@ -29,6 +30,7 @@ _CONNECT_S: Final = 10.0
 _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
+PARKED_WHY: Final = tuple(why.value.lower() for why in Park)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class ObjectStatus:
     held: int  # of these: those that wait for a person
     snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
     snapshot_total: int | None
+    parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
+    freed: Mapping[str, int] = field(default_factory=dict)  # why -> those that wait no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Overview:
                     },
                     "conflicts": each.conflicts,
                     "held": each.held,
+                    "parked": {why: int(each.parked.get(why, 0)) for why in PARKED_WHY},
+                    "freed": {why: int(each.freed.get(why, 0)) for why in PARKED_WHY},
                     "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
                 }
                 for each in self.objects
@@ -239,7 +245,13 @@ class _Look:
             held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
+            parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
+            freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
         )
+
+
+def _whole(numbers: Mapping[str, float]) -> dict[str, int]:
+    return {name: int(number) for name, number in numbers.items()}
 
 
 def _offset_of(position: Position | None) -> int | None:

@@ -66,7 +66,8 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     """A process that is down says why; its work piles up."""
     lags = {"to_mongodb": Lag(0.04, 1.5), "to_salesforce": Lag(None, None)}
     owed = {"mongodb": Count(12), "salesforce": Count(20_000, exact=False)}
-    account = ObjectStatus("Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000)
+    parked, freed = {"refused": 7, "held": 2}, {"held": 1}
+    account = ObjectStatus("Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000, parked, freed)
     processes = (
         ProcessReport("merge", "http://127.0.0.1:1", "healthy", "runs"),
         ProcessReport("mongodb-sink", "http://127.0.0.1:2", "down", "No answer (ConnectionError)."),
@@ -75,6 +76,9 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     output, text = console()
     status.show(seen, output)
     assert not seen.healthy
+    shown = seen.as_dict()["objects"]["Account"]
+    assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
+    assert shown["freed"]["held"] == 1
     for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
         assert part in text.getvalue()
 

@@ -21,7 +21,7 @@ from salmon.kafka.serdes import (
 )
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
 from salmon.model.connector import Signal, SignalKind
-from salmon.model.policies import EXISTENCE, HOLD, LAST_WRITER_WINS, Contest, Edit
+from salmon.model.policies import EXISTENCE, HOLD, LAST_WRITER_WINS, Contest, Edit, Policy
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from support.registries import MemoryRegistry
 
@@ -195,6 +195,16 @@ def test_a_held_conflict_has_no_winner(registry: MemoryRegistry, value: Any) -> 
     edits = Edit(SALESFORCE, value, 5), Edit(MONGODB, False, 7)
     record = ConflictRecord(HOLD(Contest("Account", "k", EXISTENCE, *edits, ties=MONGODB)), seq=9)
     assert conflicts.decode(conflicts.encode(record)) == record
+
+
+def test_a_conflict_that_its_policy_could_not_decide_says_why(registry: MemoryRegistry) -> None:
+    """A plugin's mistake is told where people look, and never a value."""
+    conflicts = Conflicts(registry, "crm.conflicts")
+    contest = Contest("Account", "k", "Name", Edit(SALESFORCE, "a", 5), Edit(MONGODB, "b", 7), MONGODB)
+    broken = Policy("broken", lambda told: Edit("nobody", "c", 9))
+    told = conflicts.decode(conflicts.encode(ConflictRecord(broken(contest), seq=9))).conflict
+    assert (told.policy, told.winner) == ("broken", None)
+    assert told.fault == "it returned a Edit that is neither of the two edits"
 
 
 def test_a_decimal_in_a_conflict_keeps_its_digits(registry: MemoryRegistry) -> None:

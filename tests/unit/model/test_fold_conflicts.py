@@ -150,7 +150,7 @@ def test_a_plugin_may_decide() -> None:
 def held() -> Story:
     """Both edited the Phone and the policy is to wait for somebody's decision; all else is in step."""
     story = both_edit_at_once(rules(policy=HOLD), salesforce_at=EARLY, mongodb_at=LATE)
-    story.salesforce.edits(City="Oslo")  # its write takes the place of the one that spoke of the Phone
+    story.salesforce.edits(City="Oslo")
     story.come_to_rest()
     assert story.mongodb.parked["Phone"].why is Park.HELD
     return story
@@ -165,9 +165,9 @@ def test_hold_tells_the_conflict_without_a_winner() -> None:
 
 
 def test_what_is_on_its_way_when_a_conflict_is_held_is_taken_back() -> None:
-    """A newer write takes the place of the one that speaks of the Phone, if the sink has not carried that out yet."""
+    """A newer write takes the place of the one that speaks of the Phone: it says what MongoDB has itself."""
     story = both_edit_at_once(rules(policy=HOLD), salesforce_at=EARLY, mongodb_at=LATE)
-    assert "Phone" not in story.writes["mongodb"].fields
+    assert story.writes["mongodb"].fields == {"Phone": FROM_MONGODB}
     story.come_to_rest()
     assert story.mongodb.holds["Phone"] == FROM_MONGODB
 
@@ -195,6 +195,93 @@ def test_both_sides_keep_their_value_while_the_conflict_is_held() -> None:
     story.come_to_rest()
     assert story.mongodb.holds["Phone"] == FROM_MONGODB
     assert story.salesforce.holds["Phone"] == FROM_SALESFORCE
+
+
+def test_a_write_of_ours_that_overtook_the_held_edit_is_taken_back() -> None:
+    """It had left for MongoDB before merge heard of the edit there: MongoDB gets its own number back, and keeps it."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone=FROM_SALESFORCE)
+    overtaking = story.writes["mongodb"]
+    story.mongodb.edits(Phone=FROM_MONGODB)
+    assert story.writes["mongodb"].fields == {"Phone": FROM_MONGODB}, "in place of the one under way"
+    story.mongodb.acks(overtaking)
+    assert story.mongodb.holds["Phone"] == FROM_SALESFORCE
+    assert story.mongodb.parked["Phone"].why is Park.HELD, "what we wrote ourselves is nobody's decision"
+    story.come_to_rest()
+    assert story.mongodb.holds["Phone"] == FROM_MONGODB
+    assert story.mongodb.parked["Phone"].why is Park.HELD
+    assert story.salesforce.holds["Phone"] == FROM_SALESFORCE
+    assert len(story.conflicts) == 1
+
+
+def test_a_row_that_shows_our_overtaking_write_ends_no_conflict() -> None:
+    """A reading finds Salesforce's number in the document because we put it there."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone=FROM_SALESFORCE)
+    overtaking = story.writes["mongodb"]
+    story.mongodb.edits(Phone=FROM_MONGODB)
+    for _ in range(2):
+        story.mongodb.row(Name="Acme", Phone=FROM_SALESFORCE, marker=overtaking.seq)
+    assert story.mongodb.parked["Phone"].why is Park.HELD
+    assert story.writes["mongodb"].fields["Phone"] == FROM_MONGODB
+
+
+def test_what_a_side_makes_of_its_own_value_is_what_it_keeps() -> None:
+    """A trigger tidies the number that the org gets back: that comes to rest, and is no further edit."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone=FROM_MONGODB)
+    overtaking = story.writes["salesforce"]
+    story.salesforce.edits(Phone=FROM_SALESFORCE)
+    story.salesforce.acks(overtaking)
+    story.salesforce.acks(story.writes["salesforce"], Phone="+1 555 0101")
+    story.come_to_rest()
+    assert story.salesforce.holds["Phone"] == story.salesforce.parked["Phone"].keeps == "+1 555 0101"
+    assert story.mongodb.holds["Phone"] == FROM_MONGODB
+    assert len(story.conflicts) == 1
+
+
+@pytest.mark.parametrize("on_reject", ["keep", "revert"])
+def test_a_side_that_does_not_take_back_its_value_is_asked_once(on_reject: str) -> None:
+    """A rule of the org has changed meanwhile: the conflict stays on hold, and nothing is written for ever."""
+    story = in_step(rules(policy=HOLD, on_reject=on_reject), Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone=FROM_MONGODB)
+    overtaking = story.writes["salesforce"]
+    story.salesforce.edits(Phone=FROM_SALESFORCE)
+    story.salesforce.acks(overtaking)
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    assert "salesforce" not in story.writes
+    assert story.salesforce.parked["Phone"].why is Park.HELD
+
+
+def test_a_side_that_keeps_ours_in_silence_is_asked_once() -> None:
+    """A flow of the org will not have its own number back: it keeps what we wrote, until somebody decides."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone=FROM_MONGODB)
+    overtaking = story.writes["salesforce"]
+    story.salesforce.edits(Phone=FROM_SALESFORCE)
+    story.salesforce.acks(overtaking)
+    story.salesforce.acks_without(story.writes["salesforce"], "Phone")
+    assert "salesforce" not in story.writes
+    assert story.salesforce.parked["Phone"].why is Park.HELD
+
+
+def test_an_edit_while_it_is_held_is_what_the_side_keeps_then() -> None:
+    """MongoDB edits its number once more: told as a conflict too, and still nobody's value is thrown away."""
+    story = held()
+    story.mongodb.edits(Phone="555 0909")
+    story.come_to_rest()
+    assert story.mongodb.holds["Phone"] == story.mongodb.parked["Phone"].keeps == "555 0909"
+    assert [c.winner for c in story.conflicts] == [None, None]
+
+
+def test_another_policy_ends_what_was_held_with_the_next_edit() -> None:
+    """The operator no longer wants to be asked: from then on the later edit wins, and both sides hold it."""
+    story = held()
+    story.rules = rules(policy=LAST_WRITER_WINS)
+    story.mongodb.edits(Phone="555 0909", at=LATE)
+    story.come_to_rest()
+    assert story.mongodb.parked == {}
+    assert story.salesforce.holds["Phone"] == story.mongodb.holds["Phone"] == "555 0909"
 
 
 def test_other_fields_go_on_while_one_is_held() -> None:
@@ -258,3 +345,34 @@ def test_an_operator_cannot_edit_what_is_deleted() -> None:
     story.edit_of_an_operator(Phone="555 0303")
     assert story.record is None
     assert story.writes == {}
+
+
+def test_an_operator_cannot_set_what_nobody_may_set() -> None:
+    """A derived field, one that only an insert may set, one that is not there: no write could ever make it so."""
+    story = in_step(Name="Acme", Shout="ACME!", Source="Web")
+    story.edit_of_an_operator({"Shout": "x", "Source": "Fair", "Nonsense__c": "y"})
+    assert story.record == {"Name": "Acme", "Shout": "ACME!", "Source": "Web"}
+    assert story.writes == {}
+
+
+def test_an_operator_has_no_say_in_a_one_way_object() -> None:
+    """Its origin is never written to, so that his value would be on one side alone."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    story.edit_of_an_operator(Name="Acme Ltd")
+    assert story.record == {"Name": "Acme"}
+
+
+def test_a_policy_that_fails_holds_the_conflict() -> None:
+    """A plugin's mistake: both sides keep their value, the fold goes on, and the conflict tells what was wrong."""
+
+    def broken(contest: Contest) -> Edit:
+        raise ZeroDivisionError
+
+    story = both_edit_at_once(rules(policy=Policy("broken", broken)), salesforce_at=EARLY, mongodb_at=LATE)
+    story.come_to_rest()
+    assert story.mongodb.parked["Phone"].why is Park.HELD
+    assert (story.salesforce.holds["Phone"], story.mongodb.holds["Phone"]) == (FROM_SALESFORCE, FROM_MONGODB)
+    assert [(c.policy, c.winner, c.fault) for c in story.conflicts] == [
+        ("broken", None, "it raised ZeroDivisionError")
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from salmon.model.policies import (
@@ -88,8 +90,22 @@ def test_the_policies_of_a_config_are_found_by_name() -> None:
     assert all(name == policy.name for name, policy in POLICIES.items())
 
 
-def test_a_policy_that_invents_a_winner_is_our_mistake() -> None:
-    """A plugin decides between the two edits; a third value would be an edit that nobody made."""
-    inventive = Policy("inventive", lambda told: Edit("mongodb", "both?", 1))
-    with pytest.raises(AssertionError, match="inventive"):
-        inventive(contest(salesforce(2), mongodb(1)))
+@pytest.mark.parametrize(
+    ("decide", "fault"),
+    [
+        (lambda told: Edit("mongodb", "both?", 1), "it returned a Edit that is neither of the two edits"),
+        (lambda told: "mongodb", "it returned a str that is neither of the two edits"),
+        (lambda told: {"one": 1}["none"], "it raised KeyError"),
+    ],
+)
+def test_a_plugin_that_cannot_decide_leaves_it_to_a_person(decide: Any, fault: str) -> None:
+    """Neither edit is lost to somebody's mistake, and the conflict says what was wrong, without a value."""
+    conflict = Policy("inventive", decide)(contest(salesforce(2), mongodb(1)))
+    assert (conflict.policy, conflict.winner, conflict.fault) == ("inventive", None, fault)
+
+
+def test_a_plugin_may_return_an_equal_edit() -> None:
+    """One that it has made anew, say: the winner is the contest's own."""
+    told = contest(salesforce(2), mongodb(1))
+    conflict = Policy("copies", lambda told: mongodb(1))(told)
+    assert conflict.winner is told.challenger

@@ -1,0 +1,291 @@
+"""`salmon conflicts`: what two people did not know of each other, who won, and what waits for a decision."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, err, out, print_json
+
+if TYPE_CHECKING:
+    from salmon.kafka.tables import Progress
+    from salmon.story.conflicts import Told
+    from salmon.story.lookup import Lookup
+    from salmon.story.resolving import Resolved
+
+EXIT_NOT_AGREED: Final = 1
+_VALUE_SHOWN_MAX: Final = 40  # characters of a value in a table
+
+app = typer.Typer(
+    name="conflicts",
+    help="List, show and resolve conflicts: edits of both sides that did not know of each other.",
+    no_args_is_help=True,
+)
+
+_ObjectOption = Annotated[str | None, typer.Option("--object", help="Only of this object.")]
+_KeyOption = Annotated[str | None, typer.Option("--key", help="Only of the record with this key.")]
+_FieldOption = Annotated[
+    str | None, typer.Option("--field", help="Only of this field; $exists: whether the record lives.")
+]
+_WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d."
+
+
+@app.command("list")
+def _list(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    object_name: _ObjectOption = None,
+    key: _KeyOption = None,
+    field: _FieldOption = None,
+    since: Annotated[str | None, typer.Option(help=f"Not before this time: {_WHEN}")] = None,
+    until: Annotated[str | None, typer.Option(help=f"Before this time: {_WHEN}")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only those that wait for a person.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many, the newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List conflicts, newest first, with both values."""
+    from salmon.story.conflicts import Asked, listed
+    from salmon.story.lookup import Lookup
+
+    settings = configured(config)
+    asked = Asked(object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held)
+    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+        found = listed(lookup, asked, limit=limit, progress=progress)
+        told = [as_dict(lookup, each) for each in found.conflicts]
+    if as_json:
+        print_json({"conflicts": told, "more": found.more})
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "at", "object", "key", "field", "stood", "came", "policy", "won"):
+        table.add_column(heading)
+    for each in told:
+        cells = [each["id"], each["at"], each["object"], each["key"], each["field"]]
+        cells += [_short(each["standing"]), _short(each["challenger"]), each["policy"], _won(each)]
+        table.add_row(*map(escape, cells))
+    if told:
+        out().print(table)
+    else:
+        print("No conflict waits for anybody." if held else "No conflicts.")
+    if found.more:
+        print(f"... and {found.more:,} older ones: --limit shows more.")
+
+
+@app.command("show")
+def _show(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="ID | OBJECT KEY [FIELD]", help="An id that `list` shows, or a record."),
+    ],
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the newest conflict of a record, or the one of that id, and what is agreed now."""
+    from salmon.errors import ConfigError
+    from salmon.story.conflicts import Asked, listed, one
+    from salmon.story.lookup import Lookup
+
+    if len(what) > 3:
+        raise typer.BadParameter(
+            "an id, or OBJECT KEY and perhaps FIELD", param_hint="ID | OBJECT KEY [FIELD]"
+        )
+    settings = configured(config)
+    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+        if len(what) == 1:
+            told = one(lookup, what[0], progress=progress)
+        else:
+            key, _ = lookup.key_and_state(what[0], what[1], progress=progress)
+            field = what[2] if len(what) == 3 else None
+            found = listed(lookup, Asked(what[0], key, field), limit=1, progress=progress).conflicts
+            if not found:
+                raise ConfigError(
+                    f"{' '.join(what)}: no conflict is told of it. The topic keeps them as long as its retention says."
+                )
+            told = found[0]
+        seen = {**as_dict(lookup, told), "now": _now(lookup, told)}
+    if as_json:
+        print_json(seen)
+    else:
+        print("\n".join(_lines(seen)))
+
+
+@app.command("resolve")
+def _resolve(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="OBJECT KEY FIELD...", help="The record and its fields; none with --held."),
+    ] = None,
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    take: Annotated[
+        str | None,
+        typer.Option(help="salesforce or mongodb: that side's value. Anything else is the value itself."),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(help="The value itself, whatever it says; an empty one clears the field.")
+    ] = None,
+    held: Annotated[
+        bool,
+        typer.Option("--held", help="All that waits for a person, of --object, --key and --field if given."),
+    ] = False,
+    object_name: _ObjectOption = None,
+    key: _KeyOption = None,
+    field: _FieldOption = None,
+    by: Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is told in the record's history.")] = "",
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for merge.")] = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Decide: the value becomes the agreed one on both sides, as an operator's edit.
+
+    FIELD $exists decides whether a record lives that one side deleted: `--take` the side that is right. Exit code 0: it
+    is agreed. 1: it was entered, and merge has not agreed to it yet. 2: it was refused, and nothing was entered.
+    """
+    from salmon.story.conflicts import Asked
+    from salmon.story.lookup import Lookup
+    from salmon.story.resolving import Take, decide, decide_all, enter
+
+    taken = Take.of(take, value)
+    if held == bool(what) or (what and len(what) < 3):
+        raise typer.BadParameter("OBJECT KEY FIELD..., or --held", param_hint="OBJECT KEY FIELD...")
+    settings = configured(config)
+    with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
+        if what:
+            decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]
+        else:
+            asked = Asked(object_name, key, field, held=True)
+            decisions = decide_all(lookup, asked, taken, progress=progress)
+        resolved = enter(lookup, decisions, by=by or getpass.getuser(), reason=reason, wait_s=wait_s)
+        told = [_resolved_dict(lookup, each) for each in resolved]
+    if as_json:
+        print_json({"resolved": told, "done": all(each.done for each in resolved)})
+    else:
+        for each in told:
+            print(each["says"])
+        if not told:
+            print("No conflict waits for anybody.")
+    raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
+
+
+def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
+    """A conflict with its values as people read them."""
+    contest = told.conflict.contest
+    known = contest.object in lookup.config.objects
+    schema = lookup.rules(contest.object).schema if known else None
+    return told.as_dict(schema.by_name.get(contest.field) if schema else None)
+
+
+def _now(lookup: Lookup, told: Told) -> dict[str, Any] | None:
+    from salmon.model.policies import EXISTENCE
+    from salmon.story.words import shown, when
+
+    contest = told.conflict.contest
+    state = lookup.states(contest.object, [contest.key], since_ms=told.at_ms).get(contest.key)
+    if state is None:
+        return None
+    field = lookup.rules(contest.object).schema.by_name.get(contest.field)
+    exists = contest.field == EXISTENCE
+    version = state.life if exists else state.versions.get(contest.field, state.life)
+    return {
+        "lives": state.lives,
+        "agreed": state.lives if exists else shown(state.canonical.get(contest.field), field),
+        "origin": version.origin or None,
+        "committed_at": when(version.committed_at) if version.committed_at else None,
+    }
+
+
+def _lines(seen: dict[str, Any]) -> Iterator[str]:
+    from salmon.story.words import side_named
+
+    yield f"{seen['object']} {seen['key']} {seen['field']}: conflict {seen['id']} at {seen['at']}"
+    for name in ("standing", "challenger"):
+        edit = seen[name]
+        yield f"  {side_named(edit['side'])}: {edit['value']!r}, committed {edit['committed_at'] or 'at a time not known'}"
+    fault = f" could not decide: {seen['fault']}" if seen["fault"] else ""
+    yield f"  policy {seen['policy']}{fault}; {'on hold' if seen['winner'] is None else side_named(seen['winner']) + ' won'}"
+    now = seen["now"]
+    if now is None:
+        yield "  merge no longer knows the record"
+    elif not now["lives"]:
+        yield "  now: the record is deleted"
+    else:
+        yield f"  agreed now: {now['agreed']!r}, by {side_named(now['origin'] or 'nobody')}"
+    if seen["waits"]:
+        yield (
+            f"  It waits for a person: salmon conflicts resolve {seen['object']} '{seen['key']}' '{seen['field']}' "
+            f"--take salesforce|mongodb|VALUE"
+        )
+
+
+def _resolved_dict(lookup: Lookup, resolved: Resolved) -> dict[str, Any]:
+    from salmon.story.words import quoted, shown
+
+    decision = resolved.decision
+    schema = lookup.rules(decision.object).schema.by_name
+    record = f"{decision.object} {decision.key}"
+    if resolved.after is None:
+        says = f"{record}: entered. Merge has not folded it yet: see whether it runs (salmon status)."
+    elif not resolved.done:
+        says = (
+            f"{record}: entered, and edited again since: see `salmon why {decision.object} {decision.key}`."
+        )
+    elif decision.lives is not None:
+        says = f"{record}: {'lives, and is created where it is missing' if decision.lives else 'is deleted everywhere'}."
+    else:
+        agreed = ", ".join(f"{n} is {quoted(v, schema[n])}" for n, v in decision.fields.items())
+        says = f"{record}: agreed: {agreed}. Both sides are told."
+    return {
+        "object": decision.object,
+        "key": decision.key,
+        "fields": {name: shown(value, schema[name]) for name, value in decision.fields.items()},
+        "lives": decision.lives,
+        "settles": [told.id for told in decision.settles],
+        "done": resolved.done,
+        "says": says,
+    }
+
+
+def _short(edit: dict[str, Any]) -> str:
+    text = str(edit["value"])
+    return f"{edit['side']}: {text if len(text) <= _VALUE_SHOWN_MAX else text[:_VALUE_SHOWN_MAX] + '...'}"
+
+
+def _won(told: dict[str, Any]) -> str:
+    if told["winner"] is not None:
+        return str(told["winner"])
+    return "waits" if told["waits"] else "was settled"
+
+
+def _moment(text: str | None, option: str) -> int | None:
+    from salmon.story.words import moment_ms
+
+    if text is None:
+        return None
+    try:
+        return moment_ms(text, int(time.time() * 1000))
+    except ValueError:
+        raise typer.BadParameter(f"is no time. Give {_WHEN}", param_hint=option) from None
+
+
+@contextmanager
+def watched(what: str, *, shown: bool) -> Iterator[Progress | None]:
+    """A progress bar on a terminal; elsewhere nothing."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

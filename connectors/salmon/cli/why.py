@@ -1,0 +1,44 @@
+"""`salmon why`: one record's story, and why it is as it is. What it is told from is in salmon.story."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Final
+
+import typer
+
+from salmon.cli.conflicts import watched
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, print_json
+
+EXIT_WAITS: Final = 1
+
+
+def why(
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="E.g. Account.")],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="The record key, a Salesforce Id (15 or 18 characters), or an _id."
+        ),
+    ],
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many entries, the last ones.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Tell a record's story: edits, writes, echoes, conflicts, refusals, what waits and why.
+
+    It shows the record's values. Exit code 0: in step. 1: it waits for something, or nobody knows it. 2: could not tell.
+    """
+    from salmon.story.lookup import Lookup
+    from salmon.story.reading import lines, story_of
+
+    settings = configured(config)
+    with Lookup(settings) as lookup, watched("reading the topics", shown=not as_json) as progress:
+        story = story_of(lookup, object_name, key, now_ms=int(time.time() * 1000), progress=progress)
+    if as_json:
+        print_json(story.as_dict(limit))
+    else:
+        print("\n".join(lines(story, limit)))
+    raise typer.Exit(0 if story.now.settled else EXIT_WAITS)

@@ -1,0 +1,54 @@
+"""
+Conflict policies by their names: Salmon's own, and plugins found by entry point.
+
+A plugin is a function of the contest (salmon.model.policies.Policy says what it may return); an example that can be
+installed is in deploy/examples/longest-text.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Final
+
+from salmon.errors import ConfigError
+from salmon.model.policies import POLICIES, Policy
+
+GROUP: Final = "salmon.policies"
+
+
+def known() -> tuple[str, ...]:
+    """The names that a configuration may use: Salmon's own first."""
+    return (*POLICIES, *sorted(entry_points(group=GROUP).names - POLICIES.keys()))
+
+
+def policy_named(name: str, where: str) -> Policy:
+    """
+    The policy of that name.
+
+    Args:
+        where: The key that names it, for errors.
+
+    Raises:
+        ConfigError: nobody offers it, or what is offered cannot be used.
+    """
+    if name in POLICIES:
+        return POLICIES[name]
+    found = next(iter(entry_points(group=GROUP, name=name)), None)
+    if found is None:
+        raise ConfigError(
+            f"{where}: there is no policy {name!r}. Choose one of {', '.join(known())}, or install the plugin that "
+            f"offers it (entry point group {GROUP})."
+        )
+    try:
+        decide = found.load()
+    except Exception as error:
+        raise ConfigError(
+            f"{where}: the policy {name!r} ({found.value}) cannot be imported ({type(error).__name__}). Install the "
+            f"plugin anew."
+        ) from error
+    if not callable(decide):
+        raise ConfigError(
+            f"{where}: the policy {name!r} ({found.value}) is a {type(decide).__name__}, and must be a function of a "
+            f"contest. Correct the plugin's entry point."
+        )
+    return Policy(name, decide)

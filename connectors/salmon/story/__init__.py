@@ -1,0 +1,1 @@
+"""What happened to records, out of the topics: conflicts, a person's decisions, and the story of one record."""

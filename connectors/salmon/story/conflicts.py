@@ -1,0 +1,193 @@
+"""
+The conflicts of a sync, newest first, as its `conflicts` topic tells them, and which of them still wait for a person.
+
+What is decided is told by the topic; whether somebody has settled what was on hold is told by merge's state of the record.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from confluent_kafka import Message
+
+from salmon.errors import ConfigError
+from salmon.kafka import clients, scans
+from salmon.kafka.serdes import Conflicts
+from salmon.kafka.tables import Progress
+from salmon.model.change import Value
+from salmon.model.policies import EXISTENCE, Conflict, Edit
+from salmon.model.schema import FieldSchema
+from salmon.model.state import State
+from salmon.story.lookup import Lookup
+from salmon.story.words import shown, when
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which conflicts; None for any."""
+
+    object: str | None = None
+    key: str | None = None
+    field: str | None = None
+    since_ms: int | None = None  # since 1970
+    until_ms: int | None = None
+    held: bool = False  # only those that wait for a person
+    id: str | None = None
+
+    def wants(self, told: Told) -> bool:
+        contest = told.conflict.contest
+        return (
+            self.object in (None, contest.object)
+            and self.key in (None, contest.key)
+            and self.field in (None, contest.field)
+            and (self.since_ms is None or told.at_ms >= self.since_ms)
+            and (self.until_ms is None or told.at_ms < self.until_ms)
+            and (not self.held or told.conflict.winner is None)
+            and self.id in (None, told.id)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One conflict. *id*: its partition and offset in the topic. *waits*: for a person, to this hour."""
+
+    id: str
+    at_ms: int  # when merge met it, since 1970
+    seq: int
+    conflict: Conflict
+    waits: bool = False
+
+    def as_dict(self, field: FieldSchema | None) -> dict[str, Any]:
+        """As `--json` prints it. *field*: its type, for its values."""
+        contest, winner = self.conflict.contest, self.conflict.winner
+        return {
+            "id": self.id,
+            "at": when(self.at_ms),
+            "object": contest.object,
+            "key": contest.key,
+            "field": contest.field,
+            "policy": self.conflict.policy,
+            "fault": self.conflict.fault or None,
+            "winner": None if winner is None else winner.side,
+            "waits": self.waits,
+            "standing": edit_dict(contest.standing, field),
+            "challenger": edit_dict(contest.challenger, field),
+        }
+
+
+def edit_dict(edit: Edit, field: FieldSchema | None) -> dict[str, Any]:
+    return {
+        "side": edit.side,
+        "value": shown(edit.value, field),
+        "committed_at": when(edit.committed_at) if edit.committed_at else None,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Some conflicts, newest first; *more*: how many others there were that are older."""
+
+    conflicts: tuple[Told, ...]
+    more: int = 0
+
+
+def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | None = None) -> Listed:
+    """
+    Read the topic to its end.
+
+    Raises:
+        ConfigError: an object or a field that the sync does not have.
+        SetupError, Unavailable: as Kafka and the registry answer.
+    """
+    if asked.object is not None:
+        lookup.check_object(asked.object)
+        if asked.field not in (None, EXISTENCE):
+            lookup.check_field(asked.object, asked.field or "")
+    codec = Conflicts(lookup.registry, lookup.topics.conflicts)
+    # What still waits is known only from states: with --held, all that nobody won are kept until then.
+    found: deque[Told] = deque(maxlen=None if asked.held else limit)
+    count = 0
+
+    def take(message: Message) -> None:
+        nonlocal count
+        if (value := message.value()) is None:
+            return
+        _, partition, offset = clients.place_of(message)
+        record = codec.decode(value)
+        told = Told(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
+        if asked.wants(told):
+            count += 1
+            found.append(told)
+
+    scans.scan(
+        lookup.kafka,
+        lookup.admin,
+        scans.all_places(lookup.admin, [codec.topic]),
+        take,
+        keys=None if asked.key is None else [asked.key],
+        since_ms=asked.since_ms,
+        progress=progress,
+    )
+    newest = _with_waits(lookup, found, progress)[
+        ::-1
+    ]  # told in one millisecond, the later in the log is the newer
+    newest.sort(key=lambda told: told.at_ms, reverse=True)
+    if asked.held:
+        newest = [told for told in newest if told.waits]
+        count = len(newest)
+    return Listed(tuple(newest[:limit]), more=count - len(newest[:limit]))
+
+
+def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -> Told:
+    """
+    The conflict of that id, PARTITION/OFFSET.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = listed(lookup, Asked(id=conflict_id), limit=1, progress=progress).conflicts
+    if not found:
+        raise ConfigError(
+            f"{conflict_id}: there is no such conflict any more. `salmon conflicts list` shows those there are."
+        )
+    return found[0]
+
+
+def waits_in(state: State | None, told: Told) -> bool:
+    """Whether this very conflict is on hold: a later one of the same field takes its place."""
+    sides = () if state is None else state.sides.values()
+    name = told.conflict.contest.field
+    return any(side.holds(name) and side.parked[name].group == told.seq for side in sides)
+
+
+def held_value(state: State, side: str, name: str) -> Value:
+    """What *side* holds of a field that is on hold somewhere."""
+    kept = state.sides[side].kept
+    return kept[name] if name in kept else state.canonical.get(name)
+
+
+def _with_waits(lookup: Lookup, found: Iterable[Told], progress: Progress | None) -> list[Told]:
+    undecided: dict[str, set[str]] = {}
+    since: dict[str, int] = {}
+    for told in found:
+        if told.conflict.winner is None and told.conflict.contest.object in lookup.config.objects:
+            name = told.conflict.contest.object
+            undecided.setdefault(name, set()).add(told.conflict.contest.key)
+            since[name] = min(since.get(name, told.at_ms), told.at_ms)
+    # A state is written together with its conflict: none of these keys' newest is older.
+    states: Mapping[str, Mapping[str, State]] = {
+        name: lookup.states(name, keys, since_ms=since[name], progress=progress)
+        for name, keys in undecided.items()
+    }
+    return [
+        replace(
+            told,
+            waits=waits_in(states.get(told.conflict.contest.object, {}).get(told.conflict.contest.key), told),
+        )
+        if told.conflict.winner is None
+        else told
+        for told in found
+    ]

@@ -1,0 +1,165 @@
+"""
+Kafka and the registry of one sync, for a command that looks a record up.
+
+Of each topic only the partitions that hold the asked keys are read, and only those keys are decoded.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import Message
+
+from salmon.errors import ConfigError, SetupError
+from salmon.kafka import clients, scans
+from salmon.kafka.partitions import partition_of
+from salmon.kafka.registry import object_schema
+from salmon.kafka.serdes import Identities
+from salmon.kafka.tables import Progress
+from salmon.kafka.topics import partition_counts
+from salmon.merge.settings import rules_of
+from salmon.merge.states import States
+from salmon.model.rules import Rules
+from salmon.model.state import State
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.registries import registry_of
+from salmon.salesforce.ids import id18
+
+_CONNECT_S: Final = 10.0
+
+
+class Lookup:
+    """
+    A context manager.
+
+    Raises:
+        Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
+    """
+
+    def __init__(self, config: SyncConfig) -> None:
+        self.config = config
+        self.kafka = config.kafka_properties()
+        self.topics = config.topic_names
+        self.admin = clients.connect(self.kafka, client_id="salmon-lookup", timeout_s=_CONNECT_S)
+        self.registry = registry_of(config)
+        self._rules: dict[str, Rules] = {}
+
+    @cached_property
+    def _partitions(self) -> Mapping[str, int]:
+        return partition_counts(self.admin)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.registry.close()
+
+    def check_object(self, name: str) -> None:
+        """Raises ConfigError for an object that the configuration does not have."""
+        if name not in self.config.objects:
+            raise ConfigError(
+                f"{name}: the configuration has no such object. It has {', '.join(self.config.objects)}."
+            )
+
+    def rules(self, name: str) -> Rules:
+        """
+        The rules of an object, with the schema that the registry has.
+
+        Raises:
+            SetupError: the registry does not know it yet.
+        """
+        self.check_object(name)
+        if name not in self._rules:
+            schema = object_schema(self.registry, self.topics.records(name))
+            if schema is None:
+                raise SetupError(
+                    f"objects.{name}: the schema registry does not know {name} yet. Start the connectors of this sync "
+                    f"(`salmon run all`): salesforce-source registers it."
+                )
+            self._rules[name] = rules_of(schema, self.config.objects[name])
+        return self._rules[name]
+
+    def check_field(self, name: str, field: str) -> None:
+        """Raises ConfigError for a field that is not synced, with those that are meant perhaps."""
+        known = self.rules(name).schema.by_name
+        if field not in known:
+            near = difflib.get_close_matches(field, known, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ConfigError(f"{field}: {name} has no such field in this sync.{hint}")
+
+    # Records of keys.
+
+    def place(self, topic: str, key: str) -> scans.Place:
+        """
+        The topic's partition that has the key.
+
+        Raises:
+            SetupError: there is no such topic.
+        """
+        count = self._partitions.get(topic)
+        if count is None:
+            raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
+        return topic, partition_of(key, count)
+
+    def newest(
+        self,
+        topic: str,
+        keys: Collection[str],
+        *,
+        since_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, bytes]:
+        """The newest value of each of *keys* in a compacted topic; without those that have none."""
+        found: dict[str, bytes | None] = {}
+
+        def take(message: Message) -> None:
+            found[(message.key() or b"").decode()] = message.value()
+
+        places = {self.place(topic, key) for key in keys}
+        scans.scan(self.kafka, self.admin, places, take, keys=keys, since_ms=since_ms, progress=progress)
+        return {key: value for key, value in found.items() if value is not None}
+
+    def states(
+        self,
+        name: str,
+        keys: Collection[str],
+        *,
+        since_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, State]:
+        """What merge knows of *keys*; without those that it has never heard of."""
+        codec = States(self.rules(name), self.registry, self.topics.state(name))
+        found = self.newest(codec.topic, keys, since_ms=since_ms, progress=progress)
+        return {key: codec.decode(value) for key, value in found.items()}
+
+    def keys_meant(self, name: str, text: str) -> list[str]:
+        """
+        The record keys that a person may mean by *text*, the likeliest first.
+
+        A Salesforce Id of 15 or 18 characters is that of the record it names; a MongoDB `_id` may be given without
+        the tag of its type.
+        """
+        meant = [text]
+        if (native_id := id18(text)) is not None:
+            codec = Identities(self.registry, self.topics.identity(name))
+            entry = self.newest(codec.topic, [native_id]).get(native_id)
+            meant = [*([codec.decode(entry)] if entry else []), native_id, text]
+        elif not text.startswith("$"):
+            meant += [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:", "$")]
+        return list(dict.fromkeys(meant))
+
+    def key_and_state(
+        self, name: str, text: str, *, progress: Progress | None = None
+    ) -> tuple[str, State | None]:
+        """The record key that *text* means, and what merge knows of it; the likeliest key where it knows nothing."""
+        self.rules(name)
+        meant = self.keys_meant(name, text)
+        states = self.states(name, meant, progress=progress)
+        key = next((each for each in meant if each in states), meant[0])
+        return key, states.get(key)

@@ -1,0 +1,190 @@
+"""Where a record stands now, and one plain sentence for whoever asks why it did not sync. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
+from salmon.model.owed import agreed_on, is_whole, owed_to
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import Rules
+from salmon.model.state import Park, Parked, SideState, State
+from salmon.story.material import Material
+from salmon.story.words import quoted, shown, side_named, span
+
+_SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mongodb-sink"}
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """*settled*: nothing waits. *sentence*: in step, or what it waits for, why, and what to do."""
+
+    settled: bool
+    sentence: str
+    lives: bool | None
+    sides: Mapping[str, Mapping[str, Any]]
+    row: Mapping[str, Any] | None  # of `records`, without nulls
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `salmon why --json` prints it."""
+        return {
+            "settled": self.settled,
+            "says": self.sentence,
+            "lives": self.lives,
+            "sides": {side: dict(told) for side, told in self.sides.items()},
+            "record": self.row,
+        }
+
+
+def present(material: Material, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
+    """
+    Args:
+        unmerged: Changes of the record that merge has not folded yet.
+    """
+    state = material.state
+    schema = rules.schema.by_name
+    row = material.row and {
+        name: shown(value, schema.get(name)) for name, value in material.row.items() if value is not None
+    }
+    if state is None:
+        told = f"{material.object} {material.key}"
+        if unmerged:
+            sentence = f"{told} waits for merge, which has not folded its changes yet: see whether it runs (salmon status)."
+        else:
+            sentence = f"Salmon has never heard of {told}: check the key, and that the object's sources run (salmon status)."
+        return Present(False, sentence, None, {}, row)
+    waits = [*_waits(material, state, rules, unmerged, now_ms)]
+    if waits:
+        sentence = " ".join(
+            [f"{material.object} {material.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
+        )
+    elif state.lives:
+        sentence = f"{material.object} {material.key} is in step: both sides hold what is agreed."
+    else:
+        sentence = f"{material.object} {material.key} is deleted, on both sides."
+    sides = {name: _side(state, name, rules) for name in state.sides}
+    return Present(not waits, sentence, state.lives, sides, row)
+
+
+def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
+    side, schema = state.sides[name], rules.schema.by_name
+    agreed = agreed_on(state, name)
+    differs = {
+        n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
+        for n in sorted(agreed.keys() | side.shadow.keys())
+        if side.exists
+        and n not in side.unknown | rules.stamps  # stamps ride along with other fields
+        and agreed.get(n) != side.shadow.get(n)
+    }
+    owed = owed_to(state, name, rules)
+    return {
+        "has_it": side.exists,
+        "native_id": side.native_id,
+        "marker": side.marker,
+        "differs": differs,
+        "not_told_yet": sorted(side.unknown) if side.exists else [],
+        "owed": None if owed is None else {"op": owed.op.value, "fields": sorted(owed.fields)},
+        "in_flight": [
+            {"seq": seq, "op": sent.op.value, "fields": sorted(sent.fields)}
+            for seq, sent in side.in_flight.items()
+        ],
+        "parked": [
+            {"field": n, "why": p.why.value, "since_seq": p.group, "code": p.code, "reason": p.reason}
+            for n, p in sorted(side.parked.items())
+        ],
+        "waits_to_be_read": side.held,
+    }
+
+
+# What it waits for, the gravest first: each continues "Account 001... ".
+
+
+def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
+    for name, side in state.sides.items():
+        yield from _parked(material, state, name, side, rules)
+    for name, side in state.sides.items():
+        if side.held and rules.one_way_to is None:
+            yield (
+                f"waits until {side_named(name)} has been read again, because a write met another record there than "
+                f"expected: see whether {name}-source runs (salmon status)"
+            )
+        elif side.in_flight and EXISTENCE not in side.parked:
+            yield from _in_flight(material, name, side, now_ms)
+        elif state.lives and not is_whole(state, rules):
+            if side.exists and not side.unknown.isdisjoint(rules.live[name]):
+                yield f"waits until {side_named(name)} has told the whole record: see whether {name}-source runs"
+        elif rules.one_way_to is None and owed_to(state, name, rules) is not None:
+            yield f"waits for an answer of {side_named(name)}, until which no further write is sent"
+    if unmerged:
+        yield f"waits for merge, which has not folded its last {unmerged} changes: see whether it runs (salmon status)"
+
+
+def _in_flight(material: Material, name: str, side: SideState, now_ms: int) -> Iterator[str]:
+    seq = max(side.in_flight)
+    began = next((told.at_ms for told in material.changes if told.offset == seq), 0)
+    ago = f", sent {span(max(0, now_ms - began))} ago" if began else ""
+    yield (
+        f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), because its echo has "
+        f"not come back: see whether {_SINKS[name]} and {name}-source run (salmon status)"
+    )
+
+
+def _parked(material: Material, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
+    groups: dict[Parked, list[str]] = {}
+    for field, parked in sorted(side.parked.items()):
+        alike = Parked(parked.why, parked.group, parked.code, parked.reason)
+        groups.setdefault(alike, []).append(field)
+    for parked, fields in groups.items():
+        told = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
+        match parked.why:
+            case Park.REFUSED:
+                yield _refused(state, name, parked, told, whole=EXISTENCE in fields)
+            case Park.DEFERRED:
+                yield (
+                    f"waits in {told} for the record that it refers to, because {side_named(name)} does not have that one "
+                    f"yet: it goes on by itself once it is there"
+                )
+            case Park.HELD:
+                yield _held(material, state, name, fields, rules)
+            case other:
+                why = f" ({parked.code} {parked.reason})".replace("( )", "").rstrip()
+                yield f"is set aside in {told} on {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
+
+
+def _refused(state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
+    other = next(side for side in state.sides if side != name)
+    code = parked.code or "no code"
+    reason = f" ({parked.reason})" if parked.reason else ""
+    if whole and not state.lives:
+        return (
+            f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
+            f"what keeps it there, and delete it there"
+        )
+    what = "as a new record" if whole else f"in {told}"
+    return f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and it is tried again"
+
+
+def _held(material: Material, state: State, name: str, fields: list[str], rules: Rules) -> str:
+    other = next(side for side in state.sides if side != name)
+    command = f"salmon conflicts resolve {material.object} '{material.key}'"
+    if EXISTENCE in fields:
+        return (
+            f"waits for a person, because it was deleted in {side_named(name)} and edited in {side_named(other)} at once: "
+            f"{command} '{EXISTENCE}' --take {other} keeps it, --take {name} deletes it"
+        )
+    schema, kept = rules.schema.by_name, state.sides[name].kept
+    told = "; ".join(
+        f"{field} is {quoted(kept[field], schema.get(field))} in {side_named(name)} and "
+        f"{quoted(state.canonical.get(field), schema.get(field))} in {side_named(other)}"
+        for field in fields
+    )
+    return (
+        f"waits for a person, because both sides edited it at once: {told}; decide by {command} {' '.join(fields)} --take "
+        f"{SALESFORCE}|{MONGODB}|VALUE"
+    )
+
+
+def _called(name: str) -> str:
+    return {SALESFORCE_ID: "its Salesforce Id", ERROR: "the refusal it shows"}.get(name, name)

@@ -1,0 +1,198 @@
+"""Fetch what the topics have of one record: of each topic only the key's partition is read, and only its own records decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import Message
+
+from salmon.errors import DataError
+from salmon.kafka import clients, scans, tables
+from salmon.kafka.serdes import Changes, Conflicts, Records, Writes
+from salmon.kafka.tables import Progress
+from salmon.kafka.topics import CONNECTORS
+from salmon.model.change import SIDES
+from salmon.runtime.dead_letters import PREFIX
+from salmon.story.lookup import Lookup
+from salmon.story.material import At, Letter, Material, replayed
+from salmon.story.present import Present, present
+from salmon.story.telling import Entry, tell
+from salmon.story.words import when
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A record's story, in order, and how it stands now. *whole*: no change and no write of it is missing."""
+
+    object: str
+    key: str
+    entries: tuple[Entry, ...]
+    now: Present
+    whole: bool
+
+    def as_dict(self, limit: int) -> dict[str, Any]:
+        """As `salmon why --json` prints it, with the last *limit* entries."""
+        return {
+            "object": self.object,
+            "key": self.key,
+            "now": self.now.as_dict(),
+            "whole": self.whole,
+            "earlier": max(0, len(self.entries) - limit),
+            "story": [entry.as_dict() for entry in self.entries[-limit:]],
+        }
+
+
+def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Progress | None = None) -> Story:
+    """
+    The story of the record that *text* means: its key, its Salesforce Id, or its `_id`.
+
+    Raises:
+        ConfigError: an object that the sync does not have.
+        SetupError, Unavailable: as Kafka and the registry answer.
+    """
+    rules = lookup.rules(name)
+    material = _material(lookup, name, text, progress)
+    replay = replayed(material, rules)
+    if replay.exact:
+        unmerged = len(material.changes) - len(replay.folded)
+    else:
+        seq = -1 if material.state is None else material.state.seq
+        unmerged = sum(told.offset > seq for told in material.changes)
+    entries = tell(material, rules, replay)
+    now = present(material, rules, unmerged=unmerged, now_ms=now_ms)
+    return Story(name, material.key, tuple(entries), now, whole=replay.exact)
+
+
+def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Material:
+    # The state first: what is folded after it is then among the changes, and known not to be in it.
+    key, state = lookup.key_and_state(name, text, progress=progress)
+    topics, registry, schema = lookup.topics, lookup.registry, lookup.rules(name).schema
+    changes = Changes(schema, registry, topics.changes(name))
+    records = Records(schema, registry, topics.records(name))
+    conflicts = Conflicts(registry, topics.conflicts)
+    row = lookup.newest(records.topic, [key]).get(key)
+    writes = {side: Writes(schema, registry, topics.writes(side, name)) for side in SIDES}
+    topic, partition = place = lookup.place(changes.topic, key)
+    first = tables.extents(lookup.admin, topic, [partition])[partition].start
+
+    def conflict(data: bytes) -> Any:
+        record = conflicts.decode(data)
+        return (record.conflict, record.seq) if record.conflict.contest.object == name else None
+
+    return Material(
+        object=name,
+        key=key,
+        state=state,
+        row=None if row is None else records.decode(row),
+        changes=_read(lookup, place, key, changes.decode, progress),
+        writes={
+            side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
+            for side, codec in writes.items()
+        },
+        conflicts=[
+            told
+            for told in _read(lookup, lookup.place(conflicts.topic, key), key, conflict, progress)
+            if told.what is not None
+        ],
+        letters=_letters(lookup, name, key),
+        cut=first > 0,
+    )
+
+
+def _read(
+    lookup: Lookup,
+    place: scans.Place,
+    key: str,
+    decode: Callable[[bytes], T],
+    progress: Progress | None,
+    *,
+    tombstones: bool = False,
+) -> list[At[Any]]:
+    found: list[At[Any]] = []
+
+    def take(message: Message) -> None:
+        value = message.value()
+        if value is None and not tombstones:
+            return
+        try:
+            what = None if value is None else decode(value)
+        except DataError:
+            return  # merge has set it aside; the dead letters tell of it
+        found.append(At(clients.place_of(message)[2], message.timestamp()[1], what))
+
+    scans.scan(lookup.kafka, lookup.admin, [place], take, keys=[key], progress=progress)
+    return found
+
+
+def _letters(lookup: Lookup, name: str, key: str) -> list[At[Letter]]:
+    """Dead letters with the record's key that came from a topic of its object, or from none."""
+    found: list[At[Letter]] = []
+
+    def take(message: Message) -> None:
+        headers = _headers(message)
+        topic = headers.get("topic", "")
+        if topic and not topic.endswith(f".{name}"):
+            return
+        letter = Letter(
+            headers.get("connector.name", ""),
+            headers.get("exception.class.name", "").rpartition(".")[2],
+            headers.get("exception.message", ""),
+            f"{topic}/{headers.get('partition', '')}/{headers.get('offset', '')}" if topic else "",
+        )
+        found.append(At(clients.place_of(message)[2], message.timestamp()[1], letter))
+
+    places = scans.all_places(lookup.admin, [lookup.topics.dlq(connector) for connector in CONNECTORS])
+    scans.scan(lookup.kafka, lookup.admin, places, take, keys=[key])
+    return sorted(found, key=lambda told: told.at_ms)
+
+
+def _headers(message: Message) -> Mapping[str, str]:
+    """Kafka Connect's headers of a dead letter, without their prefix."""
+    told: Any = message.headers() or ()
+    return {
+        name.removeprefix(PREFIX): (value or b"").decode(errors="replace")
+        for name, value in told
+        if name.startswith(PREFIX)
+    }
+
+
+def lines(story: Story, limit: int) -> list[str]:
+    """The story for people: how it stands, what happened, and one plain sentence."""
+    now = story.now
+    said = [
+        f"{story.object} {story.key}: "
+        + {True: "lives", False: "is deleted", None: "is not known"}[now.lives]
+    ]
+    for side, told in now.sides.items():
+        said += _side_lines(side, told)
+    row = "none" if now.row is None else f"{len(now.row)} fields that are not empty"
+    said.append(f"  `records`: {row}")
+    said.append("")
+    if not story.whole and story.entries:
+        said.append("Told from what is left in `changes` and `writes`; earlier writes may be gone.")
+    if (earlier := len(story.entries) - limit) > 0:
+        said.append(f"... {earlier:,} earlier; --limit shows more")
+    said += [f"{when(e.at_ms)}  {e.kind:11} {e.says}" for e in story.entries[-limit:]]
+    return [*said, "", now.sentence]
+
+
+def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
+    has = {True: "has it", False: "does not have it", None: "has not told of it"}[told["has_it"]]
+    native = f" as {told['native_id']}" if told["native_id"] else ""
+    said = [f"  {side}: {has}{native}"]
+    for name, values in told["differs"].items():
+        said.append(f"    {name}: holds {values['holds']!r}, agreed {values['agreed']!r}")
+    if told["not_told_yet"]:
+        said.append(f"    has not told of {len(told['not_told_yet'])} fields")
+    for write in told["in_flight"]:
+        said.append(
+            f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
+        )
+    for parked in told["parked"]:
+        code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
+        said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
+    return said

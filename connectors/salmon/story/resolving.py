@@ -1,0 +1,346 @@
+"""
+A person's decision: an operator's edit of a record, entered into `changes`, and what merge makes of it.
+
+The edit is causal by definition. Nothing is entered that merge would not take: an unknown or read-only field, a value of
+another type, a record that is not there are refused before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+from uuid import uuid4
+
+from confluent_kafka import Message
+
+from salmon.errors import ConfigError, DataError
+from salmon.kafka import clients, scans, tables
+from salmon.kafka.serdes import Changes, Offsets
+from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
+from salmon.model.convert import from_text
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import Rules
+from salmon.model.schema import Kind
+from salmon.model.state import State
+from salmon.story.conflicts import Asked, Told, held_value, listed
+from salmon.story.lookup import Lookup
+from salmon.story.words import side_named
+
+_LOOK_S: Final = 0.2
+_CONNECTOR: Final = "merge"
+_CONFLICTS_MAX: Final = 1_000  # of one record that are looked through
+
+
+class From(Enum):
+    """Where the value comes from that a person takes."""
+
+    SIDE = "side"  # what a side entered: its name
+    TEXT = "text"  # what the person types
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a person takes: a side's value, or one of their own."""
+
+    source: From
+    text: str
+
+    @classmethod
+    def of(cls, take: str | None, value: str | None) -> Take:
+        """
+        From the options --take and --value. A side's name after --take is that side; after --value it is a text.
+
+        Raises:
+            ConfigError: not exactly one of them.
+        """
+        if (take is None) == (value is None):
+            raise ConfigError("--take salesforce|mongodb|VALUE, or --value VALUE: give one of them.")
+        if take in SIDES:
+            return cls(From.SIDE, take)
+        return cls(From.TEXT, take if take is not None else value or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decides of one record. *lives*: of a record whose life is contested."""
+
+    object: str
+    key: str
+    fields: Mapping[str, Value]
+    lives: bool | None
+    settles: tuple[Told, ...]  # the conflicts that it decides, where the topic still has them
+
+    def change(self, *, by: str, reason: str, correlation: str, now_ms: int) -> Change:
+        """As it is entered into `changes`."""
+        source = {
+            "by": by,
+            "reason": reason,
+            "settles": ",".join(told.id for told in self.settles),
+            "correlation": correlation,
+        }
+        kept = {name: text for name, text in source.items() if text}
+        if self.lives is False:
+            return Change(OPERATOR, Op.DELETE, committed_at=now_ms, source=kept)
+        return Change(
+            OPERATOR,
+            Op.EDIT,
+            committed_at=now_ms,
+            changed=frozenset(self.fields) | ({EXISTENCE} if self.lives else frozenset()),
+            fields={name: value for name, value in self.fields.items() if value is not None},
+            source=kept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What came of a decision. *after* is None where merge has not folded it in time."""
+
+    decision: Decision
+    after: State | None
+
+    @property
+    def done(self) -> bool:
+        """Whether what was decided is what is agreed now."""
+        if self.after is None:
+            return False
+        if self.decision.lives is False:
+            return not self.after.lives
+        return self.after.lives and all(
+            self.after.canonical.get(name) == value
+            and not any(side.holds(name) for side in self.after.sides.values())
+            for name, value in self.decision.fields.items()
+        )
+
+
+def decide(
+    lookup: Lookup,
+    name: str,
+    text: str,
+    fields: Sequence[str],
+    take: Take,
+    *,
+    progress: tables.Progress | None = None,
+) -> Decision:
+    """
+    Work out what a person's choice means for the record that *text* means, and refuse what cannot be.
+
+    Raises:
+        ConfigError: an object or field that the sync does not have, or that nobody may set; nothing that could be taken.
+        SchemaMismatch: a value that is none of the field's type.
+        DataError: a record that is not there, or whose life nobody contests.
+    """
+    _check(lookup, name, fields)
+    key, state = lookup.key_and_state(name, text, progress=progress)
+    told = listed(lookup, Asked(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
+    newest: dict[str, Told] = {}
+    for each in told:
+        newest.setdefault(each.conflict.contest.field, each)
+    return _decision(lookup, name, key, state, fields=fields, take=take, newest=newest)
+
+
+def decide_all(
+    lookup: Lookup, asked: Asked, take: Take, *, progress: tables.Progress | None = None
+) -> list[Decision]:
+    """
+    The same for all conflicts that wait for a person, among those asked for; either all of it can be, or nothing is done.
+
+    Raises:
+        As decide().
+    """
+    waiting: dict[tuple[str, str], dict[str, Told]] = {}
+    for told in listed(lookup, asked, limit=_CONFLICTS_MAX, progress=progress).conflicts:
+        contest = told.conflict.contest
+        if told.waits:
+            waiting.setdefault((contest.object, contest.key), {}).setdefault(contest.field, told)
+    objects = sorted({name for name, _ in waiting})
+    states = {
+        name: lookup.states(name, [key for of, key in waiting if of == name], progress=progress)
+        for name in objects
+    }
+    decisions = []
+    for (name, key), newest in waiting.items():
+        # Whether it lives is decided by itself; its fields may be decided afterwards.
+        fields = [EXISTENCE] if EXISTENCE in newest else sorted(newest)
+        _check(lookup, name, fields)
+        decisions.append(
+            _decision(lookup, name, key, states[name].get(key), fields=fields, take=take, newest=newest)
+        )
+    return decisions
+
+
+def enter(
+    lookup: Lookup,
+    decisions: Sequence[Decision],
+    *,
+    by: str,
+    reason: str,
+    wait_s: float,
+    now: Callable[[], float] = time.time,
+) -> list[Resolved]:
+    """
+    Enter the decisions into `changes`, all of them or none, and wait until merge has folded them, *wait_s* at most.
+
+    Raises:
+        Unavailable, SetupError: as Kafka and the registry answer; nothing is entered then.
+    """
+    if not decisions:
+        return []
+    correlation = f"operator-{uuid4()}"
+    now_ms = int(now() * 1000)
+    codecs = {
+        each.object: Changes(
+            lookup.rules(each.object).schema, lookup.registry, lookup.topics.changes(each.object)
+        )
+        for each in decisions
+    }
+    entered = [
+        (
+            lookup.place(codecs[each.object].topic, each.key),
+            each,
+            codecs[each.object].encode(
+                each.change(by=by, reason=reason, correlation=correlation, now_ms=now_ms)
+            ),
+        )
+        for each in decisions
+    ]
+    begins = {
+        place: tables.extents(lookup.admin, place[0], [place[1]])[place[1]].end for place, _, _ in entered
+    }
+    client = f"{lookup.config.name}-{correlation}"
+    producer = clients.producer(lookup.kafka, transactional_id=client, client_id=client)
+    producer.start()
+    with producer.transaction() as transaction:
+        for (topic, _), each, encoded in entered:
+            transaction.produce(topic, each.key, encoded)
+    producer.close()
+    last = _last_offsets(lookup, codecs, begins, correlation)
+    if not _folded(lookup, last, time.monotonic() + wait_s):
+        return [Resolved(each, None) for each in decisions]
+    after = {
+        name: lookup.states(name, [each.key for each in decisions if each.object == name], since_ms=now_ms)
+        for name in codecs
+    }
+    return [Resolved(each, after[each.object].get(each.key)) for each in decisions]
+
+
+def _check(lookup: Lookup, name: str, fields: Collection[str]) -> None:
+    rules = lookup.rules(name)
+    if rules.one_way_to is not None:
+        raise ConfigError(
+            f"{name}: its changes flow one way, so there are no conflicts. Edit the record in {_origin(rules)}."
+        )
+    for field in fields:
+        if field != EXISTENCE:
+            lookup.check_field(name, field)
+
+
+def _decision(
+    lookup: Lookup,
+    name: str,
+    key: str,
+    state: State | None,
+    *,
+    fields: Sequence[str],
+    take: Take,
+    newest: Mapping[str, Told],
+) -> Decision:
+    if state is None:
+        raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+    if not state.lives:
+        raise DataError(f"{name} {key} is deleted: there is nothing to decide any more.")
+    settles = tuple(newest[each] for each in fields if each in newest)
+    if EXISTENCE not in fields:
+        rules = lookup.rules(name)
+        values = {each: _value(rules, state, each, take, newest.get(each)) for each in fields}
+        return Decision(name, key, values, None, settles)
+    if len(fields) > 1:
+        raise ConfigError(f"{EXISTENCE}: decide whether the record lives by itself, and then of its fields.")
+    return Decision(name, key, {}, _life(name, key, state, take), settles)
+
+
+def _origin(rules: Rules) -> str:
+    return side_named(next(side for side in rules.sides if side != rules.one_way_to))
+
+
+def _life(name: str, key: str, state: State, take: Take) -> bool:
+    without = {side for side, told in state.sides.items() if told.holds(EXISTENCE)}
+    if not without:
+        raise DataError(
+            f"{name} {key}: nobody contests whether it lives. Delete it on either side, and it is deleted."
+        )
+    if take.source is From.SIDE:
+        return take.text not in without
+    if take.text not in {"true", "false"}:
+        raise ConfigError(
+            f"{EXISTENCE}: take salesforce or mongodb, or give true (it lives) or false (it is deleted)."
+        )
+    return take.text == "true"
+
+
+def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | None) -> Value:
+    knows = state.sides[SALESFORCE].exists is True
+    if not rules.may_win(OPERATOR, field, known_to_salesforce=knows):
+        raise ConfigError(
+            f"{field}: nobody but Salesforce itself sets this field of {rules.schema.name}, so that no decision could "
+            f"be written there. Change what it is made of."
+        )
+    if take.source is From.TEXT:
+        return from_text(rules.schema.by_name[field], take.text)
+    if any(side.holds(field) for side in state.sides.values()):
+        return held_value(state, take.text, field)
+    if newest is not None:
+        contest = newest.conflict.contest
+        for edit in (contest.challenger, contest.standing):
+            if edit.side == take.text:
+                return _typed(rules, field, edit.value)
+    raise ConfigError(
+        f"{field}: no conflict tells of a value of {side_named(take.text)}. Give the value itself: --value VALUE."
+    )
+
+
+def _typed(rules: Rules, field: str, value: Value) -> Value:
+    """A conflict tells a decimal as its text."""
+    is_decimal = rules.schema.by_name[field].kind is Kind.DECIMAL
+    return Decimal(value) if is_decimal and isinstance(value, str) else value
+
+
+def _last_offsets(
+    lookup: Lookup, codecs: Mapping[str, Changes], begins: Mapping[scans.Place, int], correlation: str
+) -> dict[scans.Place, int]:
+    """Where the last of our edits stands in each partition of `changes`."""
+    by_topic = {codec.topic: codec for codec in codecs.values()}
+    found: dict[scans.Place, int] = {}
+
+    def take(message: Message) -> None:
+        topic, partition, offset = clients.place_of(message)
+        if (value := message.value()) is not None:
+            change = by_topic[topic].decode(value)
+            if change.origin == OPERATOR and change.source.get("correlation") == correlation:
+                found[topic, partition] = offset
+
+    scans.scan(lookup.kafka, lookup.admin, list(begins), take, begins=begins)
+    return found
+
+
+def _folded(lookup: Lookup, last: Mapping[scans.Place, int], deadline: float) -> bool:
+    """Wait until merge's places are behind these offsets; a place and what it gave are of one transaction."""
+    codec = Offsets(lookup.registry, lookup.topics.offsets)
+    with tables.Table(lookup.kafka, codec.topic) as offsets:
+        offsets.load()
+        while True:
+            places = {
+                (topic, partition): offsets.rows.get(f"{_CONNECTOR}/{topic}/{partition}")
+                for topic, partition in last
+            }
+            if all(
+                value is not None and int(codec.decode(value)["offset"]) > last[place]
+                for place, value in places.items()
+            ):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            offsets.follow(_LOOK_S)

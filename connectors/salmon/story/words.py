@@ -1,0 +1,78 @@
+"""Values and times as people read and type them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from salmon.model.change import Value
+from salmon.model.convert import to_rest
+from salmon.model.schema import FieldSchema
+
+_AGO: Final = re.compile(r"(\d+)\s*([smhd])")
+_UNIT_S: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SIDES: Final[Mapping[str, str]] = {
+    "salesforce": "Salesforce",
+    "mongodb": "MongoDB",
+    "operator": "an operator",
+}
+
+
+def shown(value: Value, field: FieldSchema | None) -> Any:
+    """A value for JSON, as Salesforce's own API shows it: dates and times as text. Without its field, as it is."""
+    if field is not None:
+        return to_rest(field, value)
+    if isinstance(value, Decimal):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def quoted(value: Value, field: FieldSchema | None) -> str:
+    """A value in a sentence."""
+    if value is None:
+        return "nothing"
+    text = shown(value, field)
+    return (
+        f"'{text}'" if isinstance(text, str) else str(text).lower() if isinstance(text, bool) else str(text)
+    )
+
+
+def when(ms: int) -> str:
+    """A moment, in UTC."""
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+
+
+def moment_ms(text: str, now_ms: int) -> int:
+    """
+    A time that a person types, in ms since 1970: 2026-11-25, 2026-11-25T13:05 (UTC, unless it says otherwise), or how
+    long ago: 90s, 30m, 2h, 7d.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if (ago := _AGO.fullmatch(text.strip())) is not None:
+        return now_ms - int(ago[1]) * _UNIT_S[ago[2]] * 1000
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def side_named(side: str) -> str:
+    """A side as people call it."""
+    return _SIDES.get(side, side)
+
+
+def span(ms: int) -> str:
+    """How long something took, or ago it was."""
+    if ms < 1000:
+        return f"{ms} ms"
+    seconds = ms / 1000
+    for unit, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.1f} s"

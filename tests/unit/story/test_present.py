@@ -1,0 +1,120 @@
+"""Where a record stands, and the one sentence for whoever asks why it did not sync."""
+
+from __future__ import annotations
+
+from salmon.model.policies import EXISTENCE, HOLD
+from support.stories import Story, born_in_mongodb, in_step, rules
+from support.told import now_of
+
+
+def test_a_record_in_step_says_so() -> None:
+    """Nothing waits, and nothing differs."""
+    now = now_of(in_step(Name="Acme"))
+    assert now.settled
+    assert now.sentence.endswith("is in step: both sides hold what is agreed.")
+    assert now.row == {"Name": "Acme"}
+    assert [side["differs"] for side in now.sides.values()] == [{}, {}]
+
+
+def test_a_deleted_record_says_so() -> None:
+    """On both sides, once both have said it."""
+    story = in_step(Name="Acme")
+    story.salesforce.deletes()
+    assert not now_of(story).settled
+    story.come_to_rest()
+    now = now_of(story)
+    assert now.settled
+    assert now.sentence.endswith("is deleted, on both sides.")
+
+
+def test_a_write_under_way_names_the_side_the_write_and_whom_to_look_at() -> None:
+    """With how long ago it left."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Acme Ltd")
+    now = now_of(story)
+    assert f"waits for Salesforce to carry out write {story.offset} (UPDATE, sent 60 min ago)" in now.sentence
+    assert "salesforce-sink" in now.sentence
+    assert now.sides["salesforce"]["in_flight"] == [{"seq": story.offset, "op": "UPDATE", "fields": ["Name"]}]
+    assert now.sides["salesforce"]["differs"] == {"Name": {"holds": "Acme", "agreed": "Acme Ltd"}}
+
+
+def test_a_refused_field_names_code_reason_and_mend() -> None:
+    """The document is where it is corrected."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="nowhere")
+    story.salesforce.refuses(story.writes["salesforce"], "City", code="INVALID", reason="no such city")
+    story.come_to_rest()
+    now = now_of(story)
+    assert (
+        "was refused by Salesforce in City: INVALID (no such city); correct it in MongoDB and it is tried again"
+    ) in now.sentence
+    (parked,) = now.sides["salesforce"]["parked"]
+    assert (parked["field"], parked["why"], parked["code"]) == ("City", "REFUSED", "INVALID")
+
+
+def test_a_refused_creation_speaks_of_the_record() -> None:
+    """Not of each of its fields."""
+    story = born_in_mongodb(Name="x")
+    story.salesforce.refuses(story.writes["salesforce"], code="TOO_SHORT")
+    story.come_to_rest()
+    assert "was refused by Salesforce as a new record: TOO_SHORT" in now_of(story).sentence
+
+
+def test_a_refused_deletion_says_where_it_is_still() -> None:
+    """And what to do there."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    story.salesforce.refuses(story.writes["salesforce"], code="DELETE_FAILED")
+    story.come_to_rest()
+    assert "its deletion was refused by Salesforce: DELETE_FAILED" in now_of(story).sentence
+
+
+def test_a_missing_parent_is_waited_for() -> None:
+    """Nobody has to do anything."""
+    story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
+    story.salesforce.defers(story.writes["salesforce"], "ParentId")
+    story.come_to_rest()
+    assert "waits in ParentId for the record that it refers to" in now_of(story).sentence
+
+
+def test_a_conflict_on_hold_names_both_values_and_the_command() -> None:
+    """A person decides."""
+    story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    story.come_to_rest()
+    said = now_of(story).sentence
+    assert "Phone is '555 0202' in MongoDB and '555 0101' in Salesforce" in said
+    assert f"salmon conflicts resolve Account '{story.key}' Phone --take salesforce|mongodb|VALUE" in said
+
+
+def test_a_contested_life_names_both_choices() -> None:
+    """The side that has it, and the side that deleted it."""
+    story = in_step(rules(policy=HOLD), Name="Acme")
+    story.salesforce.deletes()
+    story.mongodb.edits(Name="Acme Ltd")
+    story.come_to_rest()
+    said = now_of(story).sentence
+    assert f"'{EXISTENCE}' --take mongodb keeps it, --take salesforce deletes it" in said
+
+
+def test_a_write_that_met_another_record_waits_for_a_look() -> None:
+    """GONE: nothing goes there until the side has spoken."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Acme Ltd")
+    story.salesforce.finds_it_gone(story.writes["salesforce"])
+    assert "waits until Salesforce has been read again" in now_of(story).sentence
+
+
+def test_what_merge_has_not_folded_is_said() -> None:
+    """Beside whatever else waits; of a record that merge knows, and of one that it does not."""
+    story = in_step(Name="Acme")
+    assert "has not folded its last 2 changes" in now_of(story, unmerged=2).sentence
+    assert "waits for merge" in now_of(story, unmerged=2, state=None).sentence
+
+
+def test_a_record_that_nobody_has_told_of() -> None:
+    """Perhaps the key is mistyped."""
+    now = now_of(Story(), state=None)
+    assert not now.settled
+    assert "Salmon has never heard of" in now.sentence
