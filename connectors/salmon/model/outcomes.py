@@ -98,10 +98,16 @@ def one_way_outcome(work: Work) -> None:
 
 
 def operator_edit(work: Work) -> None:
-    """An operator's choice: causal by definition, and it resolves whatever was held."""
+    """
+    An operator's choice: causal by definition, and it resolves whatever was held.
+
+    EDIT that names EXISTENCE brings a record back that is deleted, as long as a side still has it.
+    """
     change, state = work.change, work.state
     assert change.origin == OPERATOR
     if not state.lives:
+        if change.changed is not None and EXISTENCE in change.changed:
+            _bring_back(work)
         return
     named = frozenset(change.fields) if change.changed is None else change.changed
     for name in sorted(named & work.rules.schema.by_name.keys() - work.rules.only_of(SALESFORCE)):
@@ -110,3 +116,15 @@ def operator_edit(work: Work) -> None:
                 del side.parked[name]
         work.take(name, change.fields.get(name), work.version)
         work.report(Fact.EDITED, name)
+
+
+def _bring_back(work: Work) -> None:
+    """The record lives again, as the side has it that was not told of its end yet, or would not carry that out."""
+    state = work.state
+    holder = next((n for n in work.rules.sides if state.sides[n].exists is True), None)
+    if holder is None or work.rules.one_way_to is not None:
+        return  # nobody has it any more; or its one author has deleted it, to whom nothing is ever written
+    revive(work, holder, work.version)
+    for side in state.sides.values():
+        side.parked.pop(EXISTENCE, None)
+    work.report(Fact.EDITED, EXISTENCE)
