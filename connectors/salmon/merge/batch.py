@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
@@ -19,6 +20,8 @@ from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import State
+
+_PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING})
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,27 @@ class Batch:
     # By object and key: the newest state of each, however often it was folded.
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
+    parked: list[tuple[str, str, Report]] = field(
+        default_factory=list
+    )  # those of what is parked now, with the key too
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
 
     def add(
-        self, codecs: ObjectCodecs, store: Store, *, key: str, change: Change, partition: int, offset: int
+        self,
+        codecs: ObjectCodecs,
+        store: Store,
+        *,
+        key: str,
+        change: Change,
+        partition: int,
+        offset: int,
+        at: int = 0,
     ) -> None:
         """
         Fold one change of one record and take in all that it gives; nothing of it where anything fails.
+
+        Args:
+            at: The timestamp of its record in the log, in ms; 0 where it has none.
 
         Raises:
             DataError: what it gives cannot be written.
@@ -70,7 +87,14 @@ class Batch:
         known = self.drafts.get((name, partition), {}).get(key) or store.get(key)
         correlation = change.source.get("correlation") or f"{name}/{partition}/{offset}"
         folded = fold(
-            known, change, object=name, key=key, offset=offset, rules=codecs.rules, correlation=correlation
+            known,
+            change,
+            object=name,
+            key=key,
+            offset=offset,
+            rules=codecs.rules,
+            correlation=correlation,
+            at=at,
         )
         outputs = [*self._told(codecs, key, change, folded, partition=partition, correlation=correlation)]
         state = Output(self.topics.state(name), key, codecs.states.encode(folded.state), partition)
@@ -78,6 +102,7 @@ class Batch:
         self.states[name, key] = state
         self.outputs += outputs
         self.reports += [(name, report) for report in folded.reports]
+        self.parked += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
 
     def _told(

@@ -220,6 +220,7 @@ class MergeProcess:
                 change=codecs.changes.decode(value),
                 partition=partition,
                 offset=offset,
+                at=max(0, message.timestamp()[1]),
             )
         except (RetriableError, FatalError):
             raise  # no fault of the record's

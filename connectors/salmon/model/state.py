@@ -42,6 +42,7 @@ class Park(StrEnum):
     REFUSED = "REFUSED"  # until one of its group is edited again
     DEFERRED = "DEFERRED"  # until the record it refers to is there
     HELD = "HELD"  # until somebody resolves the conflict
+    OSCILLATING = "OSCILLATING"  # two automations undo each other; see salmon.model.breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,16 @@ class Overwritten:
     seq: int  # of our write
     before: Value  # what the side held before, as far as it has told
     since: int  # as_of of the row that told it, on the side's commit clock; -1 for none
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often the sides have lately undone each other's value of one field; see salmon.model.breaker."""
+
+    times: tuple[
+        int, ...
+    ]  # ms, the log's time of each turn, ascending; of the last edit, once it has tripped
+    tripped: bool = False  # the field is parked
 
 
 @dataclass(slots=True)
@@ -107,6 +118,7 @@ class State:
     life: Version = NEVER  # of `lives`: the creation or the deletion
     seq: int = 0  # the last one given
     unpublished: bool = False  # canonical has changed since `records` was told
+    turns: dict[str, Turns] = field(default_factory=dict)  # of the few fields that two sides set in turn
 
     def copy(self) -> State:
         return replace(
@@ -114,6 +126,7 @@ class State:
             sides={name: side.copy() for name, side in self.sides.items()},
             canonical=dict(self.canonical),
             versions=dict(self.versions),
+            turns=dict(self.turns),
         )
 
 

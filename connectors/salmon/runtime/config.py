@@ -105,6 +105,26 @@ class ConflictsConfig(BaseModel):
     )
 
 
+class BreakerConfig(BaseModel):
+    """When two automations that undo each other's value of one field are no longer obeyed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="So often a field may go to one side's value and back to the other's, within window_s. Then it is "
+        "parked on both sides and reported.",
+    )
+    window_s: float = Field(
+        default=600,
+        gt=0,
+        le=86_400,
+        description="Sliding; an edit after so long without any is sent again.",
+    )
+
+
 class ObjectConfig(BaseModel):
     """One synced sObject."""
 
@@ -126,6 +146,7 @@ class ObjectConfig(BaseModel):
         description="What becomes of a value that the other side refuses for good: keep it and report it, or take "
         "it back.",
     )
+    breaker: BreakerConfig = BreakerConfig()
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
         description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "
