@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import demo, dev, schemas, status, verify
+from salmon.cli import demo, dev, guard, schemas, status, verify
 from salmon.errors import Fenced, SalmonError
 
 EXIT_UNFORESEEN: Final = 1
@@ -37,6 +37,7 @@ app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.add_typer(dev.app, name="dev")
+app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 
 

@@ -78,7 +78,7 @@ def show(seen: Overview, console: Console) -> None:
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
-        "to Salesforce p50 / p99", "conflicts", "held", "first load",
+        "to Salesforce p50 / p99", "conflicts", "held", "parked", "first load",
     ):  # fmt: skip
         objects.add_column(heading, justify="right")
     for one in seen.objects:
@@ -93,10 +93,25 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_salesforce"]),
             f"{one.conflicts:,}",
             f"{one.held:,}",
+            f"{one.parked + one.oscillating:,}",
             loaded if one.snapshot_total is None else f"{loaded} of {one.snapshot_total:,}",
         )
     console.print()
     console.print(objects)
+    for one in seen.objects:
+        for side, count in one.guarded.items():
+            if count:
+                console.print(
+                    f"{one.name}: {count:,} deletes on {side} are held back, because there were too many at once. "
+                    f"`salmon guard list` shows them, `salmon guard approve` or `discard` decides.",
+                    markup=False,
+                )
+        if one.oscillating:
+            console.print(
+                f"{one.name}: two automations undo each other; {one.oscillating:,} times a field was parked for it. "
+                f"merge's log names it (fields_oscillate): mend one of them.",
+                markup=False,
+            )
     console.print(
         f"\n{seen.conflicts} conflicts in all. Lags, API calls and an object's conflicts: since the process started."
     )

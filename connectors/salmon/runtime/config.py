@@ -125,6 +125,24 @@ class BreakerConfig(BaseModel):
     )
 
 
+class DeleteGuardConfig(BaseModel):
+    """When to stop believing deletes: a broken mapping looks just like a user deleting it all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deletes_max: int = Field(default=500, ge=1, description="On one side, within window_s.")
+    window_s: float = Field(default=600, gt=0, le=86_400, description="Sliding, by the source's commit time.")
+    share_max: float = Field(
+        default=0.1, gt=0, le=1, description="Not more than this share of the object's records, either ..."
+    )
+    share_floor: int = Field(default=20, ge=0, description="... but so many at least, however few there are.")
+    beyond: Literal["pause", "alert", "allow"] = Field(
+        default="pause",
+        description="pause: further deletes of the object wait for `salmon guard approve` or `discard`. alert: they "
+        "are carried out and reported. allow: nobody counts.",
+    )
+
+
 class ObjectConfig(BaseModel):
     """One synced sObject."""
 
@@ -147,6 +165,7 @@ class ObjectConfig(BaseModel):
         "it back.",
     )
     breaker: BreakerConfig = BreakerConfig()
+    delete_guard: DeleteGuardConfig = DeleteGuardConfig()
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
         description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "

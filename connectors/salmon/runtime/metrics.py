@@ -139,6 +139,12 @@ class Metrics:
             "object",
             "winner",
         )
+        self._guard_held = self._gauge(
+            "salmon_guard_held_deletes", "Deletes that wait for a person; see `salmon guard`.", "object"
+        )
+        self._guard_trips = self._counter(
+            "salmon_guard_trips", "How often an object's deletes passed the guard's limit.", "object"
+        )
         self._snapshot_read = self._gauge(
             "salmon_snapshot_read_records", "Records that the snapshot has read.", "object"
         )
@@ -198,6 +204,14 @@ class Metrics:
 
     def conflict_met(self, obj: str, winner: str | None) -> None:
         self._conflicts.labels(self.connector, obj, winner or "held").inc()
+
+    def guard_tripped(self, obj: str) -> None:
+        """An object's deletes passed the limit."""
+        self._guard_trips.labels(self.connector, obj).inc()
+
+    def guard_holds(self, obj: str, deletes: int) -> None:
+        """So many deletes of the object wait for a person."""
+        self._guard_held.labels(self.connector, obj).set(deletes)
 
     def snapshots(self, progress: Iterable[SnapshotProgress]) -> None:
         """How far the snapshots have come."""

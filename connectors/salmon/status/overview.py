@@ -20,6 +20,7 @@ from salmon.kafka.topics import CONNECTORS, Topics, partition_counts
 from salmon.model.change import SIDES
 from salmon.model.connector import Position
 from salmon.runtime.config import SyncConfig
+from salmon.runtime.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.runtime.registries import registry_of
 from salmon.status.counting import NONE, Count, Place, committed, counts
 from salmon.status.scraping import ProcessReport, ask
@@ -52,6 +53,9 @@ class ObjectStatus:
     held: int  # of these: those that wait for a person
     snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
     snapshot_total: int | None
+    parked: int = 0  # writes of which something was refused, deferred or put on hold, since merge started
+    oscillating: int = 0  # times that the breaker has tripped, since merge started
+    guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,9 @@ class Overview:
                     },
                     "conflicts": each.conflicts,
                     "held": each.held,
+                    "parked": each.parked,
+                    "oscillating": each.oscillating,
+                    "deletes_held": dict(each.guarded),
                     "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
                 }
                 for each in self.objects
@@ -219,6 +226,11 @@ class _Look:
     def _places(self, topics: Iterable[str]) -> list[Place]:
         return [(topic, number) for topic in topics for number in range(self.partitions[topic])]
 
+    def _guarded(self, side: str, name: str) -> int:
+        """As its sink has kept it: it may be down."""
+        kept = self.positions.get(f"{side}-sink", {})
+        return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
+
     def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
         merge = self.processes[_MERGE].samples
         source = self.processes["salesforce-source"].samples
@@ -237,9 +249,16 @@ class _Look:
             lags=lags,
             conflicts=int(merge.total("salmon_conflicts_total", **labels)),
             held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
+            parked=int(merge.total("salmon_folded_total", fact="parked", **labels)),
+            oscillating=int(merge.total("salmon_folded_total", fact="oscillating", **labels)),
+            guarded={side: self._guarded(side, name) for side in SIDES},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
         )
+
+
+def _held_in(position: Position) -> int:
+    return int(position["held"]) if position["paused"] else 0
 
 
 def _offset_of(position: Position | None) -> int | None:
