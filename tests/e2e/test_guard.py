@@ -1,4 +1,4 @@
-"""A collection is emptied: the org keeps its records until a person decides, whatever happens to the sink meanwhile."""
+"""What nobody may obey for ever: an emptied collection, and two automations that undo each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMIT = 20
 
 @pytest.fixture(scope="module")
 def ring(embedded_stack: Stack) -> Iterator[Ring]:
-    """A sync whose contacts are guarded."""
+    """A sync whose contacts are guarded closely."""
     guard = {"delete_guard": {"deletes_max": LIMIT, "share_floor": LIMIT}}
     records = {"Account": 5, "Contact": CONTACTS, "Opportunity": 0}
     with running_ring(embedded_stack, "guard", records=records, objects={"Contact": guard}) as ring:
@@ -81,3 +81,31 @@ def test_an_emptied_collection_is_given_back_and_a_wanted_deletion_is_carried_ou
     salmon(ring, "guard", "approve", "--side", "salesforce", "--by", "the test")
     ring.wait_equal(within_s=180)
     assert not set(gone) & set(ring.ids("Contact"))
+
+
+def test_two_automations_that_undo_each_other_come_to_rest(ring: Ring) -> None:
+    """A trigger of the org and an application each insist on their value: after five rounds both keep it, and it is told."""
+    account = ring.ids("Account")[1]
+    ours = {"$set": {"Site": "by the application"}}
+
+    def insisted() -> bool:
+        """The application looks again and again; whether the document tells of the breaker."""
+        ring.db.accounts.update_one({"_id": account, "Site": "by the org"}, ours)
+        document = ring.db.accounts.find_one({"_id": account}) or {}
+        return str(document.get("_salmon", {}).get("error", "")).startswith("OSCILLATING: Site")
+
+    with ring.trigger(object="Account", when={"field": "Site"}, set={"Site": "by the org"}):
+        ring.db.accounts.update_one({"_id": account}, ours)
+        until(insisted, "the breaker trips", within_s=120)
+        insisted()
+        until(lambda: ring.owes_nothing, "nothing is written any more", within_s=60)
+        written = len(ring.writes)
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "by the application, later"}})
+        ring.db.accounts.update_one({"_id": account}, {"$set": {"Phone": "555 0101"}})
+        ring.wait_row("Account", account, lambda seen: seen["Phone"] == "555 0101", within_s=60)
+    assert ring.row("Account", account)["Site"] == "by the org"
+    until(lambda: ring.owes_nothing, "the other field is settled", within_s=60)
+    assert len(ring.writes) - written <= 2, "the Phone, and the tombstone after it"
+    ring.wait_equal()
+    topic = ring.config.topic_names.changes("Account")
+    assert len([each for each in ring.read(topic) if each.key() == account.encode()]) < 40
