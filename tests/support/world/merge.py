@@ -37,6 +37,8 @@ class Merge:
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     registry: Registry = field(default_factory=MemoryRegistry)
+    now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
+    times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
 
     def tell(self, key: str, change: Change) -> None:
@@ -81,7 +83,8 @@ class Merge:
         states: dict[str, State] = {}
         for offset, (key, change, rules) in enumerate(self.log):
             state = states.get(key) or new_state(rules.names)
-            states[key] = fold(state, change, object=OBJECT, key=key, offset=offset, rules=rules).state
+            at = self.times[offset]
+            states[key] = fold(state, change, object=OBJECT, key=key, offset=offset, rules=rules, at=at).state
         return states
 
     @property
@@ -97,8 +100,10 @@ class Merge:
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)
         self.log.append((key, change, self.rules))
+        self.times.append(self.now())
         state = self.states.get(key) or new_state(self.rules.names)
-        return fold(state, change, object=OBJECT, key=key, offset=offset, rules=self.rules)
+        at = self.times[offset]
+        return fold(state, change, object=OBJECT, key=key, offset=offset, rules=self.rules, at=at)
 
     def _write(self, side: str, key: str, write: Write | None) -> None:
         self.writes[side].append((key, write))
