@@ -78,7 +78,7 @@ def show(seen: Overview, console: Console) -> None:
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
-        "to Salesforce p50 / p99", "conflicts", "held", "parked", "first load",
+        "to Salesforce p50 / p99", "conflicts", "held", "first load",
     ):  # fmt: skip
         objects.add_column(heading, justify="right")
     for one in seen.objects:
@@ -93,7 +93,6 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_salesforce"]),
             f"{one.conflicts:,}",
             f"{one.held:,}",
-            f"{one.parked + one.oscillating:,}",
             loaded if one.snapshot_total is None else f"{loaded} of {one.snapshot_total:,}",
         )
     console.print()

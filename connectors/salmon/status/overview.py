@@ -53,7 +53,6 @@ class ObjectStatus:
     held: int  # of these: those that wait for a person
     snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
     snapshot_total: int | None
-    parked: int = 0  # writes of which something was refused, deferred or put on hold, since merge started
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
 
@@ -103,7 +102,6 @@ class Overview:
                     },
                     "conflicts": each.conflicts,
                     "held": each.held,
-                    "parked": each.parked,
                     "oscillating": each.oscillating,
                     "deletes_held": dict(each.guarded),
                     "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
@@ -249,7 +247,6 @@ class _Look:
             lags=lags,
             conflicts=int(merge.total("salmon_conflicts_total", **labels)),
             held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
-            parked=int(merge.total("salmon_folded_total", fact="parked", **labels)),
             oscillating=int(merge.total("salmon_folded_total", fact="oscillating", **labels)),
             guarded={side: self._guarded(side, name) for side in SIDES},
             snapshot_read=int(read[0]) if read else None,

@@ -66,8 +66,9 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     """A process that is down says why; its work piles up."""
     lags = {"to_mongodb": Lag(0.04, 1.5), "to_salesforce": Lag(None, None)}
     owed = {"mongodb": Count(12), "salesforce": Count(20_000, exact=False)}
+    guarded = {"salesforce": 580}
     account = ObjectStatus(
-        "Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000, 5, 1, {"salesforce": 580}
+        "Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000, oscillating=1, guarded=guarded
     )
     processes = (
         ProcessReport("merge", "http://127.0.0.1:1", "healthy", "runs"),
