@@ -136,11 +136,6 @@ class DeleteGuard:
                 guarded.counts = {partition: {} for partition in guarded.counts}
                 self._resume(object, guarded)
 
-    def is_approved(self, object: str, partition: int, offset: int) -> bool:  # noqa: A002
-        with self._lock:
-            guarded = self._objects.get(object)
-            return guarded is not None and offset < guarded.approved.get(partition, 0)
-
     def resume(self, object: str) -> None:  # noqa: A002
         """Nothing is held back any more: what comes is counted again."""
         with self._lock:

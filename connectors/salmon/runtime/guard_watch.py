@@ -124,17 +124,12 @@ class GuardWatch:
             return
         if signal.kind is not SignalKind.APPROVE or signal.object not in self._settings:
             return
-        name, side = signal.object, self._instance.side
-        self.guard.approve(name, signal.until, anew=anew)
-        topic = self._instance.topics.writes(side, name)
-        released = self._buffer.release(
-            lambda command: (
-                command.partition.place[0] == topic
-                and self.guard.is_approved(name, command.partition.place[1], command.offset)
-            )
-        )
+        self.guard.approve(signal.object, signal.until, anew=anew)
+        topic = self._instance.topics.writes(self._instance.side, signal.object)
+        # Those that came later are judged again.
+        released = self._buffer.release(lambda command: command.partition.place[0] == topic)
         if anew:
-            log.info("deletes_approved", object=name, deletes=released, reason=signal.reason)
+            log.info("deletes_approved", object=signal.object, deletes=released, reason=signal.reason)
 
     def _tripped(self, name: str, count: int) -> None:
         self._instance.metrics.guard_tripped(name)

@@ -38,15 +38,20 @@ def held(sync: Sync) -> int:
     return sum(at["held"] for name, at in entries.items() if name.startswith("guard/") and at["paused"])
 
 
-def approve(sync: Sync) -> None:
-    """What `salmon guard approve` sends."""
+def ends(sync: Sync) -> list[int]:
+    """Of each partition of `writes`."""
     until = [0, 0]
     for message in sync.records(sync.topics.writes("mongodb", OBJECT)):
         number, offset = message.partition(), message.offset()
         assert number is not None
         assert offset is not None
         until[number] = max(until[number], offset + 1)
-    signal = Signal(0, SignalKind.APPROVE, OBJECT, reason="by a test", until=tuple(until))
+    return until
+
+
+def approve(sync: Sync, until: list[int] | None = None) -> None:
+    """What `salmon guard approve` sends."""
+    signal = Signal(0, SignalKind.APPROVE, OBJECT, reason="by a test", until=tuple(until or ends(sync)))
     sync.signal(CONNECTOR, signal)
 
 
@@ -117,6 +122,21 @@ def test_more_than_memory_is_for_can_be_discarded_too(sync: Sync, monkeypatch: p
         eventually(lambda: held(sync) == 0)
         run.stop()
     assert len(deleted(sink)) <= 4
+
+
+def test_what_came_after_an_approval_is_judged_anew(sync: Sync) -> None:
+    """Four more are everyday work again; they do not wait for an approval of their own."""
+    sink = Sink()
+    mass_delete(sync)
+    with running(worker(sync, sink)) as (run,):
+        eventually(lambda: held(sync) >= 6)
+        until = ends(sync)
+        for number in range(4):
+            sync.delete(f"later{number}", 50 + number, committed_at=round(time.time() * 1000))
+        eventually(lambda: held(sync) >= 10)
+        approve(sync, until)
+        eventually(lambda: len(deleted(sink)) == 14)
+        run.stop()
 
 
 def test_an_approval_from_before_the_start_is_heard(sync: Sync) -> None:
