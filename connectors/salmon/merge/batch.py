@@ -57,7 +57,7 @@ class Batch:
     # By object and key: the newest state of each, however often it was folded.
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
-    parked: list[tuple[str, str, Report]] = field(
+    set_aside: list[tuple[str, str, Report]] = field(
         default_factory=list
     )  # those of what is parked now, with the key too
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Batch:
         self.states[name, key] = state
         self.outputs += outputs
         self.reports += [(name, report) for report in folded.reports]
-        self.parked += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
+        self.set_aside += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
 
     def _told(

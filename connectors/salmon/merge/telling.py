@@ -36,7 +36,7 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
             policy=conflict.policy,
             winner=conflict.winner.side if conflict.winner else None,
         )
-    for name, key, report in batch.parked:
+    for name, key, report in batch.set_aside:
         log.warning(
             "fields_oscillate" if report.fact is Fact.OSCILLATING else "fields_parked",
             object=name,
