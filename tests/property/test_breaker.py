@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salmon.model.change import MONGODB, SALESFORCE, Value
@@ -42,6 +42,7 @@ def carry_out(story: Story, random: Random, side: str, made: Automation, *, at_o
             teller.edits(answers)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     of_the_org=automations,
     of_the_application=automations,
