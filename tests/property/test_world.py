@@ -17,7 +17,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import LAST_WRITER_WINS, Contest, Edit
 from support.world import World
 from support.world.nature import EDITABLE, OBJECT, Knobs
-from support.world.promises import broken
+from support.world.promises import broken, differences
 
 SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "5000"))
 CHUNKS: Final = 8  # tests that several workers share
@@ -49,6 +49,15 @@ def test_every_schedule_keeps_the_promises(chunk: int) -> None:
     if SCHEDULES >= 100 * CHUNKS:
         assert conflicts, "schedules without one conflict would show little"
         assert rejections, "nor would those without one refusal"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_automations_that_undo_each_other_come_to_rest_and_are_told(seed: int) -> None:
+    """The org stores a phone number its way and an application another, in a World of users, crashes and repetitions."""
+    world = World(seed, Knobs(normalise=True, insists=True, crashes=0.05, repeats=0.1, restarts=0.05)).run()
+    assert list(differences(world)) == [], "but for what is parked"
+    assert world.merge.facts[Fact.OSCILLATING]
+    assert world.merge.replayed() == world.merge.states
 
 
 # The watchers see what they watch for.

@@ -231,6 +231,12 @@ class Sync:
         value = None if seq is None else codec.encode(Write(seq, WriteOp.UPDATE, fields=fields))
         self.produce(topic, key, value)
 
+    def delete(self, key: str, seq: int, *, side: str = "mongodb", committed_at: int = 0) -> None:
+        """Command *side* to delete the record."""
+        topic = self.topics.writes(side, OBJECT)
+        write = Write(seq, WriteOp.DELETE, committed_at=committed_at)
+        self.produce(topic, key, Writes(SCHEMA, self.registry, topic).encode(write))
+
     def identify(self, native_id: str, key: str) -> None:
         topic = self.topics.identity(OBJECT)
         self.produce(topic, native_id, Identities(self.registry, topic).encode(key))

@@ -8,6 +8,7 @@ are what the story is about.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,7 @@ class Story:
     key: str = KEY
     clock_ms: int = 1_700_000_000_000
     offset: int = 100
+    timed: bool = False  # whether the log's records have timestamps, without which no oscillation is seen
 
     def __post_init__(self) -> None:
         self.state: State = new_state(self.rules.names)
@@ -65,6 +67,7 @@ class Story:
         self.writes: dict[str, Write] = {}  # the newest command in each side's topic; none after a tombstone
         self.record: dict[str, Value] | None = None  # what `records` holds
         self.conflicts: list[Conflict] = []
+        self.seen: Counter[Fact] = Counter()  # every fact that was ever reported
         self.salesforce = Teller(self, SALESFORCE)
         self.mongodb = Teller(self, MONGODB)
 
@@ -74,7 +77,13 @@ class Story:
         self.offset += 1
         self.changes.append(change)
         self.last = fold(
-            self.state, change, object="Account", key=self.key, offset=self.offset, rules=self.rules
+            self.state,
+            change,
+            object="Account",
+            key=self.key,
+            offset=self.offset,
+            rules=self.rules,
+            at=self.clock_ms if self.timed else 0,
         )
         self.state = self.last.state
         for side, write in self.last.writes.items():
@@ -85,6 +94,7 @@ class Story:
         if self.last.published is not Published.UNCHANGED:
             self.record = dict(self.state.canonical) if self.state.lives else None
         self.conflicts += self.last.conflicts
+        self.seen.update(report.fact for report in self.last.reports)
         return self.last
 
     def tell_again(self) -> Folded:

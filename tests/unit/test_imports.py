@@ -20,7 +20,7 @@ PACKAGE: Final = Path(salmon.__file__).parent
 _FACTS: Final = {"errors", "model"}
 _WIRES: Final = _FACTS | {"kafka", "salesforce", "mongodb"}
 _PROCESSES: Final = _WIRES | {"merge", "runtime"}
-_COMMANDS: Final = _PROCESSES | {"status", "story", "verify"}
+_COMMANDS: Final = _PROCESSES | {"guard", "status", "story", "verify"}
 
 # Room -> the rooms that it may import from; a dotted name is one module of a room. `errors` is for all.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
@@ -31,6 +31,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "mongodb": _FACTS,
     "merge": _PROCESSES,
     "runtime": _PROCESSES,
+    "guard": _PROCESSES,
     "status": _PROCESSES,
     "story": _PROCESSES,
     "verify": _PROCESSES,

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import conflicts, demo, dev, schemas, status, verify, why
+from salmon.cli import conflicts, demo, dev, guard, schemas, status, verify, why
 from salmon.errors import Fenced, SalmonError
 
 EXIT_UNFORESEEN: Final = 1
@@ -39,6 +39,7 @@ app.command("status")(status.status)
 app.command("why")(why.why)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
+app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 
 

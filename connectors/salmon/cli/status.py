@@ -97,6 +97,20 @@ def show(seen: Overview, console: Console) -> None:
         )
     console.print()
     console.print(objects)
+    for one in seen.objects:
+        for side, count in one.guarded.items():
+            if count:
+                console.print(
+                    f"{one.name}: {count:,} deletes on {side} are held back, because there were too many at once. "
+                    f"`salmon guard list` shows them, `salmon guard approve` or `discard` decides.",
+                    markup=False,
+                )
+        if one.oscillating:
+            console.print(
+                f"{one.name}: two automations undo each other; {one.oscillating:,} times a field was parked for it. "
+                f"merge's log names it (fields_oscillate): mend one of them.",
+                markup=False,
+            )
     console.print(
         f"\n{seen.conflicts} conflicts in all. Lags, API calls, an object's conflicts and its fields that were held, "
         f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."

@@ -193,7 +193,7 @@ class Identities(Codec):
 
 
 class Signals(Codec):
-    """The values of `signals` of one source."""
+    """The values of `signals` of one connector."""
 
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("signal"), registry, topic)
@@ -207,6 +207,7 @@ class Signals(Codec):
                 "keys": signal.keys,
                 "native_ids": signal.native_ids,
                 "reason": signal.reason,
+                "until": signal.until,
             }
         )
 
@@ -220,6 +221,7 @@ class Signals(Codec):
             keys=tuple(datum["keys"]),
             native_ids=tuple(datum["native_ids"]),
             reason=datum["reason"],
+            until=tuple(datum["until"]),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
@@ -21,6 +22,8 @@ from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import Park, State
+
+_PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING})
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,30 @@ class Batch:
     # By object and key: the newest state of each, however often it was folded.
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
+    set_aside: list[tuple[str, str, Report]] = field(
+        default_factory=list
+    )  # those of what is parked now, with the key too
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
     # (object, side, why, whether it began to wait) -> fields that did, or that wait no more.
     parkings: Counter[tuple[str, str, Park, bool]] = field(default_factory=Counter)
 
     def add(
-        self, codecs: ObjectCodecs, store: Store, *, key: str, value: bytes, partition: int, offset: int
+        self,
+        codecs: ObjectCodecs,
+        store: Store,
+        *,
+        key: str,
+        value: bytes,
+        partition: int,
+        offset: int,
+        at: int = 0,
     ) -> None:
         """
         Fold one change of one record and take in all that it gives; nothing of it where anything fails.
 
         Args:
             value: The change, as it stands in the log.
+            at: The timestamp of its record in the log, in ms; 0 where it has none.
 
         Raises:
             DataError: it is no change, or what it gives cannot be written.
@@ -80,7 +95,7 @@ class Batch:
         correlation = change.source.get("correlation") or f"{name}/{partition}/{offset}"
         folded = is_new and fold_first_row(change, offset=offset, rules=rules, correlation=correlation)
         folded = folded or fold(
-            known, change, object=name, key=key, offset=offset, rules=rules, correlation=correlation
+            known, change, object=name, key=key, offset=offset, rules=rules, correlation=correlation, at=at
         )
         # The row is written once, for all that holds it; and not at all where it is new, and agreed as it was told.
         canonical = folded.state.canonical
@@ -97,6 +112,7 @@ class Batch:
         self.states[name, key] = state
         self.outputs += outputs
         self.reports += [(name, report) for report in folded.reports]
+        self.set_aside += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
         self._count_parked(name, known, folded.state)
 

@@ -214,7 +214,15 @@ class MergeProcess:
                 raise DataError(
                     f"{topic}: a record without a key or a value is no change. Find out who wrote it."
                 )
-            batch.add(codecs, store, key=raw_key.decode(), value=value, partition=partition, offset=offset)
+            batch.add(
+                codecs,
+                store,
+                key=raw_key.decode(),
+                value=value,
+                partition=partition,
+                offset=offset,
+                at=max(0, message.timestamp()[1]),
+            )
         except (RetriableError, FatalError):
             raise  # no fault of the record's
         except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on

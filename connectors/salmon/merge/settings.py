@@ -40,6 +40,8 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         ties=config.conflicts.ties,
         on_reject=config.on_reject,
         stamps_always=config.stamps == "always",
+        breaker_rounds=config.breaker.rounds,
+        breaker_window_ms=round(config.breaker.window_s * 1000),
         one_way_to=_ONE_WAY.get(config.direction),
     )
 

@@ -18,7 +18,7 @@ from salmon.model.change import Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
-from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, State, Version
+from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, State, Turns, Version
 
 _SCHEMA_ID: Final = struct.Struct(">xI")  # of the Confluent wire format
 
@@ -49,6 +49,10 @@ class States(Codec):
             "version": _version_datum(version),
             "exceptions": exceptions,
             "unpublished": state.unpublished,
+            "turns": [
+                {"name": name, "times": turns.times, "tripped": turns.tripped}
+                for name, turns in state.turns.items()
+            ],
             "sides": [self._side_datum(state, name, side) for name, side in state.sides.items()],
         }
         if row is not None and (data := self.encode_with(datum, row)) is not None:
@@ -77,6 +81,11 @@ class States(Codec):
             life=_version(datum["life"]),
             seq=datum["seq"],
             unpublished=datum["unpublished"],
+            turns={
+                each["name"]: Turns(tuple(each["times"]), each["tripped"])
+                for each in datum["turns"]
+                if each["name"] in self._rules.schema.by_name
+            },
         )
 
     def _versions(self, state: State) -> tuple[Version, list[dict[str, Any]]]:
@@ -135,7 +144,7 @@ class States(Codec):
                 {"name": n, "why": p.why, "group": p.group, "code": p.code, "reason": p.reason}
                 for n, p in side.parked.items()
             ],
-            "kept": self._field_data(side.kept),
+            "kept": _field_data(side.kept),
         }
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
     """
-    Count what became of *read* changes, and name the conflicts among them.
+    Count what became of *read* changes, and name the conflicts among them and what is parked now.
 
     Args:
         refused: How many of them were set aside.
@@ -42,6 +42,14 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
             field=conflict.contest.field,
             policy=conflict.policy,
             winner=conflict.winner.side if conflict.winner else None,
+        )
+    for name, key, report in batch.set_aside:
+        log.warning(
+            "fields_oscillate" if report.fact is Fact.OSCILLATING else "fields_parked",
+            object=name,
+            key=key,
+            side=report.side,
+            fields=report.fields,
         )
     if refused:
         metrics.record_errors.inc(refused)

@@ -64,11 +64,12 @@ class SourceBatch:
 class SignalKind(StrEnum):
     READ = "READ"  # read these records again
     SNAPSHOT = "SNAPSHOT"  # read the whole object anew, absences included
+    APPROVE = "APPROVE"  # to a sink: carry out the deletes that its guard holds back
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A request to a source. *id* is its offset in the signals topic: what `SourceBatch.answered` names."""
+    """A request to a connector. *id* is its offset in the signals topic: what `SourceBatch.answered` names."""
 
     id: int
     kind: SignalKind
@@ -78,6 +79,9 @@ class Signal:
         str, ...
     ] = ()  # where the asker knows them; else the source finds the record by its key
     reason: str = ""
+    until: tuple[
+        int, ...
+    ] = ()  # APPROVE: of each partition of `writes`, the offset after the last that is meant
 
 
 @dataclass(frozen=True, slots=True)

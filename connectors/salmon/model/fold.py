@@ -43,6 +43,7 @@ def fold(
     offset: int,
     rules: Rules,
     correlation: str = "",
+    at: int = 0,
 ) -> Folded:
     """
     Fold one change of one record. *state* itself is left as it is.
@@ -55,8 +56,9 @@ def fold(
         offset: The change's place in its partition of `changes`: it gives the seq.
         rules: The object's rules.
         correlation: One word that follows the change into its writes and every log.
+        at: When the log took it, in ms; 0 where that is not known, and then no oscillation is seen.
     """
-    work = Work(Folded(state.copy()), change, object, key, rules)
+    work = Work(Folded(state.copy()), change, object, key, rules, at)
     # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
@@ -70,6 +72,7 @@ def fold(
         work.report(Fact.TWIN)
     else:
         _told(work)
+    work.breaker.settle()
     # A row tells of the last edit, perhaps years ago: no lag of ours.
     edited_at = change.committed_at if change.is_event else 0
     emit(work.out, rules, committed_at=edited_at, correlation=correlation)

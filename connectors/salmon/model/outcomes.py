@@ -113,12 +113,15 @@ def operator_edit(work: Work) -> None:
     """
     An operator's choice: causal by definition, and it resolves whatever was held.
 
-    EDIT sets the fields it names, and lets a record live whose life is contested, where it names EXISTENCE. DELETE
-    ends such a record, and no other. What nobody may set, and a record that is not there, are left as they are.
+    EDIT sets the fields it names. Where it names EXISTENCE, it lets a record live whose life is contested, and brings
+    back one that is deleted, as long as a side still has it. DELETE ends a contested record, and no other. What nobody
+    may set is left as it is.
     """
     change, state = work.change, work.state
     assert change.origin == OPERATOR
     if not state.lives:
+        if change.changed is not None and EXISTENCE in change.changed:
+            _bring_back(work)
         return
     if work.rules.one_way_to is not None:
         return  # its one author is never written to
@@ -141,3 +144,15 @@ def operator_edit(work: Work) -> None:
                 del side.parked[name]
         work.take(name, change.fields.get(name), work.version)
         work.report(Fact.EDITED, name)
+
+
+def _bring_back(work: Work) -> None:
+    """The record lives again, as the side has it that was not told of its end yet, or would not carry that out."""
+    state = work.state
+    holder = next((n for n in work.rules.sides if state.sides[n].exists is True), None)
+    if holder is None or work.rules.one_way_to is not None:
+        return  # nobody has it any more; or its one author has deleted it, to whom nothing is ever written
+    revive(work, holder, work.version)
+    for side in state.sides.values():
+        side.parked.pop(EXISTENCE, None)
+    work.report(Fact.EDITED, EXISTENCE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
 from salmon.model.policies import EXISTENCE
@@ -114,9 +115,12 @@ def agreed_on(state: State, name: str) -> Mapping[str, Value]:
     return {**state.canonical, **{n: v for n, v in own.items() if v is not None}}
 
 
+_TOLD: Final = frozenset({Park.REFUSED, Park.OSCILLATING})
+
+
 def _refusals(side: SideState) -> str | None:
-    """What Salesforce refused of the record, in words for the person who looks at the document."""
-    refused = [(p.group, n, p) for n, p in side.parked.items() if p.why is Park.REFUSED]
+    """What Salesforce refused of the record, or undoes for ever, in words for the person who looks at the document."""
+    refused = [(p.group, n, p) for n, p in side.parked.items() if p.why in _TOLD]
     if not refused:
         return None
     newest = max(group for group, _, _ in refused)

@@ -34,6 +34,8 @@ class Rules:
     ties: str = SALESFORCE  # who wins when two edits have the same time
     on_reject: Literal["keep", "revert"] = "keep"
     stamps_always: bool = False  # audit stamps cause writes of their own
+    breaker_rounds: int = 5  # so often two sides may undo each other's value of a field ...
+    breaker_window_ms: int = 600_000  # ... within so long
     one_way_to: str | None = None  # the side that only receives, and does not answer
     sides: tuple[str, ...] = SIDES
     guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot repeat an older write

@@ -43,6 +43,7 @@ class Park(StrEnum):
     REFUSED = "REFUSED"  # until one of its group is edited again
     DEFERRED = "DEFERRED"  # until the record it refers to is there
     HELD = "HELD"  # until somebody resolves the conflict
+    OSCILLATING = "OSCILLATING"  # two automations undo each other; see salmon.model.breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,16 @@ class Overwritten:
     edited: bool = False  # whether events of the time before our write have told of edits
     edit: Value = None  # the last of them
     edited_at: int = 0  # its committed_at
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often the sides have lately undone each other's value of one field; see salmon.model.breaker."""
+
+    times: tuple[
+        int, ...
+    ]  # ms, the log's time of each turn, ascending; of the last edit, once it has tripped
+    tripped: bool = False  # the field is parked
 
 
 @dataclass(slots=True)
@@ -131,6 +142,7 @@ class State:
     life: Version = NEVER  # of `lives`: the creation or the deletion
     seq: int = 0  # the last one given
     unpublished: bool = False  # canonical has changed since `records` was told
+    turns: dict[str, Turns] = field(default_factory=dict)  # of the few fields that two sides set in turn
 
     def copy(self) -> State:
         return State(
@@ -141,6 +153,7 @@ class State:
             self.life,
             self.seq,
             self.unpublished,
+            dict(self.turns),
         )
 
 

@@ -152,6 +152,8 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
     if not work.rules.may_win(side, name, known_to_salesforce=knows):
         if verdict is not Verdict.FIRST_CONTACT:
             work.report(Fact.OVERRULED, name)
+            if work.breaker.overruled(name):
+                work.report(Fact.OSCILLATING, name)
         return
     standing = state.versions.get(name, NEVER)
     if verdict is Verdict.FIRST_CONTACT:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final
 
+from salmon.model.breaker import Breaker
 from salmon.model.change import Change, Value, Write
 from salmon.model.policies import Conflict, Contest, Edit, Policy
 from salmon.model.rules import Rules
-from salmon.model.state import Park, Sent, SideState, State, Version
+from salmon.model.state import NEVER, Park, Sent, SideState, State, Version
 
 
 class Fact(StrEnum):
@@ -26,6 +27,7 @@ class Fact(StrEnum):
     OVERRULED = "OVERRULED"  # an edit of a field that its side may not set
     TWIN = "TWIN"  # a second record of the same key: not folded
     PARKED = "PARKED"
+    OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
     REPEATED = "REPEATED"  # old news
 
 
@@ -73,6 +75,7 @@ class Work:
     object: str
     key: str
     rules: Rules
+    at: int = 0  # ms: when the log took the change; 0 where that is not known
     answered: Sent | None = None  # the write of ours that the change answers, by itself
     # Of each field, the last write up to it that set the field; earlier ones were perhaps never carried out.
     set_by: Mapping[str, int] = field(default_factory=dict)
@@ -87,6 +90,10 @@ class Work:
     def x(self) -> SideState:
         """The state of the side that tells."""
         return self.state.sides[self.change.origin]
+
+    @property
+    def breaker(self) -> Breaker:
+        return Breaker(self.state, self.rules, self.at)
 
     @property
     def version(self) -> Version:
@@ -126,10 +133,13 @@ class Work:
     def take(self, name: str, value: Value, version: Version) -> None:
         """Make *value* canonical. What was refused together with it may be tried again."""
         _put(self.state.canonical, name, value)
+        standing = self.state.versions.get(name, NEVER)
         self.state.versions[name] = version
         self.state.unpublished = True
         for side in self.state.sides.values():
             _unpark(side, name)
+        if self.breaker.taken(name, standing, version):
+            self.report(Fact.OSCILLATING, name)
 
     def keep(self, name: str, value: Value) -> None:
         """The side has *value* in a field that is on hold, by what it did itself: that is what it keeps."""
@@ -155,7 +165,7 @@ def _put(values: dict[str, Value], name: str, value: Value) -> None:
 def _unpark(side: SideState, name: str) -> None:
     """An edit of a parked field frees all that was refused with it; a held field waits for its resolution."""
     parked = side.parked.get(name)
-    if parked is None or parked.why is Park.HELD:
+    if parked is None or parked.why in (Park.HELD, Park.OSCILLATING):
         return
     for other in [n for n, p in side.parked.items() if p.group == parked.group and p.why is parked.why]:
         del side.parked[other]

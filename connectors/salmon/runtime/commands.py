@@ -45,3 +45,13 @@ class Command:
     def lost(self) -> bool:
         """Whether its partition is no longer ours: nothing more may come of it."""
         return self.partition.lost
+
+
+@dataclass(slots=True)
+class Slot:
+    """What there is of one key."""
+
+    waiting: Command | None = None
+    flying: Command | None = None
+    tries: int = 0  # of the waiting command, so far
+    delayed: bool = False

@@ -120,6 +120,44 @@ class ConflictsConfig(BaseModel):
     )
 
 
+class BreakerConfig(BaseModel):
+    """When two automations that undo each other's value of one field are no longer obeyed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rounds: int = Field(
+        default=5,
+        ge=1,
+        le=100,
+        description="So often a field may go to one side's value and back to the other's, within window_s. Then it is "
+        "parked on both sides and reported.",
+    )
+    window_s: float = Field(
+        default=600,
+        gt=0,
+        le=86_400,
+        description="Sliding; an edit after so long without any is sent again.",
+    )
+
+
+class DeleteGuardConfig(BaseModel):
+    """When to stop believing deletes: a broken mapping looks just like a user deleting it all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deletes_max: int = Field(default=500, ge=1, description="On one side, within window_s.")
+    window_s: float = Field(default=600, gt=0, le=86_400, description="Sliding, by the source's commit time.")
+    share_max: float = Field(
+        default=0.1, gt=0, le=1, description="Not more than this share of the object's records, either ..."
+    )
+    share_floor: int = Field(default=20, ge=0, description="... but so many at least, however few there are.")
+    beyond: Literal["pause", "alert", "allow"] = Field(
+        default="pause",
+        description="pause: further deletes of the object wait for `salmon guard approve` or `discard`. alert: they "
+        "are carried out and reported. allow: nobody counts.",
+    )
+
+
 class ObjectConfig(BaseModel):
     """One synced sObject."""
 
@@ -141,6 +179,8 @@ class ObjectConfig(BaseModel):
         description="What becomes of a value that the other side refuses for good: keep it and report it, or take "
         "it back.",
     )
+    breaker: BreakerConfig = BreakerConfig()
+    delete_guard: DeleteGuardConfig = DeleteGuardConfig()
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
         description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "

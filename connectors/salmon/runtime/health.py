@@ -74,6 +74,7 @@ class Health:
         self._turned_at: float | None = None  # None until the loop has begun
         self._failing_since: float | None = None
         self._failure = ""
+        self._note = ""
 
     def starting(self, doing: str) -> None:
         """What is being done before the loop begins, e.g. "waiting for the schema of Account"."""
@@ -104,6 +105,10 @@ class Health:
             self._failure = f"{doing}: {error}"
             if self._turned_at is not None:
                 self._turned_at = self._clock()  # A loop that waits for its next try is not hung.
+
+    def note(self, sentence: str) -> None:
+        """Something waits for a person, though the process is well; an empty sentence takes it back."""
+        self._note = sentence
 
     def recovered(self) -> None:
         with self._lock:
@@ -138,4 +143,5 @@ class Health:
         if self._state is State.UNASSIGNED:
             return Report(Status.STARTING, f"Worker is still starting up: {self._phase}.", True, self._state)
         suffix = f" Trying again: {self._failure}" if self._failing_since is not None else ""
+        suffix += f" {self._note}" if self._note else ""
         return Report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}", True, self._state)

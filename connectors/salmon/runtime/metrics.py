@@ -141,7 +141,7 @@ class Metrics:
         )
         self._parked = self._counter(
             "salmon_parked_fields",
-            "Fields that a side is not sent for now: refused, deferred (a parent is missing) or held (a conflict).",
+            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict) or oscillating.",
             "object",
             "side",
             "why",
@@ -152,6 +152,12 @@ class Metrics:
             "object",
             "side",
             "why",
+        )
+        self._guard_held = self._gauge(
+            "salmon_guard_held_deletes", "Deletes that wait for a person; see `salmon guard`.", "object"
+        )
+        self._guard_trips = self._counter(
+            "salmon_guard_trips", "How often an object's deletes passed the guard's limit.", "object"
         )
         self._snapshot_read = self._gauge(
             "salmon_snapshot_read_records", "Records that the snapshot has read.", "object"
@@ -216,6 +222,14 @@ class Metrics:
     def fields_parked(self, obj: str, side: str, why: str, count: int, *, waits: bool) -> None:
         """*count* fields began to wait on *side*, or do no more; *why* in small letters."""
         (self._parked if waits else self._freed).labels(self.connector, obj, side, why).inc(count)
+
+    def guard_tripped(self, obj: str) -> None:
+        """An object's deletes passed the limit."""
+        self._guard_trips.labels(self.connector, obj).inc()
+
+    def guard_holds(self, obj: str, deletes: int) -> None:
+        """So many deletes of the object wait for a person."""
+        self._guard_held.labels(self.connector, obj).set(deletes)
 
     def snapshots(self, progress: Iterable[SnapshotProgress]) -> None:
         """How far the snapshots have come."""

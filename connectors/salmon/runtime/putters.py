@@ -18,8 +18,10 @@ import structlog
 
 from salmon.errors import DataError, RetriableError
 from salmon.kafka.serdes import Writes
+from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord, SinkTask
 from salmon.runtime.commands import Command, Key
+from salmon.runtime.delete_guard import Delete, DeleteGuard
 from salmon.runtime.metrics import Metrics
 from salmon.runtime.retry import Backoff, Observer
 from salmon.runtime.sink_buffer import SinkBuffer
@@ -47,6 +49,7 @@ class Putters:
         buffer: SinkBuffer,
         codecs: Mapping[str, Writes],
         waits: Waits,
+        guard: DeleteGuard,
         *,
         metrics: Metrics,
         observer: Observer,
@@ -56,7 +59,7 @@ class Putters:
         self._task = task
         self._buffer = buffer
         self._codecs = codecs
-        self._waits = waits
+        self._waits, self._guard = waits, guard
         self._metrics = metrics
         self._observer = observer
         self._direction = direction
@@ -107,6 +110,7 @@ class Putters:
                     flying.append((command, self._record(command)))
                 except DataError as error:
                     spoilt.append(Landed(command, error=error))
+            commands, flying = self._let_go(commands, flying)
             outcomes = self._task.put([record for _, record in flying]) if flying else ()
         except RetriableError as outage:
             self._wait_out(commands, outage)
@@ -119,7 +123,28 @@ class Putters:
         self._metrics.records_sent.inc(len(flying))
         assert len(outcomes) == len(flying), "one outcome for each record"
         self._buffer.land(*self._sorted(flying, outcomes, spoilt), delay_s=self._busy_s)
-        self._answered()
+        if flying:
+            self._answered()
+
+    def _let_go(
+        self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+    ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
+        """What may be carried out; deletes that the guard does not believe go back into the buffer, and wait there."""
+        deletes = {
+            command.key: (command, delete_of(command, record))
+            for command, record in flying
+            if record.write.op is WriteOp.DELETE
+        }
+        held = self._guard.held_back(delete for _, delete in deletes.values()) if deletes else ()
+        if not held:
+            return commands, list(flying)
+        back = [deletes[each.object, each.key][0] for each in held]
+        self._buffer.hold(back)
+        waiting = set(map(id, back))
+        return (
+            [command for command in commands if id(command) not in waiting],
+            [(command, record) for command, record in flying if id(command) not in waiting],
+        )
 
     def _record(self, command: Command) -> SinkRecord:
         write = self._codecs[command.partition.place[0]].decode(command.value)
@@ -145,6 +170,7 @@ class Putters:
                 again.append(command)
                 continue
             self.in_doubt.discard(command.key)
+            self._guard.landed(record.object, record.key)
             if outcome.kind in QUIET and not self._waits.holds(record.object, record.key):
                 log.debug("write_finished", **_facts(record), outcome=outcome.kind)
                 done.append(command)
@@ -182,6 +208,14 @@ class Putters:
             self._outages = 0
             self._metrics.outage.set(0)
             self._observer.recovered()
+
+
+def delete_of(command: Command, record: SinkRecord) -> Delete:
+    """What the guard counts of a delete: at the time of its cause's commit, which is not later than merge's record."""
+    logged_at = max(0, command.message.timestamp()[1]) if command.message is not None else 0
+    known = [at for at in (record.write.committed_at, logged_at) if at]
+    at = min(known, default=round(time.time() * 1000))
+    return Delete(*command.key, record.write.seq, command.partition.place[1], command.offset, at)
 
 
 def _facts(record: SinkRecord) -> dict[str, Any]:

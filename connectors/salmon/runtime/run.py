@@ -197,7 +197,8 @@ class _Process:
         if kind == "source":
             return SourceWorker(instance, task, tuple(config.objects))
         written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
-        return SinkWorker(instance, task, self._schemas(registry, retrying), written)
+        guards = {name: config.objects[name].delete_guard for name in written}
+        return SinkWorker(instance, task, self._schemas(registry, retrying), written, guards=guards)
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess

@@ -43,8 +43,8 @@ def register(registry: Registry, topics: Topics, schemas: Mapping[str, ObjectSch
         for side in SIDES:
             Writes(schema, registry, topics.writes(side, name)).register()
         Identities(registry, topics.identity(name)).register()
-    for side in SIDES:
-        Signals(registry, topics.signals(f"{side}-source")).register()
+    for connector in (f"{side}-{kind}" for side in SIDES for kind in ("source", "sink")):
+        Signals(registry, topics.signals(connector)).register()
     for name, schema in schemas.items():
         Records(schema, registry, topics.records(name)).register()
 

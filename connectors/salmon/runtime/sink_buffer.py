@@ -10,27 +10,16 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from threading import Condition
 from typing import Any, Final
 
-from salmon.runtime.commands import Command, Key, Partition, Place
+from salmon.runtime.commands import Command, Key, Partition, Place, Slot
 
 COMMANDS_MAX: Final = 5_000
 BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.05
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What there is of one key."""
-
-    waiting: Command | None = None
-    flying: Command | None = None
-    tries: int = 0  # of the waiting command, so far
-    delayed: bool = False
 
 
 class SinkBuffer:
@@ -56,8 +45,9 @@ class SinkBuffer:
         self._clock = clock
         self._changed = Condition()
         self._partitions: dict[Place, Partition] = {}
-        self._slots: dict[Key, _Slot] = {}
+        self._slots: dict[Key, Slot] = {}
         self._ready: OrderedDict[Key, None] = OrderedDict()
+        self._held: dict[Key, Command] = {}  # waiting ones that a person must release
         self._delayed: list[tuple[float, int, Key, Command]] = []
         self._ticket = itertools.count()
         self._bytes = 0
@@ -73,14 +63,7 @@ class SinkBuffer:
         with self._changed:
             self._partitions[place] = Partition(place, position, committed=position if committed else None)
 
-    def add(
-        self,
-        place: Place,
-        offset: int,
-        key: Key,
-        value: bytes | None,
-        message: Any = None,
-    ) -> None:
+    def add(self, place: Place, offset: int, key: Key, value: bytes | None, message: Any = None) -> None:
         """Take in one record; None is a tombstone: nothing is owed for the key."""
         with self._changed:
             partition = self._partitions[place]
@@ -92,11 +75,12 @@ class SinkBuffer:
                     self._forget_if_empty(key)
                 return
             if slot is None:
-                slot = self._slots[key] = _Slot()
+                slot = self._slots[key] = Slot()
             elif slot.waiting is not None:
                 # The older one's place in the queue is kept: a busy key must not wait for ever.
                 slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
                 self._bytes -= len(slot.waiting.value)
+                self._held.pop(key, None)
             slot.waiting, slot.tries, slot.delayed = Command(key, partition, offset, value, message), 0, False
             partition.unfinished[offset] = None
             self._bytes += len(value)
@@ -185,6 +169,25 @@ class SinkBuffer:
                 if (partition := self._partitions.get(place)) is not None:
                     partition.committed = position
 
+    def release(self, which: Callable[[Command], bool]) -> int:
+        """Give out what was held back and is meant by *which*; says how many that are."""
+        with self._changed:
+            released = [key for key, command in self._held.items() if which(command)]
+            for key in released:
+                del self._held[key]
+                self._ready[key] = None
+            self._changed.notify_all()
+            return len(released)
+
+    def held(self) -> dict[Place, int]:
+        """How many commands are held back in each partition."""
+        with self._changed:
+            return Counter(command.partition.place for command in self._held.values())
+
+    @property
+    def held_count(self) -> int:
+        return len(self._held)
+
     def renew(self) -> None:
         """The loop turns and the partitions are ours: commands may be taken for another lease."""
         with self._changed:
@@ -217,22 +220,26 @@ class SinkBuffer:
         """Commands read and not finished."""
         with self._changed:
             return sum(
-                (slot.waiting is not None) + (slot.flying is not None) for slot in self._slots.values()
+                (each.waiting is not None) + (each.flying is not None) for each in self._slots.values()
             )
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self._slots
+        """Whether there is nothing to do, but for what is held back."""
+        return not self._pressing
 
     @property
     def full(self) -> bool:
-        return len(self._slots) >= self._commands_max or self._bytes >= self._bytes_max
+        return self._pressing >= self._commands_max or self._bytes >= self._bytes_max
 
     @property
     def roomy(self) -> bool:
         """Whether reading may go on after it was full: half of the room is free."""
-        return len(self._slots) * 2 <= self._commands_max and self._bytes * 2 <= self._bytes_max
+        return self._pressing * 2 <= self._commands_max and self._bytes * 2 <= self._bytes_max
+
+    @property
+    def _pressing(self) -> int:
+        return len(self._slots) - len(self._held)
 
     # The putters' view.
 
@@ -253,11 +260,7 @@ class SinkBuffer:
             return None
 
     def land(
-        self,
-        done: Iterable[Command],
-        again: Iterable[Command] = (),
-        *,
-        delay_s: Callable[[int], float] | None = None,
+        self, done: Iterable[Command], again: Iterable[Command], delay_s: Callable[[int], float] | None = None
     ) -> None:
         """How a batch landed; see done() and again()."""
         with self._changed:
@@ -284,22 +287,27 @@ class SinkBuffer:
         """
         with self._changed:
             for command in commands:
-                slot = self._landed(command)
-                if slot.waiting is not None:
-                    command.partition.unfinished.pop(command.offset, None)
+                if (slot := self._put_back(command)) is None:
+                    continue
+                if delay_s is None:
                     self._ready[command.key] = None
-                elif command.partition.closing:
-                    self._forget_if_empty(command.key)
+                    self._ready.move_to_end(command.key, last=False)
                 else:
-                    slot.waiting = command
-                    self._bytes += len(command.value)
-                    if delay_s is None:
-                        self._ready[command.key] = None
-                        self._ready.move_to_end(command.key, last=False)
-                    else:
-                        slot.tries, slot.delayed = slot.tries + 1, True
-                        wake_at = self._clock() + delay_s(slot.tries)
-                        heapq.heappush(self._delayed, (wake_at, next(self._ticket), command.key, command))
+                    slot.tries, slot.delayed = slot.tries + 1, True
+                    wake_at = self._clock() + delay_s(slot.tries)
+                    heapq.heappush(self._delayed, (wake_at, next(self._ticket), command.key, command))
+            self._changed.notify_all()
+
+    def hold(self, commands: Iterable[Command]) -> None:
+        """
+        These are to wait until they are released or superseded; nothing is committed past them.
+
+        They do not count against the room that there is, so that all else goes on.
+        """
+        with self._changed:
+            for command in commands:
+                if self._put_back(command) is not None:
+                    self._held[command.key] = command
             self._changed.notify_all()
 
     def block(self, for_s: float) -> None:
@@ -352,7 +360,7 @@ class SinkBuffer:
         self._flying += len(batch)
         return batch
 
-    def _landed(self, command: Command) -> _Slot:
+    def _landed(self, command: Command) -> Slot:
         slot = self._slots[command.key]
         assert slot.flying is command
         slot.flying = None
@@ -360,13 +368,28 @@ class SinkBuffer:
         self._flying -= 1
         return slot
 
-    def _drop_waiting(self, key: Key, slot: _Slot, *, finished: bool = True) -> None:
+    def _put_back(self, command: Command) -> Slot | None:
+        """Where it waits again; None where a newer command of the key has come, or the partition leaves us."""
+        slot = self._landed(command)
+        if slot.waiting is not None:
+            command.partition.unfinished.pop(command.offset, None)
+            self._ready[command.key] = None
+        elif command.partition.closing:
+            self._forget_if_empty(command.key)
+        else:
+            slot.waiting = command
+            self._bytes += len(command.value)
+            return slot
+        return None
+
+    def _drop_waiting(self, key: Key, slot: Slot, *, finished: bool = True) -> None:
         assert slot.waiting is not None
         if finished:
             slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
         self._bytes -= len(slot.waiting.value)
         slot.waiting, slot.delayed, slot.tries = None, False, 0
         self._ready.pop(key, None)
+        self._held.pop(key, None)
 
     def _forget_if_empty(self, key: Key) -> None:
         slot = self._slots.get(key)

@@ -18,6 +18,7 @@ from salmon.errors import FatalError, PositionLost, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.commands import Place
+from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.sink_buffer import SinkBuffer
@@ -25,6 +26,8 @@ from salmon.runtime.writes_scan import Owed, scan
 
 log = structlog.get_logger(__name__)
 
+HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: some 30 MB
+LOOK_AGAIN_S: Final = 60.0  # and so often we look what has become of those that are not read
 HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
 _ASK_S: Final = 10.0
 
@@ -52,8 +55,10 @@ class SinkPartitions:
         self._buffer, self._retrying, self._stop = buffer, retrying, stop
         self._on_taken, self._tell = taken, tell
         self._owed: dict[Place, Owed] = {}
+        self._look_time = Every(LOOK_AGAIN_S)
         self._closing = False
-        self._held_up = False  # reading is paused because the buffer is full
+        self._full = False
+        self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         self.consumer: Consumer = clients.consumer(
             instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
@@ -107,15 +112,38 @@ class SinkPartitions:
         return True
 
     def hold_up_or_go_on(self) -> None:
-        """Read no further while the buffer is full; polling goes on, so that the group keeps us."""
-        if not self._held_up and self._buffer.full:
-            self.consumer.pause(_partitions(self._buffer.places))
-            self._held_up = True
-            log.info("reading_paused", commands=self._buffer.count)
-        elif self._held_up and self._buffer.roomy:
-            self.consumer.resume(_partitions(self._buffer.places))
-            self._held_up = False
-            log.info("reading_resumed")
+        """
+        Read no further while the buffer is full; polling goes on, so that the group keeps us.
+
+        Of an object of which too much is held back, no more is read until somebody has decided. What supersedes it is
+        then behind what is not read; so now and then we find out anew what is owed there.
+        """
+        places = self._buffer.places
+        held_up = self._held_up & places
+        if self._buffer.full or (self._full and not self._buffer.roomy):
+            wanted, self._full = places, True
+        else:
+            wanted, self._full = self._crammed(), False
+            if self._look_time.due() and wanted:
+                self._take_anew(wanted)
+                return
+        if more := wanted - held_up:
+            self.consumer.pause(_partitions(more))
+            log.info("reading_paused", commands=self._buffer.count, partitions=len(more))
+        if again := held_up - wanted:
+            self.consumer.resume(_partitions(again))
+            log.info("reading_resumed", partitions=len(again))
+        self._held_up = wanted
+
+    def _crammed(self) -> frozenset[Place]:
+        """The partitions of topics of which as much is held back as memory is for."""
+        if self._buffer.held_count < HELD_MAX:
+            return frozenset()
+        held = self._buffer.held()
+        counts: dict[str, int] = {}
+        for (topic, _), count in held.items():
+            counts[topic] = counts.get(topic, 0) + count
+        return frozenset(place for place in self._buffer.places if counts.get(place[0], 0) >= HELD_MAX)
 
     def lag(self) -> int:
         """The largest distance to a partition's end, by what the consumer has heard of it."""
@@ -161,8 +189,6 @@ class SinkPartitions:
             self._troubled = trouble
             placed = []
         consumer.incremental_assign(placed)
-        if self._held_up and placed:
-            consumer.pause(placed)
         self._buffer.renew()
         self._metrics.partition_count.set(len(self._buffer.places))
 
@@ -230,18 +256,25 @@ class SinkPartitions:
         self._buffer.close(places)
         self._forget(places)
 
-    def _forget(self, places: Iterable[Place]) -> None:
+    def _forget(self, places: Collection[Place]) -> None:
         for place in places:
             self._owed.pop(place, None)
+        self._held_up -= frozenset(places)
         self._buffer.forget(places)
         self._metrics.partition_count.set(len(self._buffer.places))
 
     def _reopen(self, lost: PositionLost) -> None:
         """A topic was made anew while we ran: what it holds now is what is owed."""
         log.warning("place_lost", reason=str(lost))
-        held = _partitions(self._buffer.places)
-        self._buffer.close(self._buffer.places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly)
-        self._forget(self._buffer.places)
+        self._take_anew(self._buffer.places)
+
+    def _take_anew(self, places: frozenset[Place]) -> None:
+        """Go on where Kafka knows that we are, with what is owed there now."""
+        held = _partitions(places)
+        self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly)
+        if paused := self._held_up & places:
+            self.consumer.resume(_partitions(paused))
+        self._forget(places)
         for each in self._retrying.until_it_works("taking partitions", lambda: self._take(held)):
             self.consumer.seek(each)
 

@@ -7,7 +7,7 @@ The producer is here, and every record goes into a transaction. One thread uses 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -87,18 +87,26 @@ class SinkReports:
         """Outcomes to be told by the next tell()."""
         self._landed.extend(landed)
 
-    def tell(self) -> None:
+    @property
+    def has_news(self) -> bool:
+        """Whether the next tell() has outcomes to tell."""
+        return bool(self._landed)
+
+    def tell(self, besides: Sequence[Output] = ()) -> None:
         """
         Tell the outcomes, in one transaction with the offsets that they finish.
+
+        Args:
+            besides: What must be kept before any of these offsets.
 
         Raises:
             Unavailable: nothing happened; they are told by the next call, unless their partitions are lost by then.
             Fenced: a newer instance has taken over.
         """
         self._drop_lost()
-        if not self._landed:
+        if not self._landed and not besides:
             return
-        told = Told()
+        told = Told([*besides])
         for each in self._landed:
             self._telling.of(each, self.waits, told)
         commands = [each.command for each in self._landed]

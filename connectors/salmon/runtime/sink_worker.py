@@ -20,7 +20,9 @@ from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
 from salmon.model.connector import SinkTask
 from salmon.model.schema import ObjectSchema
+from salmon.runtime.config import DeleteGuardConfig
 from salmon.runtime.every import Every
+from salmon.runtime.guard_watch import GuardWatch
 from salmon.runtime.identity_tables import IdentityTables
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.putters import Putters
@@ -50,6 +52,7 @@ class SinkWorker:
     Args:
         schemas: Object -> schema, of all synced objects.
         written: Those that are written to this side.
+        guards: Object -> how many deletes are believed; for those that are not named, the defaults.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class SinkWorker:
         schemas: Mapping[str, ObjectSchema],
         written: Collection[str],
         *,
+        guards: Mapping[str, DeleteGuardConfig] | None = None,
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
@@ -83,11 +87,14 @@ class SinkWorker:
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
         )
         self._reports = SinkReports(instance, self.buffer, telling, entries, group=self._group)
+        limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
+        self._guard = GuardWatch(instance, limits, self.buffer, entries)
         self._putters = Putters(
             task,
             self.buffer,
             {topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()},
             self._reports.waits,
+            self._guard.guard,
             metrics=self._metrics,
             observer=observer,
             direction=f"to_{instance.side}",
@@ -130,6 +137,7 @@ class SinkWorker:
         patiently("starting transactions", self._reports.start)
         clean = self._began_clean = self._reports.was_clean(patiently("loading entries", self._reports.load))
         patiently("noting the start", lambda: self._reports.note_clean(False))
+        patiently("hearing approvals", self._guard.start)
         identities = self._identities = patiently("loading identities", self._load_identities)
         self._health.starting(f"connecting to {self._instance.side}")
         try:
@@ -147,7 +155,7 @@ class SinkWorker:
             retrying=self._retrying,
             stop=self._stop,
             taken=self._take_waits,
-            tell=self._tell,
+            tell=self._tell_all,
         )
         self._putters.start()
         self._health.running()
@@ -166,7 +174,9 @@ class SinkWorker:
 
     def _take_waits(self) -> None:
         owned = [(self._objects[topic], number) for topic, number in self.buffer.places]
-        self._reports.take_waits(self._reports.load(), owned)
+        entries = self._reports.load()
+        self._reports.take_waits(entries, owned)
+        self._guard.take(entries, owned)
 
     # The loop.
 
@@ -200,7 +210,9 @@ class SinkWorker:
         self._tell()
         assert self._identities is not None
         self._reports.answer_waits(self._identities)
+        self._guard.turn(settled=partitions.caught_up and self.buffer.idle)
         if self._commit_time.due():
+            self._keep_counts()
             partitions.commit(self.buffer.positions())
         partitions.hold_up_or_go_on()
         if self._measure_time.due():
@@ -219,6 +231,7 @@ class SinkWorker:
         """
         if self.buffer.lease_expired and self.buffer.places:
             log.info("loop_was_held_up")
+            self._keep_counts()
             if not partitions.commit(self.buffer.positions(moved_only=False)):
                 return
         self.buffer.renew()
@@ -241,7 +254,21 @@ class SinkWorker:
 
     def _tell(self) -> None:
         self._reports.take(self._putters.landed())
-        self._reports.tell()
+        if self._reports.has_news:
+            self._keep_counts()
+
+    def _tell_all(self) -> None:
+        self._reports.take(self._putters.landed())
+        self._keep_counts()
+
+    def _keep_counts(self) -> None:
+        """What the guard has counted is kept before any offset is committed, and with what there is to tell."""
+        besides = self._guard.outputs()
+        try:
+            self._reports.tell([*besides.values()])
+        except BaseException:
+            self._guard.guard.keep(besides)
+            raise
 
     def _group(self) -> Any:
         assert self._partitions is not None
@@ -262,10 +289,17 @@ class SinkWorker:
         if self._putters.failure is not None:
             raise self._putters.failure
         landed = self.buffer.wait_landed(0)
-        committed = self._partitions.commit(self.buffer.positions())
+        committed = False
+        try:
+            self._tell_all()
+            committed = self._partitions.commit(self.buffer.positions())
+        except Unavailable as trouble:
+            log.warning("drain_waits_for_kafka", reason=str(trouble))
         # What an instance before us may have carried out is in doubt until all that it may have been is looked at.
         sure = self._began_clean or not self._behind
-        if landed and committed and sure and not self._putters.in_doubt:
+        # What was carried out behind a delete that is held back is read again: it must be looked at then.
+        held = sum(self.buffer.held().values())
+        if landed and committed and sure and not held and not self._putters.in_doubt:
             self._reports.note_clean(True)
             log.info("sink_drained")
         else:
@@ -274,6 +308,7 @@ class SinkWorker:
                 landed=landed,
                 committed=committed,
                 caught_up=sure,
+                held_back=held,
                 in_doubt=len(self._putters.in_doubt),
             )
 
@@ -286,6 +321,7 @@ class SinkWorker:
             self._partitions.close()
         if self._identities is not None:
             self._identities.close()
+        self._guard.close()
         self._reports.close()
         if isinstance(self._task, Closes):
             self._task.close()

@@ -21,6 +21,7 @@ from salmon.model.change import SIDES
 from salmon.model.connector import Position
 from salmon.model.state import Park
 from salmon.runtime.config import SyncConfig
+from salmon.runtime.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.runtime.registries import registry_of
 from salmon.status.counting import NONE, Count, Place, committed, counts
 from salmon.status.scraping import ProcessReport, ask
@@ -56,6 +57,8 @@ class ObjectStatus:
     snapshot_total: int | None
     parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
     freed: Mapping[str, int] = field(default_factory=dict)  # why -> those that wait no more
+    oscillating: int = 0  # times that the breaker has tripped, since merge started
+    guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Overview:
                     "held": each.held,
                     "parked": {why: int(each.parked.get(why, 0)) for why in PARKED_WHY},
                     "freed": {why: int(each.freed.get(why, 0)) for why in PARKED_WHY},
+                    "oscillating": each.oscillating,
+                    "deletes_held": dict(each.guarded),
                     "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
                 }
                 for each in self.objects
@@ -225,6 +230,11 @@ class _Look:
     def _places(self, topics: Iterable[str]) -> list[Place]:
         return [(topic, number) for topic in topics for number in range(self.partitions[topic])]
 
+    def _guarded(self, side: str, name: str) -> int:
+        """As its sink has kept it: it may be down."""
+        kept = self.positions.get(f"{side}-sink", {})
+        return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
+
     def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
         merge = self.processes[_MERGE].samples
         source = self.processes["salesforce-source"].samples
@@ -243,6 +253,8 @@ class _Look:
             lags=lags,
             conflicts=int(merge.total("salmon_conflicts_total", **labels)),
             held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
+            oscillating=int(merge.total("salmon_folded_total", fact="oscillating", **labels)),
+            guarded={side: self._guarded(side, name) for side in SIDES},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
             parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
@@ -252,6 +264,10 @@ class _Look:
 
 def _whole(numbers: Mapping[str, float]) -> dict[str, int]:
     return {name: int(number) for name, number in numbers.items()}
+
+
+def _held_in(position: Position) -> int:
+    return int(position["held"]) if position["paused"] else 0
 
 
 def _offset_of(position: Position | None) -> int | None:

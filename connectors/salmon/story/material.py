@@ -74,7 +74,13 @@ def replayed(material: Material, rules: Rules) -> Replay:
     for told in material.changes:
         try:
             out = fold(
-                state, told.what, object=material.object, key=material.key, offset=told.offset, rules=rules
+                state,
+                told.what,
+                object=material.object,
+                key=material.key,
+                offset=told.offset,
+                rules=rules,
+                at=max(0, told.at_ms),
             )
         except Exception:  # noqa: BLE001 - merge has set such a change aside; the story goes on without it
             break

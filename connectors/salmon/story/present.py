@@ -146,6 +146,11 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
                     f"waits in {told} for the record that it refers to, because {side_named(name)} does not have that one "
                     f"yet: it goes on by itself once it is there"
                 )
+            case Park.OSCILLATING:
+                yield (
+                    f"is not told of {told}, because two automations undo each other there ({parked.reason}): mend one of "
+                    f"them; an edit after a quiet while, or `salmon conflicts resolve`, is sent again"
+                )
             case Park.HELD:
                 yield _held(material, state, name, fields, rules)
             case other:

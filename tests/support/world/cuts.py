@@ -94,7 +94,8 @@ class Cuts:
         for offset in range(self.done, upto):
             key, change, _ = self.merge.log[offset]
             value = self.codecs.changes.encode(change)
-            batch.add(self.codecs, self.store, key=key, value=value, partition=0, offset=offset)
+            at = self.merge.times[offset]
+            batch.add(self.codecs, self.store, key=key, value=value, partition=0, offset=offset, at=at)
         fate = self.random.random()
         if fate < 0.25:  # killed before its commit, or fenced by the other one
             self.owner = self.owner if fate < 0.1 else 1 - self.owner

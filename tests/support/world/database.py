@@ -71,11 +71,13 @@ class Database:
                         errors.append({"index": index, "code": DUPLICATE_KEY, "keyPattern": {"_id": 1}})
                     else:
                         self.insert(copy.deepcopy(document))
+                        self._insist(document["_id"])
                 case UpdateOne() if self._matches(operation._filter):
                     matched += 1
                     key = operation._filter["_id"]
                     update: Any = operation._doc
                     self._update(key, update["$set"], update.get("$unset", ()))
+                    self._insist(key)
                 case DeleteOne() if self._matches(operation._filter):
                     deleted += 1
                     self.delete(operation._filter["_id"])
@@ -84,6 +86,11 @@ class Database:
                 {"writeErrors": errors, "writeConcernErrors": [], "nMatched": matched, "nRemoved": deleted}
             )
         return SimpleNamespace(matched_count=matched, deleted_count=deleted)
+
+    def _insist(self, key: str) -> None:
+        phone = self.documents[key].get("Phone")
+        if self.nature.knobs.insists and isinstance(phone, str) and phone != phone.lower():
+            self.set(key, {"Phone": phone.lower()})
 
     def find(self, wanted: Mapping[str, Any], _projection: Any) -> Iterable[Document]:
         return [copy.deepcopy(self.documents[i]) for i in wanted["_id"]["$in"] if i in self.documents]

@@ -39,6 +39,8 @@ class Merge:
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[Value] = field(default_factory=set)  # what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
+    now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
+    times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
 
     def tell(self, key: str, change: Change) -> None:
@@ -92,7 +94,8 @@ class Merge:
         states: dict[str, State] = {}
         for offset, (key, change, rules) in enumerate(self.log):
             state = states.get(key) or new_state(rules.names)
-            states[key] = fold(state, change, object=OBJECT, key=key, offset=offset, rules=rules).state
+            at = self.times[offset]
+            states[key] = fold(state, change, object=OBJECT, key=key, offset=offset, rules=rules, at=at).state
         return states
 
     @property
@@ -116,8 +119,10 @@ class Merge:
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)
         self.log.append((key, change, self.rules))
+        self.times.append(self.now())
         state = self.states.get(key) or new_state(self.rules.names)
-        return fold(state, change, object=OBJECT, key=key, offset=offset, rules=self.rules)
+        at = self.times[offset]
+        return fold(state, change, object=OBJECT, key=key, offset=offset, rules=self.rules, at=at)
 
     def _write(self, side: str, key: str, write: Write | None) -> None:
         self.writes[side].append((key, write))

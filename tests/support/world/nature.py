@@ -38,6 +38,7 @@ class Knobs:
     """What kind of schedule it is."""
 
     normalise: bool = False  # Salesforce stores Phone in upper case
+    insists: bool = False  # an application stores Phone in lower case, whenever our sink has set it otherwise
     keep_city: bool = False  # Salesforce silently keeps its City where the new one begins with "k"
     refuse_city: bool = False  # Salesforce refuses a City that begins with "r"
     names_fault: bool = True  # and says that it is the City's fault

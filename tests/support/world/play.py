@@ -74,7 +74,9 @@ class World:
     def begin(self, rules: Rules) -> None:
         """Start the five processes."""
         identities: dict[str, str] = {}
-        self.merge = Merge(rules, ask=lambda side, key: self.ask(side, key, None))
+        self.merge = Merge(
+            rules, ask=lambda side, key: self.ask(side, key, None), now=lambda: self.nature.time.ms
+        )
         self.sources: dict[str, OrgSource | DatabaseSource] = {
             SALESFORCE: OrgSource(self.nature, self.org, rules, self.merge_tell, identities),
             MONGODB: DatabaseSource(

@@ -99,7 +99,7 @@ def _owned_differ(world: World, state: State, key: str) -> Iterator[str]:
     record = world.org.by_key(key)
     if owned.get(SALESFORCE_ID) != (record.native_id if record else None):
         yield "its Salesforce Id is wrong"
-    refused = any(p.why is Park.REFUSED for p in state.sides[SALESFORCE].parked.values())
+    refused = any(p.why in (Park.REFUSED, Park.OSCILLATING) for p in state.sides[SALESFORCE].parked.values())
     if (owned.get(ERROR) is not None) != refused:
         yield "its error is wrong"
 

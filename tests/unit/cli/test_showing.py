@@ -67,7 +67,21 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     lags = {"to_mongodb": Lag(0.04, 1.5), "to_salesforce": Lag(None, None)}
     owed = {"mongodb": Count(12), "salesforce": Count(20_000, exact=False)}
     parked, freed = {"refused": 7, "held": 2}, {"held": 1}
-    account = ObjectStatus("Account", Count(2_000), Count(3), owed, lags, 4, 1, 2_000, 2_000, parked, freed)
+    account = ObjectStatus(
+        "Account",
+        Count(2_000),
+        Count(3),
+        owed,
+        lags,
+        4,
+        1,
+        2_000,
+        2_000,
+        parked,
+        freed,
+        oscillating=1,
+        guarded={"salesforce": 580},
+    )
     processes = (
         ProcessReport("merge", "http://127.0.0.1:1", "healthy", "runs"),
         ProcessReport("mongodb-sink", "http://127.0.0.1:2", "down", "No answer (ConnectionError)."),
@@ -81,6 +95,9 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     assert shown["freed"]["held"] == 1
     for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
         assert part in text.getvalue()
+    assert "Account: 580 deletes on salesforce are held back" in text.getvalue()
+    assert "salmon guard approve" in text.getvalue(), "with the mend"
+    assert "Account: two automations undo each other" in text.getvalue()
 
 
 def test_a_sync_without_topics_says_who_makes_them() -> None:

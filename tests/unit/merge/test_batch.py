@@ -45,7 +45,8 @@ def test_what_is_parked_and_what_is_freed_is_counted_by_why() -> None:
     story.mongodb.edits(Phone="555 0202")
     story.edit_of_an_operator(Phone="555 0303")
     for offset, change in enumerate(story.changes, start=101):
-        batch.add(codecs, cast("Store", Nothing()), key=KEY, change=change, partition=0, offset=offset)
+        value = codecs.changes.encode(change)
+        batch.add(codecs, cast("Store", Nothing()), key=KEY, value=value, partition=0, offset=offset)
     metrics = Metrics("merge")
     tell(metrics, batch, len(story.changes), 0)
     text = metrics.exposition().decode()

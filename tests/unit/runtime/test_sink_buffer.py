@@ -244,3 +244,62 @@ def test_stopped_it_gives_out_nothing_more(buffer: SinkBuffer) -> None:
     assert not buffer.wait_landed(0)
     buffer.done(flying)
     assert buffer.wait_landed(0)
+
+
+# What is held back.
+
+
+def test_what_is_held_back_waits_and_nothing_is_committed_past_it(buffer: SinkBuffer) -> None:
+    """Other keys go on; the position stands still until it is released and done."""
+    add(buffer, 0, "a")
+    buffer.hold(taken(buffer))
+    add(buffer, 1, "b")
+    buffer.done(taken(buffer))
+    assert buffer.positions(moved_only=False) == {PLACE: 0}
+    assert buffer.held() == {PLACE: 1}
+    assert buffer.idle, "there is nothing to do until somebody decides"
+    assert buffer.release(lambda command: command.offset == 0) == 1
+    again = taken(buffer)
+    assert offsets(again) == [0]
+    buffer.done(again)
+    assert buffer.positions(moved_only=False) == {PLACE: 2}
+
+
+def test_only_what_is_meant_is_released(buffer: SinkBuffer) -> None:
+    """An approval names offsets; what came later is held back still."""
+    for number, key in enumerate("abc"):
+        add(buffer, number, key)
+    buffer.hold(taken(buffer))
+    assert buffer.release(lambda command: command.offset < 2) == 2
+    assert offsets(taken(buffer)) == [0, 1]
+    assert buffer.held() == {PLACE: 1}
+
+
+@pytest.mark.parametrize("value", [b"newer", None])
+def test_a_newer_command_supersedes_one_that_is_held_back(buffer: SinkBuffer, value: bytes | None) -> None:
+    """The record lives again, or its end is known already: nothing of the key is held back any more."""
+    add(buffer, 0, "a")
+    buffer.hold(taken(buffer))
+    add(buffer, 1, "a", value)
+    assert buffer.held() == {}
+    if value is not None:
+        buffer.done(taken(buffer))
+    assert buffer.positions(moved_only=False) == {PLACE: 2}
+
+
+def test_what_is_held_back_takes_no_room(buffer: SinkBuffer) -> None:
+    """Reading goes on, for whoever is not concerned."""
+    for number, key in enumerate("abcd"):
+        add(buffer, number, key)
+    assert buffer.full
+    buffer.hold(taken(buffer))
+    assert not buffer.full
+    assert buffer.roomy
+
+
+def test_a_partition_that_leaves_takes_what_is_held_back_along(buffer: SinkBuffer) -> None:
+    """Whoever goes on there reads it again."""
+    add(buffer, 0, "a")
+    buffer.hold(taken(buffer))
+    buffer.close([PLACE])
+    assert buffer.held() == {}

@@ -1,0 +1,113 @@
+"""`salmon guard`: deletes that wait for a person. What is done about them is in salmon.guard."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json
+from salmon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from salmon.guard.deciding import Desk, Held
+
+KEYS_SHOWN: Final = 10
+
+app = typer.Typer(
+    help="Deletes that a sink holds back, because there were too many at once.", no_args_is_help=True
+)
+ObjectOption = Annotated[
+    list[str] | None, typer.Option("--object", help="Only this sObject; may be repeated. By default all.")
+]
+SideOption = Annotated[
+    str | None, typer.Option("--side", help="Only what would be deleted there: mongodb or salesforce.")
+]
+ByOption = Annotated[
+    str | None, typer.Option("--by", help="Who decides, for the record; by default the user of this machine.")
+]
+
+
+@app.command("list")
+def list_(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    object_: ObjectOption = None,
+    side: SideOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which deletes wait, and on which side."""
+    _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _held: None)
+
+
+@app.command()
+def approve(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    object_: ObjectOption = None,
+    side: SideOption = None,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let exactly the deletes that wait now be carried out. Later ones are counted anew."""
+    _each(
+        config, object_, side, by, as_json=as_json, done="approved", act=lambda desk, held: desk.approve(held)
+    )
+
+
+@app.command()
+def discard(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    object_: ObjectOption = None,
+    side: SideOption = None,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the records live on: the side that deleted them gets them back."""
+    _each(
+        config,
+        object_,
+        side,
+        by,
+        as_json=as_json,
+        done="discarded",
+        act=lambda desk, held: desk.discard(held),
+    )
+
+
+def _each(
+    config: Path,
+    objects: list[str] | None,
+    side: str | None,
+    by: str | None,
+    *,
+    as_json: bool,
+    done: str,
+    act: Callable[[Desk, Held], None],
+) -> None:
+    from salmon.guard.deciding import opened
+    from salmon.model.change import SIDES
+
+    settings = configured(config)
+    if side is not None and side not in SIDES:
+        raise ConfigError(f"--side: there is no side {side!r}. Choose one of {', '.join(SIDES)}.")
+    if unknown := sorted(set(objects or ()) - settings.objects.keys()):
+        raise ConfigError(
+            f"--object: {', '.join(unknown)} is not synced. Choose of {', '.join(settings.objects)}."
+        )
+    with opened(settings, by=by or getpass.getuser()) as desk:
+        found = desk.held(objects or (), SIDES if side is None else (side,))
+        for held in found:
+            act(desk, held)
+    if as_json:
+        print_json({done: [held.as_dict() for held in found]})
+        return
+    for held in found:
+        shown = ", ".join(held.keys[:KEYS_SHOWN]) + (", ..." if len(held.keys) > KEYS_SHOWN else "")
+        out().print(f"{held.object}: {len(held.keys):,} deletes on {held.side} {done}: {shown}", markup=False)
+    if not found:
+        out().print("No deletes wait.")

@@ -1,0 +1,1 @@
+"""What an operator does about deletes that a sink's guard holds back."""
