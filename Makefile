@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SCHEDULES ?= 100000
 
-.PHONY: demo test check format clean
+.PHONY: demo test check prove mutations format clean
 
 demo: $(READY)
 	$(BIN)/salmon demo $(ARGS)
@@ -17,6 +18,14 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit/test_imports.py
+
+# Merge's promises in so many random schedules, on all cores: benchmarks/results/prove.json says what came of it.
+prove: $(READY)
+	PYTHONPATH=tests $(BIN)/python tests/property/prove.py --schedules $(SCHEDULES) $(ARGS)
+
+# Each rule broken in turn: benchmarks/results/mutations.md says what sees it.
+mutations: $(READY)
+	PYTHONPATH=tests $(BIN)/python tests/property/mutations.py $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -182,6 +182,19 @@ def test_the_marker_of_a_row_is_an_ack() -> None:
     assert story.writes == {}
 
 
+def test_a_row_may_show_what_a_write_before_the_one_that_it_carries_has_set() -> None:
+    """The next one was refused as a whole, so it took nothing back: the row shows our own value, and no edit."""
+    story = in_step(Name="Acme", City="Rome", Phone="555 0000")
+    story.mongodb.edits(City="Oslo")
+    story.mongodb.edits(City="Rome", Phone="555 x")
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    story.mongodb.edits(Name="Acme Ltd")
+    marker = story.writes["salesforce"].seq
+    story.salesforce.row(Name="Acme Ltd", City="Oslo", Phone="555 0000", marker=marker)
+    assert story.state.canonical["City"] == "Rome"
+    assert story.writes["salesforce"].fields == {"City": "Rome"}
+
+
 def test_a_row_that_was_edited_after_our_write_is_an_edit() -> None:
     """The row carries our marker and another value: somebody edited it since, having seen what we wrote."""
     story = in_step(Name="Acme", Phone="555 0000")

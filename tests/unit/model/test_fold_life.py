@@ -311,6 +311,15 @@ def test_a_row_of_a_record_that_was_gone_begins_a_new_life() -> None:
     assert story.record == {"Name": "Acme again"}
 
 
+def test_a_record_that_comes_back_as_it_was_is_whole() -> None:
+    """What it held before its end is no longer known: nothing of it counts as told already."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.salesforce.deletes()
+    story.come_to_rest()
+    story.salesforce.row(Name="Acme", City="Oslo")
+    assert story.record == {"Name": "Acme", "City": "Oslo"}
+
+
 def test_a_life_whose_beginning_nobody_told_of_is_read() -> None:
     """An edit of a record that Salesforce had deleted: the undelete was lost, so the source is asked to read."""
     story = in_step(Name="Acme", Phone="555 0000")

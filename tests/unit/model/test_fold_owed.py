@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salmon.model.change import ERROR, SALESFORCE_ID, WriteOp
-from salmon.model.rules import IN_FLIGHT_MAX, Rules
+from salmon.model.rules import IN_FLIGHT_MAX, OVERWRITTEN_MAX, SENT_MAX, Rules
 from salmon.model.schema import ObjectSchema
 from support.stories import SCHEMA, Story, born_in_mongodb, in_step, rules, text
 
@@ -185,6 +185,25 @@ def test_an_outcome_emits_what_was_held_back_too() -> None:
     story.mongodb.edits(Phone="555 0101")
     story.salesforce.refuses(newest, "City")
     assert story.writes["salesforce"].fields == {"Phone": "555 0101"}
+
+
+def test_what_a_sink_may_still_answer_is_remembered_up_to_a_bound() -> None:
+    """It is down for a month, and each row that is read meanwhile lets a write go out anew."""
+    story = in_step(Name="Acme")
+    for number in range(SENT_MAX + 1):
+        story.mongodb.edits(City=f"Town {number}")
+        story.salesforce.row(Name="Acme")
+    assert len(story.salesforce.in_flight) == SENT_MAX
+    assert story.writes["salesforce"].seq in story.salesforce.in_flight, "the oldest are forgotten"
+
+
+def test_what_our_writes_overwrote_is_remembered_up_to_a_bound() -> None:
+    """Rows tell of each write of ours at once, while the events lag by hours."""
+    story = in_step(Name="Acme")
+    for number in range(OVERWRITTEN_MAX + 1):
+        story.mongodb.edits(City=f"Town {number}")
+        story.salesforce.row(Name="Acme", City=f"Town {number}", marker=story.writes["salesforce"].seq)
+    assert len(story.state.sides["salesforce"].overwritten) == OVERWRITTEN_MAX
 
 
 # Tombstones.

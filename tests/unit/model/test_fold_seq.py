@@ -6,7 +6,7 @@ from copy import deepcopy
 
 from salmon.model.change import SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.fold import Published, fold
-from salmon.model.rules import Rules
+from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import new_state
 from support.stories import KEY, SCHEMA, Story, in_step, rules
 
@@ -39,6 +39,14 @@ def test_a_seq_rises_above_every_marker_that_a_side_shows() -> None:
         "one above the marker for the row, one more for the next change"
     )
     assert story.writes["mongodb"].expected == 80_000
+
+
+def test_a_marker_that_nobody_of_ours_can_have_set_does_not_drive_the_seq() -> None:
+    """Somebody typed it. The marker field has an end, and seqs need room to rise."""
+    story = Story()
+    story.mongodb.row(marker=SEQ_MAX, Name="Acme", Phone="555 0002")
+    story.salesforce.row(Name="Acme", Phone="555 0001")
+    assert story.writes["mongodb"].seq == story.offset
 
 
 def test_a_correlation_follows_the_change_into_its_writes() -> None:

@@ -1,0 +1,21 @@
+"""All mutants, in the order of the rules that they break."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.proof.catalogue.changes import CHANGES
+from support.proof.catalogue.lives import LIVES
+from support.proof.catalogue.sinks import SINKS
+from support.proof.catalogue.sources import SOURCES
+from support.proof.catalogue.writes import WRITES
+from support.proof.mutants import Mutant, MutantError
+
+MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS)
+
+
+def mutant_named(name: str) -> Mutant:
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return mutant
+    raise MutantError(f"no mutant is called {name!r}; they are: {', '.join(each.name for each in MUTANTS)}")

@@ -1,0 +1,170 @@
+"""What sinks owe merge: the newest write of each key, once, and never over what nobody has read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.proof.mutants import Mutant
+
+SINKS: Final = (
+    # Coalescing.
+    Mutant(
+        "a tombstone does not take back what waits",
+        "2: a tombstone when the key owes that side nothing",
+        "runtime.sink_buffer",
+        "                if slot is not None and slot.waiting is not None:\n",
+        "                if False:\n",
+    ),
+    Mutant(
+        "the older of two commands is carried out",
+        "6: coalesce to the newest command per key",
+        "runtime.sink_buffer",
+        "            slot.waiting, slot.tries, slot.delayed = Command(key, partition, offset, value, message), 0, False\n",
+        "            slot.waiting = slot.waiting or Command(key, partition, offset, value, message)\n",
+    ),
+    Mutant(
+        "what is put again overtakes a newer command",
+        "6: keep order per key; a later write supersedes all earlier ones of its key",
+        "runtime.sink_buffer",
+        "                slot = self._landed(command)\n                if slot.waiting is not None:\n",
+        "                slot = self._landed(command)\n                if False:\n",
+    ),
+    Mutant(
+        "an outcome names no write",
+        "3: outcomes of the write ack, which only sinks make",
+        "runtime.telling",
+        "        ack=write.seq,\n        # An outcome",
+        "        ack=0,\n        # An outcome",
+    ),
+    Mutant(
+        "an outcome does not name the fields at fault",
+        "3: REFUSED (for good; with the fields at fault)",
+        "runtime.telling",
+        "        changed=outcome.fields or None,\n",
+        "        changed=None,\n",
+    ),
+    # MongoDB.
+    Mutant(
+        "MongoDB: an older write is carried out over a newer one",
+        "6: a write applies only if its seq is newer than _salmon.seq",
+        "mongodb.bulk_write",
+        '        return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker\n'
+        '    marker: Document = {"$lt": Int64(write.seq)}\n',
+        '        return {"_id": document_id}\n    marker: Document = {"$gte": Int64(0)}\n',
+    ),
+    Mutant(
+        "MongoDB: a create over the unread",
+        "6: never create or overwrite what nobody has read: a CREATE of one that is there without our marker: EXISTS",
+        "mongodb.bulk_write",
+        "        elif marker is None or marker >= _bound(write):\n            outcomes[key] = _EXISTS\n",
+        "        elif marker is None:\n            operations[key] = UpdateOne(\n"
+        '                {"_id": id_of(key)}, shape.whole_update(write.fields, write.seq)\n            )\n',
+    ),
+    Mutant(
+        "MongoDB: a create that is repeated overwrites",
+        "6: idempotent: where the key exists with this or a newer marker, it was done",
+        "mongodb.bulk_write",
+        "        elif marker >= write.seq:\n            outcomes[key] = APPLIED if marker == write.seq else SKIPPED\n",
+        "        elif marker >= write.seq:\n            operations[key] = UpdateOne(\n"
+        '                {"_id": id_of(key)}, shape.whole_update(write.fields, write.seq)\n            )\n',
+    ),
+    Mutant(
+        "MongoDB: a create over our own leaves what it does not name",
+        "6: where the key exists with a marker it becomes the guarded UPDATE (of all fields)",
+        "mongodb.bulk_write",
+        "            update = shape.whole_update(write.fields, write.seq)\n",
+        "            update = shape.update(write.fields, write.seq)\n",
+    ),
+    Mutant(
+        "MongoDB: a delete without a look at the marker",
+        "6: a DELETE applies only where the marker is not older than expected",
+        "mongodb.bulk_write",
+        "            return DeleteOne(_guard(document_id, write))\n",
+        '            return DeleteOne({"_id": document_id})\n',
+    ),
+    Mutant(
+        "MongoDB: a delete of another life",
+        "6: a DELETE applies only where the marker is not older than expected: it lives another life, and is EXISTS",
+        "mongodb.bulk_write",
+        '        marker["$gte"] = Int64(write.expected)\n',
+        "        pass\n",
+    ),
+    Mutant(
+        "MongoDB: an update that creates",
+        "6: an UPDATE of a record that is gone: GONE",
+        "mongodb.bulk_write",
+        "return UpdateOne(_guard(document_id, write), shape.update(write.fields, write.seq))",
+        "return UpdateOne(_guard(document_id, write), shape.update(write.fields, write.seq), upsert=True)",
+    ),
+    Mutant(
+        "MongoDB: an update of another life",
+        "6: expected: a document whose marker is gone lives another life, and is EXISTS",
+        "mongodb.bulk_write",
+        "            return UpdateOne(_guard(document_id, write), shape.update(write.fields, write.seq))\n",
+        '            return UpdateOne({"_id": document_id}, shape.update(write.fields, write.seq))\n',
+    ),
+    Mutant(
+        "MongoDB: what is gone is taken for done",
+        "6: an UPDATE of a record that is gone: GONE",
+        "mongodb.bulk_write",
+        "    if not is_there:\n        return _GONE\n",
+        "    if not is_there:\n        return APPLIED\n",
+    ),
+    # Salesforce.
+    Mutant(
+        "Salesforce: nobody looks after a restart",
+        "6: it reads the markers first where a repetition is possible, and skips what is older",
+        "salesforce.sink",
+        "return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)",
+        "return False",
+    ),
+    Mutant(
+        "Salesforce: an older write is carried out over a newer one",
+        "6: it reads the markers first where a repetition is possible, and skips what is older",
+        "salesforce.markers",
+        "    if seq >= write.seq:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "Salesforce: a create over the unread",
+        "6: never create or overwrite what nobody has read: a CREATE of one that is there without our marker: EXISTS",
+        "salesforce.markers",
+        "    if write.op is WriteOp.CREATE and found.seq is None:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "Salesforce: a record is created a second time under its own Id",
+        "6: never create what nobody has read: a record born in Salesforce carries no key",
+        "salesforce.delivery",
+        "            if job.index in own and lives[job.id] is not None:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "Salesforce: a delete without a look at the marker",
+        "6: it reads the markers first before deletes",
+        "salesforce.delivery",
+        "        return job.op is WriteOp.DELETE or job.native_id is None\n",
+        "        return job.native_id is None\n",
+    ),
+    Mutant(
+        "Salesforce: a delete of another life",
+        "6: a DELETE applies only where the marker is not older than expected: it lives another life, and is EXISTS",
+        "salesforce.markers",
+        "    if write.op is WriteOp.DELETE and seq < write.expected:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "Salesforce: what is gone is created by an update",
+        "6: an UPDATE of a record that is gone: GONE",
+        "salesforce.markers",
+        "return None if write.op is WriteOp.CREATE else Outcome(OutcomeKind.GONE",
+        "return None if write.op is not WriteOp.DELETE else Outcome(OutcomeKind.GONE",
+    ),
+    Mutant(
+        "Salesforce: the marker is not set",
+        "5: a marker field, set by every write of ours, gives ack exactly",
+        "salesforce.delivery",
+        "        MARKER_SEQ: job.record.write.seq,\n",
+        "        **({MARKER_SEQ: job.record.write.seq} if job.op is WriteOp.CREATE else {}),\n",
+    ),
+)

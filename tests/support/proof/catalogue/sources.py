@@ -1,0 +1,138 @@
+"""What sources owe merge: rows and events in an order that it can judge."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.proof.mutants import Mutant
+
+SOURCES: Final = (
+    # Salesforce.
+    Mutant(
+        "an event inside a window is told as an event",
+        "5: an event of a chunk committed inside its window is answered by reading the record again",
+        "salesforce.feed",
+        "return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)",
+        "return self._runs.row_comes_first(name, native_id)",
+    ),
+    Mutant(
+        "events after a hole come before the re-read",
+        "5: after a hole, a key's first event is preceded by its row",
+        "salesforce.feed",
+        "return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)",
+        "return self._reads[name].unsure(native_id, commit_time)",
+    ),
+    Mutant(
+        "events overtake those of their key that wait",
+        "5: an event of a key that has not been re-read yet waits for that read, and those behind it",
+        "salesforce.feed",
+        "is None or record in self._held or self._must_wait(",
+        "is None or self._must_wait(",
+    ),
+    Mutant(
+        "the position is stored past events that wait",
+        "5: positions and records are produced in one transaction: nothing that was not told is passed",
+        "salesforce.feed",
+        "        place = self._held.position if self._held.holds_position else self._place\n",
+        "        place = self._place\n",
+    ),
+    Mutant(
+        "windows are forgotten at a restart",
+        "5: the source remembers each chunk's window (as_of, read until]",
+        "salesforce.feed",
+        'Reads.from_position(positions.get(f"reads/{name}"))',
+        "Reads.from_position(None)",
+    ),
+    Mutant(
+        "a window is forgotten before the stream has passed it",
+        "5: the source remembers each chunk's window (as_of, read until]",
+        "salesforce.windows",
+        "        self.ranges = [known for known in self.ranges if known.window.until >= commit_time]\n",
+        "        self.ranges = []\n",
+    ),
+    Mutant(
+        "a window ends with the read's own second",
+        "5: committed while a chunk was being read: may or may not be in its rows",
+        "salesforce.clock",
+        "        return date_ms + int(took_s * 1000) + SECOND_MS\n",
+        "        return date_ms + int(took_s * 1000)\n",
+    ),
+    Mutant(
+        "a row claims the second that is not over",
+        "5: as_of: the Date header of an earlier response, less one second",
+        "salesforce.clock",
+        "        return None if seen is None else seen.date_ms - SECOND_MS\n",
+        "        return None if seen is None else seen.date_ms\n",
+    ),
+    Mutant(
+        "a record is read again before the clock has passed the event",
+        "5: reading the record again, once that side's clock has passed the event",
+        "salesforce.rereads",
+        "        if due_at is None or self._org.clock.now - SECOND_MS < due_at:\n",
+        "        if due_at is None:\n",
+    ),
+    Mutant(
+        "after a hole nothing is read anew",
+        "5: after a hole the lost window is read anew, absences included",
+        "salesforce.runs",
+        "        self._begin(\n            Run(\n                name,\n                Why.HOLE,",
+        "        self._runs[name] = (\n            Run(\n                name,\n                Why.HOLE,",
+    ),
+    Mutant(
+        "after a hole absences are not told",
+        "5: the lost window is read anew, absences included",
+        "salesforce.snapshot",
+        "        if run.absences or run.why is Why.FIRST:\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "a key dies with the record that carried it before",
+        "3: identity: a key that another record carries by now does not die with the one that was deleted",
+        "salesforce.runs",
+        "            if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):\n",
+        "            if True:\n",
+    ),
+    # MongoDB.
+    Mutant(
+        "a saved document acknowledges",
+        "5: a replace never has an ack: an application that saves whole documents copies the marker",
+        "mongodb.events",
+        'event["fullDocument"], op=Op.UPDATE, ack=None)',
+        'event["fullDocument"], op=Op.UPDATE, ack=marker_of(event["fullDocument"]))',
+    ),
+    Mutant(
+        "an insert does not acknowledge",
+        "5: an insert that carries _salmon.seq has that ack",
+        "mongodb.events",
+        "document, op=Op.CREATE, ack=marker_of(document))",
+        "document, op=Op.CREATE, ack=None)",
+    ),
+    Mutant(
+        "an update does not acknowledge",
+        "5: an update whose updatedFields holds _salmon.seq has that ack",
+        "mongodb.events",
+        "        elif path == SEQ_PATH:\n            self.ack = seq_of(shown)\n",
+        "        elif path == SEQ_PATH:\n            pass\n",
+    ),
+    Mutant(
+        "the first marker of a document does not acknowledge",
+        "5: an update whose updatedFields holds _salmon.seq has that ack",
+        "mongodb.events",
+        "            self.ack = seq_of(shown.get(SEQ)) if isinstance(shown, Mapping) else None\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a removed field is not told",
+        "5: removed fields",
+        "mongodb.events",
+        '    for path in description["removedFields"]:\n',
+        '    for path in description["removedFields"][:0]:\n',
+    ),
+    Mutant(
+        "a row of MongoDB does not show its marker",
+        "2: for a row, the ack is the marker it carries",
+        "mongodb.events",
+        "        as_of=as_of,\n        ack=marker_of(document),\n",
+        "        as_of=as_of,\n",
+    ),
+)
