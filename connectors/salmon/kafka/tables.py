@@ -7,7 +7,7 @@ What the bytes mean is for the caller and kafka.serdes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -144,6 +144,10 @@ class Table:
     """
     A compacted topic as a dict, kept up to date by follow(). One thread uses it.
 
+    Args:
+        partitions: Only these; None for all.
+        only: Only these keys are kept; None for all.
+
     Attributes:
         rows: Key -> newest committed value, as far as the table has been read.
         next_offsets: Partition -> the offset that comes next.
@@ -154,9 +158,15 @@ class Table:
     """
 
     def __init__(
-        self, kafka: Mapping[str, Any], topic: str, *, partitions: Collection[int] | None = None
+        self,
+        kafka: Mapping[str, Any],
+        topic: str,
+        *,
+        partitions: Collection[int] | None = None,
+        only: Container[str] | None = None,
     ) -> None:
         self.topic = topic
+        self._only = only
         self.rows: dict[str, bytes] = {}
         admin = clients.admin(kafka)
         count = partition_counts(admin).get(topic)
@@ -218,7 +228,7 @@ class Table:
         for name, value in changed.items():
             if value is None:
                 self.rows.pop(name, None)
-            else:
+            elif self._only is None or name in self._only:
                 self.rows[name] = value
 
 
