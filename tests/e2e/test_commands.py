@@ -287,3 +287,25 @@ def test_run_refuses_what_it_does_not_know(ring: Ring) -> None:
     ended = salmon("run", "mongo-sink", "-c", ring.config_path)
     assert ended.returncode == 2
     assert "mongodb-sink" in ended.stderr
+
+
+def test_merge_verifies_on_a_schedule_and_shows_it_in_its_metrics(ring: Ring) -> None:
+    """In a process of its own beside it; merge goes on as ever, and ends in good order while a run is under way."""
+    before = ring.config_path.read_text(encoding="utf-8")
+    ring.config_path.write_text(f"{before}\nverify: {{every: 10s}}\n", encoding="utf-8")
+    count = len(ring.ids("Account"))
+    equal = f'salmon_verify_records{{connector="merge",object="Account",verdict="equal"}} {count:.1f}'
+    ring.stop("merge")
+    ring.start("merge")
+    try:
+
+        def shown() -> str:
+            ring.wait_ready("merge")
+            return ring.http.get(f"http://127.0.0.1:{ring.ports['merge']}/metrics", timeout=5).text
+
+        until(lambda: equal in shown(), "the result is shown", within_s=90, every_s=0.5, seen=shown)
+        assert "salmon_verify_last_run_timestamp_seconds" in shown()
+    finally:
+        ring.config_path.write_text(before, encoding="utf-8")
+        assert ring.stop("merge") == {"merge": 0}
+        ring.start("merge")
