@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
+from hashlib import shake_128
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,7 @@ SCHEMA_FILE: Final = Path(__file__).parents[1] / "schemas-avro" / "objects" / "A
 DIFFERING: Final = 10
 PAGE: Final = 2_000
 _MADE: Final[Mapping[Kind, Value]] = {
-    Kind.STRING: "some text of usual length",
+    Kind.STRING: "a text",  # see row_of
     Kind.INT: 12_345,
     Kind.LONG: 12_345,
     Kind.DOUBLE: 1234.5,
@@ -122,7 +123,14 @@ def key_of(number: int) -> str:
 
 
 def row_of(number: int, plain: Mapping[str, Value]) -> dict[str, Value]:
-    return {**plain, "Name": f"Account {number}"}
+    """Texts of its own, so that batches shrink by no more than they do in earnest."""
+    texts = shake_128(b"%d" % number).hexdigest(24 * len(plain))
+    own = {
+        name: texts[48 * place : 48 * place + 24]
+        for place, (name, value) in enumerate(plain.items())
+        if isinstance(value, str)
+    }
+    return {**plain, **own, "Name": f"Account {number}"}
 
 
 def plain_row(of: ObjectSchema) -> dict[str, Value]:

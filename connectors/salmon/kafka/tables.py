@@ -36,6 +36,10 @@ Take = Callable[[int, Mapping[str, bytes | None], int], None]
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
 # Fetched ahead. The default of 64 MiB would be most of the memory of a process that keeps nothing, and is no faster.
 _QUEUE_KIB: Final = 8 * 1024
+# Of each partition at a time, compressed: a reader that decodes what it gets is slower than the broker, and all that has
+# come lies in memory unpacked.
+_FETCH_BYTES: Final = 1024 * 1024
+SLOW_FETCH_BYTES: Final = 128 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
 _ANSWER_MAX_S: Final = 30.0
@@ -68,6 +72,7 @@ def replay(
     take: Take,
     *,
     progress: Progress | None = None,
+    fetch_bytes: int = _FETCH_BYTES,
 ) -> dict[int, int]:
     """
     Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
@@ -75,6 +80,7 @@ def replay(
     Args:
         starts: Partition -> the first offset to read; extents() says which there are.
         take: Called with the changes of one partition, in the log's order, and the offset that comes next.
+        fetch_bytes: How much is fetched of a partition at a time; SLOW_FETCH_BYTES where *take* is slow.
 
     Returns:
         Partition -> the offset that comes next.
@@ -82,7 +88,7 @@ def replay(
     Raises:
         SetupError, Unavailable: as Table.load; and whatever *take* raises.
     """
-    with _Log(kafka, topic, starts) as reader:
+    with _Log(kafka, topic, starts, fetch_bytes=fetch_bytes) as reader:
         reader.read_to_end(take, progress)
         return reader.next_offsets
 
@@ -241,6 +247,8 @@ class _Log:
         topic: str,
         starts: Mapping[int, int],
         admin: AdminClient | None = None,
+        *,
+        fetch_bytes: int = _FETCH_BYTES,
     ) -> None:
         self.topic = topic
         self._admin = admin or clients.admin(kafka)
@@ -253,6 +261,7 @@ class _Log:
             client_id=f"{topic}.table",
             enable_partition_eof=True,
             queued_max_messages_kbytes=_QUEUE_KIB,
+            max_partition_fetch_bytes=fetch_bytes,
         )
         # By number: librdkafka takes half a second to find the beginning by itself.
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])

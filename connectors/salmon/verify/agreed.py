@@ -79,7 +79,9 @@ class Agreed:
                 take({}, partition, following)
             before[partition] = following
 
-        tables.replay(self._kafka, topic, starts, decoded, progress=progress)
+        tables.replay(
+            self._kafka, topic, starts, decoded, progress=progress, fetch_bytes=tables.SLOW_FETCH_BYTES
+        )
 
     def watch(self, keys: Collection[str]) -> None:
         """Keep these keys, and no others, from both topics; `follow` brings them up to date."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -139,13 +140,18 @@ def _hashed(
         if unreadable and name in unreadable:
             parts += (name, ...)  # no value's text is this
         elif (value := fields.get(name)) is not None:
-            parts += (name, value if type(value) is str else _normal(value))
+            kind = type(value)
+            parts += (name, value if kind is str or kind is int else _normal(value))
     return blake2b(repr(parts).encode(), digest_size=size).digest()
 
 
 def _normal(value: Any) -> Any:
-    if isinstance(value, (str, tuple)):
+    """Of equal numbers, whatever their types, the same; model.convert lets in neither NaN nor infinity."""
+    if isinstance(value, tuple):
         return value
-    # Of bool, int, float and Decimal alike; model.convert lets in neither NaN nor infinity.
-    numerator, denominator = value.as_integer_ratio()
-    return numerator if denominator == 1 else (numerator, denominator)
+    if value == (whole := int(value)):
+        return whole
+    if isinstance(value, Decimal):
+        nearest = float(value)
+        return nearest if nearest == value else value.as_integer_ratio()
+    return value
