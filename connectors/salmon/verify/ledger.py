@@ -12,6 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -39,6 +40,8 @@ _FORMAT: Final = 1  # of a ledger on disk; one of another format is begun anew
 # What was read a day ago says little of today, and a tombstone that was missed since may be gone within a week.
 _AGE_S_MAX: Final = 24 * 3600.0
 _LETTERS: Final = {RECORDS: b"r", SALESFORCE: b"s", MONGODB: b"m"}
+_DIGESTS: Final = "digests"
+_LOCK: Final = "lock"
 _ABOUT: Final = b"\0about"
 _MIB: Final = 1024 * 1024
 
@@ -72,7 +75,7 @@ class Ledger:
         self.sums = {side: Sums() for side in SIDES}
         self._lock = _locked(folder)
         try:
-            self._db = Rdict(str(folder / "digests"), _options())
+            self._db = Rdict(str(folder / _DIGESTS), _options())
             if not self._is_of_use():
                 self._begin_anew()
         except Exception as error:
@@ -205,9 +208,17 @@ class Ledger:
 
     def _begin_anew(self) -> None:
         self._db.close()
-        shutil.rmtree(self._folder / "digests", ignore_errors=True)
-        self._db = Rdict(str(self._folder / "digests"), _options())
+        shutil.rmtree(self._folder / _DIGESTS, ignore_errors=True)
+        self._db = Rdict(str(self._folder / _DIGESTS), _options())
         self._db.put(_ABOUT, json.dumps({**self._about, "began_s": self._now_s()}).encode())
+
+
+def discard(folder: Path) -> None:
+    """Remove a closed ledger from a folder, and the folder if nothing else is in it."""
+    shutil.rmtree(folder / _DIGESTS, ignore_errors=True)
+    with suppress(OSError):
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def differs(
@@ -244,7 +255,7 @@ def _mark(where: str) -> bytes:
 def _locked(folder: Path) -> IO[bytes]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("wb")
+        lock = (folder / _LOCK).open("wb")
     except OSError as error:
         raise SetupError(
             f"{folder}: what is read cannot be kept there ({error.strerror}). Name another folder."

@@ -6,7 +6,6 @@ It reads only, and can run beside the connectors or without them. A repair asks 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -34,7 +33,7 @@ from salmon.verify.agreed import Agreed
 from salmon.verify.asking import Sources
 from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, terms_of
-from salmon.verify.ledger import Ledger
+from salmon.verify.ledger import Ledger, discard
 from salmon.verify.reading import read
 from salmon.verify.sides import MongoSide, SalesforceSide, Side
 
@@ -132,7 +131,7 @@ def verify(
         verdicts = {name: run.whole(name, folder / name) for name in names}
         for name in names:
             # What was said of it is said: the next run reads anew.
-            shutil.rmtree(folder / name, ignore_errors=True)
+            discard(folder / name)
     return Verdict(verdicts, time.monotonic() - began, pages=run.pages, resumed=run.resumed)
 
 

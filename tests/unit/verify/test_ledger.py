@@ -10,7 +10,7 @@ from salmon.errors import SetupError
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.verify.comparing import Seen, Terms, terms_of
 from salmon.verify.digests import BUCKETS, Digest, Form, Sums, bucket_of
-from salmon.verify.ledger import Ledger
+from salmon.verify.ledger import Ledger, discard
 from support.verify_room import ID, RULES, Cut, Room
 
 TERMS = terms_of(RULES)
@@ -87,6 +87,19 @@ def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
         Ledger(tmp_path, {})
     one.close()
     Ledger(tmp_path, {}).close()
+
+
+def test_what_else_lies_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    """Somebody names a folder that he uses for other things; an empty one goes."""
+    for name in ("used", "empty"):
+        Ledger(tmp_path / name, {}).close()
+    (tmp_path / "used" / "notes.txt").write_text("mine")
+    discard(tmp_path / "used")
+    discard(tmp_path / "empty")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "used",
+        "used/notes.txt",
+    ]
 
 
 def test_of_several_versions_in_an_uncompacted_topic_only_the_newest_counts(tmp_path: Path) -> None:
