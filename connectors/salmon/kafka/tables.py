@@ -180,7 +180,8 @@ class Table:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         wanted = sorted(range(count) if partitions is None else partitions)
         starts = _offsets(admin, topic, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        self._log = _Log(kafka, topic, starts, admin)
+        fetch_bytes = _FETCH_BYTES if only is None else SLOW_FETCH_BYTES
+        self._log = _Log(kafka, topic, starts, admin, fetch_bytes=fetch_bytes)
 
     @property
     def next_offsets(self) -> dict[int, int]:
