@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS
 from support.ring import Ring, running_ring
 from support.stacks import Stack
@@ -94,6 +95,118 @@ def test_verify_finds_what_nobody_carried_over(ring: Ring) -> None:
     ring.wait_equal()
 
 
+def lose_an_event(ring: Ring, name: str, key: str, **fields: str) -> None:
+    """A person edits a record of the org, and the event of it is lost for good: nobody is told."""
+    control = ring.org["control_url"]
+    ring.http.post(
+        f"{control}/faults", json={"fault": "lose_events", "object": name, "count": 1}
+    ).raise_for_status()
+    getattr(ring.sf, name).update(key, fields)
+
+
+def test_a_repair_brings_back_in_step_what_no_event_told_of(ring: Ring) -> None:
+    """An edit whose event is lost for good: found, named, read anew, and carried over like any other."""
+    ring.wait_ready()
+    key, other = ring.ids("Account")[2:4]
+    lose_an_event(ring, "Account", key, Site="Nobody knows")
+    ended = salmon("verify", "-c", ring.config_path, "--json")
+    assert ended.returncode == 1
+    different = json.loads(ended.stdout)["objects"]["Account"]["different"]
+    assert different == [{"key": key, "fields": {"salesforce": ["Site"]}}]
+
+    assert salmon("verify", "-c", ring.config_path, "--keys", other).returncode == 0
+    ended = salmon("verify", "-c", ring.config_path, "--keys", key[:15], "--json")
+    told: dict[str, Any] = json.loads(ended.stdout)
+    assert (ended.returncode, told["pages"], told["nowhere"]) == (1, 0, [])
+    assert told["objects"]["Account"]["different"] == different
+    assert told["objects"]["Contact"]["records"] == 0
+
+    ended = salmon("verify", "-c", ring.config_path, "--repair", "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert told["equal"] is True
+    assert told["objects"]["Account"]["repair"] == {
+        "asked": 1,
+        "repaired": 1,
+        "remains": [],
+        "unanswered": [],
+    }
+    document = ring.db.accounts.find_one({"_id": key})
+    assert document is not None
+    assert document["Site"] == "Nobody knows"
+
+
+def test_a_repair_of_a_record_that_was_deleted_unseen_lets_the_deletion_be(ring: Ring) -> None:
+    """Its event is lost: `records` has it, the org has not. The source finds it absent, and merge deletes it."""
+    ring.wait_ready()
+    key = ring.ids("Opportunity")[-1]
+    control = ring.org["control_url"]
+    lost = {"fault": "lose_events", "object": "Opportunity", "count": 1}
+    ring.http.post(f"{control}/faults", json=lost).raise_for_status()
+    ring.sf.Opportunity.delete(key)
+    ended = salmon("verify", "-c", ring.config_path, "--keys", key, "--repair", "--json")
+    told: dict[str, Any] = json.loads(ended.stdout)
+    assert (ended.returncode, told["nowhere"]) == (0, [key]), told
+    assert ring.db.opportunities.find_one({"_id": key}) is None
+
+
+def test_a_document_that_was_deleted_or_born_while_its_source_lost_its_place_is_repaired(ring: Ring) -> None:
+    """The position is lost: deletions are not looked for, so only verify finds them; the fold decides what they mean."""
+    ring.wait_ready()
+    key = ring.ids("Contact")[-1]
+    ring.stop("mongodb-source")
+    ring.db.contacts.delete_one({"_id": key})
+    kafka, names = ring.config.kafka_properties(), ring.config.topic_names
+    producer = clients.producer(kafka, transactional_id="commands-test", client_id="commands-test")
+    producer.start()
+    stream = next(
+        message
+        for message in ring.read(names.offsets)
+        if b"mongodb-source" in (message.key() or b"") and b"stream" in (message.key() or b"")
+    )
+    with producer.transaction() as transaction:
+        transaction.produce(names.offsets, (stream.key() or b"").decode(), None)
+    ring.start("mongodb-source")
+    ring.wait_ready("mongodb-source")
+    ended = salmon("verify", "-c", ring.config_path, "--object", "Contact", "--json")
+    contact = json.loads(ended.stdout)["objects"]["Contact"]
+    assert (ended.returncode, contact["missing_in"]["mongodb"]) == (1, [key])
+    ended = salmon("verify", "-c", ring.config_path, "--object", "Contact", "--repair", "--json")
+    contact = json.loads(ended.stdout)["objects"]["Contact"]
+    assert ended.returncode == 0, contact
+    assert contact["repair"]["repaired"] == 1
+    assert ring.ids("Contact").count(key) == 0, "a deletion that nobody had seen is one"
+
+
+def test_a_repair_says_which_source_does_not_answer_and_what_to_do(ring: Ring) -> None:
+    """The source of Salesforce is down."""
+    ring.wait_ready()
+    key = ring.ids("Account")[4]
+    ring.stop("salesforce-source")
+    try:
+        ring.sf.Account.update(key, {"Site": "While it is down"})
+        command = ("verify", "-c", ring.config_path, "--keys", key, "--repair", "--json")
+        ended = salmon(*command)
+        account = json.loads(ended.stdout)["objects"]["Account"]
+        assert ended.returncode == 1
+        assert account["repair"]["unanswered"] == ["salesforce"]
+        assert account["repair"]["remains"] == [{"key": key, "why": "NOT_ANSWERED"}]
+    finally:
+        ring.start("salesforce-source")
+    ring.wait_equal()
+
+
+def test_a_key_that_nobody_has_is_told_and_a_file_of_none_is_refused(ring: Ring) -> None:
+    """It is no difference: it is nowhere. No key at all would be taken for all of them."""
+    ended = salmon("verify", "-c", ring.config_path, "--keys", "no-such-record", "--json")
+    assert (ended.returncode, json.loads(ended.stdout)["nowhere"]) == (0, ["no-such-record"])
+    empty = ring.folder / "keys.txt"
+    empty.write_text("\n", encoding="utf-8")
+    ended = salmon("verify", "-c", ring.config_path, "--keys-file", empty)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("salmon: --keys: no key is named")
+
+
 def test_verify_of_a_busy_sync_gives_no_false_alarm(ring: Ring) -> None:
     """Both sides are edited all the while: what differs for a moment is read again."""
     ring.wait_ready()
@@ -174,3 +287,25 @@ def test_run_refuses_what_it_does_not_know(ring: Ring) -> None:
     ended = salmon("run", "mongo-sink", "-c", ring.config_path)
     assert ended.returncode == 2
     assert "mongodb-sink" in ended.stderr
+
+
+def test_merge_verifies_on_a_schedule_and_shows_it_in_its_metrics(ring: Ring) -> None:
+    """In a process of its own beside it; merge goes on as ever, and ends in good order while a run is under way."""
+    before = ring.config_path.read_text(encoding="utf-8")
+    ring.config_path.write_text(f"{before}\nverify: {{every: 10s}}\n", encoding="utf-8")
+    count = len(ring.ids("Account"))
+    equal = f'salmon_verify_records{{connector="merge",object="Account",verdict="equal"}} {count:.1f}'
+    ring.stop("merge")
+    ring.start("merge")
+    try:
+
+        def shown() -> str:
+            ring.wait_ready("merge")
+            return ring.http.get(f"http://127.0.0.1:{ring.ports['merge']}/metrics", timeout=5).text
+
+        until(lambda: equal in shown(), "the result is shown", within_s=90, every_s=0.5, seen=shown)
+        assert "salmon_verify_last_run_timestamp_seconds" in shown()
+    finally:
+        ring.config_path.write_text(before, encoding="utf-8")
+        assert ring.stop("merge") == {"merge": 0}
+        ring.start("merge")

@@ -126,9 +126,18 @@ def _run(
     else:
         if ports_file is not None:
             raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
+        from salmon.cli.verify import scheduled
         from salmon.runtime.run import run
 
-        code = run(name, config, port=port, ordinal=ordinal, log_format=log_format, log_level=log_level)
+        code = run(
+            name,
+            config,
+            port=port,
+            ordinal=ordinal,
+            log_format=log_format,
+            log_level=log_level,
+            beside=scheduled(config),
+        )
     raise typer.Exit(code)
 
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, err, out, print_json
+from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
+    from salmon.runtime.config import SyncConfig
+    from salmon.runtime.lifecycle import Part
+    from salmon.runtime.metrics import Metrics
+    from salmon.runtime.run import Beside
     from salmon.verify.comparing import ObjectVerdict
     from salmon.verify.verifying import Verdict, Watcher
 
+# Words for salmon.verify.comparing.Why.
+_WHY: Final = {
+    "NOT_ANSWERED": "a source has not read it",
+    "ON_ITS_WAY": "a write to it has not come back",
+    "ONE_WAY": "nobody reads the target of a one-way object; edit the record at its source",
+    "EDITED": "it was edited all the while",
+    "LEFT": "both sides were read, and merge found nothing to do",
+}
 EXIT_DIFFERENT: Final = 1
 EXIT_UNDECIDED: Final = 2
 _SHOWN_MAX: Final = 20  # records that are named for people; --json names them all
@@ -26,24 +40,86 @@ def verify(
     objects: Annotated[
         list[str] | None, typer.Option("--object", help="Only this object; may be given again.")
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Have the sources read anew what differs, and merge decide: an edit or a deletion that was missed goes "
+            "to the other side then.",
+        ),
+    ] = False,
+    keys: Annotated[
+        str | None,
+        typer.Option(help="Only these records: record keys or Salesforce Ids, with commas between."),
+    ] = None,
+    keys_file: Annotated[
+        Path | None, typer.Option(help="Only the records that this file names, one a line.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep in this folder what is read: a run that is cut, and started again within a day, goes on there."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """
     Compare Salesforce, MongoDB and the agreed records, field by field.
 
-    Exit code 0: equal. 1: they differ. 2: could not tell. It reads only, and may run beside the connectors: what
-    differs is read again until nothing moves any more.
+    Exit code 0: equal (with --repair: afterwards). 1: they differ. 2: could not tell. It writes to neither side, and may
+    run beside the connectors: what differs is read again until nothing moves any more.
     """
     from salmon.verify import verifying
 
     settings = configured(config)
+    named = keys_named(keys, keys_file)
+    if named is not None and resume is not None:
+        raise ConfigError("--resume: single records are looked at, and nothing is kept. Leave it out.")
+    wanted = verifying.Wanted(objects or (), keys=named, repair=repair, folder=resume)
     with watcher(shown=not as_json) as watched:
-        verdict = verifying.verify(settings, objects or (), watcher=watched)
+        verdict = verifying.verify(settings, wanted=wanted, watcher=watched)
     if as_json:
         print_json(verdict.as_dict())
     else:
         show(verdict)
     raise typer.Exit(exit_code(verdict))
+
+
+def scheduled(config_path: Path) -> Beside:
+    """What runs beside merge: this command, as often as the configuration says."""
+
+    def beside(config: SyncConfig, metrics: Metrics) -> Part | None:
+        from salmon.verify import scheduled
+
+        return scheduled.scheduled(config_path, config, metrics)
+
+    return beside
+
+
+def keys_named(keys: str | None, keys_file: Path | None) -> list[str] | None:
+    """
+    The records that were asked for; None for all.
+
+    Raises:
+        ConfigError: a file that cannot be read, or no key at all.
+    """
+    if keys is None and keys_file is None:
+        return None
+    named = (keys or "").split(",")
+    if keys_file is not None:
+        try:
+            named += keys_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"--keys-file {keys_file}: cannot be read ({type(error).__name__}). Name a text file in UTF-8 with one "
+                f"record key a line."
+            ) from None
+    found = list(dict.fromkeys(key.strip() for key in named if key.strip()))
+    if not found:
+        raise ConfigError(
+            "--keys: no key is named. Name one at least, or leave it out to compare all records."
+        )
+    return found
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -55,11 +131,13 @@ def exit_code(verdict: Verdict) -> int:
 
 @contextmanager
 def watcher(*, shown: bool) -> Iterator[Watcher]:
-    """Progress bars on a terminal, one for each reading; elsewhere nothing."""
+    """Progress bars on a terminal, one for each reading and each repair; elsewhere nothing."""
     if not (shown and sys.stderr.isatty()):
         yield lambda *_: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    from salmon.verify.ledger import PLACES
 
     columns = (
         TextColumn("{task.description:34}"),
@@ -72,7 +150,8 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
 
         def told(name: str, what: str, done: int, total: int) -> None:
             if (name, what) not in tasks:
-                tasks[name, what] = progress.add_task(f"{name}: reading {what}", total=total)
+                doing = f"reading {what}" if what in PLACES else what
+                tasks[name, what] = progress.add_task(f"{name}: {doing}", total=total)
             progress.update(tasks[name, what], completed=done, total=max(done, total))
 
         yield told
@@ -113,10 +192,17 @@ def show(verdict: Verdict) -> None:
                 f"{name}: {each.on_their_way:,} of them have a write on its way: see whether the sinks run "
                 f"(salmon status)"
             )
+    if verdict.nowhere:
+        console.print(
+            f"Neither on a side nor in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}", markup=False
+        )
     took = f"compared in {verdict.took_s:.1f} s"
-    console.print(
-        f"Equal: both sides and `records` agree; {took}." if verdict.equal else f"Different; {took}."
-    )
+    if verdict.equal:
+        console.print(f"Equal: both sides and `records` agree; {took}.")
+    elif verdict.differs:
+        console.print(f"Different; {took}.")
+    else:
+        console.print(f"Could not tell; {took}.")
 
 
 def differences(verdict: ObjectVerdict) -> Iterator[str]:
@@ -131,6 +217,14 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
         what = ", ".join(waiting.fields) or "the whole record"
         code = f" ({waiting.code})" if waiting.code else ""
         yield f"{waiting.key} waits in {waiting.side}: {what}, {waiting.why.lower()}{code}"
+    for key, why in verdict.remains.items():
+        yield f"{key} still differs: {_WHY[why]}"
+    for side in sorted(verdict.unanswered):
+        yield f"was not read anew: {side}-source has not answered; see whether it runs (salmon status)"
+    if verdict.asked:
+        yield f"repair: {verdict.repaired:,} of {verdict.asked:,} are in step now"
+    if verdict.not_looked_at:
+        yield f"has {verdict.not_looked_at:,} more that differed when they were read"
     if verdict.moving:
         yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
     if verdict.without_key:

@@ -7,7 +7,7 @@ What the bytes mean is for the caller and kafka.serdes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -36,6 +36,10 @@ Take = Callable[[int, Mapping[str, bytes | None], int], None]
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
 # Fetched ahead. The default of 64 MiB would be most of the memory of a process that keeps nothing, and is no faster.
 _QUEUE_KIB: Final = 8 * 1024
+# Of each partition at a time, compressed: a reader that decodes what it gets is slower than the broker, and all that has
+# come lies in memory unpacked.
+_FETCH_BYTES: Final = 1024 * 1024
+SLOW_FETCH_BYTES: Final = 128 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
 _ANSWER_MAX_S: Final = 30.0
@@ -68,6 +72,7 @@ def replay(
     take: Take,
     *,
     progress: Progress | None = None,
+    fetch_bytes: int = _FETCH_BYTES,
 ) -> dict[int, int]:
     """
     Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
@@ -75,6 +80,7 @@ def replay(
     Args:
         starts: Partition -> the first offset to read; extents() says which there are.
         take: Called with the changes of one partition, in the log's order, and the offset that comes next.
+        fetch_bytes: How much is fetched of a partition at a time; SLOW_FETCH_BYTES where *take* is slow.
 
     Returns:
         Partition -> the offset that comes next.
@@ -82,7 +88,7 @@ def replay(
     Raises:
         SetupError, Unavailable: as Table.load; and whatever *take* raises.
     """
-    with _Log(kafka, topic, starts) as reader:
+    with _Log(kafka, topic, starts, fetch_bytes=fetch_bytes) as reader:
         reader.read_to_end(take, progress)
         return reader.next_offsets
 
@@ -144,6 +150,10 @@ class Table:
     """
     A compacted topic as a dict, kept up to date by follow(). One thread uses it.
 
+    Args:
+        partitions: Only these; None for all.
+        only: Only these keys are kept; None for all.
+
     Attributes:
         rows: Key -> newest committed value, as far as the table has been read.
         next_offsets: Partition -> the offset that comes next.
@@ -154,9 +164,15 @@ class Table:
     """
 
     def __init__(
-        self, kafka: Mapping[str, Any], topic: str, *, partitions: Collection[int] | None = None
+        self,
+        kafka: Mapping[str, Any],
+        topic: str,
+        *,
+        partitions: Collection[int] | None = None,
+        only: Container[str] | None = None,
     ) -> None:
         self.topic = topic
+        self._only = only
         self.rows: dict[str, bytes] = {}
         admin = clients.admin(kafka)
         count = partition_counts(admin).get(topic)
@@ -164,7 +180,8 @@ class Table:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         wanted = sorted(range(count) if partitions is None else partitions)
         starts = _offsets(admin, topic, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        self._log = _Log(kafka, topic, starts, admin)
+        fetch_bytes = _FETCH_BYTES if only is None else SLOW_FETCH_BYTES
+        self._log = _Log(kafka, topic, starts, admin, fetch_bytes=fetch_bytes)
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -218,7 +235,7 @@ class Table:
         for name, value in changed.items():
             if value is None:
                 self.rows.pop(name, None)
-            else:
+            elif self._only is None or name in self._only:
                 self.rows[name] = value
 
 
@@ -231,6 +248,8 @@ class _Log:
         topic: str,
         starts: Mapping[int, int],
         admin: AdminClient | None = None,
+        *,
+        fetch_bytes: int = _FETCH_BYTES,
     ) -> None:
         self.topic = topic
         self._admin = admin or clients.admin(kafka)
@@ -243,6 +262,7 @@ class _Log:
             client_id=f"{topic}.table",
             enable_partition_eof=True,
             queued_max_messages_kbytes=_QUEUE_KIB,
+            max_partition_fetch_bytes=fetch_bytes,
         )
         # By number: librdkafka takes half a second to find the beginning by itself.
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])

@@ -52,6 +52,8 @@ Side = Literal["salesforce", "mongodb"]
 _SOBJECT: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 # MongoDB Manual, Limits and Thresholds, Namespace Length: 255 bytes with the database (63 at most) and a dot.
 _COLLECTION_MAX_BYTES: Final = 191
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_VERIFY_EVERY_S_MIN: Final = 10.0
 _SECRET_PROPERTY: Final = re.compile(
     r"password|secret|\.key\.pem$|sasl\.oauthbearer\.(config|assertion\.private)"
 )
@@ -215,6 +217,34 @@ class MergeConfig(BaseModel):
     )
 
 
+class VerifyConfig(BaseModel):
+    """Comparing both sides and `records` on a schedule, beside merge."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every: str | None = Field(
+        default=None,
+        description="How often merge's first replica runs `salmon verify` and shows the result in its metrics: a number "
+        "with s, m, h or d, e.g. 24h. Without it: never. Each run reads the whole org once (2,000 records a call).",
+    )
+
+    @property
+    def every_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.every is None else int(self.every[:-1]) * _UNITS_S[self.every[-1]]
+
+    @field_validator("every")
+    @classmethod
+    def _a_duration(cls, value: str | None) -> str | None:
+        found = None if value is None else re.fullmatch(r"([0-9]{1,6})([smhd])", value)
+        if value is not None and (found is None or int(found[1]) * _UNITS_S[found[2]] < _VERIFY_EVERY_S_MIN):
+            raise ValueError(
+                f"is text (str), and must be a whole number with s, m, h or d behind it, e.g. 24h or 30m, and at least "
+                f"{_VERIFY_EVERY_S_MIN:.0f}s"
+            )
+        return value
+
+
 class RestConfig(BaseModel):
     """Where a process answers /health, /metrics and Kafka Connect's REST calls."""
 
@@ -248,6 +278,7 @@ class SyncConfig(BaseModel):
     mongodb: MongoConfig
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
     merge: MergeConfig = MergeConfig()
+    verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
 
     @property

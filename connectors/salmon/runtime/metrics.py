@@ -168,6 +168,19 @@ class Metrics:
         self._snapshot_done = self._gauge(
             "salmon_snapshot_done", "1 when the snapshot of the object is complete.", "object"
         )
+        self.verify_ended = self._gauge(
+            "salmon_verify_last_run_timestamp_seconds",
+            "When the last scheduled verify ended that could tell, since 1970.",
+        ).labels(connector)
+        self.verify_seconds = self._gauge(
+            "salmon_verify_last_run_duration_seconds", "How long it took."
+        ).labels(connector)
+        self.verify_failures = self._counter(
+            "salmon_verify_failures", "Scheduled verifies that could not tell."
+        ).labels(connector)
+        self._verified = self._gauge(
+            "salmon_verify_records", "Records, by what the last scheduled verify found.", "object", "verdict"
+        )
         self.leads = self._gauge("salmon_leads", "1 while this instance does the connector's work.").labels(
             connector
         )
@@ -238,6 +251,11 @@ class Metrics:
             if each.total is not None:
                 self._snapshot_total.labels(self.connector, each.object).set(each.total)
             self._snapshot_done.labels(self.connector, each.object).set(each.done)
+
+    def verified(self, obj: str, counts: Mapping[str, int]) -> None:
+        """What a scheduled verify has found: verdict (equal, different, missing, ...) -> records."""
+        for verdict, count in counts.items():
+            self._verified.labels(self.connector, obj, verdict).set(count)
 
     def error_met(self) -> None:
         self.last_error_timestamp.set(time.time() * 1000)

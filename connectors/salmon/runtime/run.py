@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -45,6 +45,8 @@ CONNECTORS: Final = topics.CONNECTORS
 # Which processes live and die with the one that started them, and their ordinal among replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
+# What else runs in a process, if anything does. It comes from the commands: no connector knows them.
+Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
 
 
@@ -57,11 +59,13 @@ def run(
     log_format: logs.LogFormat = "auto",
     log_level: str = "info",
     drain_deadline_s: float = DRAIN_DEADLINE_S,
+    beside: Beside = lambda *_: None,
 ) -> int:
     """
     Run one of CONNECTORS until it is told to stop, and return the process's exit code.
 
     Args:
+        beside: What else is to run in merge's first replica; it must not raise.
         port: Of the REST server; the configuration's by default, 0 for a free one.
         ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
             pod), or 0.
@@ -76,7 +80,9 @@ def run(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
-        return _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s).run()
+        process = _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s)
+        companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
+        return process.run(companion)
     except FatalError as error:
         return told(error)
 
@@ -139,10 +145,12 @@ class _Process:
             cluster_id=lambda: self._cluster_id,
         )
 
-    def run(self) -> int:
+    def run(self, companion: Part | None = None) -> int:
         self._lifecycle.install()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
+        if companion is not None:
+            self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
         error = self._lifecycle.wait()
         return EXIT_OK if error is None else told(error)
@@ -223,6 +231,10 @@ class _Process:
                 health=self._health,
             ),
         )
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._metrics
 
     @property
     def health(self) -> Health:

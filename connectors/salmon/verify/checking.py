@@ -1,5 +1,5 @@
 """
-One object: read all three, then look again at what differed, until nothing moves any more.
+One object: what differs by its digests is looked at again, until nothing moves any more; and, if that is wanted, repaired.
 
 A sync at work always differs somewhere for a moment. So a difference is believed when nothing has changed for a
 while, or when the patience is over.
@@ -8,43 +8,57 @@ while, or when the patience is over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final, Protocol
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
+from salmon.model.change import SALESFORCE, SIDES, Value
 from salmon.model.state import State
-from salmon.salesforce.ids import id18
+from salmon.salesforce.rows import batches
 from salmon.verify.comparing import (
     Finding,
     ObjectVerdict,
     Seen,
     Terms,
     Waiting,
+    Why,
     excused,
-    finding,
+    findings,
     shown,
 )
+from salmon.verify.ledger import RECORDS, Ledger
+from salmon.verify.reading import Progress, ids_told
 from salmon.verify.sides import Side
 
-# More differences than these are no race, and looking at each again would cost the org's API calls.
-SUSPECTS_MAX: Final = 5_000
-RECORDS: Final = "records"
+# What is looked at again at one time: its rows and states are held in memory, and each look costs the org's API calls.
+ROUND_MAX: Final = 10_000
+# So many are named. More are no drift but a disaster, of which the first tell enough: the rest is only counted.
+NAMED_MAX: Final = 10_000
+_LOOK_MAX: Final = 1_000  # records that are held as both sides have them
 _FIRST_PAUSE_S: Final = 0.25
 _PAUSE_MAX_S: Final = 2.0
+REPAIR: Final = "repair"
 
-# What is being read, how many of how many records.
-Progress = Callable[[str, int, int], None]
+__all__ = ["NAMED_MAX", "RECORDS", "REPAIR", "ROUND_MAX", "Check", "Patience", "Progress"]
 
 
 class Agreement(Protocol):
     """What is asked of Agreed."""
 
-    @property
-    def keys(self) -> Collection[str]: ...
+    def watch(self, keys: Collection[str]) -> None: ...
     def row(self, key: str) -> Mapping[str, Value] | None: ...
     def state(self, key: str) -> State | None: ...
     def follow(self) -> bool: ...
+
+
+class Asking(Protocol):
+    """What is asked of Sources: to have records read anew."""
+
+    def ask(
+        self, name: str, records: Sequence[tuple[str, str | None]], sides: Collection[str], progress: Progress
+    ) -> frozenset[str]:
+        """Ask for (key, Id if known) and wait for the answers; return the sides that have not answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,165 +69,235 @@ class Patience:
     quiet_s: float = 5.0
 
 
+# From the sources' answer until merge has folded it and the sinks have written what it owes.
+REPAIR_PATIENCE: Final = Patience(most_s=120.0, quiet_s=10.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One record as all three have it at about one moment."""
 
-    agreed: Mapping[str, Value] | None
-    seen: Mapping[str, Seen | None]
+    found: Mapping[str, Finding]
+    there: frozenset[str]
+    shown: bytes  # digest of all of it: whether it moves
+    native_id: str | None
+
+    @property
+    def differs(self) -> bool:
+        return any(found.differs for found in self.found.values())
+
+    @property
+    def later(self) -> bool:
+        return any(found.later for found in self.found.values())
 
 
 @dataclass(slots=True)
 class Check:
-    """The comparison of one object. `run` once."""
+    """The comparison of one object. *asking*: by whom what differs is repaired; None to leave it."""
 
     name: str
     agreement: Agreement
     sides: Mapping[str, Side]
     terms: Mapping[str, Terms]
     patience: Patience = Patience()
+    asking: Asking | None = None
+    repair_patience: Patience = REPAIR_PATIENCE
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], object] = time.sleep
-    _there: dict[str, set[str]] = field(default_factory=dict)  # Side or records -> keys
-    _ids: dict[str, str] = field(default_factory=dict)  # key -> Id, of records whose key is not their Id
-    _later: set[str] = field(default_factory=set)
-    _moving: set[str] = field(default_factory=set)
 
-    def run(self, progress: Progress) -> ObjectVerdict:
+    def whole(self, ledger: Ledger, without_key: int, progress: Progress) -> ObjectVerdict:
         """
-        Compare. *progress* is told of each page.
+        Compare what a ledger has read.
 
         Raises:
             SalmonError: a side or Kafka could not be read; so nothing can be said.
         """
-        self._there[RECORDS] = set(self.agreement.keys)
-        suspects: dict[str, dict[str, Finding]] = {}
-        for side in SIDES:  # Salesforce first: it tells the Ids of records that were born in MongoDB
-            for key, found in self._differing(side, progress).items():
-                suspects.setdefault(key, {})[side] = found
-        return self._verdict(self._settled(suspects))
+        verdict = ObjectVerdict(self.name, without_key=without_key)
+        verdict.counts = {side: ledger.sums[side].total for side in SIDES} | {RECORDS: len(ledger)}
+        later = 0
 
-    def _differing(self, side: str, progress: Progress) -> Mapping[str, Finding]:
-        """Read a whole side; what differs there from `records`."""
-        differing: dict[str, Finding] = {}
-        there = self._there[side] = set()
-        total = len(self._there[RECORDS])
-        progress(side, 0, total)
-        for page in self.sides[side].pages():
-            for seen in page:
-                there.add(seen.key)
-                found = self._found(side, seen.key, self.agreement.row(seen.key), seen)
-                if found.differs:
-                    differing[seen.key] = found
-            progress(side, len(there), total)
-        missing = Finding(missing=True)
-        differing.update((key, missing) for key in self._there[RECORDS] - there)
-        return differing
+        def count(_key: str) -> None:
+            nonlocal later
+            later += 1
 
-    def _found(self, side: str, key: str, agreed: Mapping[str, Value] | None, seen: Seen | None) -> Finding:
-        if side == SALESFORCE and seen is not None and seen.native_id not in (None, key):
-            self._ids[key] = str(seen.native_id)
-        if side == MONGODB and agreed is not None and seen is not None:
-            # Where the org has no such record, that is what is wrong, and not the Id that the document still has.
-            in_org = key in self._there[SALESFORCE]
-            native_id = (self._ids.get(key) or id18(key)) if in_org else seen.fields.get(SALESFORCE_ID)
-            agreed = {**agreed, SALESFORCE_ID: native_id}
-        found = finding(agreed, seen, self.terms[side])
-        if found.later:
-            self._later.add(key)
-        return found
+        unequal = 0
+        suspects = ledger.differing(self.terms, ids_told=ids_told(self.terms), later=count)
+        for some in batches(suspects, ROUND_MAX):
+            if verdict.named >= NAMED_MAX:
+                verdict.not_looked_at += len(some)
+                unequal += sum(RECORDS in each.there for each in some)
+            else:
+                unequal += self._round(verdict, {each.key: each.there for each in some}, progress)
+        verdict.refreshed_later += later
+        verdict.equal = verdict.counts[RECORDS] - unequal
+        return verdict.in_order()
 
-    def _settled(self, suspects: dict[str, dict[str, Finding]]) -> dict[str, dict[str, Finding]]:
+    def some(self, keys: Iterable[str], progress: Progress) -> ObjectVerdict:
+        """Compare these records only. Raises as `whole`."""
+        verdict = ObjectVerdict(self.name, counts=dict.fromkeys((*SIDES, RECORDS), 0))
+        unequal = 0
+        verdict.met = frozenset()
+        for piece in batches(keys, ROUND_MAX):
+            unequal += self._round(verdict, dict.fromkeys(piece, frozenset()), progress)
+        verdict.equal = verdict.counts[RECORDS] - unequal
+        return verdict.in_order()
+
+    def _round(self, verdict: ObjectVerdict, before: Mapping[str, frozenset[str]], progress: Progress) -> int:
+        """Look again at some records, and tell what is true of them; how many of `records` among them are not equal."""
+        self.agreement.watch(before)
+        self.agreement.follow()
+        looks, moving = self._settled(before, self.patience)
+        reasons: dict[str, Why] = {}
+        if self.asking is not None:
+            asked, reasons = self._ask(self.asking, verdict, looks, moving, progress)
+            again, still_moving = self._settled(asked, self.repair_patience)
+            looks |= again
+            moving = (moving - asked) | still_moving
+            verdict.repaired += sum(not self._remains(key, looks[key]) for key in asked)
+        unequal = 0
+        for key, look in looks.items():
+            for where in verdict.counts:
+                verdict.counts[where] += (where in look.there) - (where in before[key])
+            verdict.refreshed_later += look.later
+            if verdict.met is not None and look.there:
+                verdict.met |= {key}
+            if look.differs:
+                unequal += RECORDS in look.there
+                self._tell(verdict, key, look, is_moving=key in moving)
+                if self.asking is not None and self._remains(key, look):
+                    why = Why.EDITED if key in moving else reasons.get(key, self._why(key, look))
+                    verdict.remains[key] = why
+        return unequal
+
+    # Looking until nothing moves.
+
+    def _settled(self, keys: Collection[str], patience: Patience) -> tuple[dict[str, Look], frozenset[str]]:
         """
-        Look again at what differed until it does not, or until nothing moves; what still differs then.
+        Look at records until they do not differ, or until nothing moves: the last look at each.
 
-        What is still edited when the patience is over is noted as moving: of that nothing can be said.
+        What is still edited when the patience is over is returned as moving: of that nothing can be said.
         """
-        if not suspects:
-            return suspects
         began = moved_at = self.clock()
         pause_s = 0.0
-        before: Mapping[str, Look] = {}
+        looks: dict[str, Look] = {}
         still_since: dict[str, float] = {}
-        self.agreement.follow()
-        while suspects and len(suspects) <= SUSPECTS_MAX:
+        suspects = list(keys)
+        while suspects:
             moved = self.agreement.follow()
-            looks = self._looks(suspects)
+            fresh = self._looks(suspects)
             now = self.clock()
             moved_at = now if moved else moved_at
-            suspects = {key: found for key, look in looks.items() if (found := self._again(key, look))}
+            suspects = [key for key, look in fresh.items() if look.differs]
             still_since = {
-                key: still_since[key] if looks[key] == before.get(key) else now for key in suspects
+                key: still_since[key] if key in still_since and looks[key].shown == fresh[key].shown else now
+                for key in suspects
             }
+            looks |= fresh
             quiet_since = max([moved_at, *still_since.values()])
-            if now - quiet_since >= self.patience.quiet_s or not self._unexplained(suspects):
+            if now - quiet_since >= patience.quiet_s or not self._unexplained(suspects, looks):
                 break  # Nothing moves any more, or all of it is parked.
-            if now - began >= self.patience.most_s:
-                self._moving = {
-                    key for key, since in still_since.items() if now - since < self.patience.quiet_s
-                }
-                break
-            before = looks
+            if now - began >= patience.most_s:
+                return looks, frozenset(
+                    key for key, since in still_since.items() if now - since < patience.quiet_s
+                )
             pause_s = min(_PAUSE_MAX_S, pause_s * 2 or _FIRST_PAUSE_S)
             self.pause(pause_s)
-        return suspects
+        return looks, frozenset()
 
-    def _looks(self, keys: Collection[str]) -> Mapping[str, Look]:
-        seen = {side: self.sides[side].read(keys) for side in SIDES}
-        return {
-            key: Look(self.agreement.row(key), {side: seen[side].get(key) for side in SIDES}) for key in keys
-        }
+    def _looks(self, keys: Collection[str]) -> dict[str, Look]:
+        looks = {}
+        for piece in batches(keys, _LOOK_MAX):
+            seen = {side: self.sides[side].read(piece) for side in SIDES}
+            for key in piece:
+                looks[key] = self._look(key, {side: seen[side].get(key) for side in SIDES})
+        return looks
 
-    def _again(self, key: str, look: Look) -> dict[str, Finding]:
-        self._note(RECORDS, key, there=look.agreed is not None)
-        self._later.discard(key)
-        found = {}
-        for side in SIDES:
-            seen = look.seen[side]
-            self._note(side, key, there=seen is not None)
-            one = self._found(side, key, look.agreed, seen)
-            if one.differs:
-                found[side] = one
-        return found
-
-    def _note(self, where: str, key: str, *, there: bool) -> None:
-        (self._there[where].add if there else self._there[where].discard)(key)
-
-    def _unexplained(self, suspects: Mapping[str, Mapping[str, Finding]]) -> bool:
-        return any(
-            rest.differs
-            for key, by_side in suspects.items()
-            for rest, _ in self._excused(key, by_side).values()
+    def _look(self, key: str, seen: Mapping[str, Seen | None]) -> Look:
+        agreed = self.agreement.row(key)
+        there = {side for side in SIDES if seen[side] is not None} | (
+            {RECORDS} if agreed is not None else set()
+        )
+        told = [_sorted(agreed)] + [
+            (_sorted(one.fields), sorted(one.unreadable)) if one else None for one in seen.values()
+        ]
+        in_org = seen[SALESFORCE]
+        return Look(
+            findings(key, agreed, seen, self.terms),
+            frozenset(there),
+            blake2b(repr(told).encode(), digest_size=16).digest(),
+            in_org.native_id if in_org is not None else None,
         )
 
-    def _excused(
-        self, key: str, by_side: Mapping[str, Finding]
-    ) -> dict[str, tuple[Finding, tuple[Waiting, ...]]]:
+    def _unexplained(self, keys: Iterable[str], looks: Mapping[str, Look]) -> bool:
+        return any(self._remains(key, looks[key]) for key in keys)
+
+    def _remains(self, key: str, look: Look) -> bool:
+        """Whether something differs there that is not parked."""
+        return look.differs and any(rest.differs for rest, _ in self._excused(key, look).values())
+
+    def _excused(self, key: str, look: Look) -> dict[str, tuple[Finding, tuple[Waiting, ...]]]:
         state = self.agreement.state(key)
         return {
             side: excused(key, side, found, state.sides.get(side) if state else None)
-            for side, found in by_side.items()
+            for side, found in look.found.items()
+            if found.differs
         }
 
-    def _verdict(self, suspects: Mapping[str, Mapping[str, Finding]]) -> ObjectVerdict:
-        verdict = ObjectVerdict(self.name)
-        for key in sorted(suspects):
-            rest_by_side: dict[str, Finding] = {}
-            for side, (rest, waiting) in self._excused(key, suspects[key]).items():
-                verdict.parked.extend(waiting)
-                rest_by_side[side] = rest
-            self._add(verdict, key, rest_by_side)
-        verdict.counts = {where: len(self._there[where]) for where in (*SIDES, RECORDS)}
-        verdict.equal = len(self._there[RECORDS] - suspects.keys())
-        verdict.refreshed_later = len(self._later)
-        verdict.without_key = self.sides[MONGODB].without_key
-        return verdict
+    # Repairing: the sides are asked what they have, and the fold decides.
 
-    def _add(self, verdict: ObjectVerdict, key: str, found: Mapping[str, Finding]) -> None:
-        differs = {side: one for side, one in found.items() if one.differs}
+    def _ask(
+        self,
+        asking: Asking,
+        verdict: ObjectVerdict,
+        looks: Mapping[str, Look],
+        moving: Collection[str],
+        progress: Progress,
+    ) -> tuple[frozenset[str], dict[str, Why]]:
+        """Have what differs read anew by its sources: the keys that were asked for, and why others were not, or in vain."""
+        sources = [side for side in SIDES if self.terms[side].strangers]
+        asked: list[tuple[str, str | None]] = []
+        reasons: dict[str, Why] = {}
+        for key in sorted(looks):
+            look = looks[key]
+            if key in moving or not self._remains(key, look):
+                continue
+            rests = self._excused(key, look)
+            if any(rest.differs for side, (rest, _) in rests.items() if side in sources):
+                asked.append((key, look.native_id or self._known_id(key)))
+            else:
+                reasons[key] = Why.ONE_WAY
+        keys = frozenset(key for key, _ in asked)
+        verdict.asked += len(asked)
+        if asked and (unanswered := asking.ask(self.name, asked, sources, progress)):
+            verdict.unanswered |= unanswered
+            reasons |= dict.fromkeys(keys, Why.NOT_ANSWERED)
+        return keys, reasons
+
+    def _known_id(self, key: str) -> str | None:
+        state = self.agreement.state(key)
+        return state.sides[SALESFORCE].native_id if state is not None and SALESFORCE in state.sides else None
+
+    def _why(self, key: str, look: Look) -> Why:
+        """Why a record still differs, of which both sides have told anew."""
+        state = self.agreement.state(key)
+        differing = [side for side, found in look.found.items() if found.differs]
+        if state is not None and any(
+            state.sides[side].in_flight for side in differing if side in state.sides
+        ):
+            return Why.ON_ITS_WAY
+        return Why.LEFT
+
+    # Telling.
+
+    def _tell(self, verdict: ObjectVerdict, key: str, look: Look, *, is_moving: bool) -> None:
+        differs: dict[str, Finding] = {}
+        for side, (rest, waiting) in self._excused(key, look).items():
+            verdict.parked.extend(waiting)
+            if rest.differs:
+                differs[side] = rest
         if not differs:
             return
-        if key in self._moving:
+        if is_moving:
             verdict.moving.append(key)
             return
         for side, one in differs.items():
@@ -226,3 +310,7 @@ class Check:
         state = self.agreement.state(key)
         if state is not None and any(state.sides[side].in_flight for side in differs if side in state.sides):
             verdict.on_their_way += 1
+
+
+def _sorted(fields: Mapping[str, Value] | None) -> list[tuple[str, Value]] | None:
+    return None if fields is None else sorted(fields.items())

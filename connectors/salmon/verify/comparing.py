@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Parked, SideState
+from salmon.salesforce.ids import id18
 
 # How a person finds merge's own property in a document.
 SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
@@ -103,6 +105,30 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
     return Finding(fields=frozenset(differing - terms.later), later=frozenset(differing & terms.later))
 
 
+def findings(
+    key: str,
+    agreed: Mapping[str, Value] | None,
+    seen: Mapping[str, Seen | None],
+    terms: Mapping[str, Terms],
+) -> dict[str, Finding]:
+    """
+    Hold a record, as both sides show it, against what was agreed.
+
+    Args:
+        seen: Side -> the record there; None where there is none.
+    """
+    in_org, document = seen.get(SALESFORCE), seen.get(MONGODB)
+    expected = agreed
+    if agreed is not None and document is not None:
+        # Where the org has no such record, that is what is wrong, and not the Id that the document still has.
+        native_id = document.fields.get(SALESFORCE_ID) if in_org is None else in_org.native_id or id18(key)
+        expected = {**agreed, SALESFORCE_ID: native_id}
+    return {
+        SALESFORCE: finding(agreed, in_org, terms[SALESFORCE]),
+        MONGODB: finding(expected, document, terms[MONGODB]),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes."""
@@ -144,6 +170,16 @@ def shown(name: str) -> str:
     return SALESFORCE_ID_SHOWN if name == SALESFORCE_ID else name
 
 
+class Why(StrEnum):
+    """Why a record still differs after a repair."""
+
+    NOT_ANSWERED = "NOT_ANSWERED"  # a source has not read it: it does not run, or cannot reach its side
+    ON_ITS_WAY = "ON_ITS_WAY"  # a write to a side that differs has not come back
+    ONE_WAY = "ONE_WAY"  # nobody reads the target of a one-way object: edit the record at its source
+    EDITED = "EDITED"  # all the while
+    LEFT = "LEFT"  # both sides were read, and merge found nothing to do
+
+
 @dataclass(slots=True)
 class ObjectVerdict:
     """What came of one object. Lists are sorted by key."""
@@ -157,9 +193,16 @@ class ObjectVerdict:
     )
     moving: list[str] = field(default_factory=list)  # edited all the while, so that nothing can be said
     parked: list[Waiting] = field(default_factory=list)
+    not_looked_at: int = 0  # differed when they were read, beyond those that are named
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
     on_their_way: int = 0  # of the records that differ: those with a write that has not come back
+    met: frozenset[str] | None = None  # where only some keys were looked for: those that are anywhere
+    # What a repair has done: records that the sources were asked for, and of these how many are in step now.
+    asked: int = 0
+    repaired: int = 0
+    remains: dict[str, Why] = field(default_factory=dict)  # key -> why it still differs
+    unanswered: frozenset[str] = frozenset()  # sides whose source has not answered
 
     @property
     def differs(self) -> bool:
@@ -169,7 +212,21 @@ class ObjectVerdict:
     @property
     def all_equal(self) -> bool:
         """Whether nothing differs, and that of every record."""
-        return not (self.differs or self.moving)
+        return not (self.differs or self.moving or self.not_looked_at)
+
+    @property
+    def named(self) -> int:
+        """How many differences are named."""
+        return len(self.different) + sum(map(len, self.missing_in.values()))
+
+    def in_order(self) -> ObjectVerdict:
+        """Itself, with its lists sorted by key: buckets come in none that means anything."""
+        self.different = dict(sorted(self.different.items()))
+        self.remains = dict(sorted(self.remains.items()))
+        for keys in (*self.missing_in.values(), self.moving):
+            keys.sort()
+        self.parked.sort(key=lambda waiting: (waiting.key, waiting.side))
+        return self
 
     def as_dict(self) -> dict[str, object]:
         """As `salmon verify --json` prints it."""
@@ -186,7 +243,14 @@ class ObjectVerdict:
                 {"key": w.key, "side": w.side, "why": w.why, "fields": list(w.fields), "code": w.code}
                 for w in self.parked
             ],
+            "not_looked_at": self.not_looked_at,
             "refreshed_later": self.refreshed_later,
             "without_key": self.without_key,
             "on_their_way": self.on_their_way,
+            "repair": {
+                "asked": self.asked,
+                "repaired": self.repaired,
+                "remains": [{"key": key, "why": why} for key, why in self.remains.items()],
+                "unanswered": sorted(self.unanswered),
+            },
         }

@@ -6,7 +6,8 @@ Reading, types and keys are the sides' own business, in salmon.salesforce and sa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from pymongo.database import Database
@@ -17,42 +18,73 @@ from salmon.mongodb.client import Document
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.reads import read_chunk, read_documents
+from salmon.mongodb.stored import id_from_json, id_to_json
+from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
 from salmon.salesforce.rest import PAGE_ROWS
 from salmon.salesforce.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
 from salmon.verify.comparing import UNREADABLE, Seen
 
 _DOCUMENTS_A_READ: Final = 1000
+_LEARNT_MAX: Final = 50_000  # keys that are not their records' Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records of a side. *after* is where the next page goes on; *without_key*: those that can have no record key."""
+
+    records: Sequence[Seen]
+    after: str
+    without_key: int = 0
 
 
 class Side(Protocol):
-    """What is asked of a side. *without_key*: how many of its records `pages` met that can have no record key."""
+    """What is asked of a side."""
 
-    without_key: int
-
-    def pages(self) -> Iterator[Sequence[Seen]]:
-        """All records, some at a time; what changes meanwhile is seen or not."""
+    def pages(self, after: str = "") -> Iterator[Page]:
+        """All records, in their side's own order and behind *after*; what changes meanwhile is seen or not."""
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         """The records with these keys as they are now, without those that are not there."""
 
 
 class SalesforceSide:
-    """One object of the org."""
+    """
+    One object of the org.
 
-    def __init__(self, reader: RowReader) -> None:
-        self._reader = reader
-        self.without_key = 0
+    Args:
+        reader: Makes a reader that has learnt no keys yet. It learns those of all the records and parents that it
+            sees, and is made anew before they are many.
+    """
 
-    def pages(self) -> Iterator[Sequence[Seen]]:
-        last = ""
+    def __init__(self, reader: Callable[[Identity], RowReader], schemas: Mapping[str, ObjectSchema]) -> None:
+        self._make, self._schemas = reader, schemas
+        self._identity = Identity(schemas)
+        self._made = reader(self._identity)
+
+    def pages(self, after: str = "") -> Iterator[Page]:
         while True:
-            rows = self._reader.after(last).rows
+            rows = self._reader.after(after).rows
             if rows:
-                yield [_seen(row) for row in rows]
-                last = rows[-1].native_id
+                after = rows[-1].native_id
+                yield Page([_seen(row) for row in rows], after)
             if len(rows) < PAGE_ROWS:
                 return
+
+    def keys_of(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Id -> record key, of the records with these Ids (18 characters) that are there."""
+        return {
+            row.native_id: row.key
+            for some in batches(ids, IDS_A_QUERY)
+            for row in self._reader.by_id(some).rows
+        }
+
+    @property
+    def _reader(self) -> RowReader:
+        if len(self._identity) > _LEARNT_MAX:
+            self._identity = Identity(self._schemas)
+            self._made = self._make(self._identity)
+        return self._made
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         found: dict[str, Seen] = {}
@@ -74,23 +106,22 @@ class MongoSide:
         self._database = database
         self._collection = collection
         self._shape = DocumentShape(schema, frozenset(synced))
-        self.without_key = 0
 
-    def pages(self) -> Iterator[Sequence[Seen]]:
-        self.without_key = 0
-        after: list[Any] = []
+    def pages(self, after: str = "") -> Iterator[Page]:
+        last: list[Any] = [id_from_json(after)] if after else []
         while True:
             documents = read_chunk(
                 self._database,
                 self._collection,
-                after=after,
+                after=last,
                 limit=_DOCUMENTS_A_READ,
                 projection=self._shape.projection,
             ).documents
             if not documents:
                 return
-            after = [documents[-1]["_id"]]
-            yield list(self._seen(documents))
+            last = [documents[-1]["_id"]]
+            seen = list(self._seen(documents))
+            yield Page(seen, id_to_json(last[0]), without_key=len(documents) - len(seen))
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         ids = []
@@ -112,7 +143,6 @@ class MongoSide:
             try:
                 key = key_of(document["_id"])
             except BadRecordKey:
-                self.without_key += 1
                 continue
             reading = self._shape.reading(document)
             yield Seen(key, reading.fields, frozenset(reading.misfits))

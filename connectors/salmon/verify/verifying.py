@@ -1,16 +1,18 @@
 """
 The whole of `salmon verify`: connect to both sides, Kafka and the registry, and check one object after the other.
 
-It reads only, and can run beside the connectors or without them.
+It reads only, and can run beside the connectors or without them. A repair asks the sources, and needs all five.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from salmon.errors import ConfigError, SetupError
@@ -24,11 +26,15 @@ from salmon.runtime.config import SyncConfig
 from salmon.runtime.registries import registry_of
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.rest import Rest
 from salmon.salesforce.rows import RowReader
 from salmon.verify.agreed import Agreed
-from salmon.verify.checking import RECORDS, Check, Patience
+from salmon.verify.asking import Sources
+from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, terms_of
+from salmon.verify.ledger import Ledger, discard
+from salmon.verify.reading import read
 from salmon.verify.sides import MongoSide, SalesforceSide, Side
 
 # Object, what of it is compared (records, salesforce, mongodb), how many of about how many.
@@ -44,6 +50,9 @@ class Verdict:
 
     objects: Mapping[str, ObjectVerdict]
     took_s: float
+    nowhere: Sequence[str] = ()  # keys that were asked for, and that nobody has
+    pages: int = 0  # of both sides, read in this run
+    resumed: bool = False  # whether it went on where another was cut
 
     @property
     def equal(self) -> bool:
@@ -60,13 +69,35 @@ class Verdict:
             "equal": self.equal,
             "objects": {name: each.as_dict() for name, each in self.objects.items()},
             "took_s": round(self.took_s, 3),
+            "nowhere": list(self.nowhere),
+            "pages": self.pages,
+            "resumed": self.resumed,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What to verify.
+
+    Args:
+        objects: Only these; none for all of the configuration.
+        keys: Only these records: record keys, or Salesforce Ids; None for all.
+        repair: Whether to have what differs read anew by the sources.
+        folder: Where what is read is kept, so that a run that is cut goes on from there; None for a temporary one.
+    """
+
+    objects: Collection[str] = ()
+    keys: Collection[str] | None = None
+    repair: bool = False
+    folder: Path | None = None
 
 
 def verify(
     config: SyncConfig,
     objects: Collection[str] = (),
     *,
+    wanted: Wanted | None = None,
     watcher: Watcher = lambda *_: None,
     patience: Patience = _PATIENCE,
 ) -> Verdict:
@@ -75,45 +106,141 @@ def verify(
 
     Args:
         objects: Only these; none for all of the configuration.
+        wanted: All of what is wanted, instead of *objects*.
 
     Raises:
         ConfigError: an object that the configuration does not have.
         SalmonError: something could not be read, so that nothing can be said.
     """
     began = time.monotonic()
-    for name in objects:
+    wanted = wanted or Wanted(objects)
+    for name in wanted.objects:
         if name not in config.objects:
             raise ConfigError(
                 f"--object {name}: the configuration has no such object. It has {', '.join(config.objects)}."
             )
     with ExitStack() as stack:
-        kafka = config.kafka_properties()
-        clients.connect(kafka, timeout_s=_CONNECT_S)
-        registry = registry_of(config)
-        stack.callback(registry.close)
-        rules = {name: _rules(config, registry, name) for name in config.objects}
+        run = _Run(config, wanted, stack, watcher, patience)
+        names = list(wanted.objects or config.objects)
+        if wanted.keys is not None:
+            verdicts = {name: run.some(name, wanted.keys) for name in names}
+            return Verdict(verdicts, time.monotonic() - began, nowhere=run.nowhere(wanted.keys))
+        folder = wanted.folder
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salmon-verify-")))
+        verdicts = {name: run.whole(name, folder / name) for name in names}
+        for name in names:
+            # What was said of it is said: the next run reads anew.
+            discard(folder / name)
+    return Verdict(verdicts, time.monotonic() - began, pages=run.pages, resumed=run.resumed)
+
+
+class _Run:
+    """The connections of one run, and what it has met."""
+
+    def __init__(
+        self, config: SyncConfig, wanted: Wanted, stack: ExitStack, watcher: Watcher, patience: Patience
+    ) -> None:
+        self._config, self._watcher, self._patience = config, watcher, patience
+        self._kafka = config.kafka_properties()
+        clients.connect(self._kafka, timeout_s=_CONNECT_S)
+        self._registry = registry_of(config)
+        stack.callback(self._registry.close)
+        self._rules = {name: _rules(config, self._registry, name) for name in config.objects}
         client = connect(config.mongodb, app="salmon-verify")
         stack.callback(client.close)
-        database = database_of(client, config.mongodb)
-        rest = Rest(config.salesforce)
-        stack.callback(rest.close)
-        synced = {name: _synced(rest, each) for name, each in rules.items()}
-        # One for all objects: the keys that one object's rows tell of another's need not be asked for again.
-        identity = Identity({name: each.schema for name, each in rules.items()})
-        verdicts = {}
-        for name in objects or config.objects:
-            sides: dict[str, Side] = {
-                SALESFORCE: SalesforceSide(RowReader(rest, synced[name], identity, synced)),
-                MONGODB: MongoSide(
-                    database, config.objects[name].collection, rules[name].schema, config.objects
-                ),
-            }
-            watched = partial(watcher, name)
-            with Agreed(kafka, config.topic_names, rules[name], registry) as agreed:
-                agreed.load(partial(watched, RECORDS))
-                check = Check(name, agreed, sides, terms_of(rules[name]), patience)
-                verdicts[name] = check.run(watched)
-    return Verdict(verdicts, time.monotonic() - began)
+        self._database = database_of(client, config.mongodb)
+        self._rest = Rest(config.salesforce)
+        stack.callback(self._rest.close)
+        self._synced = {name: _synced(self._rest, each) for name, each in self._rules.items()}
+        self._schemas = {name: each.schema for name, each in self._rules.items()}
+        self._sources: Sources | None = None
+        if wanted.repair:
+            self._sources = Sources(self._kafka, config.topic_names, self._registry)
+            stack.callback(self._sources.close)
+        self.pages = 0
+        self.resumed = False
+        self._found: set[str] = set()  # of the keys and Ids that were asked for: those that are anywhere
+
+    def whole(self, name: str, folder: Path) -> ObjectVerdict:
+        """Read all of an object, or what is left to read of it, and compare."""
+        watched = partial(self._watcher, name)
+        sides = self._sides(name)
+        with self._agreed(name) as agreed, self._ledger(name, folder, agreed) as ledger:
+            told = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
+            self.pages += told.pages
+            self.resumed = self.resumed or told.resumed
+            return self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
+
+    @contextmanager
+    def _ledger(self, name: str, folder: Path, agreed: Agreed) -> Iterator[Ledger]:
+        """What was read of an object, as it was left, or a new one."""
+        about = {
+            "sync": self._config.name,
+            "org": self._config.salesforce.login_url,
+            "collection": f"{self._config.mongodb.database}.{self._config.objects[name].collection}",
+            "terms": {
+                side: [sorted(each.compared), sorted(each.later), each.strangers]
+                for side, each in terms_of(self._rules[name]).items()
+            },
+            **agreed.origin(),
+        }
+        ledger = Ledger(folder, about)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+    def some(self, name: str, asked: Collection[str]) -> ObjectVerdict:
+        """Compare some records of an object."""
+        with self._agreed(name) as agreed:
+            sides = self._sides(name)
+            keys = self._keys(name, asked, agreed, sides)
+            verdict = self._check(name, agreed, sides).some(keys, partial(self._watcher, name))
+            for key, each in keys.items():
+                if verdict.met is not None and key in verdict.met:
+                    self._found |= each
+            return verdict
+
+    def nowhere(self, asked: Collection[str]) -> list[str]:
+        """What was asked for and is neither on a side nor in `records`."""
+        return sorted(set(asked) - self._found)
+
+    def _keys(
+        self, name: str, asked: Collection[str], agreed: Agreed, sides: Mapping[str, Side]
+    ) -> dict[str, set[str]]:
+        """Record key -> how it was asked for. An Id of another synced object is none of this one's."""
+        prefix = self._schemas[name].key_prefix
+        others = {schema.key_prefix for schema in self._schemas.values()} - {prefix, ""}
+        of_id = {each: native_id for each in asked if (native_id := id18(each)) is not None}
+        mine = {each: i for each, i in of_id.items() if prefix_of(i) not in others}
+        ids = sorted(set(mine.values()))
+        org = sides[SALESFORCE]
+        assert isinstance(org, SalesforceSide)
+        known = {**agreed.keys_of(ids), **org.keys_of(ids)} if ids else {}
+        keys: dict[str, set[str]] = {}
+        for each in asked:
+            if each in mine:
+                keys.setdefault(known.get(mine[each], mine[each]), set()).add(each)
+            elif each not in of_id:
+                keys.setdefault(each, set()).add(each)
+        return keys
+
+    def _agreed(self, name: str) -> Agreed:
+        return Agreed(self._kafka, self._config.topic_names, self._rules[name], self._registry)
+
+    def _check(self, name: str, agreed: Agreed, sides: Mapping[str, Side]) -> Check:
+        return Check(name, agreed, sides, terms_of(self._rules[name]), self._patience, self._sources)
+
+    def _sides(self, name: str) -> dict[str, Side]:
+        def reader(identity: Identity) -> RowReader:
+            return RowReader(self._rest, self._synced[name], identity, self._synced)
+
+        collection = self._config.objects[name].collection
+        return {
+            SALESFORCE: SalesforceSide(reader, self._schemas),
+            MONGODB: MongoSide(self._database, collection, self._schemas[name], self._config.objects),
+        }
 
 
 def _rules(config: SyncConfig, registry: Registry, name: str) -> Rules:

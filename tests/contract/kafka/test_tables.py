@@ -90,6 +90,18 @@ def test_a_topic_of_nothing_but_aborted_records_is_empty(
     assert tables.load(kafka, topic) == {}
 
 
+def test_only_the_keys_that_were_asked_for(kafka: dict[str, Any], create: Create, write: Write) -> None:
+    """A few records of a large table: the others are passed, and take no memory."""
+    topic = create()
+    write(topic, a=b"1", b=b"1", c=b"1")
+    with tables.Table(kafka, topic, only={"a", "c"}) as table:
+        table.load()
+        assert table.rows == {"a": b"1", "c": b"1"}
+        write(topic, a=b"2", b=b"2", c=None)
+        table.load()
+        assert table.rows == {"a": b"2"}
+
+
 def test_only_the_partitions_that_were_asked_for(kafka: dict[str, Any], create: Create, write: Write) -> None:
     """Together they are the whole, and no key is in two of them."""
     topic = create("table", 3)

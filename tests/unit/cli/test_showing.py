@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,11 +11,12 @@ from rich.console import Console
 from salmon.cli import audience, status, verify
 from salmon.demo.acts import Act
 from salmon.demo.board import Board, ObjectNumbers
+from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.status.counting import Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
 from salmon.status.scraping import ProcessReport
-from salmon.verify.comparing import ObjectVerdict, Waiting
+from salmon.verify.comparing import ObjectVerdict, Waiting, Why
 from salmon.verify.verifying import Verdict
 
 
@@ -50,6 +52,49 @@ def test_the_exit_code_says_equal_different_or_could_not_tell() -> None:
     different = ObjectVerdict("Contact", different={"003B": {MONGODB: ("Phone",)}}, moving=["003A"])
     codes = [verify.exit_code(Verdict({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)]
     assert codes == [0, 2, 1]
+
+
+def test_a_repair_tells_people_what_remains_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """And which source to look after; a key that nobody has is named."""
+    account = ObjectVerdict(
+        "Account",
+        counts={"salesforce": 2, "mongodb": 2, "records": 2},
+        different={"001A": {MONGODB: ("Phone",)}},
+        asked=5,
+        repaired=4,
+        remains={"001A": Why.NOT_ANSWERED},
+        unanswered=frozenset({MONGODB}),
+    )
+    verify.show(Verdict({"Account": account}, took_s=1.0, nowhere=["001Z"]))
+    shown = capsys.readouterr().out
+    assert "Account 001A still differs: a source has not read it" in shown
+    assert "mongodb-source has not answered" in shown
+    assert "repair: 4 of 5 are in step now" in shown
+    assert "Neither on a side nor in `records`: 001Z" in shown
+
+
+def test_people_are_told_when_it_could_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 is not called different."""
+    moving = ObjectVerdict("Contact", counts={"salesforce": 1, "mongodb": 1, "records": 1}, moving=["003A"])
+    verify.show(Verdict({"Contact": moving}, took_s=1.0))
+    assert "Could not tell" in capsys.readouterr().out
+
+
+def test_every_reason_has_words_for_people() -> None:
+    """Else the report of a repair would fail on the one that has none."""
+    assert verify._WHY.keys() == set(Why)
+
+
+def test_keys_come_from_the_command_line_and_from_a_file(tmp_path: Path) -> None:
+    """Each once, without blanks; none at all is refused, since all would be taken for it."""
+    file = tmp_path / "keys.txt"
+    file.write_text("003B\n\n 003C \n003A\n", encoding="utf-8")
+    assert verify.keys_named(" 003A,003B,", file) == ["003A", "003B", "003C"]
+    assert verify.keys_named(None, None) is None
+    with pytest.raises(ConfigError, match="no key is named"):
+        verify.keys_named(" , ", None)
+    with pytest.raises(ConfigError, match=r"--keys-file .*: cannot be read"):
+        verify.keys_named(None, tmp_path / "not-there")
 
 
 def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,15 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             id="unknown key",
         ),
         pytest.param(
+            changed(verify={"every": "1 day"}),
+            r"verify\.every: is text \(str\), and must be a whole number with s, m, h or d behind it, e\.g\. 24h",
+            id="no duration",
+        ),
+        pytest.param(changed(verify={"every": "5s"}), r"verify\.every: .* at least 10s", id="too often"),
+        pytest.param(
+            changed(verify={"every": 24}), r"verify\.every: is a whole number \(int\)", id="no unit"
+        ),
+        pytest.param(
             changed(transforms={}),
             r"transforms: is no key of Salmon's\. Here it knows kafka",
             id="no such block",
@@ -340,3 +349,10 @@ def test_the_table_of_settings_has_every_key_once() -> None:
     assert {key.split(".")[0] for key in keys} == {*SyncConfig.model_fields}
     undescribed = [row for row in rows if row.rstrip(" |").endswith(("required", "`", "secret"))]
     assert undescribed == [], "every key says what it means"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("30m", 1800), ("24h", 86400), ("7d", 604800)])
+def test_durations_are_whole_numbers_with_a_unit(write: Write, text: str, seconds: float) -> None:
+    """As everybody writes them; without a schedule there is none."""
+    assert config.load(write(changed(verify={"every": text})), env=ENV).verify.every_s == seconds
+    assert config.load(write(changed()), env=ENV).verify.every_s is None

@@ -2,82 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+import pytest
+
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
 from salmon.model.rules import Rules
-from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Park, Parked, Sent, State, new_state
-from salmon.verify.checking import Check, Patience
-from salmon.verify.comparing import ObjectVerdict, Seen, terms_of
-
-SCHEMA = ObjectSchema(
-    "Account",
-    (FieldSchema("Name", "string", Kind.STRING), FieldSchema("Phone", "phone", Kind.STRING)),
-)
-RULES = Rules(SCHEMA)
-ID = "001000000000001AAA"
-PATIENCE = Patience(most_s=30, quiet_s=5)
-
-
-class Room:
-    """Two sides and what was agreed, in dicts; *then* happens at each pause."""
-
-    def __init__(self, *names: str) -> None:
-        self.agreed: dict[str, dict[str, Value]] = {name: {"Name": name} for name in names}
-        self.there = {side: {name: dict(row) for name, row in self.agreed.items()} for side in SIDES}
-        self.ids = dict.fromkeys(names, ID)
-        self.states: dict[str, State] = {}
-        self.then: list[Callable[[], object]] = []
-        self.now = 0.0
-        self.moves = 0
-        self.reads = 0
-
-    def verdict(self, patience: Patience = PATIENCE) -> ObjectVerdict:
-        sides = {side: _FakeSide(self, side) for side in SIDES}
-        check = Check("Account", self, sides, terms_of(RULES), patience, lambda: self.now, self.pause)
-        return check.run(lambda *_: None)
-
-    def pause(self, seconds: float) -> None:
-        self.now += seconds
-        if self.then:
-            self.then.pop(0)()
-
-    # What the check asks of `records` and `state`.
-
-    @property
-    def keys(self) -> Collection[str]:
-        return self.agreed.keys()
-
-    def row(self, key: str) -> Mapping[str, Value] | None:
-        return self.agreed.get(key)
-
-    def state(self, key: str) -> State | None:
-        return self.states.get(key)
-
-    def follow(self) -> bool:
-        moved, self.moves = self.moves > 0, max(0, self.moves - 1)
-        return moved
-
-
-class _FakeSide:
-    def __init__(self, room: Room, side: str) -> None:
-        self._room, self._side = room, side
-        self.without_key = 0
-
-    def pages(self) -> Iterator[Sequence[Seen]]:
-        yield [self._seen(key) for key in sorted(self._room.there[self._side])]
-
-    def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
-        self._room.reads += 1
-        return {key: self._seen(key) for key in keys if key in self._room.there[self._side]}
-
-    def _seen(self, key: str) -> Seen:
-        fields = self._room.there[self._side][key]
-        native_id = self._room.ids.get(key)
-        if self._side == SALESFORCE:
-            return Seen(key, fields, native_id=native_id)
-        return Seen(key, {SALESFORCE_ID: native_id, **fields})
+from salmon.model.state import Park, Parked, Sent, new_state
+from salmon.verify import checking
+from salmon.verify.comparing import Why
+from support.verify_room import ID, RULES, SCHEMA, Room
 
 
 def test_equal_sides_are_read_once() -> None:
@@ -190,3 +125,109 @@ def test_a_document_without_the_id_of_its_salesforce_record_differs() -> None:
     room = Room("mine")
     room.there[MONGODB]["mine"][SALESFORCE_ID] = None
     assert room.verdict().different == {"mine": {MONGODB: ("_salmon.salesforce_id",)}}
+
+
+# Repairing.
+
+
+def test_a_repair_asks_both_sources_for_what_differs_and_for_nothing_else() -> None:
+    """They tell what they have, the fold decides, and both sides agree afterwards."""
+    room = Room("a", "b")
+    room.there[MONGODB]["a"]["Phone"] = "555"
+
+    def told(_keys: object) -> frozenset[str]:
+        room.agreed["a"]["Phone"] = room.there[SALESFORCE]["a"]["Phone"] = "555"
+        return frozenset()
+
+    room.on_asked = told
+    verdict = room.verdict(repair=True)
+    assert room.asked == {SALESFORCE: ["a"], MONGODB: ["a"]}
+    assert verdict.all_equal
+    assert (verdict.asked, verdict.repaired, verdict.remains, verdict.equal) == (1, 1, {}, 2)
+
+
+def test_what_is_parked_is_not_asked_for_since_reading_would_not_change_it() -> None:
+    """Salesforce refused the phone; it is told as parked, as ever."""
+    room = Room("a")
+    room.agreed["a"]["Phone"] = room.there[MONGODB]["a"]["Phone"] = "555"
+    state = room.states["a"] = new_state(RULES.names)
+    state.sides[SALESFORCE].parked["Phone"] = Parked(Park.REFUSED, 3, code="STRING_TOO_LONG")
+    verdict = room.verdict(repair=True)
+    assert room.asked == {}
+    assert verdict.all_equal
+
+
+def test_a_repair_says_of_each_record_why_it_still_differs() -> None:
+    """One has a write on its way; the other was read, and merge found nothing to do."""
+    room = Room("a", "b")
+    for key in ("a", "b"):
+        room.there[MONGODB][key]["Phone"] = "555"
+    state = room.states["a"] = new_state(RULES.names)
+    state.sides[MONGODB].sent[4] = Sent(WriteOp.UPDATE, {"Phone": None})
+    verdict = room.verdict(repair=True)
+    assert verdict.remains == {"a": Why.ON_ITS_WAY, "b": Why.LEFT}
+    assert (verdict.asked, verdict.repaired, verdict.differs) == (2, 0, True)
+
+
+def test_a_source_that_does_not_answer_is_named() -> None:
+    """It does not run: the differences stand, and nobody has looked at them."""
+    room = Room("a")
+    room.there[MONGODB]["a"]["Phone"] = "555"
+    room.on_asked = lambda _keys: frozenset({MONGODB})
+    verdict = room.verdict(repair=True)
+    assert verdict.remains == {"a": Why.NOT_ANSWERED}
+    assert verdict.unanswered == {MONGODB}
+    assert verdict.differs
+
+
+def test_the_target_of_a_one_way_object_cannot_be_repaired_by_reading_it() -> None:
+    """Nobody listens to it; its source is the only one that is ever asked."""
+    room = Room("a", "b", rules=Rules(SCHEMA, one_way_to=MONGODB))
+    room.there[MONGODB]["a"]["Phone"] = "555"
+    room.there[SALESFORCE]["b"]["Phone"] = "556"
+    verdict = room.verdict(repair=True)
+    assert room.asked == {SALESFORCE: ["b"]}
+    assert verdict.remains["a"] is Why.ONE_WAY
+
+
+# Many, and few.
+
+
+def test_of_very_many_differences_the_first_are_named_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A whole collection is wrong: memory does not grow with it, and nothing is called equal that was not."""
+    monkeypatch.setattr(checking, "ROUND_MAX", 10)
+    monkeypatch.setattr(checking, "NAMED_MAX", 20)
+    room = Room(*(f"{number:03}" for number in range(100)))
+    for row in room.there[MONGODB].values():
+        row["Phone"] = "555"
+    verdict = room.verdict()
+    assert (len(verdict.different), verdict.not_looked_at, verdict.equal) == (20, 80, 0)
+    assert not verdict.all_equal
+
+
+def test_false_alarms_are_looked_at_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them arrive in time: each round finds so."""
+    monkeypatch.setattr(checking, "ROUND_MAX", 10)
+    room = Room(*(f"{number:03}" for number in range(100)))
+    with TemporaryDirectory() as folder, room.ledger(Path(folder)) as ledger:
+        for row in room.there[MONGODB].values():
+            row["Phone"] = "555"
+        room.read(ledger)
+        for row in room.there[MONGODB].values():
+            del row["Phone"]
+        verdict = room.check().whole(ledger, 0, lambda *_: None)
+    assert verdict.all_equal
+    assert verdict.equal == 100
+
+
+def test_some_records_are_compared_without_reading_the_others() -> None:
+    """No page is read; a key that nobody has is no difference, and is not among those that were met."""
+    room = Room("a", "b", "c")
+    for key in ("a", "c"):
+        room.there[MONGODB][key]["Phone"] = "555"
+    verdict = room.check().some(["a", "b", "nowhere"], lambda *_: None)
+    assert (list(verdict.different), room.pages) == (["a"], 0)
+    assert verdict.counts == {"salesforce": 2, "mongodb": 2, "records": 2}
+    assert (verdict.equal, verdict.met) == (1, frozenset({"a", "b"}))

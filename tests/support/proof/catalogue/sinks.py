@@ -26,8 +26,8 @@ SINKS: Final = (
         "what is put again overtakes a newer command",
         "6: keep order per key; a later write supersedes all earlier ones of its key",
         "runtime.sink_buffer",
-        "                slot = self._landed(command)\n                if slot.waiting is not None:\n",
-        "                slot = self._landed(command)\n                if False:\n",
+        "        slot = self._landed(command)\n        if slot.waiting is not None:\n",
+        "        slot = self._landed(command)\n        if False:\n",
     ),
     Mutant(
         "an outcome names no write",

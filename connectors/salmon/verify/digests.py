@@ -1,0 +1,157 @@
+"""
+Records as digests: two are equal exactly where `comparing` finds nothing. Pure.
+
+A record is compared on other terms on each side, so `records` has one digest of each for both sides. What cannot be
+compared digest by digest has a place of its own in it:
+
+- what may differ *for now* (stamps, refreshed fields) must not hide among what may not, and is counted apart;
+- the Salesforce Id in a document is held against the org's, since `records` does not tell it;
+- a value that could not be read equals nothing, not even itself.
+
+A bucket's sums do not depend on the order in which records came, and one of them can be taken out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, Final
+
+from salmon.model.change import SALESFORCE_ID, Value
+from salmon.salesforce.ids import id18
+from salmon.verify.comparing import UNREADABLE, Seen, Terms
+
+# Ten million records are 2,400 a bucket: little to hold, and little to look through where one differs.
+BUCKETS: Final = 4096
+
+# Longer than any accident; nobody forges records against himself.
+_FIRM_BYTES: Final = 16
+_LATER_BYTES: Final = 8
+_ID_BYTES: Final = 8
+DIGEST_BYTES: Final = _FIRM_BYTES + _LATER_BYTES + _ID_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What one record is on one side's terms."""
+
+    firm: bytes  # of all that must be equal
+    later: bytes  # of what may differ for now
+    told_id: bytes = b"\0" * _ID_BYTES  # of the record's Id, where documents are to tell it
+
+    def encode(self) -> bytes:
+        return self.firm + self.later + self.told_id
+
+    @classmethod
+    def decode(cls, data: bytes) -> Digest:
+        last = _FIRM_BYTES + _LATER_BYTES
+        return cls(data[:_FIRM_BYTES], data[_FIRM_BYTES:last], data[last:])
+
+
+class Form:
+    """
+    How a record becomes a digest on one side's terms.
+
+    Args:
+        ids_told: Whether documents are to tell Salesforce's Ids: then the org's and theirs must be the same.
+    """
+
+    def __init__(self, terms: Terms, *, ids_told: bool) -> None:
+        own = terms.compared - {SALESFORCE_ID}
+        self._firm = sorted(own - terms.later)
+        self._later = sorted(own & terms.later)
+        self._ids_told = ids_told
+
+    def agreed(self, key: str, row: Mapping[str, Value]) -> Digest:
+        """Of a row of `records`."""
+        return Digest(
+            _hashed(_FIRM_BYTES, key, self._firm, row),
+            _hashed(_LATER_BYTES, key, self._later, row),
+        )
+
+    def org(self, seen: Seen) -> Digest:
+        """Of a record of Salesforce."""
+        return self._seen(seen, seen.native_id or id18(seen.key))
+
+    def document(self, seen: Seen) -> Digest:
+        """Of a document."""
+        return self._seen(seen, seen.fields.get(SALESFORCE_ID))
+
+    def _seen(self, seen: Seen, told_id: Value) -> Digest:
+        if UNREADABLE in seen.unreadable:
+            firm = _hashed(_FIRM_BYTES, seen.key, [UNREADABLE], {}, seen.unreadable)
+        else:
+            firm = _hashed(_FIRM_BYTES, seen.key, self._firm, seen.fields, seen.unreadable)
+        later = _hashed(_LATER_BYTES, seen.key, self._later, seen.fields, seen.unreadable)
+        if not self._ids_told:
+            return Digest(firm, later)
+        unread = SALESFORCE_ID in seen.unreadable
+        parts = (seen.key, ... if unread else told_id)
+        return Digest(firm, later, blake2b(repr(parts).encode(), digest_size=_ID_BYTES).digest())
+
+
+def bucket_of(key: str) -> int:
+    """Which bucket a record is in: the same on every machine and at any time."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % BUCKETS
+
+
+@dataclass(slots=True)
+class Sums:
+    """Of one place on one side's terms: for each bucket how many records there are, and what they add up to."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    firm: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    later: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    told_ids: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+
+    def add(self, bucket: int, digest: Digest, *, times: int = 1) -> None:
+        """Put a record in, or take it out again (*times* = -1)."""
+        self.counts[bucket] += times
+        self.firm[bucket] += times * int.from_bytes(digest.firm, "big")
+        self.later[bucket] += times * int.from_bytes(digest.later, "big")
+        self.told_ids[bucket] += times * int.from_bytes(digest.told_id, "big")
+
+    def same(self, other: Sums, bucket: int) -> bool:
+        """Whether both hold the same records there, but for the Ids that they tell."""
+        return (
+            self.counts[bucket] == other.counts[bucket]
+            and self.firm[bucket] == other.firm[bucket]
+            and self.later[bucket] == other.later[bucket]
+        )
+
+    @property
+    def total(self) -> int:
+        """How many records there are."""
+        return sum(self.counts)
+
+
+def _hashed(
+    size: int,
+    key: str,
+    names: Collection[str],
+    fields: Mapping[str, Value],
+    unreadable: Collection[str] = (),
+) -> bytes:
+    """Null is the same as missing, and numbers that Python calls equal are equal."""
+    parts: list[Any] = [key]
+    for name in names:
+        if unreadable and name in unreadable:
+            parts += (name, ...)  # no value's text is this
+        elif (value := fields.get(name)) is not None:
+            kind = type(value)
+            parts += (name, value if kind is str or kind is int else _normal(value))
+    return blake2b(repr(parts).encode(), digest_size=size).digest()
+
+
+def _normal(value: Any) -> Any:
+    """Of equal numbers, whatever their types, the same; model.convert lets in neither NaN nor infinity."""
+    if isinstance(value, tuple):
+        return value
+    if value == (whole := int(value)):
+        return whole
+    if isinstance(value, Decimal):
+        nearest = float(value)
+        return nearest if nearest == value else value.as_integer_ratio()
+    return value

@@ -1,0 +1,291 @@
+"""
+What was read of one object, on disk: of each record its digests, and how far the reading has come.
+
+Memory holds the buckets' sums only, however many records there are; on disk a record takes about a hundred bytes a place.
+What a page told and where the next one begins are written together: so a reading that was cut goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteBufferManager,
+)
+
+from salmon.errors import SetupError
+from salmon.model.change import MONGODB, SALESFORCE, SIDES
+from salmon.verify.comparing import Seen, Terms
+from salmon.verify.digests import BUCKETS, DIGEST_BYTES, Digest, Sums, bucket_of
+
+RECORDS: Final = "records"
+PLACES: Final = (RECORDS, *SIDES)
+
+_FORMAT: Final = 1  # of a ledger on disk; one of another format is begun anew
+# What was read a day ago says little of today, and a tombstone that was missed since may be gone within a week.
+_AGE_S_MAX: Final = 24 * 3600.0
+_LETTERS: Final = {RECORDS: b"r", SALESFORCE: b"s", MONGODB: b"m"}
+_DIGESTS: Final = "digests"
+_LOCK: Final = "lock"
+_ABOUT: Final = b"\0about"
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A record whose digests differ. *there*: the places that had it when they were read."""
+
+    key: str
+    there: frozenset[str]
+
+
+class Ledger:
+    """
+    Args:
+        folder: Of this ledger alone; made where it is missing.
+        about: What it is of. One of something else, or one too old, is begun anew.
+        now_s: A wall clock.
+
+    Raises:
+        SetupError: the folder cannot be used, or another process uses it.
+    """
+
+    def __init__(
+        self, folder: Path, about: Mapping[str, Any], *, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._folder, self._now_s = folder, now_s
+        self._about = {"format": _FORMAT, **about}
+        # `records` on the terms of both sides, and each side on its own.
+        self.agreed = {side: Sums() for side in SIDES}
+        self.sums = {side: Sums() for side in SIDES}
+        self._lock = _locked(folder)
+        try:
+            self._db = Rdict(str(folder / _DIGESTS), _options())
+            if not self._is_of_use():
+                self._begin_anew()
+        except Exception as error:
+            self._lock.close()
+            raise SetupError(
+                f"{folder}: what is read cannot be kept there ({type(error).__name__}). Free space, or name another "
+                f"folder."
+            ) from error
+        self._add_up()
+
+    def __len__(self) -> int:
+        """How many records `records` has."""
+        return self.agreed[SALESFORCE].total
+
+    def place(self, where: str) -> dict[str, Any]:
+        """How far the reading of a place has come; empty at its beginning."""
+        told = self._db.get(_mark(where))
+        return {} if told is None else dict(json.loads(told))
+
+    def take_agreed(self, rows: Mapping[str, Mapping[str, Digest] | None], place: Mapping[str, Any]) -> None:
+        """
+        Take in what `records` tells, in its order: key -> digests on each side's terms, None for one that was removed.
+
+        Of a record that is there already, only the newer version counts.
+        """
+        names = {key: _name(RECORDS, bucket_of(key), key.encode()) for key in rows}
+        known: list[bytes | None] = list(self._db.get(list(names.values())) or ())
+        batch = WriteBatch(raw_mode=True)
+        for (key, digests), older in zip(rows.items(), known, strict=True):
+            bucket = bucket_of(key)
+            if older is not None:
+                self._count_agreed(bucket, older, times=-1)
+            if digests is not None:
+                data = digests[SALESFORCE].encode() + digests[MONGODB].encode()
+                batch.put(names[key], data)
+                self._count_agreed(bucket, data)
+            elif older is not None:
+                batch.delete(names[key])
+        batch.put(_mark(RECORDS), json.dumps(place).encode())
+        self._db.write(batch)
+
+    def take_side(self, side: str, seen: Sequence[tuple[Seen, Digest]], place: Mapping[str, Any]) -> None:
+        """Take in a page of a side. Two records with one key, which only the org can have, are both kept."""
+        batch = WriteBatch(raw_mode=True)
+        for record, digest in seen:
+            bucket = bucket_of(record.key)
+            twin = b"\xff" + (record.native_id or "").encode()  # no text in UTF-8 has this byte
+            batch.put(_name(side, bucket, record.key.encode() + twin), digest.encode())
+            self.sums[side].add(bucket, digest)
+        batch.put(_mark(side), json.dumps(place).encode())
+        self._db.write(batch)
+
+    def differing(
+        self, terms: Mapping[str, Terms], *, ids_told: bool, later: Callable[[str], object]
+    ) -> Iterator[Suspect]:
+        """
+        What differs, bucket by bucket; buckets whose sums agree are not looked into.
+
+        Args:
+            later: Told of each record that differs in nothing but what may differ for now.
+        """
+        for bucket in range(BUCKETS):
+            if self._agrees(bucket, ids_told=ids_told):
+                continue
+            agreed = {
+                rest.decode(): {
+                    SALESFORCE: Digest.decode(data[:DIGEST_BYTES]),
+                    MONGODB: Digest.decode(data[DIGEST_BYTES:]),
+                }
+                for rest, data in self._bucket(RECORDS, bucket)
+            }
+            shown: dict[str, dict[str, list[Digest]]] = {side: {} for side in SIDES}
+            for side in SIDES:
+                for rest, data in self._bucket(side, bucket):
+                    key = rest.partition(b"\xff")[0].decode()
+                    shown[side].setdefault(key, []).append(Digest.decode(data))
+            for key in sorted(agreed.keys() | shown[SALESFORCE].keys() | shown[MONGODB].keys()):
+                expected = agreed.get(key)
+                there = {side: shown[side].get(key, []) for side in SIDES}
+                if differs(expected, there, terms, ids_told=ids_told):
+                    places = {side for side in SIDES if there[side]} | ({RECORDS} if expected else set())
+                    yield Suspect(key, frozenset(places))
+                elif expected and any(
+                    one.later != expected[side].later for side in SIDES for one in there[side]
+                ):
+                    later(key)
+
+    def close(self) -> None:
+        """Let go of files and memory; what was read stays. Idempotent."""
+        self._db.close()
+        self._lock.close()
+
+    def _agrees(self, bucket: int, *, ids_told: bool) -> bool:
+        org, documents = self.sums[SALESFORCE], self.sums[MONGODB]
+        return all(self.agreed[side].same(self.sums[side], bucket) for side in SIDES) and (
+            not ids_told or org.told_ids[bucket] == documents.told_ids[bucket]
+        )
+
+    def _count_agreed(self, bucket: int, data: bytes, *, times: int = 1) -> None:
+        self.agreed[SALESFORCE].add(bucket, Digest.decode(data[:DIGEST_BYTES]), times=times)
+        self.agreed[MONGODB].add(bucket, Digest.decode(data[DIGEST_BYTES:]), times=times)
+
+    def _bucket(self, where: str, bucket: int) -> Iterator[tuple[bytes, bytes]]:
+        """What a place has in a bucket: the rest of each name, and its value."""
+        options = ReadOptions()
+        options.set_iterate_upper_bound(_name(where, bucket + 1))
+        for name, value in self._db.items(from_key=_name(where, bucket), read_opt=options):
+            assert isinstance(name, bytes), "a raw database"
+            yield name[3:], value
+
+    def _add_up(self) -> None:
+        """The sums of what is there already: of a reading that was cut."""
+        for where in PLACES:
+            if not self.place(where):
+                continue
+            for bucket in range(BUCKETS):
+                for _, value in self._bucket(where, bucket):
+                    if where == RECORDS:
+                        self._count_agreed(bucket, value)
+                    else:
+                        self.sums[where].add(bucket, Digest.decode(value))
+
+    def _is_of_use(self) -> bool:
+        told = self._db.get(_ABOUT)
+        if told is None:
+            return False
+        about = json.loads(told)
+        began_s = about.pop("began_s")
+        return bool(about == self._about and 0 <= self._now_s() - began_s < _AGE_S_MAX)
+
+    def _begin_anew(self) -> None:
+        self._db.close()
+        shutil.rmtree(self._folder / _DIGESTS, ignore_errors=True)
+        self._db = Rdict(str(self._folder / _DIGESTS), _options())
+        self._db.put(_ABOUT, json.dumps({**self._about, "began_s": self._now_s()}).encode())
+
+
+def discard(folder: Path) -> None:
+    """Remove a closed ledger from a folder, and the folder if nothing else is in it."""
+    shutil.rmtree(folder / _DIGESTS, ignore_errors=True)
+    with suppress(OSError):
+        (folder / _LOCK).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def differs(
+    agreed: Mapping[str, Digest] | None,
+    shown: Mapping[str, Sequence[Digest]],
+    terms: Mapping[str, Terms],
+    *,
+    ids_told: bool,
+) -> bool:
+    """
+    Whether `comparing.findings` would find a difference in a record of these digests.
+
+    Args:
+        agreed: Side -> of the row of `records` on its terms; None if there is none.
+        shown: Side -> of the records with this key there.
+    """
+    if agreed is None:
+        return any(shown[side] and terms[side].strangers for side in SIDES)
+    for side in SIDES:
+        if not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
+            return True
+    told = {one.told_id for side in SIDES for one in shown[side]}
+    return ids_told and len(told) > 1
+
+
+def _name(where: str, bucket: int, rest: bytes = b"") -> bytes:
+    return _LETTERS[where] + bucket.to_bytes(2, "big") + rest
+
+
+def _mark(where: str) -> bytes:
+    return b"\0" + where.encode()
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (folder / _LOCK).open("wb")
+    except OSError as error:
+        raise SetupError(
+            f"{folder}: what is read cannot be kept there ({error.strerror}). Name another folder."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise SetupError(
+            f"{folder}: another `salmon verify` uses it. Wait until that has ended, or name another folder."
+        ) from None
+    return lock
+
+
+def _options() -> Options:
+    """Small values, written once and read in order; memory bounded by names."""
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(16 * _MIB))
+    table.set_bloom_filter(10, False)
+    table.set_cache_index_and_filter_blocks(True)
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_block_based_table_factory(table)
+    options.set_write_buffer_manager(WriteBufferManager(24 * _MIB, False))
+    options.set_write_buffer_size(8 * _MIB)
+    options.set_max_write_buffer_number(3)
+    options.set_max_background_jobs(2)
+    options.set_max_open_files(64)
+    options.set_max_total_wal_size(32 * _MIB)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(_MIB)
+    return options

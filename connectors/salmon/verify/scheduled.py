@@ -1,0 +1,189 @@
+"""
+`salmon verify` on a schedule, beside merge: one log event and a few metrics a run.
+
+It is the command itself, in a child process of low priority: so merge's loop never waits for it, its memory goes back to
+the system, and whatever goes wrong in it is a number in merge's metrics. Only merge's first replica has it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Final
+
+import structlog
+
+from salmon.runtime.config import SyncConfig
+from salmon.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_NICENESS: Final = 10
+_AGAIN_S: Final = 600.0  # after a run that could not tell, if that is sooner than the schedule
+_LOOK_S: Final = 0.5
+_END_MAX_S: Final = 5.0
+_REASON_MAX: Final = 500
+_TELLING: Final = (0, 1, 2)  # exit codes with a verdict, where there is one on standard output
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its standard output and the last line of its standard error. *code* None: it was stopped."""
+
+    code: int | None
+    output: str
+    complaint: str
+
+
+# Runs a command until it ends, or the event is set.
+Runner = Callable[[Sequence[str], Event], Ended]
+
+
+def scheduled(config_path: Path, config: SyncConfig, metrics: Metrics) -> ScheduledVerify | None:
+    """What runs beside merge by this configuration; None where it has no schedule."""
+    every_s = config.verify.every_s
+    if every_s is None:
+        return None
+    command = [sys.executable, "-m", "salmon.cli.main", "verify", "-c", str(config_path), "--json"]
+    folder = (
+        None if config.merge.state_dir is None else Path(config.merge.state_dir).expanduser() / config.name
+    )
+    return ScheduledVerify(command, every_s, metrics, folder=folder)
+
+
+class ScheduledVerify:
+    """
+    A part of merge's process; see salmon.runtime.lifecycle.
+
+    Args:
+        command: What to run; it prints the verdict as JSON.
+        folder: Where the time of the last run, and what a run that was cut has read, outlive the process; None: nowhere.
+        now_s: A wall clock.
+    """
+
+    name = "verify"
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        every_s: float,
+        metrics: Metrics,
+        *,
+        folder: Path | None = None,
+        runner: Runner | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._command = list(command)
+        self._note: Path | None = None
+        if folder is not None:
+            self._command += ["--resume", str(folder / "verify")]
+            self._note = folder / "verified.json"
+        self._every_s, self._metrics, self._now_s = every_s, metrics, now_s
+        self._run_command = runner or run_command
+        self._stop = Event()
+        self._due_s = self._last_s() + every_s
+
+    def run(self) -> None:
+        """Verify whenever it is time, until told to stop."""
+        while not self._stop.wait(max(0.0, self._due_s - self._now_s())):
+            self.turn()
+
+    def turn(self) -> None:
+        """One run. Whatever becomes of it, merge goes on."""
+        began_s = self._now_s()
+        try:
+            ended = self._run_command(self._command, self._stop)
+            if ended.code is None:
+                return
+            told = _verdict_of(ended)
+            self._tell(told, self._now_s() - began_s)
+            self._due_s = began_s + self._every_s
+            self._remember(began_s)
+        except Exception as error:  # noqa: BLE001 - a look at the records must never end what keeps them in step
+            self._metrics.verify_failures.inc()
+            self._due_s = self._now_s() + min(self._every_s, _AGAIN_S)
+            log.warning("verify_failed", reason=str(error)[:_REASON_MAX])
+
+    def stop(self) -> None:
+        """End a run that is under way; with a folder, the next process goes on with it."""
+        self._stop.set()
+
+    def cut(self) -> None:
+        """Nothing else is unfinished."""
+
+    def _tell(self, told: Mapping[str, Any], took_s: float) -> None:
+        totals: dict[str, int] = {}
+        for name, each in told["objects"].items():
+            counts = {
+                "equal": each["equal"],
+                "different": len(each["different"]) + each["not_looked_at"],
+                "missing": sum(map(len, each["missing_in"].values())),
+                "parked": len(each["parked"]),
+                "moving": len(each["moving"]),
+            }
+            self._metrics.verified(name, counts)
+            for verdict, count in counts.items():
+                totals[verdict] = totals.get(verdict, 0) + count
+        self._metrics.verify_ended.set(self._now_s())
+        self._metrics.verify_seconds.set(took_s)
+        say = log.info if told["equal"] else log.warning
+        say("verified", all_equal=told["equal"], took_s=round(took_s, 1), **totals)
+
+    def _last_s(self) -> float:
+        """When the last run began; now, where there was none that anybody remembers."""
+        if self._note is not None:
+            try:
+                return float(json.loads(self._note.read_text(encoding="utf-8"))["began_s"])
+            except (OSError, ValueError, TypeError, KeyError):
+                pass  # there was none, or it is of no use: the schedule begins now
+        return self._now_s()
+
+    def _remember(self, began_s: float) -> None:
+        if self._note is not None:
+            self._note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._note.write_text(json.dumps({"began_s": began_s}), encoding="utf-8")
+
+
+def run_command(command: Sequence[str], stop: Event) -> Ended:
+    """Run *command* with low priority until it ends; when *stop* is set, end it."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(command, stdout=output, stderr=complaints, stdin=subprocess.DEVNULL)
+        try:
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            while process.poll() is None and not stop.wait(_LOOK_S):
+                pass
+        finally:
+            stopped = process.poll() is None
+            if stopped:
+                process.terminate()
+                try:
+                    process.wait(_END_MAX_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        output.seek(0)
+        complaints.seek(0)
+        lines = complaints.read().decode(errors="replace").strip().splitlines()
+        return Ended(
+            None if stopped else process.returncode,
+            output.read().decode(errors="replace"),
+            lines[-1] if lines else "",
+        )
+
+
+def _verdict_of(ended: Ended) -> Mapping[str, Any]:
+    try:
+        told: Mapping[str, Any] = json.loads(ended.output)
+    except ValueError:
+        told = {}
+    if ended.code not in _TELLING or "objects" not in told:
+        raise RuntimeError(ended.complaint or f"`salmon verify` ended with exit code {ended.code}")
+    return told
