@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from salmon.kafka.tables import Extent
-from salmon.merge.batch import Batch
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.cache import Mark, MemoryCache, Origin
 from salmon.merge.restoring import Restoring
 from salmon.merge.store import Recent, Store
-from salmon.model.change import SIDES, Value, Write
+from salmon.model.change import SIDES, Change, Value, Write
 from salmon.model.rules import Rules
 from support.state_topic import TOMBSTONES_MS, StateTopic
 from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
 from support.world.merge import Merge
-from support.world.nature import OBJECT
+from support.world.nature import ADDED, GROWN, OBJECT
 
 _BATCH_MAX = 12
 _PLACE = (TOPICS.changes(OBJECT), 0)
@@ -93,7 +93,7 @@ class Cuts:
         batch = Batch(TOPICS, CONFLICTS, SIGNALS)
         for offset in range(self.done, upto):
             key, change, _ = self.merge.log[offset]
-            value = self.codecs.changes.encode(change)
+            value = _written(change, self.codecs)
             at = self.merge.times[offset]
             batch.add(self.codecs, self.store, key=key, value=value, partition=0, offset=offset, at=at)
         fate = self.random.random()
@@ -124,3 +124,9 @@ class Cuts:
                 write = None if output.value is None else self.codecs.writes[side].decode(output.value)
                 known = None if write is None else replace(write, correlation="")
                 self.writes[side].append((output.key, known))
+
+
+def _written(change: Change, codecs: ObjectCodecs) -> bytes:
+    """The change as its source wrote it: one that was read before a field was taken out still has it."""
+    grown = ADDED in change.fields
+    return (codecs_of(Rules(GROWN)) if grown else codecs).changes.encode(change)
