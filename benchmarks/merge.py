@@ -161,6 +161,10 @@ def timed(sync: Sync, process: Watched, group: str, count: int) -> dict[str, Any
     process.until(lambda: place() >= extent.end - 1)  # behind the last change is the mark of its transaction
     ended = process.usage()
     part = min(count, extent.end - first)
+    if part <= 0:
+        raise SystemExit(
+            f"all of it was one commit: give more than {3 * BATCH_MAX} changes, so that several are measured"
+        )
     return {
         "per_s": round(part / (ended.at_s - began.at_s)),
         "cpu_us": round((ended.cpu_s - began.cpu_s) / part * 1e6, 1),
