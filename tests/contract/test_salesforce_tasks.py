@@ -84,7 +84,7 @@ def test_edits_during_the_snapshot_are_told_and_never_undone(box: BoxProcess) ->
         source.through_snapshots()
         source.until(lambda: all(source.view()[c].get("Phone") == f"2-{c}" for c in contacts))
         phones: dict[str, list[str]] = {}
-        for record in source.told:
+        for record in source.news():
             if record.key in contacts and (phone := record.change.fields.get("Phone")):
                 phones.setdefault(record.key, []).append(str(phone))
         edits = {key: [phone for phone in told if phone.endswith(key)] for key, told in phones.items()}

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -196,10 +197,33 @@ class Source:
         """What was told of one key."""
         return [record for record in self.told if record.key == key]
 
-    def view(self) -> dict[str, dict[str, Value]]:
-        """The records as somebody sees them who folds rows and events naively in the order told."""
-        view: dict[str, dict[str, Value]] = {}
+    def news(self) -> Iterator[SourceRecord]:
+        """
+        What was told, without what the fold's first rule knows already: events that an earlier row of their key covers,
+        and of a row that is older than an event before it, the fields that the events told of.
+        """
+        covered: dict[str, int] = {}
+        heard: dict[str, int] = {}
+        spoken: dict[str, set[str]] = {}
         for record in self.told:
+            key, change = record.key, record.change
+            if change.as_of is None:
+                if change.commit_time <= covered.get(key, -1):
+                    continue
+                heard[key] = change.commit_time
+                spoken.setdefault(key, set()).update(change.changed or change.fields)
+            else:
+                covered[key] = max(change.as_of, covered.get(key, -1))
+                if change.op is Op.ROW and change.as_of < heard.get(key, -1):
+                    unknown = {n: v for n, v in change.fields.items() if n not in spoken[key]}
+                    old = replace(change, op=Op.UPDATE, changed=frozenset(unknown), fields=unknown)
+                    record = replace(record, change=old)  # noqa: PLW2901
+            yield record
+
+    def view(self) -> dict[str, dict[str, Value]]:
+        """The records as somebody sees them who folds rows and events in the order told."""
+        view: dict[str, dict[str, Value]] = {}
+        for record in self.news():
             change = record.change
             match change.op:
                 case Op.ROW | Op.CREATE:
