@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/salmon demo $(ARGS)
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
