@@ -23,7 +23,7 @@ from salmon.devstack.registry_process import Registry, RegistryProcess
 
 EMBEDDED = "embedded"
 JVM = "jvm"
-# For parametrize: with `pytest -n 2 --dist loadgroup` one worker runs all tests of a stack, and starts it once.
+# For parametrize: with `pytest --dist loadgroup` one worker runs all tests of a stack, and starts it once.
 STACKS = (
     pytest.param(EMBEDDED, marks=pytest.mark.xdist_group(EMBEDDED)),
     pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group(JVM)]),
