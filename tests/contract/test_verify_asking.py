@@ -116,9 +116,8 @@ def test_a_source_that_answers_slowly_is_waited_for_and_one_that_does_not_is_nam
     records = [(f"key {number}", None) for number in range(600)]
 
     def answer() -> None:
-        new = scene.new(SALESFORCE)
         if scene.now_s in (50, 100, 150):
-            scene.answer(SALESFORCE, new[int(scene.now_s / 50) - 1].id + 1)
+            scene.answer(SALESFORCE, scene.new(SALESFORCE)[int(scene.now_s / 50) - 1].id + 1)
 
     scene.at_pause = answer
     assert scene.sources.ask("Account", records, SIDES, lambda *_: None) == {MONGODB}

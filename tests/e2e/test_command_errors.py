@@ -22,7 +22,7 @@ from support.fresh import fresh
 from support.ring import Ring, running_ring
 from support.stacks import Stack
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 WITHIN_S: Final = 90
 RUN: Final = ("--port", "0", "--log-format", "json")

@@ -18,7 +18,7 @@ from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 RECORDS = {"Account": 40, "Contact": 30, "Opportunity": 10}
 
@@ -185,8 +185,8 @@ def test_a_repair_says_which_source_does_not_answer_and_what_to_do(ring: Ring) -
     ring.stop("salesforce-source")
     try:
         ring.sf.Account.update(key, {"Site": "While it is down"})
-        command = ("verify", "-c", ring.config_path, "--keys", key, "--repair", "--json")
-        ended = salmon(*command)
+        repair = ("--repair", "--answer-max-s", "5")
+        ended = salmon("verify", "-c", ring.config_path, "--keys", key, *repair, "--json")
         account = json.loads(ended.stdout)["objects"]["Account"]
         assert ended.returncode == 1
         assert account["repair"]["unanswered"] == ["salesforce"]

@@ -19,7 +19,7 @@ from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 RECORDS = {"Account": 12, "Contact": 6, "Opportunity": 2}
 ASK_A_PERSON: dict[str, dict[str, Any]] = {

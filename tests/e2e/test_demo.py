@@ -15,7 +15,7 @@ import pytest
 from salmon.devstack.processes import ProcessId
 from support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 WITHIN_S: Final = 240
 DEMO: Final = (sys.executable, "-m", "salmon.cli.main", "demo", "--scale", "0.02", "--seconds", "6")

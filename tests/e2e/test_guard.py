@@ -14,7 +14,7 @@ from support.ring import Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
 
-pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("embedded")]
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 CONTACTS = 600
 LIMIT = 20

@@ -48,6 +48,12 @@ def verify(
             "to the other side then.",
         ),
     ] = False,
+    answer_max_s: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="SECONDS", help="With --repair: a source that answers nothing for so long is down."
+        ),
+    ] = 60,
     keys: Annotated[
         str | None,
         typer.Option(help="Only these records: record keys or Salesforce Ids, with commas between."),
@@ -75,7 +81,9 @@ def verify(
     named = keys_named(keys, keys_file)
     if named is not None and resume is not None:
         raise ConfigError("--resume: single records are looked at, and nothing is kept. Leave it out.")
-    wanted = verifying.Wanted(objects or (), keys=named, repair=repair, folder=resume)
+    wanted = verifying.Wanted(
+        objects or (), keys=named, repair=repair, answer_max_s=answer_max_s, folder=resume
+    )
     with watcher(shown=not as_json) as watched:
         verdict = verifying.verify(settings, wanted=wanted, watcher=watched)
     if as_json:

@@ -30,7 +30,7 @@ from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.rest import Rest
 from salmon.salesforce.rows import RowReader
 from salmon.verify.agreed import Agreed
-from salmon.verify.asking import Sources
+from salmon.verify.asking import ANSWER_MAX_S, Sources
 from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, terms_of
 from salmon.verify.ledger import Ledger, discard
@@ -84,12 +84,14 @@ class Wanted:
         objects: Only these; none for all of the configuration.
         keys: Only these records: record keys, or Salesforce Ids; None for all.
         repair: Whether to have what differs read anew by the sources.
+        answer_max_s: How long a source may answer nothing, in seconds.
         folder: Where what is read is kept, so that a run that is cut goes on from there; None for a temporary one.
     """
 
     objects: Collection[str] = ()
     keys: Collection[str] | None = None
     repair: bool = False
+    answer_max_s: float = ANSWER_MAX_S
     folder: Path | None = None
 
 
@@ -156,7 +158,9 @@ class _Run:
         self._schemas = {name: each.schema for name, each in self._rules.items()}
         self._sources: Sources | None = None
         if wanted.repair:
-            self._sources = Sources(self._kafka, config.topic_names, self._registry)
+            self._sources = Sources(
+                self._kafka, config.topic_names, self._registry, answer_max_s=wanted.answer_max_s
+            )
             stack.callback(self._sources.close)
         self.pages = 0
         self.resumed = False
