@@ -182,6 +182,13 @@ def _ending(world: World) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
+    kind = type(value)
+    if kind in _PLAIN:
+        return repr(value)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
+    if names := _NAMES[kind]:
+        return f"{kind.__name__}({','.join(f'{name}={_text(getattr(value, name))}' for name in names)})"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, Mapping):
@@ -190,7 +197,8 @@ def _text(value: Any) -> str:
         return "<" + ",".join(sorted(map(_text, value))) + ">"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(_text, value)) + "]"
-    if is_dataclass(value) and not isinstance(value, type):
-        held = (f"{each.name}={_text(getattr(value, each.name))}" for each in fields(value))
-        return f"{type(value).__name__}({','.join(held)})"
     return getattr(value, "__qualname__", None) or repr(value)
+
+
+_PLAIN: Final = frozenset({str, int, bool, bytes, type(None)})  # most of all
+_NAMES: Final[dict[type, tuple[str, ...]]] = {}  # of the fields of a dataclass; none for what is none
