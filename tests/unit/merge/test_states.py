@@ -31,3 +31,13 @@ def test_an_edit_that_waits_for_the_event_of_our_write_survives_a_restart() -> N
     assert (
         codec.decode(codec.encode(state)).sides[SALESFORCE].overwritten == state.sides[SALESFORCE].overwritten
     )
+
+
+def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:
+    """It is unknown on both sides, which is not null: null would be taken for somebody's edit of the other's value."""
+    registry, before = MemoryRegistry(), Rules(SCHEMA)
+    state = new_state(before.names)
+    for side in state.sides.values():
+        side.exists, side.unknown = True, frozenset()
+    after = States(Rules(GROWN), registry, TOPIC).decode(States(before, registry, TOPIC).encode(state))
+    assert {side.unknown for side in after.sides.values()} == {frozenset({ADDED})}

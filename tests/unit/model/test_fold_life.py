@@ -350,3 +350,33 @@ def test_a_record_may_return_under_another_id_once_the_first_is_gone() -> None:
     assert story.mongodb.holds[SALESFORCE_ID] == OTHER_ID
     story.salesforce.edits(native_id=OTHER_ID, Name="Acme Ltd")
     assert story.record == {"Name": "Acme Ltd"}
+
+
+def test_what_is_deleted_is_forgotten() -> None:
+    """The state of a dead record, which is kept for weeks, holds none of its values."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.deletes()
+    assert (story.state.canonical, story.state.versions) == ({}, {})
+
+
+def test_a_creation_is_not_judged_by_what_its_side_held_in_an_earlier_life() -> None:
+    """
+    Nobody told of the deletion. A Phone that is as it was before is no old value: somebody entered it with the new
+    record, and did not know of the edit that was on its way.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.creates(Name="Acme", Phone="555 0000")
+    assert [c.contest.field for c in story.conflicts] == ["Phone"]
+
+
+def test_a_dead_record_that_is_told_in_part_is_read_before_it_is_deleted() -> None:
+    """What nobody has read may hold somebody's work."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.deletes(at=story.clock_ms + 60_000)
+    story.come_to_rest()
+    out = story.salesforce.edits(Phone="555 0101", at=0)
+    assert "salesforce" in out.to_read
+    assert "salesforce" not in out.writes
+    story.salesforce.row(Name="Acme", Phone="555 0101", at=0)
+    assert story.writes["salesforce"].op is WriteOp.DELETE

@@ -219,6 +219,16 @@ def test_after_gone_nothing_goes_there_until_the_side_has_spoken() -> None:
     assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
 
 
+def test_an_update_that_was_on_its_way_does_not_end_the_waiting() -> None:
+    """It was committed before the record went: only a row, a creation or a deletion says what is there now."""
+    story = in_step(Name="Acme", Phone="555 0000", City="Oslo")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.finds_it_gone(story.writes["salesforce"])
+    out = story.salesforce.edits(City="Bergen")
+    assert "salesforce" not in out.writes
+    assert "salesforce" not in story.writes
+
+
 def test_gone_and_then_absent_is_a_delete_that_had_not_seen_the_edit() -> None:
     """The side speaks: it deleted the record before our edit came; the policy decides between the two."""
     story = in_step(Name="Acme", Phone="555 0000")

@@ -37,6 +37,16 @@ def test_a_write_to_salesforce_says_nothing_that_salesforce_would_refuse_to_set(
     assert story.writes["salesforce"].fields == {"Phone": "555 0101"}
 
 
+def test_a_creation_in_salesforce_says_nothing_that_only_salesforce_sets() -> None:
+    """A record that is created anew was there before, with values of formulas: an insert that carries them is refused."""
+    story = in_step(Name="Acme", Phone="555 0000", Shout="ACME")
+    story.mongodb.edits(Phone="555 0101", at=story.clock_ms + 60_000)
+    story.salesforce.deletes(at=0)
+    write = story.writes["salesforce"]
+    assert write.op is WriteOp.CREATE
+    assert write.fields == {"Name": "Acme", "Phone": "555 0101"}
+
+
 def test_an_update_expects_the_marker_of_the_write_before_it() -> None:
     """The sink sees by it whether the record is still the one that we know."""
     story = in_step(Name="Acme")
