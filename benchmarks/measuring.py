@@ -231,7 +231,9 @@ class Place:
         self._last = 0
 
     def __call__(self) -> int:
-        with suppress(KafkaException):  # a group that begins has no coordinator yet: asked again at the next call
+        with suppress(
+            KafkaException
+        ):  # a group that begins has no coordinator yet: asked again at the next call
             places = self._consumer.committed(self._asked, timeout=30)
             self._last = sum(max(0, place.offset) for place in places)
         return self._last

@@ -68,8 +68,11 @@ SOURCES: Final = (
         "a record is read again before the clock has passed the event",
         "5: reading the record again, once that side's clock has passed the event",
         "salesforce.rereads",
-        "self._held.due(self._org.clock.covered or 0, IDS_A_QUERY)",
-        "self._held.due(1 << 62, IDS_A_QUERY)",
+        "        if due_at is None or self._org.clock.now - SECOND_MS < due_at:\n            return\n"
+        "        if (self._org.clock.covered or 0) < due_at:\n            self._org.look_at_clock()\n"
+        "        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY)\n",
+        "        if due_at is None:\n            return\n"
+        "        name, due = self._held.due(1 << 62, IDS_A_QUERY)\n",
     ),
     Mutant(
         "after a hole nothing is read anew",
