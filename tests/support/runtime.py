@@ -124,6 +124,7 @@ class Sink:
         self.identities: IdentitiesProtocol | None = None
         self.stopped = threading.Event()
         self.caught_up_seen = threading.Event()
+        self.doubts = 0
 
     @property
     def written(self) -> list[SinkRecord]:
@@ -152,6 +153,9 @@ class Sink:
 
     def caught_up(self) -> None:
         self.caught_up_seen.set()
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
 
 @dataclass(slots=True)

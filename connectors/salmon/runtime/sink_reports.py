@@ -72,6 +72,14 @@ class SinkReports:
         marks = {entry: bool(mark["clean"]) for entry, mark in entries.items() if entry.startswith(_CLEAN)}
         return marks.get(self._clean_entry, False) and all(marks.values())
 
+    def others_were_clean(self, entries: Mapping[str, Position]) -> bool:
+        """Whether no other instance is at work now, or stopped in disorder."""
+        return all(
+            bool(mark["clean"])
+            for entry, mark in entries.items()
+            if entry.startswith(_CLEAN) and entry != self._clean_entry
+        )
+
     def note_clean(self, clean: bool) -> None:
         """Note whether this instance leaves nothing in doubt. Raises Unavailable, Fenced."""
         key, value = self._entries.record(self._instance.connector, self._clean_entry, {"clean": clean})

@@ -18,7 +18,7 @@ from salmon.errors import DataError, FatalError, RetriableError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
-from salmon.model.connector import SinkTask
+from salmon.model.connector import Position, SinkTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import DeleteGuardConfig
 from salmon.runtime.every import Every
@@ -30,7 +30,7 @@ from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.sink_buffer import SinkBuffer
 from salmon.runtime.sink_partitions import SinkPartitions
 from salmon.runtime.sink_reports import SinkReports
-from salmon.runtime.tasks import CatchesUp, Closes
+from salmon.runtime.tasks import CatchesUp, Closes, Doubts
 from salmon.runtime.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -100,8 +100,11 @@ class SinkWorker:
             direction=f"to_{instance.side}",
             rng=instance.rng,
         )
-        self._began_clean = False
-        self._behind = True  # not everything is put yet that was owed when we started
+        self._trusted = False  # whoever had our partitions before us left nothing in doubt
+        self._took_before = False
+        self._behind = (
+            True  # not everything is put yet that was owed when we started, or last took partitions
+        )
         self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
         self._identities: IdentityTables | None = None
         self._partitions: SinkPartitions | None = None
@@ -135,7 +138,7 @@ class SinkWorker:
     def _begin(self) -> None:
         patiently = self._retrying.until_it_works
         patiently("starting transactions", self._reports.start)
-        clean = self._began_clean = self._reports.was_clean(patiently("loading entries", self._reports.load))
+        clean = self._trusted = self._reports.was_clean(patiently("loading entries", self._reports.load))
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("hearing approvals", self._guard.start)
         identities = self._identities = patiently("loading identities", self._load_identities)
@@ -177,6 +180,20 @@ class SinkWorker:
         entries = self._reports.load()
         self._reports.take_waits(entries, owned)
         self._guard.take(entries, owned)
+        self._doubt_if_taken_over(entries)
+
+    def _doubt_if_taken_over(self, entries: Mapping[str, Position]) -> None:
+        """
+        Whether the last owner of what we take at our start left in order, the start has found out, unless others have
+        started since. Of partitions that come later nobody knows that: another replica may have died, or its last put
+        outlived the handing over. Of those that we take anew ourselves, what was put behind a held back delete is put
+        again.
+        """
+        if self._took_before or not self._reports.others_were_clean(entries):
+            self._trusted, self._behind = False, True
+            if isinstance(self._task, Doubts):
+                self._task.doubt()
+        self._took_before = True
 
     # The loop.
 
@@ -296,7 +313,7 @@ class SinkWorker:
         except Unavailable as trouble:
             log.warning("drain_waits_for_kafka", reason=str(trouble))
         # What an instance before us may have carried out is in doubt until all that it may have been is looked at.
-        sure = self._began_clean or not self._behind
+        sure = self._trusted or not self._behind
         # What was carried out behind a delete that is held back is read again: it must be looked at then.
         held = sum(self.buffer.held().values())
         if landed and committed and sure and not held and not self._putters.in_doubt:

@@ -40,9 +40,19 @@ class UsesSchemas(Protocol):
 
 @runtime_checkable
 class CatchesUp(Protocol):
-    """A sink that wants to know when everything is put that was owed when it started."""
+    """A sink that wants to know when everything is put that was owed when it started, or last took partitions."""
 
     def caught_up(self) -> None: ...
+
+
+@runtime_checkable
+class Doubts(Protocol):
+    """
+    A sink that must know when partitions were taken after its start: their last owner may have carried out writes
+    whose offsets were never committed. What is put from then on may be a repetition, until caught_up().
+    """
+
+    def doubt(self) -> None: ...
 
 
 @runtime_checkable

@@ -4,8 +4,8 @@ Salesforce sink task: writes in, one outcome for each out, by sObject Collection
 Creations are inserts that carry the record key in Salmon_Id__c, not upserts on it: an upsert would overwrite a
 record that somebody else made with that key before anybody could look, where the insert is refused by the unique
 field. Updates and deletions go by Id. Salesforce has no guard of its own, so markers are read first wherever a
-write may be a repetition: after a restart without a clean stop, after an answer that never came, and before every
-deletion. What is owed, and to whom a refused write matters, is for merge.
+write may be a repetition: after a restart without a clean stop, after partitions were taken over, after an answer
+that never came, and before every deletion. What is owed, and to whom a refused write matters, is for merge.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SalesforceSinkTask:
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
-        self._unclean = False  # so may one of any key, by the instance before us
+        self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._tries: dict[RecordId, tuple[int, int]] = {}  # seq, tries that failed for no known reason
 
@@ -89,17 +89,25 @@ class SalesforceSinkTask:
         self._references = References(schemas, identities)
         self._unclean = not clean
         self._doubted.clear()
-        self._sure.clear()
+        self._sure = OrderedDict()
         self._log.info("sink_started", objects=sorted(schemas), markers_are_read_first=not clean)
 
     def caught_up(self) -> None:
         """
-        All that was owed when this instance started has been put. What comes from now on, no other instance can
-        have carried out, so nothing need be read on that account any more. A worker that does not know never calls
-        it; then the first write of each key costs a look.
+        All that was owed when this instance started, or last took partitions, has been put. What comes from now on, no
+        other instance can have carried out, so nothing need be read on that account any more. A worker that does not
+        know never calls it; then the first write of each key costs a look.
         """
         self._unclean = False
-        self._sure.clear()
+        self._sure = OrderedDict()
+
+    def doubt(self) -> None:
+        """
+        Partitions were taken over: whoever had them may have carried out what is put next. Called from the worker's
+        loop, also while a put is on its way.
+        """
+        self._sure = OrderedDict()  # A new one: what flies was perhaps not looked at, and fills the old one.
+        self._unclean = True
 
     def api_calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
@@ -119,6 +127,7 @@ class SalesforceSinkTask:
         assert self._rest is not None, "start first"
         assert self._references is not None, "start first"
         delivery = Delivery(self._rest, self._schemas, self._references, self._stopped)
+        sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
         except RetriableError:
@@ -127,11 +136,11 @@ class SalesforceSinkTask:
         for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
             # One that was skipped says that a newer one of its key may have been carried out as well.
-            if self._unclean and outcome.kind is not OutcomeKind.SKIPPED:
-                self._sure[_id(record)] = None
-                self._sure.move_to_end(_id(record))
-        while len(self._sure) > _SURE_MAX:
-            self._sure.popitem(last=False)
+            if looked and outcome.kind is not OutcomeKind.SKIPPED:
+                sure[_id(record)] = None
+                sure.move_to_end(_id(record))
+        while len(sure) > _SURE_MAX:
+            sure.popitem(last=False)
         return [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
 
     def stop(self) -> None:

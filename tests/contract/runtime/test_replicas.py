@@ -67,8 +67,13 @@ def test_two_sinks_share_the_partitions_and_one_takes_over_from_the_other(sync: 
                 sync.write(key, seq)
             eventually(lambda: len(first.written) + len(second.written) == len(keys))
             assert {each.key for each in first.written}.isdisjoint({each.key for each in second.written})
+            eventually(second.caught_up_seen.is_set)
+            second.caught_up_seen.clear()
+            doubts = second.doubts
             run.stop()
             eventually(lambda: len(two.buffer.places) == 2, within_s=TAKE_OVER_MAX_S)
+            eventually(lambda: second.doubts > doubts, saying="told that the first may have left in disorder")
+            eventually(second.caught_up_seen.is_set, saying="told again when all that was owed is put")
             for seq, key in enumerate(keys, 100):
                 sync.write(key, seq)
             eventually(lambda: {each.key for each in second.written if each.write.seq >= 100} == set(keys))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 
 from salmon.errors import RequestRejected, SetupError, Unavailable
 from salmon.model.connector import OutcomeKind
-from salmon.salesforce.rest import COLLECTION_ROWS, RowError
+from salmon.salesforce.rest import COLLECTION_ROWS, RowError, RowResult
 from support.salesforce import schema
 from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
 from support.salesforce_org import SinkRig as Rig
@@ -104,6 +107,45 @@ def test_when_all_that_was_owed_at_the_start_is_put_nothing_is_looked_at_any_mor
     rig.task.caught_up()
     rig.put(write(UPDATE, A, native_id=A, Phone="1"))
     assert rig.org.kinds() == ["update"]
+
+
+def test_what_a_dead_replica_wrote_is_not_written_over_a_users_later_edit() -> None:
+    """It wrote 100 and was killed before its commit; a user edited the field; we take the partition over."""
+    rig = Rig(clean=False)
+    rig.task.caught_up()
+    rig.org.put("Account", A, Name="A", Phone="by a user", Salmon_Seq__c=100)
+    rig.task.doubt()
+    assert rig.put(write(UPDATE, A, 100, native_id=A, Phone="ours")) == [OutcomeKind.SKIPPED]
+    assert rig.org.records["Account"][A]["Phone"] == "by a user"
+    rig.task.caught_up()
+    assert rig.put(write(UPDATE, A, 101, native_id=A, Phone="newer")) == [OutcomeKind.APPLIED]
+    assert rig.org.kinds() == ["query", "update"], "and nothing is looked at any more"
+
+
+def test_what_was_looked_at_before_a_take_over_is_looked_at_again() -> None:
+    """The partition may have left us and come back: its owner between may have written the key."""
+    rig = Rig(clean=False)
+    rig.org.put("Account", A, Name="A")
+    rig.put(write(UPDATE, A, 10, native_id=A, Phone="1"))
+    rig.org.put("Account", A, Name="A", Phone="by a user", Salmon_Seq__c=11)
+    rig.task.doubt()
+    assert rig.put(write(UPDATE, A, 11, native_id=A, Phone="2")) == [OutcomeKind.SKIPPED]
+
+
+def test_a_put_that_flies_when_partitions_are_taken_makes_nobody_sure() -> None:
+    """It looked, if at all, before the take-over: the next write of its key is looked at."""
+    rig = Rig(clean=False)
+    rig.org.put("Account", A, Name="A")
+    update = rig.org.update
+
+    def taken_meanwhile(records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        rig.task.doubt()
+        return update(records)
+
+    rig.org.update = taken_meanwhile  # type: ignore[method-assign]
+    rig.put(write(UPDATE, A, 10, native_id=A, Phone="1"))
+    rig.put(write(UPDATE, A, 11, native_id=A, Phone="2"))
+    assert rig.org.kinds() == ["query", "update", "query", "update"]
 
 
 @pytest.mark.parametrize(
