@@ -30,6 +30,10 @@ COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
+# Where Salesforce gives no code, a proxy, a gateway or another host may have answered. Only what these say is about
+# the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
+# write of an outage aside.
+_FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -231,7 +235,10 @@ class Rest:
 
 
 class _TokenRefused(Unavailable):
-    """The token is not good any more; a second time in a row, it is as if the org were not there."""
+    """
+    The token, or the instance that came with it, is not good any more; a second time in a row, it is as if the org
+    were not there.
+    """
 
 
 def _error_of(response: requests.Response, resource: str) -> SalmonError:
@@ -263,7 +270,11 @@ def _error_without_code(status: int, what: str, retry_after_s: float | None) -> 
         return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
     if status >= 500:
         return Unavailable(f"{what}. It is tried again.")
-    return RequestRejected(f"{what}.", code=f"HTTP_{status}")
+    if status in _FAULTS_OF_THE_REQUEST:
+        return RequestRejected(f"{what}.", code=f"HTTP_{status}")
+    if status < 400 or status == 404:
+        return _TokenRefused(f"{what}, twice: it is not where signing in says it is. It is tried again.")
+    return Unavailable(f"{what}: something on the way may have answered for it. It is tried again.")
 
 
 def _error_rows(response: requests.Response) -> tuple[RowError, ...]:

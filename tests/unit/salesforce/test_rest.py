@@ -274,3 +274,31 @@ def test_rows_hold_what_was_committed_a_second_before_the_clock_was_seen() -> No
 def test_a_read_is_over_when_its_date_and_its_own_time_have_passed() -> None:
     """The header may have been stamped when the read began, and was cut to its second."""
     assert OrgClock.read_until(DATE_S * 1000, 2.5) == DATE_S * 1000 + 3500
+
+
+@pytest.mark.parametrize("status", [403, 405, 408, 409, 503])
+def test_a_proxys_page_refuses_no_write(status: int) -> None:
+    """Whoever answers without Salesforce's code knows nothing of the records: they are put again."""
+    api, wire = rest((status, "<html>Access denied</html>"))
+    with pytest.raises(Unavailable):
+        api.update([{"Id": "001000000000001AAA"}])
+    assert wire.sign_ins() == 1
+
+
+@pytest.mark.parametrize("status", [302, 308, 404])
+def test_an_instance_that_has_moved_is_asked_for_anew(status: int) -> None:
+    """The org's My Domain was changed: signing in again tells where it is now."""
+    api, wire = rest((status, "<html>moved</html>"), (200, [{"id": "1", "success": True, "errors": []}]))
+    old, new = (f"https://{name}.my.salesforce.com" for name in ("acme", "acme-new"))
+    wire.token_answer = lambda: (200, {**TOKEN, "instance_url": new if wire.sign_ins() > 1 else old})
+    (result,) = api.update([{"Id": "001000000000001AAA"}])
+    assert result.success
+    assert [url.startswith(new) for _, url, _ in wire.asked if "composite" in url] == [False, True]
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 431])
+def test_a_request_that_is_bad_or_too_large_is_its_own_fault(status: int) -> None:
+    """It would be answered so for ever; who sent it looks for the record at fault."""
+    api, _ = rest((status, "<html>no</html>"))
+    with pytest.raises(RequestRejected):
+        api.update([{"Id": "001000000000001AAA"}])
