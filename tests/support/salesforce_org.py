@@ -125,7 +125,8 @@ class SinkRig:
     def __init__(self, *, clean: bool = True) -> None:
         self.org = WritableOrg()
         self.known = Known()
-        self.task = SalesforceSinkTask(CONFIG, {}, "crm", rest=self.org)  # type: ignore[arg-type]
+        self.now_s = 0.0
+        self.task = self._task()
         self.task.start(SCHEMAS, self.known, clean=clean)
 
     def put(self, *records: SinkRecord) -> list[OutcomeKind]:
@@ -133,8 +134,11 @@ class SinkRig:
 
     def restarted(self) -> None:
         """The same org, after the task was killed."""
-        self.task = SalesforceSinkTask(CONFIG, {}, "crm", rest=self.org)  # type: ignore[arg-type]
+        self.task = self._task()
         self.task.start(SCHEMAS, self.known, clean=False)
+
+    def _task(self) -> SalesforceSinkTask:
+        return SalesforceSinkTask(CONFIG, {}, "crm", rest=self.org, clock=lambda: self.now_s)  # type: ignore[arg-type]
 
 
 def write(

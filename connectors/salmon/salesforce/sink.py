@@ -11,8 +11,9 @@ that never came, and before every deletion. What is owed, and to whom a refused 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -31,7 +32,9 @@ log = structlog.get_logger(__name__)
 
 _SURE_MAX: Final = 100_000  # keys that are known to need no look; to forget one costs a look
 _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
-_UNEXPLAINED_TRIES_MAX: Final = 5
+# By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
+# write that a trigger fails for good must not hold up its key for ever.
+_UNEXPLAINED_MAX_S: Final = 15 * 60.0
 
 
 class SalesforceSinkTask:
@@ -49,6 +52,7 @@ class SalesforceSinkTask:
         sync_name: str,
         *,
         rest: Rest | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -56,18 +60,21 @@ class SalesforceSinkTask:
             objects: The config's `objects`.
             sync_name: For the logs.
             rest: A connection to use instead of an own one.
+            clock: Seconds that only ever grow.
         """
         self._config = config
         self._configured = objects
         self._log = log.bind(sync=sync_name)
-        self._rest = rest
+        self._rest, self._clock = rest, clock
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
-        self._tries: dict[RecordId, tuple[int, int]] = {}  # seq, tries that failed for no known reason
+        self._unexplained: dict[
+            RecordId, tuple[int, float]
+        ] = {}  # seq, when it first failed for no known reason
 
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
@@ -156,20 +163,22 @@ class SalesforceSinkTask:
         return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
 
     def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
-        """The outcome; REFUSED in place of the last try of a write that Salesforce fails on without saying why."""
+        """The outcome; REFUSED where Salesforce has failed on it for long without saying why."""
         if outcome.kind is not OutcomeKind.RETRY_LATER or outcome.code != _UNEXPLAINED:
-            self._tries.pop(_id(record), None)
+            self._unexplained.pop(_id(record), None)
             return outcome
-        seq, tries = self._tries.get(_id(record), (0, 0))
-        tries = tries + 1 if seq == record.write.seq else 1
-        if tries < _UNEXPLAINED_TRIES_MAX:
-            self._tries[_id(record)] = record.write.seq, tries
+        now = self._clock()
+        seq, since = self._unexplained.get(_id(record), (0, now))
+        if seq != record.write.seq:
+            since = now
+        if now - since < _UNEXPLAINED_MAX_S:
+            self._unexplained[_id(record)] = record.write.seq, since
             return outcome
-        self._tries.pop(_id(record), None)
+        self._unexplained.pop(_id(record), None)
         return replace(
             outcome,
             kind=OutcomeKind.REFUSED,
-            reason=f"Salesforce failed on it {tries} times without saying why",
+            reason=f"Salesforce failed on it for {now - since:.0f} s without saying why",
         )
 
 

@@ -247,13 +247,28 @@ def test_a_missing_parent_and_a_missing_record_are_told_apart() -> None:
     assert kinds == [OutcomeKind.REFUSED, OutcomeKind.GONE]
 
 
-def test_a_failure_without_a_reason_is_given_up_after_some_tries() -> None:
-    """It would hold up its key for ever."""
+def test_an_incident_of_minutes_sets_no_write_aside() -> None:
+    """Salesforce fails every write without saying why, however often they are put; then it is well again."""
     rig = Rig()
     rig.org.put("Account", A, Name="A")
     rig.org.refuses[A] = RowError("UNKNOWN_EXCEPTION")
-    kinds = [rig.put(write(UPDATE, A, native_id=A, Phone="1"))[0] for _ in range(5)]
-    assert kinds == [OutcomeKind.RETRY_LATER] * 4 + [OutcomeKind.REFUSED]
+    for _ in range(14):
+        assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
+        rig.now_s += 60
+    del rig.org.refuses[A]
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+
+
+def test_a_failure_without_a_reason_is_given_up_after_a_quarter_of_an_hour() -> None:
+    """It would hold up its key for ever; a newer write of the key has its own quarter."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A")
+    rig.org.refuses[A] = RowError("UNKNOWN_EXCEPTION")
+    assert rig.put(write(UPDATE, A, 10, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
+    rig.now_s += 900
+    assert rig.put(write(UPDATE, A, 11, native_id=A, Phone="2")) == [OutcomeKind.RETRY_LATER]
+    rig.now_s += 900
+    assert rig.put(write(UPDATE, A, 11, native_id=A, Phone="2")) == [OutcomeKind.REFUSED]
 
 
 def test_a_field_that_came_after_the_start_asks_for_a_restart() -> None:
