@@ -77,6 +77,7 @@ RETRIABLE_CODES: Final = frozenset(
         239,  # SnapshotTooOld
         246,  # SnapshotUnavailable
         262,  # ExceededTimeLimit
+        371,  # UserWritesBlocked: of the whole cluster, while it is migrated or full
         9001,  # SocketException
         10107,  # NotWritablePrimary
         11600,  # InterruptedAtShutdown
@@ -85,6 +86,7 @@ RETRIABLE_CODES: Final = frozenset(
         13388,  # StaleConfig
         13435,  # NotPrimaryNoSecondaryOk
         13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
     }
 )
 _RETRIABLE_LABELS: Final = ("RetryableWriteError", "ResumableChangeStreamError", "TransientTransactionError")

@@ -46,7 +46,8 @@ _RETRY: Final = frozenset(
         "ORG_IN_MAINTENANCE",
     }
 )
-_LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA"})
+# The org's storage is full for all records alike, until somebody makes room.
+_LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA", "STORAGE_LIMIT_EXCEEDED"})
 _GONE: Final = frozenset({"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
 _FATAL: Final = frozenset({"API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED", "INVALID_LOGIN"})
 # A trigger's error wraps what made it fail; the code inside is not translated like the rest of the message.

@@ -31,6 +31,7 @@ def kind_of(result: RowResult, op: WriteOp = WriteOp.UPDATE, *references: str) -
         "SERVER_UNAVAILABLE",
         "REQUEST_RUNNING_TOO_LONG",
         "REQUEST_LIMIT_EXCEEDED",
+        "STORAGE_LIMIT_EXCEEDED",
         "UNKNOWN_EXCEPTION",
     ],
 )

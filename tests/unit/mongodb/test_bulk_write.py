@@ -1,0 +1,48 @@
+"""What becomes of a write that MongoDB answers with an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from salmon.model.change import Write, WriteOp
+from salmon.model.connector import OutcomeKind, SinkRecord
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.mongodb.bulk_write import carry_out
+from salmon.mongodb.documents import DocumentShape
+
+SCHEMA = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),))
+
+
+class Refusing:
+    """A collection whose server answers every operation with one error code."""
+
+    full_name = "crm.Account"
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def bulk_write(self, operations: list[Any], *, ordered: bool) -> None:
+        assert not ordered
+        errors = [{"index": index, "code": self.code, "errmsg": ""} for index in range(len(operations))]
+        raise BulkWriteError(
+            {"writeErrors": errors, "writeConcernErrors": [], "nMatched": 0, "nRemoved": 0, "nInserted": 0}
+        )
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        pytest.param(371, OutcomeKind.RETRY_LATER, id="all writes of users are blocked"),
+        pytest.param(14031, OutcomeKind.RETRY_LATER, id="the disk is full"),
+        pytest.param(121, OutcomeKind.REFUSED, id="the validator refuses the document"),
+    ],
+)
+def test_what_befalls_the_whole_server_is_no_fault_of_the_record(code: int, kind: OutcomeKind) -> None:
+    """Such writes are put again until the server takes them; only what the record is to blame for is set aside."""
+    collection: Any = Refusing(code)
+    record = SinkRecord("Account", "001000000000001AAA", Write(10, WriteOp.CREATE, fields={"Name": "A"}))
+    (outcome,) = carry_out(collection, DocumentShape(SCHEMA, frozenset({"Account"})), [record])
+    assert outcome.kind is kind
