@@ -109,10 +109,16 @@ class DeleteGuard:
         """These of each object's *partitions* are ours from now on, no others; *entries* is what was kept of them."""
         with self._lock:
             self._partitions = partitions
-            known, self._objects = self._objects, {}
+            known = self._objects
+            # Partitions come in steps: what was approved of an object counts also when its turn comes later.
+            self._objects = {name: _Guarded(approved=former.approved) for name, former in known.items()}
+            seen: set[str] = set()
             for name, partition in places:
                 former = known.get(name, _Guarded())
-                guarded = self._objects.setdefault(name, replace(former, counts={}, paused=False))
+                if name not in seen:
+                    seen.add(name)
+                    self._objects[name] = replace(former, counts={}, paused=False)
+                guarded = self._objects[name]
                 kept = entries.get(f"{PREFIX}{name}/{partition}", {})
                 if (name, partition) in self._changed:  # what is known is newer than what was kept
                     guarded.counts[partition] = former.counts.get(partition, {})

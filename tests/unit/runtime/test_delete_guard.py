@@ -253,3 +253,20 @@ def test_what_is_kept_is_small_however_many_are_deleted() -> None:
     for number in range(5_000):
         it.held_back(deletes(1, first=number, at=NOW + number * 1000, partition=0))
     assert len(it.entries({})[f"guard/{OBJECT}/0"]["counts"]) <= 61
+
+
+def test_an_approval_outlives_that_partitions_come_in_steps() -> None:
+    """Heard at the start; at first we own another object's partitions only, and this one's a rebalance later."""
+    it = guard()
+    it.approve(OBJECT, [50, 50], anew=False)
+    it.own([("Contact", 0)], {}, partitions=2)
+    it.own([("Contact", 0), (OBJECT, 0), (OBJECT, 1)], {}, partitions=2)
+    assert it.held_back(deletes(40)) == []
+
+
+def test_what_an_object_counted_before_it_left_is_not_told_by_us() -> None:
+    """Its partitions are another's now; that there was something to tell troubles nobody."""
+    it = guard()
+    it.held_back(deletes(3))
+    it.own([("Contact", 0)], {}, partitions=2)
+    assert it.entries({}) == {}
