@@ -8,7 +8,7 @@ SCHEDULES ?= 100000
 .PHONY: demo test check prove mutations format clean
 
 demo: $(READY)
-	$(BIN)/salmon demo $(ARGS)
+	@$(BIN)/salmon demo $(ARGS)
 
 test: check
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)

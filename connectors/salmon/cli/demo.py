@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from salmon.cli.terminal import JsonOption, print_json, quiet_logs
+from salmon.cli.terminal import JsonOption, print_json, quiet_logs, typed
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,8 +82,13 @@ def look(stage: Stage) -> dict[str, Any]:
         "logs": str(stage.log_file),
     }
     shown |= {name: f"{url}/metrics" for name, url in stage.addresses().items()}
-    shown["status"] = f"salmon status -c {stage.stack['config']}"
-    shown["to end it"] = f"kill {stage.pid}; salmon dev down --purge --dir {stage.folder}"
+    config_path, salmon = stage.stack["config"], typed()
+    shown["status"] = f"{salmon} status -c {config_path}"
+    shown["conflicts"] = f"{salmon} conflicts list -c {config_path}"
+    shown["comparison"] = f"{salmon} verify -c {config_path}"
+    # The connectors write to the folder until they have ended.
+    ended = f"kill {stage.pid}; tail --pid={stage.pid} -f /dev/null"
+    shown["to end it"] = f"{ended}; {salmon} dev down --purge --dir {stage.folder}"
     return shown
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from salmon.cli.terminal import typed
 from salmon.errors import ConfigError
 
 app = typer.Typer(
@@ -116,4 +117,4 @@ def _tell(answer: Mapping[str, Any], folder: Path) -> None:
     }
     for name, value in lines.items():
         print(f"{name:16} {value}")
-    print(f"\nNext: salmon run all -c {answer['config']}\nEnd:  salmon dev down --dir {folder}")
+    print(f"\nNext: {typed()} run all -c {answer['config']}\nEnd:  {typed()} dev down --dir {folder}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -40,6 +41,11 @@ def quiet_logs(*, secrets: Collection[str] = ()) -> None:
 
     level = "debug" if os.environ.get("SALMON_DEBUG") else "error"
     logs.configure(log_format="console", level=level, secrets=secrets)
+
+
+def typed() -> str:
+    """What to type for this program, so that a command that is shown can be copied: its path where `salmon` is not found."""
+    return "salmon" if shutil.which("salmon") else sys.argv[0]
 
 
 def out() -> Console:

@@ -72,7 +72,7 @@ def verify(
     """
     Compare Salesforce, MongoDB and the agreed records, field by field.
 
-    Exit code 0: equal (with --repair: afterwards). 1: they differ. 2: could not tell. It writes to neither side, and may
+    Exit code 0: equal (with --repair: afterwards), but for what is parked: refused, on hold or deferred. 1: they differ. 2: could not tell. It writes to neither side, and may
     run beside the connectors: what differs is read again until nothing moves any more.
     """
     from salmon.verify import verifying
@@ -206,7 +206,9 @@ def show(verdict: Verdict) -> None:
         )
     took = f"compared in {verdict.took_s:.1f} s"
     if verdict.equal:
-        console.print(f"Equal: both sides and `records` agree; {took}.")
+        parked = sum(len(each.parked) for each in verdict.objects.values())
+        waits = f", but for {parked:,} parked (salmon why tells of each)" if parked else ""
+        console.print(f"Equal: both sides and `records` agree{waits}; {took}.")
     elif verdict.differs:
         console.print(f"Different; {took}.")
     else:
