@@ -112,7 +112,7 @@ def show(seen: Overview, console: Console) -> None:
                 markup=False,
             )
     console.print(
-        f"\n{seen.conflicts} conflict{'' if seen.conflicts == 1 else 's'} in all. Lags, API calls, an object's conflicts and its fields that were held, "
+        f"\nConflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
         f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
     )
 
