@@ -231,9 +231,8 @@ class Place:
         self._last = 0
 
     def __call__(self) -> int:
-        with suppress(
-            KafkaException
-        ):  # a group that begins has no coordinator yet: asked again at the next call
+        # A group that begins has no coordinator yet: it is asked for again at the next call.
+        with suppress(KafkaException):
             places = self._consumer.committed(self._asked, timeout=30)
             self._last = sum(max(0, place.offset) for place in places)
         return self._last

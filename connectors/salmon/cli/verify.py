@@ -72,8 +72,9 @@ def verify(
     """
     Compare Salesforce, MongoDB and the agreed records, field by field.
 
-    Exit code 0: equal (with --repair: afterwards), but for what is parked: refused, on hold or deferred. 1: they differ. 2: could not tell. It writes to neither side, and may
-    run beside the connectors: what differs is read again until nothing moves any more.
+    Exit code 0: equal (with --repair: afterwards), but for what is parked: refused, on hold or deferred. 1: they
+    differ. 2: could not tell. It writes to neither side, and may run beside the connectors: what differs is read
+    again until nothing moves any more.
     """
     from salmon.verify import verifying
 

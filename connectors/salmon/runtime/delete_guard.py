@@ -109,16 +109,17 @@ class DeleteGuard:
         """These of each object's *partitions* are ours from now on, no others; *entries* is what was kept of them."""
         with self._lock:
             self._partitions = partitions
-            known = self._objects
+            ours = {name for name, _ in places}
+            known = {name: self._objects.get(name) or _Guarded() for name in ours | self._objects.keys()}
             # Partitions come in steps: what was approved of an object counts also when its turn comes later.
-            self._objects = {name: _Guarded(approved=former.approved) for name, former in known.items()}
-            seen: set[str] = set()
+            self._objects = {
+                name: replace(former, counts={}, paused=False)
+                if name in ours
+                else _Guarded(approved=former.approved)
+                for name, former in known.items()
+            }
             for name, partition in places:
-                former = known.get(name, _Guarded())
-                if name not in seen:
-                    seen.add(name)
-                    self._objects[name] = replace(former, counts={}, paused=False)
-                guarded = self._objects[name]
+                former, guarded = known[name], self._objects[name]
                 kept = entries.get(f"{PREFIX}{name}/{partition}", {})
                 if (name, partition) in self._changed:  # what is known is newer than what was kept
                     guarded.counts[partition] = former.counts.get(partition, {})

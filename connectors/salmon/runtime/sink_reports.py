@@ -69,8 +69,8 @@ class SinkReports:
         """
         Whether no write can be in doubt: this instance stopped in good order, and so did all others there ever were.
         """
-        marks = {entry: bool(mark["clean"]) for entry, mark in entries.items() if entry.startswith(_CLEAN)}
-        return marks.get(self._clean_entry, False) and all(marks.values())
+        own = entries.get(self._clean_entry)
+        return own is not None and bool(own["clean"]) and self.others_were_clean(entries)
 
     def others_were_clean(self, entries: Mapping[str, Position]) -> bool:
         """Whether no other instance is at work now, or stopped in disorder."""

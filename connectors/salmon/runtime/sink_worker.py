@@ -102,9 +102,8 @@ class SinkWorker:
         )
         self._trusted = False  # whoever had our partitions before us left nothing in doubt
         self._took_before = False
-        self._behind = (
-            True  # not everything is put yet that was owed when we started, or last took partitions
-        )
+        # Not everything is put yet that was owed when we started, or last took partitions.
+        self._behind = True
         self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
         self._identities: IdentityTables | None = None
         self._partitions: SinkPartitions | None = None

@@ -72,9 +72,8 @@ class SalesforceSinkTask:
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
-        self._unexplained: dict[
-            RecordId, tuple[int, float]
-        ] = {}  # seq, when it first failed for no known reason
+        # Of what fails for no known reason: seq, and when it first did.
+        self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
@@ -168,9 +167,8 @@ class SalesforceSinkTask:
             self._unexplained.pop(_id(record), None)
             return outcome
         now = self._clock()
-        seq, since = self._unexplained.get(_id(record), (0, now))
-        if seq != record.write.seq:
-            since = now
+        seq, since = self._unexplained.get(_id(record), (record.write.seq, now))
+        since = since if seq == record.write.seq else now
         if now - since < _UNEXPLAINED_MAX_S:
             self._unexplained[_id(record)] = record.write.seq, since
             return outcome
