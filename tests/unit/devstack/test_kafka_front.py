@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import pytest
 
-from salmon.devstack.kafka_front import mended
+from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST, Front, finds_nothing, mended, places
+from salmon.devstack.processes import free_ports
 
 FETCH, METADATA, API_VERSIONS, PRODUCE = 1, 3, 18, 0
 NEVER = 2**63 - 1
@@ -82,3 +86,137 @@ def test_a_broker_that_does_not_know_the_asked_version_answers_in_the_oldest() -
     told = bytearray(entries)
     mended(API_VERSIONS, 4, told)
     assert told == struct.pack(">ihihhh", 7, 35, 1, 1, 0, 11)
+
+
+# A fetch that finds nothing.
+
+
+def fetch_request(version: int, *partitions: int, offset: int = 50, correlation: int = 7) -> bytes:
+    """It may wait for 60 s. One topic, as versions 4 to 11 of the Kafka Protocol Guide lay it out."""
+    head = (
+        struct.pack(">hhih", FETCH, version, correlation, 2)
+        + b"me"
+        + struct.pack(">iiiib", -1, 60_000, 1, 9, 1)
+    )
+    head += struct.pack(">ii", 0, -1) if version >= 7 else b""
+    entries = b""
+    for number in partitions:
+        entries += struct.pack(">i", number) + (struct.pack(">i", -1) if version >= 9 else b"")
+        entries += struct.pack(">q", offset) + (struct.pack(">q", -1) if version >= 5 else b"") + bytes(4)
+    tail = (struct.pack(">i", 0) if version >= 7 else b"") + (b"\0\0" if version >= 11 else b"")
+    return head + struct.pack(">ih", 1, 3) + b"crm" + struct.pack(">i", len(partitions)) + entries + tail
+
+
+@pytest.mark.parametrize("version", range(4, 12))
+def test_a_fetch_asks_for_the_same_in_any_order(version: int) -> None:
+    """librdkafka rotates its partitions; another offset is another question."""
+    asked = places(version, fetch_request(version, 0, 1))
+    assert asked == places(version, fetch_request(version, 1, 0, correlation=8))
+    assert len(asked) == 2
+    assert asked != places(version, fetch_request(version, 0, 1, offset=51))
+    assert asked != places(version, fetch_request(version, 0))
+
+
+@pytest.mark.parametrize("version", range(4, 12))
+def test_records_and_errors_are_something(version: int) -> None:
+    """In any partition."""
+    assert finds_nothing(version, fetch_answer(version, [(1000, 2)], b""))
+    assert not finds_nothing(version, fetch_answer(version, [(1000, 2)], b"records"))
+    failed = bytearray(fetch_answer(version, [], b""))
+    at = failed.rindex(struct.pack(">ihqq", 1, 0, 50, 50))
+    struct.pack_into(">h", failed, at + 4, 6)
+    assert not finds_nothing(version, failed)
+
+
+@dataclass
+class FakeBroker:
+    """Answers a Fetch with *records*, and anything else with its correlation id."""
+
+    records: bytes = b""
+    asked: list[int] = field(default_factory=list)  # API keys
+
+    async def serve(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                frame = await source.readexactly(struct.unpack(">i", await source.readexactly(4))[0])
+                api_key, version, correlation = struct.unpack_from(">hhi", frame)
+                self.asked.append(api_key)
+                answer = fetch_answer(version, [], self.records) if api_key == FETCH else bytes(4)
+                answer = struct.pack(">i", correlation) + answer[4:]
+                target.write(struct.pack(">i", len(answer)) + answer)
+        except asyncio.IncompleteReadError:
+            target.close()
+
+
+class Client:
+    """One connection to the front."""
+
+    def __init__(self, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        self.source, self.target = streams
+
+    def ask(self, frame: bytes) -> None:
+        self.target.write(struct.pack(">i", len(frame)) + frame)
+
+    async def answer(self) -> bytes:
+        size = struct.unpack(">i", await self.source.readexactly(4))[0]
+        return await asyncio.wait_for(self.source.readexactly(size), 20)
+
+
+def through_a_front(play: Callable[[FakeBroker, Client, Client], Awaitable[None]]) -> None:
+    """Play with a broker and two clients that reach it through a front."""
+
+    async def played() -> None:
+        (port,), broker = free_ports(1), FakeBroker()
+        server = await asyncio.start_server(broker.serve, BROKER_HOST, port)
+        front = await Front(port, broker_port=port).listen()
+        clients = [Client(await asyncio.open_connection(FRONT_HOST, port)) for _ in range(2)]
+        await play(broker, *clients)
+        for client in clients:
+            client.target.close()
+        front.close()
+        server.close()
+
+    asyncio.run(played())
+
+
+def test_a_fetch_that_finds_nothing_waits_for_a_producer() -> None:
+    """The first is answered at once: that there is nothing is news to the client. The next waits, and is asked again."""
+
+    async def play(broker: FakeBroker, reader: Client, producer: Client) -> None:
+        reader.ask(fetch_request(11, 0))
+        assert finds_nothing(11, await reader.answer())
+        reader.ask(fetch_request(11, 0, correlation=8))
+        broker.records = b"records"
+        producer.ask(struct.pack(">hhi", PRODUCE, 7, 1))
+        assert await producer.answer()
+        answer = await reader.answer()
+        assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 8), False)
+
+    through_a_front(play)
+
+
+def test_a_wait_ends_by_itself() -> None:
+    """A client asks for further partitions only after the answer, and the broker may have ended a transaction."""
+
+    async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
+        for correlation in range(3):
+            reader.ask(fetch_request(11, 0, correlation=correlation))
+            answer = await reader.answer()
+            assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", correlation), True)
+        assert broker.asked == [FETCH] * 3
+
+    through_a_front(play)
+
+
+def test_another_request_does_not_wait_behind_a_fetch() -> None:
+    """Answers come in the order of the requests, so it ends the wait."""
+
+    async def play(_: FakeBroker, reader: Client, __: Client) -> None:
+        reader.ask(fetch_request(11, 0))
+        await reader.answer()
+        reader.ask(fetch_request(11, 0, correlation=8))
+        reader.ask(struct.pack(">hhi", METADATA, 9, 9))
+        answers = [await reader.answer() for _ in range(2)]
+        assert [answer[:4] for answer in answers] == [struct.pack(">i", 8), struct.pack(">i", 9)]
+
+    through_a_front(play)
