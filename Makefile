@@ -10,7 +10,10 @@ SCHEDULES ?= 100000
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
 
-test: check
+# Apache Kafka and Apicurio are fetched meanwhile; tests that need them wait for it, and say so where it fails.
+test: $(READY)
+	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
+	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 check: $(READY)

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -80,8 +81,13 @@ def fetch() -> tuple[Path, Path]:
             # Jars of other versions, or of a fetch that was interrupted, must not stay on the class path.
             for folder in (kafka, apicurio):
                 shutil.rmtree(folder, ignore_errors=True)
-            _maven("copy-dependencies", f"-DoutputDirectory={kafka}")
-            _unpack_apicurio(apicurio)
+            with ThreadPoolExecutor() as both:  # each waits for hundreds of small answers
+                fetched = [
+                    both.submit(_maven, "copy-dependencies", f"-DoutputDirectory={kafka}"),
+                    both.submit(_unpack_apicurio, apicurio),
+                ]
+            for each in fetched:
+                each.result()
             done.touch()
     return kafka, apicurio
 
@@ -223,3 +229,7 @@ def _cluster_id() -> str:
     """A random one, in the form that Kafka wants: 16 bytes in URL-safe base64 without its padding."""
     # Its first letter is ours: an id that begins with "-" would be an option to Kafka's tool.
     return "s" + base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()[1:]
+
+
+if __name__ == "__main__":
+    fetch()
