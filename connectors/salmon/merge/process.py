@@ -42,7 +42,7 @@ from salmon.runtime.config import SyncConfig
 from salmon.runtime.dead_letters import dead_letter_headers
 from salmon.runtime.health import Health
 from salmon.runtime.metrics import Metrics
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
 
@@ -94,6 +94,7 @@ class MergeProcess:
         self._health, self._metrics = health, metrics
         self._stop = Event()
         self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
+        self._reading, self._committing = Streak(self._retrying), Streak(self._retrying)
         self._conflicts = Conflicts(registry, self._topics.conflicts)
         self._signals = Signals(registry, self._topics.signals("salesforce-source"))
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
@@ -161,8 +162,9 @@ class MergeProcess:
             self._reopen(lost)
             return
         except Unavailable as trouble:
-            self._retrying.wait("reading changes", trouble, 1)
+            self._reading.failed("reading changes", trouble)
             return
+        self._reading.worked()
         if self._troubled is not None:
             trouble_met, self._troubled = self._troubled, None
             raise trouble_met
@@ -195,11 +197,11 @@ class MergeProcess:
         except Unavailable as trouble:
             # Whether the partitions are still ours is known after the next poll; so begin again at the last commit.
             self._rewind()
-            self._retrying.wait("committing a batch", trouble, 1)
+            self._committing.failed("committing a batch", trouble)
             return False
         except DataError as error:
             return self._fold_one_by_one(messages, error)
-        self._health.recovered()
+        self._committing.worked()
         self._committed(batch, following)
         tell(self._metrics, batch, len(messages), len(refused))
         return True

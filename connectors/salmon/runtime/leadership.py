@@ -19,7 +19,7 @@ from salmon.errors import Fenced, PositionLost, RetriableError
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,7 @@ class Leadership:
         deposed: Callable[[], None],
     ) -> None:
         self._instance, self._retrying = instance, retrying
+        self._reading = Streak(retrying)
         self._elected, self._deposed = elected, deposed
         self._topic = instance.topics.signals(instance.connector)
         self._signals: deque[Message] = deque()
@@ -112,12 +113,13 @@ class Leadership:
     def _turn(self) -> None:
         try:
             self._signals.extend(clients.read(self._consumer, SIGNALS_MAX, POLL_S))
+            self._reading.worked()
         except PositionLost as lost:
             # They were kept for days and nobody read them; what they asked for is asked again, if it still matters.
             log.warning("signals_lost", reason=str(lost))
             self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
         except RetriableError as trouble:
-            self._retrying.wait("reading signals", trouble, 1)
+            self._reading.failed("reading signals", trouble)
         # Its generation changes whenever an instance comes or goes; a transaction needs the present one.
         self._group = self._consumer.consumer_group_metadata()
         self._hold_up_or_go_on()

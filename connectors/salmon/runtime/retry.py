@@ -111,3 +111,24 @@ class Retrying:
         )
         if self.stop.wait(delay_s):
             raise Stopping from None
+
+
+@dataclass(slots=True)
+class Streak:
+    """The failures in a row of what a loop tries once a turn, and does not repeat by itself."""
+
+    retrying: Retrying
+    failures: int = 0
+
+    def failed(self, doing: str, error: Exception) -> None:
+        """It failed once more: say so, and wait the longer, the longer the streak. Raises Stopping."""
+        self.failures += 1
+        self.retrying.wait(doing, error, self.failures)
+
+    def worked(self) -> bool:
+        """It worked; whether that ends a streak, which is then told."""
+        if not self.failures:
+            return False
+        self.failures = 0
+        self.retrying.observer.recovered()
+        return True

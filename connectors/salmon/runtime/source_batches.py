@@ -89,12 +89,15 @@ class BatchEncoder:
 
     def without_largest(self, encoded: Encoded, error: DataError) -> Encoded:
         """
-        *encoded* with its largest record replaced by a dead letter without original, since that is too large.
+        *encoded* with its largest record replaced by a dead letter without original, since that is too large. A
+        position or an identity is never given up: without it, more than that record would be lost.
 
         Raises *error* where nothing is left that could be at fault.
         """
-        largest = max(encoded.outputs, key=lambda output: len(output.value or b""), default=None)
-        if largest is None or not largest.value:
+        topics = {*map(self._topics.changes, self._changes), self._topics.dlq(self._connector)}
+        suspects = [output for output in encoded.outputs if output.topic in topics and output.value]
+        largest = max(suspects, key=lambda output: len(output.value or b""), default=None)
+        if largest is None:
             raise error
         outputs = [output for output in encoded.outputs if output is not largest]
         outputs.append(self.set_aside(largest.key, None, error, "KAFKA_PRODUCE"))

@@ -25,7 +25,7 @@ from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.leadership import Leadership
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.source_batches import BatchEncoder, Encoded
 from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
 from salmon.runtime.telling import Output
@@ -69,7 +69,7 @@ class SourceWorker:
         self._signals_next: int | None = None
         self._signals_told: int | None = None
         self._spoilt_signals: list[Output] = []
-        self._polls_failed = 0
+        self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._producer = instance.producer()
         self._leadership = Leadership(
@@ -212,15 +212,12 @@ class SourceWorker:
         try:
             batch = self._task.poll(POLL_S)
         except RetriableError as error:
-            self._polls_failed += 1
             self._metrics.outage.set(1)
-            self._retrying.wait(f"reading from {self._instance.side}", error, self._polls_failed)
+            self._polls.failed(f"reading from {self._instance.side}", error)
             return None
-        if self._polls_failed:
-            log.info("side_available", tries=self._polls_failed + 1)
-            self._polls_failed = 0
+        if self._polls.worked():
+            log.info("side_available")
             self._metrics.outage.set(0)
-            self._health.recovered()
         return batch
 
     # One batch, one transaction.
@@ -239,19 +236,17 @@ class SourceWorker:
         encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
         encoded.outputs.extend(self._spoilt_signals)
         encoded.dead_letters += len(self._spoilt_signals)
-        tries = 0
+        writing = Streak(self._retrying)
         while True:
             self._leadership.check()
             try:
                 self._write(encoded, signals_up_to)
                 break
             except Unavailable as trouble:
-                tries += 1
-                self._retrying.wait("writing to Kafka", trouble, tries)
+                writing.failed("writing to Kafka", trouble)
             except DataError as error:
                 encoded = encoder.without_largest(encoded, error)
-        if tries:
-            self._health.recovered()
+        writing.worked()
         self._signals_told, self._spoilt_signals = signals_up_to, []
         self._count(encoded)
 

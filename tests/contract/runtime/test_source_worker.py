@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import DataError, Fenced, SchemaMismatch, Unavailable
+from salmon.errors import Fenced, SchemaMismatch, Unavailable
 from salmon.model.change import Change, Op
 from salmon.model.connector import DeadLetter, IdentityRecord, Signal, SignalKind, SourceBatch, SourceRecord
 from salmon.runtime.health import Status
@@ -222,12 +222,3 @@ def test_killed_again_and_again_it_tells_every_change_once(sync: Sync) -> None:
 
 def _told(sync: Sync) -> int:
     return int(sync.entries(CONNECTOR).get("stream", {}).get("at", 0))
-
-
-def test_a_data_error_of_a_whole_transaction_is_raised_when_nothing_can_be_set_aside() -> None:
-    """The encoder never loops over a batch that has nothing left to blame."""
-    from salmon.runtime.source_batches import BatchEncoder, Encoded
-
-    encoder = BatchEncoder.__new__(BatchEncoder)
-    with pytest.raises(DataError):
-        encoder.without_largest(Encoded(), DataError("too large"))

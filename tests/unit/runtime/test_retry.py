@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from salmon.errors import DataError, RateLimited, Unavailable
-from salmon.runtime.retry import Backoff, Retrying, Stopping
+from salmon.runtime.retry import Backoff, Retrying, Stopping, Streak
 
 
 class Heard:
@@ -88,3 +88,15 @@ def test_told_to_stop_it_waits_no_longer() -> None:
 
     with pytest.raises(Stopping):
         Retrying(stop, Heard(), Backoff(first_s=60.0)).until_it_works("asking", call)
+
+
+def test_a_streak_waits_longer_with_each_failure_and_its_end_is_told() -> None:
+    """Else one hiccup of a loop that goes on by itself would be told as a failure for ever."""
+    heard, backoff = Heard(), Backoff(first_s=0.001, max_s=0.004)
+    streak = Streak(Retrying(Event(), heard, backoff))
+    assert not streak.worked()
+    for _ in range(3):
+        streak.failed("reading", Unavailable("no answer"))
+    assert (heard.failed, streak.failures) == (["reading"] * 3, 3)
+    assert streak.worked()
+    assert (heard.recoveries, streak.failures) == (1, 0)
