@@ -101,9 +101,9 @@ class Mongo:
         self.contacts = self.database["contacts"]
         self.config = MongoConfig.model_validate({"uri": self.uri, "database": self.name})
 
-    def source(self, objects: Mapping[str, Synced] = OBJECTS) -> MongoSourceTask:
+    def source(self, objects: Mapping[str, Synced] = OBJECTS, schemas: Schemas = SCHEMAS) -> MongoSourceTask:
         task = MongoSourceTask(self.config, objects, "test")
-        task.use(SCHEMAS)
+        task.use(schemas)
         return task
 
     def close(self) -> None:

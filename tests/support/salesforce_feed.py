@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from salmon.model.change import Op
 from salmon.model.connector import Position, SourceRecord
+from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.feed import Feed
 from salmon.salesforce.harvest import Harvest
 from salmon.salesforce.identity import Identity
@@ -78,7 +79,13 @@ class StepwiseSnapshots(Snapshots):
 class Rig:
     """A feed of Accounts (and Contacts), what it told, and what would be stored."""
 
-    def __init__(self, org: MemoryOrg | None = None, positions: Mapping[str, Position] | None = None) -> None:
+    def __init__(
+        self,
+        org: MemoryOrg | None = None,
+        positions: Mapping[str, Position] | None = None,
+        configured: Sequence[SyncedObject] | None = None,
+        one_way: Collection[str] = (),
+    ) -> None:
         self.org = org or MemoryOrg()
         self.stored: dict[str, Position] = dict(positions or {})
         self.streams: list[MemoryStream] = []
@@ -87,7 +94,7 @@ class Rig:
         self.answered: set[int] = set()
         self.dead: list[str] = []
         self.number = 0
-        objects = {name: synced(name) for name in ("Account", "Contact")}
+        objects = {one.schema.name: one for one in configured or (synced("Account"), synced("Contact"))}
         self.identity = Identity({name: one.schema for name, one in objects.items()})
         readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
         self.snapshots = StepwiseSnapshots(self.org, readers)
@@ -95,7 +102,9 @@ class Rig:
         self.feed = Feed(
             org=self.org,
             objects=objects,
-            whole=("Account", "Contact"),
+            whole={
+                name: frozenset(one.schema.by_name) for name, one in objects.items() if name not in one_way
+            },
             readers=readers,
             identity=self.identity,
             load_identities=self._load,
@@ -112,18 +121,23 @@ class Rig:
         """A rig whose snapshots were done long ago."""
         done = {"why": "first", "began": 0, "not_before": 0, "since": None, "last": "", "absences": False}
         run = {**done, "done": True, "read": 0, "total": 0, "signals": []}
+        runs: dict[str, Position] = {
+            f"snapshot/{name}": {**run, "covers": sorted(synced(name).schema.by_name)}
+            for name in ("Account", "Contact")
+        }
         positions: dict[str, Position] = {
             "stream": {"replay_id": "00", "commit_time": 0},
-            "snapshot/Account": run,
-            "snapshot/Contact": run,
+            **runs,
         }
         rig = cls(org, positions)
         rig.gather()
         return rig
 
-    def restarted(self) -> Rig:
-        """A new rig on the same org, from what was stored."""
-        return Rig(self.org, self.stored)
+    def restarted(
+        self, configured: Sequence[SyncedObject] | None = None, *, one_way: Collection[str] = ()
+    ) -> Rig:
+        """A new rig on the same org, from what was stored; perhaps with another configuration."""
+        return Rig(self.org, self.stored, configured, one_way)
 
     @property
     def stream(self) -> MemoryStream:

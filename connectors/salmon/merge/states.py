@@ -183,6 +183,7 @@ class States(Codec):
                     known["edited_at"],
                 )
                 for known in datum["overwritten"]
+                if known["name"] in names
             ),
             parked={
                 p["name"]: Parked(

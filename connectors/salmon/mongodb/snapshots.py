@@ -16,6 +16,7 @@ from salmon.model.change import Change
 from salmon.model.connector import DeadLetter, Position
 from salmon.mongodb.stored import id_from_json, id_to_json
 
+SNAPSHOT: Final = "snapshot/"  # and the object's name: the partition of the position that its Place is
 _CHUNKS_AHEAD_MAX: Final = 4  # read, but not yet told
 
 
@@ -27,12 +28,22 @@ class Place:
     read: int = 0
     total: int | None = None  # MongoDB's estimate when it began
     done: bool = False
-    anew: bool = False  # events were lost: until it is done, a record's first event is preceded by its row
+    # Events were lost, or have passed while it was not synced: until it is done, a record's first event is preceded
+    # by its row.
+    anew: bool = False
     signals: tuple[int, ...] = ()  # the requests that it answers when it is done
+    # Where rows or events have told everything since: "collection.field". Nowhere, once it is synced no more.
+    covers: frozenset[str] = frozenset()
 
     @property
     def unanswered(self) -> tuple[int, ...]:
         return () if self.done else self.signals
+
+    def synced_with(self, covers: frozenset[str]) -> Place:
+        """Where to go on with *covers*: from the beginning, if the stream has passed some of it by."""
+        if covers <= self.covers:
+            return replace(self, covers=covers)
+        return Place(anew=True, signals=self.unanswered, covers=covers)
 
     def position(self) -> Position:
         return {
@@ -42,6 +53,7 @@ class Place:
             "done": self.done,
             "anew": self.anew,
             "signals": list(self.signals),
+            "covers": sorted(self.covers),
         }
 
     @classmethod
@@ -53,7 +65,37 @@ class Place:
             done=position["done"],
             anew=position["anew"],
             signals=tuple(position["signals"]),
+            covers=frozenset(position.get("covers", ())),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a start of the source goes on."""
+
+    places: dict[str, Place]  # of each object that is streamed
+    untold: set[str]  # those of them whose position is not stored as it is here
+    left: dict[str, Place]  # of objects that are streamed no more, not stored so either
+    passed_by: list[str]  # objects that are read anew
+
+
+def beginning(positions: Mapping[str, Position], covers: Mapping[str, frozenset[str]]) -> Beginning:
+    """Where to go on behind the stored *positions*. *covers*: of each object that is streamed now (see Place)."""
+    stored = {
+        partition.removeprefix(SNAPSHOT): Place.of(position)
+        for partition, position in positions.items()
+        if partition.startswith(SNAPSHOT)
+    }
+    places = {name: stored.get(name, Place(covers=some)).synced_with(some) for name, some in covers.items()}
+    nowhere = frozenset[str]()
+    return Beginning(
+        places,
+        untold={name for name, place in places.items() if place != stored.get(name)},
+        left={
+            n: place.synced_with(nowhere) for n, place in stored.items() if n not in covers and place.covers
+        },
+        passed_by=[name for name in places if name in stored and not covers[name] <= stored[name].covers],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from salmon.mongodb.events import (
 from salmon.mongodb.misfits import Misfits
 from salmon.mongodb.requests import Requests, pieces_of
 from salmon.mongodb.rows import RowReader
-from salmon.mongodb.snapshots import Place, Rows, Snapshots
+from salmon.mongodb.snapshots import SNAPSHOT, Place, Rows, Snapshots, beginning
 from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.streams import ChangeFeed, Token
 
@@ -57,7 +57,6 @@ log = structlog.get_logger(__name__)
 STREAM: Final = (
     "stream"  # its position: {"token": resume token, "reads": {object: keys that are still to be read}}
 )
-SNAPSHOT: Final = "snapshot/"  # and the object's name; its position: salmon.mongodb.snapshots.Place
 _EVENTS_MAX: Final = 1_000  # in one batch
 _IDLE_POSITION_S: Final = 10.0  # how often a position that nothing of ours happened before is told
 
@@ -129,6 +128,7 @@ class MongoSourceTask:
         # Of objects that are read anew: the keys whose row was told before their first event.
         self._told_first: dict[str, set[str]] = {}
         self._untold: set[str] = set()  # objects whose snapshot has begun, which the worker was not told
+        self._left: dict[str, Place] = {}  # of objects that are streamed no more; the worker was not told
         self._answered: set[int] = set()  # signals that need nothing
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
@@ -161,26 +161,26 @@ class MongoSourceTask:
         self._database = database_of(self._client, self._config)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits)
         self._requests = Requests(self._rows.by_keys)
-        stored = {
-            name: Place.of(positions[SNAPSHOT + name])
-            for name in self._streamed
-            if positions.get(SNAPSHOT + name) is not None
-        }
-        places = {name: stored.get(name, Place()) for name in self._streamed}
-        self._snapshots = Snapshots(places, self._rows.chunk, self._wake)
-        self._untold = places.keys() - stored.keys()
+        begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
+        self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
+        self._untold, self._left = begin.untold, begin.left
+        if begin.passed_by:
+            log.warning("collections_read_anew", objects=begin.passed_by, why="the stream has passed them by")
         stream = positions.get(STREAM)
         if stream is not None:
             self._token = token_from_json(stream["token"])
             for name, keys in stream["reads"].items():
                 self._requests.add(name, keys, due=True)
-        elif stored:
+        elif any(partition.startswith(SNAPSHOT) for partition in positions):
             self._token = {}  # It was there once. No server knows this one: that is a hole, and no first start.
         try:
             self._open(self._token)
         except PositionLost as lost:
             self._read_all_anew(lost)
         log.info("source_started", objects=self._streamed, resumed=stream is not None)
+
+    def _covers(self, name: str) -> frozenset[str]:
+        return frozenset(f"{self._collections[name]}.{field}" for field in self._shapes[name].names)
 
     def poll(self, timeout_s: float) -> SourceBatch:
         """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
@@ -234,7 +234,7 @@ class MongoSourceTask:
     def _next_batch(self, timeout_s: float) -> SourceBatch:
         feed = self._feed or self._open(self._token)
         self._waiting += self._reading.advance()
-        at_once = bool(self._requests or self._untold or self._answered)
+        at_once = bool(self._requests or self._untold or self._answered or self._left)
         until = min((rows.as_of for rows in self._waiting), default=None)
         taken = feed.take(_EVENTS_MAX, 0.0 if at_once else timeout_s, until=until)
         events, token, passed = taken.events, taken.token, taken.passed
@@ -298,6 +298,7 @@ class MongoSourceTask:
         """Close the draft with the positions that hold after it."""
         for name in self._untold:
             draft.positions.setdefault(SNAPSHOT + name, self._reading.places[name].position())
+        draft.positions |= {SNAPSHOT + name: place.position() for name, place in self._left.items()}
         draft.answered |= self._answered
         stream: Position = {
             "token": token_to_json(self._token or {}),
@@ -308,7 +309,7 @@ class MongoSourceTask:
         if stream != self._told_stream and (draft or is_due):
             draft.positions[STREAM] = stream
             self._told_stream, self._told_at_s = stream, now_s
-        self._untold, self._answered = set(), set()
+        self._untold, self._answered, self._left = set(), set(), {}
         return SourceBatch(draft.records, draft.positions, (), draft.dead_letters, frozenset(draft.answered))
 
     def _decode(self, event: Document) -> _Decoded:
@@ -375,7 +376,7 @@ class MongoSourceTask:
     def _begin_anew(self, name: str, *signals: int) -> None:
         """Read a collection from the beginning; it answers these signals and those that its reading was to answer."""
         waiting = self._reading.places[name].unanswered
-        self._reading.begin(name, Place(anew=True, signals=(*waiting, *signals)))
+        self._reading.begin(name, Place(anew=True, signals=(*waiting, *signals), covers=self._covers(name)))
         self._told_first[name] = set()
         self._untold.add(name)
 

@@ -12,7 +12,7 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -59,7 +59,7 @@ class Feed:
         *,
         org: Org,
         objects: Mapping[str, SyncedObject],
-        whole: Collection[str],
+        whole: Mapping[str, frozenset[str]],
         readers: Mapping[str, RowReader],
         identity: Identity,
         load_identities: Callable[[], None],
@@ -75,7 +75,7 @@ class Feed:
         Args:
             org: For its clock.
             objects, readers, identity: What is synced, how it is read, and the keys of it.
-            whole: The objects whose records are told too, and not their events alone.
+            whole: The objects whose records are told too, and not their events alone; each with its synced fields.
             load_identities: Reads every key that records of the org carry into *identity*.
             open_stream: Subscribes from a position on.
             schema_of: The event schema of a schema id.
@@ -134,7 +134,9 @@ class Feed:
         self._tell_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
-        self._runs.begin_first()  # before the first event is told: what it covers must be told by rows alone
+        self._runs.begin_first(
+            self._commit_time
+        )  # before the first event is told: what it covers must be told by rows alone
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)
@@ -284,7 +286,7 @@ class Feed:
             return Report(name, header["commitTimestamp"], told)
 
     def _tell(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
-        if self._runs.says_it_all(name, commit_time):
+        if self._runs.is_in_first_rows(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
         # Its row shows the keys of its parents, too.

@@ -6,7 +6,7 @@ When a run begins and what events may do meanwhile is for feed; the reading itse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +21,7 @@ from salmon.salesforce.windows import END, Reads
 log = structlog.get_logger(__name__)
 
 ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
+_SNAPSHOT: Final = "snapshot/"  # and the object's name
 
 
 class Runs:
@@ -33,14 +34,14 @@ class Runs:
         reads: Mapping[str, Reads],
         identity: Identity,
         *,
-        whole: Collection[str],
+        whole: Mapping[str, frozenset[str]],
         positions: Mapping[str, Position],
     ) -> None:
         """
         Args:
             org, snapshots, identity: As feed has them.
             reads: Where the windows of what is told are noted, by object.
-            whole: The objects that are read as a whole at first and after a hole.
+            whole: The objects that are read as a whole at first and after a hole, each with its fields.
             positions: What was stored; empty to begin anew.
         """
         self._org = org
@@ -53,22 +54,41 @@ class Runs:
         self._wanted: dict[str, tuple[int, ...]] = {}  # signals that wait for the end of another run
         self._dirty: set[str] = set()
         self._runs: dict[str, Run] = {}
-        for name in reads:
-            if (stored := positions.get(partition_of(name))) is not None:
-                self._runs[name] = run = Run.from_position(name, stored)
-                if not run.done:
-                    snapshots.begin(run)
+        self._left: list[Run] = []  # of objects that are synced no more
+        for stored in _stored_runs(positions):
+            name = stored.object
+            run = replace(stored, covers=stored.covers & self._fields_of(name))
+            if name not in reads:
+                if run != stored:
+                    self._left.append(run)
+                continue
+            self._runs[name] = run
+            if run != stored:
+                self._dirty.add(name)
+            if not run.done:
+                snapshots.begin(run)
 
-    def begin_first(self) -> None:
-        """Begin to read every object that was never read. The stream's position must be known."""
-        for name in self._whole:
-            if name not in self._runs:
-                self._begin(Run(name, Why.FIRST, began=self._covered()))
+    def begin_first(self, last_event: int) -> None:
+        """
+        Begin to read every object that was never read, and those that the stream has passed by: the object, or a
+        field of it, was not synced for a time. The stream's position must be known, *last_event* as in
+        fall_into_hole.
+        """
+        for name, fields in self._whole.items():
+            run = self._runs.get(name)
+            if run is None:
+                self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields))
+            elif not run.covers:
+                self._read_anew(name, last_event, "it was not synced for a time", every_deletion=True)
+            elif not fields <= run.covers:
+                self._read_anew(name, last_event, "a field was added")
 
     def fall_into_hole(self, name: str, last_event: int) -> None:
         """Events of the object were lost, after one that was committed at *last_event* (0: none known)."""
-        if name not in self._whole:
-            return
+        if name in self._whole:
+            self._read_anew(name, last_event, "events were lost")
+
+    def _read_anew(self, name: str, last_event: int, why: str, *, every_deletion: bool = False) -> None:
         earlier = self._runs.get(name)
         open_signals = earlier.signals if earlier is not None and not earlier.done else ()
         self._begin(
@@ -77,13 +97,14 @@ class Runs:
                 Why.HOLE,
                 began=self._covered(),
                 not_before=max(last_event, self._covered()),
-                since=last_event - DELETED_MARGIN_MS if last_event else None,
+                since=last_event - DELETED_MARGIN_MS if last_event and not every_deletion else None,
                 signals=(*open_signals, *self._wanted.pop(name, ())),
+                covers=self._fields_of(name),
             )
         )
         # The windows of what was read before say nothing any more: each record waits for its new row.
         self._reads[name].clear()
-        log.warning("object_is_read_anew", object=name, why="events were lost")
+        log.warning("object_is_read_anew", object=name, why=why)
 
     def want(self, name: str, signal: int, not_before: int) -> None:
         """A signal asks for the whole object, as it is at *not_before* or later."""
@@ -96,10 +117,13 @@ class Runs:
         else:
             self._wanted[name] = (*self._wanted.get(name, ()), signal)
 
-    def says_it_all(self, name: str, commit_time: int) -> bool:
-        """Whether rows and absences that are told or still to be told hold what was committed then, for sure."""
+    def is_in_first_rows(self, name: str, commit_time: int) -> bool:
+        """
+        Whether an event need not be told: it was committed before the very first rows. After a hole it is told behind
+        its record's row, which does not show an edit that a write of ours has overwritten.
+        """
         run = self._runs.get(name)
-        return run is not None and run.why is not Why.ASKED and commit_time <= run.began
+        return run is not None and run.why is Why.FIRST and commit_time <= run.began
 
     def row_comes_first(self, name: str, native_id: str) -> bool:
         """Whether the record's row must be told before its next event, and has not been yet."""
@@ -129,7 +153,10 @@ class Runs:
         """What has changed since the last call."""
         for name in self._dirty:
             harvest.positions[partition_of(name)] = self._runs[name].to_position()
+        for run in self._left:
+            harvest.positions[partition_of(run.object)] = run.to_position()
         self._dirty.clear()
+        self._left.clear()
 
     def _tell(self, chunk: Chunk, harvest: Harvest) -> None:
         name, window = chunk.run.object, chunk.read.window
@@ -163,7 +190,10 @@ class Runs:
                 self._begin_asked(run.object, wanted, self._org.clock.now)
 
     def _begin_asked(self, name: str, signals: tuple[int, ...], not_before: int) -> None:
-        self._begin(Run(name, Why.ASKED, began=self._covered(), not_before=not_before, signals=signals))
+        earlier = self._runs.get(name)
+        covers = earlier.covers if earlier is not None else frozenset[str]()
+        began = self._covered()
+        self._begin(Run(name, Why.ASKED, began, not_before=not_before, signals=signals, covers=covers))
 
     def _begin(self, run: Run) -> None:
         if self._chunk is not None and self._chunk.run.object == run.object:
@@ -175,7 +205,16 @@ class Runs:
     def _covered(self) -> int:
         return self._org.clock.covered or 0
 
+    def _fields_of(self, name: str) -> frozenset[str]:
+        return self._whole.get(name, frozenset())
+
 
 def partition_of(name: str) -> str:
     """The partition of the source's position that holds the object's run."""
-    return f"snapshot/{name}"
+    return f"{_SNAPSHOT}{name}"
+
+
+def _stored_runs(positions: Mapping[str, Position]) -> Iterator[Run]:
+    for partition, stored in positions.items():
+        if partition.startswith(_SNAPSHOT):
+            yield Run.from_position(partition.removeprefix(_SNAPSHOT), stored)

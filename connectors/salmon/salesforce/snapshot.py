@@ -36,7 +36,7 @@ class Why(StrEnum):
     """Why an object is read as a whole; it decides what its events may do meanwhile (see feed)."""
 
     FIRST = "first"  # it never was
-    HOLE = "hole"  # events were lost
+    HOLE = "hole"  # events were lost, or have passed while it, or a field of it, was not synced
     ASKED = "asked"  # by a signal
 
 
@@ -55,6 +55,8 @@ class Run:
     read: int = 0
     total: int | None = None
     signals: tuple[int, ...] = ()  # ids of the signals it answers
+    # The fields of which rows or events have told everything since; none of an object that is not told as a whole.
+    covers: frozenset[str] = frozenset()
 
     def tells(self, native_id: str) -> bool:
         """Whether the record's row is still to be told by this run."""
@@ -73,12 +75,18 @@ class Run:
             "read": self.read,
             "total": self.total,
             "signals": list(self.signals),
+            "covers": sorted(self.covers),
         }
 
     @classmethod
     def from_position(cls, name: str, position: Mapping[str, Any]) -> Run:
         """The inverse of to_position."""
-        stored = {**position, "why": Why(position["why"]), "signals": tuple(position["signals"])}
+        stored = {
+            **position,
+            "why": Why(position["why"]),
+            "signals": tuple(position["signals"]),
+            "covers": frozenset(position.get("covers", ())),
+        }
         return cls(object=name, **stored)
 
 

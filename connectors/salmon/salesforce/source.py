@@ -115,7 +115,11 @@ class SalesforceSourceTask:
             org=rest,
             objects=self._objects,
             # The target of a one-way object is not asked what it has.
-            whole=[name for name, config in self._configured.items() if config.direction != "to_salesforce"],
+            whole={
+                name: frozenset(schema.by_name)
+                for name, schema in self.schemas().items()
+                if self._configured[name].direction != "to_salesforce"
+            },
             readers=readers,
             identity=identity,
             load_identities=lambda: load_identities(rest, self._objects, identity),

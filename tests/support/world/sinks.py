@@ -26,6 +26,7 @@ class Task(Protocol):
 
     def begin(self, schema: ObjectSchema, *, clean: bool) -> None: ...
     def caught_up(self) -> None: ...
+    def doubt(self) -> None: ...
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]: ...
 
 
@@ -63,6 +64,9 @@ class DatabaseTask:
     def caught_up(self) -> None:
         pass
 
+    def doubt(self) -> None:
+        pass
+
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         assert self.shape is not None
         collection: Any = self.database
@@ -92,11 +96,16 @@ class Sink:
 
     def start(self, *, clean: bool) -> None:
         """A new instance, behind what was committed."""
-        self.buffer = SinkBuffer(clock=lambda: 0.0)
-        self.buffer.open(PLACE, self.committed)
-        self.at = self.committed
-        self.owed_at_start, self.clean = len(self.log), clean
+        self._open()
+        self.clean = clean
         self.task.begin(self.schema, clean=clean)
+
+    def take_over(self) -> None:
+        """Another instance, at work for long, goes on behind what was committed."""
+        self.task.caught_up()
+        self._open()
+        self.clean = False
+        self.task.doubt()
 
     def read(self, count: int) -> None:
         """Read on in the log; what a later record of its key has superseded may have been compacted away."""
@@ -134,7 +143,10 @@ class Sink:
             one_way = self.nature.knobs.one_way_to is not None
             if self.side == SALESFORCE and not one_way and self.nature.chance(0.3):
                 self.late += records
-            self.start(clean=False)
+            if self.nature.chance(0.5):
+                self.start(clean=False)
+            else:
+                self.take_over()
             return True
         done, again = [], []
         for command, record, outcome in zip(commands, records, outcomes, strict=True):
@@ -153,6 +165,11 @@ class Sink:
     @property
     def quiet(self) -> bool:
         return self.at == len(self.log) and not self.buffer.count and not self.late
+
+    def _open(self) -> None:
+        self.buffer = SinkBuffer(clock=lambda: 0.0)
+        self.buffer.open(PLACE, self.committed)
+        self.at, self.owed_at_start = self.committed, len(self.log)
 
     def _record(self, offset: int) -> SinkRecord:
         key, write = self.log[offset]

@@ -160,7 +160,7 @@ class OrgSource:
         self.feed = WorldFeed(
             org=self.org,
             objects={OBJECT: SyncedObject(self.rules.schema, names)},
-            whole=(OBJECT,),
+            whole={OBJECT: frozenset(self.rules.schema.by_name)},
             readers={OBJECT: reader},  # type: ignore[dict-item]
             identity=self.identity,
             load_identities=self._load,
@@ -272,12 +272,22 @@ class DatabaseSource:
     at: int = 0  # events that are told
     seen: list[Seen] = field(default_factory=list)
     anew: set[str] = field(default_factory=set)  # keys whose row must come before their next event
+    covers: frozenset[str] = frozenset()  # fields of which everything was told since
 
     def __post_init__(self) -> None:
+        self.covers = frozenset(self.rules.schema.by_name)
         self.start()
 
     def start(self) -> None:
+        """Begin with the present rules; of a field that they have added, the stream has told nothing."""
         self.shape = DocumentShape(self.rules.schema, frozenset({OBJECT}))
+        untold, self.seen = self.seen, []
+        for seen in untold:
+            self.read([key for key, _ in seen.rows])
+        fields = frozenset(self.rules.schema.by_name)
+        if not fields <= self.covers:
+            self.anew |= self.database.documents.keys()
+        self.covers = fields
 
     def turn(self) -> bool:
         """Tell what comes next in the stream's order; whether there was anything."""

@@ -33,6 +33,16 @@ def test_an_edit_that_waits_for_the_event_of_our_write_survives_a_restart() -> N
     )
 
 
+def test_an_edit_of_a_field_that_is_synced_no_more_waits_for_no_event() -> None:
+    """The event would bring the field back into a record that has it no more."""
+    registry, rules = MemoryRegistry(), Rules(GROWN)
+    state = new_state(rules.names)
+    kept = Overwritten("City", 7, None, -1)
+    state.sides[SALESFORCE].overwritten = (Overwritten(ADDED, 7, "x", -1), kept)
+    after = States(Rules(SCHEMA), registry, TOPIC).decode(States(rules, registry, TOPIC).encode(state))
+    assert after.sides[SALESFORCE].overwritten == (kept,)
+
+
 def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:
     """It is unknown on both sides, which is not null: null would be taken for somebody's edit of the other's value."""
     registry, before = MemoryRegistry(), Rules(SCHEMA)

@@ -246,5 +246,17 @@ def test_a_run_waits_until_its_rows_hold_what_they_must(reading: Begin) -> None:
 
 def test_a_stored_run_is_the_same_run() -> None:
     """A restart knows all of it."""
-    stored = Run("Account", Why.HOLE, 1, 2, 3, "x", absences=True, read=4, total=5, signals=(6, 7))
+    stored = Run(
+        "Account",
+        Why.HOLE,
+        1,
+        2,
+        3,
+        "x",
+        absences=True,
+        read=4,
+        total=5,
+        signals=(6, 7),
+        covers=frozenset({"Name"}),
+    )
     assert Run.from_position("Account", stored.to_position()) == stored

@@ -1,0 +1,81 @@
+"""What MongoDB's stream has passed by, while it was not synced, is read anew once it is: against a real mongod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import pytest
+
+from salmon.model.change import Op
+from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, Schemas, Synced, running_mongod
+
+CONTACTS = {"Contact": OBJECTS["Contact"]}
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def mongo(uri: str) -> Iterator[Mongo]:
+    mongo = Mongo(uri)
+    yield mongo
+    mongo.close()
+
+
+def synced(
+    mongo: Mongo, log: Log, objects: Mapping[str, Synced] = OBJECTS, schemas: Schemas = SCHEMAS
+) -> list[tuple[str, Op]]:
+    """What a source that is configured so tells, until all is read and its place is stored."""
+    log.records.clear()
+    task = mongo.source(objects, schemas)
+    log.begin(task)
+    log.poll(task)
+    log.until_read(task)
+    task.stop()
+    task.close()
+    return [(record.key, record.change.op) for record in log.records]
+
+
+def without(field: str) -> Schemas:
+    """The schemas, with a field of Account left out of the sync."""
+    account = SCHEMAS["Account"]
+    fields = tuple(each for each in account.fields if each.name != field)
+    return {**SCHEMAS, "Account": replace(account, fields=fields)}
+
+
+def test_a_field_that_is_added_has_its_collection_read_anew(mongo: Mongo) -> None:
+    """Once: and what is taken out needs no reading."""
+    mongo.accounts.insert_one({"_id": "a", "Phone": "1"})
+    mongo.contacts.insert_one({"_id": "c"})
+    log = Log()
+    assert synced(mongo, log) == [("a", Op.ROW), ("c", Op.ROW)]
+    assert synced(mongo, log, schemas=without("Phone")) == []
+    assert synced(mongo, log) == [("a", Op.ROW)]
+    assert synced(mongo, log) == []
+
+
+def test_an_object_that_is_put_back_is_read_anew(mongo: Mongo) -> None:
+    """Its events have passed by for nobody knows how long."""
+    log = Log()
+    synced(mongo, log)
+    synced(mongo, log, CONTACTS)
+    mongo.accounts.insert_one({"_id": "a"})
+    mongo.contacts.insert_one({"_id": "c"})
+    task = mongo.source(CONTACTS)
+    log.begin(task)
+    log.until(task, lambda log: bool(log.of("c")))
+    task.close()
+    assert synced(mongo, log) == [("a", Op.ROW)]
+
+
+def test_an_object_that_gets_another_collection_is_read_from_there(mongo: Mongo) -> None:
+    """What was told was of other documents."""
+    mongo.accounts.insert_one({"_id": "a"})
+    mongo.database["firms"].insert_one({"_id": "f"})
+    log = Log()
+    assert synced(mongo, log) == [("a", Op.ROW)]
+    assert synced(mongo, log, {**OBJECTS, "Account": Synced("firms")}) == [("f", Op.ROW)]
