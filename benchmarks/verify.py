@@ -98,7 +98,7 @@ def main() -> None:
         "broker": stack,
         "fields": len(schema().fields),
         "ways": found,
-        "lesson": "Verify's memory does not follow the records; the straightforward way's does. The price is the digests: "
+        "lesson": "Verify's memory hardly follows the records; the straightforward way's does. The price is the digests: "
         "each record is hashed on both sides' terms. The embedded broker ignores how much a fetch may bring, and hands a "
         "slow reader the whole topic: there, and only there, the peak follows it.",
         "memory_growth_mib": {

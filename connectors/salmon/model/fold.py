@@ -25,7 +25,7 @@ from dataclasses import replace
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
-from salmon.model.owed import emit, is_whole
+from salmon.model.owed import emit, is_whole, told_in_part
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
 from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
@@ -76,6 +76,9 @@ def fold(
     # A row tells of the last edit, perhaps years ago: no lag of ours.
     edited_at = change.committed_at if change.is_event else 0
     emit(work.out, rules, committed_at=edited_at, correlation=correlation)
+    if change.is_event and work.state.lives:
+        # An edit of a record that is to be read anew (a field was added) does not wait for that reading's turn.
+        work.out.to_read.update(told_in_part(work.state, rules))
     if work.state.unpublished and (not work.state.lives or is_whole(work.state, rules)):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE

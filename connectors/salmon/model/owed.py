@@ -27,12 +27,18 @@ class Owed:
     expected: int = 0
 
 
-def is_whole(state: State, rules: Rules) -> bool:
-    """Whether every side that has the record, and answers, has told all of it that comes by events."""
-    return all(
-        side.exists is not True or name == rules.one_way_to or side.unknown.isdisjoint(rules.live[name])
+def told_in_part(state: State, rules: Rules) -> list[str]:
+    """The sides that have the record, and answer, but have not told all of it that comes by events."""
+    return [
+        name
         for name, side in state.sides.items()
-    )
+        if side.exists is True and name != rules.one_way_to and not side.unknown.isdisjoint(rules.live[name])
+    ]
+
+
+def is_whole(state: State, rules: Rules) -> bool:
+    """Whether each side has told all that it has of the record. Before that, nothing is emitted for it."""
+    return not told_in_part(state, rules)
 
 
 def emit(out: Folded, rules: Rules, *, committed_at: int, correlation: str) -> None:

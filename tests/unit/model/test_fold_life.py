@@ -330,6 +330,17 @@ def test_a_life_whose_beginning_nobody_told_of_is_read() -> None:
     assert "mongodb" not in out.writes
 
 
+def test_an_edit_of_a_record_that_is_to_be_read_anew_has_it_read_at_once() -> None:
+    """A field was added, and its object is read for an hour: whoever edits a record meanwhile does not wait so long."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.state.sides["salesforce"].unknown = frozenset({"City"})
+    out = story.mongodb.edits(Phone="555 0101")
+    assert (out.to_read, out.writes) == ({"salesforce"}, {})
+    story.salesforce.row(Name="Acme", Phone="555 0000", City="Oslo")
+    assert story.writes["salesforce"].fields == {"Phone": "555 0101"}
+    assert story.mongodb.edits(Phone="555 0202").to_read == set()
+
+
 def test_a_second_record_of_the_same_key_is_a_twin_and_is_not_folded() -> None:
     """The record was created anew in the org, and then its first life was undeleted too: two Ids, one key."""
     story = in_step(Name="Acme")

@@ -95,7 +95,35 @@ SOURCES: Final = (
         "            if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):\n",
         "            if True:\n",
     ),
+    Mutant(
+        "a field that is added is not read",
+        "5: what a position has passed by is read anew",
+        "salesforce.runs",
+        "            elif not fields <= run.covers:\n",
+        "            elif False:\n",
+    ),
+    Mutant(
+        "an object that is put back is not read",
+        "5: what a position has passed by is read anew, absences included",
+        "salesforce.runs",
+        "            elif not run.covers:\n",
+        "            elif False:\n",
+    ),
+    Mutant(
+        "events that a row after a hole has covered are not told",
+        "no lost causal edit: a row does not show an edit that our write overwrote",
+        "salesforce.runs",
+        "run.why is Why.FIRST and commit_time <= run.began",
+        "run.why is not Why.ASKED and commit_time <= run.began",
+    ),
     # MongoDB.
+    Mutant(
+        "MongoDB: what was passed by is not read",
+        "5: what a position has passed by is read anew",
+        "mongodb.snapshots",
+        "        if covers <= self.covers:\n",
+        "        if True:\n",
+    ),
     Mutant(
         "a saved document acknowledges",
         "5: a replace never has an ack: an application that saves whole documents copies the marker",

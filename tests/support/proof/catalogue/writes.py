@@ -225,6 +225,13 @@ WRITES: Final = (
         "    return Owed(op, {n: agreed.get(n) for n in sorted(may_set)})\n",
         "    return Owed(op, {n: agreed[n] for n in sorted(may_set) if n in agreed})\n",
     ),
+    Mutant(
+        "an edit of a record that is told in part waits for its reading's turn",
+        "a change that somebody makes is on the other side within a second",
+        "model.fold",
+        "    if change.is_event and work.state.lives:\n",
+        "    if False:\n",
+    ),
     # State.
     Mutant(
         "a fold changes the state that it was given",
@@ -253,5 +260,12 @@ WRITES: Final = (
         "merge.states",
         '(frozenset(datum["unknown"]) | added) & names',
         'frozenset(datum["unknown"]) & names',
+    ),
+    Mutant(
+        "an edit of a field that is synced no more is judged",
+        "8: fields can come and go: what is synced no more is nobody's concern",
+        "merge.states",
+        '                if known["name"] in names\n            ),\n',
+        "            ),\n",
     ),
 )
