@@ -22,7 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
-from salmon.errors import SetupError, Unavailable
+from salmon.errors import SalmonError, SetupError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
 from salmon.kafka.topics import partition_counts
@@ -255,6 +255,7 @@ class _Log:
         self._admin = admin or clients.admin(kafka)
         self._starts = dict(starts)
         self.next_offsets: dict[int, int] = dict(starts)
+        self._pending: SalmonError | None = None
         # The group is only a name: nothing is committed, and nobody joins it.
         self._consumer = clients.consumer(
             kafka,
@@ -293,7 +294,14 @@ class _Log:
             progress(total, total)
 
     def take(self, timeout_s: float) -> dict[int, dict[str, bytes | None]]:
-        """What arrives within *timeout_s*, by partition."""
+        """
+        What arrives within *timeout_s*, by partition.
+
+        Raises:
+            Unavailable, SetupError: as the broker said. What came beside the error is returned first; the next call
+                raises it.
+        """
+        self._raise_pending()
         changed: dict[int, dict[str, bytes | None]] = {}
         for message in clients.arrived(self._consumer, _BATCH, timeout_s):
             _, partition, offset = clients.place_of(message)
@@ -305,8 +313,15 @@ class _Log:
                 # The end, as committed by now. It also passes what is never delivered: markers, aborted records.
                 self.next_offsets[partition] = offset
             else:
-                raise translated(trouble, f"reading {self.topic}")
+                self._pending = self._pending or translated(trouble, f"reading {self.topic}")
+        if not changed:
+            self._raise_pending()
         return changed
+
+    def _raise_pending(self) -> None:
+        error, self._pending = self._pending, None
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         self._consumer.close()

@@ -31,6 +31,7 @@ class IdentityTables:
         self._serdes: dict[str, serdes.Identities] = {}
         self._keys: dict[str, dict[str, str]] = {}  # object -> Salesforce Id -> record key
         self._ids: dict[str, dict[str, str]] = {}  # object -> record key -> Salesforce Id
+        self._news: set[tuple[str, str]] = set()
         for name in objects:
             self._tables[name] = Table(kafka, topics.identity(name))
             self._serdes[name] = serdes.Identities(registry, topics.identity(name))
@@ -44,13 +45,16 @@ class IdentityTables:
                 self._take(name, native_id, value)
 
     def follow(self) -> set[tuple[str, str]]:
-        """Take in what is new by now; returns (object, record key) of the records whose Ids became known."""
-        return {
-            (name, key)
-            for name, table in self._tables.items()
-            for native_id, value in table.follow().items()
-            if (key := self._take(name, native_id, value)) is not None
-        }
+        """
+        Take in what is new by now; returns (object, record key) of the records whose Ids became known. Where one table
+        cannot be read, the next call tells those of the others.
+        """
+        for name, table in self._tables.items():
+            for native_id, value in table.follow().items():
+                if (key := self._take(name, native_id, value)) is not None:
+                    self._news.add((name, key))
+        news, self._news = self._news, set()
+        return news
 
     def close(self) -> None:
         for table in self._tables.values():
