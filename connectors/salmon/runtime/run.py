@@ -73,7 +73,7 @@ def run(
     try:
         if connector not in CONNECTORS:
             raise ConfigError(
-                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}."
+                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
             )
         config = configuration.load(config_path)
         logs.configure(

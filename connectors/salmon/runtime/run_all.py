@@ -17,6 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -27,6 +29,7 @@ import structlog
 from salmon.errors import ConfigError, FatalError
 from salmon.runtime import config as configuration
 from salmon.runtime import logs
+from salmon.runtime.every import Every
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
 from salmon.runtime.retry import Backoff
 from salmon.runtime.run import (
@@ -42,6 +45,8 @@ from salmon.runtime.run import (
 log = structlog.get_logger(__name__)
 
 _LOOK_S: Final = 0.2
+_READY_LOOK_S: Final = 0.5
+_HEALTH_ANSWER_S: Final = 0.5
 _GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
 _STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
 _RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
@@ -125,6 +130,18 @@ def choose_ports(host: str, first: int) -> dict[str, int]:
     return ports
 
 
+def is_ready(host: str, port: int) -> bool:
+    """What /health of a process says; False also where nobody answers yet."""
+    connection = HTTPConnection(host, port, timeout=_HEALTH_ANSWER_S)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 @dataclass(slots=True)
 class Child:
     """One of the processes."""
@@ -164,6 +181,9 @@ class Supervisor:
     drain_deadline_s: float = DRAIN_DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
+    is_ready: Callable[[str, int], bool] = is_ready
+    _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
+    _told: bool = False  # that all are ready
     _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
 
     def run(self) -> int:
@@ -173,6 +193,7 @@ class Supervisor:
         code = EXIT_OK
         while self._next_signal(_LOOK_S) is None:
             self._start_due()
+            self._tell_when_all_are_ready()
             if (final := self._look()) is not None:
                 code = final
                 break
@@ -186,6 +207,13 @@ class Supervisor:
             child.start(environment, now)
         if due:
             self._write_ports()
+
+    def _tell_when_all_are_ready(self) -> None:
+        """Once: somebody at a terminal wants to know when to begin."""
+        if not self._told and self._ready_look.due():
+            self._told = all(self.is_ready(self.host, child.port) for child in self.children)
+            if self._told:
+                log.info("all_are_ready", connectors=[child.name for child in self.children])
 
     def _look(self) -> int | None:
         """Take note of children that ended; returns the exit code that ends them all."""

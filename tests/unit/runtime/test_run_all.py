@@ -10,11 +10,14 @@ import socket
 import sys
 import textwrap
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from salmon.errors import ConfigError
+from salmon.runtime import run_all
 from salmon.runtime.run import CONNECTORS, ordinal_of
 from salmon.runtime.run_all import Child, Supervisor, choose_ports, command_of
 from support.runtime import eventually
@@ -127,3 +130,40 @@ def test_the_ordinal_is_said_or_read_off_the_pods_name() -> None:
     assert ordinal_of({}, "laptop-7") == 0
     with pytest.raises(ConfigError):
         ordinal_of({"SALMON_ORDINAL": "two"}, "x")
+
+
+def test_it_says_once_that_all_are_ready(tmp_path: Path) -> None:
+    """Whoever types `run all` sees when to begin; a process that starts later than others is waited for."""
+    looks: list[int] = []
+    told = threading.Event()
+
+    def is_ready(_host: str, port: int) -> bool:
+        looks.append(port)
+        if len(looks) == 4:
+            told.set()
+        return len(looks) != 2
+
+    children = [child(tmp_path, name, "run") for name in ("one", "two")]
+    with capture_logs() as said:
+        run_in_main(children, told, is_ready=is_ready)
+    ready = [entry for entry in said if entry["event"] == "all_are_ready"]
+    assert [entry["connectors"] for entry in ready] == [["one", "two"]]
+    assert len(looks) == 4, "two looks at two processes, and none once that is told"
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
+def test_a_process_is_ready_when_its_health_says_so(status: int, ready: bool) -> None:
+    """And not because it answers, or while nobody does."""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert run_all.is_ready("127.0.0.1", server.server_port) is ready
+    assert not run_all.is_ready("127.0.0.1", server.server_port)
