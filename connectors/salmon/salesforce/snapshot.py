@@ -102,7 +102,7 @@ class Chunk:
 class Failed:
     """A run that cannot go on until somebody mends it."""
 
-    error: SalmonError
+    error: Exception
 
 
 class ChunkReader(Protocol):
@@ -181,7 +181,7 @@ class Snapshots:
         while (job := self._jobs.get()) is not None and not self._stopped.is_set():
             try:
                 self._run(job)
-            except SalmonError as error:
+            except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() tells it
                 self._put(job, Failed(_explained(job.run.object, error)))
                 return
 
@@ -250,7 +250,7 @@ class Snapshots:
             return
 
 
-def _explained(name: str, error: SalmonError) -> SalmonError:
+def _explained(name: str, error: Exception) -> Exception:
     if not isinstance(error, RequestRejected):
         return error
     return SetupError(

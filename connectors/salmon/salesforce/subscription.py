@@ -52,9 +52,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The subscription has ended for good: PositionLost, or an error that only a person can mend."""
+    """The subscription has ended for good: PositionLost, an error that only a person can mend, or a fault of ours."""
 
-    error: SalmonError
+    error: Exception
 
 
 class Stream(Protocol):
@@ -122,7 +122,14 @@ class Subscription:
             call.cancel()
 
     def _receive(self) -> None:
-        """The receiving thread: stream after stream, until it is closed or cannot go on."""
+        """The receiving thread."""
+        try:
+            self._receive_all()
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() tells it
+            self._put(Ended(error))
+
+    def _receive_all(self) -> None:
+        """Stream after stream, until it is closed or cannot go on."""
         refused: Token | None = None
         while not self._stopped.is_set():
             try:

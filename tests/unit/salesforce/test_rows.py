@@ -222,6 +222,17 @@ def test_an_object_that_is_hidden_fails_its_run(reading: Begin) -> None:
     assert "objects.Account" in str(failed.error)
 
 
+def test_a_fault_of_ours_ends_a_run_loudly(reading: Begin) -> None:
+    """A snapshot that nobody reads any more looks just like a slow one."""
+    org = filled()
+    org.fails_with = KeyError("Id")
+    one = reading(org)
+    one.snapshots.begin(run())
+    failed = one.take()
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, KeyError)
+
+
 def test_a_run_that_is_begun_anew_gives_up_the_former(reading: Begin) -> None:
     """Nothing of the former is told any more."""
     org = filled()

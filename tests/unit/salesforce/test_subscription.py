@@ -254,3 +254,16 @@ def test_errors_are_judged_by_the_code_in_their_trailer(
     trouble: Callable[[grpc.RpcError], SalmonError] = Server().trouble
     assert isinstance(trouble(error), kind)
     assert told in str(trouble(error))
+
+
+def test_a_fault_of_ours_is_told_and_does_not_end_it_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that hears nothing any more looks just like an org in which nobody works."""
+
+    def token(_: SignsIn) -> Token:
+        raise KeyError("id")
+
+    monkeypatch.setattr(SignsIn, "token", token)
+    with Rig() as rig:
+        ended = rig.next()
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.error, KeyError)
