@@ -21,7 +21,8 @@ class Instance:
 
     Its group membership and its transactional id are stable by *ordinal*: an instance that is started again takes
     the place of the one before at once, and fences it should it still run. Instances with other ordinals share the
-    work (sinks) or stand by (sources).
+    work (sinks) or stand by (sources). The producer of a source's leader has one transactional id for all of them: who
+    takes over fences whoever led before, which may only have been suspended and not know it yet.
     """
 
     sync: str
@@ -45,11 +46,15 @@ class Instance:
 
     @property
     def id(self) -> str:
-        """Transactional id, group instance id and client id."""
+        """Group instance id and client id; the transactional id, but of a leader's producer."""
         return f"{self.group}-{self.ordinal}"
 
     def producer(self) -> TransactionalProducer:
         return clients.producer(self.kafka, transactional_id=self.id, client_id=self.id)
+
+    def leaders_producer(self) -> TransactionalProducer:
+        """To be started by whoever takes the lead, and by nobody else."""
+        return clients.producer(self.kafka, transactional_id=self.group, client_id=self.id)
 
 
 class FailuresTold:

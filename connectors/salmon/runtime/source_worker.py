@@ -71,7 +71,7 @@ class SourceWorker:
         self._spoilt_signals: list[Output] = []
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
-        self._producer = instance.producer()
+        self._producer = instance.leaders_producer()
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
         )

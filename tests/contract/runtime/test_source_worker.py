@@ -76,6 +76,19 @@ def test_a_newer_instance_of_the_same_place_fences_the_older(sync: Sync) -> None
     assert [key for key, _ in sorted(sync.changes(), key=lambda each: each[0])] == ["k1", "k3"]
 
 
+def test_who_takes_the_lead_fences_a_leader_of_another_ordinal(sync: Sync) -> None:
+    """It may only have been suspended: what it wakes up with must not be written behind its successor's back."""
+    before, successor = (sync.instance(CONNECTOR, ordinal).leaders_producer() for ordinal in (0, 1))
+    before.start()
+    with before.transaction() as transaction:
+        transaction.produce(sync.topics.dlq(CONNECTOR), "k", b"of its time")
+    successor.start()
+    with pytest.raises(Fenced), before.transaction() as transaction:
+        transaction.produce(sync.topics.dlq(CONNECTOR), "k", b"too late")
+    before.close()
+    successor.close()
+
+
 def test_another_replica_stands_by(sync: Sync) -> None:
     """The second replica is healthy, does nothing, and never asks its task."""
     leader, standby = Source(), Source()
