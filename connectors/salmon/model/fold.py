@@ -77,8 +77,8 @@ def fold(
     edited_at = change.committed_at if change.is_event else 0
     emit(work.out, rules, committed_at=edited_at, correlation=correlation)
     if change.is_event and work.state.lives:
-        # An edit of a record that is to be read anew (a field was added) does not wait for that reading's turn.
-        work.out.to_read.update(told_in_part(work.state, rules))
+        # An edit does not wait until it is the turn of a record that the other side is to read anew.
+        work.out.to_read.update(side for side in told_in_part(work.state, rules) if side != change.origin)
     if work.state.unpublished and (not work.state.lives or is_whole(work.state, rules)):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE

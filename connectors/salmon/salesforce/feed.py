@@ -286,7 +286,7 @@ class Feed:
             return Report(name, header["commitTimestamp"], told)
 
     def _tell(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
-        if self._runs.is_in_first_rows(name, commit_time):
+        if self._runs.needs_no_telling(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
         # Its row shows the keys of its parents, too.

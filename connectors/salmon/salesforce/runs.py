@@ -117,13 +117,17 @@ class Runs:
         else:
             self._wanted[name] = (*self._wanted.get(name, ()), signal)
 
-    def is_in_first_rows(self, name: str, commit_time: int) -> bool:
+    def needs_no_telling(self, name: str, commit_time: int) -> bool:
         """
-        Whether an event need not be told: it was committed before the very first rows. After a hole it is told behind
-        its record's row, which does not show an edit that a write of ours has overwritten.
+        Whether an event is from before the very first rows, or for sure from before a hole: then it was told. Another
+        is told behind its record's row, which does not show an edit that a write of ours has overwritten.
         """
         run = self._runs.get(name)
-        return run is not None and run.why is Why.FIRST and commit_time <= run.began
+        if run is None:
+            return False
+        if run.why is Why.HOLE:
+            return run.since is not None and commit_time < run.since
+        return run.why is Why.FIRST and commit_time <= run.began
 
     def row_comes_first(self, name: str, native_id: str) -> bool:
         """Whether the record's row must be told before its next event, and has not been yet."""

@@ -63,6 +63,20 @@ def test_after_a_hole_a_records_first_event_is_preceded_by_its_row() -> None:
     assert rig.ops() == [(B, Op.UPDATE)], "its row has been told: later ones need not wait"
 
 
+def test_what_was_told_long_before_a_hole_is_not_told_again() -> None:
+    """A new position may be days back, where nobody works; each record would be read for it. What came late is told."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(5)
+    rig.hear(payload("UPDATE", A, at=NOW - 3_600_000, commit=1, Phone="1"))
+    rig.hear(payload("UPDATE", B, at=NOW - 1000, commit=2, Phone="2"))
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(B, Op.ROW), (B, Op.UPDATE)]
+
+
 def test_a_kill_in_a_hole_does_not_forget_it() -> None:
     """The hole is stored together with the new position."""
     rig = fallen(org_of(A, B))

@@ -113,8 +113,8 @@ SOURCES: Final = (
         "events that a row after a hole has covered are not told",
         "no lost causal edit: a row does not show an edit that our write overwrote",
         "salesforce.runs",
-        "run.why is Why.FIRST and commit_time <= run.began",
-        "run.why is not Why.ASKED and commit_time <= run.began",
+        "            return run.since is not None and commit_time < run.since\n",
+        "            return commit_time <= run.began\n",
     ),
     # MongoDB.
     Mutant(
