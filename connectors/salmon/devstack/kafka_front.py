@@ -159,8 +159,9 @@ class _Asked:
 
     api_key: int
     api_version: int
-    frame: bytes
-    until: float
+    frame: bytes = b""  # of a fetch alone
+    until: float = 0.0
+    news: int = 0  # how often the front had been stirred then
 
 
 class _Link:
@@ -197,14 +198,15 @@ class _Link:
                 self.stirred.set()
                 await self._ask(frame)
 
-    async def _ask(self, frame: bytes, *, again: _Asked | None = None) -> None:
+    async def _ask(self, frame: bytes, *, until: float | None = None) -> None:
+        """*until*: of a fetch that is asked again (see _Asked)."""
         api_key, api_version, correlation = _REQUEST.unpack_from(frame)
-        if again is not None:
-            self._asked[correlation] = again
+        if api_key == _FETCH:
+            if until is None:
+                until = asyncio.get_running_loop().time() + self._may_be_held_s(api_version, frame)
+            self._asked[correlation] = _Asked(api_key, api_version, frame, until, self._front.news)
         elif api_key in _MENDED | _NEWS:
-            held_s = self._may_be_held_s(api_version, frame) if api_key == _FETCH else 0.0
-            until = asyncio.get_running_loop().time() + held_s
-            self._asked[correlation] = _Asked(api_key, api_version, frame, until)
+            self._asked[correlation] = _Asked(api_key, api_version)
         self._unanswered += 1
         await _send(self._broker_out, frame)
 
@@ -220,9 +222,9 @@ class _Link:
             while True:
                 frame: bytes | bytearray = await _frame_of(self._broker_in)
                 self._unanswered -= 1
-                if (asked := self._asked.pop(_SIZE.unpack_from(frame)[0], None)) is not None:
+                if (asked := self._asked_for(_SIZE.unpack_from(frame)[0])) is not None:
                     if asked.api_key == _FETCH and await self._is_held_back(asked, frame):
-                        await self._ask(asked.frame, again=asked)
+                        await self._ask(asked.frame, until=asked.until)
                         continue
                     frame = bytearray(frame)
                     mended(asked.api_key, asked.api_version, frame)
@@ -230,17 +232,28 @@ class _Link:
                 if asked is not None and asked.api_key in _NEWS:
                     self._front.stir()
 
+    def _asked_for(self, correlation: int) -> _Asked | None:
+        """What is answered. Answers come in the order of the requests, and to some (Produce with acks=0) none comes."""
+        if correlation in self._asked:
+            while (oldest := next(iter(self._asked))) != correlation:
+                del self._asked[oldest]
+        return self._asked.pop(correlation, None)
+
     async def _is_held_back(self, asked: _Asked, answer: bytes | bytearray) -> bool:
         """Wait until there may be something for a fetch that has found nothing; whether it is to be asked again."""
         left_s = asked.until - asyncio.get_running_loop().time()
         if self._unanswered or left_s <= 0 or not finds_nothing(asked.api_version, answer):
             return False
+        if self._front.news != asked.news:
+            return True  # it was told while the answer was on its way
         self._let_go = False
         self.stirred.clear()
         self._front.waiting.add(self)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.stirred.wait(), left_s)
-        self._front.waiting.discard(self)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stirred.wait(), left_s)
+        finally:
+            self._front.waiting.discard(self)
         return self.stirred.is_set() and not self._let_go
 
 
@@ -251,6 +264,7 @@ class Front:
         self._port = port
         self._broker_port = broker_port
         self.waiting: set[_Link] = set()  # whose fetch is held back
+        self.news = 0  # how often something has happened that a fetch may wait for
 
     async def listen(self) -> asyncio.Server:
         """Serve from now on, until what is returned is closed."""
@@ -258,6 +272,7 @@ class Front:
 
     def stir(self) -> None:
         """Something has happened that a fetch may wait for."""
+        self.news += 1
         for link in self.waiting:
             link.stirred.set()
 

@@ -134,6 +134,8 @@ class FakeBroker:
 
     records: bytes = b""
     asked: list[int] = field(default_factory=list)  # API keys
+    fronts: list[Front] = field(default_factory=list)  # that stand before it
+    silent: set[int] = field(default_factory=set)  # API keys that it does not answer
 
     async def serve(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:
@@ -141,6 +143,8 @@ class FakeBroker:
                 frame = await source.readexactly(struct.unpack(">i", await source.readexactly(4))[0])
                 api_key, version, correlation = struct.unpack_from(">hhi", frame)
                 self.asked.append(api_key)
+                if api_key in self.silent:
+                    continue
                 answer = fetch_answer(version, [], self.records) if api_key == FETCH else bytes(4)
                 answer = struct.pack(">i", correlation) + answer[4:]
                 target.write(struct.pack(">i", len(answer)) + answer)
@@ -162,21 +166,24 @@ class Client:
         return await asyncio.wait_for(self.source.readexactly(size), 20)
 
 
-def through_a_front(play: Callable[[FakeBroker, Client, Client], Awaitable[None]]) -> None:
-    """Play with a broker and two clients that reach it through a front."""
+def through_a_front(play: Callable[[FakeBroker, Client, Client], Awaitable[None]]) -> Front:
+    """Play with a broker and two clients that reach it through a front, and leave."""
 
-    async def played() -> None:
+    async def played() -> Front:
         (port,), broker = free_ports(1), FakeBroker()
         server = await asyncio.start_server(broker.serve, BROKER_HOST, port)
-        front = await Front(port, broker_port=port).listen()
+        front = Front(port, broker_port=port)
+        broker.fronts.append(front)
+        listening = await front.listen()
         clients = [Client(await asyncio.open_connection(FRONT_HOST, port)) for _ in range(2)]
         await play(broker, *clients)
         for client in clients:
             client.target.close()
-        front.close()
+        listening.close()
         server.close()
+        return front
 
-    asyncio.run(played())
+    return asyncio.run(played())
 
 
 def test_a_fetch_that_finds_nothing_waits_for_a_producer() -> None:
@@ -218,5 +225,33 @@ def test_another_request_does_not_wait_behind_a_fetch() -> None:
         reader.ask(struct.pack(">hhi", METADATA, 9, 9))
         answers = [await reader.answer() for _ in range(2)]
         assert [answer[:4] for answer in answers] == [struct.pack(">i", 8), struct.pack(">i", 9)]
+
+    through_a_front(play)
+
+
+def test_who_leaves_while_a_fetch_is_held_back_is_forgotten() -> None:
+    """Each reader that ends would leave a little behind for as long as the broker runs."""
+
+    async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
+        reader.ask(fetch_request(11, 0))
+        await reader.answer()
+        reader.ask(fetch_request(11, 0, correlation=8))
+        while not broker.fronts[0].waiting:
+            await asyncio.sleep(0.001)
+
+    assert not through_a_front(play).waiting
+
+
+def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
+    """Produce with acks=0: later answers still belong to their requests."""
+
+    async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
+        broker.silent.add(PRODUCE)
+        for correlation in range(3):
+            reader.ask(struct.pack(">hhi", PRODUCE, 7, correlation))
+        reader.ask(struct.pack(">hhi", METADATA, 9, 9))
+        assert (await reader.answer())[:4] == struct.pack(">i", 9)
+        reader.ask(fetch_request(11, 0, correlation=10))
+        assert (await reader.answer())[:4] == struct.pack(">i", 10)
 
     through_a_front(play)
