@@ -67,6 +67,10 @@ class Ring:
 
     # The connectors.
 
+    def reload(self) -> None:
+        """Take the configuration as the file says now."""
+        self.config = configuration.load(self.config_path)
+
     def start(self, *names: str) -> None:
         """Start these connectors, or all; return without waiting for them."""
         for name in names or CONNECTORS:

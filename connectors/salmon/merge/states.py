@@ -165,7 +165,7 @@ class States(Codec):
             marker=datum["marker"],
             settled=datum["settled"],
             sent={
-                w["seq"]: Sent(WriteOp(w["op"]), self._sent_fields(w, row), w["committed_at"])
+                w["seq"]: Sent(WriteOp(w["op"]), self._sent_fields(w, row, names), w["committed_at"])
                 for w in datum["sent"]
             },
             burst=datum["burst"],
@@ -211,8 +211,10 @@ class States(Codec):
             "like_row": like_row,
         }
 
-    def _sent_fields(self, datum: Mapping[str, Any], row: Mapping[str, Value]) -> dict[str, Value]:
-        fields = self._fields(datum["fields"])
+    def _sent_fields(
+        self, datum: Mapping[str, Any], row: Mapping[str, Value], names: frozenset[str]
+    ) -> dict[str, Value]:
+        fields = {name: value for name, value in self._fields(datum["fields"]).items() if name in names}
         if not datum["like_row"]:
             return fields
         return {name: value for name, value in {**row, **fields}.items() if value is not None}

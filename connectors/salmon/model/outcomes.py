@@ -105,6 +105,7 @@ def one_way_outcome(work: Work) -> None:
     change, x = work.change, work.x
     if change.op is Op.EXISTS:
         x.held, x.native_id, x.shadow = True, change.native_id, {}
+        x.unknown = work.rules.names[change.origin]  # also where all that it is to have is null
     elif change.op is Op.GONE and work.state.lives:
         x.held, x.native_id, x.exists, x.shadow = False, None, None, {}
 

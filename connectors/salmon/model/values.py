@@ -131,7 +131,12 @@ def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
 
 
 def _made_with(work: Work, name: str, canonical: Value) -> Value | Unknown:
-    """What the author of an edit saw, of a record that nobody has told of: what our creations had set, if they agree."""
+    """
+    What the author of an edit saw, of a record that nobody has told of: what our creations had set, if they agree, and
+    if none of them was answered, and so forgotten, before.
+    """
+    if work.x.marker:
+        return UNKNOWN
     values = {sent.fields.get(name) for sent in work.x.sent.values() if sent.op is WriteOp.CREATE}
     return canonical if values == {canonical} else UNKNOWN
 

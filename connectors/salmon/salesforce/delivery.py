@@ -46,6 +46,12 @@ class Job:
         return self.record.object, self.record.key
 
 
+def _sure_id(job: Job) -> str | None:
+    """The record's Id; None where only the identities tell it, which may still be those of an earlier life of its key."""
+    known = job.record.write.native_id is not None or job.native_id == job.record.key
+    return job.native_id if known else None
+
+
 class Delivery:
     """One batch. Made for it, used once."""
 
@@ -93,7 +99,7 @@ class Delivery:
         """The jobs that are still to be done, each as it is to be done."""
         jobs = self._without_the_living(jobs)
         doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
-        markers = read_markers(self._org, [(job.id, job.native_id) for job in doubtful]) if doubtful else {}
+        markers = read_markers(self._org, [(job.id, _sure_id(job)) for job in doubtful]) if doubtful else {}
         decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
         return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
 

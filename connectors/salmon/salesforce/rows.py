@@ -148,6 +148,8 @@ class RowReader:
             where.append(soql.since("SystemModstamp", since))
         text = soql.select(["Id", MARKER_ID, "SystemModstamp"], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor, deleted=True)
+        if native_ids is None:
+            self._learn_who_carries(row[MARKER_ID] for row in shown if row.get(MARKER_ID))
         return ReadRows(tuple(self._absent(row, window) for row in shown), window)
 
     def absent(self, native_id: str | None, key: str, window: Window, deleted_at: int = 0) -> Row:
@@ -235,6 +237,14 @@ class RowReader:
         except SchemaMismatch as error:
             return BadRow(native_id, key, json.dumps(shown).encode(), error)
         return Row(native_id, key, change)
+
+    def _learn_who_carries(self, keys: Iterable[str]) -> None:
+        """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""
+        for some in key_batches(keys):
+            text = soql.select(["Id", MARKER_ID], self.name, where=[soql.one_of(MARKER_ID, some)])
+            for page in self._rest.pages(text):
+                for row in page.rows:
+                    self._identity.learn(self.name, row["Id"], row[MARKER_ID])
 
     def _learn(self, shown: Mapping[str, Any]) -> str:
         """Learn the keys that the record and its parents carry; the record's key."""

@@ -53,6 +53,7 @@ class Merge:
         if not was_known or repeated or (change.is_row and (key, change.ack) in self.carried_out_late):
             self.guesses += out.conflicts
         self.guesses += self._after_what_was_held(key, change, out)
+        self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
@@ -115,6 +116,14 @@ class Merge:
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
+    def _of_what_a_guess_holds(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """Of fields that are on hold because of a guess: each further edit there is told as the same conflict."""
+        if (state := self.states.get(key)) is None or change.origin == OPERATOR:
+            return
+        guessed = {c.contest.field for c in self.guesses if c.contest.key == key and c.winner is None}
+        side = state.sides[change.origin]
+        yield from (c for c in out.conflicts if c.contest.field in guessed and side.holds(c.contest.field))
 
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)

@@ -12,11 +12,12 @@ from typing import Any
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.schema import MARKER_ID, MARKER_SEQ
 from salmon.salesforce.clock import SECOND_MS, OrgClock
+from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
 from salmon.salesforce.rest import Page, RowError, RowResult
 from salmon.salesforce.rows import ReadRows, Row
 from salmon.salesforce.windows import Window
-from support.world.nature import Nature
+from support.world.nature import OBJECT, Nature
 
 _IN = re.compile(r"(\w+) IN \(([^)]*)\)")
 
@@ -232,6 +233,7 @@ class OrgReader:
 
     org: Org
     names: frozenset[str]  # the synced fields
+    identity: Identity
 
     def after(self, native_id: str, limit: int = 2000, floor: int = 0) -> ReadRows:
         found = [r for i, r in sorted(self.org.records.items()) if i > native_id]
@@ -258,6 +260,10 @@ class OrgReader:
             for i, r in sorted(self.org.bin.items())
             if i > after and (native_ids is None or i in native_ids)
         ]
+        dead = {r.carried for r in found[:limit]}
+        for r in self.org.records.values():
+            if r.carried is not None and r.carried in dead:
+                self.identity.learn(OBJECT, r.native_id, r.carried)
         rows = (self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
         return ReadRows(tuple(rows), window)
 

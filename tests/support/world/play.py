@@ -14,6 +14,7 @@ from random import Random
 
 from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.connector import SinkRecord
+from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
@@ -219,6 +220,9 @@ class World:
     def resolve(self, key: str, name: str, side: str) -> None:
         """The operator, who sees what both sides hold, decides for one of the two, or for a third value."""
         state = self.merge.states[key]
+        if name == EXISTENCE:
+            self._decide_life(key, lives=self.nature.chance(0.5))
+            return
         agreed, other_value = state.canonical.get(name), state.sides[side].shadow.get(name)
         self.nature.history.cleared |= {agreed, other_value}
         if self.nature.chance(0.3):
@@ -239,6 +243,11 @@ class World:
             key, name = self.nature.random.choice(keys), self.nature.random.choice(EDITABLE)
             seen = self.merge.states[key].canonical.get(name)
             self._decide(key, name, self.nature.token(name, seen))
+
+    def _decide_life(self, key: str, *, lives: bool) -> None:
+        """The record lives, or it does not."""
+        op, changed = (Op.EDIT, frozenset({EXISTENCE})) if lives else (Op.DELETE, None)
+        self.merge.tell(key, Change(OPERATOR, op, committed_at=self.nature.time.ms, changed=changed))
 
     def _decide(self, key: str, name: str, value: Value) -> None:
         told = {} if value is None else {name: value}

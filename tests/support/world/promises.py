@@ -211,13 +211,18 @@ def _is_parked(state: State, name: str) -> bool:
 def false_conflicts(world: World) -> Iterator[str]:
     """
     Conflicts between two values of which one's author had seen the other. Where nobody can know what the author of an
-    edit saw, a conflict that is told is the lesser evil.
+    edit saw, a conflict that is told is the lesser evil; and so is one with the value that such a conflict agreed on.
     """
     history = world.nature.history
+    guessed: set[tuple[str, str, Value]] = set()
     for conflict in world.merge.conflicts:
         contest = conflict.contest
-        if conflict in world.merge.guesses or contest.challenger.value in history.derived:
-            continue  # a row shows what a trigger made of a write of long ago: or did somebody type it?
+        key_and_field = contest.key, contest.field
+        # A row shows what a trigger made of a write of long ago: or did somebody type it?
+        is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
+        if is_guess or (*key_and_field, contest.standing.value) in guessed:
+            guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
+            continue
         if contest.field in {EXISTENCE, ADDED, *_set_back(world)}:
             continue
         standing, challenger = contest.standing.value, contest.challenger.value

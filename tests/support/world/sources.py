@@ -155,7 +155,7 @@ class OrgSource:
         names = self.rules.names[SALESFORCE]
         self.identity = Identity({OBJECT: self.rules.schema})
         self.identity.load(OBJECT, self.identities)
-        reader = OrgReader(self.org, names)
+        reader = OrgReader(self.org, names, self.identity)
         self.chunks = Chunks(self.org, reader)
         self.feed = WorldFeed(
             org=self.org,

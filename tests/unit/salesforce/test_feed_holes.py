@@ -180,6 +180,23 @@ def test_a_key_that_lives_on_in_another_record_does_not_die_with_the_first() -> 
     assert rig.ops() == [("$oid:1", Op.ROW)]
 
 
+def test_a_key_does_not_die_while_it_is_given_to_another_record() -> None:
+    """The rows were told when the key's former record was deleted and created anew; only the bin's turn comes after."""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    rig.snapshots.read_chunk()
+    rig.gather()
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    read_all(rig, "Account")
+    assert rig.ops() == [("$oid:1", Op.ROW)], "and no absence, that would cover the event of its new life"
+
+
 def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:
     """The events that came before are told first."""
     rig = Rig.streaming()
