@@ -101,7 +101,8 @@ def _is_twin(work: Work) -> bool:
 def _told(work: Work) -> None:
     change, x = work.change, work.x
     old = _is_old_news(change, x)
-    ours, late = _acknowledge(work)
+    # An old row does not answer: what the write has set will be told by an event or a row that is not.
+    ours, late = (None, False) if old and change.is_row else _acknowledge(work)
     if change.is_row or change.op is not Op.UPDATE:
         x.held = False
     if old and change.is_event:

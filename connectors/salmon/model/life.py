@@ -135,10 +135,14 @@ def hold_death(work: Work, side: SideState) -> None:
 
 
 def revive(work: Work, side: str, version: Version) -> None:
-    """Let the record live as *side* holds it."""
+    """Let the record live as *side* holds it, but for what another side alone can say, and has said."""
     work.begin(version)
+    of_others: set[str] = set()
+    for other, told in work.state.sides.items():
+        if other != side and told.exists is True:
+            of_others |= work.rules.only_of(other) - told.unknown
     for name, value in work.state.sides[side].shadow.items():
-        if name not in OWNED_BY_MERGE:
+        if name not in OWNED_BY_MERGE and name not in of_others:
             work.take(name, value, version)
 
 
