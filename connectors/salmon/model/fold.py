@@ -200,12 +200,18 @@ def _overtaken(work: Work) -> None:
     x.order = change.order
     spoken = work.rules.spoken(change.origin, change.op, change.changed)
     after: list[Overwritten] = []
-    judged: set[str] = set()
+    # What our write has overwritten is told with it, where a row has shown that write; else with an earlier one of ours.
+    judged = {known.name for known in x.overwritten if known.seq == change.ack}
+    _judge_overwritten(work, *(known for known in x.overwritten if known.seq == change.ack))
     for known in x.overwritten:
         if change.ack is not None and known.seq <= change.ack:
-            if known.seq == change.ack:  # an earlier one was never carried out
+            if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
                 judged.add(known.name)
+            # One that is neither told now nor carried by the record was never carried out. One that the record carries was
+            # a call of a dead sink that came after this one: its event is still to come.
+            if known.seq == x.marker != change.ack:
+                after.append(replace(known, edited=False, before=change.fields.get(known.name)))
             continue
         if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
             value = change.fields.get(known.name)

@@ -153,6 +153,14 @@ class SinkBuffer:
                 if not moved_only or at != self._partitions[place].committed
             }
 
+    def leaves_gaps(self) -> bool:
+        """Whether anything was finished behind what is not: whoever goes on from positions() reads that again."""
+        with self._changed:
+            return any(
+                partition.position - partition.finished_up_to(()) > len(partition.unfinished)
+                for partition in self._partitions.values()
+            )
+
     def next_offsets(self) -> dict[Place, int]:
         """The offset that comes next in each partition."""
         with self._changed:

@@ -313,9 +313,10 @@ class SinkWorker:
             log.warning("drain_waits_for_kafka", reason=str(trouble))
         # What an instance before us may have carried out is in doubt until all that it may have been is looked at.
         sure = self._trusted or not self._behind
-        # What was carried out behind a delete that is held back is read again: it must be looked at then.
-        held = sum(self.buffer.held().values())
-        if landed and committed and sure and not held and not self._putters.in_doubt:
+        # What was carried out behind a write that was not (a delete that is held back, one that waits for its next try)
+        # is read again: it must be looked at then.
+        gaps = self.buffer.leaves_gaps()
+        if landed and committed and sure and not gaps and not self._putters.in_doubt:
             self._reports.note_clean(True)
             log.info("sink_drained")
         else:
@@ -324,7 +325,7 @@ class SinkWorker:
                 landed=landed,
                 committed=committed,
                 caught_up=sure,
-                held_back=held,
+                gaps=gaps,
                 in_doubt=len(self._putters.in_doubt),
             )
 

@@ -37,6 +37,9 @@ _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
 _UNEXPLAINED_MAX_S: Final = 15 * 60.0
 
 
+_SHOWN: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
+
+
 class SalesforceSinkTask:
     """The sink task of one org."""
 
@@ -141,8 +144,9 @@ class SalesforceSinkTask:
             raise
         for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
-            # One that was skipped says that a newer one of its key may have been carried out as well.
-            if looked and outcome.kind is not OutcomeKind.SKIPPED:
+            # A newer one of its key has not been carried out before, if this one could be. All other outcomes leave that
+            # open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
+            if looked and outcome.kind in _SHOWN:
                 sure[_id(record)] = None
                 sure.move_to_end(_id(record))
         while len(sure) > _SURE_MAX:
