@@ -36,6 +36,10 @@ class Merge:
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
     carried_out_late: set[tuple[str, int | None]] = field(default_factory=set)  # key and seq
+    # Agreed before and after a row of a record over which such an old call was carried out, where the row has overtaken
+    # the call's event: by its marker, the call was never repeated, and all that differs was edited.
+    late_rows: set[Value] = field(default_factory=set)
+    once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[Value] = field(default_factory=set)  # what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
@@ -56,9 +60,13 @@ class Merge:
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
+            if any(key == late for late, _ in self.carried_out_late):
+                self.late_rows.update(change.fields.values())  # a row has overtaken them; which writes it shows, it cannot say
             self.acks_overtaken.add((key, change.ack or 0))
         elif change.is_event:
             self.heard.update(change.fields.values())
+        if change.is_row and (key, change.ack) in self.carried_out_late:
+            self.late_rows |= _replaced(self.states.get(key), out.state)
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -70,6 +78,7 @@ class Merge:
             self.ask(side, key)
         if out.published is Published.ROW:
             self.published[key] = dict(out.state.canonical)
+            self.once_agreed.update(out.state.canonical.values())
         elif out.published is Published.TOMBSTONE:
             self.published[key] = None
         twin = any(report.fact is Fact.TWIN for report in out.reports)
@@ -144,6 +153,13 @@ class Merge:
                 f"{key} {side}: {write.op} of {sorted(write.fields)} is on its way already"
             )
         self._newest[side, key] = says
+
+
+def _replaced(before: State | None, after: State) -> set[Value]:
+    """The agreed values that a fold took away, and those that it put in their places."""
+    former = before.canonical if before is not None else {}
+    names = {n for n in former.keys() | after.canonical.keys() if former.get(n) != after.canonical.get(n)}
+    return {value for n in names for value in (former.get(n), after.canonical.get(n)) if value is not None}
 
 
 def _let_go(key: str, before: State | None, after: State) -> Iterator[str]:

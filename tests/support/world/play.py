@@ -199,7 +199,7 @@ class World:
             source.start()
         for sink in self.sinks.values():
             sink.schema = schema
-            sink.start(clean=sink.clean and not sink.buffer.leaves_gaps())
+            sink.begin_anew()
         if untold and ADDED not in schema.by_name:
             # What only the field's first value held up is owed now, and nobody comes by: `salmon verify --repair`.
             self.org_source.ask(None)

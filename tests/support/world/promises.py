@@ -151,7 +151,7 @@ def lost_edits(world: World) -> Iterator[str]:
     for key, state in world.merge.states.items():
         for name in EDITABLE:
             value = state.canonical.get(name)
-            if name in _set_back(world) or value in history.derived | history.chosen:
+            if name in _set_back(world) or value in history.derived | history.chosen | world.merge.late_rows:
                 continue  # what is set back, chosen, or derived from an equal value, may be there again
             if value in changed and not _is_parked(state, name):
                 yield f"{key}.{name}: {value!r} is agreed though somebody who saw it changed it"
@@ -174,12 +174,12 @@ def vanished_edits(world: World) -> Iterator[str]:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
-        if value in history.derived and _is_outdated(world, value):
+        if value in world.merge.late_rows or (value in history.derived and _is_outdated(world, value)):
             continue
         if value in history.beaten_late & world.merge.overtaken:
             continue  # by the row that overtook both events, the record was never touched
         if (
-            value not in world.merge.overtaken
+            (value not in world.merge.overtaken or value in world.merge.once_agreed)
             and history.beaten.get(value, set()) & world.merge.acks_overtaken
         ):
             continue  # by the row, the next author saw it; that our write came between, its event tells too late

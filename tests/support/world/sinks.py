@@ -100,6 +100,11 @@ class Sink:
         self.clean = clean
         self.task.begin(self.schema, clean=clean)
 
+    def begin_anew(self) -> None:
+        """End in good order, and begin again: what is finished is committed, and whether anything is in doubt is noted."""
+        self.committed = self.buffer.positions(moved_only=False)[PLACE]
+        self.start(clean=self.clean and not self.buffer.leaves_gaps())
+
     def take_over(self) -> None:
         """Another instance, at work for long, goes on behind what was committed."""
         self.task.caught_up()
