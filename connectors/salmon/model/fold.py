@@ -111,8 +111,9 @@ def _told(work: Work) -> None:
         work.report(Fact.REPEATED)
         return
     if change.op is Op.UPDATE and not old:
-        # It is newer than all that rows have shown: the event of the latest row's write is lost.
-        _judge_overwritten(work, *(known for known in x.overwritten if known.seq == x.marker))
+        # It is newer than all that rows have shown: it is the event of the latest row's write, or that one is lost.
+        shown = {x.marker, change.ack}
+        _judge_overwritten(work, *(known for known in x.overwritten if known.seq in shown))
     if change.op in (Op.DELETE, Op.ABSENT):
         if not old:
             ends(work, ours)
@@ -262,6 +263,10 @@ def _late_echo(work: Work) -> None:
     Step 7 mends what the repetition overwrote, or brought back to life.
     """
     change, x = work.change, work.x
+    if change.is_row:
+        # Which fields the repetition set, only its event says; the others may be edits, that are still to be told.
+        x.marker = change.ack or 0
+        return
     spoken = work.rules.spoken(change.origin, change.op, change.changed)
     if change.op is Op.CREATE:
         x.shadow, x.unknown = {}, work.rules.names[change.origin]

@@ -77,8 +77,8 @@ CHANGES: Final = (
         "repetitions do not settle their ack",
         "1: a repetition or covered event settles the ack, nothing else",
         "model.fold",
-        "    ours, late = _acknowledge(work)\n",
-        "    ours, late = (None, False) if old and change.is_event else _acknowledge(work)\n",
+        "(None, False) if old and change.is_row else",
+        "(None, False) if old else",
     ),
     Mutant(
         "an ack leaves earlier writes in flight",
