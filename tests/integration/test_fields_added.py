@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from salmon.kafka.topics import CONNECTORS
 from support.ring import Ring, running_ring
 from support.stacks import Stack
 
@@ -26,19 +27,22 @@ def ring(embedded_stack: Stack) -> Iterator[Ring]:
 
 
 def add_the_field(ring: Ring) -> None:
-    """Change the file, as a person would, and start the processes again."""
+    """Change the file, as a person would, and start the processes again: first the one that tells the schemas."""
     ring.stop()
     told = yaml.safe_load(ring.config_path.read_text())
     del told["objects"]["Account"]["fields"]
     ring.config_path.write_text(yaml.safe_dump(told))
     ring.reload()
-    ring.start()
+    ring.start("salesforce-source")
+    ring.wait_ready("salesforce-source")
+    ring.start(*(name for name in CONNECTORS if name != "salesforce-source"))
 
 
 def test_a_field_that_is_added_comes_to_old_records_and_holds_up_nobody(ring: Ring) -> None:
     """What each side had in it is on the other; and edits of other fields of these records go on, in both directions."""
     in_org, in_mongodb, untouched = ring.ids("Account")[:3]
     ring.sf.Account.update(in_org, {"Site": "Rome"})
+    ring.sf.Account.update(in_mongodb, {"Site": None})
     ring.db.accounts.update_one({"_id": in_mongodb}, {"$set": {"Site": "Oslo"}})
     ring.wait_equal()
     assert "Site" not in (ring.db.accounts.find_one({"_id": in_org}) or {})

@@ -27,6 +27,7 @@ from typing import Final
 import structlog
 
 from salmon.errors import ConfigError, FatalError
+from salmon.model.change import SALESFORCE
 from salmon.runtime import config as configuration
 from salmon.runtime import logs
 from salmon.runtime.every import Every
@@ -47,6 +48,7 @@ log = structlog.get_logger(__name__)
 _LOOK_S: Final = 0.2
 _READY_LOOK_S: Final = 0.5
 _HEALTH_ANSWER_S: Final = 0.5
+FIRST_ALONE_S: Final = 30.0
 _GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
 _STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
 _RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
@@ -80,7 +82,8 @@ def run_all(
     children = [
         Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
     ]
-    return Supervisor(children, config.rest.host, Path(ports_file) if ports_file else None).run()
+    file = Path(ports_file) if ports_file else None
+    return Supervisor(children, config.rest.host, file, first=f"{SALESFORCE}-source").run()
 
 
 def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
@@ -181,7 +184,9 @@ class Supervisor:
     drain_deadline_s: float = DRAIN_DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
+    first: str = ""  # the name of the child that starts before all others
     is_ready: Callable[[str, int], bool] = is_ready
+    _first_told: bool = False  # that the others may start, too
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _told: bool = False  # that all are ready
     _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
@@ -201,12 +206,29 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = self.clock()
-        due = [child for child in self.children if child.start_at is not None and child.start_at <= now]
+        due = [
+            child
+            for child in self.children
+            if child.start_at is not None and child.start_at <= now and self._may_start(child)
+        ]
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         for child in due:
             child.start(environment, now)
         if due:
             self._write_ports()
+
+    def _may_start(self, child: Child) -> bool:
+        """
+        The source that describes the objects is alone at first: the others take the schemas as they find them, and
+        would go on with those of an earlier configuration. Not for ever, since they can work while its side is down.
+        """
+        first = next((each for each in self.children if each.name == self.first), None)
+        if first is None or child is first or self._first_told:
+            return True
+        if first.process is not None:
+            waited_s = self.clock() - first.started_at
+            self._first_told = waited_s > FIRST_ALONE_S or self.is_ready(self.host, first.port)
+        return self._first_told
 
     def _tell_when_all_are_ready(self) -> None:
         """Once: somebody at a terminal wants to know when to begin."""

@@ -61,7 +61,9 @@ class Merge:
         if repeated:
             self.overtaken.update(change.fields.values())
             if any(key == late for late, _ in self.carried_out_late):
-                self.late_rows.update(change.fields.values())  # a row has overtaken them; which writes it shows, it cannot say
+                self.late_rows.update(
+                    change.fields.values()
+                )  # a row has overtaken them; which writes it shows, it cannot say
             self.acks_overtaken.add((key, change.ack or 0))
         elif change.is_event:
             self.heard.update(change.fields.values())

@@ -178,10 +178,9 @@ def vanished_edits(world: World) -> Iterator[str]:
             continue
         if value in history.beaten_late & world.merge.overtaken:
             continue  # by the row that overtook both events, the record was never touched
-        if (
-            (value not in world.merge.overtaken or value in world.merge.once_agreed)
-            and history.beaten.get(value, set()) & world.merge.acks_overtaken
-        ):
+        if (value not in world.merge.overtaken or value in world.merge.once_agreed) and history.beaten.get(
+            value, set()
+        ) & world.merge.acks_overtaken:
             continue  # by the row, the next author saw it; that our write came between, its event tells too late
         yield f"{name}: {value!r} is gone, and nobody was told"
 

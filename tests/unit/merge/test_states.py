@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.change import MONGODB, SALESFORCE, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import Overwritten, Park, Parked, new_state
+from salmon.model.state import Overwritten, Park, Parked, Sent, new_state
 from support.registries import MemoryRegistry
 from support.world.nature import ADDED, GROWN, SCHEMA
 
@@ -41,6 +41,15 @@ def test_an_edit_of_a_field_that_is_synced_no_more_waits_for_no_event() -> None:
     state.sides[SALESFORCE].overwritten = (Overwritten(ADDED, 7, "x", -1), kept)
     after = States(Rules(SCHEMA), registry, TOPIC).decode(States(rules, registry, TOPIC).encode(state))
     assert after.sides[SALESFORCE].overwritten == (kept,)
+
+
+def test_a_write_on_its_way_says_nothing_of_a_field_that_is_synced_no_more() -> None:
+    """Else its answer would put the field back among those that wait for events. (Seed 5253 of the World.)"""
+    registry, rules = MemoryRegistry(), Rules(GROWN)
+    state = new_state(rules.names)
+    state.sides[SALESFORCE].sent = {7: Sent(WriteOp.UPDATE, {ADDED: "x", "City": "Oslo"}, 5)}
+    after = States(Rules(SCHEMA), registry, TOPIC).decode(States(rules, registry, TOPIC).encode(state))
+    assert after.sides[SALESFORCE].sent == {7: Sent(WriteOp.UPDATE, {"City": "Oslo"}, 5)}
 
 
 def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:

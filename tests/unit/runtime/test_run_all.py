@@ -167,3 +167,34 @@ def test_a_process_is_ready_when_its_health_says_so(status: int, ready: bool) ->
         threading.Thread(target=server.handle_request, daemon=True).start()
         assert run_all.is_ready("127.0.0.1", server.server_port) is ready
     assert not run_all.is_ready("127.0.0.1", server.server_port)
+
+
+def test_the_source_that_tells_the_schemas_starts_before_the_others(tmp_path: Path) -> None:
+    """They would take the schemas of an earlier configuration, which they find in the registry."""
+    told, seen = threading.Event(), list[int]()
+
+    def is_ready(_host: str, _port: int) -> bool:
+        seen.append(starts(tmp_path, "other"))
+        if starts(tmp_path, "other"):
+            told.set()
+        return starts(tmp_path, "describing") > 0 and len(seen) > 2
+
+    children = [child(tmp_path, name, "run") for name in ("other", "describing")]
+    run_in_main(children, told, is_ready=is_ready, first="describing")
+    assert seen[:3] == [0, 0, 0], "it was not started before the first was ready"
+    assert starts(tmp_path, "other") == 1
+
+
+def test_the_others_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The org may be down, and MongoDB's edits are still taken in."""
+    monkeypatch.setattr(run_all, "FIRST_ALONE_S", 0.1)
+    told = threading.Event()
+
+    def watch() -> None:
+        eventually(lambda: starts(tmp_path, "other"))
+        told.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    children = [child(tmp_path, name, "run") for name in ("describing", "other")]
+    run_in_main(children, told, is_ready=lambda *_: False, first="describing")
+    assert starts(tmp_path, "other") == 1

@@ -86,6 +86,18 @@ def test_positions_stop_at_the_first_unfinished_record(buffer: SinkBuffer) -> No
     assert buffer.positions() == {PLACE: 3}
 
 
+def test_what_is_finished_behind_what_is_not_leaves_a_gap(buffer: SinkBuffer) -> None:
+    """Whoever starts from the positions carries it out again, and must look before. (Seed 102379 of the World.)"""
+    assert not buffer.leaves_gaps()
+    add(buffer, 0, "a")
+    add(buffer, 1, "b")
+    first, second = taken(buffer)
+    assert not buffer.leaves_gaps(), "neither is finished"
+    buffer.land([second], [first])
+    assert buffer.leaves_gaps()
+    buffer.renew()
+
+
 def test_an_outcome_that_is_about_to_be_told_counts_as_finished(buffer: SinkBuffer) -> None:
     """Its offset goes into the very transaction that tells it."""
     add(buffer, 0, "a")

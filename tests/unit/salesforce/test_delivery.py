@@ -189,6 +189,24 @@ def test_a_deletion_of_what_was_just_created_finds_it_by_its_key() -> None:
     assert rig.org.records["Account"] == {}
 
 
+def test_a_deletion_is_not_led_astray_by_the_id_of_an_earlier_life() -> None:
+    """The key's record was made anew; the identities will say so, but not yet. (Seed 35462 of the World.)"""
+    rig = Rig()
+    rig.known.ids["Account", "$oid:1"] = A
+    rig.org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1", Salmon_Seq__c=10)
+    assert rig.put(write(DELETE, "$oid:1", 11, expected=10)) == [OutcomeKind.APPLIED]
+    assert rig.org.records["Account"] == {}
+
+
+def test_a_creation_that_finds_the_record_under_its_own_id_tells_nothing_of_later_writes() -> None:
+    """The instance before us had carried one out, and a user has edited the record since. (Seed 18633 of the World.)"""
+    rig = Rig(clean=False)
+    rig.org.put("Account", A, Name="A", Phone="by a user", Salmon_Seq__c=12)
+    assert rig.put(write(CREATE, A, 10, Phone="older")) == [OutcomeKind.EXISTS]
+    assert rig.put(write(UPDATE, A, 12, native_id=A, Phone="ours")) == [OutcomeKind.SKIPPED]
+    assert rig.org.records["Account"][A]["Phone"] == "by a user"
+
+
 def test_an_update_of_a_record_that_is_gone_is_told() -> None:
     """And nothing is created in its place."""
     assert Rig().put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.GONE]

@@ -1,0 +1,95 @@
+"""Faults that one of some thousand schedules of the World showed, each as the story that it was. (Their seeds are named.)"""
+
+from __future__ import annotations
+
+from salmon.model.change import WriteOp
+from support.stories import Story, in_step, rules
+
+
+def born_there(**fields: str) -> Story:
+    """A document of which Salesforce has told nothing yet."""
+    story = Story(key="m1")
+    story.mongodb.native_id = "m1"
+    story.mongodb.creates(dict(fields))
+    return story
+
+
+def test_an_author_saw_what_the_creation_had_set_that_was_answered() -> None:
+    """And not what later ones are to set, even if these agree with each other: so nobody knew of the other. (Seed 66625.)"""
+    story = born_there(Name="Acme", Phone="555 0101")
+    story.mongodb.edits(City="Oslo")
+    second = story.writes["salesforce"]
+    story.mongodb.edits(Phone="555 0202")
+    story.salesforce.edits(City="Oslo", ack=second.seq)
+    story.salesforce.edits(Phone="555 0303")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0202", "555 0303"}
+
+
+def test_the_target_of_an_empty_record_is_cleared_where_it_was_there_before() -> None:
+    """Nobody has read it: that it has nothing to be told is not known. (Seed 29877.)"""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates()
+    story.salesforce.finds_it_there(story.writes["salesforce"])
+    write = story.writes["salesforce"]
+    assert write.op is WriteOp.UPDATE
+    assert {"Name", "Phone"} <= write.fields.keys()
+    assert set(write.fields.values()) == {None}
+
+
+def test_an_old_row_does_not_answer_a_write() -> None:
+    """What that write has overwritten, an event or a newer row tells; by then it must be known as ours. (Seed 115003.)"""
+    story = born_there(Name="Acme", City="Oslo")
+    first = story.writes["salesforce"]
+    story.mongodb.edits(Phone="555 0101")
+    second = story.writes["salesforce"]
+    assert second.op is WriteOp.CREATE
+    story.salesforce.acks(first)
+    before = story.salesforce.moment()
+    story.salesforce.edits(City="Bergen")
+    shows = {"Name": "Acme", "City": "Oslo", "Phone": "555 0101"}
+    story.salesforce.row(shows, marker=second.seq, as_of=before)
+    story.salesforce.now += 5
+    story.salesforce.row(shows, marker=second.seq)
+    assert story.state.canonical["City"] == "Bergen"
+    assert story.writes["salesforce"].fields["City"] == "Bergen"
+
+
+def test_an_edit_is_told_that_a_later_write_overwrote_before_an_earlier_call_came_late() -> None:
+    """The row carries the marker of a dead sink's call; the edit was overwritten by the write before it. (Seed 9431.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    dead_sinks = story.writes["salesforce"]
+    story.mongodb.edits(Phone="555 0202")
+    newer = story.writes["salesforce"]
+    edited = story.salesforce.moment()
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=dead_sinks.seq)
+    told = len(story.conflicts)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Phone="555 0303")
+    story.salesforce.edits(Phone="555 0202", ack=newer.seq)
+    (conflict,) = story.conflicts[told:]
+    assert conflict.contest.challenger.value == "555 0303"
+    story.salesforce.edits(Phone="555 0101", ack=dead_sinks.seq)
+    assert story.conflicts[told + 1 :] == []
+
+
+def test_what_a_write_overwrote_is_told_with_its_event_whatever_rows_show_since() -> None:
+    """A dead sink's call came late, and a row shows its marker before the event of the newer write is told. (Seed 77260.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    dead_sinks = story.writes["salesforce"]
+    story.mongodb.edits(Name="Globex")
+    newer = story.writes["salesforce"]
+    edited = story.salesforce.moment()
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=newer.seq)
+    after, story.salesforce.now = story.salesforce.now, edited - 1
+    story.salesforce.edits(Name="Initech")
+    story.salesforce.now = after
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=dead_sinks.seq)
+    told = len(story.conflicts)
+    story.salesforce.edits(Name="Globex", ack=newer.seq)
+    (conflict,) = story.conflicts[told:]
+    assert conflict.contest.challenger.value == "Initech"
