@@ -22,6 +22,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 DRAIN_DEADLINE_S: Final = 25.0  # Kubernetes' default grace period is 30 s.
+_SIGNAL_LOOK_S: Final = 0.2
 _PARENT_LOOK_S: Final = 1.0
 
 
@@ -104,12 +105,17 @@ class Lifecycle:
         """Stop it and wait for its end; a little before the deadline cut short what it waits for."""
         running.part.stop()
         cut_at = deadline - self.drain_deadline_s / 5
-        running.join(max(0.0, cut_at - self.clock()))
+        self._join(running, cut_at)
         if running.is_alive():
             log.warning("drain_cut_short", part=running.part.name)
             running.part.cut()
-            running.join(max(0.0, deadline - self.clock()))
+            self._join(running, deadline)
         return not running.is_alive()
+
+    def _join(self, running: _Running, until: float) -> None:
+        """In pieces: a signal that comes just before a wait is heard only after it."""
+        while running.is_alive() and (left_s := until - self.clock()) > 0:
+            running.join(min(left_s, _SIGNAL_LOOK_S))
 
     def _wait_for_news(self) -> str:
         while True:

@@ -275,8 +275,8 @@ class Supervisor:
         return code
 
     def _write_ports(self) -> None:
-        if self.ports_file is None:
-            return
+        if self.ports_file is None or not all(child.started_at for child in self.children):
+            return  # it tells of them all
         content = {
             child.name: {
                 "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
