@@ -21,6 +21,7 @@ from salmon.devstack.processes import HOST, Background, ProcessId, accepts, free
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import ConfigError, SetupError, Unavailable
 from salmon.runtime.config import load
+from support.waiting import until
 
 SMALL = DevOptions(records={"Account": 3}, objects=("Account", "Contact"))
 
@@ -109,7 +110,9 @@ def test_a_stack_that_lost_a_part_is_started_again_with_its_records(folder: Path
     client: MongoClient[dict[str, Any]] = MongoClient(answer["mongodb"]["uri"])
     with client:
         client["crm"]["accounts"].insert_one({"_id": "001A"})
-    os.kill(processes(folder)[-1].pid, signal.SIGKILL)
+    victim = processes(folder)[-1]
+    os.kill(victim.pid, signal.SIGKILL)
+    until(lambda: not victim.is_alive, "the server is gone")
     again = DevStack(folder, SMALL).up()
     assert all(process.is_alive for process in processes(folder))
     with MongoClient[dict[str, Any]](again["mongodb"]["uri"]) as client:
