@@ -24,6 +24,7 @@ import asyncio
 import contextlib
 import signal
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -83,6 +84,30 @@ def _fetch_limited(answer: bytearray, api_version: int) -> None:
 
 def _nothing_aborted(answer: bytearray, api_version: int) -> None:
     """Fetch, versions 4 to 11: move each aborted transaction's first offset behind all records."""
+    for told in _partitions_of(answer, api_version):
+        for number in range(told.aborted):
+            _LONG.pack_into(answer, told.aborted_at + 16 * number + 8, _NEVER)
+
+
+def finds_nothing(api_version: int, answer: bytes | bytearray) -> bool:
+    """Whether a Fetch answer of the versions 4 to 11 tells neither a record nor an error."""
+    if api_version >= 7 and _SHORT.unpack_from(answer, 8)[0]:  # behind correlation id and throttle time
+        return False
+    return not any(told.error or told.records for told in _partitions_of(answer, api_version))
+
+
+@dataclass(frozen=True, slots=True)
+class _Partition:
+    """What a Fetch answer tells of one partition."""
+
+    error: int  # its code
+    aborted_at: int  # where the list of aborted transactions stands: producer and first offset, 8 bytes each
+    aborted: int  # how many there are
+    records: int  # their size in bytes
+
+
+def _partitions_of(answer: bytes | bytearray, api_version: int) -> Iterator[_Partition]:
+    """Fetch, versions 4 to 11."""
     at = 8  # correlation id, throttle time
     at += 6 if api_version >= 7 else 0  # error code, session id
     topics, at = _SIZE.unpack_from(answer, at)[0], at + 4
@@ -90,38 +115,15 @@ def _nothing_aborted(answer: bytearray, api_version: int) -> None:
         at += 2 + _SHORT.unpack_from(answer, at)[0]
         partitions, at = _SIZE.unpack_from(answer, at)[0], at + 4
         for _ in range(partitions):
+            error: int = _SHORT.unpack_from(answer, at + 4)[0]
             at += 4 + 2 + 8 + 8  # partition, error code, high watermark, last stable offset
             at += 8 if api_version >= 5 else 0  # log start offset
-            aborted, at = max(0, _SIZE.unpack_from(answer, at)[0]), at + 4
-            for _ in range(aborted):
-                _LONG.pack_into(answer, at + 8, _NEVER)
-                at += 16
+            aborted, aborted_at = max(0, _SIZE.unpack_from(answer, at)[0]), at + 4
+            at = aborted_at + 16 * aborted
             at += 4 if api_version >= 11 else 0  # preferred replica
-            at += 4 + max(0, _SIZE.unpack_from(answer, at)[0])
-
-
-def finds_nothing(api_version: int, answer: bytes | bytearray) -> bool:
-    """Whether a Fetch answer of the versions 4 to 11 tells neither a record nor an error."""
-    at = 8  # correlation id, throttle time
-    if api_version >= 7:
-        if _SHORT.unpack_from(answer, at)[0]:
-            return False
-        at += 6
-    topics, at = _SIZE.unpack_from(answer, at)[0], at + 4
-    for _ in range(topics):
-        at += 2 + _SHORT.unpack_from(answer, at)[0]
-        partitions, at = _SIZE.unpack_from(answer, at)[0], at + 4
-        for _ in range(partitions):
-            if _SHORT.unpack_from(answer, at + 4)[0]:
-                return False
-            at += 4 + 2 + 8 + 8  # partition, error code, high watermark, last stable offset
-            at += 8 if api_version >= 5 else 0  # log start offset
-            at += 4 + 16 * max(0, _SIZE.unpack_from(answer, at)[0])  # aborted transactions
-            at += 4 if api_version >= 11 else 0
-            if _SIZE.unpack_from(answer, at)[0] > 0:
-                return False
-            at += 4
-    return True
+            records = max(0, _SIZE.unpack_from(answer, at)[0])
+            at += 4 + records
+            yield _Partition(error, aborted_at, aborted, records)
 
 
 def max_wait_s(request: bytes) -> float:
@@ -155,7 +157,7 @@ def _body_of(request: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request whose answer is looked at. *until*: up to when a fetch may be held back, by the loop's clock."""
+    """A request that is on its way. *until*: up to when a fetch may be held back, by the loop's clock."""
 
     api_key: int
     api_version: int
@@ -171,8 +173,7 @@ class _Link:
         self._front = front
         self._client_in, self._client_out = client
         self._broker_in, self._broker_out = broker
-        self._asked: dict[int, _Asked] = {}  # by correlation id
-        self._unanswered = 0
+        self._asked: dict[int, _Asked] = {}  # by correlation id, in the order of the requests
         self.stirred = asyncio.Event()  # of a fetch that is held back: it is looked at again
         self._last_fetch: frozenset[bytes] = frozenset()
         self._let_go = (
@@ -190,7 +191,7 @@ class _Link:
             out.close()
 
     async def _requests(self) -> None:
-        """Pass requests on unchanged; remember those whose answer matters."""
+        """Pass requests on unchanged."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 frame = await _frame_of(self._client_in)
@@ -205,9 +206,8 @@ class _Link:
             if until is None:
                 until = asyncio.get_running_loop().time() + self._may_be_held_s(api_version, frame)
             self._asked[correlation] = _Asked(api_key, api_version, frame, until, self._front.news)
-        elif api_key in _MENDED | _NEWS:
+        else:
             self._asked[correlation] = _Asked(api_key, api_version)
-        self._unanswered += 1
         await _send(self._broker_out, frame)
 
     def _may_be_held_s(self, api_version: int, fetch: bytes) -> float:
@@ -221,28 +221,27 @@ class _Link:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 frame: bytes | bytearray = await _frame_of(self._broker_in)
-                self._unanswered -= 1
-                if (asked := self._asked_for(_SIZE.unpack_from(frame)[0])) is not None:
-                    if asked.api_key == _FETCH and await self._is_held_back(asked, frame):
-                        await self._ask(asked.frame, until=asked.until)
-                        continue
+                asked = self._asked_for(_SIZE.unpack_from(frame)[0])
+                if asked.api_key == _FETCH and await self._is_held_back(asked, frame):
+                    await self._ask(asked.frame, until=asked.until)
+                    continue
+                if asked.api_key in _MENDED:
                     frame = bytearray(frame)
                     mended(asked.api_key, asked.api_version, frame)
                 await _send(self._client_out, frame)
-                if asked is not None and asked.api_key in _NEWS:
+                if asked.api_key in _NEWS:
                     self._front.stir()
 
-    def _asked_for(self, correlation: int) -> _Asked | None:
+    def _asked_for(self, correlation: int) -> _Asked:
         """What is answered. Answers come in the order of the requests, and to some (Produce with acks=0) none comes."""
-        if correlation in self._asked:
-            while (oldest := next(iter(self._asked))) != correlation:
-                del self._asked[oldest]
-        return self._asked.pop(correlation, None)
+        while (oldest := next(iter(self._asked))) != correlation:
+            del self._asked[oldest]
+        return self._asked.pop(correlation)
 
     async def _is_held_back(self, asked: _Asked, answer: bytes | bytearray) -> bool:
         """Wait until there may be something for a fetch that has found nothing; whether it is to be asked again."""
         left_s = asked.until - asyncio.get_running_loop().time()
-        if self._unanswered or left_s <= 0 or not finds_nothing(asked.api_version, answer):
+        if self._asked or left_s <= 0 or not finds_nothing(asked.api_version, answer):
             return False
         if self._front.news != asked.news:
             return True  # it was told while the answer was on its way

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from salmon.devstack import kafka_front
 from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST, Front, finds_nothing, mended, places
 from salmon.devstack.processes import free_ports
 
@@ -186,18 +187,33 @@ def through_a_front(play: Callable[[FakeBroker, Client, Client], Awaitable[None]
     return asyncio.run(played())
 
 
+async def held_back(broker: FakeBroker, reader: Client) -> None:
+    """Let the reader's second fetch (correlation 8) find nothing, as its first did, and be held back."""
+    reader.ask(fetch_request(11, 0))
+    assert finds_nothing(11, await reader.answer())
+    reader.ask(fetch_request(11, 0, correlation=8))
+    while not broker.fronts[0].waiting:
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait of the front ends by itself, as far as a test would notice."""
+    monkeypatch.setattr(kafka_front, "_HELD_MAX_S", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_fetch_that_finds_nothing_waits_for_a_producer() -> None:
     """The first is answered at once: that there is nothing is news to the client. The next waits, and is asked again."""
 
     async def play(broker: FakeBroker, reader: Client, producer: Client) -> None:
-        reader.ask(fetch_request(11, 0))
-        assert finds_nothing(11, await reader.answer())
-        reader.ask(fetch_request(11, 0, correlation=8))
+        await held_back(broker, reader)
         broker.records = b"records"
         producer.ask(struct.pack(">hhi", PRODUCE, 7, 1))
         assert await producer.answer()
         answer = await reader.answer()
         assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 8), False)
+        assert broker.asked == [FETCH, FETCH, PRODUCE, FETCH], "it was asked again, and once"
 
     through_a_front(play)
 
@@ -206,22 +222,23 @@ def test_a_wait_ends_by_itself() -> None:
     """A client asks for further partitions only after the answer, and the broker may have ended a transaction."""
 
     async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
-        for correlation in range(3):
-            reader.ask(fetch_request(11, 0, correlation=correlation))
-            answer = await reader.answer()
-            assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", correlation), True)
+        await held_back(broker, reader)
+        answer = await reader.answer()
+        assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 8), True)
+        reader.ask(fetch_request(11, 0, correlation=9))
+        answer = await reader.answer()
+        assert (answer[:4], finds_nothing(11, answer)) == (struct.pack(">i", 9), True)
         assert broker.asked == [FETCH] * 3
 
     through_a_front(play)
 
 
+@pytest.mark.usefixtures("patient")
 def test_another_request_does_not_wait_behind_a_fetch() -> None:
     """Answers come in the order of the requests, so it ends the wait."""
 
-    async def play(_: FakeBroker, reader: Client, __: Client) -> None:
-        reader.ask(fetch_request(11, 0))
-        await reader.answer()
-        reader.ask(fetch_request(11, 0, correlation=8))
+    async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
+        await held_back(broker, reader)
         reader.ask(struct.pack(">hhi", METADATA, 9, 9))
         answers = [await reader.answer() for _ in range(2)]
         assert [answer[:4] for answer in answers] == [struct.pack(">i", 8), struct.pack(">i", 9)]
@@ -233,11 +250,7 @@ def test_who_leaves_while_a_fetch_is_held_back_is_forgotten() -> None:
     """Each reader that ends would leave a little behind for as long as the broker runs."""
 
     async def play(broker: FakeBroker, reader: Client, _: Client) -> None:
-        reader.ask(fetch_request(11, 0))
-        await reader.answer()
-        reader.ask(fetch_request(11, 0, correlation=8))
-        while not broker.fronts[0].waiting:
-            await asyncio.sleep(0.001)
+        await held_back(broker, reader)
 
     assert not through_a_front(play).waiting
 
@@ -253,5 +266,8 @@ def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
         assert (await reader.answer())[:4] == struct.pack(">i", 9)
         reader.ask(fetch_request(11, 0, correlation=10))
         assert (await reader.answer())[:4] == struct.pack(">i", 10)
+        reader.ask(fetch_request(11, 0, correlation=11))
+        while not broker.fronts[0].waiting:
+            await asyncio.sleep(0.001)
 
     through_a_front(play)
