@@ -134,16 +134,29 @@ def read(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
         consumer: One that consumer() made.
 
     Raises:
+        PositionLost, Unavailable, SetupError, Fenced: as hear().
+    """
+    return [message for message in hear(consumer, n, timeout_s) if message.error() is None]
+
+
+def hear(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
+    """
+    Return up to *n* records, and ends of partitions, that arrived within *timeout_s*.
+
+    Args:
+        consumer: One that consumer() made.
+
+    Raises:
         PositionLost: the topic no longer has the offset that comes next.
-        Unavailable, SetupError, Fenced: as the broker said. Records that came before the error are returned
-            first; the next call raises it.
+        Unavailable, SetupError, Fenced: as the broker said. What came beside the error is returned first; the next
+            call raises it.
     """
     assert isinstance(consumer, _Consumer)
     if (error := consumer.pending) is not None:
         consumer.pending = None
         raise error
     heard = arrived(consumer, n, timeout_s)
-    good = [message for message in heard if message.error() is None]
+    good = [message for message in heard if _error_of(message) is None]
     if len(good) < len(heard) and (error := _first_error(heard)) is not None:
         if not good:
             raise error
@@ -182,8 +195,7 @@ def place_of(message: Message) -> tuple[str, int, int]:
 
 def _first_error(heard: Sequence[Message]) -> SalmonError | None:
     for message in heard:
-        error = message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+        if (error := _error_of(message)) is not None:
             if error.code() == KafkaError._FATAL:
                 # The one fatal error of a consumer: another one has its group.instance.id (librdkafka, INTRODUCTION).
                 return Fenced(
@@ -192,6 +204,12 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
             return translated(error, f"reading {where}")
     return None
+
+
+def _error_of(message: Message) -> KafkaError | None:
+    """The end of a partition is none."""
+    error = message.error()
+    return None if error is not None and error.code() == KafkaError._PARTITION_EOF else error
 
 
 class _Consumer(Consumer):

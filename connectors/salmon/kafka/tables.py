@@ -15,14 +15,13 @@ from typing import Any, Final, Self
 import structlog
 from confluent_kafka import (
     IsolationLevel,
-    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
-from salmon.errors import SalmonError, SetupError, Unavailable
+from salmon.errors import SetupError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
 from salmon.kafka.topics import partition_counts
@@ -255,7 +254,6 @@ class _Log:
         self._admin = admin or clients.admin(kafka)
         self._starts = dict(starts)
         self.next_offsets: dict[int, int] = dict(starts)
-        self._pending: SalmonError | None = None
         # The group is only a name: nothing is committed, and nobody joins it.
         self._consumer = clients.consumer(
             kafka,
@@ -298,30 +296,19 @@ class _Log:
         What arrives within *timeout_s*, by partition.
 
         Raises:
-            Unavailable, SetupError: as the broker said. What came beside the error is returned first; the next call
-                raises it.
+            Unavailable, SetupError: as the broker said, after what came beside the error was returned.
         """
-        self._raise_pending()
         changed: dict[int, dict[str, bytes | None]] = {}
-        for message in clients.arrived(self._consumer, _BATCH, timeout_s):
+        for message in clients.hear(self._consumer, _BATCH, timeout_s):
             _, partition, offset = clients.place_of(message)
-            if (trouble := message.error()) is None:
+            if message.error() is None:
                 if (key := message.key()) is not None:
                     changed.setdefault(partition, {})[key.decode()] = message.value()
                 self.next_offsets[partition] = offset + 1
-            elif trouble.code() == KafkaError._PARTITION_EOF:
+            else:
                 # The end, as committed by now. It also passes what is never delivered: markers, aborted records.
                 self.next_offsets[partition] = offset
-            else:
-                self._pending = self._pending or translated(trouble, f"reading {self.topic}")
-        if not changed:
-            self._raise_pending()
         return changed
-
-    def _raise_pending(self) -> None:
-        error, self._pending = self._pending, None
-        if error is not None:
-            raise error
 
     def close(self) -> None:
         self._consumer.close()

@@ -31,15 +31,13 @@ def test_records_beside_an_error_are_taken_in_and_told(monkeypatch: pytest.Monke
     """They were consumed, and would not come again; whoever follows the table must hear of them."""
     trouble = KafkaError(KafkaError._ALL_BROKERS_DOWN)
     polls = [[message(0, "a"), message(1, error=trouble), message(1, "b")], [message(2, "c")]]
-    quiet = SimpleNamespace(assign=lambda places: None, close=lambda: None)
-    monkeypatch.setattr(clients, "admin", lambda kafka: None)
-    monkeypatch.setattr(clients, "consumer", lambda kafka, **settings: quiet)
     monkeypatch.setattr(clients, "arrived", lambda consumer, n, timeout_s: polls.pop(0))
     monkeypatch.setattr(tables, "partition_counts", lambda admin: {TOPIC: 1})
     monkeypatch.setattr(tables, "_offsets", lambda admin, topic, partitions, spec: {0: 0})
-    table = Table({}, TOPIC, partitions=[0])
+    table = Table({"bootstrap.servers": "127.0.0.1:1"}, TOPIC, partitions=[0])
     assert table.follow() == {"a": b"value", "b": b"value"}
     with pytest.raises(Unavailable):
         table.follow()
     assert table.follow() == {"c": b"value"}
     assert sorted(table.rows) == ["a", "b", "c"]
+    table.close()
