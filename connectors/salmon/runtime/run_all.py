@@ -184,12 +184,15 @@ class Supervisor:
     drain_deadline_s: float = DRAIN_DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
-    first: str = ""  # the name of the child that starts before all others
+    first: str | None = None  # the name of the child that starts before all others
     is_ready: Callable[[str, int], bool] = is_ready
-    _first_told: bool = False  # that the others may start, too
+    _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _told: bool = False  # that all are ready
     _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
+
+    def __post_init__(self) -> None:
+        self._all_may_start = self.first is None
 
     def run(self) -> int:
         """Returns the exit code of them all. From the main thread: it takes over SIGTERM and SIGINT."""
@@ -206,29 +209,27 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = self.clock()
-        due = [
-            child
-            for child in self.children
-            if child.start_at is not None and child.start_at <= now and self._may_start(child)
-        ]
+        due = [child for child in self.children if child.start_at is not None and child.start_at <= now]
+        if self._first_is_alone(now):
+            due = [child for child in due if child.name == self.first]
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         for child in due:
             child.start(environment, now)
         if due:
             self._write_ports()
 
-    def _may_start(self, child: Child) -> bool:
+    def _first_is_alone(self, now: float) -> bool:
         """
         The source that describes the objects is alone at first: the others take the schemas as they find them, and
         would go on with those of an earlier configuration. Not for ever, since they can work while its side is down.
         """
-        first = next((each for each in self.children if each.name == self.first), None)
-        if first is None or child is first or self._first_told:
-            return True
-        if first.process is not None:
-            waited_s = self.clock() - first.started_at
-            self._first_told = waited_s > FIRST_ALONE_S or self.is_ready(self.host, first.port)
-        return self._first_told
+        if self._all_may_start:
+            return False
+        first = next(child for child in self.children if child.name == self.first)
+        if first.started_at:
+            waited_long = first.crashes > 0 or now - first.started_at > FIRST_ALONE_S
+            self._all_may_start = waited_long or self.is_ready(self.host, first.port)
+        return not self._all_may_start
 
     def _tell_when_all_are_ready(self) -> None:
         """Once: somebody at a terminal wants to know when to begin."""

@@ -10,6 +10,7 @@ import socket
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def starts(folder: Path, name: str) -> int:
     return note.read_text().count("\n") if note.exists() else 0
 
 
+def when(holds: Callable[[], bool]) -> threading.Event:
+    """It is set as soon as *holds* is true."""
+    seen = threading.Event()
+
+    def watch() -> None:
+        eventually(holds)
+        seen.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return seen
+
+
 class LowRandom(random.Random):
     """No wait between restarts."""
 
@@ -74,13 +87,7 @@ def run_in_main(children: list[Child], until: threading.Event | None = None, **m
 
 def test_a_crashed_child_is_started_again_and_a_signal_stops_all(tmp_path: Path) -> None:
     """Exit code 1 is a crash; the others are not disturbed, and all end in good order."""
-    enough = threading.Event()
-
-    def watch() -> None:
-        eventually(lambda: starts(tmp_path, "crashing") >= 3)
-        enough.set()
-
-    threading.Thread(target=watch, daemon=True).start()
+    enough = when(lambda: starts(tmp_path, "crashing") >= 3)
     ports = tmp_path / "ports.json"
     children = [child(tmp_path, "steady", "run"), child(tmp_path, "crashing", "1")]
     run_in_main(children, enough, ports_file=ports)
@@ -188,13 +195,15 @@ def test_the_source_that_tells_the_schemas_starts_before_the_others(tmp_path: Pa
 def test_the_others_do_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The org may be down, and MongoDB's edits are still taken in."""
     monkeypatch.setattr(run_all, "FIRST_ALONE_S", 0.1)
-    told = threading.Event()
-
-    def watch() -> None:
-        eventually(lambda: starts(tmp_path, "other"))
-        told.set()
-
-    threading.Thread(target=watch, daemon=True).start()
+    told = when(lambda: starts(tmp_path, "other") > 0)
     children = [child(tmp_path, name, "run") for name in ("describing", "other")]
+    run_in_main(children, told, is_ready=lambda *_: False, first="describing")
+    assert starts(tmp_path, "other") == 1
+
+
+def test_the_others_do_not_wait_for_one_that_crashes_again_and_again(tmp_path: Path) -> None:
+    """Each of its starts would begin the wait anew, and it is never ready."""
+    told = when(lambda: starts(tmp_path, "other") > 0)
+    children = [child(tmp_path, "describing", "1"), child(tmp_path, "other", "run")]
     run_in_main(children, told, is_ready=lambda *_: False, first="describing")
     assert starts(tmp_path, "other") == 1
