@@ -25,7 +25,7 @@ from dataclasses import replace
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
-from salmon.model.owed import emit, is_whole, told_in_part
+from salmon.model.owed import emit, told_in_part
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
 from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
@@ -75,11 +75,12 @@ def fold(
     work.breaker.settle()
     # A row tells of the last edit, perhaps years ago: no lag of ours.
     edited_at = change.committed_at if change.is_event else 0
-    emit(work.out, rules, committed_at=edited_at, correlation=correlation)
+    in_part = told_in_part(work.state, rules)
+    emit(work.out, rules, whole=not in_part, committed_at=edited_at, correlation=correlation)
     if change.is_event and work.state.lives:
         # An edit does not wait until it is the turn of a record that the other side is to read anew.
-        work.out.to_read.update(side for side in told_in_part(work.state, rules) if side != change.origin)
-    if work.state.unpublished and (not work.state.lives or is_whole(work.state, rules)):
+        work.out.to_read.update(side for side in in_part if side != change.origin)
+    if work.state.unpublished and not (work.state.lives and in_part):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE
     return work.out
@@ -202,8 +203,9 @@ def _overtaken(work: Work) -> None:
     spoken = work.rules.spoken(change.origin, change.op, change.changed)
     after: list[Overwritten] = []
     # What our write has overwritten is told with it, where a row has shown that write; else with an earlier one of ours.
-    judged = {known.name for known in x.overwritten if known.seq == change.ack}
-    _judge_overwritten(work, *(known for known in x.overwritten if known.seq == change.ack))
+    told = [known for known in x.overwritten if known.seq == change.ack]
+    judged = {known.name for known in told}
+    _judge_overwritten(work, *told)
     for known in x.overwritten:
         if change.ack is not None and known.seq <= change.ack:
             if known.name in spoken and known.name not in judged:
@@ -260,12 +262,12 @@ def _late_echo(work: Work) -> None:
     """
     A write of ours that its sink has repeated, after an answer came: the side holds that now, and nobody meant it.
 
-    Step 7 mends what the repetition overwrote, or brought back to life.
+    Step 7 mends what the repetition overwrote, or brought back to life. A row shows that there was one, and not which
+    fields it set, which its event will tell: the others may be edits that are still to be told.
     """
     change, x = work.change, work.x
+    x.marker = change.ack or 0
     if change.is_row:
-        # Which fields the repetition set, only its event says; the others may be edits, that are still to be told.
-        x.marker = change.ack or 0
         return
     spoken = work.rules.spoken(change.origin, change.op, change.changed)
     if change.op is Op.CREATE:
@@ -280,5 +282,4 @@ def _late_echo(work: Work) -> None:
         ):
             work.take(name, value, work.version)
     x.unknown -= spoken
-    x.marker = change.ack or 0
     work.exists()

@@ -28,7 +28,10 @@ class Owed:
 
 
 def told_in_part(state: State, rules: Rules) -> list[str]:
-    """The sides that have the record, and answer, but have not told all of it that comes by events."""
+    """
+    The sides that have the record, and answer, but have not told all of it that comes by events. As long as there is
+    one, nothing is emitted for the record.
+    """
     return [
         name
         for name, side in state.sides.items()
@@ -36,15 +39,15 @@ def told_in_part(state: State, rules: Rules) -> list[str]:
     ]
 
 
-def is_whole(state: State, rules: Rules) -> bool:
-    """Whether each side has told all that it has of the record. Before that, nothing is emitted for it."""
-    return not told_in_part(state, rules)
+def emit(out: Folded, rules: Rules, *, whole: bool, committed_at: int, correlation: str) -> None:
+    """
+    Put into *out* the write that each side needs now, or the tombstone that says it needs nothing.
 
-
-def emit(out: Folded, rules: Rules, *, committed_at: int, correlation: str) -> None:
-    """Put into *out* the write that each side needs now, or the tombstone that says it needs nothing."""
+    Args:
+        whole: Whether no side has told_in_part().
+        committed_at, correlation: For the writes.
+    """
     state = out.state
-    whole = is_whole(state, rules)
     for name, side in state.sides.items():
         if rules.one_way_to is not None and name != rules.one_way_to:
             continue  # the origin of a one-way object is never written to

@@ -81,20 +81,19 @@ class Retrying:
         Raises:
             Stopping: when told to stop before it worked.
         """
-        attempt = 0
+        streak = Streak(self)
         began = self.clock()
         while True:
             try:
                 answer = call()
             except RetriableError as error:
-                attempt += 1
                 if give_up_after_s is not None and self.clock() - began >= give_up_after_s:
                     raise
-                self.wait(doing, error, attempt)
+                streak.failed(doing, error)
             else:
-                if attempt:
-                    self.observer.recovered()
-                    log.info("recovered", doing=doing, tries=attempt + 1)
+                tries = streak.failures + 1
+                if streak.worked():
+                    log.info("recovered", doing=doing, tries=tries)
                 return answer
 
     def wait(self, doing: str, error: Exception, attempt: int) -> None:

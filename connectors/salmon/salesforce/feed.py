@@ -134,9 +134,8 @@ class Feed:
         self._tell_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
-        self._runs.begin_first(
-            self._commit_time
-        )  # before the first event is told: what it covers must be told by rows alone
+        # Before the first event is told: what it covers must be told by rows alone.
+        self._runs.begin_first(self._commit_time)
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)

@@ -210,10 +210,7 @@ class RowReader:
                     asked.setdefault(target, set()).add(native_id)
         for target, ids in asked.items():
             for some in batches(sorted(ids), IDS_A_QUERY):
-                where = [soql.one_of("Id", some), f"{MARKER_ID} != null"]
-                for page in self._rest.pages(soql.select(["Id", MARKER_ID], target, where=where)):
-                    for row in page.rows:
-                        self._identity.learn(target, row["Id"], row[MARKER_ID])
+                learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
 
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
         native_id = shown["Id"]
@@ -241,10 +238,7 @@ class RowReader:
     def _learn_who_carries(self, keys: Iterable[str]) -> None:
         """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""
         for some in key_batches(keys):
-            text = soql.select(["Id", MARKER_ID], self.name, where=[soql.one_of(MARKER_ID, some)])
-            for page in self._rest.pages(text):
-                for row in page.rows:
-                    self._identity.learn(self.name, row["Id"], row[MARKER_ID])
+            learn_keys(self._rest, self._identity, self.name, soql.one_of(MARKER_ID, some))
 
     def _learn(self, shown: Mapping[str, Any]) -> str:
         """Learn the keys that the record and its parents carry; the record's key."""
@@ -267,6 +261,13 @@ class RowReader:
     def _absent(self, shown: Mapping[str, Any], window: Window) -> Row:
         key = shown.get(MARKER_ID) or self._identity.key(self.name, shown["Id"])
         return self.absent(shown["Id"], key, window, _stamp_of(shown, ("SystemModstamp",)))
+
+
+def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> None:
+    """Learn the keys that records of an object carry: of all, or of those that *where* chooses."""
+    for page in rest.pages(soql.select(["Id", MARKER_ID], name, where=[*where, f"{MARKER_ID} != null"])):
+        for row in page.rows:
+            identity.learn(name, row["Id"], row[MARKER_ID])
 
 
 def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:

@@ -35,9 +35,9 @@ _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
 # By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
 # write that a trigger fails for good must not hold up its key for ever.
 _UNEXPLAINED_MAX_S: Final = 15 * 60.0
-
-
-_SHOWN: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
+# After such an outcome of a write that was looked at, no newer one of its key has been carried out before. All others
+# leave that open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
+_NEWEST: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
 
 
 class SalesforceSinkTask:
@@ -144,9 +144,7 @@ class SalesforceSinkTask:
             raise
         for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
-            # A newer one of its key has not been carried out before, if this one could be. All other outcomes leave that
-            # open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
-            if looked and outcome.kind in _SHOWN:
+            if looked and outcome.kind in _NEWEST:
                 sure[_id(record)] = None
                 sure.move_to_end(_id(record))
         while len(sure) > _SURE_MAX:

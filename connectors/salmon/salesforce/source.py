@@ -17,14 +17,13 @@ import structlog
 from salmon.errors import RequestRejected, SetupError
 from salmon.model.connector import Position, Signal, SnapshotProgress, SourceBatch
 from salmon.model.schema import MARKER_ID, ObjectSchema
-from salmon.salesforce import soql
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.feed import SETTLE_S, Feed
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.pubsub import PubSub
 from salmon.salesforce.rest import Rest
-from salmon.salesforce.rows import RowReader
+from salmon.salesforce.rows import RowReader, learn_keys
 from salmon.salesforce.snapshot import Snapshots
 from salmon.salesforce.subscription import Start, Subscription
 
@@ -188,9 +187,7 @@ def load_identities(rest: Rest, objects: Mapping[str, SyncedObject], identity: I
     """
     for name in objects:
         try:
-            for page in rest.pages(soql.select(["Id", MARKER_ID], name, where=[f"{MARKER_ID} != null"])):
-                for row in page.rows:
-                    identity.learn(name, row["Id"], row[MARKER_ID])
+            learn_keys(rest, identity, name)
         except RequestRejected as error:
             raise SetupError(
                 f"objects.{name}: the org refuses to show {MARKER_ID} of {name} ({error.code}). Let the integration"

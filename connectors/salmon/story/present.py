@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
-from salmon.model.owed import agreed_on, is_whole, owed_to
+from salmon.model.owed import agreed_on, owed_to, told_in_part
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
@@ -112,7 +112,7 @@ def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms
             )
         elif side.in_flight and EXISTENCE not in side.parked:
             yield from _in_flight(material, name, side, now_ms)
-        elif state.lives and not is_whole(state, rules):
+        elif state.lives and told_in_part(state, rules):
             if side.exists and not side.unknown.isdisjoint(rules.live[name]):
                 yield f"waits until {side_named(name)} has told the whole record: see whether {name}-source runs"
         elif rules.one_way_to is None and owed_to(state, name, rules) is not None:

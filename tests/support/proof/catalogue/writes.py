@@ -10,9 +10,9 @@ WRITES: Final = (
     Mutant(
         "written while half told",
         "4: until X has told a record whole, nothing is emitted for it",
-        "model.owed",
-        "    whole = is_whole(state, rules)\n",
-        "    whole = True\n",
+        "model.fold",
+        "emit(work.out, rules, whole=not in_part, ",
+        "emit(work.out, rules, whole=True, ",
     ),
     Mutant(
         "what a side has not told is sent to it",
