@@ -7,7 +7,7 @@ The states that a batch makes are kept apart from the working copy until the tra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,7 @@ from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import Park, State
 
+_KEYS_A_SIGNAL: Final = 500
 _PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING})
 
 
@@ -58,6 +59,8 @@ class Batch:
     drafts: dict[tuple[str, int], dict[str, State]] = field(default_factory=dict)
     # By object and key: the newest state of each, however often it was folded.
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
+    # By side and object: the records that the side shall read again, each with the side's Id where it is known.
+    to_read: dict[tuple[str, str], dict[str, str | None]] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
     set_aside: list[tuple[str, str, Report]] = field(
         default_factory=list
@@ -111,10 +114,29 @@ class Batch:
         self.drafts.setdefault((name, partition), {})[key] = folded.state
         self.states[name, key] = state
         self.outputs += outputs
+        for side in sorted(folded.to_read):
+            self.to_read.setdefault((side, name), {})[key] = folded.state.sides[side].native_id
         self.reports += [(name, report) for report in folded.reports]
         self.set_aside += [(name, key, report) for report in folded.reports if report.fact in _PARKED]
         self.conflicts += [(name, conflict) for conflict in folded.conflicts]
         self._count_parked(name, known, folded.state)
+
+    def requests(self) -> Iterator[Output]:
+        """The signals that have the sides read again what they have told only in part, many records in each."""
+        for (side, name), records in self.to_read.items():
+            # A signal names the Ids of all its records, or of none.
+            for known in (True, False):
+                keys = [key for key, native_id in records.items() if (native_id is not None) is known]
+                for start in range(0, len(keys), _KEYS_A_SIGNAL):
+                    yield self._request(side, name, keys[start : start + _KEYS_A_SIGNAL])
+
+    def _request(self, side: str, name: str, keys: Sequence[str]) -> Output:
+        known = self.to_read[side, name]
+        native_ids = tuple(native_id for key in keys if (native_id := known[key]) is not None)
+        reason = "told only in part"
+        signal = Signal(0, SignalKind.READ, name, keys=tuple(keys), native_ids=native_ids, reason=reason)
+        topic = self.topics.signals(f"{side}-source")
+        return Output(topic, keys[0], self.signals_codec.encode(signal), partition=0)
 
     def _count_parked(self, name: str, before: State, after: State) -> None:
         for side, told in after.sides.items():
@@ -154,27 +176,10 @@ class Batch:
         for conflict in folded.conflicts:
             record = ConflictRecord(conflict, folded.state.seq, correlation)
             yield Output(self.topics.conflicts, key, self.conflicts_codec.encode(record))
-        for side in sorted(folded.to_read):
-            yield self._request(name, side, key, folded)
         twin = any(report.fact is Fact.TWIN for report in folded.reports)
         # A twin gets its own Id as its key, unless that is the very key it must part from.
         if twin and change.native_id is not None and change.native_id != key:
             yield Output(self.topics.changes(name), change.native_id, codecs.changes.encode(change))
-
-    def _request(self, name: str, side: str, key: str, folded: Folded) -> Output:
-        """Have the side's source read the record again."""
-        native_id = folded.state.sides[side].native_id
-        signal = Signal(
-            0,
-            SignalKind.READ,
-            name,
-            keys=(key,),
-            native_ids=(native_id,) if native_id else (),
-            reason="told only in part",
-        )
-        return Output(
-            self.topics.signals(f"{side}-source"), key, self.signals_codec.encode(signal), partition=0
-        )
 
 
 def _written(

@@ -274,7 +274,7 @@ class MergeProcess:
         began = time.monotonic()
         self._settled = False
         with self._producer.transaction() as transaction:
-            for output in (*batch.outputs, *batch.states.values()):
+            for output in (*batch.outputs, *batch.requests(), *batch.states.values()):
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
             for each in refused:
                 headers = dead_letter_headers(

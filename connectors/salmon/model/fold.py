@@ -77,13 +77,17 @@ def fold(
     edited_at = change.committed_at if change.is_event else 0
     in_part = told_in_part(work.state, rules)
     emit(work.out, rules, whole=not in_part, committed_at=edited_at, correlation=correlation)
-    if change.is_event and work.state.lives:
+    if in_part and change.is_event and work.state.lives and _is_news(work.out):
         # An edit does not wait until it is the turn of a record that the other side is to read anew.
         work.out.to_read.update(side for side in in_part if side != change.origin)
     if work.state.unpublished and not (work.state.lives and in_part):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE
     return work.out
+
+
+def _is_news(out: Folded) -> bool:
+    return not any(report.fact in (Fact.REPEATED, Fact.TWIN) for report in out.reports)
 
 
 # What a side tells: events and rows (steps 1 to 5).

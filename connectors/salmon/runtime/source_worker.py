@@ -24,7 +24,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
-from salmon.runtime.leadership import Leadership
+from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.source_batches import BatchEncoder, Encoded
 from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
@@ -187,6 +187,8 @@ class SourceWorker:
             self._metrics.snapshots(self._task.progress())
 
     def _take_signals(self) -> None:
+        if len(self._unanswered) >= SIGNALS_MAX:
+            return  # the topic keeps the others
         for message in self._leadership.signals():
             offset = message.offset()
             assert offset is not None

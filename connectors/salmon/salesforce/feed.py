@@ -114,7 +114,11 @@ class Feed:
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
         self._stored_place = self._place
-        self._commit_time: int = 0 if stored is None else stored["commit_time"]  # of the latest event heard
+        self._commit_time: int = (
+            0 if stored is None else stored["commit_time"]
+        )  # of the latest event ever heard
+        # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
+        self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = False
         self._arriving_since: float | None = None if stored is not None else monotonic_s()
         self._stream = open_stream(_start_at(self._place))
@@ -135,7 +139,7 @@ class Feed:
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
         # Before the first event is told: what it covers must be told by rows alone.
-        self._runs.begin_first(self._commit_time)
+        self._runs.begin_first(self._commit_time, self._told_up_to())
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)
@@ -199,7 +203,7 @@ class Feed:
         if self._lost:
             self._lost = False
             for name in self._objects:
-                self._runs.fall_into_hole(name, self._commit_time)
+                self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
         return True
 
     def _lose_position(self, error: PositionLost) -> None:
@@ -258,6 +262,7 @@ class Feed:
             return
         report = self._report(payload, event, schema)
         self._commit_time = max(self._commit_time, report.commit_time)
+        self._taken_up_to = max(self._taken_up_to, report.commit_time)
         self._org.clock.passed(report.commit_time)
         if report.whole:
             self._fall_into_hole(name)
@@ -315,8 +320,16 @@ class Feed:
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
     def _fall_into_hole(self, name: str) -> None:
-        self._runs.fall_into_hole(name, self._commit_time)
+        self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
         self._identities_due = True
+
+    def _told_up_to(self) -> int:
+        """
+        When the latest event was committed before which none waits, in memory or behind the stored place: what was
+        deleted before then has been told.
+        """
+        oldest = self._held.due_at()
+        return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)
 
     # What goes along.
 
@@ -326,7 +339,11 @@ class Feed:
     def _tell_positions(self, harvest: Harvest) -> None:
         place = self._held.position if self._held.holds_position else self._place
         if place is not None and place != self._stored_place:
-            harvest.positions[STREAM] = {"replay_id": place, "commit_time": self._commit_time}
+            harvest.positions[STREAM] = {
+                "replay_id": place,
+                "commit_time": self._commit_time,
+                "told_up_to": self._told_up_to(),
+            }
             self._stored_place = place
         self._runs.tell_positions(harvest)
         for name, reads in self._reads.items():

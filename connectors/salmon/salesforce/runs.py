@@ -68,37 +68,48 @@ class Runs:
             if not run.done:
                 snapshots.begin(run)
 
-    def begin_first(self, last_event: int) -> None:
+    def begin_first(self, last_event: int, told_up_to: int) -> None:
         """
         Begin to read every object that was never read, and those that the stream has passed by: the object, or a
-        field of it, was not synced for a time. The stream's position must be known, *last_event* as in
-        fall_into_hole.
+        field of it, was not synced for a time. The stream's position must be known; the times as in fall_into_hole.
         """
         for name, fields in self._whole.items():
             run = self._runs.get(name)
             if run is None:
                 self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields))
             elif not run.covers:
-                self._read_anew(name, last_event, "it was not synced for a time", every_deletion=True)
+                self._read_anew(name, last_event, 0, "it was not synced for a time")
             elif not fields <= run.covers:
-                self._read_anew(name, last_event, "a field was added")
+                self._read_anew(name, last_event, told_up_to, "a field was added")
 
-    def fall_into_hole(self, name: str, last_event: int) -> None:
-        """Events of the object were lost, after one that was committed at *last_event* (0: none known)."""
+    def fall_into_hole(self, name: str, last_event: int, told_up_to: int) -> None:
+        """
+        Events of the object were lost.
+
+        Args:
+            last_event: When the latest event was committed that has come (0: none is known). Rows that do not hold it
+                would be old news.
+            told_up_to: What was committed before this has been told, deletions included (0: nothing is known).
+        """
         if name in self._whole:
-            self._read_anew(name, last_event, "events were lost")
+            self._read_anew(name, last_event, told_up_to, "events were lost")
 
-    def _read_anew(self, name: str, last_event: int, why: str, *, every_deletion: bool = False) -> None:
-        earlier = self._runs.get(name)
-        open_signals = earlier.signals if earlier is not None and not earlier.done else ()
+    def _read_anew(self, name: str, last_event: int, told_up_to: int, why: str) -> None:
+        since = told_up_to - DELETED_MARGIN_MS if told_up_to else None
+        signals = self._wanted.pop(name, ())
+        given_up = self._runs.get(name)
+        if given_up is not None and not given_up.done:
+            signals = (*given_up.signals, *signals)
+            if given_up.why is Why.HOLE and since is not None:  # its deletions have not been looked for
+                since = None if given_up.since is None else min(since, given_up.since)
         self._begin(
             Run(
                 name,
                 Why.HOLE,
                 began=self._covered(),
                 not_before=max(last_event, self._covered()),
-                since=last_event - DELETED_MARGIN_MS if last_event and not every_deletion else None,
-                signals=(*open_signals, *self._wanted.pop(name, ())),
+                since=None if signals else since,
+                signals=signals,
                 covers=self._fields_of(name),
             )
         )

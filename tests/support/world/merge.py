@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from salmon.model.change import OPERATOR, SIDES, Change, Op, Value, Write, WriteOp
+from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
@@ -15,6 +15,15 @@ from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
 
 Writes = list[tuple[str, Write | None]]
+
+
+@dataclass(frozen=True)
+class LateCall:
+    """An old call of a dead sink, which the org has carried out after its successor has gone on."""
+
+    seq: int
+    names: frozenset[str]  # that it set, and that the newer writes set which its marker hides
+    commit_time: int
 
 
 @dataclass
@@ -35,10 +44,10 @@ class Merge:
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
-    carried_out_late: set[tuple[str, int | None]] = field(default_factory=set)  # key and seq
-    # Agreed before and after a row of a record over which such an old call was carried out, where the row has overtaken
-    # the call's event: by its marker, the call was never repeated, and all that differs was edited.
-    late_rows: set[Value] = field(default_factory=set)
+    late_calls: dict[str, list[LateCall]] = field(default_factory=lambda: defaultdict(list))  # of each key
+    # What was in the fields of such a call where a row has overtaken the call's event: by the row's marker, the call was
+    # never repeated, no newer write was ever carried out, and all that differs was edited.
+    hidden_by_late_calls: set[Value] = field(default_factory=set)
     once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[Value] = field(default_factory=set)  # what events told before any row
@@ -54,21 +63,17 @@ class Merge:
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
-        if not was_known or repeated or (change.is_row and (key, change.ack) in self.carried_out_late):
+        shown_late = change.is_row and any(change.ack == call.seq for call in self.late_calls[key])
+        if not was_known or repeated or shown_late:
             self.guesses += out.conflicts
         self.guesses += self._after_what_was_held(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
-            if any(key == late for late, _ in self.carried_out_late):
-                self.late_rows.update(
-                    change.fields.values()
-                )  # a row has overtaken them; which writes it shows, it cannot say
             self.acks_overtaken.add((key, change.ack or 0))
         elif change.is_event:
             self.heard.update(change.fields.values())
-        if change.is_row and (key, change.ack) in self.carried_out_late:
-            self.late_rows |= _replaced(self.states.get(key), out.state)
+        self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -86,6 +91,15 @@ class Merge:
         twin = any(report.fact is Fact.TWIN for report in out.reports)
         if twin and change.native_id is not None and change.native_id != key:
             self.tell(change.native_id, change)
+
+    def called_late(self, key: str, event: Change) -> None:
+        """*event*: of a call that a dead sink had sent, and that the org has carried out after newer ones."""
+        assert event.ack is not None
+        hidden = (
+            write for k, write in self.writes[SALESFORCE] if k == key and write and write.seq >= event.ack
+        )
+        names = frozenset(name for write in hidden for name in write.fields)
+        self.late_calls[key].append(LateCall(event.ack, names, event.commit_time))
 
     def restart(self) -> None:
         """Go on with what the topic holds, as a new instance does."""
@@ -130,11 +144,26 @@ class Merge:
 
     def _of_what_a_guess_holds(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """Of fields that are on hold because of a guess: each further edit there is told as the same conflict."""
-        if (state := self.states.get(key)) is None or change.origin == OPERATOR:
+        state = self.states.get(key)
+        if not out.conflicts or state is None or change.origin == OPERATOR:
             return
         guessed = {c.contest.field for c in self.guesses if c.contest.key == key and c.winner is None}
         side = state.sides[change.origin]
         yield from (c for c in out.conflicts if c.contest.field in guessed and side.holds(c.contest.field))
+
+    def _hidden_by_late_calls(self, key: str, change: Change, out: Folded) -> Iterator[Value]:
+        """What a late call's fields were and are, by a row that has overtaken its event, or an event that such a row has."""
+        state = self.states.get(key)
+        if state is None or change.origin != SALESFORCE:
+            return
+        x = state.sides[SALESFORCE]
+        is_overtaken = change.is_event and change.order > x.order and change.commit_time <= x.as_of
+        for call in self.late_calls[key]:
+            if change.is_row and change.ack == call.seq and x.commit_time < call.commit_time:
+                for values in (state.canonical, out.state.canonical):
+                    yield from (values[name] for name in call.names & values.keys())
+            elif is_overtaken and (x.marker == call.seq or call.commit_time <= x.as_of):
+                yield from (change.fields[name] for name in call.names & change.fields.keys())
 
     def _fold(self, key: str, change: Change) -> Folded:
         offset = len(self.log)
@@ -155,13 +184,6 @@ class Merge:
                 f"{key} {side}: {write.op} of {sorted(write.fields)} is on its way already"
             )
         self._newest[side, key] = says
-
-
-def _replaced(before: State | None, after: State) -> set[Value]:
-    """The agreed values that a fold took away, and those that it put in their places."""
-    former = before.canonical if before is not None else {}
-    names = {n for n in former.keys() | after.canonical.keys() if former.get(n) != after.canonical.get(n)}
-    return {value for n in names for value in (former.get(n), after.canonical.get(n)) if value is not None}
 
 
 def _let_go(key: str, before: State | None, after: State) -> Iterator[str]:

@@ -115,11 +115,10 @@ def unexplained(world: World) -> Iterator[str]:
         return
     for key, state in world.merge.states.items():
         for side in SIDES:
-            parked = sorted(n for n, p in state.sides[side].parked.items() if p.why is not Park.HELD)
-            if any(state.sides[side].parked[name].why is not Park.OSCILLATING for name in parked) or any(
-                not _turned_often(world, key, name) for name in parked
-            ):
-                yield f"{key} {side}: {parked}"
+            for name, parked in sorted(state.sides[side].parked.items()):
+                turned = parked.why is Park.OSCILLATING and _turned_often(world, key, name)
+                if parked.why is not Park.HELD and not turned:
+                    yield f"{key} {side}: {name}"
 
 
 def _turned_often(world: World, key: str, name: str) -> bool:
@@ -151,7 +150,10 @@ def lost_edits(world: World) -> Iterator[str]:
     for key, state in world.merge.states.items():
         for name in EDITABLE:
             value = state.canonical.get(name)
-            if name in _set_back(world) or value in history.derived | history.chosen | world.merge.late_rows:
+            if (
+                name in _set_back(world)
+                or value in history.derived | history.chosen | world.merge.hidden_by_late_calls
+            ):
                 continue  # what is set back, chosen, or derived from an equal value, may be there again
             if value in changed and not _is_parked(state, name):
                 yield f"{key}.{name}: {value!r} is agreed though somebody who saw it changed it"
@@ -174,7 +176,9 @@ def vanished_edits(world: World) -> Iterator[str]:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
-        if value in world.merge.late_rows or (value in history.derived and _is_outdated(world, value)):
+        if value in world.merge.hidden_by_late_calls or (
+            value in history.derived and _is_outdated(world, value)
+        ):
             continue
         if value in history.beaten_late & world.merge.overtaken:
             continue  # by the row that overtook both events, the record was never touched

@@ -10,14 +10,23 @@ from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.states import States
 from salmon.merge.store import Store
 from salmon.merge.telling import tell
-from salmon.model.change import SIDES
+from salmon.model.change import SALESFORCE, SIDES, Change, Op
 from salmon.model.policies import HOLD
 from salmon.model.state import State, new_state
 from salmon.runtime.metrics import Metrics
 from support.registries import MemoryRegistry
 from support.stories import KEY, SCHEMA, in_step, rules
 
-TOPICS, RULES = Topics("crm"), rules(policy=HOLD)
+TOPICS, RULES, REGISTRY = Topics("crm"), rules(policy=HOLD), MemoryRegistry()
+CONFLICTS = Conflicts(REGISTRY, TOPICS.conflicts)
+SIGNALS = Signals(REGISTRY, TOPICS.signals("salesforce-source"))
+CODECS = ObjectCodecs(
+    RULES,
+    Changes(SCHEMA, REGISTRY, TOPICS.changes("Account")),
+    {side: Writes(SCHEMA, REGISTRY, TOPICS.writes(side, "Account")) for side in SIDES},
+    Records(SCHEMA, REGISTRY, TOPICS.records("Account")),
+    States(RULES, REGISTRY, TOPICS.state("Account")),
+)
 
 
 class Nothing:
@@ -27,26 +36,21 @@ class Nothing:
         return new_state(RULES.names)
 
 
+def add(batch: Batch, key: str, change: Change, offset: int) -> None:
+    """Have the batch fold a change, as it stands in the log."""
+    value = CODECS.changes.encode(change)
+    batch.add(CODECS, cast("Store", Nothing()), key=key, value=value, partition=0, offset=offset)
+
+
 def test_what_is_parked_and_what_is_freed_is_counted_by_why() -> None:
     """A conflict is held and then decided: operators see both, by object, side and why, and never a key."""
-    registry = MemoryRegistry()
-    codecs = ObjectCodecs(
-        RULES,
-        Changes(SCHEMA, registry, TOPICS.changes("Account")),
-        {side: Writes(SCHEMA, registry, TOPICS.writes(side, "Account")) for side in SIDES},
-        Records(SCHEMA, registry, TOPICS.records("Account")),
-        States(RULES, registry, TOPICS.state("Account")),
-    )
-    batch = Batch(
-        TOPICS, Conflicts(registry, TOPICS.conflicts), Signals(registry, TOPICS.signals("salesforce-source"))
-    )
+    batch = Batch(TOPICS, CONFLICTS, SIGNALS)
     story = in_step(RULES, Name="Acme", Phone="555 0000")
     story.salesforce.edits(Phone="555 0101")
     story.mongodb.edits(Phone="555 0202")
     story.edit_of_an_operator(Phone="555 0303")
     for offset, change in enumerate(story.changes, start=101):
-        value = codecs.changes.encode(change)
-        batch.add(codecs, cast("Store", Nothing()), key=KEY, value=value, partition=0, offset=offset)
+        add(batch, KEY, change, offset)
     metrics = Metrics("merge")
     tell(metrics, batch, len(story.changes), 0)
     text = metrics.exposition().decode()
@@ -55,3 +59,25 @@ def test_what_is_parked_and_what_is_freed_is_counted_by_why() -> None:
             f'salmon_{name}_fields_total{{connector="merge",object="Account",side="mongodb",why="held"}} 1.0'
             in text
         )
+
+
+def test_records_that_are_told_in_part_are_asked_for_together() -> None:
+    """While a field is read anew, each edit asks for its record: one signal of a batch names them all, with their Ids."""
+    batch = Batch(TOPICS, CONFLICTS, SIGNALS)
+    for offset, key in enumerate([KEY, "m1", "m2", KEY], start=1):
+        part = Change(
+            SALESFORCE,
+            Op.UPDATE,
+            order=bytes([offset]),
+            commit_time=offset,
+            native_id=f"Id of {key}",
+            changed=frozenset({"Phone"}),
+            fields={"Phone": "1"},
+        )
+        add(batch, key, part, offset)
+    (request,) = batch.requests()
+    signal = SIGNALS.decode(request.value or b"", offset=0)
+    assert (request.topic, request.partition) == (TOPICS.signals("salesforce-source"), 0)
+    assert dict(zip(signal.keys, signal.native_ids, strict=True)) == {
+        key: f"Id of {key}" for key in (KEY, "m1", "m2")
+    }

@@ -24,6 +24,16 @@ def fallen(org: MemoryOrg) -> Rig:
     return rig
 
 
+def lose_position(rig: Rig, *, to: int) -> None:
+    """Let the rig's position be lost, and find another one at the time *to*, when its rows can be read."""
+    rig.stream.items.append(Ended(PositionLost("corrupted")))
+    rig.gather()
+    rig.keepalive()
+    rig.gather()
+    rig.org.now_ms = to + 5000
+    rig.org.look_at_clock()
+
+
 def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
     """A new position first, then all rows and absences; the old position is stored until then."""
     org = org_of(A, B)
@@ -195,6 +205,39 @@ def test_a_key_does_not_die_while_it_is_given_to_another_record() -> None:
     org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
     read_all(rig, "Account")
     assert rig.ops() == [("$oid:1", Op.ROW)], "and no absence, that would cover the event of its new life"
+
+
+def test_a_deletion_that_waited_when_its_position_was_lost_is_looked_for() -> None:
+    """However late the events are that were told meanwhile: it has not been told, nor would it be after a restart."""
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", C, at=NOW - 5000, commit=1))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW, commit=2), payload("DELETE", A, at=NOW, commit=3))
+    rig.hear(payload("UPDATE", B, at=NOW + 3_600_000, commit=4, Phone="1"))
+    org.now_ms = NOW - 3000
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(B, Op.UPDATE), (C, Op.ROW)]
+    assert rig.place == 1
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    again = rig.restarted()
+    lose_position(again, to=NOW + 3_600_000)
+    read_all(again, "Account")
+    assert again.ops() == [(B, Op.ROW), (C, Op.ROW), (A, Op.ABSENT)]
+
+
+def test_a_second_hole_does_not_forget_the_deletions_of_the_first() -> None:
+    """They were not looked for yet when it opened."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    rig.keepalive()
+    rig.gather()
+    rig.hear(payload("UPDATE", B, at=NOW + 3_600_000, commit=5, Phone="1"))
+    rig.gather()
+    lose_position(rig, to=NOW + 3_700_000)
+    read_all(rig, "Account")
+    assert (A, Op.ABSENT) in rig.ops()
 
 
 def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:

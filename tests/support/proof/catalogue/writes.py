@@ -229,7 +229,7 @@ WRITES: Final = (
         "an edit of a record that is told in part waits for its reading's turn",
         "a change that somebody makes is on the other side within a second",
         "model.fold",
-        "    if change.is_event and work.state.lives:\n",
+        "    if in_part and change.is_event and work.state.lives and _is_news(work.out):\n",
         "    if False:\n",
     ),
     # State.
