@@ -5,7 +5,8 @@ SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
-└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced
+└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced,
+                                                               SchemaOutdated (then begin anew)
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class UnsafeTopic(FatalError):
             f"{topic}: {setting} is {found!r}, which can lose data; it must be {needed!r}. "
             f"Alter the topic, or choose another sync name."
         )
+
+
+class SchemaOutdated(FatalError):
+    """An object has a newer schema than the one this process began with: it must write nothing more by the old one."""
 
 
 class Fenced(FatalError):

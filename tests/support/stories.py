@@ -215,9 +215,14 @@ class Teller:
         as_of: int | None = None,
         at: int | None = None,
         native_id: str | None = None,
+        knows: frozenset[str] | None = None,
         **fields: Value,
     ) -> Folded:
-        """The record is read; fields not named are empty there. *as_of* is now, unless it is said."""
+        """
+        The record is read; fields not named are empty there. *as_of* is now, unless it is said.
+
+        *knows*: the fields of the source's schema, where that is older than merge's.
+        """
         change = Change(
             self.name,
             Op.ROW,
@@ -225,6 +230,7 @@ class Teller:
             as_of=self.moment() if as_of is None else as_of,
             native_id=native_id or self.native_id,
             ack=marker,
+            changed=knows,
             fields=_without_nulls({**(told or {}), **fields}),
         )
         return self.story.tell(change)

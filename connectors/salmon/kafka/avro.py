@@ -19,7 +19,7 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 from fastavro.schema import SchemaParseException
 
-from salmon.errors import SchemaMismatch
+from salmon.errors import SchemaMismatch, SchemaOutdated
 from salmon.kafka.bodies import NotPlain, bodies
 from salmon.kafka.registry import Registry, subject
 
@@ -48,8 +48,9 @@ class Codec:
     """
     One subject's values, as bytes and back.
 
-    Our schema writes, and is what records are read as: of a record that was written by another one, fields that
-    we lack are dropped, and those that it lacks have their default.
+    Our schema writes, and is what records are read as: of a record that was written by an older one, fields that
+    we lack are dropped, and those that it lacks have their default. One that was written by a newer schema of our
+    object is not read: what we would drop, nobody would ever tell again.
     """
 
     def __init__(self, schema: Mapping[str, Any], registry: Registry, topic: str) -> None:
@@ -129,6 +130,7 @@ class Codec:
 
         Raises:
             SchemaMismatch: the bytes are not what their schema says, or that schema cannot be read as ours.
+            SchemaOutdated: the record's schema is newer than ours.
             Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
         """
         return self.decode_parts(data)[0]
@@ -140,24 +142,28 @@ class Codec:
         The bytes are None where they are not exactly what we would write: those of another schema, for example.
 
         Raises:
-            SchemaMismatch, Unavailable: as decode_datum.
+            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum.
         """
+        writer = self._writer(data)
+        if writer is None and self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                datum, last_at = self._bodies.read(data, _HEAD.size)
+                return datum, data[last_at:]
+        return self._decode_slowly(data, writer), None
+
+    def _writer(self, data: bytes) -> Any:
+        """The parsed schema that a record was written by; None where it is ours. Raises as decode_datum()."""
         if len(data) <= _HEAD.size or data[0] != MAGIC:
             raise SchemaMismatch(
                 f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
             )
         schema_id = _HEAD.unpack_from(data)[1]
         try:
-            writer = self._same[schema_id]
+            return self._same[schema_id]
         except KeyError:
-            writer = self._learn(schema_id)
-        if writer is None and self._bodies is not None:
-            with suppress(*_LEFT_TO_FASTAVRO):
-                datum, last_at = self._bodies.read(data, _HEAD.size)
-                return datum, data[last_at:]
-        return self._decode_slowly(data, schema_id, writer), None
+            return self._learn(schema_id)
 
-    def _decode_slowly(self, data: bytes, schema_id: int, writer: Any) -> dict[str, Any]:
+    def _decode_slowly(self, data: bytes, writer: Any) -> dict[str, Any]:
         source = io.BytesIO(data)
         source.seek(_HEAD.size)
         try:
@@ -167,7 +173,7 @@ class Codec:
                 datum = fastavro.schemaless_reader(source, writer, self._ours)
         except _UNFIT as error:
             raise SchemaMismatch(
-                f"{self.topic}: a record cannot be read by its schema {schema_id} ({type(error).__name__}). Find out "
+                f"{self.topic}: a record cannot be read by its schema {_HEAD.unpack_from(data)[1]} ({type(error).__name__}). Find out "
                 f"who wrote it."
             ) from None
         assert isinstance(datum, dict)
@@ -178,7 +184,13 @@ class Codec:
         return _HEAD.pack(MAGIC, self.schema_id)
 
     def _learn(self, schema_id: int) -> Any:
-        writer = bare(self._registry.schema_by_id(schema_id))
+        schema = self._registry.schema_by_id(schema_id)
+        if generation_of(schema) > generation_of(self.schema):
+            raise SchemaOutdated(
+                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than this process began "
+                f"with. Start it again."
+            )
+        writer = bare(schema)
         # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
         try:
             parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
@@ -194,6 +206,21 @@ class Codec:
             f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
             f"exclude the field from the sync."
         )
+
+
+def generation_of(schema: Any) -> int:
+    """The generation of the object whose row a schema is, or holds; 0 where it says none."""
+    match schema:
+        case {"salmon": {"generation": int(generation)}}:
+            return generation
+        case {"fields": [*fields]}:
+            return max((generation_of(field["type"]) for field in fields), default=0)
+        case [*branches]:
+            return max(map(generation_of, branches), default=0)
+        case {"type": dict() | list() as inner}:
+            return generation_of(inner)
+        case _:
+            return 0
 
 
 def bare(schema: Any) -> Any:

@@ -11,16 +11,28 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka import schemas
 from salmon.kafka.avro import Codec
 from salmon.kafka.registry import Registry
-from salmon.model.change import ERROR, OWNED_BY_MERGE, SALESFORCE_ID, Change, Op, Value, Write, WriteOp
+from salmon.model.change import (
+    ERROR,
+    OWNED_BY_MERGE,
+    SALESFORCE,
+    SALESFORCE_ID,
+    Change,
+    Op,
+    Value,
+    Write,
+    WriteOp,
+)
 from salmon.model.connector import Position, Signal, SignalKind
 from salmon.model.policies import Conflict, Contest, Edit
 from salmon.model.schema import Kind, ObjectSchema
+
+_OF_RECORDS: Final = frozenset({Op.CREATE, Op.UPDATE, Op.ROW})
 
 
 class Changes(Codec):
@@ -29,6 +41,8 @@ class Changes(Codec):
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("change", schema.to_avro()), registry, topic)
         self._lists = _lists(schema)
+        self._rows = frozenset(schema.by_name)
+        self._events = frozenset(field.name for field in schema.fields if field.live)
 
     def encode(self, change: Change) -> bytes:
         """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
@@ -63,10 +77,13 @@ class Changes(Codec):
             SchemaMismatch: for bytes that are no change of this object.
         """
         datum, row = self.decode_parts(data)
+        op = Op(datum["op"])
         changed = datum["changed"]
+        if changed is None and row is None and op in _OF_RECORDS:
+            changed = self._spoken(data, datum["origin"], op)
         change = Change(
             origin=datum["origin"],
-            op=Op(datum["op"]),
+            op=op,
             committed_at=datum["committed_at"],
             commit_time=datum["commit_time"],
             order=datum["order"],
@@ -78,6 +95,16 @@ class Changes(Codec):
             source=datum["source"],
         )
         return change, row
+
+    def _spoken(self, data: bytes, origin: str, op: Op) -> frozenset[str] | None:
+        """What a change can speak of, whose writer's schema lacks fields of ours; None where it lacks none."""
+        if (writer := self._writer(data)) is None:
+            return None
+        row = next(field["type"] for field in writer["fields"] if field["name"] == "fields")
+        names = self._rows & {field["name"] for field in row["fields"]}
+        if names == self._rows:
+            return None
+        return (names if op is Op.ROW or origin != SALESFORCE else names & self._events) | OWNED_BY_MERGE
 
 
 class Writes(Codec):

@@ -253,7 +253,7 @@ def _old_row(work: Work) -> None:
         work.exists()
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
-    told = rules.names[work.change.origin] & x.unknown
+    told = rules.spoken(work.change.origin, Op.ROW, work.change.changed) & x.unknown
     for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)

@@ -8,7 +8,7 @@ in Salesforce; so the schema registry is the one place they all learn an object'
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
@@ -129,6 +129,9 @@ class ObjectSchema:
     name: str
     fields: tuple[FieldSchema, ...]
     key_prefix: str | None = None  # the first three characters of the object's Ids
+    generation: int = field(
+        default=0, compare=False
+    )  # counted up by whoever registers another schema of the object
 
     @cached_property
     def by_name(self) -> Mapping[str, FieldSchema]:
@@ -145,7 +148,8 @@ class ObjectSchema:
             "name": self.name,
             "namespace": NAMESPACE,
             "doc": f"The agreed {self.name}, one field for each synced field. The Kafka record's key is the record key.",
-            "salmon": {"keyPrefix": self.key_prefix},
+            "salmon": {"keyPrefix": self.key_prefix}
+            | ({"generation": self.generation} if self.generation else {}),
             "fields": [_avro_field(field) for field in self.fields],
         }
 
@@ -157,6 +161,7 @@ class ObjectSchema:
                 name=schema["name"],
                 fields=tuple(_field_of_avro(field) for field in schema["fields"]),
                 key_prefix=schema["salmon"]["keyPrefix"],
+                generation=schema["salmon"].get("generation", 0),
             )
         except KeyError as missing:
             raise ConfigError(

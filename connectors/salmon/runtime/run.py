@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import structlog
 
-from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SetupError
+from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SchemaOutdated, SetupError
 from salmon.kafka import clients, topics
 from salmon.kafka.registry import SchemaRegistry
 from salmon.model.change import SALESFORCE
@@ -30,12 +31,13 @@ from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.metrics import TASK, Metrics
 from salmon.runtime.rest import RestServer
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
 from salmon.runtime.source_worker import SourceWorker
 
 log = structlog.get_logger(__name__)
 
+_AT_WORK_S: Final = 60.0  # a worker that lasted so long was no failed try
 EXIT_OK: Final = 0
 EXIT_UNEXPECTED: Final = 1
 EXIT_FATAL: Final = 2
@@ -242,7 +244,10 @@ class _Process:
 
 
 class _Work:
-    """The part that builds the worker and then is it; so that a signal is heard while we connect, too."""
+    """
+    The part that builds the worker and then is it; so that a signal is heard while we connect, too. Where an object's
+    schema has changed, another worker is built, that begins with the new one.
+    """
 
     def __init__(self, process: _Process) -> None:
         self.name = "work"
@@ -252,17 +257,31 @@ class _Work:
 
     def run(self) -> None:
         health = self._process.health
+        tries = 0
         try:
-            self._inner = self._process.part(Retrying(self._stop, health))
-            if self._stop.is_set():
-                raise Stopping
-            self._inner.run()
+            while True:
+                began = time.monotonic()
+                try:
+                    self._work()
+                    break
+                except SchemaOutdated as outdated:
+                    tries = 1 if time.monotonic() - began > _AT_WORK_S else tries + 1
+                    health.starting("beginning anew with a newer schema")
+                    log.info("begins_anew", reason=str(outdated))
+                    if self._stop.wait(Backoff().bound_s(tries)):
+                        break
         except Stopping:
             pass
         except BaseException as error:
             health.ended(error)
             raise
         health.ended()
+
+    def _work(self) -> None:
+        self._inner = self._process.part(Retrying(self._stop, self._process.health))
+        if self._stop.is_set():
+            raise Stopping
+        self._inner.run()
 
     def stop(self) -> None:
         self._stop.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from threading import Event
 from typing import Final
 
@@ -30,23 +31,38 @@ TELL_AFTER_S: Final = 10.0
 WAIT_MAX_S: Final = 3600.0  # Whoever registers them has not come for an hour: somebody should look.
 
 
-def register(registry: Registry, topics: Topics, schemas: Mapping[str, ObjectSchema]) -> None:
+def register(
+    registry: Registry, topics: Topics, schemas: Mapping[str, ObjectSchema]
+) -> dict[str, ObjectSchema]:
     """
     Register the subjects of every object's topics. Idempotent.
+
+    Returns:
+        The schemas as they are registered. One that differs from the latest gets a generation of its own: so it becomes
+        the latest even if the object had the very same one before, and all others see that theirs is older.
 
     Raises:
         SetupError: one is not compatible with what is registered.
         Unavailable: the registry does not answer.
     """
-    for name, schema in schemas.items():
+    numbered = {name: _numbered(registry, topics, schema) for name, schema in schemas.items()}
+    for name, schema in numbered.items():
         Changes(schema, registry, topics.changes(name)).register()
         for side in SIDES:
             Writes(schema, registry, topics.writes(side, name)).register()
         Identities(registry, topics.identity(name)).register()
     for connector in (f"{side}-{kind}" for side in SIDES for kind in ("source", "sink")):
         Signals(registry, topics.signals(connector)).register()
-    for name, schema in schemas.items():
+    for name, schema in numbered.items():
         Records(schema, registry, topics.records(name)).register()
+    return numbered
+
+
+def _numbered(registry: Registry, topics: Topics, schema: ObjectSchema) -> ObjectSchema:
+    latest = object_schema(registry, topics.records(schema.name))
+    if latest is None:
+        return schema
+    return replace(schema, generation=latest.generation + (1 if latest != schema else 0))
 
 
 def await_schemas(

@@ -26,6 +26,7 @@ from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
 from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
 from salmon.runtime.telling import Output
@@ -71,6 +72,7 @@ class SourceWorker:
         self._spoilt_signals: list[Output] = []
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
+        self._schema_watch: SchemaWatch | None = None  # where others tell the schemas
         self._producer = instance.leaders_producer()
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
@@ -143,11 +145,10 @@ class SourceWorker:
             self._first_contact("connecting", task.connect)
         if isinstance(task, TellsSchemas):
             schemas = task.schemas()
-            self._retrying.until_it_works(
+            return self._retrying.until_it_works(
                 "registering schemas",
                 lambda: subjects.register(instance.registry, instance.topics, schemas),
             )
-            return schemas
         found = self._retrying.until_it_works(
             "waiting for schemas",
             lambda: subjects.await_schemas(
@@ -156,6 +157,7 @@ class SourceWorker:
         )
         if isinstance(task, UsesSchemas):
             task.use(found)
+        self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
         return found
 
     def _first_contact(self, doing: str, call: object) -> None:
@@ -180,6 +182,8 @@ class SourceWorker:
     def _turn(self) -> None:
         self._health.turned()
         self._leadership.check()
+        if self._schema_watch is not None:
+            self._schema_watch.check()
         self._take_signals()
         if (batch := self._poll()) is not None:
             self._commit(batch)
@@ -281,6 +285,8 @@ class SourceWorker:
         self._stop.set()
         self._task.stop()
         self._leadership.close()
+        if self._schema_watch is not None:
+            self._schema_watch.close()
         self._producer.close()
         if isinstance(self._task, Closes):
             self._task.close()

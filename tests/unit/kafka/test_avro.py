@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import SchemaMismatch
+from salmon.errors import SchemaMismatch, SchemaOutdated
 from salmon.kafka.avro import Codec, bare
 from support.registries import MemoryRegistry
 
@@ -159,3 +159,25 @@ def test_a_schema_that_cannot_be_read_as_ours_is_a_data_error(registry: MemoryRe
     data = Codec(record(("Count", "string")), registry, TOPIC).encode_datum({"Count": "many"})
     with pytest.raises(SchemaMismatch):
         Codec(record(("Count", "int")), registry, TOPIC).decode_datum(data)
+
+
+@pytest.mark.parametrize("envelope", [False, True], ids=["row", "envelope"])
+def test_a_record_of_a_newer_generation_is_not_read_by_the_older_schema(
+    registry: MemoryRegistry, envelope: bool
+) -> None:
+    """A field that we would drop would never be told again; so whoever reads begins anew, and then reads it."""
+
+    def of_generation(number: int, *fields: tuple[str, Any]) -> dict[str, Any]:
+        row = {**record(*fields), "salmon": {"keyPrefix": "001", "generation": number}}
+        outer = {"type": "record", "name": "Change", "fields": [{"name": "fields", "type": row}]}
+        return outer if envelope else row
+
+    older = Codec(of_generation(1, ("Name", "string")), registry, TOPIC)
+    newer = Codec(of_generation(2, ("Name", "string"), ("Site", "string")), registry, TOPIC)
+    of_older, of_newer = {"Name": "A"}, {"Name": "A", "Site": "Rome"}
+    datum = {"fields": of_newer} if envelope else of_newer
+    with pytest.raises(SchemaOutdated, match=f"{TOPIC}: .* newer schema .* Start it again"):
+        older.decode_datum(newer.encode_datum(datum))
+    assert newer.decode_datum(newer.encode_datum(datum)) == datum
+    known = newer.decode_datum(older.encode_datum({"fields": of_older} if envelope else of_older))
+    assert (known["fields"] if envelope else known) == {"Name": "A", "Site": None}

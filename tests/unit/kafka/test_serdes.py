@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -227,3 +228,37 @@ def test_bytes_of_another_object_are_a_data_error(
     stray = Records(other, registry, "crm.records.Contact").encode({"Count__c": "many"})
     with pytest.raises(SchemaMismatch):
         make(ACCOUNT, registry, "crm.x.Account").decode(stray)
+
+
+def grown(registry: MemoryRegistry) -> Changes:
+    """The reader of a sync that knows two more fields than ACCOUNT; events carry the first of them."""
+    more = (
+        FieldSchema("Site", "string", Kind.STRING),
+        FieldSchema("Rank", "double", Kind.DOUBLE, live=False),
+    )
+    return Changes(replace(ACCOUNT, fields=(*ACCOUNT.fields, *more)), registry, "crm.changes.Account")
+
+
+@pytest.mark.parametrize("op", [Op.CREATE, Op.ROW])
+def test_a_change_of_an_older_schema_says_nothing_of_the_fields_that_it_lacks(
+    changes: Changes, registry: MemoryRegistry, op: Op
+) -> None:
+    """They are not null: whoever wrote it did not know that they exist."""
+    older = changes.encode(Change(MONGODB, op, fields={"Name": "A"}))
+    told = grown(registry).decode(older)
+    assert told.changed == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    assert changes.decode(older).changed is None
+
+
+def test_a_change_of_a_schema_with_more_fields_says_all_that_we_know(
+    changes: Changes, registry: MemoryRegistry
+) -> None:
+    """A field that has been taken out of the sync takes nothing along."""
+    told = changes.decode(grown(registry).encode(Change(SALESFORCE, Op.ROW, fields={"Site": "Rome"})))
+    assert (told.changed, told.fields) == (None, {})
+
+
+def test_an_outcome_of_an_older_schema_stays_an_outcome(changes: Changes, registry: MemoryRegistry) -> None:
+    """It speaks of a write, not of a record."""
+    older = changes.encode(Change(SALESFORCE, Op.REFUSED, ack=3))
+    assert grown(registry).decode(older).changed is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from salmon.model.change import SALESFORCE_ID, WriteOp
+import pytest
+
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Folded, Published
 from support.stories import Story, in_step, rules
 
@@ -201,3 +203,29 @@ def test_an_edit_is_only_beaten_by_an_edit() -> None:
     story.mongodb.edits(Phone="555 0202", at=1_000)
     assert story.record == {"Name": "Acme", "Phone": "555 0101"}
     assert len(story.conflicts) == 1
+
+
+OLDER = frozenset({"Name", "Phone"})  # the fields that a source's older schema knows
+
+
+@pytest.mark.parametrize(("initial", "city"), [(SALESFORCE, "Oslo"), (MONGODB, "Rome")])
+def test_a_row_of_an_older_schema_says_nothing_of_a_newer_field(initial: str, city: str) -> None:
+    """A source that has not heard of the field does not say that it is empty; its first value is contact, no edit."""
+    story = Story(rules(initial=initial))
+    story.salesforce.row(Name="Acme", City="Oslo")
+    story.mongodb.row(knows=OLDER, Name="Acme")
+    assert story.mongodb.holds == {"Name": "Acme"}
+    story.mongodb.row(Name="Acme", City="Rome")
+    story.come_to_rest()
+    assert (story.record, story.conflicts) == ({"Name": "Acme", "City": city}, [])
+
+
+def test_an_old_row_of_an_older_schema_says_nothing_of_a_newer_field() -> None:
+    """Nor does one that is read before an event and told behind it."""
+    story = Story(rules())
+    story.salesforce.row(Name="Acme", City="Oslo")
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.row(as_of=0, knows=OLDER, Name="Acme")
+    story.mongodb.row(Name="Acme", Phone="555 0101", City="Rome")
+    assert story.seen[Fact.FIRST_CONTACT] == 1, "the city is told for the first time"
+    assert story.record == {"Name": "Acme", "Phone": "555 0101", "City": "Oslo"}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event
+from typing import Any
 
 import pytest
 
-from salmon.errors import ConfigError, SetupError
+from salmon.errors import ConfigError, SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.topics import Topics
+from salmon.model.schema import FieldSchema, Kind
 from salmon.runtime import schemas
 from salmon.runtime.health import Health
 from salmon.runtime.retry import Stopping
+from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.tasks import SINKS, SOURCES, task_class
 from support.registries import MemoryRegistry
 from support.runtime import OBJECT, SCHEMA
+from support.waiting import until
 
 TOPICS = Topics("crm")
 
@@ -26,6 +31,50 @@ def test_what_one_registers_the_others_read() -> None:
     assert {f"crm.changes.{OBJECT}-value", f"crm.writes.mongodb.{OBJECT}-value"} <= set(registry.subjects)
     found = schemas.await_schemas(registry, TOPICS, [OBJECT], stop=Event(), health=Health())
     assert found == {OBJECT: SCHEMA}
+
+
+def test_a_schema_that_comes_back_is_the_latest_again() -> None:
+    """A field that is added and taken out: a registry would go on to answer with the one in between."""
+    registry = MemoryRegistry()
+    more = replace(SCHEMA, fields=(*SCHEMA.fields, FieldSchema("Site", "string", Kind.STRING)))
+    generations = []
+    for schema in (SCHEMA, SCHEMA, more, more, SCHEMA, SCHEMA):
+        told = schemas.register(registry, TOPICS, {OBJECT: schema})
+        found = schemas.await_schemas(registry, TOPICS, [OBJECT], stop=Event(), health=Health())
+        assert told == found == {OBJECT: schema}
+        assert told[OBJECT].generation == found[OBJECT].generation
+        generations.append(told[OBJECT].generation)
+    assert generations == [0, 0, 1, 1, 2, 2], "and one that has not changed is the same schema"
+
+
+def test_a_watch_sees_a_newer_schema_and_no_outage() -> None:
+    """A registry that does not answer is asked again; what we write by is then outdated."""
+
+    class Flickering(MemoryRegistry):
+        outages = 2
+
+        def latest(self, subject: str) -> tuple[int, dict[str, Any]] | None:
+            self.outages -= 1
+            if self.outages >= 0:
+                raise Unavailable("the registry does not answer.")
+            return super().latest(subject)
+
+    registry = MemoryRegistry()
+    told = schemas.register(registry, TOPICS, {OBJECT: SCHEMA})
+    flickering = Flickering()
+    flickering.schemas, flickering.subjects = registry.schemas, registry.subjects
+    watch = SchemaWatch(flickering, TOPICS, told, every_s=0.001)
+    until(lambda: flickering.outages < -3, "it looks again")
+    watch.check()
+    schemas.register(registry, TOPICS, {OBJECT: replace(SCHEMA, fields=SCHEMA.fields[:1])})
+
+    def is_quiet() -> bool:
+        watch.check()
+        return True
+
+    with pytest.raises(SchemaOutdated, match=OBJECT):
+        until(lambda: not is_quiet(), "it sees the newer one")
+    watch.close()
 
 
 def test_while_it_waits_health_says_for_what() -> None:

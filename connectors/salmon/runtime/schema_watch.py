@@ -1,0 +1,73 @@
+"""
+Whether the objects still have the schemas that a process began with.
+
+For those who write by them and read nothing by which they would see that there are newer ones. A thread asks: a
+registry that is out holds up nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Event, Thread
+from typing import Final
+
+from salmon.errors import FatalError, RetriableError, SchemaOutdated
+from salmon.kafka.registry import Registry, object_schema
+from salmon.kafka.topics import Topics
+from salmon.model.schema import ObjectSchema
+
+LOOK_EVERY_S: Final = 10.0
+_JOIN_MAX_S: Final = 1.0
+
+
+class SchemaWatch:
+    """
+    Args:
+        schemas: Object -> the schema that is written by.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        topics: Topics,
+        schemas: Mapping[str, ObjectSchema],
+        *,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._registry, self._topics, self._schemas = registry, topics, schemas
+        self._every_s = every_s
+        self._closing = Event()
+        self._failure: FatalError | None = None
+        self._thread = Thread(target=self._run, name="schemas", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """
+        Raises:
+            SchemaOutdated: an object has a newer schema.
+            FatalError: or whatever only a person can mend in the registry.
+        """
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._closing.set()
+        self._thread.join(_JOIN_MAX_S)
+
+    def _run(self) -> None:
+        while self._failure is None and not self._closing.wait(self._every_s):
+            try:
+                self._look()
+            except RetriableError:
+                continue  # it is asked again
+            except FatalError as failure:
+                self._failure = failure
+
+    def _look(self) -> None:
+        for name, schema in self._schemas.items():
+            latest = object_schema(self._registry, self._topics.records(name))
+            if latest is not None and latest.generation > schema.generation:
+                raise SchemaOutdated(
+                    f"{name}: its schema has changed since this process began. Start it again."
+                )
