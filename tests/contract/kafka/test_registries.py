@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import requests
 
@@ -49,6 +51,15 @@ def test_the_newest_schema_is_the_latest(registry: SchemaRegistry, name: str) ->
     registry.register(f"{name}-value", account().to_avro())
     newer = registry.register(f"{name}-value", account(PHONE).to_avro())
     assert registry.latest(f"{name}-value") == (newer, account(PHONE).to_avro())
+
+
+def test_a_schema_that_comes_back_is_the_latest(registry: SchemaRegistry, name: str) -> None:
+    """A field that is added and taken out: its generation alone makes the former schema another version."""
+    for generation, schema in enumerate((account(), account(PHONE), account())):
+        newest = registry.register(f"{name}-value", replace(schema, generation=generation).to_avro())
+        found = registry.latest(f"{name}-value")
+        assert found is not None
+        assert (found[0], ObjectSchema.from_avro(found[1])) == (newest, schema)
 
 
 def test_what_could_not_be_read_any_more_is_refused(registry: SchemaRegistry, name: str) -> None:
