@@ -1,4 +1,4 @@
-"""What the contract tests share: a client generated from the public proto, certificates, and an org with events."""
+"""What the contract tests share: a client generated from the public proto, certificates, an org with events, a mongod."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from salmon.simulator.tls import Certificates, make_certificates
 from support.event_box import Box
+from support.mongo import Mongo, running_mongod
 from support.pubsub import Wire, generate_client
 
 
@@ -26,3 +27,17 @@ def box(wire: Wire, certificates: Certificates) -> Iterator[Box]:
     box = Box(wire, certificates)
     yield box
     box.stop()
+
+
+@pytest.fixture(scope="session")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One mongod for all tests of this process."""
+    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def mongo(uri: str) -> Iterator[Mongo]:
+    mongo = Mongo(uri)
+    yield mongo
+    mongo.close()

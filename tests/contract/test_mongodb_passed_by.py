@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-import pytest
-
 from salmon.model.change import Op
-from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, Schemas, Synced, running_mongod
+from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, Schemas, Synced
 
 CONTACTS = {"Contact": OBJECTS["Contact"]}
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri
-
-
-@pytest.fixture
-def mongo(uri: str) -> Iterator[Mongo]:
-    mongo = Mongo(uri)
-    yield mongo
-    mongo.close()
 
 
 def synced(

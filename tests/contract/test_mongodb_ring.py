@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,18 +24,12 @@ from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.sink import MongoSinkTask
 from salmon.mongodb.source import MongoSourceTask
-from support.mongo import ACCOUNT, Log, Mongo, NoIdentities, Synced, running_mongod
+from support.mongo import ACCOUNT, Log, Mongo, NoIdentities, Synced
 
 _SCHEMA = ObjectSchema("Account", tuple(ACCOUNT.by_name[n] for n in ("Name", "Phone", "Interests")), "001")
 _OBJECTS = {"Account": Synced("accounts")}
 _PATIENCE_S = 60.0
 _OUTCOMES = {OutcomeKind.GONE: Op.GONE, OutcomeKind.EXISTS: Op.EXISTS, OutcomeKind.REFUSED: Op.REFUSED}
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri
 
 
 @dataclass

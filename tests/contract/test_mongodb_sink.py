@@ -17,24 +17,11 @@ from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.mongodb.client import connect
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.sink import MongoSinkTask
-from support.mongo import OBJECTS, SCHEMAS, Mongo, NoIdentities, put, running_mongod, write
+from support.mongo import OBJECTS, SCHEMAS, Mongo, NoIdentities, put, write
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
 APPLIED, SKIPPED, GONE = OutcomeKind.APPLIED, OutcomeKind.SKIPPED, OutcomeKind.GONE
 EXISTS, REFUSED = OutcomeKind.EXISTS, OutcomeKind.REFUSED
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri
-
-
-@pytest.fixture
-def mongo(uri: str) -> Iterator[Mongo]:
-    mongo = Mongo(uri)
-    yield mongo
-    mongo.close()
 
 
 @pytest.fixture

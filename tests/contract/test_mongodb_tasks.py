@@ -28,22 +28,8 @@ from support.mongo import (
     Synced,
     put,
     read_signal,
-    running_mongod,
     write,
 )
-
-
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri
-
-
-@pytest.fixture
-def mongo(uri: str) -> Iterator[Mongo]:
-    mongo = Mongo(uri)
-    yield mongo
-    mongo.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salmon.model.change import WriteOp
-from support.stories import Story, in_step
+from support.stories import Story, born_in_mongodb, in_step
 
 
 def overwritten_before_anybody_saw() -> tuple[Story, int]:
@@ -72,9 +72,7 @@ def test_of_two_edits_the_first_is_not_taken_back_out_of_the_past() -> None:
 
 def test_what_a_row_has_shown_already_is_nothing_that_our_creation_overwrote() -> None:
     """The creation made the record: what it held when the row was read, was edited after it. (Seed 4455.)"""
-    story = Story(key="m1")
-    story.mongodb.native_id = "m1"
-    story.mongodb.creates(Name="Acme", City="Bergen")
+    story = born_in_mongodb(Name="Acme", City="Bergen")
     creation = story.writes["salesforce"]
     story.salesforce.edits(City="Tromso")
     edited = story.salesforce.moment()
@@ -138,9 +136,7 @@ def test_what_a_side_still_holds_was_not_overwritten() -> None:
 
 def test_an_edit_that_our_second_creation_overwrote_unseen_is_told() -> None:
     """The first creation is told of already, so the second one found a record, and somebody's edit in it. (Seed 1722.)"""
-    story = Story(key="m1")
-    story.mongodb.native_id = "m1"
-    story.mongodb.creates(Name="Acme", City="Bergen")
+    story = born_in_mongodb(Name="Acme", City="Bergen")
     first = story.writes["salesforce"]
     story.mongodb.edits(Phone="555 0101")
     second = story.writes["salesforce"]
@@ -159,9 +155,7 @@ def test_an_edit_that_our_second_creation_overwrote_unseen_is_told() -> None:
 
 def test_an_edit_of_the_agreed_value_that_our_write_overwrote_unseen_wins() -> None:
     """Our creation came twice; between the two, somebody who had seen the first edited what it had set."""
-    story = Story(key="m1")
-    story.mongodb.native_id = "m1"
-    story.mongodb.creates(Name="Acme", Phone="555 0101")
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
     first = story.writes["salesforce"]
     story.mongodb.edits(City="Oslo")
     second = story.writes["salesforce"]
@@ -200,9 +194,7 @@ def test_an_event_of_a_former_life_is_no_twin() -> None:
 
 def test_a_row_of_the_record_that_our_creation_made_is_no_twin_of_the_deleted_one() -> None:
     """Only one record at a time carries a key: the end of the former one is still to be told."""
-    story = Story(key="m1")
-    story.mongodb.native_id = "m1"
-    story.mongodb.creates(Name="Acme")
+    story = born_in_mongodb(Name="Acme")
     first = story.writes["salesforce"]
     story.salesforce.creates(Name="Acme", ack=first.seq, native_id="001000000000001AAA")
     story.salesforce.row(Name="Acme", marker=first.seq, native_id="001000000000002AAA")

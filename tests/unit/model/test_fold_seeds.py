@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from salmon.model.change import WriteOp
-from support.stories import Story, in_step, rules
-
-
-def born_there(**fields: str) -> Story:
-    """A document of which Salesforce has told nothing yet."""
-    story = Story(key="m1")
-    story.mongodb.native_id = "m1"
-    story.mongodb.creates(dict(fields))
-    return story
+from support.stories import Story, born_in_mongodb, in_step, rules
 
 
 def test_an_author_saw_what_the_creation_had_set_that_was_answered() -> None:
     """And not what later ones are to set, even if these agree with each other: so nobody knew of the other. (Seed 66625.)"""
-    story = born_there(Name="Acme", Phone="555 0101")
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
     story.mongodb.edits(City="Oslo")
     second = story.writes["salesforce"]
     story.mongodb.edits(Phone="555 0202")
@@ -39,7 +31,7 @@ def test_the_target_of_an_empty_record_is_cleared_where_it_was_there_before() ->
 
 def test_an_old_row_does_not_answer_a_write() -> None:
     """What that write has overwritten, an event or a newer row tells; by then it must be known as ours. (Seed 115003.)"""
-    story = born_there(Name="Acme", City="Oslo")
+    story = born_in_mongodb(Name="Acme", City="Oslo")
     first = story.writes["salesforce"]
     story.mongodb.edits(Phone="555 0101")
     second = story.writes["salesforce"]
