@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,7 +99,7 @@ def quantile(lags_s: Iterable[float], q: float) -> float | None:
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
 
 
-class Observer:
+class Observer(ABC):
     """Shows a Watch what one side shows, in a thread of its own, from its start on. *error*: why it ended early."""
 
     def __init__(self, watch: Watch) -> None:
@@ -118,11 +119,13 @@ class Observer:
         if self._thread.is_alive():
             self._thread.join(5.0)
 
+    @abstractmethod
     def _open(self) -> None:
-        raise NotImplementedError
+        """Begin to watch: what happens from now on is seen."""
 
+    @abstractmethod
     def _take(self) -> None:
-        raise NotImplementedError
+        """Wait a moment for something to show, and show it."""
 
     def _run(self) -> None:
         try:
