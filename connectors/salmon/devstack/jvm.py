@@ -20,7 +20,7 @@ from typing import Final
 import requests
 
 from salmon.devstack.broker import answers
-from salmon.devstack.processes import HOST, Background, ProcessId, last_line, on_free_ports
+from salmon.devstack.processes import HOST, Background, InBackground, last_line, on_free_ports
 from salmon.errors import SetupError
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[3]
@@ -114,7 +114,7 @@ def _maven(goal: str, *options: str) -> None:
         )
 
 
-class ApacheKafka:
+class ApacheKafka(InBackground):
     """Apache Kafka with its data in *folder*; *log_file* takes what it says."""
 
     name = "kafka"
@@ -158,23 +158,12 @@ class ApacheKafka:
                 f"Apache Kafka could not format {self._folder}: {ended.stdout.decode(errors='replace')[-500:].strip()}"
             )
 
-    def stop(self) -> None:
-        self._background.stop()
-
     @property
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self._port}"
 
-    @property
-    def is_alive(self) -> bool:
-        return self._background.is_alive
 
-    @property
-    def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
-
-
-class Apicurio:
+class Apicurio(InBackground):
     """Apicurio Registry, in memory; *log_file* takes what it says. *folder*: unused, for the servers' common form."""
 
     name = "schema_registry"
@@ -208,21 +197,10 @@ class Apicurio:
         except requests.RequestException:
             return False
 
-    def stop(self) -> None:
-        self._background.stop()
-
     @property
     def url(self) -> str:
         """Its base address, of Confluent's REST API."""
         return f"http://{HOST}:{self._port}/apis/ccompat/v7"
-
-    @property
-    def is_alive(self) -> bool:
-        return self._background.is_alive
-
-    @property
-    def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
 
 
 def _cluster_id() -> str:

@@ -18,7 +18,15 @@ from typing import Any, Final, Protocol
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from salmon.devstack.processes import HOST, Background, ProcessId, Server, accepts, on_free_ports
+from salmon.devstack.processes import (
+    HOST,
+    Background,
+    InBackground,
+    ProcessId,
+    Server,
+    accepts,
+    on_free_ports,
+)
 from salmon.errors import ConfigError, SetupError, Unavailable
 
 URI_VARIABLE: Final = "MONGODB_URI"
@@ -40,7 +48,7 @@ class Mongo(Server, Protocol):
     def uri(self) -> str: ...
 
 
-class EmbeddedMongod:
+class EmbeddedMongod(InBackground):
     """mongod with its data in *folder*; *log_file* takes what it says."""
 
     name = "mongodb"
@@ -81,20 +89,9 @@ class EmbeddedMongod:
             within_s=_START_MAX_S,
         )
 
-    def stop(self) -> None:
-        self._background.stop()
-
     @property
     def uri(self) -> str:
         return f"mongodb://{HOST}:{self._port}/?replicaSet={_REPLICA_SET}"
-
-    @property
-    def is_alive(self) -> bool:
-        return self._background.is_alive
-
-    @property
-    def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,23 @@ class Background:
             time.sleep(_POLL_S)
 
 
+class InBackground:
+    """What all servers that are one process of ours have in common; see Server. They start *_background* themselves."""
+
+    _background: Background
+
+    def stop(self) -> None:
+        self._background.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._background.is_alive
+
+    @property
+    def processes(self) -> tuple[ProcessId, ...]:
+        return self._background.processes
+
+
 class Died(SetupError):
     """A server ended while it was starting. *said* is the last line of its log."""
 

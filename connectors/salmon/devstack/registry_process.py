@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import requests
 
-from salmon.devstack.processes import HOST, Background, ProcessId, Server, on_free_ports
+from salmon.devstack.processes import HOST, Background, InBackground, ProcessId, Server, on_free_ports
 from salmon.errors import Unavailable
 
 _START_MAX_S: Final = 30.0
@@ -27,7 +27,7 @@ class Registry(Server, Protocol):
         """Root of its REST API, as `schema_registry.url` wants it."""
 
 
-class RegistryProcess:
+class RegistryProcess(InBackground):
     """Our own registry with its data in *folder*; *log_file* takes what it says."""
 
     name = "schema_registry"
@@ -51,20 +51,9 @@ class RegistryProcess:
             within_s=_START_MAX_S,
         )
 
-    def stop(self) -> None:
-        self._background.stop()
-
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self._port}"
-
-    @property
-    def is_alive(self) -> bool:
-        return self._background.is_alive
-
-    @property
-    def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from salmon.devstack.processes import Background, Died, ProcessId
+from salmon.devstack.processes import Background, Died, InBackground
 from salmon.errors import SetupError
 
 _START_MAX_S: Final = 120.0  # it makes the records it begins with
@@ -29,7 +29,7 @@ class Org:
     seed: int = 0
 
 
-class SimulatorProcess:
+class SimulatorProcess(InBackground):
     """A box with its certificates and keys in *folder*; *log_file* takes what it says."""
 
     name = "salesforce"
@@ -57,21 +57,10 @@ class SimulatorProcess:
             raise SetupError(error.said or str(error)) from None
         self._endpoints = json.loads(answer.read_bytes())
 
-    def stop(self) -> None:
-        self._background.stop()
-
     @property
     def endpoints(self) -> Mapping[str, str]:
         """Where it is and how to come in, by the names of the contract for scripts."""
         return self._endpoints
-
-    @property
-    def is_alive(self) -> bool:
-        return self._background.is_alive
-
-    @property
-    def processes(self) -> tuple[ProcessId, ...]:
-        return self._background.processes
 
     def _command(self) -> list[str | Path]:
         command: list[str | Path] = [
