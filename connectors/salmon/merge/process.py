@@ -375,6 +375,8 @@ class MergeProcess:
         self._stores.close(places)
         for place in places:
             self._next.pop(place, None)
+        if not len(self._stores):
+            self._committing.worked()  # what could not be committed is somebody else's now
         self._metrics.partition_count.set(len(self._stores))
 
     # Holes: changes that were lost before merge saw them.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, Protocol
@@ -80,9 +80,9 @@ class Run:
 
     @classmethod
     def from_position(cls, name: str, position: Mapping[str, Any]) -> Run:
-        """The inverse of to_position."""
+        """The inverse of to_position. What a later version of Salmon has put into it is left."""
         stored = {
-            **position,
+            **{each.name: position[each.name] for each in fields(cls) if each.name in position},
             "why": Why(position["why"]),
             "signals": tuple(position["signals"]),
             "covers": frozenset(position.get("covers", ())),
