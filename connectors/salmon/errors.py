@@ -5,8 +5,7 @@ SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
-└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced,
-                                                               SchemaOutdated (then begin anew)
+└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced, SchemaOutdated
 """
 
 from __future__ import annotations
@@ -88,7 +87,10 @@ class UnsafeTopic(FatalError):
 
 
 class SchemaOutdated(FatalError):
-    """An object has a newer schema than the one this process began with: it must write nothing more by the old one."""
+    """
+    An object has a newer schema than the one this process began with. It stops, and begins anew with the newer one
+    (salmon.runtime.run).
+    """
 
 
 class Fenced(FatalError):

@@ -98,6 +98,8 @@ def prove(seeds: range, *, jobs: int, out: Path, commit: str | None, mutant: Mut
         for part in played(seeds, jobs=jobs, mutant=mutant, enough=lambda: bool(stop)):
             for one in part.digests:
                 digest.update(one)
+            for seed, faults in part.broken.items():
+                console.print(f"seed {seed}: {'; '.join(faults)}", markup=False)
             broken |= part.broken
             happened += part.happened
             said = f"[red]{len(broken)} broke a promise" if broken else "nothing broke"
@@ -138,8 +140,6 @@ def _progress(console: Console) -> Progress:
 
 
 def _say(console: Console, evidence: dict[str, Any], broken: dict[int, list[str]], out: Path) -> None:
-    for seed in sorted(broken)[:_TOLD_MAX]:
-        console.print(f"seed {seed}: {'; '.join(broken[seed])}", markup=False)
     if broken:
         console.print(f'To replay one: make prove ARGS="--seed {min(broken)}"')
     if missing := [name for name in _WANTED if not evidence["happened"].get(name)]:

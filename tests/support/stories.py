@@ -200,9 +200,13 @@ class Teller:
             return self.creates(fields, ack=write.seq)
         return self.edits(fields, ack=write.seq)
 
-    def acks_without(self, write: Write, *silent: str) -> Folded:
-        """The echo of the UPDATE *write*, which does not mention the fields *silent*: they did not change."""
-        return self.edits({n: v for n, v in write.fields.items() if n not in silent}, ack=write.seq)
+    def acks_without(self, write: Write, *silent: str, knows: frozenset[str] | None = None) -> Folded:
+        """
+        The echo of the UPDATE *write*, which does not mention the fields *silent*: they did not change, or its source
+        only *knows* others.
+        """
+        told = {n: v for n, v in write.fields.items() if n not in silent}
+        return self._event(Op.UPDATE, frozenset(told), told, ack=write.seq, knows=knows)
 
     # The source: rows.
 
@@ -230,8 +234,8 @@ class Teller:
             as_of=self.moment() if as_of is None else as_of,
             native_id=native_id or self.native_id,
             ack=marker,
-            changed=knows,
             fields=_without_nulls({**(told or {}), **fields}),
+            knows=knows,
         )
         return self.story.tell(change)
 
@@ -293,6 +297,7 @@ class Teller:
         ack: int | None = None,
         at: int | None = None,
         native_id: str | None = None,
+        knows: frozenset[str] | None = None,
     ) -> Folded:
         moment = self.moment()
         change = Change(
@@ -305,6 +310,7 @@ class Teller:
             ack=ack,
             changed=changed,
             fields=_without_nulls(fields),
+            knows=knows,
         )
         return self.story.tell(change)
 

@@ -157,7 +157,7 @@ class Codec:
             raise SchemaMismatch(
                 f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
             )
-        schema_id = _HEAD.unpack_from(data)[1]
+        schema_id = writer_of(data)
         try:
             return self._same[schema_id]
         except KeyError:
@@ -173,7 +173,7 @@ class Codec:
                 datum = fastavro.schemaless_reader(source, writer, self._ours)
         except _UNFIT as error:
             raise SchemaMismatch(
-                f"{self.topic}: a record cannot be read by its schema {_HEAD.unpack_from(data)[1]} ({type(error).__name__}). Find out "
+                f"{self.topic}: a record cannot be read by its schema {writer_of(data)} ({type(error).__name__}). Find out "
                 f"who wrote it."
             ) from None
         assert isinstance(datum, dict)
@@ -187,8 +187,7 @@ class Codec:
         schema = self._registry.schema_by_id(schema_id)
         if generation_of(schema) > generation_of(self.schema):
             raise SchemaOutdated(
-                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than this process began "
-                f"with. Start it again."
+                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. Begin again."
             )
         writer = bare(schema)
         # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
@@ -206,6 +205,12 @@ class Codec:
             f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
             f"exclude the field from the sync."
         )
+
+
+def writer_of(data: bytes) -> int:
+    """The id of the schema that a record was written by."""
+    schema_id: int = _HEAD.unpack_from(data)[1]
+    return schema_id
 
 
 def generation_of(schema: Any) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka import schemas
-from salmon.kafka.avro import Codec
+from salmon.kafka.avro import Codec, writer_of
 from salmon.kafka.registry import Registry
 from salmon.model.change import (
     ERROR,
@@ -42,7 +42,9 @@ class Changes(Codec):
         super().__init__(schemas.envelope("change", schema.to_avro()), registry, topic)
         self._lists = _lists(schema)
         self._rows = frozenset(schema.by_name)
-        self._events = frozenset(field.name for field in schema.fields if field.live)
+        self._live = frozenset(field.name for field in schema.fields if field.live)
+        # Writer's schema id -> see _known_to, for rows and for Salesforce's events.
+        self._known: dict[int, tuple[frozenset[str] | None, frozenset[str] | None]] = {}
 
     def encode(self, change: Change) -> bytes:
         """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
@@ -79,8 +81,6 @@ class Changes(Codec):
         datum, row = self.decode_parts(data)
         op = Op(datum["op"])
         changed = datum["changed"]
-        if changed is None and row is None and op in _OF_RECORDS:
-            changed = self._spoken(data, datum["origin"], op)
         change = Change(
             origin=datum["origin"],
             op=op,
@@ -93,18 +93,26 @@ class Changes(Codec):
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
             source=datum["source"],
+            knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
         )
         return change, row
 
-    def _spoken(self, data: bytes, origin: str, op: Op) -> frozenset[str] | None:
-        """What a change can speak of, whose writer's schema lacks fields of ours; None where it lacks none."""
-        if (writer := self._writer(data)) is None:
-            return None
-        row = next(field["type"] for field in writer["fields"] if field["name"] == "fields")
-        names = self._rows & {field["name"] for field in row["fields"]}
-        if names == self._rows:
-            return None
-        return (names if op is Op.ROW or origin != SALESFORCE else names & self._events) | OWNED_BY_MERGE
+    def _known_to(self, writer: int, origin: str, op: Op) -> frozenset[str] | None:
+        """What a writer's schema lets it tell of in such a change, where that is not all that ours does."""
+        try:
+            rows, events = self._known[writer]
+        except KeyError:
+            rows, events = self._known[writer] = self._learn_known(writer)
+        return events if origin == SALESFORCE and op is not Op.ROW else rows
+
+    def _learn_known(self, writer: int) -> tuple[frozenset[str] | None, frozenset[str] | None]:
+        row = next(f["type"] for f in self._registry.schema_by_id(writer)["fields"] if f["name"] == "fields")
+        rows = {field["name"] for field in row["fields"]}
+        live = {field["name"] for field in row["fields"] if field.get("salmon", {}).get("live", True)}
+        return (
+            None if self._rows <= rows else self._rows & rows | OWNED_BY_MERGE,
+            None if self._live <= live else self._live & live | OWNED_BY_MERGE,
+        )
 
 
 class Writes(Codec):

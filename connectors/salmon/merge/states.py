@@ -6,21 +6,18 @@ What is usual costs nothing: one version stands for the whole row, and a side's 
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from salmon.kafka import schemas
-from salmon.kafka.avro import Codec
+from salmon.kafka.avro import Codec, generation_of, writer_of
 from salmon.kafka.registry import Registry
 from salmon.model.change import Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, State, Turns, Version
-
-_SCHEMA_ID: Final = struct.Struct(">xI")  # of the Confluent wire format
 
 
 class States(Codec):
@@ -137,6 +134,7 @@ class States(Codec):
                     "edited": known.edited,
                     "edit": _field_datum(known.name, known.edit)["value"],
                     "edited_at": known.edited_at,
+                    "later": [_field_datum(known.name, value) for value in known.later],
                 }
                 for known in side.overwritten
             ],
@@ -149,6 +147,8 @@ class States(Codec):
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
         names = self._rules.names[datum["side"]]
+        if datum["exists"] is False:
+            added = frozenset()  # of a record that is not there, nothing is left to tell
         unknown = names if datum["unknown"] is None else (frozenset(datum["unknown"]) | added) & names
         differs = self._fields(datum["differs"])
         shadow = {n: v for n, v in row.items() if n not in unknown} if datum["exists"] else {}
@@ -158,7 +158,7 @@ class States(Codec):
             exists=datum["exists"],
             native_id=datum["native_id"],
             shadow={n: v for n, v in shadow.items() if v is not None and n in names},
-            unknown=unknown if datum["exists"] is not False else frozenset(),
+            unknown=unknown,
             order=datum["order"],
             commit_time=datum["commit_time"],
             as_of=datum["as_of"],
@@ -181,6 +181,7 @@ class States(Codec):
                     known["edited"],
                     self._value(known["name"], known["edit"]),
                     known["edited_at"],
+                    tuple(self._value(each["name"], each["value"]) for each in known["later"]),
                 )
                 for known in datum["overwritten"]
                 if known["name"] in names
@@ -228,15 +229,24 @@ class States(Codec):
         return Decimal(value) if name in self._decimals and value is not None else value
 
     def _fields_added_since(self, data: bytes) -> frozenset[str]:
-        """Fields that the state's writer did not know: nobody has told of them yet, which is not null."""
-        schema_id: int = _SCHEMA_ID.unpack_from(data)[0]
+        """
+        Fields that the state's writer did not know, or that came back since: nobody has told of them yet, which is not
+        null.
+        """
+        schema_id = writer_of(data)
         if schema_id == self.schema_id:
             return frozenset()
         if schema_id not in self._added:
-            row = self._writers.schema_by_id(schema_id)["fields"][-1]["type"]
-            self._added[schema_id] = frozenset(self._rules.schema.by_name) - {
-                f["name"] for f in row["fields"]
-            }
+            schema = self._writers.schema_by_id(schema_id)
+            known, generation = (
+                {f["name"] for f in schema["fields"][-1]["type"]["fields"]},
+                generation_of(schema),
+            )
+            self._added[schema_id] = frozenset(
+                name
+                for name, field in self._rules.schema.by_name.items()
+                if name not in known or field.since > generation
+            )
         return self._added[schema_id]
 
 

@@ -73,6 +73,9 @@ class Change:
         default_factory=dict
     )  # without nulls where `changed` names them anyway
     source: Mapping[str, str] = field(default_factory=dict)  # what else the side told; never judged by
+    # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
+    # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.
+    knows: frozenset[str] | None = None
 
     @property
     def is_event(self) -> bool:

@@ -78,8 +78,8 @@ def fold(
     in_part = told_in_part(work.state, rules)
     emit(work.out, rules, whole=not in_part, committed_at=edited_at, correlation=correlation)
     if in_part and change.is_event and work.state.lives and _is_news(work.out):
-        # An edit does not wait until it is the turn of a record that the other side is to read anew.
-        work.out.to_read.update(side for side in in_part if side != change.origin)
+        # An edit does not wait until it is the turn of a record that is to be read anew.
+        work.out.to_read.update(in_part)
     if work.state.unpublished and not (work.state.lives and in_part):
         work.state.unpublished = False
         work.out.published = Published.ROW if work.state.lives else Published.TOMBSTONE
@@ -167,6 +167,8 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
             work.set_by = {name: s for s, sent in x.sent.items() if s <= seq for name in sent.fields}
         work.made_before = tuple(w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE)
         work.made = work.answered.op is WriteOp.CREATE and not (work.made_before or x.marker)
+        if work.made and change.is_row and x.exists:
+            work.told_since_made = work.rules.names[change.origin] - x.unknown
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=ours.committed_at)
         return ours, False
@@ -204,7 +206,7 @@ def _overtaken(work: Work) -> None:
     """
     change, x = work.change, work.x
     x.order = change.order
-    spoken = work.rules.spoken(change.origin, change.op, change.changed)
+    spoken = work.rules.spoken(change)
     after: list[Overwritten] = []
     # What our write has overwritten is told with it, where a row has shown that write; else with an earlier one of ours.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -218,11 +220,14 @@ def _overtaken(work: Work) -> None:
             # One that is neither told now nor carried by the record was never carried out. One that the record carries was
             # a call of a dead sink that came after this one: its event is still to come.
             if known.seq == x.marker != change.ack:
-                after.append(replace(known, edited=False, before=change.fields.get(known.name)))
+                before = change.fields.get(known.name) if known.name in spoken else known.before
+                after.append(replace(known, edited=False, before=before))
             continue
         if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
             value = change.fields.get(known.name)
             if change.op is Op.UPDATE and change.ack is None:
+                if (value,) == known.later:
+                    continue  # past the write, whose own event will not come any more
                 known = replace(known, edited=True, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
             else:  # a creation, or an earlier write of ours: what comes is edited by somebody who saw that
                 if known.name not in judged:
@@ -253,7 +258,7 @@ def _old_row(work: Work) -> None:
         work.exists()
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
-    told = rules.spoken(work.change.origin, Op.ROW, work.change.changed) & x.unknown
+    told = rules.spoken(work.change) & x.unknown
     for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)
@@ -273,7 +278,7 @@ def _late_echo(work: Work) -> None:
     x.marker = change.ack or 0
     if change.is_row:
         return
-    spoken = work.rules.spoken(change.origin, change.op, change.changed)
+    spoken = work.rules.spoken(change)
     if change.op is Op.CREATE:
         x.shadow, x.unknown = {}, work.rules.names[change.origin]
     for name in spoken:

@@ -4,6 +4,8 @@ Step 5 of the fold: the life and death of a record, told by one side.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
@@ -16,7 +18,7 @@ def lives(work: Work, ours: Sent | None) -> None:
     """The change shows a record that is there: CREATE, UPDATE or ROW."""
     change, x, state = work.change, work.x, work.state
     had = x.exists
-    spoken = work.rules.spoken(change.origin, change.op, change.changed)
+    spoken = work.rules.spoken(change)
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown = {}, work.rules.names[change.origin] - spoken
@@ -41,8 +43,10 @@ def lives(work: Work, ours: Sent | None) -> None:
         work.begin(work.version if change.is_event else work.baseline)
     if ours is not None and change.is_event:
         refused_in_silence(work, ours, spoken)
-    if change.is_row and ours is not None:
-        _remember_overwritten(work, ours)
+    if change.is_row:
+        x.overwritten = tuple(_edited_since(work, known) for known in x.overwritten)
+        if ours is not None:
+            _remember_overwritten(work, ours)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
@@ -76,8 +80,17 @@ def _remember_overwritten(work: Work, ours: Sent) -> None:
             before = made_with.pop() if len(made_with) == 1 else None
         else:
             continue
-        x.overwritten += (Overwritten(name, work.set_by[name], before, x.as_of),)
+        shown = work.change.fields.get(name)
+        later = () if shown == ours.fields[name] else (shown,)
+        x.overwritten += (Overwritten(name, work.set_by[name], before, x.as_of, later=later),)
     x.overwritten = x.overwritten[-OVERWRITTEN_MAX:]
+
+
+def _edited_since(work: Work, known: Overwritten) -> Overwritten:
+    """A newer row with the marker of the write shows another value: nothing but an edit after the write made that."""
+    value, shadow = work.change.fields.get(known.name), work.shadow(known.name)
+    is_news = known.seq == work.change.ack and shadow is not UNKNOWN and value != shadow
+    return replace(known, later=(value,)) if is_news else known
 
 
 def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Op, WriteOp
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op, WriteOp
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import ObjectSchema
 
@@ -110,8 +110,11 @@ class Rules:
     def policy_of(self, name: str) -> Policy:
         return self.field_policies.get(name, self.policy)
 
-    def spoken(self, side: str, op: Op, changed: frozenset[str] | None) -> frozenset[str]:
+    def spoken(self, change: Change) -> frozenset[str]:
         """The names that a change speaks of; null in any other says nothing."""
-        if changed is not None:
-            return changed & self.names[side]
-        return self.names[side] if op is Op.ROW else self.live[side]
+        side = change.origin
+        if change.changed is not None:
+            told = change.changed & self.names[side]
+        else:
+            told = self.names[side] if change.op is Op.ROW else self.live[side]
+        return told if change.knows is None else told & change.knows

@@ -111,6 +111,8 @@ class FieldSchema:
     precision: int = 0  # decimal digits
     scale: int = 0
     compound: str | None = None  # the compound field it is a component of
+    # The generation of its object's schema that has brought it, or brought it back; 0: it was there from the beginning.
+    since: int = field(default=0, compare=False)
 
     @property
     def is_stamp(self) -> bool:
@@ -129,9 +131,8 @@ class ObjectSchema:
     name: str
     fields: tuple[FieldSchema, ...]
     key_prefix: str | None = None  # the first three characters of the object's Ids
-    generation: int = field(
-        default=0, compare=False
-    )  # counted up by whoever registers another schema of the object
+    # Rises with each other schema of the object that is registered (salmon.runtime.schemas); 0 for none that was.
+    generation: int = field(default=0, compare=False)
 
     @cached_property
     def by_name(self) -> Mapping[str, FieldSchema]:
@@ -278,7 +279,8 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
             "precision": field.precision,
             "scale": field.scale,
             "compound": field.compound,
-        },
+        }
+        | ({"since": field.since} if field.since else {}),
     }
 
 
@@ -337,6 +339,7 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         precision=told["precision"],
         scale=told["scale"],
         compound=told["compound"],
+        since=told.get("since", 0),
     )
 
 

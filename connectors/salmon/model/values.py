@@ -76,6 +76,8 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     That is an edit of the side, made after it saw what we sent.
     """
     silent = (ours.fields.keys() & work.rules.live[work.change.origin]) - spoken - OWNED_BY_MERGE
+    if work.change.knows is not None:
+        silent &= work.change.knows
     for name in sorted(silent):
         kept, sent = work.shadow(name), ours.fields[name]
         if work.x.holds(name) and not isinstance(kept, Unknown) and sent == work.x.kept[name] != kept:
@@ -121,7 +123,7 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
 
 def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
-    if ours is None:
+    if ours is None or name in work.told_since_made:
         return UNSENT
     cleared = ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded
     sent = ours.fields.get(name, None if cleared else UNSENT)

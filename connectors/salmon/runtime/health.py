@@ -77,10 +77,9 @@ class Health:
         self._note = ""
 
     def starting(self, doing: str) -> None:
-        """What is being done before the loop begins (anew), e.g. "waiting for the schema of Account"."""
+        """What is being done before the loop begins, e.g. "waiting for the schema of Account"."""
         with self._lock:
             self._phase = doing
-            self._state, self._turned_at = State.UNASSIGNED, None
 
     def standing_by(self) -> None:
         """Another instance leads; this one takes over when that one is gone."""

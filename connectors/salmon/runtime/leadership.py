@@ -76,10 +76,10 @@ class Leadership:
         if self._failure is not None:
             raise self._failure
 
-    def signals(self) -> list[Message]:
-        """What has come since the last call."""
+    def signals(self, limit: int) -> list[Message]:
+        """What has come since the last call, at most *limit*."""
         found: list[Message] = []
-        while self._signals:
+        while self._signals and len(found) < limit:
             found.append(self._signals.popleft())
         return found
 

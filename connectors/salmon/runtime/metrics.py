@@ -47,7 +47,6 @@ class Metrics:
     def __init__(self, connector: str) -> None:
         self.connector = connector
         self.registry = CollectorRegistry()
-        self._api_calls: _ApiCalls | None = None
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
@@ -263,10 +262,7 @@ class Metrics:
 
     def count_api_calls(self, calls: Callable[[], Mapping[str, int]]) -> None:
         """Show what *calls* says at each scrape: calls to the side so far, by resource."""
-        if self._api_calls is not None:
-            self.registry.unregister(self._api_calls)  # of a task that has begun anew
-        self._api_calls = _ApiCalls(self.connector, calls)
-        self.registry.register(self._api_calls)
+        self.registry.register(_ApiCalls(self.connector, calls))
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

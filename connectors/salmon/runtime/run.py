@@ -7,6 +7,7 @@ Exit codes: 0 stopped in good order; 1 unexpected; 2 only a person can mend it (
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
 
@@ -33,11 +34,11 @@ from salmon.runtime.metrics import TASK, Metrics
 from salmon.runtime.rest import RestServer
 from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
-from salmon.runtime.source_worker import SourceWorker
+from salmon.runtime.source_worker import FIRST_CONTACT_MAX_S, SourceWorker
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
-_AT_WORK_S: Final = 60.0  # a worker that lasted so long was no failed try
 EXIT_OK: Final = 0
 EXIT_UNEXPECTED: Final = 1
 EXIT_FATAL: Final = 2
@@ -47,6 +48,9 @@ CONNECTORS: Final = topics.CONNECTORS
 # Which processes live and die with the one that started them, and their ordinal among replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
+# How often in a row this process has begun anew, as soon as it had begun.
+_ANEW_VARIABLE: Final = "SALMON_BEGUN_ANEW"
+_AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
 # What else runs in a process, if anything does. It comes from the commands: no connector knows them.
 Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
@@ -62,11 +66,14 @@ def run(
     log_level: str = "info",
     drain_deadline_s: float = DRAIN_DEADLINE_S,
     beside: Beside = lambda *_: None,
+    begin_anew: Callable[[int], int] | None = None,
 ) -> int:
     """
     Run one of CONNECTORS until it is told to stop, and return the process's exit code.
 
     Args:
+        begin_anew: What is done where an object's schema has changed; by default this process becomes a new one, as if
+            it had been started again. It is told how often that was in a row.
         beside: What else is to run in merge's first replica; it must not raise.
         port: Of the REST server; the configuration's by default, 0 for a free one.
         ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
@@ -84,9 +91,20 @@ def run(
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s)
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
-        return process.run(companion)
+        error = process.run(companion)
+        if isinstance(error, SchemaOutdated):
+            return (begin_anew or _begin_anew)(process.tries)
+        return EXIT_OK if error is None else told(error)
     except FatalError as error:
         return told(error)
+
+
+def _begin_anew(tries: int) -> NoReturn:
+    """Become the process that the same command starts now: its file, its schemas, and no thread of ours."""
+    os.environ[_ANEW_VARIABLE] = str(tries)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def told(error: BaseException) -> int:
@@ -129,6 +147,10 @@ class _Process:
         self, connector: str, config: SyncConfig, *, port: int | None, ordinal: int, drain_deadline_s: float
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
+        self._began = time.monotonic()
+        self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
+        # What was reached before is waited for, as in any outage; what never was is a mistake in the configuration.
+        self._was_reached = self.tries > 0
         self._health = Health()
         self._metrics = Metrics(connector)
         self._cluster_id: str | None = None
@@ -147,25 +169,31 @@ class _Process:
             cluster_id=lambda: self._cluster_id,
         )
 
-    def run(self, companion: Part | None = None) -> int:
+    def run(self, companion: Part | None = None) -> BaseException | None:
+        """Until told to stop; what went wrong, if anything did."""
         self._lifecycle.install()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
         if companion is not None:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
-        error = self._lifecycle.wait()
-        return EXIT_OK if error is None else told(error)
+        return self._lifecycle.wait()
+
+    def pause_s(self) -> float:
+        """How long to wait before beginning anew: once more."""
+        lasted = time.monotonic() - self._began > _AT_WORK_S
+        self.tries = 1 if lasted else self.tries + 1
+        return Backoff().bound_s(self.tries)
 
     def part(self, retrying: Retrying) -> Part:
         """Reach Kafka, the registry and the topics, and build what does the work. Raises FatalError, Stopping."""
         config, connector = self._config, self._connector
         kafka, names = config.kafka_properties(), config.topic_names
         self._health.starting("connecting to Kafka")
-        try:
-            admin = clients.connect(kafka, client_id=f"{config.name}-{connector}-{self._ordinal}")
-        except RetriableError as error:
-            raise SetupError(str(error)) from error
+        client_id = f"{config.name}-{connector}-{self._ordinal}"
+        admin = self._reach(
+            retrying, "connecting to Kafka", lambda: clients.connect(kafka, client_id=client_id)
+        )
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
         wanted = topics.specs(
@@ -182,10 +210,7 @@ class _Process:
             password=where.password.get_secret_value() if where.password else None,
             ca_file=where.ca_file,
         )
-        try:
-            registry.latest(f"{names.offsets}-value")
-        except RetriableError as error:
-            raise SetupError(str(error)) from error
+        self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         if connector == "merge":
             return self._merge(registry, retrying)
         side, _, kind = connector.partition("-")
@@ -204,11 +229,13 @@ class _Process:
         task = tasks.task_class(group, side)(settings, config.objects, config.name)
         if isinstance(task, tasks.CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        patience_s = math.inf if self._was_reached else FIRST_CONTACT_MAX_S
         if kind == "source":
-            return SourceWorker(instance, task, tuple(config.objects))
+            return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)
         written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
         guards = {name: config.objects[name].delete_guard for name in written}
-        return SinkWorker(instance, task, self._schemas(registry, retrying), written, guards=guards)
+        found = self._schemas(registry, retrying)
+        return SinkWorker(instance, task, found, written, guards=guards, first_contact_max_s=patience_s)
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess
@@ -221,6 +248,14 @@ class _Process:
             metrics=self._metrics,
             ordinal=self._ordinal,
         )
+
+    def _reach(self, retrying: Retrying, doing: str, call: Callable[[], T]) -> T:
+        if self._was_reached:
+            return retrying.until_it_works(doing, call)
+        try:
+            return call()
+        except RetriableError as error:
+            raise SetupError(str(error)) from error
 
     def _schemas(self, registry: SchemaRegistry, retrying: Retrying) -> dict[str, Any]:
         return retrying.until_it_works(
@@ -244,10 +279,7 @@ class _Process:
 
 
 class _Work:
-    """
-    The part that builds the worker and then is it; so that a signal is heard while we connect, too. Where an object's
-    schema has changed, another worker is built, that begins with the new one.
-    """
+    """The part that builds the worker and then is it; so that a signal is heard while we connect, too."""
 
     def __init__(self, process: _Process) -> None:
         self.name = "work"
@@ -257,31 +289,22 @@ class _Work:
 
     def run(self) -> None:
         health = self._process.health
-        tries = 0
         try:
-            while True:
-                began = time.monotonic()
-                try:
-                    self._work()
-                    break
-                except SchemaOutdated as outdated:
-                    tries = 1 if time.monotonic() - began > _AT_WORK_S else tries + 1
-                    health.starting("beginning anew with a newer schema")
-                    log.info("begins_anew", reason=str(outdated))
-                    if self._stop.wait(Backoff().bound_s(tries)):
-                        break
+            self._inner = self._process.part(Retrying(self._stop, health))
+            if self._stop.is_set():
+                raise Stopping
+            self._inner.run()
         except Stopping:
             pass
+        except SchemaOutdated as outdated:
+            pause_s = self._process.pause_s()
+            log.warning("begins_anew", reason=str(outdated), in_s=pause_s)
+            if not self._stop.wait(pause_s):
+                raise
         except BaseException as error:
             health.ended(error)
             raise
         health.ended()
-
-    def _work(self) -> None:
-        self._inner = self._process.part(Retrying(self._stop, self._process.health))
-        if self._stop.is_set():
-            raise Stopping
-        self._inner.run()
 
     def stop(self) -> None:
         self._stop.set()

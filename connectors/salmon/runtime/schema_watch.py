@@ -11,17 +11,23 @@ from collections.abc import Mapping
 from threading import Event, Thread
 from typing import Final
 
-from salmon.errors import FatalError, RetriableError, SchemaOutdated
+import structlog
+
+from salmon.errors import SchemaOutdated
 from salmon.kafka.registry import Registry, object_schema
 from salmon.kafka.topics import Topics
 from salmon.model.schema import ObjectSchema
 
-LOOK_EVERY_S: Final = 10.0
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 2.0
 _JOIN_MAX_S: Final = 1.0
 
 
 class SchemaWatch:
     """
+    Looks from its making on, until it is closed or has seen a newer schema.
+
     Args:
         schemas: Object -> the schema that is written by.
     """
@@ -37,18 +43,14 @@ class SchemaWatch:
         self._registry, self._topics, self._schemas = registry, topics, schemas
         self._every_s = every_s
         self._closing = Event()
-        self._failure: FatalError | None = None
+        self._outdated: SchemaOutdated | None = None
         self._thread = Thread(target=self._run, name="schemas", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """
-        Raises:
-            SchemaOutdated: an object has a newer schema.
-            FatalError: or whatever only a person can mend in the registry.
-        """
-        if self._failure is not None:
-            raise self._failure
+        """Raises SchemaOutdated where an object has a newer schema."""
+        if self._outdated is not None:
+            raise self._outdated
 
     def close(self) -> None:
         """End the thread. Idempotent."""
@@ -56,18 +58,19 @@ class SchemaWatch:
         self._thread.join(_JOIN_MAX_S)
 
     def _run(self) -> None:
-        while self._failure is None and not self._closing.wait(self._every_s):
+        trouble = ""
+        while self._outdated is None and not self._closing.wait(self._every_s):
             try:
                 self._look()
-            except RetriableError:
-                continue  # it is asked again
-            except FatalError as failure:
-                self._failure = failure
+                trouble = ""
+            except SchemaOutdated as outdated:
+                self._outdated = outdated
+            except Exception as error:  # noqa: BLE001 - whatever the registry says, it is asked again
+                if trouble != (trouble := type(error).__name__):
+                    log.warning("schemas_not_looked_at", error=trouble, reason=str(error))
 
     def _look(self) -> None:
         for name, schema in self._schemas.items():
             latest = object_schema(self._registry, self._topics.records(name))
             if latest is not None and latest.generation > schema.generation:
-                raise SchemaOutdated(
-                    f"{name}: its schema has changed since this process began. Start it again."
-                )
+                raise SchemaOutdated(f"{name}: its schema has changed since this process began. Begin again.")

@@ -32,20 +32,26 @@ WAIT_MAX_S: Final = 3600.0  # Whoever registers them has not come for an hour: s
 
 
 def register(
-    registry: Registry, topics: Topics, schemas: Mapping[str, ObjectSchema]
+    registry: Registry,
+    topics: Topics,
+    schemas: Mapping[str, ObjectSchema],
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> dict[str, ObjectSchema]:
     """
     Register the subjects of every object's topics. Idempotent.
 
     Returns:
         The schemas as they are registered. One that differs from the latest gets a generation of its own: so it becomes
-        the latest even if the object had the very same one before, and all others see that theirs is older.
+        the latest even if the object had the very same one before, and all others see that theirs is older. A generation
+        is the time, in seconds since 1970: it rises whatever an older version of Salmon, or a restored registry, holds.
 
     Raises:
         SetupError: one is not compatible with what is registered.
         Unavailable: the registry does not answer.
     """
-    numbered = {name: _numbered(registry, topics, schema) for name, schema in schemas.items()}
+    now_s = int(clock())
+    numbered = {name: _numbered(registry, topics, schema, now_s) for name, schema in schemas.items()}
     for name, schema in numbered.items():
         Changes(schema, registry, topics.changes(name)).register()
         for side in SIDES:
@@ -58,11 +64,16 @@ def register(
     return numbered
 
 
-def _numbered(registry: Registry, topics: Topics, schema: ObjectSchema) -> ObjectSchema:
+def _numbered(registry: Registry, topics: Topics, schema: ObjectSchema, now_s: int) -> ObjectSchema:
     latest = object_schema(registry, topics.records(schema.name))
     if latest is None:
-        return schema
-    return replace(schema, generation=latest.generation + (1 if latest != schema else 0))
+        return replace(schema, generation=now_s)
+    if latest == schema and latest.generation:
+        return latest
+    generation = max(latest.generation + 1, now_s)
+    since = {field.name: field.since for field in latest.fields}
+    fields = tuple(replace(field, since=since.get(field.name, generation)) for field in schema.fields)
+    return replace(schema, fields=fields, generation=generation)
 
 
 def await_schemas(

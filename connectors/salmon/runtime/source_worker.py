@@ -191,9 +191,8 @@ class SourceWorker:
             self._metrics.snapshots(self._task.progress())
 
     def _take_signals(self) -> None:
-        if len(self._unanswered) >= SIGNALS_MAX:
-            return  # the topic keeps the others
-        for message in self._leadership.signals():
+        # The topic keeps the others.
+        for message in self._leadership.signals(SIGNALS_MAX - len(self._unanswered)):
             offset = message.offset()
             assert offset is not None
             self._signals_next = offset + 1

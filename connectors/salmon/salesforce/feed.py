@@ -111,12 +111,12 @@ class Feed:
         )
         self._snapshots = snapshots
         self._identities_due = True
+        self._has_begun = False
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
         self._stored_place = self._place
-        self._commit_time: int = (
-            0 if stored is None else stored["commit_time"]
-        )  # of the latest event ever heard
+        # Of the latest event ever heard.
+        self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = False
@@ -138,8 +138,10 @@ class Feed:
         self._tell_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
-        # Before the first event is told: what it covers must be told by rows alone.
-        self._runs.begin_first(self._commit_time, self._told_up_to())
+        if not self._has_begun:
+            # Before the first event is told: what it covers must be told by rows alone.
+            self._runs.begin_first(self._commit_time, self._told_up_to())
+            self._has_begun = True
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)
@@ -268,7 +270,7 @@ class Feed:
             self._fall_into_hole(name)
         for told in report.told:
             if report.key is not None and report.key != told.native_id:
-                self._identity.learn(name, told.native_id, report.key)
+                self._identity.hear(name, told.native_id, report.key)
             self._tell(name, told, report.commit_time, harvest)
 
     def _report(self, payload: Mapping[str, Any], event: Any, schema: EventSchema) -> Report:
@@ -328,7 +330,7 @@ class Feed:
         When the latest event was committed before which none waits, in memory or behind the stored place: what was
         deleted before then has been told.
         """
-        oldest = self._held.due_at()
+        oldest = self._held.oldest_event()
         return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)
 
     # What goes along.

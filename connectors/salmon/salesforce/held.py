@@ -77,6 +77,13 @@ class Held:
         """The commit time that rows must cover for the next key to be answered."""
         return self._first[0][0] if self._first else None
 
+    def oldest_event(self) -> int | None:
+        """When the first of the events that wait was committed; None if only requests do."""
+        lines = self._waiting.values()
+        return min(
+            (each.commit_time for line in lines for _, each in line if each.signal is None), default=None
+        )
+
     def due(self, covered: int, limit: int) -> tuple[str, list[tuple[str, Waiting]]]:
         """
         Take out keys whose first can be answered by rows that hold everything up to *covered*: of one object, at

@@ -36,17 +36,23 @@ class Identity:
         self._keys[name].update(entries)
         self._ids[name].update((key, native_id) for native_id, key in entries.items())
 
-    def learn(self, name: str, native_id: str, key: str) -> bool:
+    def learn(self, name: str, native_id: str, key: str) -> None:
         """
-        Note that a record has a key other than its Id; whether that was news. A key that has had another Id is
-        now this one's: its earlier record was deleted, and the key lives again.
+        Take in what was read just now. A key that has had another Id is now this one's: its earlier record was deleted,
+        and the key lives again.
         """
         self._ids[name][key] = native_id
-        if self._keys[name].get(native_id) == key:
-            return False
-        self._keys[name][native_id] = key
-        self._news.append((name, native_id, key))
-        return True
+        self._tell(name, native_id, key)
+
+    def hear(self, name: str, native_id: str, key: str) -> None:
+        """Take in what an event tells, which may be old: a key that is known to be another record's stays with that one."""
+        self._ids[name].setdefault(key, native_id)
+        self._tell(name, native_id, key)
+
+    def _tell(self, name: str, native_id: str, key: str) -> None:
+        if self._keys[name].get(native_id) != key:
+            self._keys[name][native_id] = key
+            self._news.append((name, native_id, key))
 
     def news(self, limit: int | None = None) -> list[tuple[str, str, str]]:
         """What was learnt and not taken yet, as (object, Id, key): at most *limit*, oldest first."""

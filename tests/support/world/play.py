@@ -172,9 +172,9 @@ class World:
 
     def _hear_everything(self, record: SinkRecord) -> None:
         """A call was carried out late: let the source of the org tell all that has happened there."""
-        event = self.org.log[-1].change
-        if event.ack == record.write.seq:  # else it was refused
-            self.merge.called_late(record.key, event)
+        for told in self.org.log[-1:]:
+            if told.change.ack == record.write.seq:  # else it was refused
+                self.merge.called_late(record.key, told.change)
         source = self.org_source
         while source.heard < len(self.org.log) or source.feed.wait_s() is not None:
             self.nature.pass_ms(1000)

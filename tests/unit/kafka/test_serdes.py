@@ -230,35 +230,44 @@ def test_bytes_of_another_object_are_a_data_error(
         make(ACCOUNT, registry, "crm.x.Account").decode(stray)
 
 
-def grown(registry: MemoryRegistry) -> Changes:
-    """The reader of a sync that knows two more fields than ACCOUNT; events carry the first of them."""
-    more = (
-        FieldSchema("Site", "string", Kind.STRING),
-        FieldSchema("Rank", "double", Kind.DOUBLE, live=False),
-    )
-    return Changes(replace(ACCOUNT, fields=(*ACCOUNT.fields, *more)), registry, "crm.changes.Account")
+MORE = (
+    FieldSchema("Site", "string", Kind.STRING),
+    FieldSchema("Rank", "double", Kind.DOUBLE, live=False),
+)
 
 
-@pytest.mark.parametrize("op", [Op.CREATE, Op.ROW])
+def reader(registry: MemoryRegistry, *fields: FieldSchema) -> Changes:
+    """The reader of a sync with these fields."""
+    return Changes(replace(ACCOUNT, fields=fields), registry, "crm.changes.Account")
+
+
+@pytest.mark.parametrize("op", [Op.CREATE, Op.UPDATE, Op.ROW])
 def test_a_change_of_an_older_schema_says_nothing_of_the_fields_that_it_lacks(
     changes: Changes, registry: MemoryRegistry, op: Op
 ) -> None:
-    """They are not null: whoever wrote it did not know that they exist."""
+    """They are not null, nor what they were: whoever wrote it did not know that they exist."""
     older = changes.encode(Change(MONGODB, op, fields={"Name": "A"}))
-    told = grown(registry).decode(older)
-    assert told.changed == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
-    assert changes.decode(older).changed is None
+    told = reader(registry, *ACCOUNT.fields, *MORE).decode(older)
+    assert told.knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    assert changes.decode(older).knows is None
+
+
+def test_an_event_of_a_time_when_a_field_did_not_come_by_events_says_nothing_of_it(
+    registry: MemoryRegistry,
+) -> None:
+    """The same fields, and one of them is live by now: rows told of it before, and no event did."""
+    site, rank = MORE
+    older, newer = reader(registry, site, rank), reader(registry, site, replace(rank, live=True))
+    event, row = Change(SALESFORCE, Op.CREATE), Change(SALESFORCE, Op.ROW)
+    assert newer.decode(older.encode(event)).knows == frozenset({"Site", SALESFORCE_ID, ERROR})
+    assert newer.decode(older.encode(row)).knows is None
+    assert newer.decode(newer.encode(event)).knows is None
 
 
 def test_a_change_of_a_schema_with_more_fields_says_all_that_we_know(
     changes: Changes, registry: MemoryRegistry
 ) -> None:
     """A field that has been taken out of the sync takes nothing along."""
-    told = changes.decode(grown(registry).encode(Change(SALESFORCE, Op.ROW, fields={"Site": "Rome"})))
-    assert (told.changed, told.fields) == (None, {})
-
-
-def test_an_outcome_of_an_older_schema_stays_an_outcome(changes: Changes, registry: MemoryRegistry) -> None:
-    """It speaks of a write, not of a record."""
-    older = changes.encode(Change(SALESFORCE, Op.REFUSED, ack=3))
-    assert grown(registry).decode(older).changed is None
+    more = reader(registry, *ACCOUNT.fields, *MORE)
+    told = changes.decode(more.encode(Change(SALESFORCE, Op.ROW, fields={"Site": "Rome"})))
+    assert (told.knows, told.fields) == (None, {})

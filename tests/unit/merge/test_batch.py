@@ -62,7 +62,7 @@ def test_what_is_parked_and_what_is_freed_is_counted_by_why() -> None:
 
 
 def test_records_that_are_told_in_part_are_asked_for_together() -> None:
-    """While a field is read anew, each edit asks for its record: one signal of a batch names them all, with their Ids."""
+    """One signal of a batch names all that are to be read again by one side, with the Ids that it knows."""
     batch = Batch(TOPICS, CONFLICTS, SIGNALS)
     for offset, key in enumerate([KEY, "m1", "m2", KEY], start=1):
         part = Change(
@@ -81,3 +81,13 @@ def test_records_that_are_told_in_part_are_asked_for_together() -> None:
     assert dict(zip(signal.keys, signal.native_ids, strict=True)) == {
         key: f"Id of {key}" for key in (KEY, "m1", "m2")
     }
+
+
+def test_a_signal_names_the_ids_of_all_its_records_or_of_none_and_not_too_many() -> None:
+    """A source reads by Id where each has one; and a signal is never too large for Kafka."""
+    batch = Batch(TOPICS, CONFLICTS, SIGNALS)
+    known = {f"k{n}": f"Id {n}" for n in range(501)}
+    batch.to_read["salesforce", "Account"] = {"m1": None, **known, "m2": None}
+    signals = [SIGNALS.decode(request.value or b"", offset=0) for request in batch.requests()]
+    assert [(len(signal.keys), len(signal.native_ids)) for signal in signals] == [(500, 500), (1, 1), (2, 0)]
+    assert signals[2].keys == ("m1", "m2")

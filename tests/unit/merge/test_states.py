@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, SALESFORCE, WriteOp
 from salmon.model.policies import EXISTENCE
@@ -26,7 +28,7 @@ def test_a_field_that_is_synced_no_more_waits_for_nobody() -> None:
 def test_an_edit_that_waits_for_the_event_of_our_write_survives_a_restart() -> None:
     """Else a restart at that moment would lose it without a word."""
     state, codec = new_state(Rules(SCHEMA).names), States(Rules(SCHEMA), MemoryRegistry(), TOPIC)
-    known = Overwritten("Phone", 7, "555 0101", 40, edited=True, edit="555 0202", edited_at=1_700_000_000_000)
+    known = Overwritten("Phone", 7, "555 0101", 40, edited=True, edit="555 0202", edited_at=1, later=(None,))
     state.sides[SALESFORCE].overwritten = (known, Overwritten("City", 7, None, -1))
     assert (
         codec.decode(codec.encode(state)).sides[SALESFORCE].overwritten == state.sides[SALESFORCE].overwritten
@@ -60,3 +62,28 @@ def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:
         side.exists, side.unknown = True, frozenset()
     after = States(Rules(GROWN), registry, TOPIC).decode(States(before, registry, TOPIC).encode(state))
     assert {side.unknown for side in after.sides.values()} == {frozenset({ADDED})}
+
+
+def test_of_a_field_that_was_put_back_nobody_has_told_since() -> None:
+    """What the sides held before it was taken out is not what they hold: both were edited while nobody listened."""
+    registry, name = MemoryRegistry(), "City"
+    before = Rules(replace(SCHEMA, generation=5))
+    state = new_state(before.names)
+    state.sides[MONGODB].exists, state.sides[MONGODB].unknown = True, frozenset()
+    state.sides[MONGODB].shadow = {name: "Oslo"}
+    fields = tuple(replace(field, since=9 if field.name == name else 0) for field in SCHEMA.fields)
+    after = Rules(replace(SCHEMA, fields=fields, generation=9))
+    known = States(after, registry, TOPIC).decode(States(before, registry, TOPIC).encode(state))
+    assert known.sides[MONGODB].unknown == {name}
+    told_since = States(after, registry, TOPIC).decode(States(after, registry, TOPIC).encode(state))
+    assert told_since.sides[MONGODB].unknown == frozenset()
+
+
+def test_a_target_that_has_a_record_of_its_own_is_updated_as_a_whole_after_a_restart_too() -> None:
+    """Ours was deleted, and the sink met another: of that one nothing is known. (Seed 6336 of the World.)"""
+    rules = Rules(SCHEMA, one_way_to=SALESFORCE)
+    codec = States(rules, MemoryRegistry(), TOPIC)
+    state = new_state(rules.names)
+    target = state.sides[SALESFORCE]
+    target.exists, target.held, target.unknown = False, True, rules.names[SALESFORCE]
+    assert codec.decode(codec.encode(state)).sides[SALESFORCE] == target

@@ -229,3 +229,22 @@ def test_an_old_row_of_an_older_schema_says_nothing_of_a_newer_field() -> None:
     story.mongodb.row(Name="Acme", Phone="555 0101", City="Rome")
     assert story.seen[Fact.FIRST_CONTACT] == 1, "the city is told for the first time"
     assert story.record == {"Name": "Acme", "Phone": "555 0101", "City": "Oslo"}
+
+
+def test_an_older_source_that_does_not_mention_a_field_has_not_refused_it() -> None:
+    """Our write of a field that was put back is answered by one who has not heard of it: nobody kept the old value."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.salesforce.edits(City="Rome")
+    echo = story.mongodb.acks_without(story.writes["mongodb"], "City", knows=OLDER)
+    assert echo.writes.keys() == {"mongodb"}, "sent once more, as nobody knows what became of it"
+    assert (story.record, story.conflicts) == ({"Name": "Acme", "City": "Rome"}, [])
+
+
+def test_an_edit_asks_for_what_its_record_has_not_told() -> None:
+    """It does not wait until it is the record's turn to be read anew; old news asks for nothing."""
+    story = Story(rules())
+    story.salesforce.row(Name="Acme", City="Oslo")
+    story.mongodb.row(knows=OLDER, Name="Acme")
+    assert story.salesforce.edits(Phone="555 0101").to_read == {MONGODB}
+    assert story.tell_again().to_read == set()
+    assert story.mongodb.edits(Phone="555 0202").to_read == {MONGODB}

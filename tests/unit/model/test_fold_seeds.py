@@ -85,3 +85,35 @@ def test_what_a_write_overwrote_is_told_with_its_event_whatever_rows_show_since(
     story.salesforce.edits(Name="Globex", ack=newer.seq)
     (conflict,) = story.conflicts[told:]
     assert conflict.contest.challenger.value == "Initech"
+
+
+def test_a_row_of_a_record_that_our_creation_made_shows_an_edit_of_what_the_side_has_told_since() -> None:
+    """Its author saw that, and not what the creation had set before; so it is no conflict. (Seed 57442.)"""
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    creation = story.writes["salesforce"]
+    story.salesforce.edits(Phone="555 0202")
+    story.salesforce.row(Name="Acme", Phone="555 0303", marker=creation.seq)
+    assert (story.state.canonical["Phone"], story.conflicts) == ("555 0303", [])
+
+
+def test_an_edit_after_a_write_whose_event_never_comes_was_not_overwritten_by_it() -> None:
+    """The very first rows covered that event. What a row showed since was edited after the write. (Seed 67067.)"""
+    story = born_in_mongodb(Name="Acme")
+    story.mongodb.edits(City="Oslo")
+    creation = story.writes["salesforce"]
+    assert creation.op is WriteOp.CREATE
+    story.salesforce.row(Name="Acme", City="Oslo", marker=creation.seq)
+    edited = story.salesforce.moment()
+    story.salesforce.row(Name="Globex", City="Oslo", marker=creation.seq)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.mongodb.edits(Name="Initech")
+    first = story.writes["salesforce"]
+    story.mongodb.edits(Name="Hooli")
+    second = story.writes["salesforce"]
+    written = story.salesforce.moment()
+    story.salesforce.row(Name="Hooli", City="Oslo", marker=second.seq)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Name="Globex")
+    story.salesforce.now = written - 1
+    story.salesforce.edits(Name="Initech", ack=first.seq)
+    assert (story.state.canonical["Name"], story.conflicts) == ("Hooli", [])

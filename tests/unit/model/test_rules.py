@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from salmon.model.change import ERROR, SALESFORCE_ID, Op, WriteOp
+from salmon.model.change import ERROR, SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.policies import HOLD, LAST_WRITER_WINS
 from support.stories import rules
 
@@ -86,17 +88,18 @@ def test_a_field_has_the_objects_policy_unless_it_has_its_own() -> None:
 def test_a_change_that_names_fields_speaks_of_those_alone() -> None:
     """And never of a field that the side does not have."""
     told = rules()
-    assert told.spoken("salesforce", Op.UPDATE, frozenset({"Phone", "Unheard_Of__c"})) == {"Phone"}
-    assert told.spoken("salesforce", Op.UPDATE, frozenset({ERROR})) == set()
-    assert told.spoken("mongodb", Op.UPDATE, frozenset({ERROR})) == {ERROR}
+    edit = Change("salesforce", Op.UPDATE, changed=frozenset({"Phone", "Unheard_Of__c"}))
+    assert told.spoken(edit) == {"Phone"}
+    assert told.spoken(replace(edit, changed=frozenset({ERROR}))) == set()
+    assert told.spoken(replace(edit, origin="mongodb", changed=frozenset({ERROR}))) == {ERROR}
 
 
 def test_a_change_that_names_none_speaks_of_all_that_its_kind_can() -> None:
     """A row of every field; a creation in Salesforce of every live one."""
     told = rules()
-    assert told.spoken("salesforce", Op.ROW, None) == FIELDS
-    assert told.spoken("salesforce", Op.CREATE, None) == FIELDS - {"Rollup"}
-    assert told.spoken("mongodb", Op.CREATE, None) == FIELDS | {SALESFORCE_ID, ERROR}
+    assert told.spoken(Change("salesforce", Op.ROW)) == FIELDS
+    assert told.spoken(Change("salesforce", Op.CREATE)) == FIELDS - {"Rollup"}
+    assert told.spoken(Change("mongodb", Op.CREATE)) == FIELDS | {SALESFORCE_ID, ERROR}
 
 
 @pytest.mark.parametrize("wrong", [{"one_way_to": "postgres"}, {"ties": "nobody"}])

@@ -39,12 +39,36 @@ def test_a_schema_that_comes_back_is_the_latest_again() -> None:
     more = replace(SCHEMA, fields=(*SCHEMA.fields, FieldSchema("Site", "string", Kind.STRING)))
     generations = []
     for schema in (SCHEMA, SCHEMA, more, more, SCHEMA, SCHEMA):
-        told = schemas.register(registry, TOPICS, {OBJECT: schema})
+        told = schemas.register(registry, TOPICS, {OBJECT: schema}, clock=lambda: 7.5)
         found = schemas.await_schemas(registry, TOPICS, [OBJECT], stop=Event(), health=Health())
         assert told == found == {OBJECT: schema}
         assert told[OBJECT].generation == found[OBJECT].generation
         generations.append(told[OBJECT].generation)
-    assert generations == [0, 0, 1, 1, 2, 2], "and one that has not changed is the same schema"
+    assert generations == [7, 7, 8, 8, 9, 9], "and one that has not changed is the same schema"
+
+
+def test_a_generation_rises_over_what_an_older_version_of_salmon_has_registered() -> None:
+    """Its schemas have none, and its topics may hold records of any: after an upgrade nobody waits for a number."""
+    registry = MemoryRegistry()
+    newer = schemas.register(registry, TOPICS, {OBJECT: SCHEMA}, clock=lambda: 100.0)
+    older = replace(SCHEMA, fields=SCHEMA.fields[:1])
+    registry.register(f"{TOPICS.records(OBJECT)}-value", older.to_avro())
+    again = schemas.register(registry, TOPICS, {OBJECT: older}, clock=lambda: 200.0)
+    assert again[OBJECT].generation > newer[OBJECT].generation
+
+
+def test_a_field_says_since_when_it_is_there() -> None:
+    """A state of the time before, of a field that was taken out and put back, knows nothing of it."""
+    registry, more = MemoryRegistry(), FieldSchema("Site", "string", Kind.STRING)
+    told = [
+        schemas.register(registry, TOPICS, {OBJECT: schema}, clock=lambda: 7.0)[OBJECT]
+        for schema in (SCHEMA, replace(SCHEMA, fields=(*SCHEMA.fields, more)), SCHEMA)
+    ]
+    again = schemas.register(registry, TOPICS, {OBJECT: replace(SCHEMA, fields=(*SCHEMA.fields, more))})
+    assert [schema.generation for schema in told] == [7, 8, 9]
+    assert told[1].by_name["Site"].since == 8
+    assert again[OBJECT].by_name["Site"].since == again[OBJECT].generation > 9
+    assert {again[OBJECT].by_name[field.name].since for field in SCHEMA.fields} == {0}
 
 
 def test_a_watch_sees_a_newer_schema_and_no_outage() -> None:

@@ -240,6 +240,25 @@ def test_a_second_hole_does_not_forget_the_deletions_of_the_first() -> None:
     assert (A, Op.ABSENT) in rig.ops()
 
 
+def test_an_old_event_does_not_give_a_key_back_to_the_record_that_carried_it_before() -> None:
+    """The bin shows the former record, and the stream its creation, before the absences are told. (World seed 118242.)"""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    rig.snapshots.read_chunk()
+    rig.snapshots.read_chunk()
+    rig.hear(payload("CREATE", A, at=NOW + 60_000, commit=5, Name="first life", Salmon_Id__c="$oid:1"))
+    for _ in range(4):
+        rig.gather()
+    assert Op.ABSENT not in {op for _, op in rig.ops()}
+
+
 def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:
     """The events that came before are told first."""
     rig = Rig.streaming()

@@ -276,7 +276,7 @@ CHANGES: Final = (
         "what is not named is cleared",
         "3: null in a field that is not named means not said, never cleared",
         "model.rules",
-        "            return changed & self.names[side]\n",
-        "            return self.live[side]\n",
+        "            told = change.changed & self.names[side]\n",
+        "            told = self.live[side]\n",
     ),
 )
