@@ -78,6 +78,11 @@ class Lifecycle:
         """Begin to stop, as a signal would."""
         self._news.put(why)
 
+    @property
+    def is_signalled(self) -> bool:
+        """Whether a signal has told us to stop."""
+        return self._signals > 0
+
     def wait(self) -> BaseException | None:
         """
         Wait until told to stop, stop everything, and say what went wrong, if anything did.

@@ -66,14 +66,13 @@ def run(
     log_level: str = "info",
     drain_deadline_s: float = DRAIN_DEADLINE_S,
     beside: Beside = lambda *_: None,
-    begin_anew: Callable[[int], int] | None = None,
 ) -> int:
     """
     Run one of CONNECTORS until it is told to stop, and return the process's exit code.
 
+    Where an object's schema has changed, this process becomes a new one, as if it had been started again.
+
     Args:
-        begin_anew: What is done where an object's schema has changed; by default this process becomes a new one, as if
-            it had been started again. It is told how often that was in a row.
         beside: What else is to run in merge's first replica; it must not raise.
         port: Of the REST server; the configuration's by default, 0 for a free one.
         ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
@@ -93,7 +92,7 @@ def run(
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
         if isinstance(error, SchemaOutdated):
-            return (begin_anew or _begin_anew)(process.tries)
+            _begin_anew(process.tries)
         return EXIT_OK if error is None else told(error)
     except FatalError as error:
         return told(error)
@@ -170,14 +169,15 @@ class _Process:
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
-        """Until told to stop; what went wrong, if anything did."""
+        """Until told to stop; what went wrong, if anything did. None is to begin anew that was told to stop."""
         self._lifecycle.install()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
         if companion is not None:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
-        return self._lifecycle.wait()
+        error = self._lifecycle.wait()
+        return None if isinstance(error, SchemaOutdated) and self._lifecycle.is_signalled else error
 
     def pause_s(self) -> float:
         """How long to wait before beginning anew: once more."""
