@@ -25,6 +25,7 @@ TESTS: Final = {
     "salesforce": ("tests/unit/salesforce",),
     "mongodb": ("tests/unit/mongodb", "tests/contract/test_mongodb_sink.py"),
     "runtime": ("tests/unit/runtime",),
+    "kafka": ("tests/unit/kafka",),
 }
 _TESTS_FAILED: Final = 1  # pytest's exit code; others say that it could not run
 

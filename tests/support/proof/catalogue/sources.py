@@ -116,6 +116,27 @@ SOURCES: Final = (
         "            return run.since is not None and commit_time < run.since\n",
         "            return commit_time <= run.began\n",
     ),
+    Mutant(
+        "an old event gives a key back to the record that carried it before",
+        "3: identity: a key that another record carries by now does not die with the one that was deleted",
+        "salesforce.identity",
+        "        self._ids[name].setdefault(key, native_id)\n",
+        "        self._ids[name][key] = native_id\n",
+    ),
+    Mutant(
+        "what waits counts as told",
+        "5: after a hole the lost window is read anew, absences included",
+        "salesforce.feed",
+        "        return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)\n",
+        "        return self._taken_up_to\n",
+    ),
+    Mutant(
+        "a second hole forgets what the first has hidden",
+        "5: after a hole the lost window is read anew, absences included",
+        "salesforce.runs",
+        "                since = None if given_up.since is None else min(since, given_up.since)\n",
+        "                pass\n",
+    ),
     # MongoDB.
     Mutant(
         "MongoDB: what was passed by is not read",

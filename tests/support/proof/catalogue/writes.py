@@ -262,6 +262,13 @@ WRITES: Final = (
         'frozenset(datum["unknown"]) & names',
     ),
     Mutant(
+        "a field that was put back is what it was before",
+        "8: fields can come and go: nobody has told of a new one yet, which is not null",
+        "merge.states",
+        "                if name not in known or field.since > generation\n",
+        "                if name not in known\n",
+    ),
+    Mutant(
         "an edit of a field that is synced no more is judged",
         "8: fields can come and go: what is synced no more is nobody's concern",
         "merge.states",
