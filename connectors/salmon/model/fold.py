@@ -226,9 +226,9 @@ def _overtaken(work: Work) -> None:
         if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
             value = change.fields.get(known.name)
             if change.op is Op.UPDATE and change.ack is None:
-                if (value,) == known.later:
-                    continue  # past the write, whose own event will not come any more
-                known = replace(known, edited=True, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
+                # What a row has shown since came after the write, whose own event may never come.
+                is_before = (value,) != known.later
+                known = replace(known, edited=is_before, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
             else:  # a creation, or an earlier write of ours: what comes is edited by somebody who saw that
                 if known.name not in judged:
                     _judge_overwritten(work, known)

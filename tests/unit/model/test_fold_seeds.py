@@ -117,3 +117,19 @@ def test_an_edit_after_a_write_whose_event_never_comes_was_not_overwritten_by_it
     story.salesforce.now = written - 1
     story.salesforce.edits(Name="Initech", ack=first.seq)
     assert (story.state.canonical["Name"], story.conflicts) == ("Hooli", [])
+
+
+def test_an_edit_between_two_of_the_same_value_is_told_where_our_write_has_overwritten_it() -> None:
+    """The later of the two is what a row shows; but the first one came before our write, and the edit after it. (157930.)"""
+    story = in_step(Name="Acme", City="Moss")
+    story.mongodb.edits(City="Oslo")
+    write = story.writes["salesforce"]
+    first, second, written = (story.salesforce.moment() for _ in range(3))
+    story.salesforce.row(Name="Acme", marker=write.seq)
+    for at, city in ((first, None), (second, "Rome")):
+        story.salesforce.now = at - 1
+        story.salesforce.edits(City=city)
+    story.salesforce.now = written - 1
+    story.salesforce.edits(City="Oslo", ack=write.seq)
+    (*_, told) = story.conflicts
+    assert "Rome" in {told.contest.standing.value, told.contest.challenger.value}

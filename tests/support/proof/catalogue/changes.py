@@ -311,7 +311,7 @@ CHANGES: Final = (
         "an edit after a write whose event never comes counts as overwritten",
         "no lost causal edit: an edit that our write overwrote is told, and no other",
         "model.fold",
-        "                if (value,) == known.later:\n",
-        "                if False:\n",
+        "                is_before = (value,) != known.later\n",
+        "                is_before = True\n",
     ),
 )
