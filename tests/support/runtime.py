@@ -31,6 +31,7 @@ from salmon.model.connector import (
     SourceBatch,
 )
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.runtime import schemas
 from salmon.runtime.health import Health
 from salmon.runtime.instance import Instance
 from salmon.runtime.metrics import Metrics
@@ -307,6 +308,7 @@ def registry_of(names: topics.Topics) -> MemoryRegistry:
     Changes(SCHEMA, registry, names.changes(OBJECT)).register()
     Writes(SCHEMA, registry, names.writes("mongodb", OBJECT)).register()
     OffsetStore({}, names, registry).serde.register()
+    schemas.register(registry, names, {OBJECT: SCHEMA}, clock=lambda: 1.0)
     return registry
 
 

@@ -185,7 +185,7 @@ class Codec:
 
     def _learn(self, schema_id: int) -> Any:
         schema = self._registry.schema_by_id(schema_id)
-        if generation_of(schema) > generation_of(self.schema):
+        if supersedes(schema, self.schema):
             raise SchemaOutdated(
                 f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. Begin again."
             )
@@ -213,19 +213,39 @@ def writer_of(data: bytes) -> int:
     return schema_id
 
 
+def supersedes(schema: Any, ours: Any) -> bool:
+    """Whether the row of an object that *schema* is, or holds, is newer than that of *ours*, and not the same again."""
+    return generation_of(schema) > generation_of(ours) and _without_generation(schema) != _without_generation(
+        ours
+    )
+
+
 def generation_of(schema: Any) -> int:
     """The generation of the object whose row a schema is, or holds; 0 where it says none."""
+    generation: int = _row_of(schema).get("salmon", {}).get("generation", 0)
+    return generation
+
+
+def _without_generation(schema: Any) -> Mapping[str, Any]:
+    row = _row_of(schema)
+    return {**row, "salmon": {**row.get("salmon", {}), "generation": 0}}
+
+
+def _row_of(schema: Any) -> Mapping[str, Any]:
+    """The record of an object that a schema is, or holds; empty where it holds none."""
     match schema:
-        case {"salmon": {"generation": int(generation)}}:
-            return generation
+        case {"salmon": dict(), "fields": list()}:
+            found: Mapping[str, Any] = schema
+            return found
         case {"fields": [*fields]}:
-            return max((generation_of(field["type"]) for field in fields), default=0)
+            held = [_row_of(field["type"]) for field in fields]
         case [*branches]:
-            return max(map(generation_of, branches), default=0)
+            held = [_row_of(branch) for branch in branches]
         case {"type": dict() | list() as inner}:
-            return generation_of(inner)
+            return _row_of(inner)
         case _:
-            return 0
+            return {}
+    return next(filter(None, held), {})
 
 
 def bare(schema: Any) -> Any:

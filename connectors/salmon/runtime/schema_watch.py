@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from salmon.errors import SchemaOutdated
+from salmon.kafka.avro import supersedes
 from salmon.kafka.registry import Registry, object_schema
 from salmon.kafka.topics import Topics
 from salmon.model.schema import ObjectSchema
@@ -72,5 +73,5 @@ class SchemaWatch:
     def _look(self) -> None:
         for name, schema in self._schemas.items():
             latest = object_schema(self._registry, self._topics.records(name))
-            if latest is not None and latest.generation > schema.generation:
+            if latest is not None and supersedes(latest.to_avro(), schema.to_avro()):
                 raise SchemaOutdated(f"{name}: its schema has changed since this process began. Begin again.")
