@@ -12,7 +12,8 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
@@ -52,23 +53,35 @@ def main() -> int:
     options.add_argument("--schedules", type=int, default=1_000, help="that a mutant may survive")
     options.add_argument("--jobs", type=int, default=cores(), help="processes")
     options.add_argument("--only", action="append", help="a mutant's name; may be given more than once")
+    options.add_argument(
+        "--stale",
+        action="store_true",
+        help="only those that are new, or have another text, since the table that is there; the others keep their rows",
+    )
     options.add_argument("--out", type=Path, default=RESULTS, help="where mutations.md and mutations.json go")
     options.add_argument("--commit", help="of the product, where git cannot tell")
     chosen = options.parse_args()
     mutants = [mutant_named(name) for name in chosen.only] if chosen.only else list(MUTANTS)
+    known = _known_rows(chosen.out / "mutations.json") if chosen.stale else {}
+    kept = {mutant.name: known[mutant.name] for mutant in mutants if _is_told(mutant, known)}
+    mutants = [mutant for mutant in mutants if mutant.name not in kept]
     console, began_s = Console(stderr=True, highlight=False), time.monotonic()
     for mutant in mutants:
         mutant.code()  # One that no longer applies is told before anything else is done.
     with _progress(console) as progress:
         seeds = _sound_seeds(chosen.schedules, chosen.jobs, progress)
         verdicts = dict(_tried(mutants, seeds, chosen.jobs, progress))
+    made_with = versions(chosen.commit)
+    rows = kept | {
+        mutant.name: _row(mutant, verdicts[mutant.name], made_with["commit"]) for mutant in mutants
+    }
     told = {
         "question": (__doc__ or "").strip().splitlines()[0],
         "schedules": chosen.schedules,
         "left_out": sorted(set(range(chosen.schedules)) - set(seeds)),
-        "mutants": [_row(mutant, verdicts[mutant.name]) for mutant in mutants],
-        "caught": sum(verdict.caught for verdict in verdicts.values()),
-        "versions": versions(chosen.commit),
+        "mutants": [rows[mutant.name] for mutant in MUTANTS if mutant.name in rows],
+        "caught": sum(row["caught"] for row in rows.values()),
+        "versions": made_with,
         "machine": machine(),
         "wall_s": round(time.monotonic() - began_s, 1),
     }
@@ -126,7 +139,18 @@ def _room(mutant: Mutant) -> str:
     return mutant.module.partition(".")[0]
 
 
-def _row(mutant: Mutant, verdict: Verdict) -> dict[str, Any]:
+def _known_rows(file: Path) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier table, by the mutants' names."""
+    told = json.loads(file.read_text(encoding="utf-8"))
+    return {row["mutant"]: {"commit": told["versions"]["commit"], **row} for row in told["mutants"]}
+
+
+def _is_told(mutant: Mutant, known: Mapping[str, dict[str, Any]]) -> bool:
+    row = known.get(mutant.name)
+    return row is not None and row["caught"] and (row["old"], row["new"]) == (mutant.old, mutant.new)
+
+
+def _row(mutant: Mutant, verdict: Verdict, commit: str) -> dict[str, Any]:
     return {
         "mutant": mutant.name,
         "rule": mutant.rule,
@@ -139,12 +163,15 @@ def _row(mutant: Mutant, verdict: Verdict) -> dict[str, Any]:
         "seed": verdict.seed,
         "broken": list(verdict.broken),
         "test": verdict.test,
+        "commit": commit,
     }
 
 
 def _table(told: dict[str, Any]) -> str:
     rows = told["mutants"]
     by_world = sum(row["seed"] is not None for row in rows)
+    commits = Counter(row["commit"] for row in rows)
+    of_commits = ", ".join(f"{commit} ({count})" for commit, count in commits.most_common())
     lines = [
         "# Every rule, broken",
         "",
@@ -153,7 +180,7 @@ def _table(told: dict[str, Any]) -> str:
         "until then, or, where the World did not see it, a test. Written by `make mutations`.",
         "",
         f"{len(rows)} mutants, {told['caught']} caught: {by_world} by the World within {told['schedules']} schedules, "
-        f"{told['caught'] - by_world} by a test alone. Commit {told['versions']['commit']}.",
+        f"{told['caught'] - by_world} by a test alone. Commits (and how many rows each gave): {of_commits}.",
         "",
         "| mutant | the rule that it breaks | caught by | schedules |",
         "|---|---|---|---|",
