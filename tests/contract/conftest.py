@@ -8,7 +8,7 @@ import pytest
 
 from salmon.simulator.tls import Certificates, make_certificates
 from support.event_box import Box
-from support.mongo import Mongo, running_mongod
+from support.mongo_fixtures import mongo, uri  # noqa: F401 (fixtures)
 from support.pubsub import Wire, generate_client
 
 
@@ -27,17 +27,3 @@ def box(wire: Wire, certificates: Certificates) -> Iterator[Box]:
     box = Box(wire, certificates)
     yield box
     box.stop()
-
-
-@pytest.fixture(scope="session")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One mongod for all tests of this process."""
-    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
-        yield uri
-
-
-@pytest.fixture
-def mongo(uri: str) -> Iterator[Mongo]:
-    mongo = Mongo(uri)
-    yield mongo
-    mongo.close()

@@ -82,8 +82,8 @@ def failing_test(tests: Collection[str]) -> str:
         options = [
             "-x",
             "--noconftest",
-            "-p",
-            "no:cacheprovider",
+            *("-p", "no:cacheprovider"),
+            *("-p", "support.mongo_fixtures"),
             "--hypothesis-seed=0",
             f"--basetemp={folder}/tests",
         ]

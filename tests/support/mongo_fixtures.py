@@ -1,0 +1,23 @@
+"""Fixtures of tests with a real mongod; a plugin, so that mutants are tried with them too, where no conftest is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.mongo import Mongo, running_mongod
+
+
+@pytest.fixture(scope="session")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One mongod for all tests of this process."""
+    with running_mongod(tmp_path_factory.mktemp("mongod")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def mongo(uri: str) -> Iterator[Mongo]:
+    mongo = Mongo(uri)
+    yield mongo
+    mongo.close()
