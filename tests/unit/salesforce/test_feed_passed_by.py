@@ -63,6 +63,8 @@ def test_an_object_that_is_put_back_is_read_with_all_its_deletions() -> None:
     org.put("Account", C, Name="C")
     org.remove("Account", C, "2001-01-01T00:00:00Z")
     before = reconfigured(Rig.streaming(org), CONTACT)
+    before.hear(payload("CREATE", "003000000000001AAA", name="Contact", at=NOW, Name={"LastName": "C"}))
+    before.gather()
     rig = reconfigured(before)
     rig.pass_s(2)
     org.look_at_clock()
