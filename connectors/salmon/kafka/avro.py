@@ -215,34 +215,33 @@ def writer_of(data: bytes) -> int:
 
 def supersedes(schema: Any, ours: Any) -> bool:
     """Whether the row of an object that *schema* is, or holds, is newer than that of *ours*, and not the same again."""
-    return generation_of(schema) > generation_of(ours) and _without_generation(schema) != _without_generation(
-        ours
-    )
+    is_newer = generation_of(schema) > generation_of(ours)
+    return is_newer and _without_generation(schema) != _without_generation(ours)
 
 
 def generation_of(schema: Any) -> int:
     """The generation of the object whose row a schema is, or holds; 0 where it says none."""
-    generation: int = _row_of(schema).get("salmon", {}).get("generation", 0)
+    generation: int = row_of(schema).get("salmon", {}).get("generation", 0)
     return generation
 
 
 def _without_generation(schema: Any) -> Mapping[str, Any]:
-    row = _row_of(schema)
+    row = row_of(schema)
     return {**row, "salmon": {**row.get("salmon", {}), "generation": 0}}
 
 
-def _row_of(schema: Any) -> Mapping[str, Any]:
+def row_of(schema: Any) -> Mapping[str, Any]:
     """The record of an object that a schema is, or holds; empty where it holds none."""
     match schema:
         case {"salmon": dict(), "fields": list()}:
             found: Mapping[str, Any] = schema
             return found
         case {"fields": [*fields]}:
-            held = [_row_of(field["type"]) for field in fields]
+            held = [row_of(field["type"]) for field in fields]
         case [*branches]:
-            held = [_row_of(branch) for branch in branches]
+            held = [row_of(branch) for branch in branches]
         case {"type": dict() | list() as inner}:
-            return _row_of(inner)
+            return row_of(inner)
         case _:
             return {}
     return next(filter(None, held), {})

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from salmon.kafka import schemas
-from salmon.kafka.avro import Codec, generation_of, writer_of
+from salmon.kafka.avro import Codec, generation_of, row_of, writer_of
 from salmon.kafka.registry import Registry
 from salmon.model.change import Value, WriteOp
 from salmon.model.policies import EXISTENCE
@@ -238,10 +238,7 @@ class States(Codec):
             return frozenset()
         if schema_id not in self._added:
             schema = self._writers.schema_by_id(schema_id)
-            known, generation = (
-                {f["name"] for f in schema["fields"][-1]["type"]["fields"]},
-                generation_of(schema),
-            )
+            known, generation = {f["name"] for f in row_of(schema)["fields"]}, generation_of(schema)
             self._added[schema_id] = frozenset(
                 name
                 for name, field in self._rules.schema.by_name.items()

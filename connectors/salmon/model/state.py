@@ -70,9 +70,8 @@ class Overwritten:
     edited: bool = False  # whether events of the time before our write have told of edits
     edit: Value = None  # the last of them
     edited_at: int = 0  # its committed_at
-    later: tuple[
-        Value, ...
-    ] = ()  # what the last row has shown instead of the write's: an edit that came after it
+    # What the last row has shown instead of the write's: an edit that came after it.
+    later: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

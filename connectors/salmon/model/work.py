@@ -80,9 +80,8 @@ class Work:
     # Of each field, the last write up to it that set the field; earlier ones were perhaps never carried out.
     set_by: Mapping[str, int] = field(default_factory=dict)
     made: bool = False  # whether that write made the record
-    told_since_made: frozenset[str] = (
-        frozenset()
-    )  # what the side has told of that record before the row that shows it
+    # What the side has told of that record before the row that shows it.
+    told_since_made: frozenset[str] = frozenset()
     made_before: tuple[Sent, ...] = ()  # our creations that may have come before the write that is answered
 
     @property

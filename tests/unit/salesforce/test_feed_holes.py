@@ -24,6 +24,16 @@ def fallen(org: MemoryOrg) -> Rig:
     return rig
 
 
+def readable_again(org: MemoryOrg) -> Rig:
+    """A fallen rig that has found another position, at a time when its rows can be read."""
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    return rig
+
+
 def lose_position(rig: Rig, *, to: int) -> None:
     """Let the rig's position be lost, and find another one at the time *to*, when its rows can be read."""
     rig.stream.items.append(Ended(PositionLost("corrupted")))
@@ -181,11 +191,7 @@ def test_a_key_that_lives_on_in_another_record_does_not_die_with_the_first() -> 
     org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
     org.remove("Account", A, "2001-09-09T01:46:40Z")
     org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
-    rig = fallen(org)
-    rig.keepalive()
-    rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
+    rig = readable_again(org)
     read_all(rig)
     assert rig.ops() == [("$oid:1", Op.ROW)]
 
@@ -194,11 +200,7 @@ def test_a_key_does_not_die_while_it_is_given_to_another_record() -> None:
     """The rows were told when the key's former record was deleted and created anew; only the bin's turn comes after."""
     org = org_of()
     org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
-    rig = fallen(org)
-    rig.keepalive()
-    rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
+    rig = readable_again(org)
     rig.snapshots.read_chunk()
     rig.gather()
     org.remove("Account", A, "2001-09-09T01:46:40Z")
@@ -244,11 +246,7 @@ def test_an_old_event_does_not_give_a_key_back_to_the_record_that_carried_it_bef
     """The bin shows the former record, and the stream its creation, before the absences are told. (World seed 118242.)"""
     org = org_of()
     org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
-    rig = fallen(org)
-    rig.keepalive()
-    rig.gather()
-    rig.pass_s(2)
-    org.look_at_clock()
+    rig = readable_again(org)
     org.remove("Account", A, "2001-09-09T01:46:40Z")
     org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
     rig.snapshots.read_chunk()
