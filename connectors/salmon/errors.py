@@ -5,7 +5,8 @@ SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
-└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced, SchemaOutdated
+├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost
+└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
 
 from __future__ import annotations
@@ -64,6 +65,28 @@ class PositionLost(SalmonError):
     """A source's position is no longer served by its side: what lies between must be read anew."""
 
 
+class StartAgain(SalmonError):
+    """
+    What this process has built is of no use any more (its clients, its schemas). It ends nothing for good: the process
+    becomes a new one, as if the same command had been started again (salmon.runtime.run).
+    """
+
+
+class SchemaOutdated(StartAgain):
+    """An object has a newer schema than the one this process began with."""
+
+
+class ClientLost(StartAgain):
+    """A Kafka client can do no more, or what it stood for is lost. Nothing is said about other instances."""
+
+
+class Fenced(StartAgain):
+    """
+    Kafka serves this instance no longer. A newer one may have taken its place; or it was away for too long, which Kafka
+    tells in the same words. Which of the two it was is found out as it begins again (salmon.runtime.newest).
+    """
+
+
 class FatalError(SalmonError):
     """No safe step is left: the process stops, says why in one sentence, and exits with 2."""
 
@@ -76,6 +99,10 @@ class SetupError(FatalError):
     """A server is there, but not as we need it (no replica set, no such object, no permission)."""
 
 
+class SignInRefused(ConfigError, SetupError):
+    """A server does not accept who we are. Where it has accepted us before, that is an outage like any other."""
+
+
 class UnsafeTopic(FatalError):
     """A topic exists with a setting that would lose data; to go on would lose it in silence."""
 
@@ -86,12 +113,9 @@ class UnsafeTopic(FatalError):
         )
 
 
-class SchemaOutdated(FatalError):
-    """
-    An object has a newer schema than the one this process began with. It stops, and begins anew with the newer one
-    (salmon.runtime.run).
-    """
+class TopicGone(FatalError):
+    """A topic was deleted while its sync ran. What was in it is lost, so a person should know."""
 
 
-class Fenced(FatalError):
-    """A newer instance of this process has taken over. This one stops for good and writes nothing."""
+class Superseded(FatalError):
+    """A newer instance of this process has started, and lives. This one stops for good and writes nothing."""

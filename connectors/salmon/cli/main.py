@@ -17,7 +17,7 @@ import typer
 
 from salmon import __version__
 from salmon.cli import conflicts, demo, dev, guard, schemas, status, verify, why
-from salmon.errors import Fenced, SalmonError
+from salmon.errors import Fenced, SalmonError, Superseded
 
 EXIT_UNFORESEEN: Final = 1
 EXIT_FATAL: Final = 2
@@ -61,7 +61,7 @@ def told(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, SalmonError):
         print(f"salmon: {error}", file=sys.stderr)
-        return EXIT_FENCED if isinstance(error, Fenced) else EXIT_FATAL
+        return EXIT_FENCED if isinstance(error, Superseded | Fenced) else EXIT_FATAL
     hint = "`salmon --debug ...` shows where; please report it."
     print(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}", file=sys.stderr)
     return EXIT_UNFORESEEN

@@ -17,7 +17,7 @@ import requests
 import stamina
 import structlog
 
-from salmon.errors import SchemaMismatch, SetupError, Unavailable
+from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
@@ -214,12 +214,12 @@ class SchemaRegistry:
                 ) from None
             raise SetupError(f"{where}: {error}. Correct schema_registry.ca_file.") from None
         if answer.status_code in {401, 403}:
-            raise SetupError(
+            raise SignInRefused(
                 f"{where} answers {answer.status_code}: it does not let us in. Check schema_registry.username and "
                 f"schema_registry.password."
             )
         if answer.status_code >= 500 or answer.status_code == 429:
-            raise Unavailable(f"{where} answers {answer.status_code}. It is tried again.")
+            raise Unavailable(f"{where} answers {answer.status_code}.")
         return answer
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:

@@ -43,7 +43,7 @@ _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
 _ANSWER_MAX_S: Final = 30.0
 _TELL_AFTER_S: Final = 5.0
-_STANDSTILL_S_MAX: Final = 90.0
+_STANDSTILL_S_MAX: Final = 25.0  # a loop that waits for it must turn now and then
 
 
 def load(

@@ -7,7 +7,7 @@ A topic that exists is never altered by us. What the topics hold is said in the 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from salmon.errors import ConfigError, Unavailable, UnsafeTopic
+from salmon.errors import ConfigError, TopicGone, Unavailable, UnsafeTopic
 from salmon.kafka.errors import answered, translated
 from salmon.model.change import SIDES
 
@@ -157,6 +157,16 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
             sound.update(_create(admin, asked, timeout_s))
         else:
             time.sleep(_SEEN_S)
+
+
+def gone(missing: Sequence[str]) -> TopicGone:
+    """What to say of topics that were deleted while their sync ran."""
+    plural = len(missing) > 1
+    return TopicGone(
+        f"{', '.join(missing)}: {'these topics were' if plural else 'this topic was'} deleted while the sync ran, and "
+        f"what was in {'them' if plural else 'it'} is lost. Restore {'them' if plural else 'it'} from a backup; or start "
+        f"again, which makes {'them' if plural else 'it'} anew, empty, and then run `salmon verify --repair`."
+    )
 
 
 def _check(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -29,6 +29,16 @@ _QUEUE_FULL_S_MAX: Final = 60.0
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
+class Observer(Protocol):
+    """Who is told that a transaction waits for Kafka: for the loop does not turn meanwhile."""
+
+    def failing(self, doing: str, error: Exception) -> None:
+        """*doing* was not answered and is tried again."""
+
+    def recovered(self) -> None:
+        """It was answered, after at least one time without an answer."""
+
+
 class TransactionalProducer:
     """
     A producer of transactions: each block of transaction() happens as a whole, or not at all.
@@ -36,8 +46,16 @@ class TransactionalProducer:
     One thread uses it, except for close(), which comes from any.
     """
 
-    def __init__(self, kafka: Mapping[str, Any], *, transactional_id: str, client_id: str) -> None:
+    def __init__(
+        self,
+        kafka: Mapping[str, Any],
+        *,
+        transactional_id: str,
+        client_id: str,
+        observer: Observer | None = None,
+    ) -> None:
         self.transactional_id = transactional_id
+        self._observer = observer
         self._closing = Event()
         self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
@@ -87,7 +105,7 @@ class TransactionalProducer:
 
         Raises:
             Unavailable: nothing of the block happened (unless close() cut the commit short); repeat all of it.
-            Fenced: a newer instance has taken over; stop for good.
+            Fenced, ClientLost: this client can do no more.
             DataError: a record is too large; nothing of the block happened.
         """
         if self._ended is not None:
@@ -139,9 +157,12 @@ class TransactionalProducer:
 
     def _repeat(self, call: Callable[[], object], doing: str, *, deadline: float | None = None) -> None:
         """Call until Kafka has answered. A call that is cut short by its own timeout may be repeated."""
+        waited = False
         while True:
             try:
                 call()
+                if waited and self._observer is not None:
+                    self._observer.recovered()
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
@@ -152,6 +173,9 @@ class TransactionalProducer:
                 if not cause.retriable() or over or self._closing.wait(_PAUSE_S):
                     raise translated(error, doing) from error
                 log.warning("kafka_awaited", doing=doing, error=cause.name())
+                waited = True
+                if self._observer is not None:
+                    self._observer.failing(doing, translated(error, doing))
 
     def _doing(self, what: str) -> str:
         return f"{what} a transaction of {self.transactional_id}"

@@ -24,6 +24,7 @@ from salmon.errors import (
     PositionLost,
     RetriableError,
     SalmonError,
+    StartAgain,
     Unavailable,
 )
 from salmon.kafka import clients, tables
@@ -112,7 +113,10 @@ class MergeProcess:
         group = f"{config.name}-{CONNECTOR}"
         self._admin = clients.admin(self._kafka, client_id=f"{group}-{ordinal}")
         self._producer = clients.producer(
-            self._kafka, transactional_id=f"{group}-{ordinal}", client_id=f"{group}-{ordinal}"
+            self._kafka,
+            transactional_id=f"{group}-{ordinal}",
+            client_id=f"{group}-{ordinal}",
+            observer=self._retrying.observer,
         )
         self._consumer: Consumer = clients.consumer(
             self._kafka,
@@ -126,7 +130,7 @@ class MergeProcess:
     # The process's view: run in a thread, stop and cut from any.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
             self._consumer.subscribe(
@@ -225,7 +229,7 @@ class MergeProcess:
                 offset=offset,
                 at=max(0, message.timestamp()[1]),
             )
-        except (RetriableError, FatalError):
+        except (RetriableError, StartAgain, FatalError):
             raise  # no fault of the record's
         except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on
             log.warning(

@@ -26,7 +26,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.server_type import SERVER_TYPE
 
-from salmon.errors import ConfigError, SalmonError, SetupError, Unavailable
+from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
 from salmon.mongodb.config import MongoConfig
 
 Document = dict[str, Any]
@@ -150,7 +150,7 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
     if is_retriable(error):
         return Unavailable(f"MongoDB could not serve us while {doing} ({type(error).__name__}, code {code}).")
     if code in _SIGN_IN_FAILED:
-        return SetupError(
+        return SignInRefused(
             "mongodb.uri: MongoDB refused user, password or certificate. Correct them, or authSource."
         )
     if code == UNAUTHORIZED:

@@ -75,6 +75,12 @@ class Health:
         self._failing_since: float | None = None
         self._failure = ""
         self._note = ""
+        self.has_run = False  # start-up was done once: what it needs was reached
+
+    @property
+    def wheel(self) -> float | None:
+        """Something that changes as the loop turns; None where no loop has to turn."""
+        return self._turned_at
 
     def starting(self, doing: str) -> None:
         """What is being done before the loop begins, e.g. "waiting for the schema of Account"."""
@@ -90,7 +96,7 @@ class Health:
     def running(self) -> None:
         """Start-up is done; from now on the loop must turn."""
         with self._lock:
-            self._state, self._standby = State.RUNNING, False
+            self._state, self._standby, self.has_run = State.RUNNING, False, True
             self._turned_at = self._clock()
 
     def turned(self) -> None:
@@ -114,10 +120,16 @@ class Health:
         with self._lock:
             self._failing_since, self._failure = None, ""
 
+    def begins_again(self, reason: str) -> None:
+        """What was built is of no use any more; the process becomes a new one."""
+        with self._lock:
+            self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None
+            self._phase = f"beginning again, because {reason}"
+
     def ended(self, error: BaseException | None = None) -> None:
         """The loop is over: in good order, or by *error*."""
         with self._lock:
-            self._state = State.STOPPED if error is None else State.FAILED
+            self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
             self._failure = "" if error is None else f"{type(error).__name__}: {error}"
 
     def report(self) -> Report:

@@ -2,7 +2,8 @@
 Who leads a source: the instance that owns the one partition of its `signals` topic. Its signals come with it.
 
 The consumer lives in a thread of its own, which goes on polling however long the task takes; so a slow snapshot
-costs nobody the lead. Losing it is for good: another instance has begun, and this one must write nothing more.
+costs nobody the lead. Who loses it writes nothing more, and begins again: as the leader if nobody else has taken the
+lead, or standing by.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import Fenced, PositionLost, RetriableError
+from salmon.errors import ClientLost, PositionLost, RetriableError
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
@@ -72,7 +73,7 @@ class Leadership:
         return self._leads
 
     def check(self) -> None:
-        """Raises Fenced when another instance leads now, or whatever else ended the consumer."""
+        """Raises ClientLost when the lead is lost, or whatever else ended the consumer."""
         if self._failure is not None:
             raise self._failure
 
@@ -155,9 +156,9 @@ class Leadership:
     def _taken_away(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions and not self._closing.is_set():
             self._fail(
-                Fenced(
-                    f"{self._instance.connector}: another instance has taken the lead. This one stops and writes "
-                    f"nothing more."
+                ClientLost(
+                    f"{self._instance.connector}: this instance has lost the lead, because Kafka did not hear of it for "
+                    f"too long or gave the lead to another one. It writes nothing more, and begins again."
                 )
             )
 

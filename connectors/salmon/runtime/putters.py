@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 BATCH_MAX: Final = 500  # where the task does not say what it likes
 LANDED_MAX: Final = 5_000
 _BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # of one record that is to be put again
-_OUTAGE: Final = Backoff(first_s=0.2, max_s=15.0)  # of the side; it is found again that soon at the latest
+_OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # of the side; it is found again that soon at the latest
 
 
 class Putters:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import FatalError, PositionLost, SalmonError, Unavailable
+from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.commands import Place
@@ -30,6 +30,8 @@ HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: some 3
 LOOK_AGAIN_S: Final = 60.0  # and so often we look what has become of those that are not read
 HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
 _ASK_S: Final = 10.0
+# What is owed is looked for when partitions are assigned, which is within a poll: minutes, where millions of writes wait.
+_POLL_MAX_MS: Final = 3_600_000
 
 
 class SinkPartitions:
@@ -61,7 +63,11 @@ class SinkPartitions:
         self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         self.consumer: Consumer = clients.consumer(
-            instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
+            instance.kafka,
+            group_id=instance.group,
+            client_id=instance.id,
+            instance_id=instance.id,
+            max_poll_interval_ms=_POLL_MAX_MS,
         )
         self.consumer.subscribe(
             sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -102,7 +108,7 @@ class SinkPartitions:
             errors = [failure.args[0]]
         if errors:
             error = translated(errors[0], "committing offsets")
-            if isinstance(error, FatalError):
+            if not isinstance(error, RetriableError | PositionLost):
                 raise error
             log.warning("offsets_not_committed", reason=str(error))
             self._metrics.offset_commits_skipped.inc()
@@ -196,7 +202,8 @@ class SinkPartitions:
         """Find out where each partition goes on, and what is owed in it."""
         starts = self._starts(partitions)
         places = {place: at for place, (at, _) in starts.items()}
-        owed = scan(self._instance.kafka, self._instance.id, places, self._stop)
+        turned = self._instance.health.turned
+        owed = scan(self._instance.kafka, self._instance.id, places, self._stop, turned=turned)
         for place, (at, known) in starts.items():
             self._buffer.open(place, at, committed=known)
             if owed[place].end > at:

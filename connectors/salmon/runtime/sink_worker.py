@@ -7,6 +7,7 @@ committed up to the first record that is not finished; so a crash repeats writes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from threading import Event
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.errors import DataError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
@@ -86,7 +87,9 @@ class SinkWorker:
             entries=entries,
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
         )
-        self._reports = SinkReports(instance, self.buffer, telling, entries, group=self._group)
+        self._reports = SinkReports(
+            instance, self.buffer, telling, entries, group=self._group, observer=observer
+        )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
         self._putters = Putters(
@@ -111,7 +114,7 @@ class SinkWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._begin()
             self._loop()
@@ -137,19 +140,19 @@ class SinkWorker:
     def _begin(self) -> None:
         patiently = self._retrying.until_it_works
         patiently("starting transactions", self._reports.start)
-        clean = self._trusted = self._reports.was_clean(patiently("loading entries", self._reports.load))
+        entries = patiently("loading entries", self._reports.load)
+        clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("hearing approvals", self._guard.start)
         identities = self._identities = patiently("loading identities", self._load_identities)
         self._health.starting(f"connecting to {self._instance.side}")
-        try:
-            patiently(
-                "starting the task",
-                lambda: self._task.start(self._schemas, identities, clean=clean),
-                give_up_after_s=self._first_contact_max_s,
-            )
-        except RetriableError as error:
-            raise FatalError(str(error)) from error
+        self._retrying.first_contact(
+            "starting the task",
+            lambda: self._task.start(self._schemas, identities, clean=clean),
+            max_s=math.inf if self._reports.side_was_reached else self._first_contact_max_s,
+        )
+        if not self._reports.side_was_reached:
+            patiently("noting that the side was reached", self._reports.note_reached)
         self._partitions = SinkPartitions(
             self._instance,
             self.buffer,

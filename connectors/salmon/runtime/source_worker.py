@@ -7,15 +7,16 @@ be committed is written again as it is: so nothing is lost and nothing doubled.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Final
 
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.errors import DataError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
@@ -73,7 +74,7 @@ class SourceWorker:
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._schema_watch: SchemaWatch | None = None  # where others tell the schemas
-        self._producer = instance.leaders_producer()
+        self._producer = instance.leaders_producer(self._retrying.observer)
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
         )
@@ -81,7 +82,7 @@ class SourceWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._stand_by()
             self._begin()
@@ -119,10 +120,12 @@ class SourceWorker:
     def _begin(self) -> None:
         """The lead is ours, and the instance before us is fenced: go on where it left off."""
         instance = self._instance
-        schemas = self._schemas()
         positions: Mapping[str, Position] = self._retrying.until_it_works(
             "loading positions", lambda: self._entries.load(instance.connector)
         )
+        if positions:
+            self._first_contact_max_s = math.inf  # our side gave them: it was reached before
+        schemas = self._schemas()
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -160,12 +163,8 @@ class SourceWorker:
         self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
         return found
 
-    def _first_contact(self, doing: str, call: object) -> None:
-        assert callable(call)
-        try:
-            self._retrying.until_it_works(doing, call, give_up_after_s=self._first_contact_max_s)
-        except RetriableError as error:
-            raise FatalError(str(error)) from error
+    def _first_contact(self, doing: str, call: Callable[[], object]) -> None:
+        self._retrying.first_contact(doing, call, max_s=self._first_contact_max_s)
 
     def _load_identities(self) -> dict[str, dict[str, str]]:
         instance = self._instance

@@ -7,7 +7,7 @@ owed, and perhaps that nothing is. Only keys and offsets are kept; the values ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
@@ -36,10 +36,18 @@ class Owed:
 
 
 def scan(
-    kafka: Mapping[str, str], client_id: str, starts: Mapping[Place, int], stop: Event
+    kafka: Mapping[str, str],
+    client_id: str,
+    starts: Mapping[Place, int],
+    stop: Event,
+    *,
+    turned: Callable[[], None] = lambda: None,
 ) -> dict[Place, Owed]:
     """
     Read the keys of each partition from its start to its end.
+
+    Args:
+        turned: Called while it is read: that may take minutes, and is no hanging loop.
 
     Raises:
         Stopping: told to stop meanwhile.
@@ -56,6 +64,7 @@ def scan(
         while unread:
             if stop.is_set():
                 raise Stopping
+            turned()
             _take(consumer, found, unread)
     finally:
         consumer.close()

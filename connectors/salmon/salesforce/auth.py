@@ -20,7 +20,7 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, Unavailable
+from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.http import Https
 
@@ -108,27 +108,27 @@ class SignIn:
         error, status = _error_of(response), response.status_code
         where = f"{self._config.login_url} refused to sign in"
         if status == 429:
-            return RateLimited(f"{where}: too many sign-ins. It is tried again.")
+            return RateLimited(f"{where}: too many sign-ins.")
         if status >= 500:
-            return Unavailable(f"{where} (HTTP {status}). It is tried again.")
+            return Unavailable(f"{where} (HTTP {status}).")
         if error in _WRONG_CLIENT:
-            return ConfigError(
+            return SignInRefused(
                 f"salesforce.auth.client_id: {where}: {error}. Set it to the consumer key of the connected app"
                 f"{'' if self._config.auth.client_secret is None else ', and client_secret to its secret'}."
             )
         if error == "invalid_grant" and self._config.auth.flow == "jwt_bearer":
-            return SetupError(
+            return SignInRefused(
                 f"salesforce.auth: {where}: {error} ({_said(response)}). Check username, that private_key belongs"
                 " to the certificate of the connected app, that the app is pre-authorised for the user, and"
                 " salesforce.login_url (test.salesforce.com for a sandbox)."
             )
         if error:
-            return SetupError(
+            return SignInRefused(
                 f"salesforce.auth: {where}: {error} ({_said(response)}). Check that the connected app allows the"
                 f" {self._config.auth.flow} flow for the integration user, and salesforce.login_url"
                 f"{' (it must be the My Domain)' if self._config.login_url in _PUBLIC_LOGINS else ''}."
             )
-        return ConfigError(
+        return SignInRefused(
             f"salesforce.login_url: {self._config.login_url} is no Salesforce login host (HTTP {status} for"
             f" {_TOKEN_PATH}). Set it to https://login.salesforce.com, or to the org's My Domain."
         )

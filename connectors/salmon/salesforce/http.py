@@ -81,13 +81,13 @@ class Https:
                 f"TLS with {host} ({key}) broke off. Check that the address is that of a server that speaks TLS."
             ) from error
         except requests.exceptions.Timeout as error:
-            raise Unavailable(f"{host} ({key}) did not answer in time. It is tried again.") from error
+            raise Unavailable(f"{host} ({key}) did not answer in time.") from error
         except requests.exceptions.ConnectionError as error:
             raise Unavailable(
                 f"{host} ({key}) cannot be reached. Check the address, the network and that the server runs."
             ) from error
         except requests.exceptions.RequestException as error:
-            raise Unavailable(f"{host} ({key}): the answer broke off. It is tried again.") from error
+            raise Unavailable(f"{host} ({key}): the answer broke off.") from error
 
     def close(self) -> None:
         """Give up the connections."""

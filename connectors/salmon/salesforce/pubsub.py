@@ -134,9 +134,9 @@ class PubSub:
                 f"{what}: the position is not served any more; what lies between is read anew."
             )
         if "service.auth.error" in code or (not code and _status_of(error) == "UNAUTHENTICATED"):
-            return TokenRefused(f"{what}. It is tried again with a new token.")
+            return TokenRefused(f"{what}. It asks for a new token.")
         if any(limited in code for limited in _LIMITED):
-            return RateLimited(f"{what}: an allowance is used up. It is tried again later.")
+            return RateLimited(f"{what}: an allowance is used up.")
         if any(missing in code for missing in _MISSING):
             return RequestRejected(f"{what}.", code=code)
         if any(fatal in code for fatal in _FATAL):
@@ -149,9 +149,7 @@ class PubSub:
                 f"salesforce.ca_file: the certificate of {self._endpoint} (salesforce.pubsub.endpoint) does not"
                 " verify. Set it to the PEM file of the authority that signed it."
             )
-        return Unavailable(
-            f"{what}. Check salesforce.pubsub.endpoint, the network and that the server runs; it is tried again."
-        )
+        return Unavailable(f"{what}. Check salesforce.pubsub.endpoint, the network and that the server runs.")
 
     def close(self) -> None:
         """End the channel and every call on it."""

@@ -252,9 +252,9 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
         return _error_without_code(status, what, retry_after_s)
     match verdict_of(first.code, first.message):
         case Verdict.SIGN_IN:
-            return _TokenRefused(f"{what}, for a token that it had just given. It is tried again.")
+            return _TokenRefused(f"{what}, for a token that it had just given.")
         case Verdict.RETRY:
-            return Unavailable(f"{what}. It is tried again.")
+            return Unavailable(f"{what}.")
         case Verdict.LIMITED:
             return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
         case Verdict.FATAL:
@@ -265,16 +265,16 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
 
 def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:
     if status == 401:
-        return _TokenRefused(f"{what}. It is tried again.")
+        return _TokenRefused(f"{what}.")
     if status in (420, 429):
         return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
     if status >= 500:
-        return Unavailable(f"{what}. It is tried again.")
+        return Unavailable(f"{what}.")
     if status in _FAULTS_OF_THE_REQUEST:
         return RequestRejected(f"{what}.", code=f"HTTP_{status}")
     if status < 400 or status == 404:
-        return _TokenRefused(f"{what}, twice: it is not where signing in says it is. It is tried again.")
-    return Unavailable(f"{what}: something on the way may have answered for it. It is tried again.")
+        return _TokenRefused(f"{what}, twice: it is not where signing in says it is.")
+    return Unavailable(f"{what}: something on the way may have answered for it.")
 
 
 def _error_rows(response: requests.Response) -> tuple[RowError, ...]:
