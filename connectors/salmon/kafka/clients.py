@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from threading import Thread
 from typing import Any, Final
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
@@ -23,6 +25,7 @@ __all__ = [
     "TransactionalProducer",
     "admin",
     "arrived",
+    "close",
     "connect",
     "consumer",
     "place_of",
@@ -32,7 +35,10 @@ __all__ = [
     "write",
 ]
 
+log = structlog.get_logger(__name__)
+
 SESSION_MS: Final = 6000
+CLOSE_MAX_S: Final = 3.0
 _WRITE_MAX_S: Final = 10.0
 
 
@@ -217,6 +223,20 @@ def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value:
         raise translated(failures[0], f"writing to {topic}")
     if unwritten:
         raise Unavailable(f"writing to {topic}: the brokers do not answer. It is tried again.")
+
+
+def close(consumer: Consumer, *, within_s: float = CLOSE_MAX_S) -> None:
+    """
+    Leave the group, and call what is to be called where partitions are revoked.
+
+    librdkafka waits for the brokers as it does so, without a bound: where these are away, it goes on waiting in a thread
+    that ends with the process, and nobody waits for it.
+    """
+    closing = Thread(target=consumer.close, name="closing a consumer", daemon=True)
+    closing.start()
+    closing.join(within_s)
+    if closing.is_alive():
+        log.warning("consumer_not_closed", waited_s=within_s, reason="the brokers do not answer")
 
 
 def place_of(message: Message) -> tuple[str, int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -41,7 +42,8 @@ _FETCH_BYTES: Final = 1024 * 1024
 SLOW_FETCH_BYTES: Final = 128 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
-_ANSWER_MAX_S: Final = 30.0
+_ANSWER_MAX_S: Final = 15.0
+_REFRESH_MAX_S: Final = 5.0
 _TELL_AFTER_S: Final = 5.0
 _STANDSTILL_S_MAX: Final = 25.0  # a loop that waits for it must turn now and then
 
@@ -329,6 +331,13 @@ def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: 
         asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_MAX_S
     )
     what = f"asking for the ends of {topic}"
-    return {
-        place.partition: answered(answer, _ANSWER_MAX_S, what).offset for place, answer in answers.items()
-    }
+    try:
+        return {
+            place.partition: answered(answer, _ANSWER_MAX_S, what).offset for place, answer in answers.items()
+        }
+    except Unavailable:
+        # After a broker was away, this client may go on asking by a leader's epoch that has passed, for as long as it
+        # lives: librdkafka looks for the leaders anew only where it is asked for all topics.
+        with suppress(KafkaException):
+            admin.list_topics(timeout=_REFRESH_MAX_S)
+        raise

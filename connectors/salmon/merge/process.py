@@ -145,7 +145,7 @@ class MergeProcess:
         except Stopping:
             pass
         finally:
-            self._consumer.close()
+            clients.close(self._consumer)
             self._stores.close()
             if self._folder is not None:
                 self._folder.close()

@@ -109,7 +109,7 @@ class Leadership:
             self._fail(failure)
         finally:
             self._closing.set()
-            self._consumer.close()
+            clients.close(self._consumer)
 
     def _turn(self) -> None:
         try:
@@ -138,8 +138,8 @@ class Leadership:
             self._held_up = full
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions:
-            return
+        if not partitions or self._failure is not None:
+            return  # who has lost the lead takes it no more: it begins again
         try:
             self._retrying.until_it_works("taking the lead", self._elected)
             start = self._retrying.until_it_works("asking for the first signal", self._start)

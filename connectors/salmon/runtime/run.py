@@ -76,6 +76,9 @@ _NAME_VARIABLE: Final = "SALMON_INSTANCE"
 _AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
 _AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
 _TOPICS_ANSWER_S: Final = 5.0
+# How long one try to connect lasts: the only one, or one of many, between which we look whether we are to stop.
+_CONNECT_S: Final = 30.0
+_CONNECT_AGAIN_S: Final = 5.0
 # What else runs in a process, if anything does. It comes from the commands: no connector knows them.
 Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
@@ -251,9 +254,12 @@ class _Process:
         config, connector = self._config, self._connector
         kafka, names = config.kafka_properties(), config.topic_names
         self._health.starting("connecting to Kafka")
+        connect_s = _CONNECT_AGAIN_S if self._was_reached else _CONNECT_S
         client_id = f"{config.name}-{connector}-{self._ordinal}"
         admin = self._reach(
-            retrying, "connecting to Kafka", lambda: clients.connect(kafka, client_id=client_id)
+            retrying,
+            "connecting to Kafka",
+            lambda: clients.connect(kafka, client_id=client_id, timeout_s=connect_s),
         )
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")

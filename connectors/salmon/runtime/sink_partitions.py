@@ -167,7 +167,7 @@ class SinkPartitions:
     def close(self) -> None:
         """Leave the group. What still flies is given up: whoever goes on puts it again."""
         self._closing = True
-        self.consumer.close()
+        clients.close(self.consumer)
 
     def _is_of_use(self, message: Message) -> bool:
         topic, number, offset = clients.place_of(message)
