@@ -207,6 +207,11 @@ def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value:
         Unavailable, SetupError: as the brokers answer.
     """
     failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
     settings = {
         **common(kafka, client_id),
         "acks": "all",
@@ -215,7 +220,7 @@ def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value:
     }
     writer = made(Producer, settings, kafka)
     try:
-        writer.produce(topic, value, key, on_delivery=lambda error, _: error and failures.append(error))
+        writer.produce(topic, value, key, on_delivery=delivered)
         unwritten = writer.flush(_WRITE_MAX_S + 1.0)
     except KafkaException as error:
         raise translated(error, f"writing to {topic}") from error

@@ -35,7 +35,6 @@ from salmon.errors import (
     SignInRefused,
     StartAgain,
     Superseded,
-    TopicGone,
 )
 from salmon.kafka import clients, topics
 from salmon.kafka.offsets import OffsetStore
@@ -54,6 +53,7 @@ from salmon.runtime.rest import RestServer
 from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
 from salmon.runtime.source_worker import FIRST_CONTACT_MAX_S, SourceWorker
+from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,6 @@ _ANEW_VARIABLE: Final = "SALMON_BEGUN_ANEW"
 _NAME_VARIABLE: Final = "SALMON_INSTANCE"
 _AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
 _AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
-_TOPICS_ANSWER_S: Final = 5.0
 # How long one try to connect lasts: the only one, or one of many, between which we look whether we are to stop.
 _CONNECT_S: Final = 30.0
 _CONNECT_AGAIN_S: Final = 5.0
@@ -175,6 +174,7 @@ class _Process:
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
         self._began = time.monotonic()
+        self._health = Health()
         self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
         self.instance_name = os.environ.pop(_NAME_VARIABLE, "")
         where = (str(config.kafka_properties().get("bootstrap.servers")), config.schema_registry.url)
@@ -183,9 +183,7 @@ class _Process:
         was_ready = self.tries > 0 or os.environ.pop(REACHED_VARIABLE, "") == "1"
         self._side_was_reached = was_ready
         self._was_reached = was_ready or self._reached.before()
-        self._admin: AdminClient | None = None
-        self._wanted: list[topics.TopicSpec] = []
-        self._health = Health()
+        self._topics = TopicWatch(self._health)
         self._metrics = Metrics(connector)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
@@ -209,6 +207,7 @@ class _Process:
         Watchdog(self._health).start()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
+        self._lifecycle.start(self._topics)
         if companion is not None:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
@@ -228,18 +227,7 @@ class _Process:
             error = ClientLost(str(error))
         if isinstance(error, SignInRefused) and (self._side_was_reached or self._health.has_run):
             error = StartAgain(str(error))
-        return self._gone() or error if isinstance(error, StartAgain) else error
-
-    def _gone(self) -> TopicGone | None:
-        """Whether a topic that was there when we began is not there any more; None where Kafka does not say."""
-        if self._admin is None or not self._wanted:
-            return None
-        try:
-            there = self._admin.list_topics(timeout=_TOPICS_ANSWER_S).topics
-        except KafkaException:
-            return None
-        missing = sorted(spec.name for spec in self._wanted if spec.name not in there)
-        return topics.gone(missing) if missing else None
+        return self._topics.look() or error if isinstance(error, StartAgain) else error
 
     def pause_s(self) -> float:
         """How long to wait before beginning anew: once more."""
@@ -270,7 +258,7 @@ class _Process:
             replication_factor=config.topics.replication_factor,
         )
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
-        self._admin, self._wanted = admin, wanted
+        self._topics.watch(admin, wanted)
         where = config.schema_registry
         registry = SchemaRegistry(
             where.url,
