@@ -24,7 +24,7 @@ class OffsetStore:
         self.topic = topics.offsets
         self.serde = Offsets(registry, self.topic)
 
-    def load(self, connector: str) -> dict[str, Position]:
+    def load(self, connector: str, progress: tables.Progress | None = None) -> dict[str, Position]:
         """
         The last committed positions of *connector*: partition -> position. Empty before its very first commit.
 
@@ -36,7 +36,7 @@ class OffsetStore:
         prefix = f"{connector}/"
         return {
             key.removeprefix(prefix): self.serde.decode(value)
-            for key, value in tables.load(self._kafka, self.topic).items()
+            for key, value in tables.load(self._kafka, self.topic, progress=progress).items()
             if key.startswith(prefix)
         }
 

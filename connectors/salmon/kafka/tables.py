@@ -42,8 +42,9 @@ _FETCH_BYTES: Final = 1024 * 1024
 SLOW_FETCH_BYTES: Final = 128 * 1024
 _BATCH: Final = 10_000
 _WAIT_S: Final = 0.5
-_ANSWER_MAX_S: Final = 15.0
-_REFRESH_MAX_S: Final = 5.0
+# Shorter than a process may take to stop: who waits for it hears of that only afterwards.
+_ANSWER_MAX_S: Final = 8.0
+_REFRESH_MAX_S: Final = 2.0
 _TELL_AFTER_S: Final = 5.0
 _STANDSTILL_S_MAX: Final = 25.0  # a loop that waits for it must turn now and then
 
@@ -123,7 +124,7 @@ class Description:
     tombstones_ms: int
 
 
-def describe(admin: AdminClient, topic: str, *, timeout_s: float = 30.0) -> Description:
+def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S) -> Description:
     """
     Ask what a table is.
 
@@ -277,11 +278,11 @@ class _Log:
             for partition, changed in self.take(_WAIT_S).items():
                 take(partition, changed, self.next_offsets[partition])
             now = time.monotonic()
+            if progress:  # also where nothing moves: it may want to stop
+                left = sum(max(0, ends[p] - self.next_offsets[p]) for p in ends)
+                progress(total - left, total)
             if sum(self.next_offsets.values()) > before:
                 moved_at = told_at = now
-                if progress:
-                    left = sum(max(0, ends[p] - self.next_offsets[p]) for p in ends)
-                    progress(total - left, total)
             elif now - moved_at > _STANDSTILL_S_MAX:
                 raise Unavailable(
                     f"{self.topic}: its end cannot be read: a transaction of another process is still open. It ends "

@@ -23,7 +23,8 @@ from salmon.kafka.topics import RECORD_BYTES_MAX
 log = structlog.get_logger(__name__)
 
 # How long one call may block before we look around (for close(), and to say that we wait).
-_CALL_S: Final = 5.0
+_CALL_S: Final = 2.0
+_ABORT_MAX_S: Final = 5.0
 _PAUSE_S: Final = 0.1
 _QUEUE_FULL_S_MAX: Final = 60.0
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -120,7 +121,8 @@ class TransactionalProducer:
         except BaseException as failure:
             if self._ended is None:
                 self._unfinished = True
-                self._abort_after(failure)
+                if not self._closing.is_set():
+                    self._abort_after(failure)
             raise
 
     def close(self) -> None:
@@ -149,7 +151,7 @@ class TransactionalProducer:
             raise worse from failure
 
     def _abort(self) -> None:
-        deadline = time.monotonic() + _CALL_S
+        deadline = time.monotonic() + _ABORT_MAX_S
         self._repeat(
             lambda: self._producer.abort_transaction(_CALL_S), self._doing("aborting"), deadline=deadline
         )

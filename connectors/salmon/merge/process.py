@@ -52,6 +52,7 @@ CONNECTOR: Final = "merge"
 # from its time-out. Where little comes, a batch is what has come.
 BATCH_MAX: Final = 2_000
 _POLL_S: Final = 0.5
+_ASK_S: Final = 10.0
 # States may have to be read from their topic when partitions are assigned, which is within a poll.
 _POLL_MAX_MS: Final = 3_600_000
 _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for memory
@@ -340,10 +341,10 @@ class MergeProcess:
         """Bring the states of *partitions* into memory and find the place where each goes on."""
         # An older owner's transaction may still be on its way: this answers only when its offsets are settled.
         try:
-            self._consumer.committed(list(partitions), timeout=30.0)
+            self._consumer.committed(list(partitions), timeout=_ASK_S)
         except KafkaException as error:
             raise clients.translated(error, "asking for merge's offsets") from error
-        places = self._places.load(CONNECTOR)
+        places = self._places.load(CONNECTOR, lambda *_: self._go_on())
         placed = []
         for topic in sorted({each.topic for each in partitions}):
             name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]

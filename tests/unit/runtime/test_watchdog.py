@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 from structlog.testing import capture_logs
@@ -101,3 +103,32 @@ def test_the_dump_names_every_thread() -> None:
     finally:
         leave.set()
         thread.join()
+
+
+# A process whose loop waits for a lock that nobody gives back, as in a library that hangs.
+HANGING = """
+import threading
+from salmon.runtime import logs
+from salmon.runtime.health import Health
+from salmon.runtime.watchdog import Watchdog
+logs.configure(log_format="json", level="info", secrets=[], connector="merge")
+health = Health()
+health.running()
+Watchdog(health, turn_max_s=0.2, tick_s=0.05).start()
+def send_offsets_to_transaction():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+send_offsets_to_transaction()
+"""
+
+
+def test_a_process_that_hangs_in_a_library_ends_itself_and_says_where() -> None:
+    """With the exit code of a crash, so that whoever started it starts it again (case S3)."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == EXIT_HUNG
+    said = ended.stdout + ended.stderr
+    assert "loop_hangs" in said
+    assert "send_offsets_to_transaction" in said
