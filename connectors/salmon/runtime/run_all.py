@@ -143,21 +143,18 @@ def choose_ports(host: str, first: int) -> dict[str, int]:
 
 def is_ready(host: str, port: int) -> bool:
     """What /health of a process says; False also where nobody answers yet."""
-    connection = HTTPConnection(host, port, timeout=_HEALTH_ANSWER_S)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
+    return _is_well(host, port, "/health", _HEALTH_ANSWER_S)
 
 
 def is_live(host: str, port: int) -> bool:
     """What /health/live of a process says; False also where nobody answers."""
-    connection = HTTPConnection(host, port, timeout=_LIVE_ANSWER_S)
+    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S)
+
+
+def _is_well(host: str, port: int, path: str, answer_s: float) -> bool:
+    connection = HTTPConnection(host, port, timeout=answer_s)
     try:
-        connection.request("GET", "/health/live")
+        connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
