@@ -156,6 +156,7 @@ class MergeProcess:
 
     def _turn(self) -> None:
         self._health.turned()
+        self._health.holds(len(self._stores))
         try:
             messages = clients.read(self._consumer, BATCH_MAX, _POLL_S)
         except PositionLost as lost:

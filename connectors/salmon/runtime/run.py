@@ -20,8 +20,9 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
 
+from salmon.calls import Peer
 from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SchemaOutdated, SetupError
-from salmon.kafka import clients, topics
+from salmon.kafka import clients, cluster, topics
 from salmon.kafka.registry import SchemaRegistry
 from salmon.model.change import SALESFORCE
 from salmon.runtime import config as configuration
@@ -31,10 +32,13 @@ from salmon.runtime.health import Health
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.metrics import TASK, Metrics
+from salmon.runtime.probes import Probes
+from salmon.runtime.registries import registry_of
 from salmon.runtime.rest import RestServer
 from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
 from salmon.runtime.source_worker import FIRST_CONTACT_MAX_S, SourceWorker
+from salmon.runtime.spares import SpareWatch
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -152,6 +156,8 @@ class _Process:
         self._was_reached = self.tries > 0
         self._health = Health()
         self._metrics = Metrics(connector)
+        self._metrics.watch_peers(self._health.calls.silences)
+        self._probes = Probes(self._health.calls)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
         self._lifecycle = Lifecycle(
@@ -166,6 +172,8 @@ class _Process:
             health=self._health,
             metrics=self._metrics,
             cluster_id=lambda: self._cluster_id,
+            sync=config.name,
+            ordinal=ordinal,
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
@@ -203,14 +211,13 @@ class _Process:
             replication_factor=config.topics.replication_factor,
         )
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
-        where = config.schema_registry
-        registry = SchemaRegistry(
-            where.url,
-            username=where.username,
-            password=where.password.get_secret_value() if where.password else None,
-            ca_file=where.ca_file,
-        )
+        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        if not connector.endswith("-source"):  # those have a leader instead of partitions
+            group = f"{config.name}-{connector}"
+            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+        registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
+        self._probes.add(Peer.REGISTRY, registry.probe)
         if connector == "merge":
             return self._merge(registry, retrying)
         side, _, kind = connector.partition("-")
@@ -229,6 +236,9 @@ class _Process:
         task = tasks.task_class(group, side)(settings, config.objects, config.name)
         if isinstance(task, tasks.CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, tasks.Watched):
+            for peer, probe in task.watch(self._health.calls).items():
+                self._probes.add(peer, probe)
         patience_s = math.inf if self._was_reached else FIRST_CONTACT_MAX_S
         if kind == "source":
             return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)

@@ -71,6 +71,17 @@ class SignIn:
                 self._token = self._sign_in()
             return self._token
 
+    @property
+    def known(self) -> Token | None:
+        """The token in use, if there is one; signs in nowhere."""
+        return self._token
+
+    @property
+    def host(self) -> str:
+        """Where the org is: its instance once we have signed in, else the login host."""
+        token = self._token
+        return self._config.login_url if token is None else token.instance_url
+
     def renew(self, refused: Token) -> Token:
         """A token other than the one that was *refused*. Raises as `token` does."""
         with self._lock:
