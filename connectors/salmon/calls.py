@@ -114,8 +114,6 @@ class Calls:
         """No answer came, and none is waited for any more."""
         with self._lock:
             self._end(call)
-            if self._heard_since(call):
-                return  # the peer is there, and answers others
             former = self._given_up.get(call.peer)
             if former is None or call.late_at < former.late_at:
                 self._given_up[call.peer] = call
@@ -136,16 +134,18 @@ class Calls:
     def silences(self) -> list[Silence]:
         """The peers that have owed us an answer for too long, each with its longest wait."""
         now = self._clock()
-        oldest: dict[Peer, Call] = {}
+        longest: dict[Peer, Silence] = {}
         with self._lock:
-            for call in (*self._waiting, *self._given_up.values()):
-                if now < call.late_at or (call.thread is None and self._heard_since(call)):
-                    continue
-                if call.peer not in oldest or call.began < oldest[call.peer].began:
-                    oldest[call.peer] = call
-        return [
-            Silence(peer, oldest[peer].doing, now - oldest[peer].began) for peer in Peer if peer in oldest
-        ]
+            waits = [(call, self._owed_since(call)) for call in self._waiting]
+            # Whoever gave up may not have asked again: what the peer said to others since then counts.
+            waits += [(call, self._unheard_since(call)) for call in self._given_up.values()]
+        for call, since in waits:
+            silent_s = now - since
+            if silent_s >= call.patience_s and (
+                call.peer not in longest or longest[call.peer].since_s < silent_s
+            ):
+                longest[call.peer] = Silence(call.peer, call.doing, silent_s)
+        return [longest[peer] for peer in Peer if peer in longest]
 
     def unheard_s(self, peer: Peer) -> float:
         """For how long the peer has said nothing, asked or unasked."""
@@ -159,8 +159,11 @@ class Calls:
                 return now
             return self._last_call.get(thread, float("-inf"))
 
-    def _heard_since(self, call: Call) -> bool:
-        return self._heard.get(call.peer, float("-inf")) > call.began
+    def _owed_since(self, call: Call) -> float:
+        return self._unheard_since(call) if call.thread is None else call.began
+
+    def _unheard_since(self, call: Call) -> float:
+        return max(call.began, self._heard.get(call.peer, call.began))
 
     def _end(self, call: Call) -> None:
         self._waiting.discard(call)

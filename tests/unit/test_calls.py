@@ -78,10 +78,12 @@ def test_a_dead_member_of_a_set_is_no_silence_while_another_answers(calls: Calls
     dead = calls.begin(Peer.MONGODB, "heartbeat", ours=False)
     clock.now_s = 10.0
     calls.answered(calls.begin(Peer.MONGODB, "heartbeat", ours=False))
-    clock.now_s = 40.0
+    clock.now_s = 34.0
     assert calls.silences() == []
     calls.given_up(dead)
     assert calls.silences() == []
+    clock.now_s = 35.0
+    assert calls.silences() == [Silence(Peer.MONGODB, "heartbeat", 25.0)], "nobody has answered since"
 
 
 def test_a_stream_that_brings_something_is_an_answer(calls: Calls, clock: Clock) -> None:
