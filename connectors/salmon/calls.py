@@ -62,10 +62,17 @@ class Silence:
 
 
 class Calls:
-    """The calls of one process; safe between threads."""
+    """
+    The calls of one process; safe between threads.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    Args:
+        patience_s: After how long without an answer somebody should know, where a call does not say.
+    """
+
+    def __init__(
+        self, *, patience_s: float = CALL_MAX_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._patience_s, self._clock = patience_s, clock
         self._lock = threading.Lock()
         self._waiting: set[Call] = set()
         self._given_up: dict[Peer, Call] = {}  # the first one since the peer answered
@@ -75,7 +82,7 @@ class Calls:
     # The callers' view.
 
     @contextmanager
-    def calling(self, peer: Peer, doing: str, *, patience_s: float = CALL_MAX_S) -> Iterator[None]:
+    def calling(self, peer: Peer, doing: str, *, patience_s: float | None = None) -> Iterator[None]:
         """
         Call *peer* inside. To leave in good order is an answer, by an exception is none.
 
@@ -91,7 +98,7 @@ class Calls:
             raise
         self.answered(call)
 
-    def begin(self, peer: Peer, doing: str, *, patience_s: float = CALL_MAX_S, ours: bool = True) -> Call:
+    def begin(self, peer: Peer, doing: str, *, patience_s: float | None = None, ours: bool = True) -> Call:
         """
         A call has begun; answered() or given_up() must follow.
 
@@ -99,6 +106,7 @@ class Calls:
             ours: Whether this very thread waits for the answer, and for no other. If not, any answer of the peer will do.
         """
         thread = threading.get_ident() if ours else None
+        patience_s = self._patience_s if patience_s is None else patience_s
         call = Call(peer, doing, self._clock(), patience_s, thread)
         with self._lock:
             self._waiting.add(call)

@@ -287,9 +287,13 @@ def test_the_loop_goes_on_while_the_records_are_counted() -> None:
     putter = threading.Thread(target=lambda: held.extend(it.held_back(deletes(4))), daemon=True)
     putter.start()
     assert counting.wait(30)
-    loop = threading.Thread(
-        target=lambda: (it.paused, it.entries({}), it.approve(OBJECT, [0], anew=True)), daemon=True
-    )
+
+    def ask() -> None:
+        assert it.paused == frozenset()
+        it.entries({})
+        it.approve(OBJECT, [0], anew=True)
+
+    loop = threading.Thread(target=ask, daemon=True)
     loop.start()
     loop.join(10)
     assert not loop.is_alive(), "the loop is not held up"
