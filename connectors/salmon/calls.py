@@ -100,7 +100,7 @@ class Calls:
 
     def begin(self, peer: Peer, doing: str, *, patience_s: float | None = None, ours: bool = True) -> Call:
         """
-        A call has begun; answered() or given_up() must follow.
+        A call has begun; answered(), given_up() or dropped() must follow.
 
         Args:
             ours: Whether this very thread waits for the answer, and for no other. If not, any answer of the peer will do.
@@ -126,10 +126,10 @@ class Calls:
             if former is None or call.late_at < former.late_at:
                 self._given_up[call.peer] = call
 
-    def not_asked(self, call: Call) -> None:
-        """Nothing was sent after all."""
+    def dropped(self, call: Call) -> None:
+        """It says nothing about the peer: nothing was sent after all, or another call tells."""
         with self._lock:
-            self._waiting.discard(call)
+            self._end(call)
 
     def heard(self, peer: Peer) -> None:
         """The peer has said something unasked: it is there."""

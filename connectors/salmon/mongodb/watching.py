@@ -66,7 +66,7 @@ class _Heartbeats(ServerHeartbeatListener, ServerListener):
     def closed(self, event: ServerClosedEvent) -> None:
         """The member has left the set, or the client is closed: nobody waits for its answer any more."""
         if (call := self._begun.pop(event.server_address, None)) is not None:
-            self._calls.not_asked(call)
+            self._calls.dropped(call)
 
     def started(self, event: ServerHeartbeatStartedEvent) -> None:
         self._begun[event.connection_id] = self._calls.begin(Peer.MONGODB, "heartbeat", ours=False)

@@ -128,6 +128,7 @@ class Health:
             mend: What to do if it takes long, as a sentence.
         """
         with self._lock:
+            self._standby, self._turned_at = False, None
             if doing != self._phase:
                 self._phase_since = self._clock()
             self._phase, self._phase_mend = doing, mend
@@ -212,7 +213,8 @@ class Health:
                     f"It fails and is tried again: {self._failure}",
                 )
             )
-        lacking_s = self._lacking_partitions_s(now)
+        away = any(each.peer is Peer.KAFKA for each in silences)
+        lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
             waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
         if self._state is State.UNASSIGNED and not self._standby:

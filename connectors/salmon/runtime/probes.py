@@ -51,7 +51,7 @@ class Probes:
         call = self._calls.begin(peer, "asking whether it is there", patience_s=PATIENCE_S, ours=False)
         try:
             if self._probes[peer]() is False:
-                self._calls.not_asked(call)
+                self._calls.dropped(call)
             else:
                 self._calls.answered(call)
         except Exception as error:  # noqa: BLE001 - whatever came between, it was no answer

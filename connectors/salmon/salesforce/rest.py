@@ -90,7 +90,7 @@ class Rest:
         calls: Calls | None = None,
     ) -> None:
         self._https = https or Https(config.ca_file, calls=calls)
-        self.sign_in = sign_in or SignIn(config, self._https)
+        self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
         self._base = f"/services/data/v{config.api_version}"
         self._count = threading.Lock()

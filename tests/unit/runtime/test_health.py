@@ -163,3 +163,26 @@ def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:
         waiting.sentence
         == "Since 20 s: waiting for the schema of Account. See whether salesforce-source runs."
     )
+
+
+def test_no_other_member_is_blamed_while_kafka_itself_is_away() -> None:
+    """Partitions are gone because the brokers are: one sentence, the right one (case S11)."""
+    clock = Clock()
+    health = Health(clock=clock)
+    health.running()
+    health.holds(0)
+    health.calls.begin(Peer.KAFKA, "asking whether it is there")
+    clock.now_s = 40
+    health.turned()
+    assert [each.what for each in health.report().waiting_for] == ["kafka"]
+
+
+def test_a_standby_that_takes_over_starts_up_and_is_not_hung() -> None:
+    """It waits for schemas before its loop begins: that may take longer than a turn."""
+    clock = Clock()
+    health = Health(turn_max_s=60, clock=clock)
+    health.standing_by()
+    health.starting("reading positions")
+    clock.now_s = 100
+    report = health.report()
+    assert (report.status, report.live) == (Status.STARTING, True)
