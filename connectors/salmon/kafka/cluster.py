@@ -13,16 +13,14 @@ from salmon.kafka.errors import answered
 _TIMEOUT_S: Final = 10.0
 
 
-def ask(admin: AdminClient) -> None:
+def ask(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> None:
     """
     See whether a broker answers; the cheapest request that needs no topic.
 
     Raises:
-        Unavailable: none did within 10 s. SetupError: they do not let us in.
+        Unavailable: none did within *timeout_s*. SetupError: they do not let us in.
     """
-    answered(
-        admin.describe_cluster(request_timeout=_TIMEOUT_S), _TIMEOUT_S, "asking Kafka whether it is there"
-    )
+    answered(admin.describe_cluster(request_timeout=timeout_s), timeout_s, "asking Kafka whether it is there")
 
 
 def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
