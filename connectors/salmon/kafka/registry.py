@@ -87,9 +87,8 @@ class SchemaRegistry:
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._calls = calls or Calls()
-        self._has_worked = (
-            False  # it gave us what we asked for: what it says since then is no mistake in the config
-        )
+        # The methods by which it has given us what we asked for: what it refuses later is no mistake in the configuration.
+        self._worked: set[str] = set()
         self._session = requests.Session()
         self._session.headers.update(_HEADERS)
         if username is not None:
@@ -221,8 +220,9 @@ class SchemaRegistry:
             raise SetupError(f"{where}: {error}. Correct schema_registry.ca_file.") from None
         if answer.status_code in {401, 403}:
             raise self._refusal(
+                method,
                 f"{where} answers {answer.status_code}: it does not let us in. Check schema_registry.username and "
-                f"schema_registry.password."
+                f"schema_registry.password.",
             )
         if answer.status_code >= 500 or answer.status_code == 429:
             raise Unavailable(f"{where} answers {answer.status_code}. It is tried again.")
@@ -238,33 +238,37 @@ class SchemaRegistry:
             allow_redirects=False,
         )
 
-    def _refusal(self, sentence: str) -> SetupError | Unavailable:
+    def _refusal(self, method: str, sentence: str) -> SetupError | Unavailable:
         """A mistake in the configuration, unless it has worked with this one: then somebody is changing the registry."""
-        return Unavailable(f"{sentence} It is tried again.") if self._has_worked else SetupError(sentence)
+        return (
+            Unavailable(f"{sentence} It is tried again.") if method in self._worked else SetupError(sentence)
+        )
 
     def _says_missing(self, answer: requests.Response) -> bool:
         """Whether a registry says that there is no such thing. Raises where the 404 is somebody else's."""
         if answer.status_code != 404:
             return False
         if _code_of(answer) in _NOT_THERE:
-            self._has_worked = True
+            self._worked.add(str(answer.request.method))
             return True
         raise self._refusal(
+            str(answer.request.method),
             f"the schema registry at {self._url} answers 404 to {answer.request.method} {answer.request.path_url}, and "
-            f"not as a schema registry does. Set schema_registry.url to the root of Confluent's REST API."
+            f"not as a schema registry does. Set schema_registry.url to the root of Confluent's REST API.",
         )
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:
         try:
             if answer.status_code == 200:
                 found: dict[str, Any] = answer.json()
-                self._has_worked = True
+                self._worked.add(str(answer.request.method))
                 return found
         except ValueError:
             pass
         raise self._refusal(
+            str(answer.request.method),
             f"the schema registry at {self._url} answers {answer.status_code} to {answer.request.method} "
-            f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API."
+            f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API.",
         )
 
 

@@ -223,6 +223,13 @@ def test_a_registry_that_has_worked_is_waited_for_whatever_it_says_later(
         registry.latest("a-value")
 
 
+def test_a_user_who_may_read_and_not_write_is_a_mistake_in_the_configuration(server: Scripted) -> None:
+    """To register has never worked, though to look has."""
+    server.answers = [NOT_FOUND, (403, {})]
+    with pytest.raises(SetupError, match=r"does not let us in\. Check schema_registry\.username"):
+        SchemaRegistry(server.url).register("a-value", SCHEMA)
+
+
 def test_what_is_tried_again_writes_no_lines_of_a_library(
     server: Scripted, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
