@@ -18,17 +18,18 @@ import salmon
 PACKAGE: Final = Path(salmon.__file__).parent
 
 _FACTS: Final = {"errors", "model"}
-_WIRES: Final = _FACTS | {"kafka", "salesforce", "mongodb"}
+_WIRES: Final = _FACTS | {"calls", "kafka", "salesforce", "mongodb"}
 _PROCESSES: Final = _WIRES | {"merge", "runtime"}
 _COMMANDS: Final = _PROCESSES | {"guard", "status", "story", "verify"}
 
 # Room -> the rooms that it may import from; a dotted name is one module of a room. `errors` is for all.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "errors": set(),
+    "calls": set(),
     "model": {"errors"},
-    "kafka": _FACTS,
-    "salesforce": _FACTS,
-    "mongodb": _FACTS,
+    "kafka": _FACTS | {"calls"},
+    "salesforce": _FACTS | {"calls"},
+    "mongodb": _FACTS | {"calls"},
     "merge": _PROCESSES,
     "runtime": _PROCESSES,
     "guard": _PROCESSES,

@@ -161,6 +161,7 @@ class MergeProcess:
 
     def _turn(self) -> None:
         self._health.turned()
+        self._health.holds(len(self._stores))
         try:
             messages = clients.read(self._consumer, BATCH_MAX, _POLL_S)
         except PositionLost as lost:
@@ -329,6 +330,7 @@ class MergeProcess:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Called from within a poll: what it meets is raised by the loop."""
+        self._health.holds(len(self._stores) + len(partitions))  # to load them may take minutes
         try:
             placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
         except (SalmonError, Stopping) as trouble:

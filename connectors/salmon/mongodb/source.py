@@ -22,6 +22,7 @@ from typing import Final
 import structlog
 from pymongo import MongoClient
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import BadRecordKey, ConfigError, PositionLost
 from salmon.model.change import Change
 from salmon.model.connector import (
@@ -113,6 +114,7 @@ class MongoSourceTask:
         self._streamed = [name for name, settings in objects.items() if told_by_mongodb(settings)]
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
+        self._calls: Calls | None = None
         self._client: MongoClient[Document] | None = None
         self._feed: ChangeFeed | None = None
         self._snapshots: Snapshots | None = None
@@ -138,6 +140,11 @@ class MongoSourceTask:
 
     # The worker's view.
 
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime. The driver asks each member by itself every ten seconds."""
+        self._calls = calls
+        return {}
+
     def connect(self) -> None:
         """
         Connect, if nobody did.
@@ -147,7 +154,7 @@ class MongoSourceTask:
             Unavailable: MongoDB does not answer, with the same.
         """
         if self._client is None:
-            self._client = connect(self._config, app=self._app)
+            self._client = connect(self._config, app=self._app, calls=self._calls)
 
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """Resume after *positions*; without any, take a position and read all collections first."""

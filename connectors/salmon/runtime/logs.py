@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
@@ -70,6 +71,9 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # Libraries speak when something is wrong.
+    logging.captureWarnings(True)
+    # gRPC writes to standard error by itself, past everything here; what it has to say comes as errors, too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("salmon").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

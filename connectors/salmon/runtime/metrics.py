@@ -20,9 +20,10 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from salmon.calls import Peer, Silence
 from salmon.model.connector import SnapshotProgress
 
 TASK: Final = "0"  # One task to a connector; Connect counts from 0.
@@ -264,6 +265,10 @@ class Metrics:
         """Show what *calls* says at each scrape: calls to the side so far, by resource."""
         self.registry.register(_ApiCalls(self.connector, calls))
 
+    def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
+        """Show what *silences* says at each scrape."""
+        self.registry.register(_Silences(self.connector, silences))
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
@@ -301,6 +306,23 @@ class _ApiCalls(Collector):
         )
         for resource, count in sorted(self._calls().items()):
             family.add_metric((self._connector, resource), count)
+        yield family
+
+
+class _Silences(Collector):
+    def __init__(self, connector: str, silences: Callable[[], Iterable[Silence]]) -> None:
+        self._connector = connector
+        self._silences = silences
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "salmon_peer_silent_seconds",
+            "For how long a server has owed this process an answer, once that is too long (25 s); else 0.",
+            labels=("connector", "peer"),
+        )
+        silent_s = {each.peer: each.since_s for each in self._silences()}
+        for peer in Peer:
+            family.add_metric((self._connector, peer), silent_s.get(peer, 0.0))
         yield family
 
 

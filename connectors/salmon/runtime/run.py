@@ -24,6 +24,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.calls import Peer
 from salmon.errors import (
     ClientLost,
     ConfigError,
@@ -36,7 +37,7 @@ from salmon.errors import (
     StartAgain,
     Superseded,
 )
-from salmon.kafka import clients, topics
+from salmon.kafka import clients, cluster, topics
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import SchemaRegistry
 from salmon.model.change import SALESFORCE
@@ -48,11 +49,14 @@ from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.metrics import TASK, Metrics
 from salmon.runtime.newest import Newest, new_name
+from salmon.runtime.probes import Probes
 from salmon.runtime.reached import Reached
+from salmon.runtime.registries import registry_of
 from salmon.runtime.rest import RestServer
 from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
 from salmon.runtime.source_worker import FIRST_CONTACT_MAX_S, SourceWorker
+from salmon.runtime.spares import SpareWatch
 from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import Watchdog
 
@@ -185,6 +189,8 @@ class _Process:
         self._was_reached = was_ready or self._reached.before()
         self._topics = TopicWatch(self._health)
         self._metrics = Metrics(connector)
+        self._metrics.watch_peers(self._health.calls.silences)
+        self._probes = Probes(self._health.calls)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
         self._lifecycle = Lifecycle(
@@ -199,6 +205,8 @@ class _Process:
             health=self._health,
             metrics=self._metrics,
             cluster_id=lambda: self._cluster_id,
+            sync=config.name,
+            ordinal=ordinal,
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
@@ -259,14 +267,13 @@ class _Process:
         )
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
         self._topics.watch(admin, wanted)
-        where = config.schema_registry
-        registry = SchemaRegistry(
-            where.url,
-            username=where.username,
-            password=where.password.get_secret_value() if where.password else None,
-            ca_file=where.ca_file,
-        )
+        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        if not connector.endswith("-source"):  # those have a leader instead of partitions
+            group = f"{config.name}-{connector}"
+            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+        registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
+        self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
         self._take_place(admin, registry, retrying)
         if connector == "merge":
@@ -287,6 +294,9 @@ class _Process:
         task = tasks.task_class(group, side)(settings, config.objects, config.name)
         if isinstance(task, tasks.CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, tasks.Watched):
+            for peer, probe in task.watch(self._health.calls).items():
+                self._probes.add(peer, probe)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if kind == "source":
             return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)

@@ -189,6 +189,9 @@ class SinkPartitions:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
             return
+        self._instance.health.holds(
+            len(self._buffer.places) + len(partitions)
+        )  # to scan them may take minutes
         try:
             placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
         except (SalmonError, Stopping) as trouble:

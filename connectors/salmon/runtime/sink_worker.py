@@ -220,6 +220,8 @@ class SinkWorker:
                 return
 
     def _turn(self, partitions: SinkPartitions) -> None:
+        if self._objects:
+            self._health.holds(len(self.buffer.places))
         self._keep_lease(partitions)
         idle = self.buffer.idle and not self._reports.waits
         for message in partitions.read(READ_MAX, IDLE_POLL_S if idle else POLL_S):

@@ -20,6 +20,7 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.http import Https
@@ -50,12 +51,19 @@ class SignIn:
     """
 
     def __init__(
-        self, config: SalesforceConfig, https: Https | None = None, now_s: Callable[[], float] = time.time
+        self,
+        config: SalesforceConfig,
+        https: Https | None = None,
+        now_s: Callable[[], float] = time.time,
+        *,
+        calls: Calls | None = None,
     ) -> None:
         self._config = config
-        self._https = https or Https(config.ca_file)
+        self._calls = calls or Calls()
+        self._https = https or Https(config.ca_file, calls=self._calls)
         self._now_s = now_s
-        self._lock = threading.Lock()
+        # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
+        self._signing_in = threading.Lock()
         self._token: Token | None = None
 
     def token(self) -> Token:
@@ -66,18 +74,36 @@ class SignIn:
             ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
         """
-        with self._lock:
-            if self._token is None:
-                self._token = self._sign_in()
-            return self._token
+        return self._token or self._signed_in(None)
+
+    @property
+    def known(self) -> Token | None:
+        """The token in use, if there is one; signs in nowhere."""
+        return self._token
+
+    @property
+    def host(self) -> str:
+        """Where the org is: its instance once we have signed in, else the login host."""
+        token = self._token
+        return self._config.login_url if token is None else token.instance_url
 
     def renew(self, refused: Token) -> Token:
         """A token other than the one that was *refused*. Raises as `token` does."""
-        with self._lock:
-            if self._token is None or self._token.access_token == refused.access_token:
-                self._token = self._sign_in()
-                log.info("salesforce_token_renewed", user_id=self._token.user_id)
-            return self._token
+        return self._signed_in(refused)
+
+    def _signed_in(self, refused: Token | None) -> Token:
+        """A token, other than the one that was *refused*."""
+        waiting = self._calls.begin(Peer.SALESFORCE, "signing in")
+        try:
+            with self._signing_in:
+                token = self._token
+                if token is None or (refused is not None and token.access_token == refused.access_token):
+                    token = self._token = self._sign_in()
+                    if refused is not None:
+                        log.info("salesforce_token_renewed", user_id=token.user_id)
+                return token
+        finally:
+            self._calls.dropped(waiting)
 
     def _sign_in(self) -> Token:
         response = self._ask(self._now_s())

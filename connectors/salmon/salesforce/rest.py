@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import requests
 
+from salmon.calls import Calls
 from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
 from salmon.salesforce.auth import SignIn
 from salmon.salesforce.clock import OrgClock
@@ -42,6 +43,7 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
+_PROBE_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,10 @@ class Rest:
         *,
         https: Https | None = None,
         clock: OrgClock | None = None,
+        calls: Calls | None = None,
     ) -> None:
-        self._https = https or Https(config.ca_file)
-        self.sign_in = sign_in or SignIn(config, self._https)
+        self._https = https or Https(config.ca_file, calls=calls)
+        self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
         self._base = f"/services/data/v{config.api_version}"
         self._count = threading.Lock()
@@ -108,6 +111,11 @@ class Rest:
     def look_at_clock(self) -> None:
         """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
         self._send("GET", "/services/data", resource="versions")
+
+    def probe(self) -> bool:
+        """See whether the org answers at all; it costs no API call. Raises where it does not."""
+        self._https.ask(f"{self.sign_in.host}/services/data", timeout_s=_PROBE_TIMEOUT_S)
+        return True
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
 from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
@@ -69,6 +70,7 @@ class SalesforceSinkTask:
         self._configured = objects
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
+        self._calls = Calls()
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -78,10 +80,15 @@ class SalesforceSinkTask:
         # Of what fails for no known reason: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
         if self._rest is None:
-            self._rest = Rest(self._config)
+            self._rest = Rest(self._config, calls=self._calls)
         for name, config in self._configured.items():
             synced_object(name, config, self._rest)
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RequestRejected, SetupError
 from salmon.model.connector import Position, Signal, SnapshotProgress, SourceBatch
 from salmon.model.schema import MARKER_ID, ObjectSchema
@@ -63,10 +64,19 @@ class SalesforceSourceTask:
         self._settle_s = settle_s
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._calls = Calls()
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
         self._objects: dict[str, SyncedObject] = {}
         self._feed: Feed | None = None
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {
+            Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
+            Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
+        }
 
     def connect(self) -> None:
         """
@@ -75,8 +85,8 @@ class SalesforceSourceTask:
         if self._objects:
             return
         self.close()  # what an earlier try has left
-        rest = Rest(self._config)
-        pubsub = PubSub(self._config, rest.sign_in)
+        rest = Rest(self._config, calls=self._calls)
+        pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._objects = {
             name: synced_object(name, config, rest, pubsub) for name, config in self._configured.items()

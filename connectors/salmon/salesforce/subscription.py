@@ -168,6 +168,7 @@ class Subscription:
                 return
             for response in call:
                 self._backoff.worked()
+                self._pubsub.heard()
                 self._put(Received(tuple(response.events), response.latest_replay_id))
                 self._heard_at_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.

@@ -133,8 +133,10 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     )
     seen = Overview(processes, (account,), Count(4), {"mongodb-sink": Count(1)}, {})
     output, text = console()
+    status.show_processes(seen.processes, output)
     status.show(seen, output)
     assert not seen.healthy
+    assert "Dead letters: mongodb-sink 1." in text.getvalue()
     shown = seen.as_dict()["objects"]["Account"]
     assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
     assert shown["freed"]["held"] == 1

@@ -90,6 +90,9 @@ class Server:
         self.calls.put(call)
         return call
 
+    def heard(self) -> None:
+        """Nobody watches."""
+
     def trouble(self, error: grpc.RpcError) -> SalmonError:
         return PubSub.trouble(self, error)  # type: ignore[arg-type]
 
