@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka import schemas
-from salmon.kafka.avro import Codec, writer_of
+from salmon.kafka.avro import Codec, generation_of, writer_of
 from salmon.kafka.registry import Registry
 from salmon.model.change import (
     ERROR,
@@ -108,7 +108,7 @@ class Changes(Codec):
         return events if origin == SALESFORCE and op is not Op.ROW else rows
 
     def _learn_known(self, writer: int) -> tuple[frozenset[str] | None, frozenset[str] | None]:
-        row = _row_schema(self._registry, writer)
+        row = _row_fields(self._registry.schema_by_id(writer))
         rows = {field["name"] for field in row}
         live = {field["name"] for field in row if field.get("salmon", {}).get("live", True)}
         return (
@@ -123,8 +123,10 @@ class Writes(Codec):
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("write", schema.to_avro()), registry, topic)
         self._lists = _lists(schema)
-        self._names = frozenset(schema.by_name)
-        self._known: dict[int, frozenset[str] | None] = {}  # writer's schema id -> what it knew, if not all of ours
+        self._fields = schema.by_name
+        self._known: dict[
+            int, frozenset[str] | None
+        ] = {}  # writer's schema id -> what it knew, if not all of ours
 
     def encode(self, write: Write, row: bytes | None = None) -> bytes:
         """
@@ -173,8 +175,13 @@ class Writes(Codec):
 
     def _known_to(self, writer: int) -> frozenset[str] | None:
         if writer not in self._known:
-            known = {field["name"] for field in _row_schema(self._registry, writer)}
-            self._known[writer] = None if self._names <= known else self._names & known | OWNED_BY_MERGE
+            schema = self._registry.schema_by_id(writer)
+            row, generation = {field["name"] for field in _row_fields(schema)}, generation_of(schema)
+            # A field that was taken out of the sync and put back is new to it, too.
+            known = frozenset(
+                n for n, field in self._fields.items() if n in row and field.since <= generation
+            )
+            self._known[writer] = None if self._fields.keys() <= known else known | OWNED_BY_MERGE
         return self._known[writer]
 
 
@@ -324,9 +331,8 @@ class Conflicts(Codec):
 # The row inside the envelopes.
 
 
-def _row_schema(registry: Registry, writer: int) -> Sequence[Mapping[str, Any]]:
-    """The fields of the row that a writer's schema has, as Avro."""
-    envelope = registry.schema_by_id(writer)
+def _row_fields(envelope: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The fields of the row that an envelope's schema holds."""
     row: Mapping[str, Any] = next(field["type"] for field in envelope["fields"] if field["name"] == "fields")
     fields: Sequence[Mapping[str, Any]] = row["fields"]
     return fields

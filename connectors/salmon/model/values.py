@@ -154,7 +154,9 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
     standing = state.versions.get(name, NEVER)
     if work.is_consequence:
         if verdict is Verdict.CAUSAL:
-            work.take(name, value, work.baseline)  # it holds, but is nobody's edit that could be half of a conflict
+            work.take(
+                name, value, work.baseline
+            )  # it holds, but is nobody's edit that could be half of a conflict
         elif work.x.holds(name):
             work.keep(name, value)
     elif verdict is Verdict.FIRST_CONTACT:

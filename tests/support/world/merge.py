@@ -13,6 +13,7 @@ from salmon.model.rules import Rules
 from salmon.model.state import Park, State, new_state
 from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
+from support.world.org import FOLLOWS
 
 Writes = list[tuple[str, Write | None]]
 
@@ -43,6 +44,11 @@ class Merge:
     # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
+    # What was told of a change that only tells what the org did by itself: half of a conflict, or a new life.
+    of_consequences: list[str] = field(default_factory=list)
+    consequences: set[tuple[str, int]] = field(
+        default_factory=set
+    )  # key, and seq that such a change was given
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
     late_calls: dict[str, list[LateCall]] = field(default_factory=lambda: defaultdict(list))  # of each key
     # What was in the fields of such a call where a row has overtaken the call's event: by the row's marker, the call was
@@ -74,6 +80,7 @@ class Merge:
         elif change.is_event:
             self.heard.update(change.fields.values())
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
+        self.of_consequences += self._of_consequences(key, change, out)
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -141,6 +148,18 @@ class Merge:
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
+    def _of_consequences(self, key: str, change: Change, out: Folded) -> Iterator[str]:
+        """Conflicts of which one half is nobody's edit, and a life that nobody has begun."""
+        if FOLLOWS in change.source:
+            self.consequences.add((key, out.state.seq))
+            before = self.states.get(key)
+            if before is not None and out.state.lives > before.lives:
+                yield f"{key} lives again"
+        for conflict in out.conflicts:
+            halves = conflict.contest.standing.seq, conflict.contest.challenger.seq
+            if any((key, seq) in self.consequences for seq in halves):
+                yield f"{key}.{conflict.contest.field} is in conflict"
 
     def _of_what_a_guess_holds(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """Of fields that are on hold because of a guess: each further edit there is told as the same conflict."""

@@ -15,6 +15,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 OBJECT = "Account"
 EDITABLE = ("Name", "Phone", "City")
 ADDED = "Extra"  # a field that the sync begins to know while it runs
+LINK = "BossId"  # a lookup, which the org clears by itself as its target is deleted
 
 
 def _text(name: str, **told: bool) -> FieldSchema:
@@ -25,6 +26,7 @@ FIELDS = (
     _text("Name"),
     _text("Phone"),  # a trigger may tidy it
     _text("City"),
+    FieldSchema(name=LINK, type="reference", kind=Kind.STRING, reference_to=("Boss",)),
     _text("Shout", create=False, update=False),  # derived from Name by the org
     _text("Rollup", create=False, update=False, live=False),  # derived too, but no event carries it
     FieldSchema("LastModifiedDate", "datetime", Kind.DATETIME, create=False, update=False),
@@ -49,6 +51,9 @@ class Knobs:
     holes: float = 0.0  # events are lost, and everything is read anew
     deletes: float = 0.05
     undeletes: float = 0.0
+    follows: float = (
+        0.0  # as our sink deletes a record, the org clears a lookup, or deletes another record with it
+    )
     restores: float = 0.0  # documents are restored, or copied with their markers
     bursts: float = 0.1
     on_both: bool = False
@@ -106,6 +111,9 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
         knobs.operator = operator
         knobs.policy = "hold" if holds else knobs.policy
     knobs.fades = knobs.grows and aside.random() < 0.3
+    follows = aside.choice((0, 0, 0.5))
+    if knobs.deletes and not knobs.one_way_to:
+        knobs.follows = follows
 
 
 @dataclass
@@ -136,6 +144,9 @@ class History:
     beaten_late: set[Value] = field(
         default_factory=set
     )  # by a call of a dead sink that was carried out once more
+
+    # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
+    touched: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)

@@ -21,7 +21,7 @@ from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
 from support.world.database import Database
 from support.world.merge import Merge
-from support.world.nature import ADDED, EDITABLE, GROWN, SCHEMA, Knobs, Nature, any_knobs, other
+from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
@@ -43,7 +43,11 @@ class World:
         skews = (0, 0, 3_600_000, -3_600_000)
         self.org = Org(self.nature, random.choice(skews))
         self.database = Database(self.nature, random.choice(skews))
-        self.edited = (*EDITABLE, ADDED) if self.knobs.grows else EDITABLE
+        self.edited = (
+            *EDITABLE,
+            *((ADDED,) if self.knobs.grows else ()),
+            *((LINK,) if self.knobs.follows else ()),
+        )
         self.births = 0
         self.before()
         self.begin(self.nature.rules(SCHEMA))
@@ -59,6 +63,7 @@ class World:
             if self.knobs.on_both:
                 self._found_there_too(key, first, fields)
         self.nature.history.found |= self.nature.history.authored
+        self.nature.history.touched.clear()
         self.nature.pass_ms(5000)
         self.org.log.clear()
         self.database.log.clear()
@@ -295,6 +300,7 @@ class World:
 
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
         """A user's edit."""
+        self.nature.history.touched.add((side, key))
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None
@@ -313,10 +319,12 @@ class World:
     def born(self, side: str, fields: dict[str, str]) -> str:
         """A user's creation; returns the record's key."""
         if side == SALESFORCE:
-            return self.org.create(dict(fields)).key
-        self.births += 1
-        key = f"m{self.births}"
-        self.database.insert({"_id": key, **fields})
+            key = self.org.create(dict(fields)).key
+        else:
+            self.births += 1
+            key = f"m{self.births}"
+            self.database.insert({"_id": key, **fields})
+        self.nature.history.touched.add((side, key))
         return key
 
     def _somebody_creates(self, side: str) -> None:
@@ -325,7 +333,9 @@ class World:
         if again or len(self.merge.states) < 2 * _RECORDS:
             fields = {n: self.nature.token(n, None) for n in self.edited}
             if again:
-                self.database.insert({"_id": self.nature.random.choice(gone), **fields})
+                key = self.nature.random.choice(gone)
+                self.database.insert({"_id": key, **fields})
+                self.nature.history.touched.add((MONGODB, key))
             else:
                 self.born(side, fields)
 
@@ -341,6 +351,7 @@ class World:
             # An application that saves the whole document, marker and all.
             document = copy.deepcopy(self.database.documents[key])
             document.pop(name, None)
+            self.nature.history.touched.add((side, key))
             self.database.replace(document if value is None else {**document, name: value})
         else:
             self.edit(side, key, {name: value})
@@ -356,6 +367,7 @@ class World:
         if self.nature.chance(0.3):
             self.births += 1
             document["_id"] = f"m{self.births}"
+        self.nature.history.touched.add((MONGODB, str(document["_id"])))
         if document["_id"] in self.database.documents:
             self.database.replace(document)
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from salmon.model.change import WriteOp
-from salmon.model.fold import Fact
-from salmon.model.policies import EXISTENCE, HOLD, SALESFORCE_WINS
+from salmon.model.fold import Fact, Folded
+from salmon.model.policies import EXISTENCE, HOLD, SALESFORCE_WINS, Policy
 from support.stories import Story, in_step, rules
 
 PARENT = "0015g00000Parent1AA"
@@ -23,7 +25,7 @@ def child() -> Story:
 
 
 @pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
-def test_a_lookup_cleared_by_our_own_delete_brings_no_deleted_record_back(policy: object) -> None:
+def test_a_lookup_cleared_by_our_own_delete_brings_no_deleted_record_back(policy: Policy | None) -> None:
     """MongoDB deletes a contact and then an opportunity of it; the org, whose clock is ahead, clears the lookup between."""
     story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", ParentId=PARENT)
     story.mongodb.deletes(at=EARLY)
@@ -68,7 +70,7 @@ def test_the_document_of_a_living_record_follows() -> None:
 def test_an_edit_of_the_lookup_beats_what_the_org_cleared_without_a_conflict(edit_first: bool) -> None:
     """Somebody gives the document another parent before it hears that the first one is gone."""
     story = child()
-    tellers = [
+    tellers: list[Callable[[], Folded]] = [
         lambda: story.mongodb.edits(ParentId=OTHER_PARENT, at=EARLY),
         lambda: story.salesforce.edits_as_we_write(ParentId=None, at=LATE),
     ]
@@ -148,7 +150,9 @@ def test_a_deletion_that_cascades_from_ours_is_followed() -> None:
 
 
 @pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
-def test_an_edit_that_a_cascade_had_not_seen_keeps_the_record_without_a_conflict(policy: object) -> None:
+def test_an_edit_that_a_cascade_had_not_seen_keeps_the_record_without_a_conflict(
+    policy: Policy | None,
+) -> None:
     """Nobody meant to delete this record: it is created anew, whatever the clocks and the policy say."""
     story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", Phone="555 0000")
     story.mongodb.edits(Phone="555 0101", at=EARLY)
@@ -159,7 +163,9 @@ def test_an_edit_that_a_cascade_had_not_seen_keeps_the_record_without_a_conflict
 
 
 @pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
-def test_an_edit_that_had_not_seen_a_cascade_keeps_the_record_without_a_conflict(policy: object) -> None:
+def test_an_edit_that_had_not_seen_a_cascade_keeps_the_record_without_a_conflict(
+    policy: Policy | None,
+) -> None:
     """The same, where the cascade is told first."""
     story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", Phone="555 0000")
     story.salesforce.deletes_as_we_write(at=LATE)

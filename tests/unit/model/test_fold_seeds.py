@@ -94,7 +94,9 @@ def test_a_row_of_a_record_that_our_creation_made_shows_an_edit_of_what_the_side
     story.salesforce.edits(Phone="555 0202")
     story.salesforce.row(Name="Acme", Phone="555 0303", marker=creation.seq)
     assert story.state.canonical["Phone"] == "555 0303"
-    assert len(story.conflicts) == 1, "of the first edit, of which nobody could know whether its author saw ours"
+    assert len(story.conflicts) == 1, (
+        "of the first edit, of which nobody could know whether its author saw ours"
+    )
 
 
 def test_an_edit_after_a_write_whose_event_never_comes_was_not_overwritten_by_it() -> None:
