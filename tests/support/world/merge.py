@@ -56,7 +56,7 @@ class Merge:
     hidden_by_late_calls: set[Value] = field(default_factory=set)
     once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
-    heard: set[Value] = field(default_factory=set)  # what events told before any row
+    heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
@@ -77,8 +77,8 @@ class Merge:
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
-        elif change.is_event:
-            self.heard.update(change.fields.values())
+        elif change.is_event and change.ack is None:
+            self.heard.update((change.origin, value) for value in change.fields.values())
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
         self.of_consequences += self._of_consequences(key, change, out)
         if change.origin != OPERATOR:

@@ -63,6 +63,7 @@ class Knobs:
     initial: str = SALESFORCE
     on_reject: Literal["keep", "revert"] = "keep"
     one_way_to: str | None = None
+    early: bool = False  # MongoDB's events may come before the first rows of their documents
     restarts: float = 0.02  # merge starts anew from what its topic holds
     operator: float = 0.0  # an operator edits records, and resolves what is held
 
@@ -114,6 +115,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     follows = aside.choice((0, 0, 0.5))
     if knobs.deletes and not knobs.one_way_to:
         knobs.follows = follows
+    knobs.early = aside.random() < 0.3
 
 
 @dataclass
@@ -138,6 +140,9 @@ class History:
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began
+    unsure: dict[Value, str] = field(
+        default_factory=dict
+    )  # edits of what their side had not told -> that side
     chosen: set[Value] = field(default_factory=set)  # by an operator, who may take an old value again
     # A value in the org -> key and seq of the writes of ours that went over it.
     beaten: dict[Value, set[tuple[str, int]]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
+from salmon.salesforce.feed import STREAM
 from support.world.database import Database
 from support.world.merge import Merge
 from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other
@@ -106,7 +107,10 @@ class World:
             for side, task in tasks.items()
         }
         self.sinks[SALESFORCE].repeated = self._hear_everything
-        self.database_source.read_all()
+        if self.knobs.early:
+            self.database_source.unread = set(self.database.documents)
+        else:
+            self.database_source.read_all()
 
     @property
     def org_source(self) -> OrgSource:
@@ -345,8 +349,9 @@ class World:
         value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
         if value is None:
             self.nature.history.cleared.add(held.get(name))
-        elif not self._is_known(side, key):
-            self.nature.history.found.add(value)  # nobody can tell it from what was there before
+        elif not self._is_known(side, key) and not self._is_made_by_us(side, key):
+            self.nature.history.found.add(value)  # nobody can tell it from what was there before ...
+            self.nature.history.unsure[value] = side  # ... but by an event that comes before any row
         if side == MONGODB and self.nature.chance(0.2):
             # An application that saves the whole document, marker and all.
             document = copy.deepcopy(self.database.documents[key])
@@ -360,6 +365,16 @@ class World:
         """Whether the side has told of the record as a whole."""
         state = self.merge.states.get(key)
         return state is not None and state.sides[side].exists is True and not state.sides[side].unknown
+
+    def _is_made_by_us(self, side: str, key: str) -> bool:
+        """
+        Whether our sink has written the record, and its source hears of what is done to it: whoever edits it then, edits
+        what the sync has set.
+        """
+        if side == MONGODB:
+            return MARKER in self.database.documents[key]
+        record = self.org.by_key(key)
+        return record is not None and record.seq is not None and STREAM in self.org_source.stored
 
     def _restore(self, backup: dict[str, object]) -> None:
         """A document comes back from a backup, or a copy of it under another key, each with its old marker."""

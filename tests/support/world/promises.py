@@ -174,7 +174,10 @@ def vanished_edits(world: World) -> Iterator[str]:
     agreed = {value for state in world.merge.states.values() for value in state.canonical.values()}
     told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
     seen = set(history.parents.values()) | history.cleared
-    for value in history.authored - seen - agreed - told - history.found:
+    # An edit that an event told before any row did is told apart from what was there before.
+    heard = {value for value, side in history.unsure.items() if (side, value) in world.merge.heard}
+    found = history.found - heard
+    for value in history.authored - seen - agreed - told - found:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
