@@ -153,10 +153,9 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
         return
     standing = state.versions.get(name, NEVER)
     if work.is_consequence:
+        # It holds where the other side has edited nothing; but nobody's edit can be half of a conflict.
         if verdict is Verdict.CAUSAL:
-            work.take(
-                name, value, work.baseline
-            )  # it holds, but is nobody's edit that could be half of a conflict
+            work.take(name, value, work.baseline)
         elif work.x.holds(name):
             work.keep(name, value)
     elif verdict is Verdict.FIRST_CONTACT:

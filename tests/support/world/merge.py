@@ -10,6 +10,7 @@ from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value, 
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
+from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park, State, new_state
 from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
@@ -34,6 +35,9 @@ class Merge:
     rules: Rules
     ask: Callable[[str, str], None]  # side, key: its source shall read the record
     writes: dict[str, Writes] = field(default_factory=lambda: {side: [] for side in SIDES})
+    # Of each of `writes`, which of `schemas` its writer had; and all that there have been.
+    written_by: dict[str, list[int]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    schemas: list[ObjectSchema] = field(default_factory=list)
     log: list[tuple[str, Change, Rules]] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
     published: dict[str, dict[str, Value] | None] = field(default_factory=dict)
@@ -61,6 +65,9 @@ class Merge:
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.schemas.append(self.rules.schema)
 
     def tell(self, key: str, change: Change) -> None:
         """A change arrives in the log, and is folded."""
@@ -120,6 +127,7 @@ class Merge:
         """Go on with other fields than the states were written with."""
         before, after = codecs_of(self.rules).states, codecs_of(rules).states
         self.rules = rules
+        self.schemas.append(rules.schema)
         self.states = {key: after.decode(before.encode(state)) for key, state in self.states.items()}
 
     def replayed(self) -> dict[str, State]:
@@ -194,6 +202,7 @@ class Merge:
 
     def _write(self, side: str, key: str, write: Write | None) -> None:
         self.writes[side].append((key, write))
+        self.written_by[side].append(len(self.schemas) - 1)
         if write is None:
             self._newest.pop((side, key), None)
             return

@@ -58,6 +58,7 @@ class Knobs:
     bursts: float = 0.1
     on_both: bool = False
     grows: bool = False  # the sync begins to know another field while it runs
+    staggers: bool = False  # and its processes one after the other
     fades: bool = False  # and later knows it no more
     policy: str = "last_writer_wins"
     initial: str = SALESFORCE
@@ -116,6 +117,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     if knobs.deletes and not knobs.one_way_to:
         knobs.follows = follows
     knobs.early = aside.random() < 0.3
+    knobs.staggers = knobs.grows and aside.random() < 0.5
 
 
 @dataclass
@@ -137,6 +139,10 @@ class History:
     parents: dict[Value, Value] = field(default_factory=dict)  # a value -> the one that its author saw
     authored: set[Value] = field(default_factory=set)
     places: dict[Value, str] = field(default_factory=dict)  # a value -> the field it was written to
+    records: dict[Value, str] = field(
+        default_factory=dict
+    )  # a value -> the key of the record that it was written to
+    emptied: set[tuple[str, str]] = field(default_factory=set)  # key and field that somebody has cleared
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began

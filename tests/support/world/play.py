@@ -12,14 +12,13 @@ import copy
 from dataclasses import replace
 from random import Random
 
-from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, SIDES, Change, Op, Value
+from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.connector import SinkRecord
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
-from salmon.salesforce.feed import STREAM
 from support.world.database import Database
 from support.world.merge import Merge
 from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other
@@ -50,6 +49,9 @@ class World:
             *((LINK,) if self.knobs.follows else ()),
         )
         self.births = 0
+        self.outdated: list[
+            OrgSource | DatabaseSource | Sink
+        ] = []  # processes that know an older schema than merge
         self.before()
         self.begin(self.nature.rules(SCHEMA))
 
@@ -73,6 +75,7 @@ class World:
         chance, token = self.nature.chance, self.nature.token
         alike = {n: v if chance(0.6) else token(n, None) for n, v in fields.items()}
         alike = {n: v for n, v in alike.items() if chance(0.8)}
+        self.nature.history.records.update(dict.fromkeys(alike.values(), key))
         if first == SALESFORCE:
             self.database.insert({"_id": key, **alike})
         else:
@@ -85,9 +88,9 @@ class World:
             rules, ask=lambda side, key: self.ask(side, key, None), now=lambda: self.nature.time.ms
         )
         self.sources: dict[str, OrgSource | DatabaseSource] = {
-            SALESFORCE: OrgSource(self.nature, self.org, rules, self.merge_tell, identities),
+            SALESFORCE: OrgSource(self.nature, self.org, rules, self.source_tell, identities),
             MONGODB: DatabaseSource(
-                self.nature, self.database, rules, self.merge_tell, lambda: set(self.merge.states)
+                self.nature, self.database, rules, self.source_tell, lambda: set(self.merge.states)
             ),
         }
         tasks: dict[str, Task] = {
@@ -99,7 +102,8 @@ class World:
                 self.nature,
                 side,
                 task,
-                rules.schema,
+                self.merge.schemas,
+                self.merge.written_by[side],
                 self.merge_tell,
                 lambda key, native_id, side=side: self.ask(side, key, native_id),  # type: ignore[misc]
                 self.merge.writes[side],
@@ -124,6 +128,18 @@ class World:
         assert isinstance(source, DatabaseSource)
         return source
 
+    def source_tell(self, key: str, change: Change) -> None:
+        """What a source tells; where it has an older schema than merge, of the fields that it knows."""
+        rules = self.sources[change.origin].rules
+        if (
+            change.op in (Op.CREATE, Op.UPDATE, Op.ROW)
+            and rules.schema.by_name.keys() < self.merge.rules.schema.by_name.keys()
+        ):
+            of_events = change.origin == SALESFORCE and change.is_event
+            known = rules.live[SALESFORCE] if of_events else frozenset(rules.schema.by_name)
+            change = replace(change, knows=known | OWNED_BY_MERGE)
+        self.merge_tell(key, change)
+
     def merge_tell(self, key: str, change: Change) -> None:
         if change.origin != self.merge.rules.one_way_to or change.is_outcome:
             self.merge.tell(key, change)
@@ -143,6 +159,8 @@ class World:
             self.nature.pass_ms()
             if step == grows_at:
                 self.change_schema(GROWN)
+            if self.outdated and self.nature.chance(0.1):
+                self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
@@ -202,19 +220,30 @@ class World:
 
     def change_schema(self, schema: ObjectSchema) -> None:
         """The sync knows other fields from now on: all processes start anew, and the sources see what they missed."""
+        self._renew_all()
         rules = self.nature.rules(schema)
         untold = not all(self._is_known(side, key) for side in SIDES for key in self.merge.states)
         self.merge.change_rules(rules)
-        for source in self.sources.values():
-            source.rules = rules
-            source.start()
-        for sink in self.sinks.values():
-            sink.schema = schema
-            sink.begin_anew()
+        self.outdated = [*self.sources.values(), *self.sinks.values()]
+        if not (self.knobs.staggers and ADDED in schema.by_name):
+            self._renew_all()
         if untold and ADDED not in schema.by_name:
             # What only the field's first value held up is owed now, and nobody comes by: `salmon verify --repair`.
             self.org_source.ask(None)
             self.database_source.read_all()
+
+    def _renew_all(self) -> None:
+        while self.outdated:
+            self._renew(self.outdated[0])
+
+    def _renew(self, part: OrgSource | DatabaseSource | Sink) -> None:
+        """One process begins anew with what the sync knows now; one that read what it did not know has done so before."""
+        self.outdated.remove(part)
+        if isinstance(part, Sink):
+            part.renew()
+        else:
+            part.rules = self.merge.rules
+            part.start()
 
     # The operator.
 
@@ -329,6 +358,7 @@ class World:
             key = f"m{self.births}"
             self.database.insert({"_id": key, **fields})
         self.nature.history.touched.add((side, key))
+        self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
 
     def _somebody_creates(self, side: str) -> None:
@@ -347,8 +377,10 @@ class World:
         held, name = self.fields(side, key), self.nature.random.choice(self.edited)
         assert held is not None
         value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
+        self.nature.history.records[value] = key
         if value is None:
             self.nature.history.cleared.add(held.get(name))
+            self.nature.history.emptied.add((key, name))
         elif not self._is_known(side, key) and not self._is_made_by_us(side, key):
             self.nature.history.found.add(value)  # nobody can tell it from what was there before ...
             self.nature.history.unsure[value] = side  # ... but by an event that comes before any row
@@ -368,13 +400,10 @@ class World:
 
     def _is_made_by_us(self, side: str, key: str) -> bool:
         """
-        Whether our sink has written the record, and its source hears of what is done to it: whoever edits it then, edits
-        what the sync has set.
+        Whether whoever edits it edits what our sink has set, and will be heard: the org's events of the time before its
+        source began never are.
         """
-        if side == MONGODB:
-            return MARKER in self.database.documents[key]
-        record = self.org.by_key(key)
-        return record is not None and record.seq is not None and STREAM in self.org_source.stored
+        return side == MONGODB and MARKER in self.database.documents[key]
 
     def _restore(self, backup: dict[str, object]) -> None:
         """A document comes back from a backup, or a copy of it under another key, each with its old marker."""
@@ -392,6 +421,7 @@ class World:
 
     def settle(self) -> None:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
+        self._renew_all()
         self.knobs.crashes = self.knobs.repeats = 0
         at_rest = 0
         for _ in range(_ROUNDS_MAX):

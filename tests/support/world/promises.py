@@ -27,6 +27,7 @@ def broken(world: World) -> list[str]:
         *(f"differs: {text}" for text in differences(world)),
         *(f"lost edit: {text}" for text in lost_edits(world)),
         *(f"vanished edit: {text}" for text in vanished_edits(world)),
+        *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
         *(f"consequence: {text}" for text in world.merge.of_consequences),
@@ -192,6 +193,23 @@ def vanished_edits(world: World) -> Iterator[str]:
         ) & world.merge.acks_overtaken:
             continue  # by the row, the next author saw it; that our write came between, its event tells too late
         yield f"{name}: {value!r} is gone, and nobody was told"
+
+
+def vanished_values(world: World) -> Iterator[str]:
+    """
+    What was in the added field before the sync knew it, that nobody has changed or cleared, and in whose place is nothing.
+    """
+    knobs, history = world.knobs, world.nature.history
+    if not knobs.grows or knobs.fades or knobs.deletes or knobs.holes:
+        return
+    told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
+    seen = set(history.parents.values()) | history.cleared | told
+    for value in sorted(v for v, name in history.places.items() if name == ADDED and isinstance(v, str)):
+        state = world.merge.states.get(history.records.get(value, ""))
+        if value in seen or state is None or not state.lives or ADDED in state.canonical:
+            continue
+        if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
+            yield f"{history.records[value]}: {value!r} is gone, and nothing took its place"
 
 
 def _is_outdated(world: World, value: Value) -> bool:
