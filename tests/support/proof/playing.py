@@ -33,7 +33,6 @@ _PROMISES: Final = (  # how a fault begins, and which of DESIGN's promises it br
     ("vanished edit", "no lost causal edit"),
     ("vanished value", "no lost causal edit"),
     ("false conflict", "no false conflict"),
-    ("consequence", "no false conflict"),
     ("the same log gives another state", "determinism"),
     ("said twice", "termination and quiet"),
     ("not quiet", "termination and quiet"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
-from salmon.model.policies import Conflict
+from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park, State, new_state
@@ -48,8 +48,8 @@ class Merge:
     # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
-    # What was told of a change that only tells what the org did by itself: half of a conflict, or a new life.
-    of_consequences: list[str] = field(default_factory=list)
+    # Conflicts of which one half is nobody's edit, and lives that nobody has begun.
+    of_nobody: list[str] = field(default_factory=list)
     consequences: set[tuple[str, int]] = field(
         default_factory=set
     )  # key, and seq that such a change was given
@@ -87,7 +87,10 @@ class Merge:
         elif change.is_event and change.ack is None:
             self.heard.update((change.origin, value) for value in change.fields.values())
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
-        self.of_consequences += self._of_consequences(key, change, out)
+        self.of_nobody += [
+            *self._of_consequences(key, change, out),
+            *self._of_rows_without_news(key, change, out),
+        ]
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -158,7 +161,7 @@ class Merge:
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
 
     def _of_consequences(self, key: str, change: Change, out: Folded) -> Iterator[str]:
-        """Conflicts of which one half is nobody's edit, and a life that nobody has begun."""
+        """Conflicts, and a new life, because of what the org did by itself as it carried out a write of ours."""
         if FOLLOWS in change.source:
             self.consequences.add((key, out.state.seq))
             before = self.states.get(key)
@@ -168,6 +171,16 @@ class Merge:
             halves = conflict.contest.standing.seq, conflict.contest.challenger.seq
             if any((key, seq) in self.consequences for seq in halves):
                 yield f"{key}.{conflict.contest.field} is in conflict"
+
+    def _of_rows_without_news(self, key: str, change: Change, out: Folded) -> Iterator[str]:
+        """Contests of a deletion by a row that shows what its side had told, and fields of which it had told nothing."""
+        state = self.states.get(key)
+        contests = [c for c in out.conflicts if c.contest.field == EXISTENCE and c.contest.challenger.value]
+        if not (contests and change.is_row and state is not None and state.sides[change.origin].exists):
+            return
+        x = state.sides[change.origin]
+        if all(change.fields.get(n) == x.shadow.get(n) for n in self.rules.schema.by_name.keys() - x.unknown):
+            yield f"{key}: a row without news is in conflict"
 
     def _of_what_a_guess_holds(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """Of fields that are on hold because of a guess: each further edit there is told as the same conflict."""

@@ -59,6 +59,7 @@ class Knobs:
     on_both: bool = False
     grows: bool = False  # the sync begins to know another field while it runs
     staggers: bool = False  # and its processes one after the other
+    parting: bool = False  # and just before, somebody deletes a document, while the sink of the org is down
     fades: bool = False  # and later knows it no more
     policy: str = "last_writer_wins"
     initial: str = SALESFORCE
@@ -118,6 +119,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
         knobs.follows = follows
     knobs.early = aside.random() < 0.3
     knobs.staggers = knobs.grows and aside.random() < 0.5
+    knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
 
 
 @dataclass

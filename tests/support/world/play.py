@@ -30,6 +30,7 @@ _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
 _RECORDS = 2
 STEPS = 60
+_DOWN_STEPS = 30
 
 
 class World:
@@ -49,6 +50,7 @@ class World:
             *((LINK,) if self.knobs.follows else ()),
         )
         self.births = 0
+        self.org_sink_is_down = False
         self.outdated: list[
             OrgSource | DatabaseSource | Sink
         ] = []  # processes that know an older schema than merge
@@ -157,7 +159,10 @@ class World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
         for step in range(steps):
             self.nature.pass_ms()
+            self.org_sink_is_down = self.knobs.parting and grows_at <= step < grows_at + _DOWN_STEPS
             if step == grows_at:
+                if self.knobs.parting:
+                    self._part_with_a_document()
                 self.change_schema(GROWN)
             if self.outdated and self.nature.chance(0.1):
                 self._renew(self.nature.random.choice(self.outdated))
@@ -183,9 +188,17 @@ class World:
             self.sources[side].lose_events()
         elif act < 0.7:
             self.source_turn(side)
-        else:
+        elif side == MONGODB or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
+
+    def _part_with_a_document(self) -> None:
+        """Somebody deletes a document of which both sides have told all, and merge hears of it."""
+        keys = [k for k in self.keys(MONGODB) if all(self._is_known(side, k) for side in SIDES)]
+        if keys:
+            self.delete(MONGODB, self.nature.random.choice(keys))
+            while self.database_source.turn():
+                pass
 
     def source_turn(self, side: str) -> bool:
         """Let a source take in and tell what there is next."""
@@ -421,6 +434,7 @@ class World:
 
     def settle(self) -> None:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
+        self.org_sink_is_down = False
         self._renew_all()
         self.knobs.crashes = self.knobs.repeats = 0
         at_rest = 0

@@ -30,7 +30,7 @@ def broken(world: World) -> list[str]:
         *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
-        *(f"consequence: {text}" for text in world.merge.of_consequences),
+        *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
     ]
