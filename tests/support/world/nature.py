@@ -60,6 +60,9 @@ class Knobs:
     grows: bool = False  # the sync begins to know another field while it runs
     staggers: bool = False  # and its processes one after the other
     parting: bool = False  # and just before, somebody deletes a document, while the sink of the org is down
+    overlaps: bool = (
+        False  # and just before, a creation of ours is on its way to a document that an earlier one has made
+    )
     fades: bool = False  # and later knows it no more
     policy: str = "last_writer_wins"
     initial: str = SALESFORCE
@@ -119,6 +122,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
         knobs.follows = follows
     knobs.early = aside.random() < 0.3
     knobs.staggers = knobs.grows and aside.random() < 0.5
+    knobs.overlaps = knobs.grows and not knobs.one_way_to and aside.random() < 0.5
     knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
 
 

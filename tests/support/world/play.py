@@ -9,6 +9,7 @@ support.world.promises.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -31,6 +32,7 @@ _ROUNDS_AT_REST = 3
 _RECORDS = 2
 STEPS = 60
 _DOWN_STEPS = 30
+_TURNS_MAX = 50
 
 
 class World:
@@ -163,6 +165,8 @@ class World:
             if step == grows_at:
                 if self.knobs.parting:
                     self._part_with_a_document()
+                if self.knobs.overlaps:
+                    self._overlap_creations()
                 self.change_schema(GROWN)
             if self.outdated and self.nature.chance(0.1):
                 self._renew(self.nature.random.choice(self.outdated))
@@ -199,6 +203,38 @@ class World:
             self.delete(MONGODB, self.nature.random.choice(keys))
             while self.database_source.turn():
                 pass
+
+    def _overlap_creations(self) -> None:
+        """
+        A new record of the org is edited before its document is told: a second creation is on its way to what the first
+        has made, in which somebody has set what neither of them names, and the field that the sync is about to know.
+        """
+        writes, sink = self.merge.writes[MONGODB], self.sinks[MONGODB]
+        key = self.born(SALESFORCE, {n: self.nature.token(n, None) for n in ("Name", "City")})
+        if not self._until(lambda: any(k == key for k, _ in writes)):
+            return
+        sink.read(len(writes))
+        while key not in self.database.documents and sink.put():
+            pass
+        told = len(writes)
+        held = self.fields(SALESFORCE, key)
+        if held is None or key not in self.database.documents:
+            return
+        self.edit(SALESFORCE, key, {"Name": self.nature.token("Name", held.get("Name"))})
+        self._until(lambda: any(k == key for k, _ in writes[told:]))
+        value = self.nature.token(ADDED, None)
+        self.nature.history.found.add(value)
+        self.nature.history.records[value] = key
+        self.edit(MONGODB, key, {"Phone": self.nature.token("Phone", None), ADDED: value})
+
+    def _until(self, is_so: Callable[[], bool]) -> bool:
+        """Let the source of the org tell on until it is so, or for a while."""
+        for _ in range(_TURNS_MAX):
+            if is_so():
+                return True
+            self.nature.pass_ms()
+            self.source_turn(SALESFORCE)
+        return False
 
     def source_turn(self, side: str) -> bool:
         """Let a source take in and tell what there is next."""
