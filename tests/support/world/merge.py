@@ -85,7 +85,8 @@ class Merge:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
         elif change.is_event and change.ack is None:
-            self.heard.update((change.origin, value) for value in change.fields.values())
+            known = {} if key not in self.states else self.states[key].sides[change.origin].shadow
+            self.heard.update((change.origin, v) for n, v in change.fields.items() if v != known.get(n))
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
         self.of_nobody += [
             *self._of_consequences(key, change, out),

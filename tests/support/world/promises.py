@@ -268,7 +268,7 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         return
     for conflict in world.merge.conflicts:
         contest = conflict.contest
-        if contest.field != EXISTENCE or contest.key in world.merge.late_calls:
+        if contest.field != EXISTENCE or world.merge.late_calls.get(contest.key):
             continue
         alive = contest.standing if contest.standing.value else contest.challenger
         if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:

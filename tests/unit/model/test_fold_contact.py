@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -334,3 +335,15 @@ def test_a_row_that_shows_an_edit_besides_the_new_field_contests_a_deletion() ->
     story.salesforce.row(Name="Acme Ltd", City="Oslo", at=THE_FAR_FUTURE)
     assert story.record == {"Name": "Acme Ltd", "City": "Oslo"}
     assert len(story.conflicts) == 1
+
+
+def test_our_creation_says_nothing_of_a_field_that_is_new_since() -> None:
+    """It was written before the sync knew the City: what a row shows there was there, and is nobody's edit. (Case L6.)"""
+    story = Story()
+    story.salesforce.row(Name="Acme")
+    creation = story.writes["mongodb"]
+    sent = story.state.sides["mongodb"].sent
+    sent[creation.seq] = replace(sent[creation.seq], lacks=frozenset({"City"}))
+    story.mongodb.row(Name="Acme", City="Oslo", marker=creation.seq)
+    assert story.record == {"Name": "Acme", "City": "Oslo"}
+    assert story.state.versions["City"].baseline
