@@ -84,7 +84,7 @@ class Merge:
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
-        elif change.is_event and change.ack is None:
+        elif change.is_event and change.ack is None and change.origin != OPERATOR:
             known = {} if key not in self.states else self.states[key].sides[change.origin].shadow
             self.heard.update((change.origin, v) for n, v in change.fields.items() if v != known.get(n))
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
