@@ -141,6 +141,29 @@ def test_a_document_deleted_in_mongodb_is_deleted_in_the_org(ring: Ring) -> None
     ring.wait_query(f"SELECT Id FROM Account WHERE Id = '{key}'", 0)
 
 
+def test_a_lookup_that_the_org_clears_for_us_brings_no_deleted_record_back(ring: Ring) -> None:
+    """
+    An application deletes a contact, and then an opportunity of it, of whose cleared lookup nobody has heard yet. It stays
+    deleted on both sides, and no conflict is told. (Case L1.)
+    """
+    conflicts = ring.conflicts
+    contact = ring.sf.Contact.create({"LastName": "Leaver"})["id"]
+    deal = {"Name": "Deal", "StageName": "Prospecting", "CloseDate": "2026-12-31", "ContactId": contact}
+    opportunity = ring.sf.Opportunity.create(deal)["id"]
+    ring.wait_document("opportunities", opportunity, lambda seen: seen["ContactId"] == contact)
+    ring.wait_document("contacts", contact, has_id)
+    ring.stop("salesforce-source")
+    ring.db.contacts.delete_one({"_id": contact})
+    ring.wait_row("Opportunity", opportunity, lambda seen: seen["ContactId"] is None)
+    ring.db.opportunities.delete_one({"_id": opportunity})
+    ring.wait_query(f"SELECT Id FROM Opportunity WHERE Id = '{opportunity}'", 0)
+    ring.start("salesforce-source")
+    ring.wait_equal()
+    ring.wait_query("SELECT Id FROM Opportunity WHERE Name = 'Deal'", 0)
+    assert ring.db.opportunities.count_documents({"Name": "Deal"}) == 0
+    assert ring.conflicts == conflicts
+
+
 # Triggers of the org
 
 

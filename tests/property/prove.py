@@ -36,7 +36,14 @@ _WANTED: Final = (
         f"changes: {op}"
         for op in ("CREATE", "UPDATE", "DELETE", "ROW", "ABSENT", "REFUSED", "GONE", "EXISTS")
     ),
-    *("conflicts", "facts: PARKED", "facts: REPEATED", "facts: FIRST_CONTACT", "facts: TWIN"),
+    *(
+        "conflicts",
+        "facts: CONSEQUENCE",
+        "facts: PARKED",
+        "facts: REPEATED",
+        "facts: FIRST_CONTACT",
+        "facts: TWIN",
+    ),
     *("sources: holes", "sources: started anew", "sinks: started anew", "merge: started anew"),
 )
 

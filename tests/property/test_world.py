@@ -8,15 +8,17 @@ SALMON_SCHEDULES says how many are played (5,000 if it does not). A seed that fa
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.fold import Fact
-from salmon.model.policies import LAST_WRITER_WINS, Contest, Edit
+from salmon.model.policies import EXISTENCE, LAST_WRITER_WINS, Contest, Edit
 from support.world import World
-from support.world.nature import EDITABLE, OBJECT, Knobs
+from support.world.nature import ADDED, EDITABLE, OBJECT, Knobs
+from support.world.org import FOLLOWS
 from support.world.promises import broken, differences
 
 SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "5000"))
@@ -116,6 +118,42 @@ def test_a_conflict_between_edits_that_knew_of_each_other_is_seen() -> None:
     contest = Contest(OBJECT, first_key(world), EDITABLE[0], standing, challenger, SALESFORCE)
     world.merge.conflicts.append(LAST_WRITER_WINS(contest))
     assert any("false conflict" in text for text in broken(world))
+
+
+def test_a_contest_over_what_nobody_has_edited_is_seen() -> None:
+    """The org cleared a lookup, or a field is merely new to the sync; and yet that is said to be an edit."""
+    world = settled()
+    key = first_key(world)
+    world.nature.history.touched.discard((SALESFORCE, key))
+    standing, challenger = Edit(MONGODB, False, 1), Edit(SALESFORCE, True, 2)
+    contest = Contest(OBJECT, key, EXISTENCE, standing, challenger, SALESFORCE)
+    world.merge.conflicts.append(LAST_WRITER_WINS(contest))
+    assert any("nobody has edited it" in text for text in broken(world))
+
+
+def test_a_cleared_lookup_that_is_half_of_a_conflict_is_seen() -> None:
+    """Here somebody says that the org did by itself what in truth a user did, and that is in conflict."""
+    world = settled()
+    key = first_key(world)
+    world.delete(MONGODB, key)
+    while world.database_source.turn():
+        pass
+    log = world.org.log
+    world.edit(SALESFORCE, key, {"Name": "of a user"})
+    log[-1] = replace(log[-1], change=replace(log[-1].change, source={FOLLOWS: ""}))
+    world.settle()
+    assert any("is in conflict" in text for text in broken(world))
+
+
+def test_a_value_of_the_added_field_that_vanishes_is_seen() -> None:
+    """It was there before the sync knew the field; nobody has cleared it, and nothing has taken its place."""
+    world = World(7, Knobs(deletes=0, repeats=0, crashes=0, grows=True)).run()
+    assert broken(world) == []
+    key, state = next((k, s) for k, s in world.merge.states.items() if s.lives)
+    world.nature.history.places["forgotten"], world.nature.history.records["forgotten"] = ADDED, key
+    state.canonical.pop(ADDED, None)
+    world.nature.history.emptied.clear()
+    assert any("vanished value" in text for text in broken(world))
 
 
 def test_a_log_that_gives_another_state_is_seen() -> None:

@@ -187,6 +187,17 @@ class Teller:
     def deletes(self, *, at: int | None = None) -> Folded:
         return self._event(Op.DELETE, None, {}, at=at)
 
+    def edits_as_we_write(
+        self, told: Mapping[str, Value] | None = None, /, *, at: int | None = None, **fields: Value
+    ) -> Folded:
+        """An update by our own user that is no write of ours: the side, or a flow, did it as it carried one out."""
+        fields = {**(told or {}), **fields}
+        return self._event(Op.UPDATE, frozenset(fields), fields, at=at, by_us=True)
+
+    def deletes_as_we_write(self, *, at: int | None = None) -> Folded:
+        """A deletion that cascades from one of ours."""
+        return self._event(Op.DELETE, None, {}, at=at, by_us=True)
+
     def acks(self, write: Write, **instead: Value) -> Folded:
         """
         The echo of *write*, carried out. *instead*: what the side made of fields in the same transaction.
@@ -220,12 +231,14 @@ class Teller:
         at: int | None = None,
         native_id: str | None = None,
         knows: frozenset[str] | None = None,
+        by_us: bool = False,
         **fields: Value,
     ) -> Folded:
         """
         The record is read; fields not named are empty there. *as_of* is now, unless it is said.
 
-        *knows*: the fields of the source's schema, where that is older than merge's.
+        *knows*: the fields of the source's schema, where that is older than merge's. *by_us*: whether our user was the
+        last who modified it.
         """
         change = Change(
             self.name,
@@ -236,6 +249,7 @@ class Teller:
             ack=marker,
             fields=_without_nulls({**(told or {}), **fields}),
             knows=knows,
+            by_us=by_us,
         )
         return self.story.tell(change)
 
@@ -298,6 +312,7 @@ class Teller:
         at: int | None = None,
         native_id: str | None = None,
         knows: frozenset[str] | None = None,
+        by_us: bool = False,
     ) -> Folded:
         moment = self.moment()
         change = Change(
@@ -311,6 +326,7 @@ class Teller:
             changed=changed,
             fields=_without_nulls(fields),
             knows=knows,
+            by_us=by_us,
         )
         return self.story.tell(change)
 

@@ -8,14 +8,14 @@ need nothing of this.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka import schemas
-from salmon.kafka.avro import Codec, writer_of
+from salmon.kafka.avro import Codec, generation_of, writer_of
 from salmon.kafka.registry import Registry
 from salmon.model.change import (
     ERROR,
@@ -58,6 +58,7 @@ class Changes(Codec):
             "as_of": change.as_of,
             "native_id": change.native_id,
             "ack": change.ack,
+            "by_us": change.by_us or None,
             # Sorted, so that equal changes are equal bytes.
             "changed": None if change.changed is None else sorted(change.changed),
             "salesforce_id": fields.get(SALESFORCE_ID),
@@ -94,6 +95,7 @@ class Changes(Codec):
             fields=_told(datum, self._lists),
             source=datum["source"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
+            by_us=bool(datum["by_us"]),
         )
         return change, row
 
@@ -106,9 +108,9 @@ class Changes(Codec):
         return events if origin == SALESFORCE and op is not Op.ROW else rows
 
     def _learn_known(self, writer: int) -> tuple[frozenset[str] | None, frozenset[str] | None]:
-        row = next(f["type"] for f in self._registry.schema_by_id(writer)["fields"] if f["name"] == "fields")
-        rows = {field["name"] for field in row["fields"]}
-        live = {field["name"] for field in row["fields"] if field.get("salmon", {}).get("live", True)}
+        row = _row_fields(self._registry.schema_by_id(writer))
+        rows = {field["name"] for field in row}
+        live = {field["name"] for field in row if field.get("salmon", {}).get("live", True)}
         return (
             None if self._rows <= rows else self._rows & rows | OWNED_BY_MERGE,
             None if self._live <= live else self._live & live | OWNED_BY_MERGE,
@@ -121,6 +123,10 @@ class Writes(Codec):
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("write", schema.to_avro()), registry, topic)
         self._lists = _lists(schema)
+        self._fields = schema.by_name
+        self._known: dict[
+            int, frozenset[str] | None
+        ] = {}  # writer's schema id -> what it knew, if not all of ours
 
     def encode(self, write: Write, row: bytes | None = None) -> bytes:
         """
@@ -164,7 +170,19 @@ class Writes(Codec):
             fields=fields,
             committed_at=datum["committed_at"],
             correlation=datum["correlation"],
+            knows=self._known_to(writer_of(data)),
         )
+
+    def _known_to(self, writer: int) -> frozenset[str] | None:
+        if writer not in self._known:
+            schema = self._registry.schema_by_id(writer)
+            row, generation = {field["name"] for field in _row_fields(schema)}, generation_of(schema)
+            # A field that was taken out of the sync and put back is new to it, too.
+            known = frozenset(
+                n for n, field in self._fields.items() if n in row and field.since <= generation
+            )
+            self._known[writer] = None if self._fields.keys() <= known else known | OWNED_BY_MERGE
+        return self._known[writer]
 
 
 class Records(Codec):
@@ -311,6 +329,13 @@ class Conflicts(Codec):
 
 
 # The row inside the envelopes.
+
+
+def _row_fields(envelope: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The fields of the row that an envelope's schema holds."""
+    row: Mapping[str, Any] = next(field["type"] for field in envelope["fields"] if field["name"] == "fields")
+    fields: Sequence[Mapping[str, Any]] = row["fields"]
+    return fields
 
 
 def _row(fields: Mapping[str, Value]) -> Mapping[str, Value]:

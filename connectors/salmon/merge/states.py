@@ -165,7 +165,12 @@ class States(Codec):
             marker=datum["marker"],
             settled=datum["settled"],
             sent={
-                w["seq"]: Sent(WriteOp(w["op"]), self._sent_fields(w, row, names), w["committed_at"])
+                w["seq"]: Sent(
+                    WriteOp(w["op"]),
+                    self._sent_fields(w, row, names),
+                    w["committed_at"],
+                    (added | frozenset(w["lacks"])) & names,
+                )
                 for w in datum["sent"]
             },
             burst=datum["burst"],
@@ -210,6 +215,7 @@ class States(Codec):
             "committed_at": sent.committed_at,
             "fields": _differs(sent.fields, row) if like_row else _field_data(sent.fields),
             "like_row": like_row,
+            "lacks": sorted(sent.lacks),
         }
 
     def _sent_fields(

@@ -76,6 +76,8 @@ class Change:
     # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
     # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.
     knows: frozenset[str] | None = None
+    # Whether the side names the user that Salmon writes as for it: our own write, or what the side did because of one.
+    by_us: bool = False
 
     @property
     def is_event(self) -> bool:
@@ -113,3 +115,6 @@ class Write:
     fields: Mapping[str, Value] = field(default_factory=dict)
     committed_at: int = 0  # ms, of the change that caused it: for lag
     correlation: str = ""  # of the change that caused it: one word from edit to write in every log
+    # The fields that its writer knew, where that has an older schema than its reader; None: all of them. Of the others
+    # it says nothing: a CREATE does not clear them.
+    knows: frozenset[str] | None = None

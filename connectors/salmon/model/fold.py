@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
+from salmon.model.consequences import is_consequence
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, told_in_part
@@ -108,6 +109,7 @@ def _told(work: Work) -> None:
     old = _is_old_news(change, x)
     # An old row does not answer: what the write has set will be told by an event or a row that is not.
     ours, late = (None, False) if old and change.is_row else _acknowledge(work)
+    work.is_consequence = ours is None and is_consequence(change, x, work.rules)
     if change.is_row or change.op is not Op.UPDATE:
         x.held = False
     if old and change.is_event:
@@ -115,6 +117,8 @@ def _told(work: Work) -> None:
             _overtaken(work)
         work.report(Fact.REPEATED)
         return
+    if work.is_consequence:
+        work.report(Fact.CONSEQUENCE)
     if change.op is Op.UPDATE and not old:
         # It is newer than all that rows have shown: it is the event of the latest row's write, or that one is lost.
         shown = {x.marker, change.ack}
@@ -161,11 +165,10 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     else:
         seq = change.ack
     if seq is not None and seq in x.sent:
-        ours = _all_until(x, seq) if change.is_row else x.sent[seq]
-        work.answered = x.sent[seq]
+        ours = work.answered = x.sent[seq]
         if change.is_row:
-            work.set_by = {name: s for s, sent in x.sent.items() if s <= seq for name in sent.fields}
-        work.made_before = tuple(w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE)
+            ours, work.set_by = _all_until(work, seq)
+        work.made_before = {s: w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE}
         work.made = work.answered.op is WriteOp.CREATE and not (work.made_before or x.marker)
         if work.made and change.is_row and x.exists:
             work.told_since_made = work.rules.names[change.origin] - x.unknown
@@ -183,13 +186,27 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     return None, late
 
 
-def _all_until(x: SideState, seq: int) -> Sent:
-    """What a row that carries the marker *seq* may show of ours: of each field, what the last write up to it set."""
+def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
+    """
+    What a row that carries the marker *seq* may show of ours: of each field, what the last write up to it set, and which
+    write that was. On a guarded side, a creation over an earlier one of ours clears what it does not name.
+    """
+    x, side = work.x, work.change.origin
     fields: dict[str, Value] = {}
+    set_by: dict[str, int] = {}
+    is_made = bool(x.marker)
     for earlier, sent in x.sent.items():
-        if earlier <= seq:
-            fields |= sent.fields
-    return replace(x.sent[seq], fields=fields)
+        if earlier > seq:
+            break
+        says: dict[str, Value] = {}
+        if sent.op is WriteOp.CREATE:
+            if is_made and side in work.rules.guarded:
+                says = dict.fromkeys(work.rules.names[side] - OWNED_BY_MERGE - sent.lacks)
+            is_made = True
+        says |= sent.fields
+        fields |= says
+        set_by |= dict.fromkeys(says, earlier)
+    return replace(x.sent[seq], fields=fields), set_by
 
 
 def _settle(x: SideState, seq: int) -> None:
@@ -225,7 +242,9 @@ def _overtaken(work: Work) -> None:
             continue
         if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
             value = change.fields.get(known.name)
-            if change.op is Op.UPDATE and change.ack is None:
+            if work.is_consequence:
+                known = replace(known, edited=False, before=value)  # noqa: PLW2901
+            elif change.op is Op.UPDATE and change.ack is None:
                 # What a row has shown since came after the write, whose own event may never come.
                 is_before = (value,) != known.later
                 known = replace(known, edited=is_before, edit=value, edited_at=change.committed_at)  # noqa: PLW2901

@@ -40,13 +40,15 @@ def lives(work: Work, ours: Sent | None) -> None:
             return
         work.begin(work.version)  # a new life: canonical starts empty
     elif not state.lives:
-        work.begin(work.version if change.is_event else work.baseline)
+        work.begin(work.version if change.is_event and not work.is_consequence else work.baseline)
     if ours is not None and change.is_event:
         refused_in_silence(work, ours, spoken)
     if change.is_row:
-        x.overwritten = tuple(_edited_since(work, known) for known in x.overwritten)
+        x.overwritten = tuple(
+            _edited_since(work, known) if known.name in spoken else known for known in x.overwritten
+        )
         if ours is not None:
-            _remember_overwritten(work, ours)
+            _remember_overwritten(work, ours, spoken)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
@@ -65,25 +67,27 @@ def lives(work: Work, ours: Sent | None) -> None:
     x.unknown -= spoken
 
 
-def _remember_overwritten(work: Work, ours: Sent) -> None:
+def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     """What the side held before our write, which a row shows while events of the time before may still come."""
     x = work.x
-    assert work.answered is not None
     if work.made:
         return  # nothing was there before
+    overwritten = []
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
+        seq = work.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
-        elif work.made_before:
+        elif made_with := {sent.fields.get(name) for s, sent in work.made_before.items() if s < seq}:
             # Nobody has told of the record yet, which earlier creations of ours have made.
-            made_with = {sent.fields.get(name) for sent in work.made_before}
             before = made_with.pop() if len(made_with) == 1 else None
         else:
             continue
         shown = work.change.fields.get(name)
-        later = () if shown == ours.fields[name] else (shown,)
-        x.overwritten += (Overwritten(name, work.set_by[name], before, x.as_of, later=later),)
-    x.overwritten = x.overwritten[-OVERWRITTEN_MAX:]
+        # A row of an older source does not show a newer field: it may hold what we wrote.
+        later = () if name not in spoken or shown == ours.fields[name] else (shown,)
+        overwritten.append(Overwritten(name, seq, before, x.as_of, later=later))
+    # A creation may have cleared more fields than are remembered of many writes.
+    x.overwritten = (*x.overwritten, *overwritten)[-max(OVERWRITTEN_MAX, len(overwritten)) :]
 
 
 def _edited_since(work: Work, known: Overwritten) -> Overwritten:
@@ -97,20 +101,17 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     """
     Step 5. The side shows a record that is deleted elsewhere: it had not seen that when this was committed.
 
-    What answers our own write is no edit. An edit of the side contests the deletion, and if it wins, the record
-    lives on as that side has it.
+    What answers our own write is no edit, nor is what followed of one, nor a field that is merely new to the sync. An
+    edit of the side contests the deletion, and if it wins, the record lives on as that side has it.
     """
     change, x, state = work.change, work.x, work.state
-    fresh, first = [], True
-    for name in sorted(spoken - OWNED_BY_MERGE):
-        value, shadow = change.fields.get(name), work.shadow(name)
-        first = first and shadow is UNKNOWN
-        if value != shadow and (shadow is not UNKNOWN or value is not None) and _is_edit(work, name):
-            fresh.append(name)
+    names = spoken - OWNED_BY_MERGE
+    first = names <= x.unknown
+    fresh = [name for name in sorted(names) if _is_fresh(work, name, first=first) and _is_edit(work, name)]
     for name in spoken:
         work.set_shadow(name, change.fields.get(name))
     x.unknown -= spoken
-    if ours is not None or not fresh:
+    if ours is not None or work.is_consequence or not fresh:
         return
     standing, challenger = (
         Edit(state.life.origin, False, state.life.committed_at, state.life.seq),
@@ -119,6 +120,8 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     if first and change.is_row:
         lives_on = work.rules.initial == change.origin
         work.report(Fact.FIRST_CONTACT, EXISTENCE)
+    elif state.life.baseline:
+        lives_on = True  # an edit beats a deletion that nobody has made
     else:
         winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
         lives_on = winner is not standing
@@ -129,6 +132,14 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
                     hold_death(work, side)
     if lives_on:
         revive(work, change.origin, work.version)
+
+
+def _is_fresh(work: Work, name: str, *, first: bool) -> bool:
+    """Whether the field shows what the side did not hold, as far as it had told. *first*: it had told nothing at all."""
+    value, shadow = work.change.fields.get(name), work.shadow(name)
+    if shadow is not UNKNOWN:
+        return value != shadow
+    return value is not None and (first or not work.change.is_row)
 
 
 def _is_edit(work: Work, name: str) -> bool:
@@ -171,26 +182,28 @@ def ends(work: Work, ours: Sent | None) -> None:
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
-    if unseen:
-        newest = max(
-            (state.versions.get(name, state.life) for name in unseen), key=lambda v: (v.committed_at, v.seq)
-        )
+    if unseen and not work.is_consequence:
+        newest = max(unseen, key=lambda v: (v.committed_at, v.seq))
         challenger = Edit(change.origin, False, change.committed_at, state.seq)
         standing = Edit(newest.origin or state.life.origin, True, newest.committed_at, newest.seq)
-        edited = any(not state.versions.get(name, state.life).baseline for name in unseen)
-        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger, tell=edited)
-        if winner is None and edited:
+        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
+        if winner is None:
             hold_death(work, x)
         if winner is not challenger:
             return  # the edit wins, and step 7 creates the record anew, or both wait
-    die(work, work.version)
+    elif unseen:
+        return  # an edit beats a deletion that nobody has made: step 7 creates the record anew
+    die(work, work.baseline if work.is_consequence else work.version)
 
 
-def _unseen(work: Work) -> list[str]:
-    """The fields whose agreed value the side had not seen: what a deletion there could not know of."""
+def _unseen(work: Work) -> list[Version]:
+    """
+    The edits that a deletion on the side could not know of. What was merely found on the other side is none, nor what
+    followed of a write of ours.
+    """
     x, state = work.x, work.state
-    return [
-        name
+    unseen = [
+        state.versions.get(name, state.life)
         for name in work.rules.settable_by_others(work.change.origin)
         if name not in x.parked
         and (
@@ -199,6 +212,7 @@ def _unseen(work: Work) -> list[str]:
             else x.shadow.get(name) != state.canonical.get(name)
         )
     ]
+    return [version for version in unseen if not version.baseline]
 
 
 def die(work: Work, version: Version) -> None:

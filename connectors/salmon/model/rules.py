@@ -100,12 +100,10 @@ class Rules:
         return {side: read_only if side == SALESFORCE else nobody for side in self.sides}
 
     def settable_by_others(self, side: str) -> frozenset[str]:
-        """The fields that somebody other than *side* may set; stamps are nobody's edit."""
+        """The fields that somebody other than *side* may edit; formulas, roll-ups and stamps are nobody's edit."""
         if self.one_way_to is not None and side != self.one_way_to:
             return frozenset()
-        if side == SALESFORCE:
-            return (self._settable[WriteOp.CREATE] | self._settable[WriteOp.UPDATE]) - self.stamps
-        return frozenset(self.schema.by_name) - self.stamps
+        return (self._settable[WriteOp.CREATE] | self._settable[WriteOp.UPDATE]) - self.stamps
 
     def policy_of(self, name: str) -> Policy:
         return self.field_policies.get(name, self.policy)

@@ -35,6 +35,7 @@ class Sent:
     op: WriteOp
     fields: Mapping[str, Value]
     committed_at: int = 0  # ms, of the change that caused it
+    lacks: frozenset[str] = frozenset()  # fields that the sync did not know when it was written
 
 
 class Park(StrEnum):

@@ -100,8 +100,6 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
         return
     sent = _sent(work, name, ours)
     whole = change.is_row or change.op is Op.CREATE
-    if isinstance(shadow, Unknown) and not whole:
-        shadow = _made_with(work, name, canonical)
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
     held = work.x.holds(name)
     if held and sent == work.x.kept[name]:
@@ -125,22 +123,13 @@ def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
     if ours is None or name in work.told_since_made:
         return UNSENT
-    cleared = ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded
+    cleared = (
+        ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded and name not in ours.lacks
+    )
     sent = ours.fields.get(name, None if cleared else UNSENT)
     # A row answers every write up to the one it carries; but an earlier one was perhaps never carried out.
     of_earlier = work.answered is not None and name not in work.answered.fields and not cleared
     return UNSENT if of_earlier and sent != work.change.fields.get(name) else sent
-
-
-def _made_with(work: Work, name: str, canonical: Value) -> Value | Unknown:
-    """
-    What the author of an edit saw, of a record that nobody has told of: what our creations had set, if they agree, and
-    if none of them was answered, and so forgotten, before.
-    """
-    if work.x.marker:
-        return UNKNOWN
-    values = {sent.fields.get(name) for sent in work.x.sent.values() if sent.op is WriteOp.CREATE}
-    return canonical if values == {canonical} else UNKNOWN
 
 
 def fold_unseen_value(work: Work, name: str, before: Value) -> None:
@@ -163,7 +152,13 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
                 work.report(Fact.OSCILLATING, name)
         return
     standing = state.versions.get(name, NEVER)
-    if verdict is Verdict.FIRST_CONTACT:
+    if work.is_consequence:
+        # It holds where the other side has edited nothing; but nobody's edit can be half of a conflict.
+        if verdict is Verdict.CAUSAL:
+            work.take(name, value, work.baseline)
+        elif work.x.holds(name):
+            work.keep(name, value)
+    elif verdict is Verdict.FIRST_CONTACT:
         _first_contact(work, name, value, standing)
     elif verdict is Verdict.CAUSAL or standing.baseline:
         # An edit beats what was merely found on the other side: that is no edit, and so no conflict.

@@ -29,6 +29,7 @@ class Fact(StrEnum):
     PARKED = "PARKED"
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
     REPEATED = "REPEATED"  # old news
+    CONSEQUENCE = "CONSEQUENCE"  # a side did that by itself as it carried out a write of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,10 @@ class Work:
     made: bool = False  # whether that write made the record
     # What the side has told of that record before the row that shows it.
     told_since_made: frozenset[str] = frozenset()
-    made_before: tuple[Sent, ...] = ()  # our creations that may have come before the write that is answered
+    # Our creations that may have come before the write that is answered, by their seqs.
+    made_before: Mapping[int, Sent] = field(default_factory=dict)
+    # Whether the side did it by itself as it carried out a write of ours to another record: that is nobody's edit.
+    is_consequence: bool = False
 
     @property
     def state(self) -> State:

@@ -4,7 +4,7 @@ Writes of one object, carried out as unordered bulk writes; one outcome for each
 Every write is guarded by the marker, so that it applies once and never over a newer one, however often it is
 repeated and by whomever:
 
-    CREATE  inserts. Where the key exists with an older marker, it becomes the guarded update of all fields;
+    CREATE  inserts. Where the key exists with an older marker, it becomes the guarded update of all fields that its writer knew;
             with this or a newer one it was done; without one, nobody of ours has read it: EXISTS.
     UPDATE  applies where the marker is older than the write; where the record was known to have none
             (expected 0), also where there is none. Another document without a marker lives another life: EXISTS.
@@ -299,7 +299,7 @@ def _onto_existing(
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
-            update = shape.whole_update(write.fields, write.seq)
+            update = shape.whole_update(write.fields, write.seq, write.knows)
             operations[key] = UpdateOne(_guard(id_of(key), write), update)
     if not operations:
         return outcomes

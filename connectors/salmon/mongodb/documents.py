@@ -160,9 +160,17 @@ class DocumentShape:
             update["$unset"] = dict.fromkeys(cleared, "")
         return update
 
-    def whole_update(self, fields: Mapping[str, Value], seq: int) -> Document:
-        """The update that makes a document hold *fields* and no other field of the schema."""
-        return self.update(dict.fromkeys(self.names) | dict(fields), seq)
+    def whole_update(
+        self, fields: Mapping[str, Value], seq: int, knows: frozenset[str] | None = None
+    ) -> Document:
+        """
+        The update that makes a document hold *fields* and no other field of the schema.
+
+        Args:
+            knows: The fields that the write's writer knew, where it did not know all of them; the others are left alone.
+        """
+        known = self.names if knows is None else self.names & knows
+        return self.update(dict.fromkeys(known) | dict(fields), seq)
 
     def _shown_in_order(self, fields: Mapping[str, Value]) -> Document:
         given = {name: value for name, value in fields.items() if value is not None and name not in OWNED}

@@ -70,7 +70,7 @@ def report_of(
         layout: The layout of that same schema.
         schema: The object's synced fields; others are left out.
         identity: For the keys of the records that its reference fields point at.
-        our_user: The Id of the user that Salmon writes as; only its changes acknowledge writes.
+        our_user: The Id of the user that Salmon writes as; only its changes acknowledge writes, or follow of one.
 
     Raises:
         SchemaMismatch: a value or a bitmap does not fit the schema.
@@ -85,8 +85,9 @@ def report_of(
         return Report(name, commit_time, tuple(Told(native_id, None) for native_id in ids))
     shown = dict(layout.values(payload))
     said = _said(op, header, layout, shown)
+    by_us = header["commitUser"][:15] == our_user[:15]
     # An undelete brings a marker back that was acknowledged, or never will be, in the record's former life.
-    acks = kind in ("CREATE", "UPDATE") and MARKER_SEQ in said and header["commitUser"][:15] == our_user[:15]
+    acks = kind in ("CREATE", "UPDATE") and MARKER_SEQ in said and by_us
     fields = {
         field.name: value
         for field in schema.fields
@@ -107,6 +108,7 @@ def report_of(
                 changed=said & schema.by_name.keys() if op is Op.UPDATE else None,
                 fields=fields,
                 source=_source(header, at),
+                by_us=by_us,
             ),
         )
         for native_id in ids

@@ -29,6 +29,7 @@ from salmon.salesforce.windows import Window
 IDS_A_QUERY: Final = 200
 _KEYS_BYTES: Final = 5_400  # what 200 Ids take up
 _STAMPS: Final = ("LastModifiedDate", "SystemModstamp")
+_WHO: Final = "LastModifiedById"
 _STAMP: Final = FieldSchema(name="SystemModstamp", type="datetime", kind=Kind.DATETIME)
 
 T = TypeVar("T")
@@ -75,10 +76,20 @@ class RowReader:
     """Reads the records of one object, and learns the keys that they and their parents show."""
 
     def __init__(
-        self, rest: Reading, synced: SyncedObject, identity: Identity, objects: Mapping[str, SyncedObject]
+        self,
+        rest: Reading,
+        synced: SyncedObject,
+        identity: Identity,
+        objects: Mapping[str, SyncedObject],
+        our_user: str = "",
     ) -> None:
-        """*objects*: every synced object, for the keys of the parents that rows refer to."""
+        """
+        Args:
+            objects: Every synced object, for the keys of the parents that rows refer to.
+            our_user: The Id of the user that Salmon writes as, where rows shall tell whether it was the last one there.
+        """
         self._rest = rest
+        self._our_user = our_user[:15]
         self._synced = synced
         self._identity = identity
         self.name = synced.name
@@ -96,7 +107,8 @@ class RowReader:
         )
         stamps = [stamp for stamp in _STAMPS if stamp in synced.names]
         fields = [field.name for field in synced.schema.fields]
-        self._own = list(dict.fromkeys(["Id", MARKER_SEQ, MARKER_ID, *stamps, *fields]))
+        who = [_WHO] if our_user and _WHO in synced.names else []
+        self._own = list(dict.fromkeys(["Id", MARKER_SEQ, MARKER_ID, *stamps, *who, *fields]))
         # A query is sent in the URL. Where all of its fields do not fit, it asks for the parents' keys only, and
         # the records' own fields are retrieved by Id, with the list of fields in the body.
         longest = soql.select(
@@ -230,6 +242,7 @@ class RowReader:
                 native_id=native_id,
                 ack=None if marker is None else int(marker),
                 fields=fields,
+                by_us=bool(self._our_user) and (shown.get(_WHO) or "")[:15] == self._our_user,
             )
         except SchemaMismatch as error:
             return BadRow(native_id, key, json.dumps(shown).encode(), error)

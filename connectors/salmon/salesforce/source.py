@@ -117,8 +117,10 @@ class SalesforceSourceTask:
         identity = Identity(self.schemas())
         for name in self._objects.keys() & identities.keys():
             identity.load(name, identities[name])
+        our_user = rest.sign_in.token().user_id
         readers = {
-            name: RowReader(rest, synced, identity, self._objects) for name, synced in self._objects.items()
+            name: RowReader(rest, synced, identity, self._objects, our_user)
+            for name, synced in self._objects.items()
         }
         self._feed = Feed(
             org=rest,
@@ -135,7 +137,7 @@ class SalesforceSourceTask:
             open_stream=self._open_stream,
             schema_of=pubsub.schema,
             snapshots=Snapshots(rest, readers, wake=self._wake.set),
-            our_user=rest.sign_in.token().user_id,
+            our_user=our_user,
             positions=positions,
             settle_s=self._settle_s,
         )

@@ -38,6 +38,7 @@ _REMARKS: Final[Mapping[Fact, str]] = {
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",
     Fact.REPEATED: "heard before: nothing new",
+    Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
 }
 
 

@@ -31,6 +31,7 @@ _PROMISES: Final = (  # how a fault begins, and which of DESIGN's promises it br
     ("set aside", "convergence: parked, though nobody refused anything"),
     ("lost edit", "no lost causal edit"),
     ("vanished edit", "no lost causal edit"),
+    ("vanished value", "no lost causal edit"),
     ("false conflict", "no false conflict"),
     ("the same log gives another state", "determinism"),
     ("said twice", "termination and quiet"),

@@ -23,7 +23,7 @@ from salmon.model.rules import Rules
 from support.state_topic import TOMBSTONES_MS, StateTopic
 from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
 from support.world.merge import Merge
-from support.world.nature import ADDED, GROWN, OBJECT
+from support.world.nature import ADDED, GROWN, OBJECT, SCHEMA
 
 _BATCH_MAX = 12
 _PLACE = (TOPICS.changes(OBJECT), 0)
@@ -128,5 +128,7 @@ class Cuts:
 
 def _written(change: Change, codecs: ObjectCodecs) -> bytes:
     """The change as its source wrote it: one that was read before a field was taken out still has it."""
+    if change.knows is not None:  # by a source that has not begun anew yet
+        return codecs_of(Rules(SCHEMA)).changes.encode(change)
     grown = ADDED in change.fields
     return (codecs_of(Rules(GROWN)) if grown else codecs).changes.encode(change)

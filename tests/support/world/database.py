@@ -13,6 +13,7 @@ from bson.timestamp import Timestamp
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from salmon.model.change import MONGODB
 from salmon.mongodb.client import DUPLICATE_KEY
 from salmon.mongodb.documents import MARKER
 from support.world.nature import Nature
@@ -90,6 +91,7 @@ class Database:
     def _insist(self, key: str) -> None:
         phone = self.documents[key].get("Phone")
         if self.nature.knobs.insists and isinstance(phone, str) and phone != phone.lower():
+            self.nature.history.touched.add((MONGODB, key))
             self.set(key, {"Phone": phone.lower()})
 
     def find(self, wanted: Mapping[str, Any], _projection: Any) -> Iterable[Document]:

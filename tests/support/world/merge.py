@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
-from salmon.model.policies import Conflict
+from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
+from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park, State, new_state
 from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
+from support.world.org import FOLLOWS
 
 Writes = list[tuple[str, Write | None]]
 
@@ -33,6 +35,9 @@ class Merge:
     rules: Rules
     ask: Callable[[str, str], None]  # side, key: its source shall read the record
     writes: dict[str, Writes] = field(default_factory=lambda: {side: [] for side in SIDES})
+    # Of each of `writes`, which of `schemas` its writer had; and all that there have been.
+    written_by: dict[str, list[int]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    schemas: list[ObjectSchema] = field(default_factory=list)
     log: list[tuple[str, Change, Rules]] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
     published: dict[str, dict[str, Value] | None] = field(default_factory=dict)
@@ -43,6 +48,11 @@ class Merge:
     # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
+    # Conflicts of which one half is nobody's edit, and lives that nobody has begun.
+    of_nobody: list[str] = field(default_factory=list)
+    consequences: set[tuple[str, int]] = field(
+        default_factory=set
+    )  # key, and seq that such a change was given
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
     late_calls: dict[str, list[LateCall]] = field(default_factory=lambda: defaultdict(list))  # of each key
     # What was in the fields of such a call where a row has overtaken the call's event: by the row's marker, the call was
@@ -50,11 +60,14 @@ class Merge:
     hidden_by_late_calls: set[Value] = field(default_factory=set)
     once_agreed: set[Value] = field(default_factory=set)
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
-    heard: set[Value] = field(default_factory=set)  # what events told before any row
+    heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.schemas.append(self.rules.schema)
 
     def tell(self, key: str, change: Change) -> None:
         """A change arrives in the log, and is folded."""
@@ -71,9 +84,14 @@ class Merge:
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
-        elif change.is_event:
-            self.heard.update(change.fields.values())
+        elif change.is_event and change.ack is None and change.origin != OPERATOR:
+            known = {} if key not in self.states else self.states[key].sides[change.origin].shadow
+            self.heard.update((change.origin, v) for n, v in change.fields.items() if v != known.get(n))
         self.hidden_by_late_calls.update(self._hidden_by_late_calls(key, change, out))
+        self.of_nobody += [
+            *self._of_consequences(key, change, out),
+            *self._of_rows_without_news(key, change, out),
+        ]
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.states[key] = out.state
@@ -113,6 +131,7 @@ class Merge:
         """Go on with other fields than the states were written with."""
         before, after = codecs_of(self.rules).states, codecs_of(rules).states
         self.rules = rules
+        self.schemas.append(rules.schema)
         self.states = {key: after.decode(before.encode(state)) for key, state in self.states.items()}
 
     def replayed(self) -> dict[str, State]:
@@ -141,6 +160,28 @@ class Merge:
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
+    def _of_consequences(self, key: str, change: Change, out: Folded) -> Iterator[str]:
+        """Conflicts, and a new life, because of what the org did by itself as it carried out a write of ours."""
+        if FOLLOWS in change.source:
+            self.consequences.add((key, out.state.seq))
+            before = self.states.get(key)
+            if before is not None and out.state.lives > before.lives:
+                yield f"{key} lives again"
+        for conflict in out.conflicts:
+            halves = conflict.contest.standing.seq, conflict.contest.challenger.seq
+            if any((key, seq) in self.consequences for seq in halves):
+                yield f"{key}.{conflict.contest.field} is in conflict"
+
+    def _of_rows_without_news(self, key: str, change: Change, out: Folded) -> Iterator[str]:
+        """Contests of a deletion by a row that shows what its side had told, and fields of which it had told nothing."""
+        state = self.states.get(key)
+        contests = [c for c in out.conflicts if c.contest.field == EXISTENCE and c.contest.challenger.value]
+        if not (contests and change.is_row and state is not None and state.sides[change.origin].exists):
+            return
+        x = state.sides[change.origin]
+        if all(change.fields.get(n) == x.shadow.get(n) for n in self.rules.schema.by_name.keys() - x.unknown):
+            yield f"{key}: a row without news is in conflict"
 
     def _of_what_a_guess_holds(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """Of fields that are on hold because of a guess: each further edit there is told as the same conflict."""
@@ -175,6 +216,7 @@ class Merge:
 
     def _write(self, side: str, key: str, write: Write | None) -> None:
         self.writes[side].append((key, write))
+        self.written_by[side].append(len(self.schemas) - 1)
         if write is None:
             self._newest.pop((side, key), None)
             return

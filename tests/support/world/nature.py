@@ -15,6 +15,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 OBJECT = "Account"
 EDITABLE = ("Name", "Phone", "City")
 ADDED = "Extra"  # a field that the sync begins to know while it runs
+LINK = "BossId"  # a lookup, which the org clears by itself as its target is deleted
 
 
 def _text(name: str, **told: bool) -> FieldSchema:
@@ -25,6 +26,7 @@ FIELDS = (
     _text("Name"),
     _text("Phone"),  # a trigger may tidy it
     _text("City"),
+    FieldSchema(name=LINK, type="reference", kind=Kind.STRING, reference_to=("Boss",)),
     _text("Shout", create=False, update=False),  # derived from Name by the org
     _text("Rollup", create=False, update=False, live=False),  # derived too, but no event carries it
     FieldSchema("LastModifiedDate", "datetime", Kind.DATETIME, create=False, update=False),
@@ -49,15 +51,24 @@ class Knobs:
     holes: float = 0.0  # events are lost, and everything is read anew
     deletes: float = 0.05
     undeletes: float = 0.0
+    follows: float = (
+        0.0  # as our sink deletes a record, the org clears a lookup, or deletes another record with it
+    )
     restores: float = 0.0  # documents are restored, or copied with their markers
     bursts: float = 0.1
     on_both: bool = False
     grows: bool = False  # the sync begins to know another field while it runs
+    staggers: bool = False  # and its processes one after the other
+    parting: bool = False  # and just before, somebody deletes a document, while the sink of the org is down
+    overlaps: bool = (
+        False  # and just before, a creation of ours is on its way to a document that an earlier one has made
+    )
     fades: bool = False  # and later knows it no more
     policy: str = "last_writer_wins"
     initial: str = SALESFORCE
     on_reject: Literal["keep", "revert"] = "keep"
     one_way_to: str | None = None
+    early: bool = False  # MongoDB's events may come before the first rows of their documents
     restarts: float = 0.02  # merge starts anew from what its topic holds
     operator: float = 0.0  # an operator edits records, and resolves what is held
 
@@ -106,6 +117,13 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
         knobs.operator = operator
         knobs.policy = "hold" if holds else knobs.policy
     knobs.fades = knobs.grows and aside.random() < 0.3
+    follows = aside.choice((0, 0, 0.5))
+    if knobs.deletes and not knobs.one_way_to:
+        knobs.follows = follows
+    knobs.early = aside.random() < 0.3
+    knobs.staggers = knobs.grows and aside.random() < 0.5
+    knobs.overlaps = knobs.grows and not knobs.one_way_to and aside.random() < 0.5
+    knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
 
 
 @dataclass
@@ -127,15 +145,25 @@ class History:
     parents: dict[Value, Value] = field(default_factory=dict)  # a value -> the one that its author saw
     authored: set[Value] = field(default_factory=set)
     places: dict[Value, str] = field(default_factory=dict)  # a value -> the field it was written to
+    records: dict[Value, str] = field(
+        default_factory=dict
+    )  # a value -> the key of the record that it was written to
+    emptied: set[tuple[str, str]] = field(default_factory=set)  # key and field that somebody has cleared
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
     found: set[Value] = field(default_factory=set)  # there before the sync began
+    unsure: dict[Value, str] = field(
+        default_factory=dict
+    )  # edits of what their side had not told -> that side
     chosen: set[Value] = field(default_factory=set)  # by an operator, who may take an old value again
     # A value in the org -> key and seq of the writes of ours that went over it.
     beaten: dict[Value, set[tuple[str, int]]] = field(default_factory=dict)
     beaten_late: set[Value] = field(
         default_factory=set
     )  # by a call of a dead sink that was carried out once more
+
+    # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
+    touched: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)

@@ -17,8 +17,9 @@ from salmon.salesforce.ids import id18
 from salmon.salesforce.rest import Page, RowError, RowResult
 from salmon.salesforce.rows import ReadRows, Row
 from salmon.salesforce.windows import Window
-from support.world.nature import OBJECT, Nature
+from support.world.nature import LINK, OBJECT, Nature
 
+FOLLOWS = "follows"  # in a change's source: the org did it by itself as it carried out a write of ours
 _IN = re.compile(r"(\w+) IN \(([^)]*)\)")
 
 
@@ -30,6 +31,7 @@ class OrgRecord:
     fields: dict[str, Value]
     carried: str | None = None
     seq: int | None = None
+    by_us: bool = False  # whether the sink was the last who modified it
 
     @property
     def key(self) -> str:
@@ -78,7 +80,7 @@ class Org:
         assert native_id is not None
         record = self.records[native_id] = OrgRecord(native_id, dict(fields), carried, seq)
         self._triggers(record, {}, fields)
-        self._event(record, Op.CREATE, None, seq)
+        self._event(record, Op.CREATE, None, seq, by_us=seq is not None)
         return record
 
     def edit(self, record: OrgRecord, fields: Mapping[str, Value], *, seq: int | None = None) -> None:
@@ -95,12 +97,26 @@ class Org:
         ack = seq if seq != record.seq else None
         record.seq = record.seq if seq is None else seq
         if changed or ack is not None:
-            self._event(record, Op.UPDATE, changed, ack)
+            self._event(record, Op.UPDATE, changed, ack, by_us=seq is not None)
 
-    def delete(self, record: OrgRecord) -> None:
+    def delete(self, record: OrgRecord, *, by_us: bool = False, follows: bool = False) -> None:
         del self.records[record.native_id]
         self.bin[record.native_id] = record
-        self._event(record, Op.DELETE, None, None)
+        self._event(record, Op.DELETE, None, None, by_us=by_us, follows=follows)
+
+    def _follow(self) -> None:
+        """What an org does by itself as it deletes a record: it clears a lookup, or deletes another record with it."""
+        nature, records = self.nature, list(self.records.values())
+        if not nature.knobs.follows or not records or not nature.chance(nature.knobs.follows):
+            return
+        record = nature.random.choice(records)
+        if nature.chance(0.3):
+            self.delete(record, by_us=True, follows=True)
+        elif (link := record.fields.pop(LINK, None)) is not None:
+            nature.history.cleared.add(link)
+            record.fields["LastModifiedDate"] = self.now_ms // SECOND_MS * SECOND_MS
+            changed = frozenset({LINK, "LastModifiedDate"})
+            self._event(record, Op.UPDATE, changed, None, by_us=True, follows=True)
 
     def undelete(self, record: OrgRecord) -> None:
         """
@@ -111,6 +127,7 @@ class Org:
             return
         del self.bin[record.native_id]
         self.records[record.native_id] = record
+        self.nature.history.touched.add((SALESFORCE, record.key))
         self._event(record, Op.CREATE, None, None)
 
     def _triggers(self, record: OrgRecord, before: Mapping[str, Value], fields: Mapping[str, Value]) -> None:
@@ -119,15 +136,27 @@ class Org:
         if knobs.normalise and isinstance(phone, str) and phone != phone.upper():
             record.fields["Phone"] = history.wrote(phone.upper(), "Phone", phone)
             history.derived.add(phone.upper())
+            history.touched.add((SALESFORCE, record.key))
         kept = "City" in fields and isinstance(city, str) and city.startswith("k")
         if knobs.keep_city and kept and city != before.get("City"):
             record.fields["City"] = before.get("City")
+            history.touched.add((SALESFORCE, record.key))
         name = record.fields.get("Name")
         record.fields["Shout"] = f"{name}!" if name else None
         record.fields["Rollup"] = f"{name}?" if name else None
         record.fields["LastModifiedDate"] = self.now_ms // SECOND_MS * SECOND_MS
 
-    def _event(self, record: OrgRecord, op: Op, changed: frozenset[str] | None, ack: int | None) -> None:
+    def _event(
+        self,
+        record: OrgRecord,
+        op: Op,
+        changed: frozenset[str] | None,
+        ack: int | None,
+        *,
+        by_us: bool = False,
+        follows: bool = False,
+    ) -> None:
+        record.by_us = by_us
         committed_at = self.now_ms // SECOND_MS * SECOND_MS
         change = Change(
             SALESFORCE,
@@ -139,6 +168,8 @@ class Org:
             ack=ack,
             changed=changed,
             fields={} if op is Op.DELETE else dict(record.fields),
+            source={FOLLOWS: ""} if follows else {},
+            by_us=by_us,
         )
         self.log.append(OrgEvent(record.native_id, change, record.carried))
 
@@ -197,7 +228,8 @@ class Org:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
         if self.nature.knobs.refuse_deletes and str(record.fields.get("Name")).startswith("r"):
             return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
-        self.delete(record)
+        self.delete(record, by_us=True)
+        self._follow()
         return RowResult(True, native_id)
 
     def _refuses(self, fields: Mapping[str, Value]) -> RowResult | None:
@@ -293,6 +325,7 @@ class OrgReader:
             native_id=record.native_id,
             ack=record.seq,
             fields={n: v for n, v in record.fields.items() if n in self.names and v is not None},
+            by_us=record.by_us,
         )
         return Row(record.native_id, record.key, change)
 

@@ -9,10 +9,11 @@ support.world.promises.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, SIDES, Change, Op, Value
+from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.connector import SinkRecord
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
@@ -21,7 +22,7 @@ from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
 from support.world.database import Database
 from support.world.merge import Merge
-from support.world.nature import ADDED, EDITABLE, GROWN, SCHEMA, Knobs, Nature, any_knobs, other
+from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
@@ -30,6 +31,8 @@ _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
 _RECORDS = 2
 STEPS = 60
+_DOWN_STEPS = 30
+_TURNS_MAX = 50
 
 
 class World:
@@ -43,8 +46,16 @@ class World:
         skews = (0, 0, 3_600_000, -3_600_000)
         self.org = Org(self.nature, random.choice(skews))
         self.database = Database(self.nature, random.choice(skews))
-        self.edited = (*EDITABLE, ADDED) if self.knobs.grows else EDITABLE
+        self.edited = (
+            *EDITABLE,
+            *((ADDED,) if self.knobs.grows else ()),
+            *((LINK,) if self.knobs.follows else ()),
+        )
         self.births = 0
+        self.org_sink_is_down = False
+        self.outdated: list[
+            OrgSource | DatabaseSource | Sink
+        ] = []  # processes that know an older schema than merge
         self.before()
         self.begin(self.nature.rules(SCHEMA))
 
@@ -59,6 +70,7 @@ class World:
             if self.knobs.on_both:
                 self._found_there_too(key, first, fields)
         self.nature.history.found |= self.nature.history.authored
+        self.nature.history.touched.clear()
         self.nature.pass_ms(5000)
         self.org.log.clear()
         self.database.log.clear()
@@ -67,6 +79,7 @@ class World:
         chance, token = self.nature.chance, self.nature.token
         alike = {n: v if chance(0.6) else token(n, None) for n, v in fields.items()}
         alike = {n: v for n, v in alike.items() if chance(0.8)}
+        self.nature.history.records.update(dict.fromkeys(alike.values(), key))
         if first == SALESFORCE:
             self.database.insert({"_id": key, **alike})
         else:
@@ -79,9 +92,9 @@ class World:
             rules, ask=lambda side, key: self.ask(side, key, None), now=lambda: self.nature.time.ms
         )
         self.sources: dict[str, OrgSource | DatabaseSource] = {
-            SALESFORCE: OrgSource(self.nature, self.org, rules, self.merge_tell, identities),
+            SALESFORCE: OrgSource(self.nature, self.org, rules, self.source_tell, identities),
             MONGODB: DatabaseSource(
-                self.nature, self.database, rules, self.merge_tell, lambda: set(self.merge.states)
+                self.nature, self.database, rules, self.source_tell, lambda: set(self.merge.states)
             ),
         }
         tasks: dict[str, Task] = {
@@ -93,7 +106,8 @@ class World:
                 self.nature,
                 side,
                 task,
-                rules.schema,
+                self.merge.schemas,
+                self.merge.written_by[side],
                 self.merge_tell,
                 lambda key, native_id, side=side: self.ask(side, key, native_id),  # type: ignore[misc]
                 self.merge.writes[side],
@@ -101,7 +115,10 @@ class World:
             for side, task in tasks.items()
         }
         self.sinks[SALESFORCE].repeated = self._hear_everything
-        self.database_source.read_all()
+        if self.knobs.early:
+            self.database_source.unread = set(self.database.documents)
+        else:
+            self.database_source.read_all()
 
     @property
     def org_source(self) -> OrgSource:
@@ -114,6 +131,18 @@ class World:
         source = self.sources[MONGODB]
         assert isinstance(source, DatabaseSource)
         return source
+
+    def source_tell(self, key: str, change: Change) -> None:
+        """What a source tells; where it has an older schema than merge, of the fields that it knows."""
+        rules = self.sources[change.origin].rules
+        if (
+            change.op in (Op.CREATE, Op.UPDATE, Op.ROW)
+            and rules.schema.by_name.keys() < self.merge.rules.schema.by_name.keys()
+        ):
+            of_events = change.origin == SALESFORCE and change.is_event
+            known = rules.live[SALESFORCE] if of_events else frozenset(rules.schema.by_name)
+            change = replace(change, knows=known | OWNED_BY_MERGE)
+        self.merge_tell(key, change)
 
     def merge_tell(self, key: str, change: Change) -> None:
         if change.origin != self.merge.rules.one_way_to or change.is_outcome:
@@ -132,8 +161,15 @@ class World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
         for step in range(steps):
             self.nature.pass_ms()
+            self.org_sink_is_down = self.knobs.parting and grows_at <= step < grows_at + _DOWN_STEPS
             if step == grows_at:
+                if self.knobs.parting:
+                    self._part_with_a_document()
+                if self.knobs.overlaps:
+                    self._overlap_creations()
                 self.change_schema(GROWN)
+            if self.outdated and self.nature.chance(0.1):
+                self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
@@ -156,9 +192,49 @@ class World:
             self.sources[side].lose_events()
         elif act < 0.7:
             self.source_turn(side)
-        else:
+        elif side == MONGODB or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
+
+    def _part_with_a_document(self) -> None:
+        """Somebody deletes a document of which both sides have told all, and merge hears of it."""
+        keys = [k for k in self.keys(MONGODB) if all(self._is_known(side, k) for side in SIDES)]
+        if keys:
+            self.delete(MONGODB, self.nature.random.choice(keys))
+            while self.database_source.turn():
+                pass
+
+    def _overlap_creations(self) -> None:
+        """
+        A new record of the org is edited before its document is told: a second creation is on its way to what the first
+        has made, in which somebody has set what neither of them names, and the field that the sync is about to know.
+        """
+        writes, sink = self.merge.writes[MONGODB], self.sinks[MONGODB]
+        key = self.born(SALESFORCE, {n: self.nature.token(n, None) for n in ("Name", "City")})
+        if not self._until(lambda: any(k == key for k, _ in writes)):
+            return
+        sink.read(len(writes))
+        while key not in self.database.documents and sink.put():
+            pass
+        told = len(writes)
+        held = self.fields(SALESFORCE, key)
+        if held is None or key not in self.database.documents:
+            return
+        self.edit(SALESFORCE, key, {"Name": self.nature.token("Name", held.get("Name"))})
+        self._until(lambda: any(k == key for k, _ in writes[told:]))
+        value = self.nature.token(ADDED, None)
+        self.nature.history.found.add(value)
+        self.nature.history.records[value] = key
+        self.edit(MONGODB, key, {"Phone": self.nature.token("Phone", None), ADDED: value})
+
+    def _until(self, is_so: Callable[[], bool]) -> bool:
+        """Let the source of the org tell on until it is so, or for a while."""
+        for _ in range(_TURNS_MAX):
+            if is_so():
+                return True
+            self.nature.pass_ms()
+            self.source_turn(SALESFORCE)
+        return False
 
     def source_turn(self, side: str) -> bool:
         """Let a source take in and tell what there is next."""
@@ -193,19 +269,30 @@ class World:
 
     def change_schema(self, schema: ObjectSchema) -> None:
         """The sync knows other fields from now on: all processes start anew, and the sources see what they missed."""
+        self._renew_all()
         rules = self.nature.rules(schema)
         untold = not all(self._is_known(side, key) for side in SIDES for key in self.merge.states)
         self.merge.change_rules(rules)
-        for source in self.sources.values():
-            source.rules = rules
-            source.start()
-        for sink in self.sinks.values():
-            sink.schema = schema
-            sink.begin_anew()
+        self.outdated = [*self.sources.values(), *self.sinks.values()]
+        if not (self.knobs.staggers and ADDED in schema.by_name):
+            self._renew_all()
         if untold and ADDED not in schema.by_name:
             # What only the field's first value held up is owed now, and nobody comes by: `salmon verify --repair`.
             self.org_source.ask(None)
             self.database_source.read_all()
+
+    def _renew_all(self) -> None:
+        while self.outdated:
+            self._renew(self.outdated[0])
+
+    def _renew(self, part: OrgSource | DatabaseSource | Sink) -> None:
+        """One process begins anew with what the sync knows now; one that read what it did not know has done so before."""
+        self.outdated.remove(part)
+        if isinstance(part, Sink):
+            part.renew()
+        else:
+            part.rules = self.merge.rules
+            part.start()
 
     # The operator.
 
@@ -295,6 +382,7 @@ class World:
 
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
         """A user's edit."""
+        self.nature.history.touched.add((side, key))
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None
@@ -313,10 +401,13 @@ class World:
     def born(self, side: str, fields: dict[str, str]) -> str:
         """A user's creation; returns the record's key."""
         if side == SALESFORCE:
-            return self.org.create(dict(fields)).key
-        self.births += 1
-        key = f"m{self.births}"
-        self.database.insert({"_id": key, **fields})
+            key = self.org.create(dict(fields)).key
+        else:
+            self.births += 1
+            key = f"m{self.births}"
+            self.database.insert({"_id": key, **fields})
+        self.nature.history.touched.add((side, key))
+        self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
 
     def _somebody_creates(self, side: str) -> None:
@@ -325,7 +416,9 @@ class World:
         if again or len(self.merge.states) < 2 * _RECORDS:
             fields = {n: self.nature.token(n, None) for n in self.edited}
             if again:
-                self.database.insert({"_id": self.nature.random.choice(gone), **fields})
+                key = self.nature.random.choice(gone)
+                self.database.insert({"_id": key, **fields})
+                self.nature.history.touched.add((MONGODB, key))
             else:
                 self.born(side, fields)
 
@@ -333,14 +426,18 @@ class World:
         held, name = self.fields(side, key), self.nature.random.choice(self.edited)
         assert held is not None
         value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
+        self.nature.history.records[value] = key
         if value is None:
             self.nature.history.cleared.add(held.get(name))
-        elif not self._is_known(side, key):
-            self.nature.history.found.add(value)  # nobody can tell it from what was there before
+            self.nature.history.emptied.add((key, name))
+        elif not self._is_known(side, key) and not self._is_made_by_us(side, key):
+            self.nature.history.found.add(value)  # nobody can tell it from what was there before ...
+            self.nature.history.unsure[value] = side  # ... but by an event that comes before any row
         if side == MONGODB and self.nature.chance(0.2):
             # An application that saves the whole document, marker and all.
             document = copy.deepcopy(self.database.documents[key])
             document.pop(name, None)
+            self.nature.history.touched.add((side, key))
             self.database.replace(document if value is None else {**document, name: value})
         else:
             self.edit(side, key, {name: value})
@@ -350,12 +447,20 @@ class World:
         state = self.merge.states.get(key)
         return state is not None and state.sides[side].exists is True and not state.sides[side].unknown
 
+    def _is_made_by_us(self, side: str, key: str) -> bool:
+        """
+        Whether whoever edits it edits what our sink has set, and will be heard: the org's events of the time before its
+        source began never are.
+        """
+        return side == MONGODB and MARKER in self.database.documents[key]
+
     def _restore(self, backup: dict[str, object]) -> None:
         """A document comes back from a backup, or a copy of it under another key, each with its old marker."""
         document = copy.deepcopy(backup)
         if self.nature.chance(0.3):
             self.births += 1
             document["_id"] = f"m{self.births}"
+        self.nature.history.touched.add((MONGODB, str(document["_id"])))
         if document["_id"] in self.database.documents:
             self.database.replace(document)
         else:
@@ -365,6 +470,8 @@ class World:
 
     def settle(self) -> None:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
+        self.org_sink_is_down = False
+        self._renew_all()
         self.knobs.crashes = self.knobs.repeats = 0
         at_rest = 0
         for _ in range(_ROUNDS_MAX):

@@ -15,7 +15,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
-from support.world.nature import ADDED, EDITABLE
+from support.world.nature import ADDED, EDITABLE, LINK
 from support.world.play import World
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
@@ -27,7 +27,10 @@ def broken(world: World) -> list[str]:
         *(f"differs: {text}" for text in differences(world)),
         *(f"lost edit: {text}" for text in lost_edits(world)),
         *(f"vanished edit: {text}" for text in vanished_edits(world)),
+        *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
+        *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
+        *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
     ]
@@ -148,7 +151,7 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     changed = {seen for value in history.authored - history.found for seen in history.ancestors(value)}
     for key, state in world.merge.states.items():
-        for name in EDITABLE:
+        for name in (*EDITABLE, LINK):
             value = state.canonical.get(name)
             if (
                 name in _set_back(world)
@@ -172,7 +175,10 @@ def vanished_edits(world: World) -> Iterator[str]:
     agreed = {value for state in world.merge.states.values() for value in state.canonical.values()}
     told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
     seen = set(history.parents.values()) | history.cleared
-    for value in history.authored - seen - agreed - told - history.found:
+    # An edit that an event told before any row did is told apart from what was there before.
+    heard = {value for value, side in history.unsure.items() if (side, value) in world.merge.heard}
+    found = history.found - heard
+    for value in history.authored - seen - agreed - told - found:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
@@ -189,6 +195,23 @@ def vanished_edits(world: World) -> Iterator[str]:
         yield f"{name}: {value!r} is gone, and nobody was told"
 
 
+def vanished_values(world: World) -> Iterator[str]:
+    """
+    What was in the added field before the sync knew it, that nobody has changed or cleared, and in whose place is nothing.
+    """
+    knobs, history = world.knobs, world.nature.history
+    if not knobs.grows or knobs.fades or knobs.deletes or knobs.holes:
+        return
+    told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
+    seen = set(history.parents.values()) | history.cleared | told
+    for value in sorted(v for v, name in history.places.items() if name == ADDED and isinstance(v, str)):
+        state = world.merge.states.get(history.records.get(value, ""))
+        if value in seen or state is None or not state.lives or ADDED in state.canonical:
+            continue
+        if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
+            yield f"{history.records[value]}: {value!r} is gone, and nothing took its place"
+
+
 def _is_outdated(world: World, value: Value) -> bool:
     """What a trigger made of a value that has been edited, or beaten, since."""
     history = world.nature.history
@@ -201,7 +224,7 @@ def _is_outdated(world: World, value: Value) -> bool:
 def _set_back(world: World) -> set[str]:
     """Fields that a trigger, a refusal or a record's second life may set back to a value that was there before."""
     if world.knobs.deletes:
-        return {*EDITABLE, ADDED}
+        return {*EDITABLE, ADDED, LINK}
     if world.knobs.refuse_city and not world.knobs.names_fault:
         return {*EDITABLE, ADDED}
     return {"City"} if world.knobs.keep_city or world.knobs.refuse_city else set()
@@ -233,6 +256,23 @@ def false_conflicts(world: World) -> Iterator[str]:
             continue
         if standing in set(history.ancestors(challenger)) or challenger in set(history.ancestors(standing)):
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
+
+
+def conflicts_of_nobody(world: World) -> Iterator[str]:
+    """
+    Contests of life and death in which nobody has edited the record on the side that is said to have edited it. Where a
+    refusal, or a call that came late, looks like an edit, that cannot be told.
+    """
+    knobs = world.knobs
+    if knobs.on_reject == "revert" and (knobs.refuse_city or knobs.refuse_deletes):
+        return
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if contest.field != EXISTENCE or world.merge.late_calls.get(contest.key):
+            continue
+        alive = contest.standing if contest.standing.value else contest.challenger
+        if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
+            yield f"{contest.key}: nobody has edited it in {alive.side}"
 
 
 # Quiet.

@@ -80,11 +80,13 @@ class Sink:
     nature: Nature
     side: str
     task: Task
-    schema: ObjectSchema
+    schemas: list[ObjectSchema]  # all that there have been so far
+    written_by: list[int]  # of each of `log`, which of them its writer had
     tell: Callable[[str, Change], None]
     ask: Callable[[str, str | None], None]  # a signal to the side's source
     log: list[tuple[str, Write | None]] = field(default_factory=list)
     repeated: Callable[[SinkRecord], None] = lambda _: None  # a call of a dead instance was carried out late
+    schema_number: int = 0  # which of them is this process's
     committed: int = 0
     late: list[SinkRecord] = field(
         default_factory=list
@@ -94,15 +96,20 @@ class Sink:
     def __post_init__(self) -> None:
         self.start(clean=True)
 
+    @property
+    def schema(self) -> ObjectSchema:
+        return self.schemas[self.schema_number]
+
     def start(self, *, clean: bool) -> None:
         """A new instance, behind what was committed."""
         self._open()
         self.clean = clean
         self.task.begin(self.schema, clean=clean)
 
-    def begin_anew(self) -> None:
-        """End in good order, and begin again: what is finished is committed, and whether anything is in doubt is noted."""
+    def renew(self) -> None:
+        """End in good order, and begin again with the newest schema: what is finished is committed, and whether anything is in doubt is noted."""
         self.committed = self.buffer.positions(moved_only=False)[PLACE]
+        self.schema_number = len(self.schemas) - 1
         self.start(clean=self.clean and not self.buffer.leaves_gaps())
 
     def take_over(self) -> None:
@@ -115,6 +122,9 @@ class Sink:
     def read(self, count: int) -> None:
         """Read on in the log; what a later record of its key has superseded may have been compacted away."""
         for _ in range(min(count, len(self.log) - self.at)):
+            if self.written_by[self.at] > self.schema_number:
+                self.renew()  # what was written by a newer schema is read by it
+                return
             key, write = self.log[self.at]
             compacted = self.nature.chance(0.3) and any(k == key for k, _ in self.log[self.at + 1 :])
             if compacted:
@@ -181,7 +191,9 @@ class Sink:
         assert write is not None
         known = self.schema.by_name.keys() | OWNED_BY_MERGE  # a reader's schema leaves the others out
         fields = {name: value for name, value in write.fields.items() if name in known}
-        return SinkRecord(OBJECT, key, replace(write, fields=fields))
+        writers = self.schemas[self.written_by[offset]].by_name.keys() | OWNED_BY_MERGE
+        knows = None if known <= writers else frozenset(known & writers)
+        return SinkRecord(OBJECT, key, replace(write, fields=fields, knows=knows))
 
     def _late(self) -> None:
         """

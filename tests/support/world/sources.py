@@ -272,6 +272,9 @@ class DatabaseSource:
     at: int = 0  # events that are told
     seen: list[Seen] = field(default_factory=list)
     anew: set[str] = field(default_factory=set)  # keys whose row must come before their next event
+    unread: set[str] = field(
+        default_factory=set
+    )  # keys whose first row is still to be read, whatever is told before
     covers: frozenset[str] = frozenset()  # fields of which everything was told since
 
     def __post_init__(self) -> None:
@@ -292,6 +295,10 @@ class DatabaseSource:
     def turn(self) -> bool:
         """Tell what comes next in the stream's order; whether there was anything."""
         log = self.database.log
+        if self.unread and (self.at == len(log) or self.nature.chance(0.2)):
+            key = self.nature.random.choice(sorted(self.unread))
+            self.unread.remove(key)
+            self.read([key])
         following = log[self.at] if self.at < len(log) else None
         if self.seen and (following is None or self.seen[0].as_of < time_of(following)):
             for key, row in self.seen.pop(0).rows:
@@ -331,11 +338,12 @@ class DatabaseSource:
         """What has not been told is lost for good: everything is read anew."""
         self.at = self.database.lost = len(self.database.log)
         self.seen.clear()
+        self.unread.clear()
         self.anew = self.database.documents.keys() | self.keys()
 
     @property
     def quiet(self) -> bool:
-        return self.at == len(self.database.log) and not self.seen and not self.anew
+        return self.at == len(self.database.log) and not self.seen and not self.anew and not self.unread
 
     def _row(self, key: str, as_of: int) -> tuple[str, Change]:
         document = self.database.documents.get(key)

@@ -252,6 +252,39 @@ def test_a_change_of_an_older_schema_says_nothing_of_the_fields_that_it_lacks(
     assert changes.decode(older).knows is None
 
 
+@pytest.mark.parametrize("op", list(WriteOp))
+def test_a_write_of_an_older_schema_says_which_fields_its_writer_knew(
+    registry: MemoryRegistry, op: WriteOp
+) -> None:
+    """A creation that clears what it does not name must leave the others alone. (Case L6.)"""
+    older, newer = (
+        Writes(replace(ACCOUNT, fields=fields), registry, "crm.writes.mongodb.Account")
+        for fields in (ACCOUNT.fields, (*ACCOUNT.fields, *MORE))
+    )
+    written = older.encode(Write(7, op, fields={"Name": "A"}))
+    assert newer.decode(written).knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    assert older.decode(written).knows is None
+
+
+def test_a_write_of_a_time_before_a_field_was_put_back_does_not_know_it(registry: MemoryRegistry) -> None:
+    """It was written when the field was synced once; what is there now came when it was not. (Case L6.)"""
+    phone = tuple(replace(field, since=9 if field.name == "Phone" else 0) for field in ACCOUNT.fields)
+    before, after = (
+        Writes(schema, registry, "crm.writes.mongodb.Account")
+        for schema in (replace(ACCOUNT, generation=5), replace(ACCOUNT, fields=phone, generation=9))
+    )
+    knows = after.decode(before.encode(Write(7, WriteOp.CREATE, fields={"Name": "A"}))).knows
+    assert knows == frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR}) - {"Phone"}
+    assert after.decode(after.encode(Write(8, WriteOp.CREATE, fields={"Name": "A"}))).knows is None
+
+
+def test_a_change_tells_whether_our_own_user_made_it(changes: Changes) -> None:
+    """What follows of our writes is told apart from what people do by it."""
+    for by_us in (True, False):
+        told = changes.decode(changes.encode(Change(SALESFORCE, Op.DELETE, order=b"1", by_us=by_us)))
+        assert told.by_us is by_us
+
+
 def test_an_event_of_a_time_when_a_field_did_not_come_by_events_says_nothing_of_it(
     registry: MemoryRegistry,
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, SALESFORCE, WriteOp
+from salmon.model.change import MONGODB, SALESFORCE, Change, Op, WriteOp
+from salmon.model.fold import fold
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Overwritten, Park, Parked, Sent, new_state
@@ -62,6 +63,25 @@ def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:
         side.exists, side.unknown = True, frozenset()
     after = States(Rules(GROWN), registry, TOPIC).decode(States(before, registry, TOPIC).encode(state))
     assert {side.unknown for side in after.sides.values()} == {frozenset({ADDED})}
+
+
+def test_a_creation_on_its_way_says_nothing_of_a_field_that_is_added() -> None:
+    """Its sink leaves the field alone; so what is found in it was there, and nobody has edited it. (Case L6.)"""
+    registry, before, now = MemoryRegistry(), Rules(SCHEMA), Rules(GROWN)
+    state = new_state(before.names)
+    creation = Sent(WriteOp.CREATE, {"Name": "Acme"})
+    state.sides[MONGODB].sent = {7: creation}
+    state.sides[SALESFORCE].exists, state.sides[SALESFORCE].unknown = True, frozenset()
+    state.sides[SALESFORCE].shadow = state.canonical = {"Name": "Acme"}
+    state.lives = True
+    after = States(now, registry, TOPIC)
+    known = after.decode(States(before, registry, TOPIC).encode(state))
+    assert known.sides[MONGODB].sent == {7: replace(creation, lacks=frozenset({ADDED}))}
+    assert after.decode(after.encode(known)) == known, "and still so when it is read again"
+    row = Change(MONGODB, Op.ROW, as_of=5, ack=7, fields={"Name": "Acme", ADDED: "x"})
+    told = fold(known, row, object="Account", key="k", offset=8, rules=now)
+    assert told.state.canonical[ADDED] == "x"
+    assert told.state.versions[ADDED].baseline
 
 
 def test_of_a_field_that_was_put_back_nobody_has_told_since() -> None:

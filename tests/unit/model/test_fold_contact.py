@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -248,3 +249,101 @@ def test_an_edit_asks_for_what_its_record_has_not_told() -> None:
     assert story.salesforce.edits(Phone="555 0101").to_read == {MONGODB}
     assert story.tell_again().to_read == set()
     assert story.mongodb.edits(Phone="555 0202").to_read == {MONGODB}
+
+
+# An update before our creation's echo. (Case L3.)
+
+
+@pytest.mark.parametrize("row_first", [True, False])
+@pytest.mark.parametrize("older", [SALESFORCE, MONGODB])
+def test_an_older_edit_of_a_record_that_both_sides_had_is_a_conflict(older: str, row_first: bool) -> None:
+    """
+    Our creation is in flight to a record that has been there all along, and an edit of it is told before its row: that
+    its author saw what our creation says is not true. The later edit wins, and the conflict is told. (Case L3.)
+    """
+    story = Story()
+    newer_side, older_side = story.salesforce, story.mongodb
+    if older == SALESFORCE:
+        newer_side, older_side = older_side, newer_side
+    newer_side.edits(Phone="555 0505", at=5_000)
+    newer_side.row(Name="Acme", Phone="555 0505")
+    if row_first:
+        older_side.row(Name="Acme", Phone="555 0000")
+    else:
+        assert story.writes[older].op is WriteOp.CREATE
+    older_side.edits(Phone="555 0202", at=2_000)
+    if not row_first:
+        older_side.row(Name="Acme", Phone="555 0202")
+    assert story.record == {"Name": "Acme", "Phone": "555 0505"}
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0505", "555 0202"}
+    assert story.writes[older].fields["Phone"] == "555 0505"
+
+
+# A field that is merely new to the sync. (Case L5.)
+
+
+def in_step_before_the_city() -> Story:
+    """Both sides hold the record; of its City, which the sync has just begun to know, neither has told yet."""
+    story = Story()
+    story.salesforce.row(knows=OLDER, Name="Acme")
+    story.mongodb.row(knows=OLDER, Name="Acme")
+    story.come_to_rest()
+    story.conflicts.clear()
+    return story
+
+
+@pytest.mark.parametrize("city_first", [True, False])
+def test_a_field_that_is_merely_new_to_the_sync_contests_no_deletion(city_first: bool) -> None:
+    """MongoDB deletes what it has seen; a row shows a City that was there all along. No conflict, by no clock. (Case L5.)"""
+    story = in_step_before_the_city()
+    if not city_first:
+        story.mongodb.deletes(at=LONG_AGO)
+    story.salesforce.row(Name="Acme", City="Oslo", at=THE_FAR_FUTURE)
+    if city_first:
+        story.mongodb.deletes(at=LONG_AGO)
+    assert (story.record, story.conflicts) == (None, [])
+    assert story.writes["salesforce"].op is WriteOp.DELETE
+
+
+@pytest.mark.parametrize("city_first", [True, False])
+def test_it_contests_none_in_salesforce_either(city_first: bool) -> None:
+    """The document has the City; Salesforce deletes the record."""
+    story = in_step_before_the_city()
+    if not city_first:
+        story.salesforce.deletes(at=LONG_AGO)
+    story.mongodb.row(Name="Acme", City="Oslo", at=THE_FAR_FUTURE)
+    if city_first:
+        story.salesforce.deletes(at=LONG_AGO)
+    assert (story.record, story.conflicts) == (None, [])
+    assert story.writes["mongodb"].op is WriteOp.DELETE
+
+
+def test_an_edit_of_a_field_that_is_new_to_the_sync_contests_a_deletion() -> None:
+    """Somebody has just typed it: an event says so."""
+    story = in_step_before_the_city()
+    story.mongodb.deletes(at=LONG_AGO)
+    story.salesforce.edits(City="Oslo", at=THE_FAR_FUTURE)
+    assert story.state.lives
+    assert len(story.conflicts) == 1
+
+
+def test_a_row_that_shows_an_edit_besides_the_new_field_contests_a_deletion() -> None:
+    """The Name is another one than the side had told."""
+    story = in_step_before_the_city()
+    story.mongodb.deletes(at=LONG_AGO)
+    story.salesforce.row(Name="Acme Ltd", City="Oslo", at=THE_FAR_FUTURE)
+    assert story.record == {"Name": "Acme Ltd", "City": "Oslo"}
+    assert len(story.conflicts) == 1
+
+
+def test_our_creation_says_nothing_of_a_field_that_is_new_since() -> None:
+    """It was written before the sync knew the City: what a row shows there was there, and is nobody's edit. (Case L6.)"""
+    story = Story()
+    story.salesforce.row(Name="Acme")
+    creation = story.writes["mongodb"]
+    sent = story.state.sides["mongodb"].sent
+    sent[creation.seq] = replace(sent[creation.seq], lacks=frozenset({"City"}))
+    story.mongodb.row(Name="Acme", City="Oslo", marker=creation.seq)
+    assert story.record == {"Name": "Acme", "City": "Oslo"}
+    assert story.state.versions["City"].baseline

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from salmon.model.change import WriteOp
-from support.stories import Story, born_in_mongodb, in_step
+from salmon.model.change import Write, WriteOp
+from salmon.model.rules import OVERWRITTEN_MAX, Rules
+from salmon.model.schema import ObjectSchema
+from support.stories import Story, born_in_mongodb, in_step, text
 
 
 def overwritten_before_anybody_saw() -> tuple[Story, int]:
@@ -245,3 +247,104 @@ def test_a_creation_over_an_older_one_of_ours_clears_what_it_does_not_name() -> 
     story.mongodb.edits({**second.fields, "Phone": None}, ack=second.seq)
     assert story.state.canonical["Phone"] == "555 0101"
     assert story.writes["mongodb"].fields["Phone"] == "555 0101"
+
+
+# Creations over creations of ours, in a document: each clears what it does not name. (Case L4.)
+
+
+def two_creations() -> tuple[Story, Write, Write]:
+    """City was old and is new when merge has heard nothing of the document yet: two creations are on their way."""
+    story = Story()
+    story.salesforce.row(Name="Acme", City="Oslo")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(City="Bergen")
+    second = story.writes["mongodb"]
+    assert (first.op, second.op) == (WriteOp.CREATE, WriteOp.CREATE)
+    return story, first, second
+
+
+def test_an_edit_that_our_second_creation_cleared_unseen_is_found_and_sent_again() -> None:
+    """A user set Phone between the two; the second cleared it, and a row shows that before any event. (Case L4.)"""
+    story, first, second = two_creations()
+    story.mongodb.now += 9
+    story.mongodb.row(dict(second.fields), marker=second.seq)
+    story.mongodb.now = 0
+    story.mongodb.creates(dict(first.fields), ack=first.seq)
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits({"City": "Bergen", "Phone": None}, ack=second.seq)
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.writes["mongodb"].fields == {"Phone": "555 0101"}
+    assert story.writes["salesforce"].fields == {"Phone": "555 0101"}
+    assert story.conflicts == []
+
+
+def creations_before_an_update() -> tuple[Story, Write, Write, Write]:
+    """The document that the first creation made is told; then an update follows the second creation."""
+    story, first, second = two_creations()
+    story.mongodb.creates(dict(first.fields), ack=first.seq)
+    story.salesforce.edits(Name="Globex")
+    third = story.writes["mongodb"]
+    assert third.op is WriteOp.UPDATE
+    return story, first, second, third
+
+
+def test_so_is_one_that_a_creation_before_the_write_that_the_row_shows_cleared() -> None:
+    """The row carries the marker of an update, which did not speak of Phone. (Case L4.)"""
+    story, _, second, third = creations_before_an_update()
+    edited = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row(Name="Globex", City="Bergen", marker=third.seq)
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits({"City": "Bergen", "Phone": None}, ack=second.seq)
+    story.mongodb.edits(Name="Globex", ack=third.seq)
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.conflicts == []
+
+
+def test_and_one_that_was_told_before_the_row() -> None:
+    """That the document does not have it any more is our own doing. (Case L4.)"""
+    story, _, second, third = creations_before_an_update()
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.row(Name="Globex", City="Bergen", marker=third.seq)
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.writes["mongodb"].fields["Phone"] == "555 0101"
+    assert story.conflicts == []
+    assert second.seq < third.seq
+
+
+def test_a_creation_of_many_fields_is_remembered_whole() -> None:
+    """The bound is for the writes of hours, and cuts no write in two."""
+    fields = tuple(text(f"F{number}") for number in range(OVERWRITTEN_MAX + 10))
+    story = Story(Rules(ObjectSchema("Account", fields, "001")))
+    story.salesforce.row(F0="old")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(F0="new")
+    second = story.writes["mongodb"]
+    story.mongodb.now += 9
+    story.mongodb.row(dict(second.fields), marker=second.seq)
+    story.mongodb.now = 0
+    story.mongodb.creates(dict(first.fields), ack=first.seq)
+    story.mongodb.edits(F1="a user's")
+    story.mongodb.edits(F0="new", F1=None, ack=second.seq)
+    assert story.state.canonical["F1"] == "a user's"
+
+
+# Rows of an older source.
+
+
+def test_a_clearing_edit_that_our_write_overwrote_is_told_though_the_rows_source_is_older() -> None:
+    """What its row does not show of a field that it does not know is not that the field is empty."""
+    older = frozenset({"Name"})
+    story = in_step(Name="Acme", Phone="555 0000")
+    edited = story.salesforce.moment()
+    story.mongodb.edits(Phone="555 0101")
+    write = story.writes["salesforce"]
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", marker=write.seq, knows=older)
+    story.salesforce.row(Name="Acme", marker=write.seq, knows=older)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Phone=None)
+    story.salesforce.edits(Phone="555 0101", ack=write.seq)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", None}

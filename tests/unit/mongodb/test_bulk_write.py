@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
 from salmon.mongodb.documents import DocumentShape
+from support.world.database import Database
+from support.world.nature import ADDED, GROWN, Knobs, Nature
+from support.world.nature import SCHEMA as BEFORE
 
 SCHEMA = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),))
 
@@ -46,3 +50,25 @@ def test_what_befalls_the_whole_server_is_no_fault_of_the_record(code: int, kind
     record = SinkRecord("Account", "001000000000001AAA", Write(10, WriteOp.CREATE, fields={"Name": "A"}))
     (outcome,) = carry_out(collection, DocumentShape(SCHEMA, frozenset({"Account"})), [record])
     assert outcome.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("knows", "added"),
+    [(frozenset(BEFORE.by_name), "a user's"), (None, None)],
+    ids=["older writer", "our own"],
+)
+def test_a_creation_over_ours_clears_only_the_fields_that_its_writer_knew(
+    knows: frozenset[str] | None, added: str | None
+) -> None:
+    """Of a field that was added after the write, it says nothing, and a user's value in it stays. (Case L6.)"""
+    database = Database(Nature(Random(1), Knobs()), 0)
+    key, shape = "001000000000001AAA", DocumentShape(GROWN, frozenset({"Account"}))
+    collection: Any = database
+    carry_out(
+        collection, shape, [SinkRecord("Account", key, Write(10, WriteOp.CREATE, fields={"Name": "A"}))]
+    )
+    database.set(key, {ADDED: "a user's", "City": "Oslo"})
+    creation = Write(11, WriteOp.CREATE, fields={"Name": "B"}, knows=knows)
+    carry_out(collection, shape, [SinkRecord("Account", key, creation)])
+    document = database.documents[key]
+    assert (document["Name"], document.get("City"), document.get(ADDED)) == ("B", None, added)

@@ -174,6 +174,13 @@ def test_an_edit_by_our_user_without_a_marker_is_no_ack() -> None:
     assert change(payload("UPDATE", ID, user=OUR_USER, Phone="1")).ack is None
 
 
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE", "DELETE"])
+@pytest.mark.parametrize("user", [OUR_USER, A_USER])
+def test_an_event_tells_whether_our_own_user_made_it(kind: str, user: str) -> None:
+    """What the org does by itself as it carries out a write of ours, it does under our user. (Case L1.)"""
+    assert change(payload(kind, ID, user=user)).by_us is (user == OUR_USER)
+
+
 def test_an_undelete_is_a_creation_and_acknowledges_nothing() -> None:
     """The marker that comes back was of the record's former life."""
     told = change(payload("UNDELETE", ID, user=OUR_USER, Name="Acme", Salmon_Seq__c=42.0))

@@ -17,7 +17,7 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.rows import BadRow, Row, RowReader, key_batches
 from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots, Why
-from support.salesforce import MemoryOrg, synced
+from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
 
 A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))
 CONTACT = "003000000000001AAA"
@@ -51,6 +51,18 @@ def test_a_row_tells_values_marker_and_times() -> None:
     assert told.committed_at == 1_000_000_001_000
     assert told.as_of == 1_000_000_000_000 - 1000
     assert told.changed is None
+
+
+@pytest.mark.parametrize("user", [OUR_USER, A_USER, None])
+def test_a_row_tells_whether_our_own_user_was_the_last_one_there(user: str | None) -> None:
+    """So that a lookup which the org cleared as we deleted its target is known where only a row tells it. (Case L1.)"""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A", LastModifiedById=user)
+    reader = RowReader(rig.org, OBJECTS["Account"], rig.identity, OBJECTS, OUR_USER)
+    (row,) = reader.by_id([A]).rows
+    assert isinstance(row, Row)
+    assert row.change.by_us is (user == OUR_USER)
+    assert not rig.change("Account", A).by_us, "who does not ask is told nothing"
 
 
 def test_the_window_of_a_read_ends_after_it() -> None:

@@ -72,7 +72,73 @@ CHANGES: Final = (
         "            _overtaken(work)\n",
         "            x.order = change.order\n",
     ),
-    # 2. Acks.
+    # 2. Acks, and what follows of our writes.
+    Mutant(
+        "what the org does by itself is an edit",
+        "4a: a consequence of our own write is no edit",
+        "model.fold",
+        "work.is_consequence = ours is None and is_consequence(change, x, work.rules)",
+        "work.is_consequence = False",
+    ),
+    Mutant(
+        "a lookup that the org clears counts as edited",
+        "4a: a consequence of our own write is never half of a conflict",
+        "model.values",
+        "            work.take(name, value, work.baseline)\n        elif work.x.holds",
+        "            work.take(name, value, work.version)\n        elif work.x.holds",
+    ),
+    Mutant(
+        "a lookup that the org clears beats an edit that it had not seen",
+        "4a: a consequence of our own write is no edit",
+        "model.values",
+        "        if verdict is Verdict.CAUSAL:\n            work.take(name, value, work.baseline)\n",
+        "        if True:\n            work.take(name, value, work.baseline)\n",
+    ),
+    Mutant(
+        "a flow in our transaction does nothing that counts",
+        "4a: only what a side does by itself is a consequence: what sets a value is an edit",
+        "model.consequences",
+        "        field.reference_to and change.fields.get(field.name) is None for field in fields if field.settable\n",
+        "        True for field in fields if field.settable\n",
+    ),
+    Mutant(
+        "whoever clears a lookup, nobody did",
+        "4a: only an event of our own user is a consequence",
+        "model.consequences",
+        "    if not change.by_us:\n        return False\n",
+        "",
+    ),
+    Mutant(
+        "a lookup that the org cleared is an edit that our write overwrote",
+        "4a: a consequence of our own write is never half of a conflict",
+        "model.fold",
+        "            if work.is_consequence:\n                known =",
+        "            if False:\n                known =",
+    ),
+    Mutant(
+        "the author of an early edit saw what our creation says",
+        "4a: an update that is told before our creation's echo is concurrent",
+        "model.values",
+        "    verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)\n",
+        "    if isinstance(shadow, Unknown) and not whole and not work.x.marker:\n"
+        "        made = {s.fields.get(name) for s in work.x.sent.values() if s.op is WriteOp.CREATE}\n"
+        "        shadow = canonical if made == {canonical} else UNKNOWN\n"
+        "    verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)\n",
+    ),
+    Mutant(
+        "creations before the one that a row shows clear nothing",
+        "4a: a CREATE speaks of all fields its writer knew, and so does the memory of what it overwrote",
+        "model.fold",
+        "            if is_made and side in work.rules.guarded:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a creation clears fields that its writer did not know",
+        "4a: of a field that the writer did not know, a CREATE says nothing",
+        "model.values",
+        " and work.change.origin in work.rules.guarded and name not in ours.lacks\n",
+        " and work.change.origin in work.rules.guarded\n",
+    ),
     Mutant(
         "repetitions do not settle their ack",
         "1: a repetition or covered event settles the ack, nothing else",
@@ -105,8 +171,8 @@ CHANGES: Final = (
         "a row answers only the write that it carries",
         "2: a row's marker answers the write of that seq and every earlier one",
         "model.fold",
-        "ours = _all_until(x, seq) if change.is_row else x.sent[seq]",
-        "ours = x.sent[seq]",
+        "            ours, work.set_by = _all_until(work, seq)\n",
+        "            work.set_by = _all_until(work, seq)[1]\n",
     ),
     Mutant(
         "deletes are not answered",

@@ -72,8 +72,22 @@ SINKS: Final = (
         "MongoDB: a create over our own leaves what it does not name",
         "6: where the key exists with a marker it becomes the guarded UPDATE (of all fields)",
         "mongodb.bulk_write",
-        "            update = shape.whole_update(write.fields, write.seq)\n",
+        "            update = shape.whole_update(write.fields, write.seq, write.knows)\n",
         "            update = shape.update(write.fields, write.seq)\n",
+    ),
+    Mutant(
+        "MongoDB: a create over our own clears fields that its writer did not know",
+        "4a: of a field that the writer did not know, a CREATE says nothing, and so does the sink that carries it out",
+        "mongodb.bulk_write",
+        "            update = shape.whole_update(write.fields, write.seq, write.knows)\n",
+        "            update = shape.whole_update(write.fields, write.seq)\n",
+    ),
+    Mutant(
+        "a write of an older schema speaks of all fields",
+        "4a: of a field that the writer did not know, a CREATE says nothing",
+        "kafka.serdes",
+        "            self._known[writer] = None if self._fields.keys() <= known else known | OWNED_BY_MERGE\n",
+        "            self._known[writer] = None\n",
     ),
     Mutant(
         "MongoDB: a delete without a look at the marker",

@@ -1,0 +1,184 @@
+"""What Salesforce does by itself as it carries out a write of ours to another record is nobody's edit. (Case L1.)"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from salmon.model.change import WriteOp
+from salmon.model.fold import Fact, Folded
+from salmon.model.policies import EXISTENCE, HOLD, SALESFORCE_WINS, Policy
+from support.stories import Story, in_step, rules
+
+PARENT = "0015g00000Parent1AA"
+OTHER_PARENT = "0015g00000Parent2AA"
+EARLY, LATE = 1_000, 2_000  # ms
+STAMP = 1_700_000_123_000
+
+
+def child() -> Story:
+    return in_step(Name="Acme", Phone="555 0000", ParentId=PARENT)
+
+
+# A lookup that is cleared.
+
+
+@pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
+def test_a_lookup_cleared_by_our_own_delete_brings_no_deleted_record_back(policy: Policy | None) -> None:
+    """MongoDB deletes a contact and then an opportunity of it; the org, whose clock is ahead, clears the lookup between."""
+    story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", ParentId=PARENT)
+    story.mongodb.deletes(at=EARLY)
+    owed = story.writes["salesforce"]
+    story.salesforce.edits_as_we_write(ParentId=None, LastModifiedDate=STAMP, at=LATE)
+    assert (story.state.lives, story.conflicts) == (False, [])
+    assert story.writes["salesforce"] == owed, "the deletion is on its way already"
+    assert Fact.CONSEQUENCE in story.facts()
+    story.salesforce.deletes()
+    assert story.writes == {}
+
+
+def test_a_deletion_that_had_not_seen_a_lookup_cleared_by_our_own_delete_is_no_conflict() -> None:
+    """The same the other way round: the cleared lookup is told first, and with a later time."""
+    story = child()
+    story.salesforce.edits_as_we_write(ParentId=None, at=LATE)
+    story.mongodb.deletes(at=EARLY)
+    assert (story.record, story.conflicts) == (None, [])
+    assert story.writes["salesforce"].op is WriteOp.DELETE
+
+
+def test_a_row_tells_it_as_well_as_an_event() -> None:
+    """The event fell into a gap; the record's last change was our user's, and its marker is the one it had."""
+    story = child()
+    marker = story.state.sides["salesforce"].marker
+    story.mongodb.deletes(at=EARLY)
+    story.salesforce.row(Name="Acme", Phone="555 0000", marker=marker or None, by_us=True, at=LATE)
+    assert (story.state.lives, story.conflicts) == (False, [])
+
+
+def test_the_document_of_a_living_record_follows() -> None:
+    """It would refer to a record that is gone for good."""
+    story = child()
+    story.salesforce.edits_as_we_write(ParentId=None)
+    assert story.writes["mongodb"].fields == {"ParentId": None}
+    assert "salesforce" not in story.writes
+    story.come_to_rest()
+    assert story.record == {"Name": "Acme", "Phone": "555 0000"}
+
+
+@pytest.mark.parametrize("edit_first", [True, False])
+def test_an_edit_of_the_lookup_beats_what_the_org_cleared_without_a_conflict(edit_first: bool) -> None:
+    """Somebody gives the document another parent before it hears that the first one is gone."""
+    story = child()
+    tellers: list[Callable[[], Folded]] = [
+        lambda: story.mongodb.edits(ParentId=OTHER_PARENT, at=EARLY),
+        lambda: story.salesforce.edits_as_we_write(ParentId=None, at=LATE),
+    ]
+    for tell in tellers if edit_first else reversed(tellers):
+        tell()
+    assert story.record is not None
+    assert (story.record["ParentId"], story.conflicts) == (OTHER_PARENT, [])
+    assert story.writes["salesforce"].fields == {"ParentId": OTHER_PARENT}
+
+
+def test_what_a_flow_does_in_our_transaction_is_an_edit() -> None:
+    """It sets a value, under our user and without our marker: that is somebody's will."""
+    story = child()
+    story.mongodb.deletes(at=EARLY)
+    story.salesforce.edits_as_we_write(Phone="555 0101", ParentId=None, at=LATE)
+    assert story.state.lives
+    (conflict,) = story.conflicts
+    assert conflict.contest.field == EXISTENCE
+
+
+def test_a_lookup_that_a_user_clears_is_an_edit() -> None:
+    """The same event by anybody else contests the deletion."""
+    story = child()
+    story.mongodb.deletes(at=EARLY)
+    story.salesforce.edits(ParentId=None, at=LATE)
+    assert story.state.lives
+
+
+def test_what_our_own_write_clears_is_known_by_its_marker() -> None:
+    """It answers the write, as ever."""
+    story = child()
+    story.mongodb.edits(ParentId=None)
+    story.salesforce.acks(story.writes["salesforce"])
+    assert Fact.ACKNOWLEDGED in story.facts()
+    assert Fact.CONSEQUENCE not in story.facts()
+
+
+def test_a_cleared_lookup_that_our_write_overwrote_is_no_edit_either() -> None:
+    """A row shows the lookup that we wrote; the event of the time before says that the org had cleared the former one."""
+    story = child()
+    cleared = story.salesforce.moment()
+    story.mongodb.edits(ParentId=OTHER_PARENT)
+    write = story.writes["salesforce"]
+    story.salesforce.now += 5
+    story.salesforce.row(Name="Acme", Phone="555 0000", ParentId=OTHER_PARENT, marker=write.seq)
+    story.salesforce.now = cleared - 1
+    story.salesforce.edits_as_we_write(ParentId=None)
+    story.salesforce.edits(ParentId=OTHER_PARENT, ack=write.seq)
+    assert story.conflicts == []
+
+
+def test_a_roll_up_that_our_write_has_moved_contests_no_deletion() -> None:
+    """MongoDB deletes a child and then its parent, whose roll-up the org computes between the two."""
+    story = in_step(Name="Acme", Shout="ACME!", Rollup="7")
+    story.salesforce.edits_as_we_write(Shout="ACME 6!", LastModifiedDate=STAMP, at=LATE)
+    story.mongodb.deletes(at=EARLY)
+    assert (story.record, story.conflicts) == (None, [])
+
+
+def test_a_refreshed_roll_up_contests_no_deletion() -> None:
+    """Only rows tell it, and these do not say who made it move."""
+    story = in_step(Name="Acme", Rollup="7")
+    story.salesforce.row(Name="Acme", Rollup="6", at=LATE)
+    story.mongodb.deletes(at=EARLY)
+    assert (story.record, story.conflicts) == (None, [])
+
+
+# A deletion that cascades.
+
+
+def test_a_deletion_that_cascades_from_ours_is_followed() -> None:
+    """MongoDB deletes an account, and the org deletes its contacts with it."""
+    story = child()
+    story.salesforce.deletes_as_we_write()
+    assert story.record is None
+    assert story.writes["mongodb"].op is WriteOp.DELETE
+
+
+@pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
+def test_an_edit_that_a_cascade_had_not_seen_keeps_the_record_without_a_conflict(
+    policy: Policy | None,
+) -> None:
+    """Nobody meant to delete this record: it is created anew, whatever the clocks and the policy say."""
+    story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101", at=EARLY)
+    story.salesforce.deletes_as_we_write(at=LATE)
+    assert story.conflicts == []
+    assert story.writes["salesforce"].op is WriteOp.CREATE
+    assert story.writes["salesforce"].fields["Phone"] == "555 0101"
+
+
+@pytest.mark.parametrize("policy", [None, SALESFORCE_WINS, HOLD])
+def test_an_edit_that_had_not_seen_a_cascade_keeps_the_record_without_a_conflict(
+    policy: Policy | None,
+) -> None:
+    """The same, where the cascade is told first."""
+    story = in_step(rules(policy=policy) if policy else rules(), Name="Acme", Phone="555 0000")
+    story.salesforce.deletes_as_we_write(at=LATE)
+    story.mongodb.edits(Phone="555 0101", at=EARLY)
+    assert story.conflicts == []
+    assert story.writes["salesforce"].op is WriteOp.CREATE
+    assert story.record == {"Name": "Acme", "Phone": "555 0101"}
+
+
+def test_our_own_deletion_is_no_cascade() -> None:
+    """It answers the delete that is in flight."""
+    story = child()
+    story.mongodb.deletes()
+    story.salesforce.deletes_as_we_write()
+    assert Fact.CONSEQUENCE not in story.facts()
+    assert story.writes == {}
