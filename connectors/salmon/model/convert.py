@@ -18,6 +18,8 @@ from salmon.model.schema import FieldSchema, Kind
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _MS_A_DAY: Final = 86_400_000
+_DAY_MIN: Final = (date(1700, 1, 1) - _EPOCH_DAY).days
+_DAY_MAX: Final = (date(4000, 12, 31) - _EPOCH_DAY).days
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 
@@ -59,9 +61,28 @@ def to_rest(field: FieldSchema, value: Value) -> Any:
         case Kind.STRINGS, tuple():
             return ";".join(value)
         case Kind.DECIMAL, Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
+            return _exact_number(value)
         case _:
             return value
+
+
+def out_of_range(field: FieldSchema, value: Value) -> bool:
+    """Whether it is a date or time that Salesforce cannot hold: it has the years 1700 to 4000 (Field Types)."""
+    match field.kind, value:
+        case Kind.DATE, int():
+            return not _DAY_MIN <= value <= _DAY_MAX
+        case Kind.DATETIME, int():
+            return not _DAY_MIN <= value // _MS_A_DAY <= _DAY_MAX
+        case _:
+            return False
+
+
+def _exact_number(number: Decimal) -> int | float | str:
+    """What JSON writes with exactly the digits of *number*: text where no float has them, which the org takes too."""
+    if number == number.to_integral_value():
+        return int(number)
+    nearest = float(number)
+    return nearest if Decimal(repr(nearest)) == number else format(number, "f")
 
 
 # Change events: Avro without logical types; dates and times are all longs in ms (Pub/Sub API, Event
@@ -269,7 +290,10 @@ def _clock(ms: int) -> str:
 
 
 def _iso(ms: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return (
+        moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    )  # strftime writes the year 1 as "1"
 
 
 def _mismatch(field: FieldSchema, shown: Any, where: str) -> SchemaMismatch:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.markers import Found, Overwrite, Querying, judged, read_markers
-from salmon.salesforce.outcomes import Look, duplicate_of_nothing, outcome_of, refusal_of, refused
+from salmon.salesforce.outcomes import Look, deferred, duplicate_of_nothing, outcome_of, refusal_of, refused
 from salmon.salesforce.references import Body, RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+
+OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
+_PROBES_MAX: Final = 64  # calls to find the fields of one record that the org cannot read
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -172,15 +176,18 @@ class Delivery:
                 code="SCHEMA_CHANGED",
                 reason=f"{', '.join(body.unknown)} came after this process started: restart it",
             )
+        elif body.out_of_range:
+            names = ", ".join(sorted(body.out_of_range))
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.REFUSED,
+                fields=frozenset(body.out_of_range),
+                code=OUT_OF_RANGE,
+                reason=f"{names}: Salesforce keeps dates of the years 1700 to 4000 only. Correct the date.",
+            )
         elif body.missing:
             waits_for = tuple(parent for parents in body.missing.values() for parent in parents)
-            self._outcomes[job.index] = Outcome(
-                OutcomeKind.DEFERRED,
-                fields=frozenset(body.missing),
-                reason=f"{', '.join(sorted(body.missing))} refer to records that are not there yet",
-                waits_for=tuple(dict.fromkeys(waits_for)),
-            )
-        return not (body.unknown or body.missing)
+            self._outcomes[job.index] = deferred(body.missing, tuple(dict.fromkeys(waits_for)))
+        return job.index not in self._outcomes
 
     def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
@@ -251,6 +258,13 @@ class Delivery:
                 for (index, name), (parent, _) in parents.items()
                 if index == job.index and found[parent] is None
             }
+            written = job.record.write.fields
+            to_come = {name for name in missing if len(str(written.get(name))) == ID_CHARS_SHORT}
+            if to_come and to_come == missing:
+                # Any 15 letters and digits look like an Id: they may be the key of a parent that is still to come.
+                waits_for = tuple((parents[job.index, name][0][0], str(written[name])) for name in to_come)
+                self._outcomes[job.index] = deferred(to_come, waits_for)
+                continue
             self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 
     def _delete(self, jobs: Sequence[Job]) -> None:
@@ -281,9 +295,39 @@ class Delivery:
             return send(bodies)
         except RequestRejected as error:
             if len(bodies) == 1:
-                return [RowResult(False, None, (RowError(error.code, error.fields),))]
+                fields = error.fields or self._unreadable(bodies[0])
+                return [RowResult(False, None, (RowError(error.code, fields),))]
             middle = len(bodies) // 2
             return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
+
+    def _unreadable(self, body: Any) -> tuple[str, ...]:
+        """
+        The fields for which the org cannot read the record at all; none where that cannot be told. They are found by
+        halving what is sent to a record that does not exist: the org reads the request, and carries nothing out.
+        """
+        schema = self._schemas[body["attributes"]["type"]] if isinstance(body, Mapping) else None
+        nobody = id18((schema.key_prefix or "").ljust(15, "0")) if schema is not None else None
+        if schema is None or schema.key_prefix is None or nobody is None:
+            return ()
+        probes = 0
+
+        def at_fault(names: Sequence[str]) -> tuple[str, ...]:
+            nonlocal probes
+            probes += 1
+            if probes > _PROBES_MAX:
+                return tuple(names)
+            try:
+                self._org.update(
+                    [{"attributes": body["attributes"], "Id": nobody, **{name: body[name] for name in names}}]
+                )
+            except RequestRejected:
+                if len(names) == 1:
+                    return tuple(names)
+                middle = len(names) // 2
+                return (*at_fault(names[:middle]), *at_fault(names[middle:]))
+            return ()
+
+        return at_fault([name for name in body if name in schema.by_name])
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:

@@ -299,3 +299,34 @@ def test_whatever_is_shown_is_a_value_or_a_data_error(kind: Kind, read: Reader, 
     except SchemaMismatch:
         return
     assert value == value, "no NaN, which would differ from itself for ever"  # noqa: PLR0124
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+        (-8_520_336_000_001, "1699-12-31T23:59:59.999Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_year_has_four_digits(ms: int, text: str) -> None:
+    """Some C libraries write the year 1 as "1", which the org cannot read (case V3)."""
+    assert to_rest(FieldSchema("EmailBouncedDate", "datetime", Kind.DATETIME), ms) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [
+        ("123456789012345678", 123456789012345678),
+        ("999999999999999999.00", 999999999999999999),
+        ("12.50", 12.5),
+        ("1234567890.12345678", "1234567890.12345678"),
+        ("0.000000000000000001", 1e-18),
+        ("-0.1", -0.1),
+    ],
+)
+def test_a_decimal_is_sent_with_exactly_its_digits(number: str, sent: object) -> None:
+    """As a JSON number where its text has them all, else as text that holds a number, which the org takes (case V5)."""
+    shown = to_rest(FieldSchema("AnnualRevenue", "currency", Kind.DECIMAL, precision=18), Decimal(number))
+    assert (shown, type(shown)) == (sent, type(sent))
+    assert Decimal(json.loads(json.dumps(shown), parse_float=Decimal)) == Decimal(number)

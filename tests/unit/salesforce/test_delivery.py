@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -248,6 +249,46 @@ def test_a_record_that_spoils_a_whole_call_is_found() -> None:
     records[5] = write(UPDATE, records[5].key, native_id=records[5].key, Fax="1")
     kinds = rig.put(*records)
     assert kinds == [OutcomeKind.APPLIED] * 5 + [OutcomeKind.REFUSED] + [OutcomeKind.APPLIED] * 2
+
+
+def test_a_field_that_spoils_a_whole_call_is_found_and_the_others_do_not_wait() -> None:
+    """The org names neither record nor field; what it cannot read is found without carrying anything out (case V3)."""
+    rig = Rig()
+    rig.org.spoils |= {"Fax", "Website"}
+    rig.org.put("Account", A, Name="x")
+    names = ("Phone", "Fax", "Site", "Website", "Sic", "Industry", "Description", "AccountNumber")
+    (outcome,) = rig.task.put([write(UPDATE, A, native_id=A, **dict.fromkeys(names, "1"))])
+    assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"Fax", "Website"}))
+    assert rig.org.records["Account"][A] == {"Id": A, "Name": "x"}, (
+        "a refused write is never carried out in part"
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "kept"),
+    [
+        ("0001-01-01", False),
+        ("1699-12-31", False),
+        ("1700-01-01", True),
+        ("4000-12-31", True),
+        ("4001-01-01", False),
+    ],
+)
+def test_a_date_that_salesforce_cannot_hold_is_refused_alone_and_never_sent(when: str, kept: bool) -> None:
+    """Only its field is named, so merge sends the other fields at once (case V3)."""
+    rig = Rig()
+    ms = int(datetime.fromisoformat(f"{when}T00:00:00+00:00").timestamp()) * 1000
+    fields = {"LastName": "C", "EmailBouncedDate": ms, "Birthdate": ms // 86_400_000}
+    (outcome,) = rig.task.put([write(CREATE, "$oid:c", name="Contact", **fields)])
+    if kept:
+        assert outcome.kind is OutcomeKind.APPLIED
+        return
+    assert (outcome.kind, outcome.fields) == (
+        OutcomeKind.REFUSED,
+        frozenset({"EmailBouncedDate", "Birthdate"}),
+    )
+    assert "1700 to 4000" in outcome.reason
+    assert rig.org.calls == []
 
 
 def test_a_missing_parent_and_a_missing_record_are_told_apart() -> None:
