@@ -16,7 +16,7 @@ from typing import Any, Final
 from salmon.model.change import Value
 from salmon.model.connector import Identities
 from salmon.model.convert import out_of_range, to_rest
-from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.salesforce.ids import id18, prefix_of
 
 RecordId = tuple[str, str]  # object, record key
@@ -88,6 +88,11 @@ class References:
         for field_name, value in fields.items():
             field = schema.by_name.get(field_name)
             if field is None:
+                continue
+            if value is None and not field.nillable:
+                # The org refuses null there. A checkbox that is missing is false; of the others nothing is said.
+                if field.kind is Kind.BOOLEAN:
+                    shown[field_name] = False
                 continue
             if out_of_range(field, value):
                 beyond.append(field_name)

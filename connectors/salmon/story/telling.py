@@ -33,7 +33,7 @@ _OPS: Final[Mapping[Op, str]] = {
 }
 # What a fold reports that a reader should know; the rest is plain from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
-    Fact.OVERRULED: "not taken: nobody there may set it",
+    Fact.OVERRULED: "not taken: nobody there may set it, or clear it",
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",

@@ -10,6 +10,8 @@ from salmon.salesforce.rest import RowError
 from support.salesforce_org import CREATE, UPDATE, A, B, C, write
 from support.salesforce_org import SinkRig as Rig
 
+OWNER = "005000000000001AAA"
+
 
 def test_a_contact_and_its_account_in_one_batch() -> None:
     """Whichever comes first in the batch, the parent is created first and the child gets its Id."""
@@ -154,3 +156,14 @@ def test_fifteen_letters_and_digits_of_no_objects_id_are_a_key() -> None:
     assert Rig().put(write(CREATE, "$oid:c", name="Contact", LastName="C", AccountId="customer0000042")) == [
         OutcomeKind.DEFERRED
     ]
+
+
+def test_null_is_never_sent_where_the_org_takes_none() -> None:
+    """A checkbox is set to false; of any other field that may not be empty nothing is said (case V4)."""
+    rig = Rig()
+    rig.org.put("Contact", C, LastName="C", OwnerId=OWNER, HasOptedOutOfEmail=True, Phone="1")
+    nulls = dict.fromkeys(("HasOptedOutOfEmail", "OwnerId", "LastName", "Phone"))
+    assert rig.put(write(UPDATE, C, name="Contact", native_id=C, **nulls)) == [OutcomeKind.APPLIED]
+    contact = rig.org.records["Contact"][C]
+    assert (contact["HasOptedOutOfEmail"], contact["OwnerId"]) == (False, OWNER)
+    assert (contact["LastName"], contact["Phone"]) == ("C", None)
