@@ -66,6 +66,10 @@ class Rules:
         return frozenset(field.name for field in self.schema.fields if field.required)
 
     @cached_property
+    def decimals(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.schema.fields if field.kind is Kind.DECIMAL)
+
+    @cached_property
     def never_empty(self) -> Mapping[str, Value]:
         """
         Fields that Salesforce does not let be empty -> what their absence in a document means: a checkbox that is missing

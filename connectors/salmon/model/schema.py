@@ -188,7 +188,7 @@ def schema_of_describe(
         include: Only these fields; None for all that can be synced.
         exclude: Not these.
         live: The fields that the object's change events carry, where that is known; else judged by the describe.
-        decimals: Whether numbers with a scale are Avro decimals instead of doubles.
+        decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
 
     Raises:
         ConfigError: for a name in *include* or *exclude* that the object lacks, or that cannot be synced.
@@ -236,7 +236,7 @@ def _field_of_describe(
     kind = _KINDS[field["type"]]
     if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
         kind = Kind.LONG
-    if kind is Kind.DOUBLE and decimals:
+    if kind is Kind.DOUBLE and decimals and field.get("precision", 0) > 0:
         kind = Kind.DECIMAL
     is_live = field["name"] in live if live is not None else _comes_by_event(field)
     return FieldSchema(

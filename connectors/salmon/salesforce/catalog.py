@@ -36,6 +36,8 @@ class ObjectConfig(Protocol):
 
     @property
     def fields(self) -> FieldChoice: ...
+    @property
+    def numbers(self) -> str: ...
 
 
 class Describes(Protocol):
@@ -87,6 +89,7 @@ def synced_object(
         include=config.fields.include,
         exclude=config.fields.exclude,
         live=None if events is None else _live_fields(name, events),
+        decimals=config.numbers == "decimal",
     )
     return SyncedObject(schema, frozenset(fields))
 

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -196,7 +197,7 @@ class Rest:
                 " ordered by. Check that no proxy removes it."
             )
         try:
-            answer = response.json()
+            answer = response.json(parse_float=Decimal)  # with the digits that the org shows
         except ValueError as error:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is no JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)

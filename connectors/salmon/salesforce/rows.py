@@ -232,7 +232,7 @@ class RowReader:
                 fields=fields,
             )
         except SchemaMismatch as error:
-            return BadRow(native_id, key, json.dumps(shown).encode(), error)
+            return BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
         return Row(native_id, key, change)
 
     def _learn_who_carries(self, keys: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -47,6 +48,17 @@ class Terms:
     # May differ for now: stamps ride along with the next write, refreshed fields come with the next read.
     later: frozenset[str]
     strangers: bool  # whether a record that `records` lacks is a difference
+    # References: an Id of 15 characters and of 18 is the same. Decimals that the side shows as doubles.
+    ids: frozenset[str] = frozenset()
+    doubles: frozenset[str] = frozenset()
+
+    def comparable(self, name: str, value: Value) -> Value:
+        """The value, in the one form that all equal ones of the field have."""
+        if isinstance(value, str) and name in self.ids:
+            return id18(value) or value
+        if isinstance(value, Decimal) and name in self.doubles:
+            return float(value)
+        return value
 
 
 def terms_of(rules: Rules) -> Mapping[str, Terms]:
@@ -63,7 +75,12 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
         MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
     }
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
-    return {side: Terms(compared[side], later[side], strangers=rules.one_way_to != side) for side in SIDES}
+    ids = frozenset(field.name for field in rules.schema.references)
+    doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
+    return {
+        side: Terms(compared[side], later[side], rules.one_way_to != side, ids, doubles[side])
+        for side in SIDES
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,8 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
     differing = {
         name
         for name in terms.compared
-        if name in seen.unreadable or agreed.get(name) != seen.fields.get(name)
+        if name in seen.unreadable
+        or terms.comparable(name, agreed.get(name)) != terms.comparable(name, seen.fields.get(name))
     }
     return Finding(fields=frozenset(differing - terms.later), later=frozenset(differing & terms.later))
 

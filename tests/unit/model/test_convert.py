@@ -145,9 +145,56 @@ def test_a_time_may_be_written_shorter(shown: str, ms: int) -> None:
 
 
 def test_money_is_rounded_to_the_fields_scale() -> None:
-    """A double from the org, or a long fraction in a document, becomes what the field can hold."""
-    assert from_document(MONEY, Decimal("0.126")) == Decimal("0.13")
-    assert from_rest(MONEY, 0.1 + 0.2) == Decimal("0.30")
+    """A double from the org or of a document that was calculated with becomes what the field can hold."""
+    assert from_rest(MONEY, 0.126) == Decimal("0.13")
+    assert from_rest(MONEY, 0.1 + 0.2) == from_document(MONEY, 0.1 + 0.2) == Decimal("0.30")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "shown"),
+    [
+        (Kind.DOUBLE, {}, 123456789012345678),
+        (Kind.DOUBLE, {}, Decimal("1234567890.12345678")),
+        (Kind.DECIMAL, {"precision": 12, "scale": 2}, Decimal("0.126")),
+        (Kind.DECIMAL, {"precision": 12, "scale": 2}, 0.126),
+        (Kind.DECIMAL, {"precision": 18, "scale": 15}, Decimal("1.0000000000000000001")),
+    ],
+)
+def test_a_number_that_would_lose_digits_is_set_aside(kind: Kind, told: dict[str, int], shown: Any) -> None:
+    """It is never passed on as another number; the message says how many digits there may be (case V5)."""
+    with pytest.raises(SchemaMismatch, match="more digits than") as misfit:
+        from_document(field(kind, "currency", **told), shown)
+    assert ("numbers: decimal" in str(misfit.value)) is (kind is Kind.DOUBLE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "shown", "value"),
+    [
+        (Kind.DOUBLE, {}, 2**53, float(2**53)),
+        (Kind.DOUBLE, {}, Decimal("0.1"), 0.1),
+        (Kind.DECIMAL, {"precision": 18}, 123456789012345678, Decimal("123456789012345678")),
+        (Kind.DECIMAL, {"precision": 18}, 999999999999999999, Decimal("999999999999999999")),
+        (
+            Kind.DECIMAL,
+            {"precision": 18, "scale": 8},
+            Decimal("1234567890.12345678"),
+            Decimal("1234567890.12345678"),
+        ),
+        (Kind.DECIMAL, {"precision": 18, "scale": 2}, Decimal("10"), Decimal("10.00")),
+    ],
+)
+def test_a_number_keeps_all_its_digits(kind: Kind, told: dict[str, int], shown: Any, value: Value) -> None:
+    """An Int64 or a Decimal128 passes through no double on its way into a decimal (case V5)."""
+    assert from_document(field(kind, "currency", **told), shown) == value
+
+
+def test_the_nearest_double_of_the_largest_number_is_that_number() -> None:
+    """Of eighteen nines the org's events show 1e18, which the field could not hold (case V5)."""
+    largest = field(Kind.DECIMAL, "double", precision=18)
+    assert from_event(largest, 1e18) == from_rest(largest, Decimal("1.0E18")) == Decimal("9" * 18)
+    assert from_event(largest, -1e18) == Decimal("-" + "9" * 18)
+    with pytest.raises(SchemaMismatch):
+        from_event(largest, 1.1e18)
 
 
 def test_an_array_is_read_from_avro_as_a_tuple() -> None:

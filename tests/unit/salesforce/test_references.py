@@ -161,9 +161,11 @@ def test_fifteen_letters_and_digits_of_no_objects_id_are_a_key() -> None:
 def test_null_is_never_sent_where_the_org_takes_none() -> None:
     """A checkbox is set to false; of any other field that may not be empty nothing is said (case V4)."""
     rig = Rig()
-    rig.org.put("Contact", C, LastName="C", OwnerId=OWNER, HasOptedOutOfEmail=True, Phone="1")
-    nulls = dict.fromkeys(("HasOptedOutOfEmail", "OwnerId", "LastName", "Phone"))
-    assert rig.put(write(UPDATE, C, name="Contact", native_id=C, **nulls)) == [OutcomeKind.APPLIED]
-    contact = rig.org.records["Contact"][C]
-    assert (contact["HasOptedOutOfEmail"], contact["OwnerId"]) == (False, OWNER)
-    assert (contact["LastName"], contact["Phone"]) == ("C", None)
+    opportunity = "006000000000001AAA"
+    rig.org.put("Opportunity", opportunity, Name="O", OwnerId=OWNER, IsPrivate=True, NextStep="1")
+    nulls = dict.fromkeys(("IsPrivate", "OwnerId", "Name", "NextStep"))
+    assert rig.put(write(UPDATE, opportunity, name="Opportunity", native_id=opportunity, **nulls)) == [
+        OutcomeKind.APPLIED
+    ]
+    kept = rig.org.records["Opportunity"][opportunity]
+    assert (kept["IsPrivate"], kept["OwnerId"], kept["Name"], kept["NextStep"]) == (False, OWNER, "O", None)
