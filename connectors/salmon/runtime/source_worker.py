@@ -28,7 +28,7 @@ from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
-from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
+from salmon.runtime.tasks import Closes, Connects, TellsSchemas, TellsTroubles, UsesSchemas
 from salmon.runtime.telling import Output
 
 log = structlog.get_logger(__name__)
@@ -189,6 +189,8 @@ class SourceWorker:
             self._commit(batch)
         if self._measure_time.due():
             self._metrics.snapshots(self._task.progress())
+            if isinstance(self._task, TellsTroubles):
+                self._health.note(" ".join(self._task.troubles().values()))
 
     def _take_signals(self) -> None:
         # The topic keeps the others.

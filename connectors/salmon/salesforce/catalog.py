@@ -83,6 +83,11 @@ def synced_object(
             " Correct the name, or let the user read the object."
         ) from error
     fields = {field["name"]: field for field in describe["fields"]}
+    if "Id" not in fields:
+        raise SetupError(
+            f"objects.{name}: the org's describe of {name} has no field Id, so none of its records can be told from"
+            f" another. Take {name} out of `objects`, or ask whoever changed the org or stands between it and us."
+        )
     _check_markers(name, fields)
     schema = schema_of_describe(
         describe,

@@ -21,6 +21,7 @@ from salmon.salesforce.markers import Found, Overwrite, Querying, judged, read_m
 from salmon.salesforce.outcomes import Look, deferred, duplicate_of_nothing, outcome_of, refusal_of, refused
 from salmon.salesforce.references import Body, RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+from salmon.salesforce.troubles import ObjectRefused
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
 _PROBES_MAX: Final = 64  # calls to find the fields of one record that the org cannot read
@@ -295,15 +296,17 @@ class Delivery:
             return send(bodies)
         except RequestRejected as error:
             if len(bodies) == 1:
-                fields = error.fields or self._unreadable(bodies[0])
+                fields = error.fields or self._unreadable(bodies[0], error)
                 return [RowResult(False, None, (RowError(error.code, fields),))]
             middle = len(bodies) // 2
             return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
 
-    def _unreadable(self, body: Any) -> tuple[str, ...]:
+    def _unreadable(self, body: Any, error: RequestRejected) -> tuple[str, ...]:
         """
         The fields for which the org cannot read the record at all; none where that cannot be told. They are found by
         halving what is sent to a record that does not exist: the org reads the request, and carries nothing out.
+
+        Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
         """
         schema = self._schemas[body["attributes"]["type"]] if isinstance(body, Mapping) else None
         nobody = id18((schema.key_prefix or "").ljust(15, "0")) if schema is not None else None
@@ -327,7 +330,10 @@ class Delivery:
                 return (*at_fault(names[:middle]), *at_fault(names[middle:]))
             return ()
 
-        return at_fault([name for name in body if name in schema.by_name])
+        found = at_fault([name for name in body if name in schema.by_name])
+        if not found and at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)]):
+            raise ObjectRefused(schema.name, error)
+        return found
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:

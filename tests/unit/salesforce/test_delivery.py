@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import RequestRejected, SetupError, Unavailable
+from salmon.errors import RequestRejected, Unavailable
 from salmon.model.connector import OutcomeKind
 from salmon.salesforce.rest import COLLECTION_ROWS, RowError, RowResult
 from support.salesforce import schema
 from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
 from support.salesforce_org import SinkRig as Rig
+
+CONTACT = "003000000000001AAA"
 
 
 def test_each_write_sets_its_marker() -> None:
@@ -356,9 +358,33 @@ def test_a_task_that_is_stopped_makes_no_further_call() -> None:
     assert rig.org.calls == []
 
 
-def test_markers_that_are_hidden_are_a_matter_for_people() -> None:
-    """Without them no write is safe."""
+def test_an_object_whose_markers_are_hidden_waits_and_the_others_go_on() -> None:
+    """Without them no write of it is safe; a person has to mend it, and is told how (case V10)."""
     rig = Rig(clean=False)
-    rig.org.fails_with = RequestRejected("no", code="INVALID_FIELD")
-    with pytest.raises(SetupError, match="marker fields"):
-        rig.put(write(UPDATE, A, native_id=A, Phone="1"))
+    rig.org.put("Contact", CONTACT, LastName="C")
+    rig.org.hides["Account"] = RequestRejected(
+        "no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'"
+    )
+    outcomes = rig.task.put(
+        [
+            write(UPDATE, A, native_id=A, Phone="1"),
+            write(UPDATE, CONTACT, name="Contact", native_id=CONTACT, Phone="2"),
+        ]
+    )
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.RETRY_LATER, OutcomeKind.APPLIED]
+    assert "objects.Account: the org refuses Account with INVALID_FIELD: No such column 'Salmon_Seq__c'" in (
+        outcomes[0].reason
+    )
+    rig.org.hides.clear()
+    rig.org.put("Account", A, Name="A")
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+
+
+def test_a_marker_field_that_is_gone_refuses_no_write() -> None:
+    """The writes wait until somebody has given the field back; none of them is set aside (case V10)."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A")
+    rig.org.spoils.add("Salmon_Seq__c")
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
+    rig.org.spoils.clear()
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
