@@ -21,6 +21,7 @@ Null, documents, regular expressions and the rarer types have no tag: such a rec
 
 from __future__ import annotations
 
+import contextlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.errors import BSONError
 from bson.int64 import Int64
+from bson.json_util import CANONICAL_JSON_OPTIONS
+from bson.json_util import dumps as to_extended_json
+from bson.json_util import loads as from_extended_json
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
@@ -84,6 +88,29 @@ def id_of(key: str) -> Any:
     if key not in (key_of(document_id), _tagged_by_type(document_id)):  # "$int:05" would be another key of 5
         raise BadRecordKey("a record key is not in the form that its _id gives. No document has it.")
     return document_id
+
+
+def shown_id(document_id: Any) -> str:
+    """An `_id` of any type and length for people, logs and dead letters: Extended JSON of at most 255 characters."""
+    return to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)[:KEY_BYTES_MAX]
+
+
+def why_no_key(text: str) -> tuple[str, str] | None:
+    """
+    Why the `_id` that a person means by *text* cannot be a record key, behind the `_id` as `shown_id` has it; None for
+    one that can. Text that is Extended JSON is what it says: '{"a": 1}' is a document.
+    """
+    meant: Any = text
+    if text.startswith("$"):
+        meant = text[1:] or text  # a key already, as it is stored
+    elif text[:1] in ("{", "[", '"'):
+        with contextlib.suppress(ValueError, TypeError, BSONError):
+            meant = from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)
+    try:
+        key_of(meant)
+    except BadRecordKey as error:
+        return shown_id(meant), str(error)
+    return None
 
 
 def _tagged(document_id: Any) -> str:  # one line a type

@@ -13,10 +13,12 @@ from bson.json_util import dumps as to_extended_json
 from salmon.errors import BadRecordKey
 from salmon.model.connector import DeadLetter
 from salmon.mongodb.events import Told
+from salmon.mongodb.keys import shown_id
 
 log = structlog.get_logger(__name__)
 
 _REMEMBERED_MAX: Final = 10_000
+_SHOWN_MAX: Final = 80  # characters of an `_id` that is no key, in a log line
 
 
 class Misfits:
@@ -43,9 +45,15 @@ class Misfits:
         self, name: str, document_id: Any, original: Mapping[str, Any], error: BadRecordKey
     ) -> DeadLetter:
         """A document whose `_id` cannot be a record key."""
-        log.warning("record_set_aside", object=name, error=type(error).__name__)
-        shown = to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)
-        return DeadLetter(name, shown[:255], as_bytes(original), error)
+        shown = shown_id(document_id)
+        log.warning(
+            "record_set_aside",
+            object=name,
+            key=shown[:_SHOWN_MAX],
+            error=type(error).__name__,
+            reason=str(error),
+        )
+        return DeadLetter(name, shown, as_bytes(original), error)
 
     def _remember(self, place: tuple[str, str, str]) -> None:
         self._reported[place] = None

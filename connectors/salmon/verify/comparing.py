@@ -6,7 +6,7 @@ How the three are read, and when a difference is believed, is for checking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -214,6 +214,7 @@ class ObjectVerdict:
     not_looked_at: int = 0  # differed when they were read, beyond those that are named
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
+    keyless: Sequence[tuple[str, str]] = ()  # the first of them: the _id, and why
     on_their_way: int = 0  # of the records that differ: those with a write that has not come back
     met: frozenset[str] | None = None  # where only some keys were looked for: those that are anywhere
     # What a repair has done: records that the sources were asked for, and of these how many are in step now.
@@ -264,6 +265,7 @@ class ObjectVerdict:
             "not_looked_at": self.not_looked_at,
             "refreshed_later": self.refreshed_later,
             "without_key": self.without_key,
+            "keyless": [{"_id": shown, "why": why} for shown, why in self.keyless],
             "on_their_way": self.on_their_way,
             "repair": {
                 "asked": self.asked,

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from salmon.errors import BadRecordKey
 from salmon.mongodb.client import CODEC
-from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.keys import id_of, key_of, why_no_key
 
 _UUID = UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
 
@@ -160,6 +160,42 @@ def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:
     """Too long in bytes, empty, blank at an end, no Unicode, or without a tag: the record is set aside."""
     with pytest.raises(BadRecordKey):
         key_of(document_id)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "why"),
+    [
+        ("x" * 300, '"' + "x" * 254, "an _id of 300 bytes"),
+        ("", '""', "an _id of 0 bytes"),
+        (" a", '" a"', "begin nor end with a blank"),
+        ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type dict"),
+        ("a\x1b[2J\n", '"a\\u001b[2J\\n"', "begin nor end with a blank"),
+        ("\udcff", '"\\udcff"', "no valid UTF-8"),
+    ],
+    ids=["long", "empty", "blank", "document", "controls", "bytes"],
+)
+def test_a_person_is_told_why_an_id_is_no_key(text: str, shown: str, why: str) -> None:
+    """`why` and `verify` name the document in a form that drives no terminal, and say what is wrong (case V8)."""
+    refused = why_no_key(text)
+    assert refused is not None
+    assert refused[0] == shown
+    assert why in refused[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "001A",
+        "$oid:65f000000000000000000001",
+        '{"$oid": "65f000000000000000000001"}',
+        "$",
+        "{",
+        "$" + "x" * 254,
+    ],
+)
+def test_what_can_be_a_key_is_looked_up(text: str) -> None:
+    """Keys as they are stored, and `_id`s as people write them."""
+    assert why_no_key(text) is None
 
 
 @pytest.mark.parametrize(
