@@ -244,5 +244,5 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
         yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
     if verdict.without_key:
         yield f"has {verdict.without_key:,} documents whose _id cannot be a record key"
-    for shown, why in verdict.keyless:
-        yield f"{shown} is not synced: {why}"
+    for shown, reason in verdict.keyless:
+        yield f"{shown} is not synced: {reason}"

@@ -141,6 +141,11 @@ def from_document(field: FieldSchema, shown: Any) -> Value:
         raise _mismatch(field, shown, "the MongoDB document") from None
 
 
+def cut_by(field: FieldSchema, shown: Any) -> bool:
+    """Whether from_document leaves a part of it out: a date has no time of day."""
+    return field.kind is Kind.DATE and isinstance(shown, datetime) and _ms(_datetime(shown)) % _MS_A_DAY != 0
+
+
 def to_document(field: FieldSchema, value: Value) -> Any:
     """What a document holds for the value: Date for dates, HH:MM:SS.mmm for times. Decimal stays Decimal."""
     match field.kind, value:

@@ -11,6 +11,7 @@ from bson.json_util import CANONICAL_JSON_OPTIONS
 from bson.json_util import dumps as to_extended_json
 
 from salmon.errors import BadRecordKey
+from salmon.model.change import CUT
 from salmon.model.connector import DeadLetter
 from salmon.mongodb.events import Told
 from salmon.mongodb.keys import shown_id
@@ -40,6 +41,14 @@ class Misfits:
             log.warning("field_left_out", object=name, key=told.key, field=field, error=type(error).__name__)
             letters.append(DeadLetter(name, told.key, as_bytes(original), error))
         return letters
+
+    def cut(self, name: str, told: Told) -> None:
+        """Say, once for each field, that a part of what a record of the object *name* holds was left out."""
+        for field in told.change.source.get(CUT, "").split(", ") if told.change is not None else ():
+            place = (name, told.key, f"{field} (cut)")
+            if field and place not in self._reported:
+                self._remember(place)
+                log.warning("time_of_day_left_out", object=name, key=told.key, field=field)
 
     def without_key(
         self, name: str, document_id: Any, original: Mapping[str, Any], error: BadRecordKey

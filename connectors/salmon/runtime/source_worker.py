@@ -19,6 +19,7 @@ from salmon.errors import DataError, FatalError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
+from salmon.model.change import CUT
 from salmon.model.connector import Position, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
@@ -273,6 +274,8 @@ class SourceWorker:
             # A row's time is that of the record's last edit, perhaps years ago: no lag of ours.
             committed_at = change.committed_at if change.is_event else 0
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
+            if CUT in change.source:
+                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
         self._metrics.records_written.inc(len(encoded.written))
         self._metrics.records_polled_active.set(0)
         if encoded.dead_letters:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
-from salmon.model.connector import OutcomeKind
+from salmon.model.change import Write
+from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.salesforce.rest import COLLECTION_ROWS, RowError, RowResult
 from support.salesforce import schema
 from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
@@ -259,7 +260,9 @@ def test_a_field_that_spoils_a_whole_call_is_found_and_the_others_do_not_wait() 
     rig.org.spoils |= {"Fax", "Website"}
     rig.org.put("Account", A, Name="x")
     names = ("Phone", "Fax", "Site", "Website", "Sic", "Industry", "Description", "AccountNumber")
-    (outcome,) = rig.task.put([write(UPDATE, A, native_id=A, **dict.fromkeys(names, "1"))])
+    (outcome,) = rig.task.put(
+        [SinkRecord("Account", A, Write(10, UPDATE, native_id=A, fields=dict.fromkeys(names, "1")))]
+    )
     assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"Fax", "Website"}))
     assert rig.org.records["Account"][A] == {"Id": A, "Name": "x"}, (
         "a refused write is never carried out in part"
@@ -280,8 +283,9 @@ def test_a_date_that_salesforce_cannot_hold_is_refused_alone_and_never_sent(when
     """Only its field is named, so merge sends the other fields at once (case V3)."""
     rig = Rig()
     ms = int(datetime.fromisoformat(f"{when}T00:00:00+00:00").timestamp()) * 1000
-    fields = {"LastName": "C", "EmailBouncedDate": ms, "Birthdate": ms // 86_400_000}
-    (outcome,) = rig.task.put([write(CREATE, "$oid:c", name="Contact", **fields)])
+    days = ms // 86_400_000
+    contact = write(CREATE, "$oid:c", name="Contact", LastName="C", EmailBouncedDate=ms, Birthdate=days)
+    (outcome,) = rig.task.put([contact])
     if kept:
         assert outcome.kind is OutcomeKind.APPLIED
         return

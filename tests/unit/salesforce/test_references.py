@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.model.change import Write
+from salmon.model.change import Value, Write
 from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.salesforce.rest import RowError
 from support.salesforce_org import CREATE, UPDATE, A, B, C, write
@@ -163,9 +163,8 @@ def test_null_is_never_sent_where_the_org_takes_none() -> None:
     rig = Rig()
     opportunity = "006000000000001AAA"
     rig.org.put("Opportunity", opportunity, Name="O", OwnerId=OWNER, IsPrivate=True, NextStep="1")
-    nulls = dict.fromkeys(("IsPrivate", "OwnerId", "Name", "NextStep"))
-    assert rig.put(write(UPDATE, opportunity, name="Opportunity", native_id=opportunity, **nulls)) == [
-        OutcomeKind.APPLIED
-    ]
+    nulls: dict[str, Value] = dict.fromkeys(("IsPrivate", "OwnerId", "Name", "NextStep"))
+    record = SinkRecord("Opportunity", opportunity, Write(10, UPDATE, native_id=opportunity, fields=nulls))
+    assert rig.put(record) == [OutcomeKind.APPLIED]
     kept = rig.org.records["Opportunity"][opportunity]
     assert (kept["IsPrivate"], kept["OwnerId"], kept["Name"], kept["NextStep"]) == (False, OWNER, "O", None)
