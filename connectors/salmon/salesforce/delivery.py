@@ -16,6 +16,7 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.salesforce.codes import UNKNOWN_FIELD, UNREADABLE
 from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.markers import Found, Overwrite, Querying, judged, read_markers
 from salmon.salesforce.outcomes import Look, deferred, duplicate_of_nothing, outcome_of, refusal_of, refused
@@ -24,7 +25,7 @@ from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, R
 from salmon.salesforce.troubles import ObjectRefused
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
-_PROBES_MAX: Final = 64  # calls to find the fields of one record that the org cannot read
+_PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -72,6 +73,8 @@ class Delivery:
         self._references = references
         self._stopped = stopped
         self._outcomes: dict[int, Outcome] = {}
+        self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
+        self._probes_left = _PROBES_MAX
 
     def carry_out(
         self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
@@ -195,7 +198,8 @@ class Delivery:
         bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
-        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+            result = self._with_fields(answer, bodies[job.index])
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
             if isinstance(outcome, Look):
                 looks[outcome].append((job, result))
@@ -222,7 +226,8 @@ class Delivery:
         bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
-        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+            result = self._with_fields(answer, bodies[job.index])
             references = self._schemas[job.record.object].references
             referring = [field.name for field in references if field.name in bodies[job.index]]
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
@@ -296,44 +301,62 @@ class Delivery:
             return send(bodies)
         except RequestRejected as error:
             if len(bodies) == 1:
-                fields = error.fields or self._unreadable(bodies[0], error)
-                return [RowResult(False, None, (RowError(error.code, fields),))]
+                return [RowResult(False, None, (RowError(error.code, error.fields),))]
             middle = len(bodies) // 2
             return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
 
-    def _unreadable(self, body: Any, error: RequestRejected) -> tuple[str, ...]:
+    def _with_fields(self, result: RowResult, body: Mapping[str, Any]) -> RowResult:
         """
-        The fields for which the org cannot read the record at all; none where that cannot be told. They are found by
-        halving what is sent to a record that does not exist: the org reads the request, and carries nothing out.
+        The result; where the org could not read the record and does not say why, with the fields that are at fault. They
+        are found by halving what is sent to a record that does not exist: the org reads it, and carries nothing out.
 
         Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
         """
-        schema = self._schemas[body["attributes"]["type"]] if isinstance(body, Mapping) else None
-        nobody = id18((schema.key_prefix or "").ljust(15, "0")) if schema is not None else None
-        if schema is None or schema.key_prefix is None or nobody is None:
-            return ()
-        probes = 0
+        code = next((error.code for error in result.errors if not error.fields), "")
+        schema = self._schemas[body["attributes"]["type"]]
+        if code not in UNREADABLE or schema.key_prefix is None:
+            return result
+        names = [name for name in body if name in schema.by_name]
+        # What the object does not have, no other record of the batch need look for.
+        found = tuple(name for name in names if (schema.name, name) in self._not_there)
+        if not found:
+            found = self._found_unreadable(schema, body, names, code)
+            if code == UNKNOWN_FIELD:
+                self._not_there.update((schema.name, name) for name in found)
+        return replace(result, errors=(RowError(code, found),))
 
-        def at_fault(names: Sequence[str]) -> tuple[str, ...]:
-            nonlocal probes
-            probes += 1
-            if probes > _PROBES_MAX:
-                return tuple(names)
-            try:
-                self._org.update(
-                    [{"attributes": body["attributes"], "Id": nobody, **{name: body[name] for name in names}}]
-                )
-            except RequestRejected:
-                if len(names) == 1:
-                    return tuple(names)
-                middle = len(names) // 2
-                return (*at_fault(names[:middle]), *at_fault(names[middle:]))
-            return ()
+    def _found_unreadable(
+        self, schema: ObjectSchema, body: Mapping[str, Any], names: Sequence[str], code: str
+    ) -> tuple[str, ...]:
+        nobody = id18((schema.key_prefix or "").ljust(ID_CHARS_SHORT, "0"))
+        frame = {"attributes": body["attributes"], "Id": nobody}
 
-        found = at_fault([name for name in body if name in schema.by_name])
-        if not found and at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)]):
-            raise ObjectRefused(schema.name, error)
+        def at_fault(some: Sequence[str]) -> tuple[str, ...]:
+            if not some or self._is_read({**frame, **{name: body[name] for name in some}}, code):
+                return ()
+            if len(some) == 1 or not self._probes_left:
+                return tuple(some)
+            middle = len(some) // 2
+            return (*at_fault(some[:middle]), *at_fault(some[middle:]))
+
+        if not self._is_read(frame, code):
+            return ()
+        found = at_fault(names)
+        if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
+            words = f"it has no field {' or '.join(markers)}, or hides it from the integration user"
+            raise ObjectRefused(schema.name, RequestRejected(words, code=code, words=words))
         return found
+
+    def _is_read(self, body: Mapping[str, Any], code: str) -> bool:
+        """Whether the org can read a record: what it cannot read, it refuses with *code*. False when too much was asked."""
+        if not self._probes_left:
+            return False
+        self._probes_left -= 1
+        try:
+            [result] = self._org.update([body])
+        except RequestRejected:
+            return False
+        return code not in {error.code for error in result.errors}
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:

@@ -86,10 +86,10 @@ class Unit:
         table = self._table(object_name)
         try:
             said = self._said(table.type, body, creating=False)
-        except BadRequest:
-            raise  # what cannot be read is told before any record is looked for
-        except Refusal:
-            self._live(table, record_id)
+        except Refusal as refusal:
+            # What cannot be read, or names no field of the object, is told before any record is looked for.
+            if not isinstance(refusal, BadRequest) and refusal.code != "INVALID_FIELD":
+                self._live(table, record_id)
             raise
         before = self._live(table, record_id)
         cleared = [name for name, value in said.items() if value is None and not _nillable(table.type, name)]

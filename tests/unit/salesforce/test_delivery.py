@@ -269,6 +269,19 @@ def test_a_field_that_spoils_a_whole_call_is_found_and_the_others_do_not_wait() 
     )
 
 
+def test_a_field_that_is_gone_is_looked_for_once_in_a_batch() -> None:
+    """All records of the batch name it: the API calls do not grow with them (case V3)."""
+    rig = Rig()
+    rig.org.spoils.add("Fax")
+    ids = [f"0010000000000{number:02}AAA" for number in range(32)]
+    for native_id in ids:
+        rig.org.put("Account", native_id, Name="x")
+    outcomes = rig.task.put([write(UPDATE, i, native_id=i, Fax="1", Phone="2", Site="3") for i in ids])
+    assert {outcome.fields for outcome in outcomes} == {frozenset({"Fax"})}
+    probes = [asked for kind, asked in rig.org.calls if kind == "update" and asked == ["001000000000000AAA"]]
+    assert len(probes) < 10
+
+
 @pytest.mark.parametrize(
     ("when", "kept"),
     [
