@@ -95,6 +95,17 @@ def shown_id(document_id: Any) -> str:
     return to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)[:KEY_BYTES_MAX]
 
 
+def keys_of_untyped(text: str) -> list[str]:
+    """The keys of the `_id`s that a person may mean by *text*, which does not say of what type they are."""
+    meant = [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:")]
+    with contextlib.suppress(ValueError, ArithmeticError):
+        meant += [key_of(Decimal128(text)), key_of(float(text))]
+    if text[:1] == "{":
+        with contextlib.suppress(ValueError, TypeError, BSONError, BadRecordKey):
+            meant.append(key_of(from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)))
+    return [*meant, f"${text}"]
+
+
 def why_no_key(text: str) -> tuple[str, str] | None:
     """
     Why the `_id` that a person means by *text* cannot be a record key, behind the `_id` as `shown_id` has it; None for

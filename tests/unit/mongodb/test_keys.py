@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from salmon.errors import BadRecordKey
 from salmon.mongodb.client import CODEC
-from salmon.mongodb.keys import id_of, key_of, why_no_key
+from salmon.mongodb.keys import id_of, key_of, keys_of_untyped, why_no_key
 
 _UUID = UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
 
@@ -103,6 +103,23 @@ def test_numbers_that_mongodb_tells_apart_have_two_keys(unlike: tuple[Any, Any])
 def test_a_key_that_an_earlier_version_wrote_still_finds_its_document(key: str, document_id: Any) -> None:
     """Keys are stored in Kafka and in the org: what asks for one of them must not be told that the record is gone."""
     assert _as_stored(id_of(key)) == _as_stored(document_id)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("7", "$int:7"),
+        ("7.0", "$int:7"),
+        ("5000000000", "$long:5000000000"),
+        ("0.1", "$dec:0.1"),
+        ("0.1", "$double:0.1"),
+        ("65f000000000000000000001", "$oid:65f000000000000000000001"),
+        ('{"$oid": "65f000000000000000000001"}', "$oid:65f000000000000000000001"),
+    ],
+)
+def test_a_person_need_not_know_the_tag_of_a_key(text: str, key: str) -> None:
+    """An `_id` as a shell shows it is found whatever the type of its number (case V2)."""
+    assert key in keys_of_untyped(text)
 
 
 _numbers = st.one_of(
