@@ -53,12 +53,16 @@ class BadRecordKey(DataError):
 
 
 class RequestRejected(DataError):
-    """A server refused one request for what it says, and will again. *code* is its own word for why."""
+    """
+    A server refused one request for what it says, and will again. *code* is its own word for why; *words*: more of its
+    own, where they quote no record.
+    """
 
-    def __init__(self, message: str, *, code: str, fields: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *, code: str, fields: tuple[str, ...] = (), words: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.fields = fields
+        self.words = words
 
 
 class PositionLost(SalmonError):

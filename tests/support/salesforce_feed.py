@@ -16,6 +16,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.rows import RowReader
 from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
 from salmon.salesforce.subscription import Ended, Received, Start
+from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 
 ROWS_A_CHUNK = 2
@@ -98,6 +99,7 @@ class Rig:
         self.identity = Identity({name: one.schema for name, one in objects.items()})
         readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
         self.snapshots = StepwiseSnapshots(self.org, readers)
+        self.troubles = Troubles(clock=lambda: self.org.now_ms / 1000)
         self.identity_loads = 0
         self.feed = Feed(
             org=self.org,
@@ -113,6 +115,7 @@ class Rig:
             snapshots=self.snapshots,
             our_user=OUR_USER,
             positions=self.stored,
+            troubles=self.troubles,
             monotonic_s=lambda: self.org.now_ms / 1000,
         )
 

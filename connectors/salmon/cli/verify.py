@@ -205,6 +205,10 @@ def show(verdict: Verdict) -> None:
         console.print(
             f"Neither on a side nor in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}", markup=False
         )
+        from salmon.mongodb.keys import why_no_key
+
+        for refused in filter(None, map(why_no_key, verdict.nowhere[:_SHOWN_MAX])):
+            console.print(f"{refused[0]} is not synced: {refused[1]}", markup=False)
     took = f"compared in {verdict.took_s:.1f} s"
     if verdict.equal:
         parked = sum(len(each.parked) for each in verdict.objects.values())
@@ -240,3 +244,5 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
         yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
     if verdict.without_key:
         yield f"has {verdict.without_key:,} documents whose _id cannot be a record key"
+    for shown, reason in verdict.keyless:
+        yield f"{shown} is not synced: {reason}"

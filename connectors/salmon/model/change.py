@@ -26,6 +26,8 @@ SIDES: Final = (SALESFORCE, MONGODB)
 # travel among the fields under these names, which no Salesforce field can have.
 SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it has one
 ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None once it took one
+# In a change's source: the fields of which a part was left out (the time of day, of a date), with commas between.
+CUT: Final = "cut"
 OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR})
 
 

@@ -24,6 +24,7 @@ from dataclasses import replace
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.consequences import is_consequence
+from salmon.model.doubles import with_known_digits
 from salmon.model.life import ends, lives
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, told_in_part
@@ -59,6 +60,8 @@ def fold(
         correlation: One word that follows the change into its writes and every log.
         at: When the log took it, in ms; 0 where that is not known, and then no oscillation is seen.
     """
+    if rules.decimals:
+        change = with_known_digits(change, state, rules)
     work = Work(Folded(state.copy()), change, object, key, rules, at)
     # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
     shown = change.ack or 0

@@ -144,12 +144,15 @@ def fold_unseen_value(work: Work, name: str, before: Value) -> None:
 
 def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
     state, side = work.state, work.change.origin
+    if verdict is not Verdict.FIRST_CONTACT and value is None and work.rules.cannot_clear(side, name):
+        value = work.rules.never_empty[name]
+        if value is None or value == state.canonical.get(name):
+            _overruled(work, name)  # nothing was meant by it, and the side gets the field back
+            return
     knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
     if not work.rules.may_win(side, name, known_to_salesforce=knows):
         if verdict is not Verdict.FIRST_CONTACT:
-            work.report(Fact.OVERRULED, name)
-            if work.breaker.overruled(name):
-                work.report(Fact.OSCILLATING, name)
+            _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
     if work.is_consequence:
@@ -166,6 +169,12 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
         work.report(Fact.EDITED, name)
     else:
         _concurrent(work, name, value, standing)
+
+
+def _overruled(work: Work, name: str) -> None:
+    work.report(Fact.OVERRULED, name)
+    if work.breaker.overruled(name):
+        work.report(Fact.OSCILLATING, name)
 
 
 def _first_contact(work: Work, name: str, value: Value, standing: Version) -> None:

@@ -11,12 +11,15 @@ from bson.json_util import CANONICAL_JSON_OPTIONS
 from bson.json_util import dumps as to_extended_json
 
 from salmon.errors import BadRecordKey
+from salmon.model.change import CUT
 from salmon.model.connector import DeadLetter
 from salmon.mongodb.events import Told
+from salmon.mongodb.keys import shown_id
 
 log = structlog.get_logger(__name__)
 
 _REMEMBERED_MAX: Final = 10_000
+_SHOWN_MAX: Final = 80  # characters of an `_id` that is no key, in a log line
 
 
 class Misfits:
@@ -39,13 +42,27 @@ class Misfits:
             letters.append(DeadLetter(name, told.key, as_bytes(original), error))
         return letters
 
+    def cut(self, name: str, told: Told) -> None:
+        """Say, once for each field, that a part of what a record of the object *name* holds was left out."""
+        for field in told.change.source.get(CUT, "").split(", ") if told.change is not None else ():
+            place = (name, told.key, f"{field} (cut)")
+            if field and place not in self._reported:
+                self._remember(place)
+                log.warning("time_of_day_left_out", object=name, key=told.key, field=field)
+
     def without_key(
         self, name: str, document_id: Any, original: Mapping[str, Any], error: BadRecordKey
     ) -> DeadLetter:
         """A document whose `_id` cannot be a record key."""
-        log.warning("record_set_aside", object=name, error=type(error).__name__)
-        shown = to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)
-        return DeadLetter(name, shown[:255], as_bytes(original), error)
+        shown = shown_id(document_id)
+        log.warning(
+            "record_set_aside",
+            object=name,
+            key=shown[:_SHOWN_MAX],
+            error=type(error).__name__,
+            reason=str(error),
+        )
+        return DeadLetter(name, shown, as_bytes(original), error)
 
     def _remember(self, place: tuple[str, str, str]) -> None:
         self._reported[place] = None

@@ -88,6 +88,7 @@ class RowReader:
                 letters.append(self.misfits.without_key(name, document["_id"], document, error))
                 continue
             letters += self.misfits.left_out(name, told, document, is_row=True)
+            self.misfits.cut(name, told)
             assert told.change is not None, "a row tells a change"
             rows[told.key] = told.change
         for document_id in seen.ids:

@@ -328,6 +328,7 @@ class MongoSourceTask:
         except BadRecordKey as error:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
+        self._misfits.cut(name, told)
         return _Decoded(event, name, told, self._misfits.left_out(name, told, event))
 
     # Rows.

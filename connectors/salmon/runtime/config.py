@@ -23,6 +23,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from salmon.errors import ConfigError
@@ -47,6 +48,7 @@ def _policy_offered(name: str) -> str:
 
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
+Numbers = Literal["double", "decimal"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 _SOBJECT: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -171,6 +173,10 @@ class ObjectConfig(BaseModel):
         default="both", description="Which way changes flow."
     )
     fields: FieldsConfig = FieldsConfig()
+    numbers: Numbers = Field(
+        default="double",
+        description="As `numbers` of the sync, for this object alone.",
+    )
     initial: Side = Field(
         default="salesforce",
         description="Whose value is taken where both sides had different ones before the first start.",
@@ -277,6 +283,12 @@ class SyncConfig(BaseModel):
     salesforce: SalesforceConfig
     mongodb: MongoConfig
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
+    numbers: Numbers = Field(
+        default="double",
+        description="What numbers (double, currency, percent) are in Avro and MongoDB. double: about 15 digits, as most "
+        "programs calculate; a number in MongoDB with more is not synced, and told. decimal: all 18 digits, as Decimal128. "
+        "Choose before the first start: the schemas of a sync that runs cannot change it.",
+    )
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
@@ -300,6 +312,23 @@ class SyncConfig(BaseModel):
         return {
             name: SecretStr(str(content)) if _SECRET_PROPERTY.search(str(name)) else content
             for name, content in value.items()
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_all(cls, told: Any) -> Any:
+        """`numbers` of the sync is that of each object that has none of its own."""
+        if not isinstance(told, Mapping) or told.get("numbers") != "decimal":
+            return told
+        objects = told.get("objects")
+        if not isinstance(objects, Mapping):
+            return told  # which is refused next
+        return {
+            **told,
+            "objects": {
+                name: {"numbers": "decimal", **each} if isinstance(each, Mapping) else each
+                for name, each in objects.items()
+            },
         }
 
     @field_validator("objects")

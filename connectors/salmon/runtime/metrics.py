@@ -127,6 +127,11 @@ class Metrics:
             "object",
             "direction",
         )
+        self._cut = self._counter(
+            "salmon_cut_values",
+            "Values of documents of which a part was left out: the time of day, in a field that is a date.",
+            "object",
+        )
         self._facts = self._counter(
             "salmon_folded",
             "What the fold made of changes, by the side that told them.",
@@ -213,6 +218,10 @@ class Metrics:
         self._changes.labels(self.connector, obj, op).inc()
         if committed_at_ms:
             self._source_lag.labels(self.connector, obj, side).observe(_lag_s(committed_at_ms, now_s))
+
+    def values_cut(self, obj: str, count: int) -> None:
+        """Of so many values a part was left out."""
+        self._cut.labels(self.connector, obj).inc(count)
 
     def write_finished(
         self, obj: str, outcome: str, direction: str, committed_at_ms: int, now_s: float

@@ -20,6 +20,7 @@ from salmon.errors import DataError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
+from salmon.model.change import CUT
 from salmon.model.connector import Position, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
@@ -29,7 +30,7 @@ from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
-from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
+from salmon.runtime.tasks import Closes, Connects, TellsSchemas, TellsTroubles, UsesSchemas
 from salmon.runtime.telling import Output
 
 log = structlog.get_logger(__name__)
@@ -188,6 +189,8 @@ class SourceWorker:
             self._commit(batch)
         if self._measure_time.due():
             self._metrics.snapshots(self._task.progress())
+            if isinstance(self._task, TellsTroubles):
+                self._health.note(" ".join(self._task.troubles().values()))
 
     def _take_signals(self) -> None:
         # The topic keeps the others.
@@ -270,6 +273,8 @@ class SourceWorker:
             # A row's time is that of the record's last edit, perhaps years ago: no lag of ours.
             committed_at = change.committed_at if change.is_event else 0
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
+            if CUT in change.source:
+                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
         self._metrics.records_written.inc(len(encoded.written))
         self._metrics.records_polled_active.set(0)
         if encoded.dead_letters:

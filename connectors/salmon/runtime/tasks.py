@@ -72,6 +72,13 @@ class Watched(Protocol):
 
 
 @runtime_checkable
+class TellsTroubles(Protocol):
+    """Knows of objects that wait for a person while the others go on: object -> one sentence with the mend."""
+
+    def troubles(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
 class Closes(Protocol):
     """Holds connections, to be given up when nothing is polled or put any more."""
 

@@ -39,6 +39,7 @@ from salmon.salesforce.rows import RowReader
 from salmon.salesforce.runs import Runs
 from salmon.salesforce.snapshot import Org, Snapshots
 from salmon.salesforce.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.windows import Reads
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Feed:
         snapshots: Snapshots,
         our_user: str,
         positions: Mapping[str, Position],
+        troubles: Troubles | None = None,
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +84,7 @@ class Feed:
             snapshots: Reads whole objects.
             our_user: The Id of the user that Salmon writes as.
             positions: As they were stored.
+            troubles: The objects that the org refuses; shared with the snapshots.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -108,6 +111,7 @@ class Feed:
             held=self._held,
             identity=identity,
             must_wait=self._must_wait,
+            troubles=troubles or Troubles(),
         )
         self._snapshots = snapshots
         self._identities_due = True

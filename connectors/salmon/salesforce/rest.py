@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -35,6 +36,9 @@ URI_BYTES: Final = 14_000
 # the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
 # write of an outage aside.
 _FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
+# What the org says of these tells of fields and objects, and quotes no record.
+_QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_WORDS_MAX: Final = 200
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -204,7 +208,7 @@ class Rest:
                 " ordered by. Check that no proxy removes it."
             )
         try:
-            answer = response.json()
+            answer = response.json(parse_float=Decimal)  # with the digits that the org shows
         except ValueError as error:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is no JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
@@ -268,7 +272,15 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
         case Verdict.FATAL:
             return SetupError(f"{what}. Check that the integration user may use the API.")
         case _:
-            return RequestRejected(f"{what}.", code=first.code, fields=first.fields)
+            words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
+            return RequestRejected(f"{what}.", code=first.code, fields=first.fields, words=words)
+
+
+def _words_of(error: RowError) -> str:
+    """What the org says of a query: the last line, since those before repeat the query, in printable characters."""
+    last = next((line for line in reversed(error.message.splitlines()) if line.strip()), "")
+    plain = "".join(char for char in last.strip() if char.isprintable())
+    return plain[:_WORDS_MAX].rstrip(".")
 
 
 def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:

@@ -245,7 +245,7 @@ class RowReader:
                 by_us=bool(self._our_user) and (shown.get(_WHO) or "")[:15] == self._our_user,
             )
         except SchemaMismatch as error:
-            return BadRow(native_id, key, json.dumps(shown).encode(), error)
+            return BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
         return Row(native_id, key, change)
 
     def _learn_who_carries(self, keys: Iterable[str]) -> None:

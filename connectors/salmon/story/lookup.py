@@ -25,6 +25,7 @@ from salmon.merge.settings import rules_of
 from salmon.merge.states import States
 from salmon.model.rules import Rules
 from salmon.model.state import State
+from salmon.mongodb.keys import keys_of_untyped
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.registries import registry_of
 from salmon.salesforce.ids import id18
@@ -151,7 +152,7 @@ class Lookup:
             entry = self.newest(codec.topic, [native_id]).get(native_id)
             meant = [*([codec.decode(entry)] if entry else []), native_id, text]
         elif not text.startswith("$"):
-            meant += [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:", "$")]
+            meant += keys_of_untyped(text)
         return list(dict.fromkeys(meant))
 
     def key_and_state(

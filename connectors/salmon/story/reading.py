@@ -14,6 +14,7 @@ from salmon.kafka.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
+from salmon.mongodb.keys import why_no_key
 from salmon.runtime.dead_letters import PREFIX
 from salmon.story.lookup import Lookup
 from salmon.story.material import At, Letter, Material, replayed
@@ -55,6 +56,8 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
         SetupError, Unavailable: as Kafka and the registry answer.
     """
     rules = lookup.rules(name)
+    if (refused := why_no_key(text)) is not None:
+        return _story_without_key(lookup, name, *refused)
     material = _material(lookup, name, text, progress)
     replay = replayed(material, rules)
     if replay.exact:
@@ -65,6 +68,14 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
     entries = tell(material, rules, replay)
     now = present(material, rules, unmerged=unmerged, now_ms=now_ms)
     return Story(name, material.key, tuple(entries), now, whole=replay.exact)
+
+
+def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> Story:
+    """Of a document whose `_id` cannot be a record key: no topic has it but the dead letters."""
+    material = Material(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
+    sentence = f"{name} {shown} is not synced: {reason}"
+    entries = tell(material, lookup.rules(name), replayed(material, lookup.rules(name)))
+    return Story(name, shown, tuple(entries), Present(False, sentence, None, {}, None), whole=True)
 
 
 def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Material:

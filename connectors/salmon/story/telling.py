@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from salmon.model.change import ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
+from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.work import Fact, Folded
@@ -33,7 +33,7 @@ _OPS: Final[Mapping[Op, str]] = {
 }
 # What a fold reports that a reader should know; the rest is plain from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
-    Fact.OVERRULED: "not taken: nobody there may set it",
+    Fact.OVERRULED: "not taken: nobody there may set it, or clear it",
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",
@@ -133,6 +133,8 @@ class _Teller:
             lag_ms = at_ms - began if began else None
         elif change.committed_at and change.is_event:
             remarks.insert(0, f"committed {when(change.committed_at)}")
+        if CUT in change.source:
+            remarks.append(f"{change.source[CUT]}: the time of day is left out, because a date has none")
         if lag_ms is not None:
             remarks.insert(0, f"{span(max(0, lag_ms))} after the edit")
         fields = self._fields(change.fields, change.changed)

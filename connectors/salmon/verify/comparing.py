@@ -6,8 +6,9 @@ How the three are read, and when a difference is believed, is for checking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -47,6 +48,17 @@ class Terms:
     # May differ for now: stamps ride along with the next write, refreshed fields come with the next read.
     later: frozenset[str]
     strangers: bool  # whether a record that `records` lacks is a difference
+    # References: an Id of 15 characters and of 18 is the same. Decimals that the side shows as doubles.
+    ids: frozenset[str] = frozenset()
+    doubles: frozenset[str] = frozenset()
+
+    def comparable(self, name: str, value: Value) -> Value:
+        """The value, in the one form that all equal ones of the field have."""
+        if isinstance(value, str) and name in self.ids:
+            return id18(value) or value
+        if isinstance(value, Decimal) and name in self.doubles:
+            return float(value)
+        return value
 
 
 def terms_of(rules: Rules) -> Mapping[str, Terms]:
@@ -63,7 +75,12 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
         MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
     }
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
-    return {side: Terms(compared[side], later[side], strangers=rules.one_way_to != side) for side in SIDES}
+    ids = frozenset(field.name for field in rules.schema.references)
+    doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
+    return {
+        side: Terms(compared[side], later[side], rules.one_way_to != side, ids, doubles[side])
+        for side in SIDES
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,8 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
     differing = {
         name
         for name in terms.compared
-        if name in seen.unreadable or agreed.get(name) != seen.fields.get(name)
+        if name in seen.unreadable
+        or terms.comparable(name, agreed.get(name)) != terms.comparable(name, seen.fields.get(name))
     }
     return Finding(fields=frozenset(differing - terms.later), later=frozenset(differing & terms.later))
 
@@ -196,6 +214,7 @@ class ObjectVerdict:
     not_looked_at: int = 0  # differed when they were read, beyond those that are named
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
+    keyless: Sequence[tuple[str, str]] = ()  # the first of them: the _id, and why
     on_their_way: int = 0  # of the records that differ: those with a write that has not come back
     met: frozenset[str] | None = None  # where only some keys were looked for: those that are anywhere
     # What a repair has done: records that the sources were asked for, and of these how many are in step now.
@@ -246,6 +265,7 @@ class ObjectVerdict:
             "not_looked_at": self.not_looked_at,
             "refreshed_later": self.refreshed_later,
             "without_key": self.without_key,
+            "keyless": [{"_id": shown, "why": why} for shown, why in self.keyless],
             "on_their_way": self.on_their_way,
             "repair": {
                 "asked": self.asked,

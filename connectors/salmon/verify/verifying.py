@@ -174,7 +174,9 @@ class _Run:
             told = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
             self.pages += told.pages
             self.resumed = self.resumed or told.resumed
-            return self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
+            verdict = self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
+            verdict.keyless = told.keyless
+            return verdict
 
     @contextmanager
     def _ledger(self, name: str, folder: Path, agreed: Agreed) -> Iterator[Ledger]:

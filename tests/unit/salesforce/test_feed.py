@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import Unavailable
+from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.model.connector import Signal, SignalKind
 from salmon.salesforce.subscription import Preset
@@ -343,3 +343,25 @@ def test_a_second_request_for_an_object_waits_for_the_end_of_the_first() -> None
         rig.gather()
         assert number in rig.answered
     assert rig.ops() == [(A, Op.ROW), (A, Op.ROW)]
+
+
+def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
+    """Records of others are read meanwhile; its own are read a minute after somebody has mended it (case V10)."""
+    org = org_of(A)
+    org.put("Contact", "003000000000001AAA", LastName="C")
+    rig = Rig.streaming(org)
+    org.hides["Account"] = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
+    rig.feed.request(Signal(1, SignalKind.READ, "Account", keys=(A,)))
+    rig.feed.request(Signal(2, SignalKind.READ, "Contact", keys=("003000000000001AAA",)))
+    rig.pass_s(5)
+    for _ in range(3):
+        rig.gather()
+    assert rig.answered == {2}
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    org.hides.clear()
+    rig.gather()
+    assert rig.answered == {2}, "it is not asked for all the time"
+    rig.pass_s(61)
+    rig.gather()
+    assert rig.answered == {1, 2}
+    assert rig.troubles.told() == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value
@@ -19,6 +21,7 @@ from salmon.verify.comparing import (
     finding,
     terms_of,
 )
+from salmon.verify.digests import Form
 
 READ_ONLY: dict[str, Any] = {"create": False, "update": False}
 SCHEMA = ObjectSchema(
@@ -31,6 +34,7 @@ SCHEMA = ObjectSchema(
     ),
     key_prefix="001",
 )
+OWNER = FieldSchema("OwnerId", "reference", Kind.STRING, reference_to=("User",))
 TERMS = terms_of(Rules(SCHEMA))
 AGREED: dict[str, Value] = {"Name": "Acme", "Phone": None, "LastModifiedDate": 1_000, "Score__c": 1.0}
 SAME: dict[str, Value] = {"Name": "Acme", "LastModifiedDate": 1_000, "Score__c": 1.0}
@@ -136,3 +140,29 @@ def test_a_verdict_is_equal_until_something_differs_that_nobody_knows_of() -> No
     assert verdict.all_equal
     verdict.without_key = 1
     assert not verdict.all_equal
+
+
+def test_an_id_in_15_characters_and_in_18_are_the_same() -> None:
+    """In a reference, on either side; elsewhere text is text (case V1)."""
+    terms = terms_of(Rules(replace(SCHEMA, fields=(*SCHEMA.fields, OWNER))))[MONGODB]
+    agreed: dict[str, Value] = {**AGREED, "OwnerId": "005000000000001AAA"}
+    short = Seen("a", {**SAME, "OwnerId": "005000000000001"})
+    assert not finding(agreed, short, terms).differs
+    assert finding({**agreed, "OwnerId": "005000000000002AAA"}, short, terms).fields == {"OwnerId"}
+    form = Form(terms, ids_told=False)
+    assert form.document(short).firm == form.agreed("a", agreed).firm
+    named = Seen("a", {**SAME, "OwnerId": "005000000000001", "Name": "001000000000001"})
+    assert finding({**agreed, "Name": "001000000000001AAA"}, named, terms).fields == {"Name"}
+
+
+def test_a_decimal_is_held_against_what_the_org_shows_of_it() -> None:
+    """Its REST API shows the nearest double; a document shows every digit (case V5)."""
+    rate = FieldSchema("Rate__c", "double", Kind.DECIMAL, precision=18, scale=8)
+    terms = terms_of(Rules(replace(SCHEMA, fields=(*SCHEMA.fields, rate))))
+    agreed: dict[str, Value] = {**AGREED, "Rate__c": Decimal("1234567890.12345678")}
+    seen = Seen("a", {**SAME, "Rate__c": Decimal("1234567890.12345670")})
+    assert not finding(agreed, seen, terms[SALESFORCE]).differs
+    assert finding(agreed, seen, terms[MONGODB]).fields == {"Rate__c"}
+    for side, same in ((SALESFORCE, True), (MONGODB, False)):
+        form = Form(terms[side], ids_told=False)
+        assert (form.org(seen).firm == form.agreed("a", agreed).firm) is same
