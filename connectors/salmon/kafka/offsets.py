@@ -35,8 +35,8 @@ class OffsetStore:
         """
         prefix = f"{connector}/"
         return {
-            key.removeprefix(prefix): self.serde.decode(value)
-            for key, value in tables.load(self._kafka, self.topic).items()
+            key.removeprefix(prefix): position
+            for key, position in tables.load(self._kafka, self.topic, self.serde.decode).items()
             if key.startswith(prefix)
         }
 

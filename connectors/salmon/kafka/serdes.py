@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -205,11 +206,11 @@ class Offsets(Codec):
 
     def decode(self, data: bytes) -> Position:
         """Raises SchemaMismatch for bytes that are no position."""
-        try:
-            position: Position = json.loads(self.decode_datum(data)["position"])
-        except ValueError:
-            raise SchemaMismatch(f"{self.topic}: a position is no JSON object.") from None
-        return position
+        with suppress(ValueError, RecursionError):
+            position = json.loads(self.decode_datum(data)["position"])
+            if isinstance(position, dict):
+                return position
+        raise SchemaMismatch(f"{self.topic}: a position is not a JSON object. Find out who wrote it.")
 
 
 class Identities(Codec):

@@ -23,6 +23,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from salmon.kafka.foreign import FOREIGN
 from salmon.model.connector import SnapshotProgress
 
 TASK: Final = "0"  # One task to a connector; Connect counts from 0.
@@ -204,6 +205,7 @@ class Metrics:
             buckets=_CALL_BUCKETS_S,
             registry=self.registry,
         ).labels(connector)
+        self.registry.register(_ForeignRecords(connector))
 
     # What happens, in one call each.
 
@@ -301,6 +303,21 @@ class _ApiCalls(Collector):
         )
         for resource, count in sorted(self._calls().items()):
             family.add_metric((self._connector, resource), count)
+        yield family
+
+
+class _ForeignRecords(Collector):
+    def __init__(self, connector: str) -> None:
+        self._connector = connector
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "salmon_foreign_records",
+            "Records of a topic that somebody else wrote, which were passed over. The log says where they are.",
+            labels=("connector", "topic"),
+        )
+        for topic, count in sorted(FOREIGN.counts().items()):
+            family.add_metric((self._connector, topic), count)
         yield family
 
 

@@ -173,8 +173,7 @@ class SourceWorker:
         for name in self._objects:
             topic = instance.topics.identity(name)
             codec = Identities(instance.registry, topic)
-            rows = tables.load(instance.kafka, topic)
-            found[name] = {native_id: codec.decode(value) for native_id, value in rows.items()}
+            found[name] = tables.load(instance.kafka, topic, codec.decode)
         return found
 
     # The loop.

@@ -162,9 +162,9 @@ def _asked(connector: str, addresses: Mapping[str, str]) -> ProcessReport:
 
 def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, Position]]:
     found: dict[str, dict[str, Position]] = {}
-    for key, value in sorted(tables.load(kafka, serde.topic).items()):
+    for key, position in sorted(tables.load(kafka, serde.topic, serde.decode).items()):
         connector, _, partition = key.partition("/")
-        found.setdefault(connector, {})[partition] = serde.decode(value)
+        found.setdefault(connector, {})[partition] = position
     return found
 
 

@@ -49,6 +49,26 @@ def test_changes_positions_and_identities_are_committed_together(sync: Sync) -> 
     assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
 
 
+def test_foreign_records_in_its_tables_do_not_keep_it_from_starting(sync: Sync) -> None:
+    """Keys of any bytes, values of any kind: positions and identities are those that it wrote itself (case L7)."""
+    source = Source()
+    with running(worker(sync, source)) as (run,):
+        source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
+        eventually(sync.changes)
+        run.stop()
+    for topic, key in (
+        (sync.topics.identity(OBJECT), "a00000000000001AAA"),
+        (sync.topics.offsets, f"{CONNECTOR}/stream"),
+    ):
+        sync.produce(topic, key, b'{"a":1}')
+        sync.produce(topic, b"\xff\xfe", b'{"a":1}')
+    again = Source()
+    with running(worker(sync, again)):
+        positions, identities = eventually(lambda: again.started_with)
+    assert positions == {"stream": {"at": 1}}
+    assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
+
+
 def test_what_was_polled_when_the_signal_came_is_still_committed(sync: Sync) -> None:
     """Stopping commits the batch in hand before it ends."""
     source = Source()
