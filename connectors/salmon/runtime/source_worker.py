@@ -19,7 +19,7 @@ from salmon.errors import DataError, FatalError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
-from salmon.model.connector import Position, SourceBatch, SourceTask
+from salmon.model.connector import Position, Signal, SignalKind, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
@@ -190,6 +190,13 @@ class SourceWorker:
             self._metrics.snapshots(self._task.progress())
 
     def _take_signals(self) -> None:
+        if self._leadership.signals_lost:
+            # Nobody knows what they asked for. Reading everything anew answers all of it.
+            self._leadership.signals_lost = False
+            log.error("objects_read_anew", objects=sorted(self._objects), why="signals were lost")
+            for number, name in enumerate(self._objects, start=1):
+                # No offset is negative, so this answers no signal of the topic.
+                self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))
         # The topic keeps the others.
         for message in self._leadership.signals(SIGNALS_MAX - len(self._unanswered)):
             offset = message.offset()

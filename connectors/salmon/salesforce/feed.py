@@ -5,6 +5,7 @@ Rules:
 - The stream's position is known before the first row is read.
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
+- A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
 - The position that is stored is never past an event that has not been told.
 One thread calls it; the stream and the snapshots fill their queues from theirs.
 """
@@ -96,6 +97,8 @@ class Feed:
         self._monotonic_s = monotonic_s
 
         stored = positions.get(STREAM)
+        # It was there once: that is a hole, and no first start.
+        was_forgotten = stored is None and bool(positions)
         if stored is None:
             positions = {}  # rows without the stream that goes on after them say nothing
         self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
@@ -119,7 +122,8 @@ class Feed:
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
-        self._lost = False
+        self._lost = was_forgotten
+        self._from_the_beginning_again = self._place == ""
         self._arriving_since: float | None = None if stored is not None else monotonic_s()
         self._stream = open_stream(_start_at(self._place))
 
@@ -139,6 +143,10 @@ class Feed:
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
         if not self._has_begun:
+            if self._from_the_beginning_again:
+                # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
+                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
+                self._read_all_anew()
             # Before the first event is told: what it covers must be told by rows alone.
             self._runs.begin_first(self._commit_time, self._told_up_to())
             self._has_begun = True
@@ -204,9 +212,12 @@ class Feed:
         log.info("stream_position_taken", from_the_earliest_event=self._place == "")
         if self._lost:
             self._lost = False
-            for name in self._objects:
-                self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+            self._read_all_anew()
         return True
+
+    def _read_all_anew(self) -> None:
+        for name in self._objects:
+            self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read anew."""

@@ -189,6 +189,19 @@ def test_a_signal_is_answered_before_it_is_forgotten(sync: Sync) -> None:
         assert last.asked == []
 
 
+def test_signals_that_nobody_read_in_time_are_answered_by_reading_everything_anew(sync: Sync) -> None:
+    """Nobody knows what they asked for: a hole like any other (case L2)."""
+    source = Source()
+    it = worker(sync, source)
+    it._leadership.signals_lost = True
+    with running(it) as (run,):
+        asked = eventually(lambda: list(source.asked))
+        source.offers.put(SourceBatch(answered=frozenset({asked[0].id})))
+        run.stop()
+    assert [(each.kind, each.object) for each in asked] == [(SignalKind.SNAPSHOT, OBJECT)]
+    assert asked[0].id < 0, "it is no signal of the topic's"
+
+
 def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) -> None:
     """A task's dead letter, a value that does not fit, and a signal nobody can read: the rest goes on."""
     source = Source()
