@@ -64,6 +64,7 @@ class Changes(Codec):
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
             "source": change.source,
+            "history": change.history,
             "fields": _row(fields),
         }
         return self.encode_datum(datum)
@@ -94,6 +95,7 @@ class Changes(Codec):
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
             source=datum["source"],
+            history=datum["history"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
         )
         return change, row

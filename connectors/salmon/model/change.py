@@ -76,6 +76,9 @@ class Change:
     # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
     # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.
     knows: frozenset[str] | None = None
+    # Which history of its side it is of. Another than before: the side's history went back (restored from a backup, or
+    # refreshed), and its clock and order may have begun anew. Empty as long as that never happened. Not of outcomes.
+    history: str = ""
 
     @property
     def is_event(self) -> bool:

@@ -29,6 +29,7 @@ class Fact(StrEnum):
     PARKED = "PARKED"
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
     REPEATED = "REPEATED"  # old news
+    RESTORED = "RESTORED"  # the side's history went back: it showed an older value, and gets the agreed one
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
-from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
+from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
 from salmon.runtime.telling import Output
 
 log = structlog.get_logger(__name__)
@@ -188,6 +188,8 @@ class SourceWorker:
             self._commit(batch)
         if self._measure_time.due():
             self._metrics.snapshots(self._task.progress())
+            if isinstance(self._task, Notes):
+                self._health.note(self._task.note())
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:

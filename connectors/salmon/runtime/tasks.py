@@ -63,6 +63,13 @@ class CountsCalls(Protocol):
 
 
 @runtime_checkable
+class Notes(Protocol):
+    """Has something to say to a person, though all is well; empty where it has not. For health."""
+
+    def note(self) -> str: ...
+
+
+@runtime_checkable
 class Closes(Protocol):
     """Holds connections, to be given up when nothing is polled or put any more."""
 

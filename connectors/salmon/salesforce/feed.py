@@ -7,6 +7,8 @@ Rules:
 - After a hole, the first event of a record is preceded by its row.
 - A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
 - The position that is stored is never past an event that has not been told.
+- An org with another Id than before is of another history (a sandbox that was refreshed): all is read anew, and each change
+  says of which history it is.
 One thread calls it; the stream and the snapshots fill their queues from theirs.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -69,6 +72,7 @@ class Feed:
         snapshots: Snapshots,
         our_user: str,
         positions: Mapping[str, Position],
+        org_id: Callable[[], str] = lambda: "",
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,6 +87,7 @@ class Feed:
             snapshots: Reads whole objects.
             our_user: The Id of the user that Salmon writes as.
             positions: As they were stored.
+            org_id: The Id of the org that we are signed in to.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -97,8 +102,15 @@ class Feed:
         self._monotonic_s = monotonic_s
 
         stored = positions.get(STREAM)
+        self._org_id = org_id
+        self._org_told = stored.get("org_id", "") if stored is not None else ""
+        self._history: str = stored.get("history", "") if stored is not None else ""
+        self.note = ""
+        is_another = self._is_another_org()
+        if is_another:
+            stored = None  # nothing in it is of this org
         # It was there once: that is a hole, and no first start.
-        was_forgotten = stored is None and bool(positions)
+        was_forgotten = is_another or (stored is None and bool(positions))
         if stored is None:
             positions = {}  # rows without the stream that goes on after them say nothing
         self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
@@ -155,6 +167,10 @@ class Feed:
         self._runs.take(harvest)
         self._tell_identities(harvest, None)
         self._tell_positions(harvest)
+        if self._history:
+            harvest.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
+            ]
         return harvest
 
     def wait_s(self) -> float | None:
@@ -221,6 +237,8 @@ class Feed:
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read anew."""
+        if self._is_another_org():
+            self._commit_time = self._taken_up_to = 0  # by another org's clock
         log.error("stream_position_lost", error=str(error))
         self._stream.close()
         self._stream = self._open_stream(Preset.LATEST)
@@ -228,6 +246,21 @@ class Feed:
         self._lost = True
         self._arriving_since = self._monotonic_s()
         self._held.detach()
+
+    def _is_another_org(self) -> bool:
+        """Whether the org is not the one that was told of; its history is another then."""
+        now = self._org_id()
+        before, self._org_told = self._org_told, now
+        if not before or not now or before == now:
+            return False
+        self._history = now
+        self.note = (
+            f"The org is another one than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
+            f"are read anew; what was agreed before counts, and goes back into the org. Records that it lacks are found by "
+            f"`salmon verify`, and made again by `salmon verify --repair`."
+        )
+        log.error("history_went_back", org=now, before=before, objects=sorted(self._objects), mend=self.note)
+        return True
 
     # Events.
 
@@ -238,10 +271,13 @@ class Feed:
             if received is None:
                 break
             if isinstance(received, Ended):
-                if isinstance(received.error, PositionLost):
+                try:
+                    if not isinstance(received.error, PositionLost):
+                        raise received.error
                     self._lose_position(received.error)
-                elif not harvest:
-                    raise received.error
+                except Exception:
+                    if not harvest:
+                        raise  # else the next call meets it again
                 return
             try:
                 schemas = {
@@ -356,6 +392,8 @@ class Feed:
                 "replay_id": place,
                 "commit_time": self._commit_time,
                 "told_up_to": self._told_up_to(),
+                "org_id": self._org_told,
+                "history": self._history,
             }
             self._stored_place = place
         self._runs.tell_positions(harvest)

@@ -127,6 +127,7 @@ class SalesforceSourceTask:
             snapshots=Snapshots(rest, readers, wake=self._wake.set),
             our_user=rest.sign_in.token().user_id,
             positions=positions,
+            org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
@@ -153,6 +154,10 @@ class SalesforceSourceTask:
     def progress(self) -> Sequence[SnapshotProgress]:
         """How far the snapshots have come."""
         return self._feed.progress() if self._feed is not None else ()
+
+    def note(self) -> str:
+        """What a person should know, though all is well; empty where there is nothing."""
+        return self._feed.note if self._feed is not None else ""
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
