@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,20 +53,19 @@ def status(
 def show(seen: Overview, console: Console) -> None:
     """The overview for people."""
     from rich.markup import escape
-    from rich.table import Table
 
-    processes = Table(box=None, pad_edge=False)
+    processes = table(box=None, pad_edge=False)
     for heading in ("process", "status", "dead letters", "deferred", "API calls", "where", "says"):
         processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
     for each in seen.processes:
         dead = seen.dead_letters.get(each.connector)
         processes.add_row(
-            each.connector,
-            f"[{_STYLES.get(each.status, 'red')}]{each.status}[/]",
+            escape(each.connector),
+            f"[{_STYLES.get(each.status, 'red')}]{escape(each.status)}[/]",
             "" if dead is None else str(dead),
             f"{each.samples.total('salmon_deferred_records'):,.0f}",
             f"{each.samples.total('salmon_api_calls_total'):,.0f}",
-            each.url,
+            escape(each.url),
             "" if each.healthy else escape(each.message),
         )
     console.print(processes)
@@ -74,7 +73,7 @@ def show(seen: Overview, console: Console) -> None:
         console.print(f"topic {topic} is missing: the connectors create it when they start", markup=False)
     if not seen.objects:
         return
-    objects = Table(box=None, pad_edge=False)
+    objects = table(box=None, pad_edge=False)
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
@@ -111,8 +110,9 @@ def show(seen: Overview, console: Console) -> None:
                 f"merge's log names it (fields_oscillate): mend one of them.",
                 markup=False,
             )
+    console.print()
     console.print(
-        f"\nConflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
+        f"Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
         f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
     )
 

@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import structlog
 
 from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SchemaOutdated, SetupError
+from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, topics
 from salmon.kafka.registry import SchemaRegistry
 from salmon.model.change import SALESFORCE
@@ -109,10 +110,10 @@ def _begin_anew(tries: int) -> NoReturn:
 def told(error: BaseException) -> int:
     """Say on standard error what ended the process, and return its exit code."""
     if isinstance(error, Fenced):
-        sys.stderr.write(f"salmon: {error}\n")
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FENCED
     if isinstance(error, FatalError):
-        sys.stderr.write(f"salmon: {error}\n")
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FATAL
     if isinstance(error, TimeoutError):
         log.error("stopped_late", reason=str(error))
