@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+_MAGIC: Final = b"\0"  # of the Confluent wire format
 _NAMED_MAX: Final = 1_000  # places that are remembered, and named in the log
 _KEY_SHOWN: Final = 80
 
@@ -92,6 +93,16 @@ def decoded(message: Message, decode: Callable[[bytes], T]) -> T | None:
     except DataError as error:
         FOREIGN.pass_over(*place_of(message), message.key(), str(error))
         return None
+
+
+def looks_ours(message: Message) -> bool:
+    """Whether a record may be ours, as far as its key and its first byte show: for who counts, and decodes nothing."""
+    key, value = message.key(), message.value()
+    try:
+        (key or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return key is not None and (value is None or value[:1] == _MAGIC)
 
 
 def key_shown(key: bytes | None) -> str | None:

@@ -143,6 +143,15 @@ def test_foreign_records_are_counted_by_topic_in_the_metrics(load: Load) -> None
     assert f'salmon_foreign_records_total{{connector="merge",topic="{TOPIC}"}} 1.0' in text
 
 
+def test_what_nobody_of_ours_wrote_is_not_counted_as_owed() -> None:
+    """`salmon status` counts keys without decoding: a foreign one would be owed for ever (case L7)."""
+    ours = CODEC.encode("k1")
+    assert foreign.looks_ours(message(0, b"001A", ours))
+    assert foreign.looks_ours(message(0, b"001A", None))
+    for key, value in ((b"\xff\xfe", ours), (None, ours), (b"001A", b'{"a":1}'), (b"001A", b"")):
+        assert not foreign.looks_ours(message(0, key, value))
+
+
 def test_a_key_of_any_bytes_is_shown_harmlessly_and_in_short() -> None:
     """The log and the terminal get ASCII."""
     assert key_shown(None) is None
