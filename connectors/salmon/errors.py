@@ -4,7 +4,7 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
-├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
+├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
 ├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
@@ -67,6 +67,10 @@ class RequestRejected(DataError):
 
 class PositionLost(SalmonError):
     """A source's position is no longer served by its side: what lies between must be read anew."""
+
+
+class HistoryWentBack(PositionLost):
+    """The side was restored from a backup, or refreshed: what it shows now may be older than what it told before."""
 
 
 class StartAgain(SalmonError):

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -387,3 +387,23 @@ def test_partitions_that_move_to_another_disk_and_back_are_folded_as_one_log(
 
 def phones(merging: Merging) -> set[Value]:
     return {record.get("Phone") for record in merging.records().values()}
+
+
+def test_a_changes_topic_that_was_made_anew_is_a_hole_also_where_it_has_grown_to_our_place(
+    merging: Merging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its offset alone merge would go on in the middle of another log; both sources are asked to read anew (L2)."""
+    describe = tables.describe
+    topic_ids = iter(["the first", "the second"])
+
+    def described(admin: Any, topic: str, **more: Any) -> tables.Description:
+        told = describe(admin, topic, **more)
+        return replace(told, topic_id=topic_id) if topic.endswith("changes.Account") else told
+
+    monkeypatch.setattr(tables, "describe", described)
+    for topic_id in topic_ids:
+        with merging.running():
+            merging.feed(row("001A", Name=topic_id), row("001B", Name=topic_id))
+            until(lambda name=topic_id: merging.records().get("001B", {}).get("Name") == name)  # type: ignore[misc]
+    for source in ("salesforce-source", "mongodb-source"):
+        assert merging.count(merging.config.topic_names.signals(source)) > 0, "both read the object anew"

@@ -86,6 +86,7 @@ class Rig:
         positions: Mapping[str, Position] | None = None,
         configured: Sequence[SyncedObject] | None = None,
         one_way: Collection[str] = (),
+        org_id: str = "00D000000000001",
     ) -> None:
         self.org = org or MemoryOrg()
         self.stored: dict[str, Position] = dict(positions or {})
@@ -101,6 +102,7 @@ class Rig:
         self.snapshots = StepwiseSnapshots(self.org, readers)
         self.troubles = Troubles(clock=lambda: self.org.now_ms / 1000)
         self.identity_loads = 0
+        self.org_id = org_id
         self.feed = Feed(
             org=self.org,
             objects=objects,
@@ -116,6 +118,7 @@ class Rig:
             our_user=OUR_USER,
             positions=self.stored,
             troubles=self.troubles,
+            org_id=lambda: self.org_id,
             monotonic_s=lambda: self.org.now_ms / 1000,
         )
 
@@ -137,10 +140,14 @@ class Rig:
         return rig
 
     def restarted(
-        self, configured: Sequence[SyncedObject] | None = None, *, one_way: Collection[str] = ()
+        self,
+        configured: Sequence[SyncedObject] | None = None,
+        *,
+        one_way: Collection[str] = (),
+        org_id: str | None = None,
     ) -> Rig:
-        """A new rig on the same org, from what was stored; perhaps with another configuration."""
-        return Rig(self.org, self.stored, configured, one_way)
+        """A new rig on the same org, from what was stored; perhaps with another configuration, or another org's Id."""
+        return Rig(self.org, self.stored, configured, one_way, org_id or self.org_id)
 
     @property
     def stream(self) -> MemoryStream:

@@ -151,6 +151,7 @@ class Teller:
     name: str
     native_id: str | None = None
     now: int = 0  # the side's commit clock
+    history: str = ""
 
     def __post_init__(self) -> None:
         self.native_id = KEY
@@ -250,6 +251,7 @@ class Teller:
             fields=_without_nulls({**(told or {}), **fields}),
             knows=knows,
             by_us=by_us,
+            history=self.history,
         )
         return self.story.tell(change)
 
@@ -260,8 +262,13 @@ class Teller:
             Op.ABSENT,
             committed_at=self.story.clock_ms if at is None else at,
             as_of=self.moment() if as_of is None else as_of,
+            history=self.history,
         )
         return self.story.tell(change)
+
+    def goes_back(self, to: str = "restored") -> None:
+        """Its history is another from now on; its clock begins anew."""
+        self.history, self.now = to, 0
 
     # The sink: what became of a write that did not simply succeed.
 
@@ -327,6 +334,7 @@ class Teller:
             fields=_without_nulls(fields),
             knows=knows,
             by_us=by_us,
+            history=self.history,
         )
         return self.story.tell(change)
 

@@ -18,7 +18,7 @@ import salmon
 PACKAGE: Final = Path(salmon.__file__).parent
 
 _FACTS: Final = {"errors", "model"}
-_WIRES: Final = _FACTS | {"calls", "kafka", "salesforce", "mongodb"}
+_WIRES: Final = _FACTS | {"calls", "kafka", "salesforce", "mongodb", "harmless"}
 _PROCESSES: Final = _WIRES | {"merge", "runtime"}
 _COMMANDS: Final = _PROCESSES | {"guard", "status", "story", "verify"}
 
@@ -26,6 +26,7 @@ _COMMANDS: Final = _PROCESSES | {"guard", "status", "story", "verify"}
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "errors": set(),
     "calls": set(),
+    "harmless": set(),
     "model": {"errors"},
     "kafka": _FACTS | {"calls"},
     "salesforce": _FACTS | {"calls"},
@@ -39,7 +40,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "demo": _COMMANDS | {"devstack"},
     "cli": _COMMANDS | {"demo", "devstack", "simulator"},
     # Tools of their own: an org in a box must not be built of the product that it is to test.
-    "simulator": _FACTS | {"salesforce.pubsub_api_pb2", "salesforce.pubsub_api_pb2_grpc"},
+    "simulator": _FACTS | {"harmless", "salesforce.pubsub_api_pb2", "salesforce.pubsub_api_pb2_grpc"},
     "devstack": _FACTS | {"simulator"},
 }
 # The part of `story` that reads nothing.

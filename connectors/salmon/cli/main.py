@@ -17,7 +17,9 @@ import typer
 
 from salmon import __version__
 from salmon.cli import conflicts, demo, dev, guard, schemas, status, verify, why
+from salmon.cli.terminal import complain, say
 from salmon.errors import Fenced, SalmonError, Superseded
+from salmon.harmless import harmless_traceback
 
 EXIT_UNFORESEEN: Final = 1
 EXIT_FATAL: Final = 2
@@ -56,20 +58,19 @@ def main() -> None:
 def told(error: Exception) -> int:
     """Say in one sentence what went wrong, and return the exit code. With --debug, also where."""
     if os.environ.get(DEBUG_VARIABLE):
-        import traceback
-
-        traceback.print_exception(error)
+        for line in harmless_traceback(error).splitlines():
+            complain(line)
     if isinstance(error, SalmonError):
-        print(f"salmon: {error}", file=sys.stderr)
+        complain(f"salmon: {error}")
         return EXIT_FENCED if isinstance(error, Superseded | Fenced) else EXIT_FATAL
     hint = "`salmon --debug ...` shows where; please report it."
-    print(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}", file=sys.stderr)
+    complain(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}")
     return EXIT_UNFORESEEN
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"salmon {__version__}")
+        say(f"salmon {__version__}")
         raise typer.Exit
 
 

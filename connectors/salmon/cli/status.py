@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,18 +66,17 @@ def status(
 def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
     """The processes for people."""
     from rich.markup import escape
-    from rich.table import Table
 
-    processes = Table(box=None, pad_edge=False)
+    processes = table(box=None, pad_edge=False)
     for heading in ("process", "status", "deferred", "API calls", "where", "says"):
         processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
     for each in seen:
         processes.add_row(
-            each.connector,
+            escape(each.connector),
             f"[{_STYLES.get(each.status, 'red')}]{escape(each.status)}[/]",
             f"{each.samples.total('salmon_deferred_records'):,.0f}",
             f"{each.samples.total('salmon_api_calls_total'):,.0f}",
-            each.url,
+            escape(each.url),
             escape(each.says),
         )
     console.print(processes)
@@ -85,13 +84,12 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
 
 def show(seen: Overview, console: Console) -> None:
     """What Kafka tells, for people."""
-    from rich.table import Table
 
     for topic in seen.missing_topics:
         console.print(f"topic {topic} is missing: the connectors create it when they start", markup=False)
     if not seen.objects:
         return
-    objects = Table(box=None, pad_edge=False)
+    objects = table(box=None, pad_edge=False)
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
@@ -128,8 +126,9 @@ def show(seen: Overview, console: Console) -> None:
                 f"merge's log names it (fields_oscillate): mend one of them.",
                 markup=False,
             )
+    console.print()
     console.print(
-        f"\nDead letters: {_dead_letters(seen)}. Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
+        f"Dead letters: {_dead_letters(seen)}. Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
         f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
     )
 

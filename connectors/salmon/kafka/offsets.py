@@ -35,8 +35,10 @@ class OffsetStore:
         """
         prefix = f"{connector}/"
         return {
-            key.removeprefix(prefix): self.serde.decode(value)
-            for key, value in tables.load(self._kafka, self.topic, progress=progress).items()
+            key.removeprefix(prefix): position
+            for key, position in tables.load(
+                self._kafka, self.topic, self.serde.decode, progress=progress
+            ).items()
             if key.startswith(prefix)
         }
 

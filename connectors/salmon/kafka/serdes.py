@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -64,6 +65,7 @@ class Changes(Codec):
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
             "source": change.source,
+            "history": change.history,
             "fields": _row(fields),
         }
         return self.encode_datum(datum)
@@ -94,6 +96,7 @@ class Changes(Codec):
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
             source=datum["source"],
+            history=datum["history"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
             by_us=bool(datum["by_us"]),
         )
@@ -223,11 +226,11 @@ class Offsets(Codec):
 
     def decode(self, data: bytes) -> Position:
         """Raises SchemaMismatch for bytes that are no position."""
-        try:
-            position: Position = json.loads(self.decode_datum(data)["position"])
-        except ValueError:
-            raise SchemaMismatch(f"{self.topic}: a position is no JSON object.") from None
-        return position
+        with suppress(ValueError, RecursionError):
+            position = json.loads(self.decode_datum(data)["position"])
+            if isinstance(position, dict):
+                return position
+        raise SchemaMismatch(f"{self.topic}: a position is not a JSON object. Find out who wrote it.")
 
 
 class Identities(Codec):

@@ -107,6 +107,7 @@ class MergeProcess:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
         self._stores = Stores(Restorer(self._kafka, open_cache))
+        self._topic_ids: dict[str, str] = {}  # of `changes`; empty where the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
@@ -289,7 +290,8 @@ class MergeProcess:
                 value = None if each.without_value else each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
-                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", {"offset": offset})
+                told = {"offset": offset, "topic_id": self._topic_ids[topic]}
+                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", told)
                 transaction.produce(self._topics.offsets, key, place)
             transaction.send_offsets(
                 [
@@ -352,12 +354,15 @@ class MergeProcess:
             name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
             codecs = self._codecs[name]
             extents = tables.extents(self._admin, topic, group)
+            topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
             for place, store in opened.items():
-                told = places.get(f"{topic}/{place[1]}")
-                offset = int(told["offset"]) if told is not None else 0
+                told = places.get(f"{topic}/{place[1]}", {})
+                offset = int(told.get("offset", 0))
                 extent = extents[place[1]]
-                if not extent.start <= offset <= extent.end:
+                # A topic that was deleted and made again has the offset too, once it has grown to it.
+                is_another = bool(told.get("topic_id")) and bool(topic_id) and told["topic_id"] != topic_id
+                if is_another or not extent.start <= offset <= extent.end:
                     self._hole(name, *place, offset)
                     offset = extent.start
                 self._next[place] = offset

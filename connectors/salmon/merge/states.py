@@ -143,6 +143,7 @@ class States(Codec):
                 for n, p in side.parked.items()
             ],
             "kept": _field_data(side.kept),
+            "history": side.history,
         }
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
@@ -177,6 +178,7 @@ class States(Codec):
             row_since_write=datum["row_since_write"],
             standing=datum["standing"],
             held=datum["held"],
+            history=datum["history"],
             overwritten=tuple(
                 Overwritten(
                     known["name"],

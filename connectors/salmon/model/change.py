@@ -80,6 +80,9 @@ class Change:
     knows: frozenset[str] | None = None
     # Whether the side names the user that Salmon writes as for it: our own write, or what the side did because of one.
     by_us: bool = False
+    # Which history of its side it is of. Another than before: the side's history went back (restored from a backup, or
+    # refreshed), and its clock and order may have begun anew. Empty as long as that never happened. Not of outcomes.
+    history: str = ""
 
     @property
     def is_event(self) -> bool:

@@ -44,6 +44,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         shadow=dict(fields),
         as_of=change.as_of,
         row_since_write=True,
+        history=change.history,
     )
     mongodb = SideState(
         unknown=rules.names[MONGODB], sent={seq: Sent(WriteOp.CREATE, owed)}, burst=1, standing=True

@@ -13,6 +13,8 @@ to seven steps, told below in their order:
 6. outcomes      what a sink tells of a write that did not simply succeed
 7. owed          what each side lacks now (salmon.model.owed)
 
+Where the history of a side went back, the first row of a record is none of this: see salmon.model.went_back.
+
 An edit is causal if its side had seen the canonical value when it made the edit; no clock plays a part in that.
 So an edit made after seeing a value is never beaten by that value, however wrong the clocks are. Only two edits
 that did not know of each other are a conflict, and only there is a policy asked.
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from salmon.model import went_back
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.consequences import is_consequence
 from salmon.model.doubles import with_known_digits
@@ -109,6 +112,13 @@ def _is_twin(work: Work) -> bool:
 
 def _told(work: Work) -> None:
     change, x = work.change, work.x
+    if change.history != x.history:
+        x.history = change.history
+        went_back.forget_order(x)
+        if change.is_row and went_back.is_known(work):
+            _acknowledge(work)
+            went_back.tell(work)
+            return
     old = _is_old_news(change, x)
     # An old row does not answer: what the write has set will be told by an event or a row that is not.
     ours, late = (None, False) if old and change.is_row else _acknowledge(work)

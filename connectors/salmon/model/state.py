@@ -107,6 +107,7 @@ class SideState:
     held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
     overwritten: tuple[Overwritten, ...] = ()  # oldest first, until the events have caught up with the rows
     parked: dict[str, Parked] = field(default_factory=dict)
+    history: str = ""  # that of the last change it told; see Change.history
 
     @property
     def in_flight(self) -> dict[int, Sent]:

@@ -30,6 +30,7 @@ class Fact(StrEnum):
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
     REPEATED = "REPEATED"  # old news
     CONSEQUENCE = "CONSEQUENCE"  # a side did that by itself as it carried out a write of ours
+    RESTORED = "RESTORED"  # the side's history went back: it showed an older value, and gets the agreed one
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,9 @@ class Leadership:
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._held_up = False
+        self.signals_lost = (
+            False  # some left the topic before they were read; whoever answers that takes it back
+        )
         self._group: Any = None
         self._consumer: Consumer = clients.consumer(
             instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
@@ -116,8 +119,9 @@ class Leadership:
             self._signals.extend(clients.read(self._consumer, SIGNALS_MAX, POLL_S))
             self._reading.worked()
         except PositionLost as lost:
-            # They were kept for days and nobody read them; what they asked for is asked again, if it still matters.
+            # They were kept for days and nobody read them.
             log.warning("signals_lost", reason=str(lost))
+            self.signals_lost = True
             self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
         except RetriableError as trouble:
             self._reading.failed("reading signals", trouble)
@@ -170,7 +174,12 @@ class Leadership:
             low, high = self._consumer.get_watermark_offsets(asked, timeout=_ASK_S)
         except KafkaException as error:
             raise translated(error, f"asking for a place in {self._topic}") from error
-        return TopicPartition(self._topic, 0, offset if low <= offset <= high else low)
+        known = low <= offset <= high
+        # Without a place, all that there ever was is still there only if the topic begins at its beginning.
+        if not known and (low > 0 or offset >= 0):
+            log.warning("signals_lost", offset=offset, begins_at=low)
+            self.signals_lost = True
+        return TopicPartition(self._topic, 0, offset if known else low)
 
     def _low(self) -> int:
         try:

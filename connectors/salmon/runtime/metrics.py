@@ -24,6 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from salmon.calls import Peer, Silence
+from salmon.kafka.foreign import FOREIGN
 from salmon.model.connector import SnapshotProgress
 
 TASK: Final = "0"  # One task to a connector; Connect counts from 0.
@@ -210,6 +211,7 @@ class Metrics:
             buckets=_CALL_BUCKETS_S,
             registry=self.registry,
         ).labels(connector)
+        self.registry.register(_ForeignRecords(connector))
 
     # What happens, in one call each.
 
@@ -332,6 +334,21 @@ class _Silences(Collector):
         silent_s = {each.peer: each.since_s for each in self._silences()}
         for peer in Peer:
             family.add_metric((self._connector, peer), silent_s.get(peer, 0.0))
+        yield family
+
+
+class _ForeignRecords(Collector):
+    def __init__(self, connector: str) -> None:
+        self._connector = connector
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "salmon_foreign_records",
+            "Records of a topic that somebody else wrote, which were passed over. The log says where they are.",
+            labels=("connector", "topic"),
+        )
+        for topic, count in sorted(FOREIGN.counts().items()):
+            family.add_metric((self._connector, topic), count)
         yield family
 
 

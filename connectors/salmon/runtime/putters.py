@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from salmon.errors import DataError, RetriableError
+from salmon.kafka.foreign import FOREIGN
 from salmon.kafka.serdes import Writes
 from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord, SinkTask
@@ -145,6 +146,8 @@ class Putters:
             try:
                 flying.append((command, self._record(command)))
             except DataError as error:
+                topic, partition = command.partition.place
+                FOREIGN.pass_over(topic, partition, command.offset, command.key[1].encode(), str(error))
                 spoilt.append(Landed(command, error=error))
         commands, flying = self._let_go(commands, flying)
         return commands, flying, spoilt

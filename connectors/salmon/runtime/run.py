@@ -37,6 +37,7 @@ from salmon.errors import (
     StartAgain,
     Superseded,
 )
+from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import SchemaRegistry
@@ -140,10 +141,10 @@ def _begin_anew(tries: int, name: str) -> NoReturn:
 def told(error: BaseException) -> int:
     """Say on standard error what ended the process, and return its exit code."""
     if isinstance(error, Superseded | Fenced):
-        sys.stderr.write(f"salmon: {error}\n")
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FENCED
     if isinstance(error, FatalError):
-        sys.stderr.write(f"salmon: {error}\n")
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FATAL
     if isinstance(error, TimeoutError):
         log.error("stopped_late", reason=str(error))

@@ -38,6 +38,7 @@ class SinkPartitions:
     """
     Args:
         topics: Those to read.
+        is_command: See writes_scan.scan.
         taken: Called with all that we hold whenever partitions were taken; may raise Unavailable.
         tell: Tells the outcomes of what has landed, before partitions are handed over.
     """
@@ -52,7 +53,9 @@ class SinkPartitions:
         stop: Event,
         taken: Callable[[], None],
         tell: Callable[[], None],
+        is_command: Callable[[Message], bool],
     ) -> None:
+        self._is_command = is_command
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._retrying, self._stop = buffer, retrying, stop
         self._on_taken, self._tell = taken, tell
@@ -205,8 +208,14 @@ class SinkPartitions:
         """Find out where each partition goes on, and what is owed in it."""
         starts = self._starts(partitions)
         places = {place: at for place, (at, _) in starts.items()}
-        turned = self._instance.health.turned
-        owed = scan(self._instance.kafka, self._instance.id, places, self._stop, turned=turned)
+        owed = scan(
+            self._instance.kafka,
+            self._instance.id,
+            places,
+            self._stop,
+            turned=self._instance.health.turned,
+            is_command=self._is_command,
+        )
         for place, (at, known) in starts.items():
             self._buffer.open(place, at, committed=known)
             if owed[place].end > at:

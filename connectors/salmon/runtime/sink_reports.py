@@ -142,9 +142,9 @@ class SinkReports:
         self._landed = []
         self._finish(told, commands, positions)
 
-    def set_aside(self, message: Message, error: DataError) -> None:
+    def set_aside(self, message: Message, error: DataError, stage: str) -> None:
         """A record that is not even a command. Raises Unavailable, Fenced."""
-        self._produce([self._telling.dead_letter(message, error, "KEY_CONVERTER")])
+        self._produce([self._telling.dead_letter(message, error, stage)])
         self._count_dead_letters(1)
 
     def _drop_lost(self) -> None:

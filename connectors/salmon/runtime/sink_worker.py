@@ -17,6 +17,7 @@ from confluent_kafka import Message
 
 from salmon.errors import DataError, Unavailable
 from salmon.kafka import clients
+from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
 from salmon.model.connector import Position, SinkTask
@@ -77,6 +78,9 @@ class SinkWorker:
         observer = FailuresTold(instance)
         self._retrying = Retrying(self._stop, observer, rng=instance.rng)
         self._objects = {topics.writes(instance.side, name): name for name in written}
+        self._codecs = {
+            topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()
+        }
         entries = OffsetStore(instance.kafka, topics, registry)
         telling = Telling(
             connector=instance.connector,
@@ -95,7 +99,7 @@ class SinkWorker:
         self._putters = Putters(
             task,
             self.buffer,
-            {topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()},
+            self._codecs,
             self._reports.waits,
             self._guard.guard,
             metrics=self._metrics,
@@ -161,6 +165,7 @@ class SinkWorker:
             stop=self._stop,
             taken=self._take_waits,
             tell=self._tell_all,
+            is_command=lambda message: self._fault(message) is None,
         )
         self._putters.start()
         self._health.running()
@@ -259,19 +264,38 @@ class SinkWorker:
 
     def _add(self, message: Message) -> None:
         topic, number, offset = clients.place_of(message)
-        key = message.key()
+        fault = self._retrying.until_it_works("looking at a record", lambda: self._fault(message))
+        if fault is not None:
+            error, stage = fault
+            FOREIGN.pass_over(topic, number, offset, message.key(), str(error))
+            self._retrying.until_it_works(
+                "setting a record aside", lambda: self._reports.set_aside(message, error, stage)
+            )
+            self.buffer.pass_over((topic, number), offset)
+            return
+        name = (message.key() or b"").decode()
+        self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+
+    def _fault(self, message: Message) -> tuple[DataError, str] | None:
+        """
+        Why a record is foreign, and Kafka Connect's name of the stage that finds it out; None for a command, and for
+        what takes one back. It must not take the place of the key's command, so this is asked before anything is coalesced.
+
+        Raises:
+            Unavailable: the registry cannot be asked now.
+        """
+        topic, key, value = message.topic() or "", message.key(), message.value()
+        stage = "KEY_CONVERTER"
         try:
             if key is None:
                 raise DataError(f"{topic}: a record without a key is no write. Find out who wrote it.")
-            name = key.decode()
-        except (DataError, UnicodeDecodeError) as fault:
-            spoilt = fault if isinstance(fault, DataError) else DataError(f"{topic}: a key is no UTF-8.")
-            self._retrying.until_it_works(
-                "setting a record aside", lambda: self._reports.set_aside(message, spoilt)
-            )
-            self.buffer.pass_over((topic, number), offset)
-        else:
-            self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+            key_text(topic, key)
+            stage = "VALUE_CONVERTER"
+            if value is not None:
+                self._codecs[topic].check_writer(value)
+        except DataError as error:
+            return error, stage
+        return None
 
     def _tell(self) -> None:
         self._reports.take(self._putters.landed())

@@ -21,7 +21,7 @@ from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
 from salmon.model.change import CUT
-from salmon.model.connector import Position, SourceBatch, SourceTask
+from salmon.model.connector import Position, Signal, SignalKind, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
@@ -30,7 +30,7 @@ from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
-from salmon.runtime.tasks import Closes, Connects, TellsSchemas, TellsTroubles, UsesSchemas
+from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
 from salmon.runtime.telling import Output
 
 log = structlog.get_logger(__name__)
@@ -173,8 +173,7 @@ class SourceWorker:
         for name in self._objects:
             topic = instance.topics.identity(name)
             codec = Identities(instance.registry, topic)
-            rows = tables.load(instance.kafka, topic)
-            found[name] = {native_id: codec.decode(value) for native_id, value in rows.items()}
+            found[name] = tables.load(instance.kafka, topic, codec.decode)
         return found
 
     # The loop.
@@ -189,10 +188,17 @@ class SourceWorker:
             self._commit(batch)
         if self._measure_time.due():
             self._metrics.snapshots(self._task.progress())
-            if isinstance(self._task, TellsTroubles):
-                self._health.note(" ".join(self._task.troubles().values()))
+            if isinstance(self._task, Notes):
+                self._health.note(self._task.note())
 
     def _take_signals(self) -> None:
+        if self._leadership.signals_lost:
+            # Nobody knows what they asked for. Reading everything anew answers all of it.
+            self._leadership.signals_lost = False
+            log.error("objects_read_anew", objects=sorted(self._objects), why="signals were lost")
+            for number, name in enumerate(self._objects, start=1):
+                # No offset is negative, so this answers no signal of the topic.
+                self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))
         # The topic keeps the others.
         for message in self._leadership.signals(SIGNALS_MAX - len(self._unanswered)):
             offset = message.offset()

@@ -72,10 +72,10 @@ class Watched(Protocol):
 
 
 @runtime_checkable
-class TellsTroubles(Protocol):
-    """Knows of objects that wait for a person while the others go on: object -> one sentence with the mend."""
+class Notes(Protocol):
+    """Has something to say to a person, though all is well; empty where it has not. For health."""
 
-    def troubles(self) -> Mapping[str, str]: ...
+    def note(self) -> str: ...
 
 
 @runtime_checkable

@@ -146,6 +146,7 @@ class SalesforceSourceTask:
             troubles=troubles,
             our_user=our_user,
             positions=positions,
+            org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
@@ -173,9 +174,10 @@ class SalesforceSourceTask:
         """How far the snapshots have come."""
         return self._feed.progress() if self._feed is not None else ()
 
-    def troubles(self) -> Mapping[str, str]:
-        """Object -> what a person has to mend in the org, while the others go on."""
-        return self._troubles.told()
+    def note(self) -> str:
+        """What a person should know, though all is well, or has to mend in the org while the others go on."""
+        notes = [self._feed.note if self._feed is not None else "", *self._troubles.told().values()]
+        return " ".join(filter(None, notes))
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""

@@ -223,11 +223,11 @@ def _unknown(connector: str) -> ProcessReport:
 
 def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, Position]]:
     found: dict[str, dict[str, Position]] = {}
-    for key, value in sorted(tables.load(kafka, serde.topic).items()):
+    for key, position in sorted(tables.load(kafka, serde.topic, serde.decode).items()):
         connector, _, partition = key.partition("/")
         if connector not in CONNECTORS:
             continue  # who runs them, say: no position
-        found.setdefault(connector, {})[partition] = serde.decode(value)
+        found.setdefault(connector, {})[partition] = position
     return found
 
 

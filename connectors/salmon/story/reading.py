@@ -85,7 +85,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
     changes = Changes(schema, registry, topics.changes(name))
     records = Records(schema, registry, topics.records(name))
     conflicts = Conflicts(registry, topics.conflicts)
-    row = lookup.newest(records.topic, [key]).get(key)
+    row = lookup.newest(records.topic, [key], records.decode).get(key)
     writes = {side: Writes(schema, registry, topics.writes(side, name)) for side in SIDES}
     topic, partition = place = lookup.place(changes.topic, key)
     first = tables.extents(lookup.admin, topic, [partition])[partition].start
@@ -98,7 +98,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         object=name,
         key=key,
         state=state,
-        row=None if row is None else records.decode(row),
+        row=row,
         changes=_read(lookup, place, key, changes.decode, progress),
         writes={
             side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)

@@ -37,6 +37,7 @@ _REMARKS: Final[Mapping[Fact, str]] = {
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",
+    Fact.RESTORED: "older than what was agreed, since the history of that side went back: the agreed value is given back to it",
     Fact.REPEATED: "heard before: nothing new",
     Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
 }

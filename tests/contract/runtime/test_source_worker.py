@@ -49,6 +49,26 @@ def test_changes_positions_and_identities_are_committed_together(sync: Sync) -> 
     assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
 
 
+def test_foreign_records_in_its_tables_do_not_keep_it_from_starting(sync: Sync) -> None:
+    """Keys of any bytes, values of any kind: positions and identities are those that it wrote itself (case L7)."""
+    source = Source()
+    with running(worker(sync, source)) as (run,):
+        source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
+        eventually(sync.changes)
+        run.stop()
+    for topic, key in (
+        (sync.topics.identity(OBJECT), "a00000000000001AAA"),
+        (sync.topics.offsets, f"{CONNECTOR}/stream"),
+    ):
+        sync.produce(topic, key, b'{"a":1}')
+        sync.produce(topic, b"\xff\xfe", b'{"a":1}')
+    again = Source()
+    with running(worker(sync, again)):
+        positions, identities = eventually(lambda: again.started_with)
+    assert positions == {"stream": {"at": 1}}
+    assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
+
+
 def test_what_was_polled_when_the_signal_came_is_still_committed(sync: Sync) -> None:
     """Stopping commits the batch in hand before it ends."""
     source = Source()
@@ -167,6 +187,19 @@ def test_a_signal_is_answered_before_it_is_forgotten(sync: Sync) -> None:
         last.offers.put(batch(2))
         eventually(lambda: sync.entries(CONNECTOR) == {"stream": {"at": 2}})
         assert last.asked == []
+
+
+def test_signals_that_nobody_read_in_time_are_answered_by_reading_everything_anew(sync: Sync) -> None:
+    """Nobody knows what they asked for: a hole like any other (case L2)."""
+    source = Source()
+    it = worker(sync, source)
+    it._leadership.signals_lost = True
+    with running(it) as (run,):
+        asked = eventually(lambda: list(source.asked))
+        source.offers.put(SourceBatch(answered=frozenset({asked[0].id})))
+        run.stop()
+    assert [(each.kind, each.object) for each in asked] == [(SignalKind.SNAPSHOT, OBJECT)]
+    assert asked[0].id < 0, "it is no signal of the topic's"
 
 
 def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) -> None:
