@@ -11,6 +11,7 @@ from bson import ObjectId
 from confluent_kafka import Message
 
 from support.ring import Document, Ring
+from support.waiting import until
 
 pytestmark = pytest.mark.processes
 
@@ -158,7 +159,7 @@ def test_a_lookup_that_the_org_clears_for_us_brings_no_deleted_record_back(ring:
     ring.db.opportunities.delete_one({"_id": opportunity})
     ring.wait_query(f"SELECT Id FROM Opportunity WHERE Id = '{opportunity}'", 0)
     ring.start("salesforce-source")
-    ring.wait_equal()
+    until(lambda: ring.owes_nothing, "the org's events are heard", within_s=60)
     ring.wait_query("SELECT Id FROM Opportunity WHERE Name = 'Deal'", 0)
     assert ring.db.opportunities.count_documents({"Name": "Deal"}) == 0
     assert ring.conflicts == conflicts
