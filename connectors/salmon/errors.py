@@ -44,7 +44,15 @@ class DataError(SalmonError):
 
 
 class SchemaMismatch(DataError):
-    """A value does not fit the type that its field has in the schema."""
+    """
+    A value does not fit the type that its field has in the schema.
+
+    *reason* is the message for where no value may be shown; by default it is the message itself, which shows none.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
 
 
 class BadRecordKey(DataError):

@@ -51,6 +51,15 @@ OUTCOMES: Final = frozenset({Op.REFUSED, Op.GONE, Op.EXISTS, Op.DEFERRED, Op.RET
 
 
 @dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why the value that a side holds in a field could not be taken. It names the kind of value, never the value."""
+
+    code: str  # NOT_OF_TYPE, TOO_LARGE, ...
+    reason: str  # one sentence, with the field and the mend
+    since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.misfits
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happened to one record on one side. Its object and record key are those of the Kafka record."""
 
@@ -72,6 +81,8 @@ class Change:
     fields: Mapping[str, Value] = field(
         default_factory=dict
     )  # without nulls where `changed` names them anyway
+    # Fields that hold a value which could not be taken. They are not among those it speaks of: neither null nor unsaid.
+    misfits: Mapping[str, Misfit] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)  # what else the side told; never judged by
     # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
     # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.

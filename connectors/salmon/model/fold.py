@@ -24,6 +24,7 @@ from dataclasses import replace
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.life import ends, lives
+from salmon.model.misfits import note
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, told_in_part
 from salmon.model.rules import SEQ_MAX, Rules
@@ -259,6 +260,7 @@ def _old_row(work: Work) -> None:
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
     told = rules.spoken(work.change) & x.unknown
+    note(work, x.unknown)
     for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)

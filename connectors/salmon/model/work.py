@@ -28,6 +28,7 @@ class Fact(StrEnum):
     TWIN = "TWIN"  # a second record of the same key: not folded
     PARKED = "PARKED"
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
+    MISFIT = "MISFIT"  # a side holds a value that could not be taken
     REPEATED = "REPEATED"  # old news
 
 
@@ -131,6 +132,7 @@ class Work:
 
     def set_shadow(self, name: str, value: Value) -> None:
         _put(self.x.shadow, name, value)
+        self.x.misfits.pop(name, None)
 
     def take(self, name: str, value: Value, version: Version) -> None:
         """Make *value* canonical. What was refused together with it may be tried again."""
