@@ -98,9 +98,7 @@ class Changes(Codec):
             ack=datum["ack"],
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
-            misfits={
-                told["name"]: Misfit(told["code"], told["reason"]) for told in datum["misfits"] or ()
-            },
+            misfits={told["name"]: Misfit(told["code"], told["reason"]) for told in datum["misfits"] or ()},
             source=datum["source"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
         )

@@ -160,7 +160,11 @@ def revive(work: Work, side: str, version: Version) -> None:
         if other != side and told.exists is True:
             of_others |= work.rules.only_of(other) - told.unknown
     for name, value in work.state.sides[side].shadow.items():
-        if name not in OWNED_BY_MERGE and name not in of_others and name not in work.state.sides[side].misfits:
+        if (
+            name not in OWNED_BY_MERGE
+            and name not in of_others
+            and name not in work.state.sides[side].misfits
+        ):
             work.take(name, value, version)
 
 

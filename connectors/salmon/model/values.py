@@ -105,7 +105,9 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
         shadow = _made_with(work, name, canonical)
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
     if corrected and verdict is Verdict.KNOWN:
-        verdict = Verdict.CONCURRENT  # not what it held: it comes back to that from a value that could not be taken
+        verdict = (
+            Verdict.CONCURRENT
+        )  # not what it held: it comes back to that from a value that could not be taken
     held = work.x.holds(name)
     if held and sent == work.x.kept[name]:
         work.keep(name, value)  # what it made of its own value, given back to it

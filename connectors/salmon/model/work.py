@@ -29,6 +29,7 @@ class Fact(StrEnum):
     PARKED = "PARKED"
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
     MISFIT = "MISFIT"  # a side holds a value that could not be taken
+    RETRIED = "RETRIED"  # an operator had it sent again
     REPEATED = "REPEATED"  # old news
 
 

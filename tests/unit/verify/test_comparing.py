@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Misfit, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Park, Parked, SideState
+from salmon.model.state import Park, Parked, SideState, State
 from salmon.verify.comparing import (
     UNREADABLE,
     Finding,
     ObjectVerdict,
     Seen,
+    Terms,
     Waiting,
     excused,
     finding,
     terms_of,
+    withheld,
 )
 
 READ_ONLY: dict[str, Any] = {"create": False, "update": False}
@@ -136,3 +138,23 @@ def test_a_verdict_is_equal_until_something_differs_that_nobody_knows_of() -> No
     assert verdict.all_equal
     verdict.without_key = 1
     assert not verdict.all_equal
+
+
+def test_a_value_that_merge_could_not_take_waits_and_is_no_difference() -> None:
+    """The document holds it, the org does not, and the state knows why (case V6)."""
+    state = SideState(
+        exists=True, misfits={"Phone": Misfit("NOT_OF_TYPE", "Phone: a Double is not a phone.")}
+    )
+    rest, waiting = excused("a", MONGODB, Finding(fields=frozenset({"Name", "Phone"})), state)
+    assert rest == Finding(fields=frozenset({"Name"}))
+    assert waiting == (Waiting("a", MONGODB, "MISFIT", ("Phone",), "NOT_OF_TYPE"),)
+
+
+def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
+    """A new document has a Name that is no text: nothing is lost, and nothing else is to be mended (case V7)."""
+    terms = Terms(frozenset({"Name"}), frozenset(), strangers=True, required=frozenset({"Name"}))
+    unfit = SideState(exists=True, misfits={"Name": Misfit("NOT_OF_TYPE", "Name: a Double is not a string.")})
+    state = State({SALESFORCE: SideState(), MONGODB: unfit}, lives=True)
+    waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)
+    assert waiting == Waiting("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
+    assert withheld("a", SALESFORCE, Finding(missing=True), State({MONGODB: SideState()}), terms) is None
