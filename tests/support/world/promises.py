@@ -153,7 +153,11 @@ def lost_edits(world: World) -> Iterator[str]:
     if world.knobs.holes:
         return
     history = world.nature.history
-    changed = {seen for value in history.authored - history.found for seen in history.ancestors(value)}
+    # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
+    replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
+    changed = {
+        seen for value in history.authored - history.found - replaced for seen in history.ancestors(value)
+    }
     for key, state in world.merge.states.items():
         for name in EDITABLE:
             value = state.canonical.get(name)

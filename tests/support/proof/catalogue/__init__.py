@@ -6,12 +6,13 @@ from typing import Final
 
 from support.proof.catalogue.changes import CHANGES
 from support.proof.catalogue.lives import LIVES
+from support.proof.catalogue.misfits import MISFITS
 from support.proof.catalogue.sinks import SINKS
 from support.proof.catalogue.sources import SOURCES
 from support.proof.catalogue.writes import WRITES
 from support.proof.mutants import Mutant, MutantError
 
-MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS)
+MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS, *MISFITS)
 
 
 def mutant_named(name: str) -> Mutant:
