@@ -3,7 +3,7 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
-├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
+├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
 ├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced, SchemaOutdated
 """
@@ -57,6 +57,10 @@ class SchemaMismatch(DataError):
 
 class BadRecordKey(DataError):
     """A record's key cannot be a key: too long, outer blanks, or of a type that has no tag."""
+
+
+class RecordTooLarge(DataError):
+    """Kafka takes no record of that size; a smaller one would do."""
 
 
 class RequestRejected(DataError):

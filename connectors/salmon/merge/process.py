@@ -22,6 +22,7 @@ from salmon.errors import (
     DataError,
     FatalError,
     PositionLost,
+    RecordTooLarge,
     RetriableError,
     SalmonError,
     Unavailable,
@@ -37,6 +38,7 @@ from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
 from salmon.merge.telling import tell
 from salmon.model.connector import Signal, SignalKind
+from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.dead_letters import dead_letter_headers
@@ -58,11 +60,14 @@ _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for me
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """A change that is set aside. *without_value*: it is itself too large for Kafka."""
+    """
+    A change that is set aside. *without_value*: it is itself too large for Kafka. *instead*: what was folded of it.
+    """
 
     message: Message
     error: Exception
     without_value: bool = False
+    instead: bytes | None = None
 
 
 class MergeProcess:
@@ -243,6 +248,8 @@ class MergeProcess:
         if len(messages) > 1:
             return all(self._fold([message]) for message in messages)
         topic, partition, offset = clients.place_of(messages[0])
+        if self._fold_less(messages[0], error):
+            return True
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
@@ -254,6 +261,52 @@ class MergeProcess:
         )
         self._committed(self._batch(), following)
         return True
+
+    def _fold_less(self, message: Message, error: DataError) -> bool:
+        """
+        Fold what can be written of a change, without the values that make too much of it, or that the brokers refuse;
+        the state then says which. Whether that was done.
+        """
+        topic, partition, offset = clients.place_of(message)
+        name, key, value = self._objects[topic], message.key(), message.value()
+        codec, schema = self._codecs[name].changes, self._codecs[name].rules.schema
+        if key is None or value is None:
+            return False
+        change, refused = codec.decode(value), error
+        reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+        following = {(topic, partition): offset + 1}
+        while (less := reduce(change, schema)) is not None:
+            change, batch, encoded = less, self._batch(), codec.encode(less)
+            try:
+                batch.add(
+                    self._codecs[name],
+                    self._stores[topic, partition],
+                    key=key.decode(),
+                    value=encoded,
+                    partition=partition,
+                    offset=offset,
+                    at=max(0, message.timestamp()[1]),
+                )
+                aside = [_Refused(message, error, instead=encoded)]
+                self._retrying.until_it_works(
+                    "writing what is left of a change",
+                    lambda batch=batch, aside=aside: self._commit(batch, aside, following),
+                )
+            except DataError as still:
+                refused = still
+                continue
+            log.warning(
+                "change_folded_in_part",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                fields=sorted(less.misfits),
+                error=type(refused).__name__,
+            )
+            self._committed(batch, following)
+            tell(self._metrics, batch, 1, 1)
+            return True
+        return False
 
     def _mark(self, *, idle: bool) -> None:
         """Have the copies marked, so that the next start reads only what comes after."""
@@ -280,7 +333,7 @@ class MergeProcess:
                 headers = dead_letter_headers(
                     each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
                 )
-                value = None if each.without_value else each.message.value()
+                value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
                 key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", {"offset": offset})

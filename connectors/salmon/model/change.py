@@ -50,6 +50,9 @@ ROWS: Final = frozenset({Op.ROW, Op.ABSENT})
 OUTCOMES: Final = frozenset({Op.REFUSED, Op.GONE, Op.EXISTS, Op.DEFERRED, Op.RETRY})
 
 
+NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # of a Misfit: its field's type has no such value
+
+
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """Why the value that a side holds in a field could not be taken. It names the kind of value, never the value."""

@@ -16,10 +16,9 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
-from salmon.model.change import Misfit
+from salmon.model.change import NOT_OF_TYPE, Misfit
 from salmon.model.schema import FieldSchema, Kind
 
-NOT_OF_TYPE: Final = "NOT_OF_TYPE"
 NO_RECORD_KEY: Final = "NO_RECORD_KEY"
 
 _NUMBERS: Final = (int, float, Decimal, Decimal128)

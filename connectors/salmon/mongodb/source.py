@@ -321,7 +321,8 @@ class MongoSourceTask:
         except BadRecordKey as error:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
-        return _Decoded(event, name, told, self._misfits.left_out(name, told, event))
+        letters = self._misfits.left_out(name, told, event, synced=self._shapes[name].names)
+        return _Decoded(event, name, told, letters)
 
     # Rows.
 
