@@ -321,6 +321,50 @@ def test_what_was_refused_is_sent_again_once_its_reason_is_gone(play: Play) -> N
     assert any(entry["kind"] == "operator" and "sent again" in entry["says"] for entry in story["story"])
 
 
+def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play) -> None:
+    """The document, `why`, `verify` and `status` name it; it is over once somebody corrects it (case V6)."""
+    key = play.ring.ids("Account")[11]
+    before = play.ring.row("Account", key)["AnnualRevenue"]
+    play.ring.db.accounts.update_one({"_id": key}, {"$set": {"AnnualRevenue": float("nan"), "Site": "Vik"}})
+    play.ring.wait_row("Account", key, lambda row: row["Site"] == "Vik")
+    play.ring.wait_document(
+        "accounts",
+        key,
+        lambda seen: "AnnualRevenue: NaN is not a currency" in seen["_salmon"].get("error", ""),
+    )
+    story = play.salmon.json("why", "Account", key, code=1)
+    assert "holds in MongoDB what could not be taken in AnnualRevenue" in story["now"]["says"]
+    assert "NaN is not a currency" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
+    waits = play.salmon.json("verify", "--object", "Account")["objects"]["Account"]["parked"]
+    assert ("mongodb", "MISFIT", ["AnnualRevenue"]) in [(w["side"], w["why"], w["fields"]) for w in waits]
+    assert play.salmon.json("status")["objects"]["Account"]["parked"]["misfit"] >= 1
+    assert play.ring.row("Account", key)["AnnualRevenue"] == before
+
+    play.ring.db.accounts.update_one({"_id": key}, {"$set": {"AnnualRevenue": 1234.5}})
+    play.ring.wait_row("Account", key, lambda row: row["AnnualRevenue"] == 1234.5)
+    play.ring.wait_equal()
+    assert play.salmon.json("why", "Account", key)["now"]["settled"] is True
+
+
+def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: Play) -> None:
+    """Also where 15 MB that are none of the sync's lie beside it (cases V7 and L9)."""
+    document = {"Name": "Half right", "NumberOfEmployees": "twelve", "scan": "x" * 15_000_000}
+    born = play.ring.db.accounts.insert_one(document).inserted_id
+    seen = play.ring.wait_document(
+        "accounts", born, lambda seen: seen.get("_salmon", {}).get("salesforce_id"), within_s=60
+    )
+    row = play.ring.row("Account", seen["_salmon"]["salesforce_id"])
+    assert (row["Name"], row["NumberOfEmployees"]) == ("Half right", None)
+    story = play.salmon.json("why", "Account", str(born), code=1)
+    letter = next(each for each in story["story"] if each["kind"] == "dead letter")
+    assert "NumberOfEmployees: String is not an int" in letter["says"]
+    play.ring.db.accounts.update_one({"_id": born}, {"$set": {"NumberOfEmployees": 12}})
+    play.ring.wait_row(
+        "Account", seen["_salmon"]["salesforce_id"], lambda row: row["NumberOfEmployees"] == 12
+    )
+    play.ring.wait_equal()
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -31,12 +32,13 @@ from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
 from salmon.kafka.serdes import Conflicts, Signals
-from salmon.merge.batch import Batch
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.folders import StateFolder
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
 from salmon.merge.telling import tell
+from salmon.model.change import Change
 from salmon.model.connector import Signal, SignalKind
 from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
@@ -211,11 +213,14 @@ class MergeProcess:
         tell(self._metrics, batch, len(messages), len(refused))
         return True
 
-    def _add(self, batch: Batch, message: Message) -> Exception | None:
-        """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
+    def _add(self, batch: Batch, message: Message, *, instead: bytes | None = None) -> Exception | None:
+        """
+        Fold one message, or what stands *instead* of its value; the reason to set it aside, if it cannot be. Raises
+        Unavailable.
+        """
         topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
-        raw_key, value = message.key(), message.value()
+        raw_key, value = message.key(), instead or message.value()
         try:
             if raw_key is None or value is None:
                 raise DataError(
@@ -268,40 +273,25 @@ class MergeProcess:
         the state then says which. Whether that was done.
         """
         topic, partition, offset = clients.place_of(message)
-        name, key, value = self._objects[topic], message.key(), message.value()
-        codec, schema = self._codecs[name].changes, self._codecs[name].rules.schema
-        if key is None or value is None:
-            return False
-        change, refused = codec.decode(value), error
-        reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
-        following = {(topic, partition): offset + 1}
-        while (less := reduce(change, schema)) is not None:
-            change, batch, encoded = less, self._batch(), codec.encode(less)
+        codecs, following = self._codecs[self._objects[topic]], {(topic, partition): offset + 1}
+        for less in _reductions(codecs, message.value() or b"", error):
+            batch, encoded = self._batch(), codecs.changes.encode(less)
+            if self._add(batch, message, instead=encoded) is not None:
+                return False
+            aside = [_Refused(message, error, instead=encoded)]
             try:
-                batch.add(
-                    self._codecs[name],
-                    self._stores[topic, partition],
-                    key=key.decode(),
-                    value=encoded,
-                    partition=partition,
-                    offset=offset,
-                    at=max(0, message.timestamp()[1]),
-                )
-                aside = [_Refused(message, error, instead=encoded)]
                 self._retrying.until_it_works(
-                    "writing what is left of a change",
-                    lambda batch=batch, aside=aside: self._commit(batch, aside, following),
+                    "writing what is left of a change", partial(self._commit, batch, aside, following)
                 )
-            except DataError as still:
-                refused = still
-                continue
+            except DataError:
+                continue  # still too much
             log.warning(
                 "change_folded_in_part",
                 topic=topic,
                 partition=partition,
                 offset=offset,
                 fields=sorted(less.misfits),
-                error=type(refused).__name__,
+                error=type(error).__name__,
             )
             self._committed(batch, following)
             tell(self._metrics, batch, 1, 1)
@@ -451,3 +441,15 @@ class MergeProcess:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
+
+
+def _reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
+    """A change, each time with less of what Kafka does not take; nothing of what is no change."""
+    reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+    try:
+        change = codecs.changes.decode(value)
+    except DataError:
+        return
+    while (less := reduce(change, codecs.rules.schema)) is not None:
+        change = less
+        yield change

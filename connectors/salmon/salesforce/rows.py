@@ -233,7 +233,7 @@ class RowReader:
                 as_of=as_of,
                 native_id=native_id,
                 ack=None if marker is None else int(marker),
-                changed=self._synced.schema.by_name.keys() - misfits.keys() if misfits else None,
+                changed=frozenset(self._synced.schema.by_name) - misfits.keys() if misfits else None,
                 fields=fields,
                 misfits={name: Misfit(NOT_OF_TYPE, error.reason) for name, error in misfits.items()},
             )
