@@ -337,6 +337,10 @@ def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play
     assert "NaN is not a currency" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
     waits = play.salmon.json("verify", "--object", "Account")["objects"]["Account"]["parked"]
     assert ("mongodb", "MISFIT", ["AnnualRevenue"]) in [(w["side"], w["why"], w["fields"]) for w in waits]
+    (again,) = play.salmon.json("retry", "--object", "Account", "--key", key, "--since", "1h")["refused"]
+    assert (again["misfit"], again["fields"], again["side"]) == (True, ["AnnualRevenue"], "mongodb"), (
+        "it is read again"
+    )
     metrics = play.ring.http.get(f"http://127.0.0.1:{play.ring.ports['merge']}/metrics").text
     waiting = next(
         line

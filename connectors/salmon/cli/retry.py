@@ -1,11 +1,10 @@
-"""`salmon retry`: what was refused, once its reason is gone. What it does is in salmon.story.retrying."""
+"""`salmon retry`: what was refused or not taken, once the reason is gone. What it does is in salmon.story.retrying."""
 
 from __future__ import annotations
 
 import getpass
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -41,7 +40,7 @@ def retry(
     """
     Send again what a side refused, once the reason is gone: a rule was removed, a permission given, a picklist completed.
 
-    Without options, all of it. Safe to repeat. What is refused again waits again. Exit code 0: it is sent again, or nothing
+    What could not be taken is read again. Without options, all of it. Safe to repeat. What is refused again waits again. Exit code 0: it is sent again, or nothing
     was refused. 1: it could not be done. 2: the options cannot be used, or only a person can mend it.
     """
     from salmon.story.lookup import Lookup
@@ -73,7 +72,7 @@ def retry(
     elif found and dry_run:
         print("Nothing was sent: --dry-run.")
     elif found:
-        print("Merge sends them again as soon as it runs; `salmon why` shows what became of a record.")
+        print("Merge sends them again as soon as it runs. `salmon why` shows what became of a record.")
 
 
 def _lines(found: Sequence[Refusal]) -> Iterator[str]:
@@ -84,17 +83,15 @@ def _lines(found: Sequence[Refusal]) -> Iterator[str]:
         yield "Nothing of what was asked for waits after a refusal."
         return
     records = len({(each.object, each.key) for each in found})
-    yield f"{records:,} {'record was' if records == 1 else 'records were'} refused:"
-    kinds = Counter((each.object, each.side, " or ".join(filter(None, each.codes))) for each in found)
-    for (name, side, code), count in sorted(kinds.items()):
-        keys = [
-            each.key
-            for each in found
-            if (each.object, each.side, " or ".join(filter(None, each.codes))) == (name, side, code)
-        ]
-        more = ", ..." if len(keys) > _KEYS_SHOWN else ""
-        shown = ", ".join(keys[:_KEYS_SHOWN]) + more
-        yield f"  {name}: {count:,} by {side_named(side)}, {code or 'without a code'}: {shown}"
+    yield f"{records:,} {'record waits' if records == 1 else 'records wait'} after a refusal:"
+    kinds: dict[tuple[str, str, bool, str], dict[str, None]] = {}
+    for each in found:
+        code = " or ".join(filter(None, each.codes)) or "without a code"
+        kinds.setdefault((each.object, each.side, each.misfit, code), {})[each.key] = None
+    for (name, side, misfit, code), keys in sorted(kinds.items()):
+        shown = ", ".join(list(keys)[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
+        what = f"not taken from {side_named(side)}" if misfit else f"refused by {side_named(side)}"
+        yield f"  {name}: {len(keys):,} {what}, {code}: {shown}"
 
 
 def _moment(text: str | None) -> int | None:

@@ -50,14 +50,19 @@ ROWS: Final = frozenset({Op.ROW, Op.ABSENT})
 OUTCOMES: Final = frozenset({Op.REFUSED, Op.GONE, Op.EXISTS, Op.DEFERRED, Op.RETRY})
 
 
-NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # of a Misfit: its field's type has no such value
+# Codes of a Misfit.
+NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # its field's type has no such value
+NO_RECORD_KEY: Final = "NO_RECORD_KEY"  # of a reference: nothing can have that key
+TOO_LARGE: Final = "TOO_LARGE"  # for Kafka
+REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"  # its brokers refuse the record with that value
+MISFIT_CODES: Final = frozenset({NOT_OF_TYPE, NO_RECORD_KEY, TOO_LARGE, REFUSED_BY_KAFKA})
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """Why the value that a side holds in a field could not be taken. It names the kind of value, never the value."""
 
-    code: str  # NOT_OF_TYPE, TOO_LARGE, ...
+    code: str  # one of MISFIT_CODES
     reason: str  # one sentence, with the field and the mend
     since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.misfits
 

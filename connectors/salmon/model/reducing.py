@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Final
 
-from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change, Misfit, Op, Value
+from salmon.model.change import (
+    MONGODB,
+    OWNED_BY_MERGE,
+    REFUSED_BY_KAFKA,
+    SALESFORCE,
+    TOO_LARGE,
+    Change,
+    Misfit,
+    Op,
+    Value,
+)
 from salmon.model.schema import ObjectSchema
-
-TOO_LARGE: Final = "TOO_LARGE"
-REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"
 
 
 def without_largest(change: Change, schema: ObjectSchema) -> Change | None:

@@ -16,10 +16,8 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
-from salmon.model.change import NOT_OF_TYPE, Misfit
+from salmon.model.change import NO_RECORD_KEY, NOT_OF_TYPE, Misfit
 from salmon.model.schema import FieldSchema, Kind
-
-NO_RECORD_KEY: Final = "NO_RECORD_KEY"
 
 _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})

@@ -1,8 +1,9 @@
 """
-What was refused, and how it is sent again once its reason is gone.
+What was refused or could not be taken, and how it is tried again once its reason is gone.
 
-Which it is, merge's states say; since when, the refusals in `changes`. To send it again is an operator's change of each
-refused write, which merge folds: so it is safe to ask twice, and it works whether or not the processes run just now.
+Which it is, merge's states say; since when, the reports in `changes`. What was refused is sent again by an operator's change
+of each refused write, which merge folds; what could not be taken is read again by its source (a topic takes larger records
+now, a field has another type). So it is safe to ask twice, and it works whether or not the processes run just now.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans
-from salmon.kafka.serdes import Changes
+from salmon.kafka.serdes import Changes, Signals
 from salmon.kafka.tables import Progress
 from salmon.merge.states import States
-from salmon.model.change import OPERATOR, Change, Op
+from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
+from salmon.model.connector import Signal, SignalKind
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.story.lookup import Lookup
 
 _AT_ONCE: Final = 500  # changes in one transaction
-# Avro writes text as it is: a value without these bytes tells of no refusal, and need not be decoded.
-_IN_A_STATE: Final = Park.REFUSED.value.encode()
+# Avro writes text as it is: a state without any of these bytes tells of nothing to try again, and need not be decoded.
+_IN_A_STATE: Final = tuple(text.encode() for text in (Park.REFUSED.value, *sorted(MISFIT_CODES)))
+_READ: Final = 0  # in place of a write's seq: nothing was written, and it is read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is parked of one refused write. *whole*: its creation or its deletion was refused."""
+    """
+    What is parked of one refused write. *whole*: its creation or its deletion was refused. *misfit*: there is no write; the
+    side holds what could not be taken.
+    """
 
     object: str
     key: str
@@ -51,6 +57,10 @@ class Refusal:
     codes: tuple[str, ...]
     fields: tuple[str, ...]
     whole: bool
+
+    @property
+    def misfit(self) -> bool:
+        return self.write == _READ
 
     def as_dict(self) -> dict[str, Any]:
         """As `salmon retry --json` prints it."""
@@ -62,12 +72,13 @@ class Refusal:
             "codes": list(self.codes),
             "fields": list(self.fields),
             "whole": self.whole,
+            "misfit": self.misfit,
         }
 
 
 def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) -> list[Refusal]:
     """
-    What is parked after a refusal, among what is asked for, by object and key.
+    What is parked after a refusal, or could not be taken, among what is asked for; by object and key.
 
     Raises:
         ConfigError: an object or field that the sync does not have, a one-way object, or a time that has not come yet.
@@ -102,14 +113,14 @@ def send_again(
     now: Callable[[], float] = time.time,
 ) -> None:
     """
-    Have merge send *found* again. Where it fails on the way, what is left can be asked for again.
+    Have merge send *found* again, and the sources read it. Where it fails on the way, what is left can be asked for again.
 
     Raises:
         Unavailable, SetupError: as Kafka and the registry answer.
     """
-    writes = list(dict.fromkeys((each.object, each.key, each.write) for each in found))
-    if not writes:
+    if not found:
         return
+    writes = list(dict.fromkeys((each.object, each.key, each.write) for each in found if not each.misfit))
     source = {"by": by, "reason": reason} if reason else {"by": by}
     codecs = {
         name: Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
@@ -127,8 +138,25 @@ def send_again(
                         OPERATOR, Op.RETRY, committed_at=int(now() * 1000), ack=write, source=source
                     )
                     transaction.produce(codecs[name].topic, key, codecs[name].encode(change))
+        with producer.transaction() as transaction:
+            for topic, signal, encoded in _signals(lookup, found):
+                transaction.produce(topic, signal.object, encoded, partition=0)
     finally:
         producer.close()
+
+
+def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Signal, bytes]]:
+    """The requests to read again what could not be taken."""
+    places = sorted({(each.side, each.object) for each in found if each.misfit})
+    for side, name in places:
+        codec = Signals(lookup.registry, lookup.topics.signals(f"{side}-source"))
+        keys = sorted(
+            {each.key for each in found if each.misfit and (each.side, each.object) == (side, name)}
+        )
+        for first in range(0, len(keys), _AT_ONCE):
+            some = tuple(keys[first : first + _AT_ONCE])
+            signal = Signal(0, SignalKind.READ, name, keys=some, reason="salmon retry")
+            yield codec.topic, signal, codec.encode(signal)
 
 
 def _objects(lookup: Lookup, asked: Asked) -> list[str]:
@@ -163,7 +191,7 @@ def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, S
 
     def take(message: Message) -> None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
-        if value is not None and _IN_A_STATE in value:
+        if value is not None and any(text in value for text in _IN_A_STATE):
             found[key] = value
         else:
             found.pop(key, None)
@@ -183,12 +211,14 @@ def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
             fields = tuple(field for field in codes if field != EXISTENCE)
             distinct = tuple(sorted(set(codes.values())))
             yield Refusal(name, key, side, write, distinct, fields, EXISTENCE in codes)
+        for field in sorted(told.misfits if state.lives else ()):
+            yield Refusal(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
 
 
 def _refused_since(
     lookup: Lookup, name: str, since_ms: int, key: str | None, progress: Progress | None
 ) -> set[tuple[str, int]]:
-    """Key and write of the refusals that were reported at that time or later."""
+    """Key and write of what was reported at that time or later."""
     codec = Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
     found: set[tuple[str, int]] = set()
 
@@ -202,6 +232,8 @@ def _refused_since(
             return  # merge has set it aside
         if change.op is Op.REFUSED and change.ack is not None:
             found.add((raw_key.decode(errors="replace"), change.ack))
+        if change.misfits:
+            found.add((raw_key.decode(errors="replace"), _READ))
 
     places = (
         scans.all_places(lookup.admin, [codec.topic]) if key is None else [lookup.place(codec.topic, key)]
