@@ -3,7 +3,7 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
-├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
+├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
 ├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
 ├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
@@ -45,11 +45,23 @@ class DataError(SalmonError):
 
 
 class SchemaMismatch(DataError):
-    """A value does not fit the type that its field has in the schema."""
+    """
+    A value does not fit the type that its field has in the schema.
+
+    *reason* is the message for where no value may be shown; by default it is the message itself, which shows none.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
 
 
 class BadRecordKey(DataError):
     """A record's key cannot be a key: too long, outer blanks, or of a type that has no tag."""
+
+
+class RecordTooLarge(DataError):
+    """Kafka takes no record of that size; a smaller one would do."""
 
 
 class RequestRejected(DataError):

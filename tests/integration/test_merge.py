@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -249,6 +250,23 @@ def test_a_change_that_breaks_a_rule_of_the_log_is_set_aside_like_any_other(merg
         )
         until(lambda: merging.records() == {"001A": {"Name": "Acme"}})
     assert merging.count(merging.config.topic_names.dlq("merge")) == 3
+
+
+def test_what_makes_a_record_too_large_is_left_out_and_the_rest_is_folded(merging: Merging) -> None:
+    """
+    Two values that fit one by one, and not into one record: the second stays in Salesforce, the state says so, and the
+    edit's other field goes on (case L9).
+    """
+    half = random.Random(1).randbytes(topics.RECORD_BYTES_MAX // 3).hex()
+    with merging.running():
+        merging.feed(row("001A", Name=half), edit("001A", 1, Phone=half, City="Oslo"))
+        until(lambda: merging.records().get("001A", {}).get("City") == "Oslo")
+        merging.feed(edit("001A", 2, City="Bergen"))
+        until(lambda: merging.records()["001A"]["City"] == "Bergen")
+    assert merging.records() == {"001A": {"Name": half, "City": "Bergen"}}
+    misfits = merging.states()["001A"].sides[SALESFORCE].misfits
+    assert {name: misfit.code for name, misfit in misfits.items()} == {"Phone": "TOO_LARGE"}
+    assert merging.count(merging.config.topic_names.dlq("merge")) == 1
 
 
 # The working copy of `state`.

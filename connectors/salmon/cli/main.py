@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import conflicts, demo, dev, guard, schemas, status, verify, why
+from salmon.cli import conflicts, demo, dev, guard, retry, schemas, status, verify, why
 from salmon.cli.terminal import complain, say
 from salmon.errors import Fenced, SalmonError, Superseded
 from salmon.harmless import harmless_traceback
@@ -39,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("why")(why.why)
+app.command("retry")(retry.retry)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(guard.app, name="guard")

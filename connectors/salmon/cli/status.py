@@ -120,6 +120,12 @@ def show(seen: Overview, console: Console) -> None:
                     f"`salmon guard list` shows them, `salmon guard approve` or `discard` decides.",
                     markup=False,
                 )
+        if one.misfits:
+            console.print(
+                f"{one.name}: {one.misfits:,} fields hold values that could not be taken; the rest of their records goes on. "
+                f"`salmon verify` lists the records, `salmon why` says what to correct.",
+                markup=False,
+            )
         if one.oscillating:
             console.print(
                 f"{one.name}: two automations undo each other; {one.oscillating:,} times a field was parked for it. "

@@ -16,6 +16,7 @@ from salmon.errors import (
     DataError,
     Fenced,
     PositionLost,
+    RecordTooLarge,
     SalmonError,
     SetupError,
     SignInRefused,
@@ -90,7 +91,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"{what}: the brokers refuse the record ({cause.str()}). See how the topic checks records."
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
-        return DataError(
+        return RecordTooLarge(
             f"{what}: the record is larger than the topic takes. Raise its max.message.bytes (and "
             f"kafka.message.max.bytes), or exclude large fields from the sync."
         )

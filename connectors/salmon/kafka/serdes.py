@@ -24,6 +24,7 @@ from salmon.model.change import (
     SALESFORCE,
     SALESFORCE_ID,
     Change,
+    Misfit,
     Op,
     Value,
     Write,
@@ -64,6 +65,11 @@ class Changes(Codec):
             "changed": None if change.changed is None else sorted(change.changed),
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
+            "misfits": [
+                {"name": name, "code": misfit.code, "reason": misfit.reason}
+                for name, misfit in sorted(change.misfits.items())
+            ]
+            or None,
             "source": change.source,
             "history": change.history,
             "fields": _row(fields),
@@ -95,6 +101,7 @@ class Changes(Codec):
             ack=datum["ack"],
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
+            misfits={told["name"]: Misfit(told["code"], told["reason"]) for told in datum["misfits"] or ()},
             source=datum["source"],
             history=datum["history"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from salmon.errors import SalmonError, Unavailable
+from salmon.errors import DataError, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.topics import RECORD_BYTES_MAX
@@ -38,6 +38,10 @@ class Observer(Protocol):
 
     def recovered(self) -> None:
         """It was answered, after at least one time without an answer."""
+
+
+class _Tried(Exception):
+    """All records of a trial were taken."""
 
 
 class TransactionalProducer:
@@ -124,6 +128,31 @@ class TransactionalProducer:
                 if not self._closing.is_set():
                     self._abort_after(failure)
             raise
+
+    def takes(self, fill: Callable[[Transaction], None]) -> bool:
+        """
+        Whether Kafka takes the records that *fill* produces, for what they are. They are sent, and not committed.
+
+        Raises:
+            Unavailable, Fenced: as transaction().
+        """
+        try:
+            with self.transaction() as transaction:
+                fill(transaction)
+                self._deliver()
+                raise _Tried
+        except _Tried:
+            return True
+        except DataError:
+            return False
+
+    def _deliver(self) -> None:
+        while self._producer.flush(_CALL_S):
+            if self._closing.is_set():
+                raise Unavailable(f"{self._doing('trying')}: it was cut short.")
+        if self._failed is not None:
+            error, topic = self._failed
+            raise translated(error, f"writing to {topic}")
 
     def close(self) -> None:
         """Cut short what waits. An open transaction is aborted by its owner, or by the broker in a few seconds."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -22,6 +23,7 @@ from salmon.errors import (
     DataError,
     FatalError,
     PositionLost,
+    RecordTooLarge,
     RetriableError,
     SalmonError,
     StartAgain,
@@ -31,13 +33,15 @@ from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
 from salmon.kafka.serdes import Conflicts, Signals
-from salmon.merge.batch import Batch
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.folders import StateFolder
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
 from salmon.merge.telling import tell
+from salmon.model.change import Change
 from salmon.model.connector import Signal, SignalKind
+from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.dead_letters import dead_letter_headers
@@ -60,11 +64,14 @@ _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for me
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """A change that is set aside. *without_value*: it is itself too large for Kafka."""
+    """
+    A change that is set aside. *without_value*: it is itself too large for Kafka. *instead*: what was folded of it.
+    """
 
     message: Message
     error: Exception
     without_value: bool = False
+    instead: bytes | None = None
 
 
 class MergeProcess:
@@ -213,11 +220,14 @@ class MergeProcess:
         tell(self._metrics, batch, len(messages), len(refused))
         return True
 
-    def _add(self, batch: Batch, message: Message) -> Exception | None:
-        """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
+    def _add(self, batch: Batch, message: Message, *, instead: bytes | None = None) -> Exception | None:
+        """
+        Fold one message, or what stands *instead* of its value; the reason to set it aside, if it cannot be. Raises
+        Unavailable.
+        """
         topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
-        raw_key, value = message.key(), message.value()
+        raw_key, value = message.key(), instead or message.value()
         try:
             if raw_key is None or value is None:
                 raise DataError(
@@ -250,6 +260,8 @@ class MergeProcess:
         if len(messages) > 1:
             return all(self._fold([message]) for message in messages)
         topic, partition, offset = clients.place_of(messages[0])
+        if self._fold_less(messages[0], error):
+            return True
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
@@ -261,6 +273,37 @@ class MergeProcess:
         )
         self._committed(self._batch(), following)
         return True
+
+    def _fold_less(self, message: Message, error: DataError) -> bool:
+        """
+        Fold what can be written of a change, without the values that make too much of it, or that the brokers refuse;
+        the state then says which. Whether that was done.
+        """
+        topic, partition, offset = clients.place_of(message)
+        codecs, following = self._codecs[self._objects[topic]], {(topic, partition): offset + 1}
+        for less in _reductions(codecs, message.value() or b"", error):
+            batch, encoded = self._batch(), codecs.changes.encode(less)
+            if self._add(batch, message, instead=encoded) is not None:
+                return False
+            aside = [_Refused(message, error, instead=encoded)]
+            try:
+                self._retrying.until_it_works(
+                    "writing what is left of a change", partial(self._commit, batch, aside, following)
+                )
+            except DataError:
+                continue  # still too much
+            log.warning(
+                "change_folded_in_part",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                fields=sorted(less.misfits),
+                error=type(error).__name__,
+            )
+            self._committed(batch, following)
+            tell(self._metrics, batch, 1, 1)
+            return True
+        return False
 
     def _mark(self, *, idle: bool) -> None:
         """Have the copies marked, so that the next start reads only what comes after."""
@@ -287,7 +330,7 @@ class MergeProcess:
                 headers = dead_letter_headers(
                     each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
                 )
-                value = None if each.without_value else each.message.value()
+                value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
                 told = {"offset": offset, "topic_id": self._topic_ids[topic]}
@@ -410,3 +453,15 @@ class MergeProcess:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
+
+
+def _reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
+    """A change, each time with less of what Kafka does not take; nothing of what is no change."""
+    reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+    try:
+        change = codecs.changes.decode(value)
+    except DataError:
+        return
+    while (less := reduce(change, codecs.rules.schema)) is not None:
+        change = less
+        yield change

@@ -23,6 +23,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         change.op is not Op.ROW
         or change.origin != SALESFORCE
         or change.changed is not None
+        or change.misfits
         or change.knows is not None
         or change.ack
         or change.as_of is None

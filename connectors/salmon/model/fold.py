@@ -29,8 +29,10 @@ from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, Wri
 from salmon.model.consequences import is_consequence
 from salmon.model.doubles import with_known_digits
 from salmon.model.life import ends, lives
+from salmon.model.misfits import note
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, told_in_part
+from salmon.model.retrying import send_again
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
 from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
@@ -69,7 +71,9 @@ def fold(
     # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
-    if change.origin == OPERATOR:
+    if change.origin == OPERATOR and change.op is Op.RETRY:
+        send_again(work)
+    elif change.origin == OPERATOR:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
         one_way_outcome(work)  # what the target tells besides is nobody's concern
@@ -291,6 +295,7 @@ def _old_row(work: Work) -> None:
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
     told = rules.spoken(work.change) & x.unknown
+    note(work, x.unknown)
     for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)

@@ -91,6 +91,7 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     """Step 4, for one field that the change speaks of."""
     change, state = work.change, work.state
     value, canonical, shadow = change.fields.get(name), state.canonical.get(name), work.shadow(name)
+    corrected = name in work.x.misfits
     work.set_shadow(name, value)
     if name in OWNED_BY_MERGE:
         return
@@ -101,6 +102,10 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     sent = _sent(work, name, ours)
     whole = change.is_row or change.op is Op.CREATE
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
+    if corrected and verdict is Verdict.KNOWN:
+        verdict = (
+            Verdict.CONCURRENT
+        )  # not what it held: it comes back to that from a value that could not be taken
     held = work.x.holds(name)
     if held and sent == work.x.kept[name]:
         work.keep(name, value)  # what it made of its own value, given back to it

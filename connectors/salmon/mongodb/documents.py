@@ -27,6 +27,7 @@ from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.client import Document
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.mismatches import explained
 
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
@@ -112,7 +113,10 @@ class DocumentShape:
         field = self.schema.by_name[name]
         if isinstance(shown, Decimal128):
             shown = shown.to_decimal()
-        value = from_document(field, shown)
+        try:
+            value = from_document(field, shown)
+        except SchemaMismatch as error:
+            raise explained(field, shown, error) from None
         for text in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
             if not text.isascii():
                 _require_unicode(field, text)

@@ -2,8 +2,8 @@
 Change stream events and documents that were read -> changes. Pure.
 
 An event reports what happened, and whether the document must be read besides, because the event does not give a
-field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is left out
-of the change and told apart. Nothing is dropped for who wrote it: the ack says which write of ours an event
+field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is among the
+misfits of the change, and not among its fields. Nothing is dropped for who wrote it: the ack says which write of ours an event
 answers, and the fold does the rest.
 
 Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
@@ -19,7 +19,7 @@ from typing import Any, Final
 from bson.timestamp import Timestamp
 
 from salmon.errors import DataError
-from salmon.model.change import CUT, MONGODB, Change, Op, Value
+from salmon.model.change import CUT, MONGODB, Change, Misfit, Op, Value
 from salmon.model.convert import cut_by
 from salmon.mongodb.client import Document
 from salmon.mongodb.documents import (
@@ -34,6 +34,7 @@ from salmon.mongodb.documents import (
     seq_of,
 )
 from salmon.mongodb.keys import key_of
+from salmon.mongodb.mismatches import misfit
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -90,6 +91,7 @@ def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> 
         changed=shape.names - reading.misfits.keys() if reading.misfits else None,
         fields=reading.fields,
         source=_cut(reading.cut),
+        misfits=_reported(reading.misfits),
     )
     return Told(key_of(document["_id"]), change, misfits=reading.misfits)
 
@@ -123,7 +125,9 @@ def _whole(
     reading = shape.reading(document)
     says_all = op is Op.CREATE and not reading.misfits
     changed = None if says_all else shape.names - reading.misfits.keys()
-    change = _change(event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut)
+    change = _change(
+        event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut, misfits=reading.misfits
+    )
     return Told(key, change, misfits=reading.misfits)
 
 
@@ -137,10 +141,16 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
     for truncated in description.get("truncatedArrays", ()):
         update.take_part(truncated["field"])
     change = None
-    if update.fields or update.ack is not None:
+    if update.fields or update.misfits or update.ack is not None:
         fields = {name: value for name, value in update.fields.items() if value is not None}
         change = _change(
-            event, Op.UPDATE, ack=update.ack, changed=frozenset(update.fields), fields=fields, cut=update.cut
+            event,
+            Op.UPDATE,
+            ack=update.ack,
+            changed=frozenset(update.fields),
+            fields=fields,
+            cut=update.cut,
+            misfits=update.misfits,
         )
     return Told(key, change, incomplete=bool(update.incomplete), misfits=update.misfits)
 
@@ -195,6 +205,7 @@ def _change(
     changed: frozenset[str] | None = None,
     fields: Mapping[str, Value] | None = None,
     cut: Collection[str] = (),
+    misfits: Mapping[str, DataError] | None = None,
 ) -> Change:
     cluster_time: Timestamp = event["clusterTime"]
     wall = event.get("wallTime")  # since MongoDB 6.0
@@ -207,12 +218,17 @@ def _change(
         ack=ack,
         changed=changed,
         fields=fields or {},
+        misfits=_reported(misfits or {}),
         source={**_source(event), **_cut(cut)},
     )
 
 
 def _cut(names: Collection[str]) -> dict[str, str]:
     return {CUT: ", ".join(sorted(names))} if names else {}
+
+
+def _reported(misfits: Mapping[str, DataError]) -> dict[str, Misfit]:
+    return {name: misfit(name, error) for name, error in misfits.items()}
 
 
 def _source(event: Mapping[str, Any]) -> dict[str, str]:

@@ -357,7 +357,8 @@ class MongoSourceTask:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
         self._misfits.cut(name, told)
-        return _Decoded(event, name, told, self._misfits.left_out(name, told, event))
+        letters = self._misfits.left_out(name, told, event, synced=self._shapes[name].names)
+        return _Decoded(event, name, told, letters)
 
     # Rows.
 

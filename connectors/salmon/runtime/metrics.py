@@ -148,7 +148,8 @@ class Metrics:
         )
         self._parked = self._counter(
             "salmon_parked_fields",
-            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict) or oscillating.",
+            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict), oscillating, "
+            "or misfit (it holds a value that could not be taken).",
             "object",
             "side",
             "why",

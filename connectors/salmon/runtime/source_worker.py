@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Final
 
@@ -20,6 +20,7 @@ from salmon.errors import DataError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
+from salmon.kafka.transactions import Transaction
 from salmon.model.change import CUT
 from salmon.model.connector import Position, Signal, SignalKind, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
@@ -258,16 +259,31 @@ class SourceWorker:
             except Unavailable as trouble:
                 writing.failed("writing to Kafka", trouble)
             except DataError as error:
-                encoded = encoder.without_largest(encoded, error)
+                encoded = self._without_refused(encoded, error)
         writing.worked()
         self._signals_told, self._spoilt_signals = signals_up_to, []
         self._count(encoded)
 
+    def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
+        """Kafka takes none of a batch for what one record of it says: find that one."""
+        assert self._encoder is not None
+        encoder = self._encoder
+
+        def is_taken(outputs: Sequence[Output]) -> bool:
+            self._health.turned()
+            # Each trial by itself: after a refusal, librdkafka numbers its records anew, at the cost of one transaction.
+            return self._retrying.until_it_works(
+                "finding what Kafka refuses",
+                lambda: self._producer.takes(lambda transaction: _produce(transaction, outputs)),
+            )
+
+        log.warning("record_refused_by_kafka", error=type(error).__name__)
+        return encoder.without_refused(encoded, error, is_taken)
+
     def _write(self, encoded: Encoded, signals_up_to: int | None) -> None:
         began = time.monotonic()
         with self._producer.transaction() as transaction:
-            for output in encoded.outputs:
-                transaction.produce(output.topic, output.key, output.value, headers=output.headers)
+            _produce(transaction, encoded.outputs)
             if signals_up_to is not None and signals_up_to != self._signals_told:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
@@ -300,6 +316,11 @@ class SourceWorker:
         if isinstance(self._task, Closes):
             self._task.close()
         self._metrics.leads.set(0)
+
+
+def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        transaction.produce(output.topic, output.key, output.value, headers=output.headers)
 
 
 def _says_anything(batch: SourceBatch) -> bool:

@@ -35,7 +35,8 @@ _CONNECT_MARGIN_S: Final = 2.0
 _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
-PARKED_WHY: Final = tuple(why.value.lower() for why in Park)
+MISFIT: Final = "misfit"
+PARKED_WHY: Final = (*(why.value.lower() for why in Park), MISFIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,11 @@ class ObjectStatus:
     freed: Mapping[str, int] = field(default_factory=dict)  # why -> those that wait no more
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
+
+    @property
+    def misfits(self) -> int:
+        """Fields that hold a value which could not be taken, since merge started, without those that were corrected."""
+        return max(0, self.parked.get(MISFIT, 0) - self.freed.get(MISFIT, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,4 +206,6 @@ def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
     for parked in told["parked"]:
         code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
         said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
+    for misfit in told["misfits"]:
+        said.append(f"    could not be taken: {misfit['field']} ({misfit['code']})")
     return said

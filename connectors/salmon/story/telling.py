@@ -38,6 +38,7 @@ _REMARKS: Final[Mapping[Fact, str]] = {
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",
     Fact.RESTORED: "older than what was agreed, since the history of that side went back: the agreed value is given back to it",
+    Fact.MISFIT: "a value that could not be taken: left where it is",
     Fact.REPEATED: "heard before: nothing new",
     Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
 }
@@ -170,14 +171,17 @@ class _Teller:
             values = f" with {len(change.fields)} fields"
             return what + values + (f", marker {change.ack}" if change.ack is not None else "")
         values = self._values(change.fields, change.changed)
+        unfit = "".join(f"; {misfit.reason}" for _, misfit in sorted(change.misfits.items()))
         if change.ack is not None:
-            return f"{side} answers write {change.ack}" + (f": {values}" if values else "")
+            return f"{side} answers write {change.ack}" + (f": {values}" if values else "") + unfit
         user = f" (user {change.source['user']})" if change.source.get("user") else ""
-        return what + user + (f": {values}" if values else "")
+        return what + user + (f": {values}" if values else "") + unfit
 
     def _operator(self, change: Change) -> str:
         by, reason = change.source.get("by", "an operator"), change.source.get("reason", "")
-        if change.op is Op.DELETE:
+        if change.op is Op.RETRY:
+            what = f"had what was refused of write {change.ack} sent again"
+        elif change.op is Op.DELETE:
             what = "decided that it is deleted"
         elif change.changed == frozenset({EXISTENCE}):
             what = "decided that it lives"

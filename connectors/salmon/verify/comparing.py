@@ -15,11 +15,12 @@ from typing import Final
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import Parked, SideState
+from salmon.model.state import Parked, SideState, State
 from salmon.salesforce.ids import id18
 
 # How a person finds merge's own property in a document.
 SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
+MISFIT: Final = "MISFIT"
 _SETTING: Final = (WriteOp.CREATE, WriteOp.UPDATE)
 
 
@@ -51,6 +52,7 @@ class Terms:
     # References: an Id of 15 characters and of 18 is the same. Decimals that the side shows as doubles.
     ids: frozenset[str] = frozenset()
     doubles: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()  # without these, the side makes no new record
 
     def comparable(self, name: str, value: Value) -> Value:
         """The value, in the one form that all equal ones of the field have."""
@@ -77,8 +79,16 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
     ids = frozenset(field.name for field in rules.schema.references)
     doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
+    required = {SALESFORCE: rules.required, MONGODB: frozenset[str]()}
     return {
-        side: Terms(compared[side], later[side], rules.one_way_to != side, ids, doubles[side])
+        side: Terms(
+            compared[side],
+            later[side],
+            strangers=rules.one_way_to != side,
+            ids=ids,
+            doubles=doubles[side],
+            required=required[side],
+        )
         for side in SIDES
     }
 
@@ -149,11 +159,14 @@ def findings(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes."""
+    """
+    A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes; or the side holds what
+    could not be taken, until somebody corrects it.
+    """
 
     key: str
     side: str
-    why: str  # REFUSED, DEFERRED or HELD
+    why: str  # REFUSED, DEFERRED, HELD or MISFIT
     fields: tuple[str, ...]  # empty: the record as a whole
     code: str = ""
 
@@ -163,9 +176,12 @@ def excused(
 ) -> tuple[Finding, tuple[Waiting, ...]]:
     """Split what was found on a side into what nobody knows of, and what is parked there."""
     parked = state.parked if state is not None else {}
-    if not parked:
+    misfits = state.misfits if state is not None else {}
+    if not parked and not misfits:
         return found, ()
     if found.missing or found.extra:
+        if not parked:
+            return found, ()
         # A record can wait as a whole, or because a field that it cannot do without does.
         cause = parked.get(EXISTENCE) or next(iter(parked.values()))
         waits_whole = EXISTENCE in parked or (
@@ -175,8 +191,22 @@ def excused(
     known: dict[Parked, list[str]] = {}
     for name in found.fields & parked.keys():
         known.setdefault(parked[name], []).append(name)
-    rest = Finding(fields=found.fields - parked.keys(), later=found.later)
-    return rest, tuple(_waiting(key, side, why, sorted(names)) for why, names in known.items())
+    waiting = [_waiting(key, side, why, sorted(names)) for why, names in known.items()]
+    waiting += [
+        Waiting(key, side, MISFIT, (name,), misfits[name].code)
+        for name in sorted((found.fields & misfits.keys()) - parked.keys())
+    ]
+    return Finding(fields=found.fields - parked.keys() - misfits.keys(), later=found.later), tuple(waiting)
+
+
+def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> Waiting | None:
+    """A record that is not made on *side*, because another side holds what could not be taken in a field it needs there."""
+    if state is None or not found.missing:
+        return None
+    for other, told in state.sides.items():
+        for name in sorted(terms.required & told.misfits.keys() - state.canonical.keys()):
+            return Waiting(key, other, MISFIT, (name,), told.misfits[name].code)
+    return None
 
 
 def _waiting(key: str, side: str, parked: Parked, fields: tuple[str, ...] | list[str]) -> Waiting:

@@ -159,4 +159,9 @@ class MongoSide:
 def _seen(row: Row | BadRow) -> Seen:
     if isinstance(row, BadRow):
         return Seen(row.key, {}, unreadable=frozenset({UNREADABLE}), native_id=row.native_id)
-    return Seen(row.key, row.change.fields, native_id=row.native_id)
+    return Seen(
+        row.key,
+        row.change.fields,
+        unreadable=frozenset(row.change.misfits),
+        native_id=row.native_id,
+    )

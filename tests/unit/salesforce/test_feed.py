@@ -283,14 +283,14 @@ def test_an_event_that_does_not_fit_is_answered_by_its_row() -> None:
     assert rig.ops() == [(A, Op.ROW)]
 
 
-def test_a_row_that_does_not_fit_is_set_aside() -> None:
-    """One bad value holds up nothing else."""
+def test_a_value_that_does_not_fit_is_set_aside() -> None:
+    """One bad value holds up nothing else, not even the rest of its record."""
     org = org_of(A, B)
     org.put("Account", A, Name="A", NumberOfEmployees="many")
     rig = started(org)
     read_all(rig)
     assert rig.dead == [A]
-    assert rig.ops() == [(B, Op.ROW)]
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW)]
 
 
 # Requests.

@@ -115,14 +115,26 @@ def test_an_object_without_stamps_is_read_without_them() -> None:
     assert row.change.committed_at == 0
 
 
-def test_a_value_of_another_type_sets_the_record_aside() -> None:
-    """With what was shown, and the reason without it."""
+def test_a_value_of_another_type_is_set_aside_and_the_rest_goes_on() -> None:
+    """With what was shown, and the reason without it (case V6, from the org's side)."""
     rig = Rig()
     rig.org.put("Account", A, Name="A", NumberOfEmployees="many")
     (row,) = rig.reader("Account").after("").rows
+    assert isinstance(row, Row)
+    assert row.change.fields["Name"] == "A"
+    assert row.change.misfits.keys() == {"NumberOfEmployees"}
+    assert row.change.changed == frozenset(OBJECTS["Account"].schema.by_name) - {"NumberOfEmployees"}
+    (fault,) = row.faults
+    assert b"many" in fault.original
+    assert "many" not in str(fault.error)
+
+
+def test_a_record_whose_stamp_cannot_be_read_is_set_aside() -> None:
+    """Nobody can say when it was changed."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A", LastModifiedDate="yesterday", SystemModstamp="yesterday")
+    (row,) = rig.reader("Account").after("").rows
     assert isinstance(row, BadRow)
-    assert b"many" in row.original
-    assert "many" not in str(row.error)
 
 
 def test_keys_are_asked_for_in_urls_of_bounded_length() -> None:

@@ -6,20 +6,22 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Misfit, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Park, Parked, SideState
+from salmon.model.state import Park, Parked, SideState, State
 from salmon.verify.comparing import (
     UNREADABLE,
     Finding,
     ObjectVerdict,
     Seen,
+    Terms,
     Waiting,
     excused,
     finding,
     terms_of,
+    withheld,
 )
 from salmon.verify.digests import Form
 
@@ -166,3 +168,23 @@ def test_a_decimal_is_held_against_what_the_org_shows_of_it() -> None:
     for side, same in ((SALESFORCE, True), (MONGODB, False)):
         form = Form(terms[side], ids_told=False)
         assert (form.org(seen).firm == form.agreed("a", agreed).firm) is same
+
+
+def test_a_value_that_merge_could_not_take_waits_and_is_no_difference() -> None:
+    """The document holds it, the org does not, and the state knows why (case V6)."""
+    state = SideState(
+        exists=True, misfits={"Phone": Misfit("NOT_OF_TYPE", "Phone: a Double is not a phone.")}
+    )
+    rest, waiting = excused("a", MONGODB, Finding(fields=frozenset({"Name", "Phone"})), state)
+    assert rest == Finding(fields=frozenset({"Name"}))
+    assert waiting == (Waiting("a", MONGODB, "MISFIT", ("Phone",), "NOT_OF_TYPE"),)
+
+
+def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
+    """A new document has a Name that is no text: nothing is lost, and nothing else is to be mended (case V7)."""
+    terms = Terms(frozenset({"Name"}), frozenset(), strangers=True, required=frozenset({"Name"}))
+    unfit = SideState(exists=True, misfits={"Name": Misfit("NOT_OF_TYPE", "Name: a Double is not a string.")})
+    state = State({SALESFORCE: SideState(), MONGODB: unfit}, lives=True)
+    waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)
+    assert waiting == Waiting("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
+    assert withheld("a", SALESFORCE, Finding(missing=True), State({MONGODB: SideState()}), terms) is None
