@@ -40,6 +40,7 @@ class Putters:
     """
     Args:
         codecs: Topic -> the codec of its writes.
+        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
         direction: For metrics, e.g. "to_mongodb".
     """
 
@@ -55,11 +56,13 @@ class Putters:
         observer: Observer,
         direction: str,
         rng: random.Random,
+        graces: Mapping[str, float] | None = None,
     ) -> None:
         self._task = task
         self._buffer = buffer
         self._codecs = codecs
         self._waits, self._guard = waits, guard
+        self._graces = graces or {}
         self._metrics = metrics
         self._observer = observer
         self._direction = direction
@@ -129,7 +132,11 @@ class Putters:
     def _let_go(
         self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
     ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
-        """What may be carried out; deletes that the guard does not believe go back into the buffer, and wait there."""
+        """
+        What may be carried out. Deletes whose grace has not passed, and those that the guard does not believe, go back
+        into the buffer, and wait there.
+        """
+        commands, flying = self._without_early_deletes(commands, flying)
         deletes = {
             command.key: (command, delete_of(command, record))
             for command, record in flying
@@ -140,11 +147,28 @@ class Putters:
             return commands, list(flying)
         back = [deletes[each.object, each.key][0] for each in held]
         self._buffer.hold(back)
-        waiting = set(map(id, back))
-        return (
-            [command for command in commands if id(command) not in waiting],
-            [(command, record) for command, record in flying if id(command) not in waiting],
-        )
+        return _without(back, commands, flying)
+
+    def _without_early_deletes(
+        self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+    ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
+        """
+        Some applications save a record by deleting it and inserting it again. So a deletion waits for a while: the
+        write that lets the record live again takes its place, and what hangs on the record is not deleted with it.
+
+        The wait begins when we have read the command: no clock of another machine can shorten it, and after an outage
+        the write that lets the record live again may be the very next to be read.
+        """
+        early = [
+            (command, left_s)
+            for command, record in flying
+            if record.write.op is WriteOp.DELETE
+            and (left_s := self._graces.get(record.object, 0.0) - self._buffer.age_s(command)) > 0
+        ]
+        if not early:
+            return commands, list(flying)
+        self._buffer.postpone(early)
+        return _without([command for command, _ in early], commands, flying)
 
     def _record(self, command: Command) -> SinkRecord:
         write = self._codecs[command.partition.place[0]].decode(command.value)
@@ -208,6 +232,16 @@ class Putters:
             self._outages = 0
             self._metrics.outage.set(0)
             self._observer.recovered()
+
+
+def _without(
+    back: Sequence[Command], commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+) -> tuple[list[Command], list[tuple[Command, SinkRecord]]]:
+    waiting = set(map(id, back))
+    return (
+        [command for command in commands if id(command) not in waiting],
+        [(command, record) for command, record in flying if id(command) not in waiting],
+    )
 
 
 def delete_of(command: Command, record: SinkRecord) -> Delete:

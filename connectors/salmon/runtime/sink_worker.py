@@ -53,6 +53,7 @@ class SinkWorker:
         schemas: Object -> schema, of all synced objects.
         written: Those that are written to this side.
         guards: Object -> how many deletes are believed; for those that are not named, the defaults.
+        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SinkWorker:
         written: Collection[str],
         *,
         guards: Mapping[str, DeleteGuardConfig] | None = None,
+        graces: Mapping[str, float] | None = None,
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
@@ -99,6 +101,7 @@ class SinkWorker:
             observer=observer,
             direction=f"to_{instance.side}",
             rng=instance.rng,
+            graces=graces,
         )
         self._trusted = False  # whoever had our partitions before us left nothing in doubt
         self._took_before = False
