@@ -153,6 +153,8 @@ class Outcome:
     native_id: str | None = None  # the record's id on that side, where the side told it
     waits_for: tuple[tuple[str, str], ...] = ()  # DEFERRED: (object, record key) of the missing parents
     applied: bool = False
+    # RETRY_LATER: put again after so long; without it, after a backoff of the worker's. DEFERRED: the same, by merge.
+    again_s: float | None = None
 
 
 class Identities(Protocol):

@@ -4,27 +4,48 @@ MongoDB sink task: writes in, documents changed, one outcome for each.
 The task carries out what merge decided, each write guarded by the marker of the document, and confirms nothing
 before a majority holds it. How a write applies is for salmon.mongodb.bulk_write; order per key, retries, dead
 letters and offsets are the worker's.
+
+A write that a unique index keeps away for good is refused only after a while: the write that makes the other document
+give its value up may be about to come.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from salmon.errors import ConfigError, Unavailable
-from salmon.model.connector import Identities, Outcome, SinkRecord
+from salmon.model.change import Write
+from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
 from salmon.mongodb.client import Document, close, connect, database_of
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.unique_values import DUPLICATE
 from salmon.mongodb.validators import prepare
 
 log = structlog.get_logger(__name__)
+
+# A value is somebody else's for good if nothing is owed to that record for so long: merge may still have to judge it.
+FINAL_AFTER_S: Final = 5.0
+_AGAIN_MAX_S: Final = 5.0
+_AGAIN_FIRST_S: Final = 0.1
+_CLASHES_MAX: Final = 10_000
+
+RecordId = tuple[str, str]  # object, record key
+
+
+def _nothing_owed(_object: str, _key: str) -> None:
+    """Nobody has said how to look it up."""
 
 
 class MongoSinkTask:
@@ -36,12 +57,22 @@ class MongoSinkTask:
         config: Where MongoDB is.
         objects: All objects of the sync, by name.
         sync_name: The sync's name, which is ours in MongoDB's log.
+        final_after_s: How long a value must be another document's, to which nothing is owed, before it is refused.
+        clock: Seconds that only ever grow.
     """
 
     batch_max = 1_000  # writes in one put: the reply still comes within tens of milliseconds
     concurrency = 2  # calls of put at once: one encodes while the other waits for the server
 
-    def __init__(self, config: MongoConfig, objects: Mapping[str, SyncedObject], sync_name: str) -> None:
+    def __init__(
+        self,
+        config: MongoConfig,
+        objects: Mapping[str, SyncedObject],
+        sync_name: str,
+        *,
+        final_after_s: float = FINAL_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
         self._app = f"salmon-{sync_name}-mongodb-sink"
         self._collections = {
@@ -52,6 +83,15 @@ class MongoSinkTask:
         self._stopping = threading.Event()
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
+        self._final_after_s, self._clock = final_after_s, clock
+        self._owed: Callable[[str, str], Write | None] = _nothing_owed
+        # Of what a unique index keeps away: its seq, how often it was, and since when nothing is owed to the holder.
+        self._clashes: OrderedDict[RecordId, tuple[int, int, float | None]] = OrderedDict()
+        self._counting = threading.Lock()
+
+    def look_up(self, owed: Callable[[str, str], Write | None]) -> None:
+        """How to ask what is owed to a record, by its object and key: the newest write that is not finished."""
+        self._owed = owed
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Take the schemas of all objects."""
@@ -97,9 +137,39 @@ class MongoSinkTask:
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
             collection = self._database[self._collections[name]]
-            told = carry_out(collection, self._shapes[name], [records[place] for place in some])
+            told = carry_out(
+                collection,
+                self._shapes[name],
+                [records[place] for place in some],
+                lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
+            )
             outcomes |= zip(some, told, strict=True)
-        return [outcomes[place] for place in range(len(records))]
+        return [self._patient(record, outcomes[place]) for place, record in enumerate(records)]
+
+    def _patient(self, record: SinkRecord, outcome: Outcome) -> Outcome:
+        """The outcome, and when to put again what a unique index keeps away; final only after a while."""
+        id_ = record.object, record.key
+        if outcome.code != DUPLICATE:
+            if self._clashes:
+                with self._counting:
+                    self._clashes.pop(id_, None)
+            return outcome
+        now = self._clock()
+        with self._counting:
+            seq, tries, since = self._clashes.pop(id_, (record.write.seq, 0, None))
+            if seq != record.write.seq:
+                tries, since = 0, None
+            if outcome.kind is OutcomeKind.REFUSED:
+                since = now if since is None else since
+                if now - since >= self._final_after_s:
+                    return outcome
+            else:
+                since = None
+            self._clashes[id_] = record.write.seq, tries + 1, since
+            if len(self._clashes) > _CLASHES_MAX:
+                self._clashes.popitem(last=False)
+        again_s = min(_AGAIN_FIRST_S * 2 ** min(tries, 10), _AGAIN_MAX_S)
+        return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=again_s)
 
     def stop(self) -> None:
         """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""

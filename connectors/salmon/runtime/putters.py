@@ -18,7 +18,7 @@ import structlog
 
 from salmon.errors import DataError, RetriableError
 from salmon.kafka.serdes import Writes
-from salmon.model.change import WriteOp
+from salmon.model.change import Write, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord, SinkTask
 from salmon.runtime.commands import Command, Key
 from salmon.runtime.delete_guard import Delete, DeleteGuard
@@ -95,6 +95,14 @@ class Putters:
             found.append(self._landed.popleft())
         return found
 
+    def owed(self, object: str, key: str) -> Write | None:  # noqa: A002
+        """The newest write to a record that we have read and not finished. From any thread."""
+        command = self._buffer.newest((object, key))
+        try:
+            return self._record(command).write if command is not None else None
+        except DataError:
+            return None  # It is set aside when its turn comes.
+
     def _run(self) -> None:
         try:
             while (commands := self._buffer.take(self.batch_max)) is not None:
@@ -125,7 +133,13 @@ class Putters:
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(flying))
         assert len(outcomes) == len(flying), "one outcome for each record"
-        self._buffer.land(*self._sorted(flying, outcomes, spoilt), delay_s=self._busy_s)
+        done, again = self._sorted(flying, outcomes, spoilt)
+        self._buffer.postpone(
+            (command, outcome.again_s)
+            for (command, _), outcome in zip(flying, outcomes, strict=True)
+            if outcome.kind is OutcomeKind.RETRY_LATER and outcome.again_s is not None
+        )
+        self._buffer.land(done, again, delay_s=self._busy_s)
         if flying:
             self._answered()
 
@@ -191,7 +205,8 @@ class Putters:
             if outcome.kind is OutcomeKind.RETRY_LATER:
                 self._metrics.record_failures.inc()
                 log.info("write_repeated_later", **_facts(record), code=outcome.code)
-                again.append(command)
+                if outcome.again_s is None:
+                    again.append(command)
                 continue
             self.in_doubt.discard(command.key)
             self._guard.landed(record.object, record.key)

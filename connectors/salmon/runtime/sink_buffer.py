@@ -345,6 +345,12 @@ class SinkBuffer:
                 self._changed.notify_all()
             return was_blocked
 
+    def newest(self, key: Key) -> Command | None:
+        """The newest command of *key* that is not finished."""
+        with self._changed:
+            slot = self._slots.get(key)
+            return None if slot is None else slot.waiting or slot.flying
+
     # Helpers; all of them under the lock.
 
     def _may_take(self, now: float) -> bool:

@@ -30,7 +30,7 @@ from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.sink_buffer import SinkBuffer
 from salmon.runtime.sink_partitions import SinkPartitions
 from salmon.runtime.sink_reports import SinkReports
-from salmon.runtime.tasks import CatchesUp, Closes, Doubts
+from salmon.runtime.tasks import CatchesUp, Closes, Doubts, LooksUp
 from salmon.runtime.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -103,6 +103,8 @@ class SinkWorker:
             rng=instance.rng,
             graces=graces,
         )
+        if isinstance(task, LooksUp):
+            task.look_up(self._putters.owed)
         self._trusted = False  # whoever had our partitions before us left nothing in doubt
         self._took_before = False
         # Not everything is put yet that was owed when we started, or last took partitions.
