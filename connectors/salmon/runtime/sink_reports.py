@@ -167,7 +167,8 @@ class SinkReports:
 
     def answer_waits(self, identities: IdentityTables) -> None:
         """
-        Where the Id of a parent is known now, let merge send again what waited for it.
+        Where the Id of a parent is known now, let merge send again what waited for it; so with what was locked, when its
+        time has come.
 
         Raises:
             Unavailable: nothing happened; call again.
@@ -180,7 +181,22 @@ class SinkReports:
                 self.waits.drop(wait.id)
             log.info("waits_answered", records=len(answered))
         self._known_parents.clear()
+        self._try_locked_again(round(self._telling.clock() * 1000))
         self._metrics.waits.set(len(self.waits))
+
+    def _try_locked_again(self, now_ms: int) -> None:
+        due = self.waits.due(now_ms)
+        asked = [(wait, wait.after_asking(now_ms)) for wait in due if not wait.asked]
+        ended = [wait for wait in due if wait.asked]
+        if not due:
+            return
+        outputs = [output for wait, still in asked for output in self._telling.retry(wait, still)]
+        self._produce([*outputs, *(output for wait in ended for output in self._telling.end(wait))])
+        for _, still in asked:
+            self.waits.put(still)
+        for wait in ended:
+            self.waits.drop(wait.id)
+        log.info("locked_writes_tried_again", records=len(asked))
 
     @property
     def _clean_entry(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from salmon.errors import SetupError
 from salmon.model.change import WriteOp
@@ -16,6 +17,9 @@ from salmon.model.connector import Outcome, OutcomeKind
 from salmon.model.schema import MARKER_ID
 from salmon.salesforce.codes import DUPLICATE, Verdict, verdict_of
 from salmon.salesforce.rest import RowResult
+
+# An approval takes minutes at least. The worker waits longer each time.
+LOCKED_AGAIN_S: Final = 60.0
 
 
 class Look(Enum):
@@ -70,12 +74,20 @@ def outcome_of(
         if op is WriteOp.CREATE and any(error.code == DUPLICATE for error in result.errors):
             return Look.WHO_HAS_THE_KEY
         return refused(refusal)
+    if Verdict.LOCKED in verdicts:
+        return locked(refusal.code)
     if verdicts & {Verdict.RETRY, Verdict.LIMITED, Verdict.SIGN_IN}:
         return refusal.outcome(OutcomeKind.RETRY_LATER, f"Salesforce cannot take it now ({refusal.code})")
     # What is left is GONE: of the record itself, or of one that a reference field points at.
     if op is WriteOp.CREATE or (op is WriteOp.UPDATE and (refusal.fields or references)):
         return Look.IS_IT_THERE
     return refusal.outcome(OutcomeKind.GONE, "the record is not there")
+
+
+def locked(code: str) -> Outcome:
+    """The outcome of a write that another keeps away, as a whole, for as long as it likes."""
+    reason = "the record, or one that it belongs to, is locked: by an approval, a flow, or somebody at work"
+    return Outcome(OutcomeKind.DEFERRED, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
 
 
 def refused(refusal: Refusal) -> Outcome:

@@ -23,8 +23,10 @@ from salmon.errors import RetriableError
 from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.catalog import ObjectConfig, synced_object
+from salmon.salesforce.codes import ROW_LOCKS, WRAPPERS
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.delivery import Delivery
+from salmon.salesforce.outcomes import locked
 from salmon.salesforce.references import RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, Rest
 
@@ -35,6 +37,7 @@ _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
 # By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
 # write that a trigger fails for good must not hold up its key for ever.
 _UNEXPLAINED_MAX_S: Final = 15 * 60.0
+_ROW_LOCK_MAX_S: Final = 2 * 60.0
 # After such an outcome of a write that was looked at, no newer one of its key has been carried out before. All others
 # leave that open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
 _NEWEST: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
@@ -75,7 +78,7 @@ class SalesforceSinkTask:
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
-        # Of what fails for no known reason: seq, and when it first did.
+        # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
     def connect(self) -> None:
@@ -164,17 +167,23 @@ class SalesforceSinkTask:
         return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
 
     def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
-        """The outcome; REFUSED where Salesforce has failed on it for long without saying why."""
-        if outcome.kind is not OutcomeKind.RETRY_LATER or outcome.code != _UNEXPLAINED:
+        """
+        The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
+        its row has been locked for longer than a transaction lasts.
+        """
+        is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
+        if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
             self._unexplained.pop(_id(record), None)
             return outcome
         now = self._clock()
         seq, since = self._unexplained.get(_id(record), (record.write.seq, now))
         since = since if seq == record.write.seq else now
-        if now - since < _UNEXPLAINED_MAX_S:
+        if now - since < (_ROW_LOCK_MAX_S if is_lock else _UNEXPLAINED_MAX_S):
             self._unexplained[_id(record)] = record.write.seq, since
             return outcome
         self._unexplained.pop(_id(record), None)
+        if is_lock:
+            return locked(outcome.code)
         return replace(
             outcome,
             kind=OutcomeKind.REFUSED,

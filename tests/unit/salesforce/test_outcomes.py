@@ -60,6 +60,18 @@ def test_a_lock_inside_a_triggers_error_is_a_lock() -> None:
     assert kind_of(failed("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message="no")) is OutcomeKind.REFUSED
 
 
+@pytest.mark.parametrize("code", ["ENTITY_IS_LOCKED", "RECORD_IN_USE_BY_WORKFLOW", "RECORD_LOCKED"])
+def test_what_an_approval_has_locked_waits_and_is_not_refused(code: str) -> None:
+    """It is tried late, and again; nobody has anything to correct (case L10). A trigger's error may wrap it."""
+    wrapped = failed("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message=f"...: {code}, ...")
+    for result in (failed(code), wrapped):
+        for op in WriteOp:
+            outcome = outcome_of(result, op, ID, ())
+            assert isinstance(outcome, Outcome)
+            assert (outcome.kind, outcome.fields) == (OutcomeKind.DEFERRED, frozenset())
+            assert outcome.again_s is not None
+
+
 @pytest.mark.parametrize("code", ["ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"])
 def test_what_is_not_there_is_the_record_or_its_parent(code: str) -> None:
     """A write without references can only mean its own record; with one, it has to be looked at."""

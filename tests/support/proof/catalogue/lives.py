@@ -221,6 +221,20 @@ LIVES: Final = (
         "            pass\n",
     ),
     Mutant(
+        "a locked deletion is sent again at once",
+        "6: DEFERRED: what waits as a whole is not sent before RETRY",
+        "model.outcomes",
+        "    if why is Park.DEFERRED and (ours.op is WriteOp.DELETE or (ours.op is WriteOp.CREATE and not rest)):",
+        "    if why is Park.DEFERRED and (ours.op is WriteOp.CREATE and not rest):",
+    ),
+    Mutant(
+        "a locked creation is sent again without its fields",
+        "6: DEFERRED: what waits as a whole is not sent before RETRY",
+        "model.outcomes",
+        "    if why is Park.DEFERRED and (ours.op is WriteOp.DELETE or (ours.op is WriteOp.CREATE and not rest)):",
+        "    if why is Park.DEFERRED and ours.op is WriteOp.DELETE:",
+    ),
+    Mutant(
         "RETRY frees nothing",
         "6: DEFERRED: those fields are parked until RETRY",
         "model.outcomes",
