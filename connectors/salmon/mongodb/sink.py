@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Final
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from salmon.errors import ConfigError, Unavailable
-from salmon.model.change import Write
-from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
+from salmon.model.clashes import FINAL_AFTER_S, Clashes, OwedTo, nothing_owed
+from salmon.model.connector import Identities, Outcome, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
 from salmon.mongodb.client import Document, close, connect, database_of
@@ -34,18 +31,6 @@ from salmon.mongodb.unique_values import DUPLICATE
 from salmon.mongodb.validators import prepare
 
 log = structlog.get_logger(__name__)
-
-# A value is somebody else's for good if nothing is owed to that record for so long: merge may still have to judge it.
-FINAL_AFTER_S: Final = 5.0
-_AGAIN_MAX_S: Final = 5.0
-_AGAIN_FIRST_S: Final = 0.1
-_CLASHES_MAX: Final = 10_000
-
-RecordId = tuple[str, str]  # object, record key
-
-
-def _nothing_owed(_object: str, _key: str) -> None:
-    """Nobody has said how to look it up."""
 
 
 class MongoSinkTask:
@@ -83,14 +68,11 @@ class MongoSinkTask:
         self._stopping = threading.Event()
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
-        self._final_after_s, self._clock = final_after_s, clock
-        self._owed: Callable[[str, str], Write | None] = _nothing_owed
-        # Of what a unique index keeps away: its seq, how often it was, and since when nothing is owed to the holder.
-        self._clashes: OrderedDict[RecordId, tuple[int, int, float | None]] = OrderedDict()
-        self._counting = threading.Lock()
+        self._owed: OwedTo = nothing_owed
+        self._clashes = Clashes(DUPLICATE, clock, final_after_s=final_after_s)
 
-    def look_up(self, owed: Callable[[str, str], Write | None]) -> None:
-        """How to ask what is owed to a record, by its object and key: the newest write that is not finished."""
+    def look_up(self, owed: OwedTo) -> None:
+        """How to ask what is owed to a record."""
         self._owed = owed
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
@@ -144,32 +126,7 @@ class MongoSinkTask:
                 lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
             )
             outcomes |= zip(some, told, strict=True)
-        return [self._patient(record, outcomes[place]) for place, record in enumerate(records)]
-
-    def _patient(self, record: SinkRecord, outcome: Outcome) -> Outcome:
-        """The outcome, and when to put again what a unique index keeps away; final only after a while."""
-        id_ = record.object, record.key
-        if outcome.code != DUPLICATE:
-            if self._clashes:
-                with self._counting:
-                    self._clashes.pop(id_, None)
-            return outcome
-        now = self._clock()
-        with self._counting:
-            seq, tries, since = self._clashes.pop(id_, (record.write.seq, 0, None))
-            if seq != record.write.seq:
-                tries, since = 0, None
-            if outcome.kind is OutcomeKind.REFUSED:
-                since = now if since is None else since
-                if now - since >= self._final_after_s:
-                    return outcome
-            else:
-                since = None
-            self._clashes[id_] = record.write.seq, tries + 1, since
-            if len(self._clashes) > _CLASHES_MAX:
-                self._clashes.popitem(last=False)
-        again_s = min(_AGAIN_FIRST_S * 2 ** min(tries, 10), _AGAIN_MAX_S)
-        return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=again_s)
+        return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
 
     def stop(self) -> None:
         """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""

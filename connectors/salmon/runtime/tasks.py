@@ -6,12 +6,12 @@ A connector is an entry point: a class made with (its side's config, the sync's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol, runtime_checkable
 
 from salmon.errors import ConfigError
-from salmon.model.change import Write
+from salmon.model.clashes import OwedTo
 from salmon.model.schema import ObjectSchema
 
 SOURCES: Final = "salmon.sources"
@@ -59,11 +59,11 @@ class Doubts(Protocol):
 @runtime_checkable
 class LooksUp(Protocol):
     """
-    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that is not
-    finished; None where nothing is. May be asked within put().
+    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that was read and
+    is not finished; None where nothing is. May be asked within put().
     """
 
-    def look_up(self, owed: Callable[[str, str], Write | None]) -> None: ...
+    def look_up(self, owed: OwedTo) -> None: ...
 
 
 @runtime_checkable

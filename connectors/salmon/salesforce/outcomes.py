@@ -26,6 +26,7 @@ class Look(Enum):
     """What has to be looked at before an outcome can be told."""
 
     WHO_HAS_THE_KEY = "a record with this unique value exists: ours, somebody's, or one of another key?"
+    WHO_HAS_THE_VALUE = "another record has this unique value: for good, or is it about to give it up?"
     IS_IT_THERE = "something is not there: the record, or one that it refers to?"
 
 
@@ -71,8 +72,13 @@ def outcome_of(
             f"Salesforce answered {refusal.code} to a write. Check that the integration user may use the API."
         )
     if Verdict.NEVER in verdicts:
-        if op is WriteOp.CREATE and any(error.code == DUPLICATE for error in result.errors):
+        hopeless = [
+            error.code for error in result.errors if verdict_of(error.code, error.message) is Verdict.NEVER
+        ]
+        if op is WriteOp.CREATE and DUPLICATE in hopeless:
             return Look.WHO_HAS_THE_KEY
+        if op is WriteOp.UPDATE and set(hopeless) == {DUPLICATE}:
+            return Look.WHO_HAS_THE_VALUE
         return refused(refusal)
     if Verdict.LOCKED in verdicts:
         return locked(refusal.code)
@@ -96,8 +102,8 @@ def refused(refusal: Refusal) -> Outcome:
     return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}")
 
 
-def duplicate_of_nothing(refusal: Refusal) -> Outcome:
+def duplicate_of_nothing(refusal: Refusal) -> Outcome | Look:
     """A duplicate value, and no record that carries the key: another unique field, or one that has just gone."""
     if MARKER_ID in refusal.fields:
         return refusal.outcome(OutcomeKind.RETRY_LATER, "the record that had the key has gone meanwhile")
-    return refused(refusal)
+    return Look.WHO_HAS_THE_VALUE

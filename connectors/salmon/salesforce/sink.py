@@ -20,10 +20,11 @@ from typing import Final
 import structlog
 
 from salmon.errors import RetriableError
+from salmon.model.clashes import Clashes, OwedTo, nothing_owed
 from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.catalog import ObjectConfig, synced_object
-from salmon.salesforce.codes import ROW_LOCKS, WRAPPERS
+from salmon.salesforce.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.delivery import Delivery
 from salmon.salesforce.outcomes import locked
@@ -78,8 +79,14 @@ class SalesforceSinkTask:
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
+        self._owed: OwedTo = nothing_owed
+        self._clashes = Clashes(DUPLICATE, clock)
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
+
+    def look_up(self, owed: OwedTo) -> None:
+        """How to ask what is owed to a record."""
+        self._owed = owed
 
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
@@ -138,7 +145,7 @@ class SalesforceSinkTask:
         """
         assert self._rest is not None, "start first"
         assert self._references is not None, "start first"
-        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped)
+        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped, self._owed)
         sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
@@ -171,6 +178,7 @@ class SalesforceSinkTask:
         The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
         its row has been locked for longer than a transaction lasts.
         """
+        outcome = self._clashes.judged(record, outcome)
         is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
         if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
             self._unexplained.pop(_id(record), None)

@@ -390,7 +390,7 @@ def test_a_deletion_that_is_locked_out_waits_and_is_carried_out_in_the_end() -> 
     story.salesforce.retries(locked)
     assert story.writes["salesforce"].op is WriteOp.DELETE
     story.come_to_rest()
-    assert not story.lives
+    assert not story.state.lives
 
 
 def test_a_creation_that_is_locked_out_waits_as_a_whole() -> None:
