@@ -109,10 +109,11 @@ class WritableOrg(MemoryOrg):
         return RowResult(True, record["Id"])
 
     def _clash(self, name: str, record: Mapping[str, Any], own_id: str | None) -> RowResult | None:
-        value = record.get(self.unique) if self.unique else None
+        field = self.unique or ""
+        value = record.get(field)
         for row in self.records.get(name, {}).values():
-            if value is not None and row.get(self.unique) == value and row["Id"] != own_id:
-                message = f"Wert doppelt: {self.unique} steht schon in {row['Id'][:15]}"
+            if value is not None and row.get(field) == value and row["Id"] != own_id:
+                message = f"Wert doppelt: {field} steht schon in {row['Id'][:15]}"
                 return RowResult(False, None, (RowError("DUPLICATE_VALUE", (), message),))
         return None
 

@@ -319,9 +319,9 @@ def test_a_record_that_we_clear_on_the_way_to_a_write_is_nobodys_edit() -> None:
         write = story.writes["salesforce"]
         out = story.salesforce.edits(Phone=None, ack=0)
         assert out.conflicts == []
-        assert story.record["Phone"] == "2"
+        assert story.state.canonical["Phone"] == "2"
         assert story.writes["salesforce"].fields == {"Phone": "2"}
         story.salesforce.acks(write)
         story.come_to_rest()
-        assert (story.record["Phone"], story.salesforce.holds["Phone"]) == ("2", "2")
+        assert (story.state.canonical["Phone"], story.salesforce.holds["Phone"]) == ("2", "2")
         assert story.conflicts == []
