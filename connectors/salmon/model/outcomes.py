@@ -16,6 +16,8 @@ def outcome(work: Work) -> None:
     assert change.ack is not None, "an outcome names the write that it is of"
     if change.op is Op.RETRY:
         x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.DEFERRED or not _named(change, n)}
+        # What another record kept away is sent again by the number of the write that was refused.
+        x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.REFUSED or p.group != change.ack}
         return
     ours = x.sent.pop(change.ack, None)
     if ours is None:

@@ -112,7 +112,7 @@ class UniqueValues:
             return {key: _wait(write, error, "another document held one of its unique values, and has gone")}
         for holder in holders:
             if holder.key is None or not self._gives_up(holder.key, holder):
-                return {key: _refused(write, error, holder)}
+                return {key: self._refused(write, error, holder)}
         circle = self._circle(key, write)
         if circle is not None and self._swap(circle):
             return dict.fromkeys(circle, Outcome(OutcomeKind.APPLIED))
@@ -175,6 +175,18 @@ class UniqueValues:
             now = self._collection.find_one({"_id": holder.document_id}, {"_id": 1, **self._projection}) or {}
         after = self._after(index, owed, now)
         return any(after[path] != _at(now, path) for path in index.paths)
+
+    def _refused(self, write: Write, error: Document, holder: _Holder) -> Outcome:
+        """It names both records, so that a person can decide; never the value."""
+        paths, key = ", ".join(holder.paths), holder.key
+        other = f"the document {key}" if key is not None else "a document that is not synced"
+        return Outcome(
+            OutcomeKind.REFUSED,
+            fields=_fields(write, holder.paths) or _fields(write, error.get("keyPattern", ())),
+            code=DUPLICATE,
+            reason=f"{paths} must be unique in MongoDB, and {other} has the same value. Correct {paths} of one of the two.",
+            waits_for=((self._shape.schema.name, key),) if key is not None else (),
+        )
 
     # Circles.
 
@@ -268,18 +280,6 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 def _wait(write: Write, error: Document, why: str) -> Outcome:
     fields = _fields(write, error.get("keyPattern", ()))
     return Outcome(OutcomeKind.RETRY_LATER, fields=fields, code=DUPLICATE, reason=why)
-
-
-def _refused(write: Write, error: Document, holder: _Holder) -> Outcome:
-    """It names both records, so that a person can decide; never the value."""
-    paths = ", ".join(holder.paths)
-    other = f"the document {holder.key}" if holder.key is not None else "a document that is not synced"
-    return Outcome(
-        OutcomeKind.REFUSED,
-        fields=_fields(write, holder.paths) or _fields(write, error.get("keyPattern", ())),
-        code=DUPLICATE,
-        reason=f"{paths} must be unique in MongoDB, and {other} has the same value. Correct {paths} of one of the two.",
-    )
 
 
 def _fields(write: Write, paths: Sequence[str] | Iterable[str]) -> frozenset[str]:

@@ -98,10 +98,14 @@ class Putters:
     def owed(self, object: str, key: str) -> Write | None:  # noqa: A002
         """The newest write to a record that we have read and not finished. From any thread."""
         command = self._buffer.newest((object, key))
+        return self.decoded(command.partition.place[0], command.value) if command is not None else None
+
+    def decoded(self, topic: str, value: bytes | None) -> Write | None:
+        """The write that a record of *topic* holds; None for a tombstone, and for what can only be set aside."""
         try:
-            return self._record(command).write if command is not None else None
+            return self._codecs[topic].decode(value) if value is not None else None
         except DataError:
-            return None  # It is set aside when its turn comes.
+            return None
 
     def _run(self) -> None:
         try:

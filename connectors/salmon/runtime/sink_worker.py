@@ -231,6 +231,7 @@ class SinkWorker:
         self._tell()
         assert self._identities is not None
         self._reports.answer_waits(self._identities)
+        self._reports.send_again_refused()
         self._guard.turn(settled=partitions.caught_up and self.buffer.idle)
         if self._commit_time.due():
             self._keep_counts()
@@ -272,6 +273,15 @@ class SinkWorker:
             self.buffer.pass_over((topic, number), offset)
         else:
             self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+            self._look_for_what_it_kept(message, (self._objects[topic], name))
+
+    def _look_for_what_it_kept(self, message: Message, record: tuple[str, str]) -> None:
+        """A write to a record that kept others' values away may give them up: it is looked into for that."""
+        if self._reports.keeps_away(record):
+            # Not asked of the buffer: it may have been carried out by now.
+            write = self._putters.decoded(message.topic() or "", message.value())
+            if write is not None:
+                self._reports.heard_of(record, write)
 
     def _tell(self) -> None:
         self._reports.take(self._putters.landed())

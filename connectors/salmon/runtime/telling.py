@@ -22,6 +22,7 @@ from salmon.model.change import Change, Op
 from salmon.model.connector import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.runtime.commands import Command
 from salmon.runtime.dead_letters import dead_letter_headers
+from salmon.runtime.refusals import Refused
 from salmon.runtime.waits import Wait, Waits
 
 QUIET: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED})
@@ -60,6 +61,8 @@ class Told:
     outputs: list[Output] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     settled: list[Wait] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    no_longer_refused: list[Refused] = field(default_factory=list)
     dead_letters: int = 0
 
 
@@ -87,6 +90,9 @@ class Telling:
             assert landed.error is not None
             self._set_aside(landed.command, landed.error, "VALUE_CONVERTER", told)
             return
+        if outcome.kind in QUIET and (refused := waits.refusals.settled_by(record)) is not None:
+            told.outputs.append(self._entry(refused, None))
+            told.no_longer_refused.append(refused)
         if outcome.kind is not OutcomeKind.DEFERRED and (locked := waits.timed(record)) is not None:
             if outcome.kind not in QUIET:
                 self._not_applied(landed.command, record, outcome, waits, told)
@@ -124,6 +130,10 @@ class Telling:
                     fields=tuple(sorted(outcome.fields)),
                 )
                 self._set_aside(command, error, "TASK_PUT", told)
+                refused = Refused.by(record, outcome, command.partition.place[1])
+                if refused is not None:
+                    told.outputs.append(self._entry(refused, refused))
+                    told.refused.append(refused)
             case OutcomeKind.GONE | OutcomeKind.EXISTS:
                 told.outputs.append(self._read_signal(record, outcome))
 
@@ -140,6 +150,14 @@ class Telling:
         yield Output(self.topics.changes(wait.object), wait.key, self.changes[wait.object].encode(change))
         yield self._entry(wait, still)
 
+    def send_again(self, refused: Refused) -> Iterator[Output]:
+        """The record that kept the value is written: merge may send again what was refused, and nobody waits any more."""
+        source = {"reason": "the record that kept its unique value is written"}
+        change = Change(self.side, Op.RETRY, ack=refused.seq, changed=refused.fields or None, source=source)
+        encoded = self.changes[refused.object].encode(change)
+        yield Output(self.topics.changes(refused.object), refused.key, encoded)
+        yield self._entry(refused, None)
+
     def _read_signal(self, record: SinkRecord, outcome: Outcome) -> Output:
         native_id = outcome.native_id or record.write.native_id
         signal = Signal(
@@ -152,7 +170,7 @@ class Telling:
         )
         return Output(self.topics.signals(f"{self.side}-source"), record.key, self.signals.encode(signal))
 
-    def _entry(self, wait: Wait, now: Wait | None) -> Output:
+    def _entry(self, wait: Wait | Refused, now: Wait | Refused | None) -> Output:
         key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)
         return Output(self.topics.offsets, key, value)
 

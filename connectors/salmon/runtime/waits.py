@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from salmon.model.connector import Outcome, Position, SinkRecord
+from salmon.runtime.refusals import Refusals
 
 PREFIX: Final = "waits/"
 LOCKED_FIRST_S: Final = 60.0  # before the first new try of what is locked
@@ -92,15 +93,17 @@ class Waits:
     def __init__(self) -> None:
         self._of: dict[RecordId, Wait] = {}
         self._children: dict[RecordId, set[RecordId]] = {}
+        self.refusals = Refusals()
 
     def __len__(self) -> int:
         return len(self._of)
 
     def holds(self, object: str, key: str) -> bool:  # noqa: A002
-        return (object, key) in self._of
+        return (object, key) in self._of or (object, key) in self.refusals
 
     def load(self, entries: Mapping[str, Position], owned: Collection[tuple[str, int]]) -> None:
         """Take the entries of the (object, partition) pairs that are *owned*, in place of all that were held."""
+        self.refusals.load(entries, owned)
         self._of.clear()
         self._children.clear()
         for entry, position in entries.items():

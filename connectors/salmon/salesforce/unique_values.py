@@ -107,6 +107,7 @@ class UniqueValues:
             DUPLICATE,
             f"{what} must be unique in Salesforce, and {name} {holder.key} has the same value. Correct it in one of the "
             f"two.",
+            waits_for=((name, holder.key),),
         )
 
     def _holder(self, name: str, field: str, value: Value, but: str | None) -> Holder | None:

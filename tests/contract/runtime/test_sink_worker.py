@@ -382,6 +382,32 @@ def test_a_write_that_gets_through_tells_that_the_lock_is_gone(sync: Sync) -> No
     assert [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")] == []
 
 
+# Values that another record keeps.
+
+
+def test_what_another_record_kept_away_is_sent_again_when_that_one_is_written(sync: Sync) -> None:
+    """A restart between them forgets nothing; a write to it that leaves the value alone changes nothing (case L8)."""
+    fields = frozenset({"Name"})
+    refusal = Outcome(
+        OutcomeKind.REFUSED, fields=fields, code="DuplicateKey", waits_for=((OBJECT, "holder"),)
+    )
+    with running(worker(sync, Sink(once(refusal)))) as (run,):
+        sync.write("a", 7, Name="x")
+        eventually(lambda: f"refused/{OBJECT}/a" in sync.entries(CONNECTOR))
+        run.stop()
+    sink = Sink()
+    with running(worker(sync, sink)) as (run,):
+        sync.write("holder", 8, ParentId="p")
+        eventually(lambda: sink.seqs("holder") == [8])
+        assert [change.op for _, change in sync.changes()] == [Op.REFUSED]
+        sync.write("holder", 9, Name="y")
+        eventually(lambda: len(sync.changes()) == 2)
+        run.stop()
+    told = [(change.op, change.ack, change.changed) for _, change in sync.changes()]
+    assert told == [(op, 7, fields) for op in (Op.REFUSED, Op.RETRY)]
+    assert [each for each in sync.entries(CONNECTOR) if each.startswith("refused/")] == []
+
+
 # Instances.
 
 

@@ -303,9 +303,23 @@ def test_a_retry_frees_only_what_was_deferred() -> None:
     refused = story.writes["salesforce"]
     story.salesforce.refuses(refused, "City")
     story.come_to_rest()
-    story.salesforce.retries(refused)
+    story.salesforce.retries(replace(refused, seq=refused.seq - 1))
     assert story.salesforce.parked.keys() == {"City"}
     assert story.writes == {}
+
+
+def test_a_retry_of_the_refused_write_itself_sends_it_again() -> None:
+    """The record that kept its unique value away has given it up: nobody has to edit this one (case L8)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="taken")
+    refused = story.writes["salesforce"]
+    story.salesforce.refuses(refused, "City", code="DUPLICATE_VALUE")
+    story.come_to_rest()
+    story.salesforce.retries(refused, "City")
+    assert story.writes["salesforce"].fields == {"City": "taken"}
+    story.come_to_rest()
+    assert (story.salesforce.holds["City"], story.salesforce.parked) == ("taken", {})
+    assert ERROR not in story.mongodb.holds
 
 
 def test_a_record_waits_as_a_whole_for_a_parent_that_it_cannot_do_without() -> None:

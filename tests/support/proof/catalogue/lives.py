@@ -221,6 +221,20 @@ LIVES: Final = (
         "            pass\n",
     ),
     Mutant(
+        "RETRY leaves what another record kept away",
+        "6: RETRY of a write that was refused sends it again",
+        "model.outcomes",
+        "if p.why is not Park.REFUSED or p.group != change.ack}",
+        "}",
+    ),
+    Mutant(
+        "RETRY frees all that was refused",
+        "6: RETRY of a write that was refused sends it again, and no other",
+        "model.outcomes",
+        "if p.why is not Park.REFUSED or p.group != change.ack}",
+        "if p.why is not Park.REFUSED}",
+    ),
+    Mutant(
         "a locked deletion is sent again at once",
         "6: DEFERRED: what waits as a whole is not sent before RETRY",
         "model.outcomes",
