@@ -26,7 +26,7 @@ EXISTS, REFUSED = OutcomeKind.EXISTS, OutcomeKind.REFUSED
 
 @pytest.fixture
 def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
-    task = MongoSinkTask(mongo.config, OBJECTS, "test")
+    task = MongoSinkTask(mongo.config, OBJECTS, "test", final_after_s=0)
     task.start(SCHEMAS, NoIdentities(), clean=True)
     yield task
     task.stop()

@@ -315,6 +315,21 @@ def test_locked_rows_are_put_again_later(box: BoxProcess) -> None:
         assert outcome.kind is OutcomeKind.RETRY_LATER
 
 
+def test_a_record_in_an_approval_waits_for_its_end(box: BoxProcess) -> None:
+    """Updates and deletions alike (case L10); afterwards the same write goes through."""
+    account = box.ids("Account")[3]
+    box.fault("lock_rows", object="Account", ids=[account], approval=True)
+    update = write(UPDATE, "Account", account, 94, native_id=account, Fax="94")
+    with Source(box).through_snapshots() as source:
+        sink = started_sink(box, source)
+        for each in (update, write(DELETE, "Account", account, 94, native_id=account)):
+            (outcome,) = sink.put([each])
+            assert (outcome.kind, outcome.code) == (OutcomeKind.DEFERRED, "ENTITY_IS_LOCKED")
+        box.heal()
+        (outcome,) = sink.put([update])
+        assert outcome.kind is OutcomeKind.APPLIED
+
+
 def test_an_org_that_cannot_serve_pauses_the_sink(box: BoxProcess) -> None:
     """Down, then out of API calls: the worker is told to come again, and nothing is done twice."""
     account = box.ids("Account")[3]

@@ -165,6 +165,36 @@ def test_a_lookup_that_the_org_clears_for_us_brings_no_deleted_record_back(ring:
     assert ring.conflicts == conflicts
 
 
+def test_a_document_that_is_deleted_and_inserted_again_at_once_keeps_its_record(ring: Ring) -> None:
+    """Some applications save like that: the account keeps its Id and its contact (case L11)."""
+    key = ring.sf.Account.create({"Name": "Saved", "Site": "Rome"})["id"]
+    contact = ring.sf.Contact.create({"LastName": "Stays", "AccountId": key})["id"]
+    document = ring.wait_document("accounts", key, lambda seen: seen["Site"] == "Rome")
+    ring.wait_document("contacts", contact, lambda seen: seen["AccountId"] == key)
+    ring.db.accounts.delete_one({"_id": key})
+    ring.db.accounts.insert_one({**document, "Site": "Oslo"})
+    ring.wait_row("Account", key, lambda seen: seen["Site"] == "Oslo")
+    assert ring.sf.Contact.get(contact)["AccountId"] == key
+
+
+def test_accounts_swap_their_numbers_and_a_new_one_takes_that_of_a_deleted_one(ring: Ring) -> None:
+    """They are unique in MongoDB; in the org, one call swaps them (case L8)."""
+    numbers = {"AccountNumber": {"$gte": "unique-", "$lt": "unique."}}
+    ring.db.accounts.create_index("AccountNumber", unique=True, partialFilterExpression=numbers)
+    one, two = (ring.sf.Account.create({"Name": n, "AccountNumber": f"unique-{n}"})["id"] for n in "12")
+    for key, number in ((one, "unique-1"), (two, "unique-2")):
+        ring.wait_document("accounts", key, lambda seen, n=number: seen["AccountNumber"] == n)  # type: ignore[misc]
+    swapped = [(one, "unique-2"), (two, "unique-1")]
+    records = [{"attributes": {"type": "Account"}, "Id": key, "AccountNumber": n} for key, n in swapped]
+    ring.sf.restful("composite/sobjects", method="PATCH", json={"records": records})
+    for key, number in swapped:
+        ring.wait_document("accounts", key, lambda seen, n=number: seen["AccountNumber"] == n)  # type: ignore[misc]
+    ring.sf.Account.delete(one)
+    new = ring.sf.Account.create({"Name": "3", "AccountNumber": "unique-2"})["id"]
+    ring.wait_document("accounts", new, lambda seen: seen["AccountNumber"] == "unique-2")
+    ring.wait_gone("accounts", one)
+
+
 # Triggers of the org
 
 

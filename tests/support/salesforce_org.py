@@ -31,6 +31,7 @@ class WritableOrg(MemoryOrg):
         super().__post_init__()
         self.calls: list[tuple[str, list[str]]] = []
         self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
+        self.unique: str | None = None  # a field of which no two records may have the same value
         self.spoils: set[str] = set()  # names of fields that make a whole call fail
         self.breaks: str | None = None  # before | after: an insert or update that gets no answer
         self._next = Counter[str]()
@@ -89,6 +90,8 @@ class WritableOrg(MemoryOrg):
         rows = self.records.setdefault(name, {})
         if any(row.get("Salmon_Id__c") == record["Salmon_Id__c"] for row in rows.values()):
             return RowResult(False, None, (RowError("DUPLICATE_VALUE"),))
+        if (clash := self._clash(name, record, None)) is not None:
+            return clash
         self._next[name] += 1
         native_id = f"{SCHEMAS[name].key_prefix}{self._next[name]:012}NEW"
         rows[native_id] = {"Id": native_id, **{n: v for n, v in record.items() if n != "attributes"}}
@@ -100,8 +103,19 @@ class WritableOrg(MemoryOrg):
         row = self.records.get(record["attributes"]["type"], {}).get(record["Id"])
         if row is None:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
+        if (clash := self._clash(record["attributes"]["type"], record, record["Id"])) is not None:
+            return clash
         row.update({n: v for n, v in record.items() if n != "attributes"})
         return RowResult(True, record["Id"])
+
+    def _clash(self, name: str, record: Mapping[str, Any], own_id: str | None) -> RowResult | None:
+        field = self.unique or ""
+        value = record.get(field)
+        for row in self.records.get(name, {}).values():
+            if value is not None and row.get(field) == value and row["Id"] != own_id:
+                message = f"Wert doppelt: {field} steht schon in {row['Id'][:15]}"
+                return RowResult(False, None, (RowError("DUPLICATE_VALUE", (), message),))
+        return None
 
 
 class Known:

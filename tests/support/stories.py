@@ -294,8 +294,8 @@ class Teller:
     def finds_it_there(self, write: Write) -> Folded:
         return self._outcome(Op.EXISTS, write, ())
 
-    def defers(self, write: Write, *fields: str) -> Folded:
-        return self._outcome(Op.DEFERRED, write, fields)
+    def defers(self, write: Write, *fields: str, code: str = "", reason: str = "") -> Folded:
+        return self._outcome(Op.DEFERRED, write, fields, code=code, reason=reason)
 
     def retries(self, write: Write, *fields: str) -> Folded:
         return self._outcome(Op.RETRY, write, fields)

@@ -151,8 +151,11 @@ class Outcome:
     code: str = ""  # the side's own error code, e.g. STRING_TOO_LONG
     reason: str = ""  # one sentence without record values
     native_id: str | None = None  # the record's id on that side, where the side told it
-    waits_for: tuple[tuple[str, str], ...] = ()  # DEFERRED: (object, record key) of the missing parents
+    # (object, record key) of the missing parents (DEFERRED), or of the record that keeps a unique value (REFUSED).
+    waits_for: tuple[tuple[str, str], ...] = ()
     applied: bool = False
+    # RETRY_LATER: put again after so long; without it, after a backoff of the worker's. DEFERRED: the same, by merge.
+    again_s: float | None = None
 
 
 class Identities(Protocol):

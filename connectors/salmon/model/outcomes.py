@@ -16,6 +16,8 @@ def outcome(work: Work) -> None:
     assert change.ack is not None, "an outcome names the write that it is of"
     if change.op is Op.RETRY:
         x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.DEFERRED or not _named(change, n)}
+        # What another record kept away is sent again by the number of the write that was refused.
+        x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.REFUSED or p.group != change.ack}
         return
     ours = x.sent.pop(change.ack, None)
     if ours is None:
@@ -46,7 +48,8 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     """
     Set aside what is at fault, so that the rest can be sent again.
 
-    A refused creation that would then lack what is required, or have nothing to say, is set aside as a whole.
+    A refused creation that would then lack what is required, or have nothing to say, is set aside as a whole; so is one
+    that waits with all that it has to say, and a deletion.
     """
     at_fault = _at_fault(work, ours)
     source = work.change.source
@@ -61,6 +64,8 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
         for name in sorted(work.rules.names[work.change.origin] - OWNED_BY_MERGE):
             work.x.parked.setdefault(name, parked)
         work.x.parked[EXISTENCE] = parked
+    if why is Park.DEFERRED and (ours.op is WriteOp.DELETE or (ours.op is WriteOp.CREATE and not rest)):
+        work.x.parked[EXISTENCE] = parked  # nothing is left of it that could go on
     work.report(Fact.PARKED, *sorted(at_fault))
 
 

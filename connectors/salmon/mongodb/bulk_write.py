@@ -11,6 +11,9 @@ repeated and by whomever:
     DELETE  applies where the marker is older than the write and not older than expected. A document whose marker
             is gone, or older than what was known, lives another life: EXISTS.
 
+A write whose unique value another document holds is put again as long as others of the batch are carried out, which
+may give the value up; what is left is for salmon.mongodb.unique_values.
+
 An UPDATE or DELETE of what is not there is GONE. For a delete that seems harsh, since nothing is left to do; but
 no event will answer it, and GONE makes the source look and tell that the record is absent.
 
@@ -25,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from bson.errors import BSONError
 from bson.int64 import Int64
@@ -49,6 +52,7 @@ from salmon.mongodb.client import (
 )
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.unique_values import DUPLICATE, Owed, UniqueValues, guard
 
 Operation = InsertOne[Document] | UpdateOne | DeleteOne
 
@@ -68,7 +72,7 @@ _ODD: Final = Outcome(
 # MongoDB's error_codes.yml; others are told by their number. 17419 and 17420: an update made it too large.
 _CODE_NAMES: Final[Mapping[int, str]] = {
     2: "BadValue",
-    DUPLICATE_KEY: "DuplicateKey",
+    DUPLICATE_KEY: DUPLICATE,
     VALIDATION_FAILED: "DocumentValidationFailure",
     TOO_LARGE: "BSONObjectTooLarge",
     17419: "BSONObjectTooLarge",
@@ -97,11 +101,24 @@ class _Reply:
     errors: dict[int, Document] = field(default_factory=dict)  # index of the operation -> its write error
 
 
+_Clashes = dict[str, Document]  # record key -> the error that names the unique index
+
+
+def _nothing_owed(_: str) -> None:
+    """Nobody knows of any other write."""
+
+
 def carry_out(
-    collection: Collection[Document], shape: DocumentShape, records: Sequence[SinkRecord]
+    collection: Collection[Document],
+    shape: DocumentShape,
+    records: Sequence[SinkRecord],
+    owed: Owed = _nothing_owed,
 ) -> list[Outcome]:
     """
     Carry out the writes of one object, at most one of each key; return their outcomes in order.
+
+    Args:
+        owed: What is owed to other records of the object.
 
     Raises:
         RetriableError: if it is not known of all of them whether a majority holds them; repeating is safe.
@@ -115,7 +132,17 @@ def carry_out(
         except DataError as error:
             outcomes[record.key] = Outcome(OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error))
     by_key = {record.key: record.write for record in records}
-    outcomes |= _write(collection, operations, by_key, shape)
+    clashes: _Clashes = {}
+    outcomes |= _write(collection, operations, by_key, shape, clashes)
+    tried = len(operations)
+    while clashes and len(clashes) < tried:
+        tried, again = len(clashes), {key: operations[key] for key in clashes}
+        clashes = {}
+        outcomes |= _write(collection, again, by_key, shape, clashes)
+    if clashes:
+        unique = UniqueValues(collection, shape, lambda key: by_key.get(key) or owed(key))
+        told = unique.resolve({key: (by_key[key], error) for key, error in clashes.items()})
+        outcomes |= {key: outcome for key, outcome in told.items() if key in by_key}
     return [outcomes[record.key] for record in records]
 
 
@@ -125,19 +152,9 @@ def _operation(shape: DocumentShape, record: SinkRecord) -> Operation:
         case WriteOp.CREATE:
             return InsertOne(shape.document(record.key, write.fields, write.seq))
         case WriteOp.UPDATE:
-            return UpdateOne(_guard(document_id, write), shape.update(write.fields, write.seq))
+            return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq))
         case WriteOp.DELETE:
-            return DeleteOne(_guard(document_id, write))
-
-
-def _guard(document_id: Any, write: Write) -> Document:
-    """Which state of the document the write applies to."""
-    if write.expected == 0 and write.op is not WriteOp.CREATE:
-        return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker
-    marker: Document = {"$lt": Int64(write.seq)}
-    if write.op is WriteOp.DELETE:
-        marker["$gte"] = Int64(write.expected)
-    return {"_id": document_id, SEQ_PATH: marker}
+            return DeleteOne(guard(document_id, write))
 
 
 def _write(
@@ -145,16 +162,17 @@ def _write(
     operations: Mapping[str, Operation],
     writes: Mapping[str, Write],
     shape: DocumentShape,
+    clashes: _Clashes,
 ) -> dict[str, Outcome]:
     try:
-        return _attempt(collection, operations, writes, shape)
+        return _attempt(collection, operations, writes, shape, clashes)
     except _Unsendable as error:
         if len(operations) == 1:
             reason = f"The document cannot be sent to MongoDB: {error.code}."
             return dict.fromkeys(operations, Outcome(OutcomeKind.REFUSED, code=error.code, reason=reason))
     outcomes: dict[str, Outcome] = {}
     for key, operation in operations.items():  # Those that were written already are not hurt by repeating.
-        outcomes |= _write(collection, {key: operation}, writes, shape)
+        outcomes |= _write(collection, {key: operation}, writes, shape, clashes)
     return outcomes
 
 
@@ -163,7 +181,9 @@ def _attempt(
     operations: Mapping[str, Operation],
     writes: Mapping[str, Write],
     shape: DocumentShape,
+    clashes: _Clashes,
 ) -> dict[str, Outcome]:
+    """The outcome of each; of those in *clashes* it is for later."""
     keys = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
     outcomes: dict[str, Outcome] = {}
@@ -176,13 +196,16 @@ def _attempt(
             outcomes[key] = _ODD
         else:
             outcomes[key] = _refusal(refused, writes[key])
+            _note_clash(clashes, key, refused)
     rest = [key for key in keys if key not in outcomes and key not in existing]
     outcomes |= dict.fromkeys(rest, APPLIED)
     unsure = _unsure(rest, writes, reply)
     if unsure or existing:
         markers = _read_markers(collection, [*unsure, *existing])
         outcomes |= _by_markers(unsure, writes, markers, deleted=reply.deleted)
-        outcomes |= _onto_existing(collection, existing, writes, markers, shape)
+        outcomes |= _onto_existing(
+            collection, {key: writes[key] for key in existing}, markers, shape, clashes
+        )
     if odd := [key for key, outcome in outcomes.items() if outcome is _ODD]:
         _bulk_write(collection, [each for key in odd for each in _without_odd_marker(key, writes[key])])
     return outcomes
@@ -289,16 +312,16 @@ def _without_odd_marker(key: str, write: Write) -> list[Operation]:
 
 def _onto_existing(
     collection: Collection[Document],
-    keys: Sequence[str],
     writes: Mapping[str, Write],
     markers: _Markers,
     shape: DocumentShape,
+    clashes: _Clashes,
 ) -> dict[str, Outcome]:
     """CREATEs whose key is taken: done before, or an update of all fields, or none of our business."""
     outcomes: dict[str, Outcome] = {}
     operations: dict[str, Operation] = {}
-    for key in keys:
-        write, marker = writes[key], markers.get(key)
+    for key, write in writes.items():
+        marker = markers.get(key)
         if key not in markers:
             outcomes[key] = _RETRY  # Deleted meanwhile, or no majority holds it yet.
         elif marker is None or marker >= _bound(write):
@@ -307,16 +330,23 @@ def _onto_existing(
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
             update = shape.whole_update(write.fields, write.seq, write.knows)
-            operations[key] = UpdateOne(_guard(id_of(key), write), update)
+            operations[key] = UpdateOne(guard(id_of(key), write), update)
     if not operations:
         return outcomes
     tried = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
-    outcomes |= {tried[index]: _refusal(error, writes[tried[index]]) for index, error in reply.errors.items()}
+    for index, error in reply.errors.items():
+        outcomes[tried[index]] = _refusal(error, writes[tried[index]])
+        _note_clash(clashes, tried[index], error)
     updated = [key for key in tried if key not in outcomes]
     # Whatever has come between is seen when the write is repeated.
     became = APPLIED if reply.matched == len(updated) else _RETRY
     return outcomes | dict.fromkeys(updated, became)
+
+
+def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:
+    if error["code"] == DUPLICATE_KEY:
+        clashes[key] = error
 
 
 def _is_taken(error: Document) -> bool:

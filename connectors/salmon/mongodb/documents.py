@@ -32,6 +32,9 @@ from salmon.mongodb.mismatches import explained
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"
+# The mark of a step that is none of its own: see salmon.mongodb.unique_values.
+STEP: Final = "step"
+STEP_PATH: Final = f"{MARKER}.{STEP}"
 # The properties that merge owns -> their names below the marker.
 OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error"}
 

@@ -27,6 +27,8 @@ from salmon.mongodb.documents import (
     OWNED,
     SEQ,
     SEQ_PATH,
+    STEP,
+    STEP_PATH,
     DocumentShape,
     marker_of,
     owned_of,
@@ -140,6 +142,8 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
         update.take(path, None)
     for truncated in description.get("truncatedArrays", ()):
         update.take_part(truncated["field"])
+    if update.is_step and "txnNumber" in event:
+        return Told(key, None)  # The rest of the transaction tells what our write made of the document.
     change = None
     if update.fields or update.misfits or update.ack is not None:
         fields = {name: value for name, value in update.fields.items() if value is not None}
@@ -165,6 +169,7 @@ class _Update:
         self.incomplete: set[str] = set()
         self.cut: set[str] = set()
         self.ack: int | None = None
+        self.is_step = False  # of ours, on the way to a write: see salmon.mongodb.unique_values
 
     def take(self, path: str, shown: Any) -> None:
         """A path was set to *shown*, or removed (None)."""
@@ -180,6 +185,9 @@ class _Update:
             # The first write of ours to a document makes its marker: the event then tells the marker as a whole.
             self.fields.update(owned_of(shown))
             self.ack = seq_of(shown.get(SEQ)) if isinstance(shown, Mapping) else None
+            self.is_step = isinstance(shown, Mapping) and STEP in shown
+        elif path == STEP_PATH:
+            self.is_step = shown is not None
         elif path == SEQ_PATH:
             self.ack = seq_of(shown)
         elif path in _OWNED_BY_PATH:

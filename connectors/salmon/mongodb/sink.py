@@ -4,12 +4,16 @@ MongoDB sink task: writes in, documents changed, one outcome for each.
 The task carries out what merge decided, each write guarded by the marker of the document, and confirms nothing
 before a majority holds it. How a write applies is for salmon.mongodb.bulk_write; order per key, retries, dead
 letters and offsets are the worker's.
+
+A write that a unique index keeps away for good is refused only after a while: the write that makes the other document
+give its value up may be about to come.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from pymongo import MongoClient
@@ -17,12 +21,14 @@ from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, Unavailable
+from salmon.model.clashes import FINAL_AFTER_S, Clashes, OwedTo, nothing_owed
 from salmon.model.connector import Identities, Outcome, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.bulk_write import carry_out
 from salmon.mongodb.client import Document, close, connect, database_of
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.unique_values import DUPLICATE
 from salmon.mongodb.validators import prepare
 
 log = structlog.get_logger(__name__)
@@ -37,12 +43,22 @@ class MongoSinkTask:
         config: Where MongoDB is.
         objects: All objects of the sync, by name.
         sync_name: The sync's name, which is ours in MongoDB's log.
+        final_after_s: How long a value must be another document's, to which nothing is owed, before it is refused.
+        clock: Seconds that only ever grow.
     """
 
     batch_max = 1_000  # writes in one put: the reply still comes within tens of milliseconds
     concurrency = 2  # calls of put at once: one encodes while the other waits for the server
 
-    def __init__(self, config: MongoConfig, objects: Mapping[str, SyncedObject], sync_name: str) -> None:
+    def __init__(
+        self,
+        config: MongoConfig,
+        objects: Mapping[str, SyncedObject],
+        sync_name: str,
+        *,
+        final_after_s: float = FINAL_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
         self._app = f"salmon-{sync_name}-mongodb-sink"
         self._collections = {
@@ -54,6 +70,12 @@ class MongoSinkTask:
         self._calls: Calls | None = None
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
+        self._owed: OwedTo = nothing_owed
+        self._clashes = Clashes(DUPLICATE, clock, final_after_s=final_after_s)
+
+    def look_up(self, owed: OwedTo) -> None:
+        """How to ask what is owed to a record."""
+        self._owed = owed
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Take the schemas of all objects."""
@@ -104,9 +126,14 @@ class MongoSinkTask:
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
             collection = self._database[self._collections[name]]
-            told = carry_out(collection, self._shapes[name], [records[place] for place in some])
+            told = carry_out(
+                collection,
+                self._shapes[name],
+                [records[place] for place in some],
+                lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
+            )
             outcomes |= zip(some, told, strict=True)
-        return [outcomes[place] for place in range(len(records))]
+        return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
 
     def stop(self) -> None:
         """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""

@@ -40,6 +40,7 @@ class Command:
     message: Any = (
         None  # what the loop added it with, given back unchanged: the Kafka record, for a dead letter
     )
+    added_at: float = 0.0  # by the buffer's clock
 
     @property
     def lost(self) -> bool:

@@ -159,6 +159,23 @@ class DeleteGuardConfig(BaseModel):
     )
 
 
+class DeletesConfig(BaseModel):
+    """What becomes of a deletion. A plain word is the mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["propagate"] = Field(
+        default="propagate", description="propagate: what is deleted on one side is deleted on the other."
+    )
+    grace_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=3_600,
+        description="So long a deletion waits: a record that is created again with the same key within it is an edit, "
+        "and the other side's record stays, with its Id and what belongs to it. 0: no wait.",
+    )
+
+
 class ObjectConfig(BaseModel):
     """One synced sObject."""
 
@@ -186,11 +203,17 @@ class ObjectConfig(BaseModel):
     )
     breaker: BreakerConfig = BreakerConfig()
     delete_guard: DeleteGuardConfig = DeleteGuardConfig()
+    deletes: DeletesConfig = DeletesConfig()
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
         description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "
         "writes of their own.",
     )
+
+    @field_validator("deletes", mode="before")
+    @classmethod
+    def _mode_alone(cls, value: Any) -> Any:
+        return {"mode": value} if isinstance(value, str) else value
 
     @field_validator("collection")
     @classmethod

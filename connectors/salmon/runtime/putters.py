@@ -20,7 +20,7 @@ import structlog
 from salmon.errors import DataError, RetriableError
 from salmon.kafka.foreign import FOREIGN
 from salmon.kafka.serdes import Writes
-from salmon.model.change import WriteOp
+from salmon.model.change import Write, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord, SinkTask
 from salmon.runtime.commands import Command, Key
 from salmon.runtime.delete_guard import Delete, DeleteGuard
@@ -42,6 +42,7 @@ class Putters:
     """
     Args:
         codecs: Topic -> the codec of its writes.
+        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
         direction: For metrics, e.g. "to_mongodb".
     """
 
@@ -57,11 +58,13 @@ class Putters:
         observer: Observer,
         direction: str,
         rng: random.Random,
+        graces: Mapping[str, float] | None = None,
     ) -> None:
         self._task = task
         self._buffer = buffer
         self._codecs = codecs
         self._waits, self._guard = waits, guard
+        self._graces = graces or {}
         self._metrics = metrics
         self._observer = observer
         self._direction = direction
@@ -95,6 +98,18 @@ class Putters:
             found.append(self._landed.popleft())
         return found
 
+    def owed(self, object: str, key: str) -> Write | None:  # noqa: A002
+        """The newest write to a record that we have read and not finished. From any thread."""
+        command = self._buffer.newest((object, key))
+        return self.decoded(command.partition.place[0], command.value) if command is not None else None
+
+    def decoded(self, topic: str, value: bytes | None) -> Write | None:
+        """The write that a record of *topic* holds; None for a tombstone, and for what can only be set aside."""
+        try:
+            return self._codecs[topic].decode(value) if value is not None else None
+        except DataError:
+            return None
+
     def _run(self) -> None:
         try:
             while (commands := self._buffer.take(self.batch_max)) is not None:
@@ -127,7 +142,13 @@ class Putters:
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(flying))
         assert len(outcomes) == len(flying), "one outcome for each record"
-        self._buffer.land(*self._sorted(flying, outcomes, spoilt), delay_s=self._busy_s)
+        done, again = self._sorted(flying, outcomes, spoilt)
+        self._buffer.postpone(
+            (command, outcome.again_s)
+            for (command, _), outcome in zip(flying, outcomes, strict=True)
+            if outcome.kind is OutcomeKind.RETRY_LATER and outcome.again_s is not None
+        )
+        self._buffer.land(done, again, delay_s=self._busy_s)
         if flying:
             self._answered()
 
@@ -155,7 +176,11 @@ class Putters:
     def _let_go(
         self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
     ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
-        """What may be carried out; deletes that the guard does not believe go back into the buffer, and wait there."""
+        """
+        What may be carried out. Deletes whose grace has not passed, and those that the guard does not believe, go back
+        into the buffer, and wait there.
+        """
+        commands, flying = self._without_early_deletes(commands, flying)
         deletes = {
             command.key: (command, delete_of(command, record))
             for command, record in flying
@@ -166,11 +191,28 @@ class Putters:
             return commands, list(flying)
         back = [deletes[each.object, each.key][0] for each in held]
         self._buffer.hold(back)
-        waiting = set(map(id, back))
-        return (
-            [command for command in commands if id(command) not in waiting],
-            [(command, record) for command, record in flying if id(command) not in waiting],
-        )
+        return _without(back, commands, flying)
+
+    def _without_early_deletes(
+        self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+    ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
+        """
+        Some applications save a record by deleting it and inserting it again. So a deletion waits for a while: the
+        write that lets the record live again takes its place, and what hangs on the record is not deleted with it.
+
+        The wait begins when we have read the command: no clock of another machine can shorten it, and after an outage
+        the write that lets the record live again may be the very next to be read.
+        """
+        early = [
+            (command, left_s)
+            for command, record in flying
+            if record.write.op is WriteOp.DELETE
+            and (left_s := self._graces.get(record.object, 0.0) - self._buffer.age_s(command)) > 0
+        ]
+        if not early:
+            return commands, list(flying)
+        self._buffer.postpone(early)
+        return _without([command for command, _ in early], commands, flying)
 
     def _record(self, command: Command) -> SinkRecord:
         write = self._codecs[command.partition.place[0]].decode(command.value)
@@ -193,7 +235,8 @@ class Putters:
             if outcome.kind is OutcomeKind.RETRY_LATER:
                 self._metrics.record_failures.inc()
                 log.info("write_repeated_later", **_facts(record), code=outcome.code)
-                again.append(command)
+                if outcome.again_s is None:
+                    again.append(command)
                 continue
             self.in_doubt.discard(command.key)
             self._guard.landed(record.object, record.key)
@@ -248,6 +291,16 @@ class Putters:
             self._outages = 0
             self._metrics.outage.set(0)
             self._observer.recovered()
+
+
+def _without(
+    back: Sequence[Command], commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+) -> tuple[list[Command], list[tuple[Command, SinkRecord]]]:
+    waiting = set(map(id, back))
+    return (
+        [command for command in commands if id(command) not in waiting],
+        [(command, record) for command, record in flying if id(command) not in waiting],
+    )
 
 
 def delete_of(command: Command, record: SinkRecord) -> Delete:

@@ -303,8 +303,11 @@ class _Process:
             return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)
         written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
         guards = {name: config.objects[name].delete_guard for name in written}
+        graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)
-        return SinkWorker(instance, task, found, written, guards=guards, first_contact_max_s=patience_s)
+        return SinkWorker(
+            instance, task, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
+        )
 
     def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Be the newest instance of this ordinal; or find out whether another one is, if we are not new."""

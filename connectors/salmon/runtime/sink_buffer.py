@@ -81,7 +81,8 @@ class SinkBuffer:
                 slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
                 self._bytes -= len(slot.waiting.value)
                 self._held.pop(key, None)
-            slot.waiting, slot.tries, slot.delayed = Command(key, partition, offset, value, message), 0, False
+            command = Command(key, partition, offset, value, message, added_at=self._clock())
+            slot.waiting, slot.tries, slot.delayed = command, 0, False
             partition.unfinished[offset] = None
             self._bytes += len(value)
             if slot.flying is None and key not in self._ready:
@@ -302,9 +303,21 @@ class SinkBuffer:
                     self._ready.move_to_end(command.key, last=False)
                 else:
                     slot.tries, slot.delayed = slot.tries + 1, True
-                    wake_at = self._clock() + delay_s(slot.tries)
-                    heapq.heappush(self._delayed, (wake_at, next(self._ticket), command.key, command))
+                    self._delay(command, delay_s(slot.tries))
             self._changed.notify_all()
+
+    def postpone(self, commands: Iterable[tuple[Command, float]]) -> None:
+        """It is not their time yet: each is given out again after so many seconds, unless a newer one has come."""
+        with self._changed:
+            for command, wait_s in commands:
+                if (slot := self._put_back(command)) is not None:
+                    slot.delayed = True
+                    self._delay(command, wait_s)
+            self._changed.notify_all()
+
+    def age_s(self, command: Command) -> float:
+        """How long ago the command was read."""
+        return self._clock() - command.added_at
 
     def hold(self, commands: Iterable[Command]) -> None:
         """
@@ -332,6 +345,12 @@ class SinkBuffer:
                 self._changed.notify_all()
             return was_blocked
 
+    def newest(self, key: Key) -> Command | None:
+        """The newest command of *key* that is not finished."""
+        with self._changed:
+            slot = self._slots.get(key)
+            return None if slot is None else slot.waiting or slot.flying
+
     # Helpers; all of them under the lock.
 
     def _may_take(self, now: float) -> bool:
@@ -345,6 +364,10 @@ class SinkBuffer:
         if self._ready and self._blocked_until is not None and self._blocked_until > now:
             times.append(self._blocked_until)
         return max(0.0, min(times) - now) + 0.001 if times else None
+
+    def _delay(self, command: Command, wait_s: float) -> None:
+        wake_at = self._clock() + wait_s
+        heapq.heappush(self._delayed, (wake_at, next(self._ticket), command.key, command))
 
     def _wake_delayed(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:

@@ -17,10 +17,12 @@ from confluent_kafka import Message, TopicPartition
 from salmon.errors import DataError
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.transactions import Observer
+from salmon.model.change import Write
 from salmon.model.connector import Position
 from salmon.runtime.commands import Command, Place
 from salmon.runtime.identity_tables import IdentityTables
 from salmon.runtime.instance import Instance
+from salmon.runtime.refusals import Refused
 from salmon.runtime.sink_buffer import SinkBuffer
 from salmon.runtime.telling import Landed, Output, Telling, Told
 from salmon.runtime.waits import RecordId, Waits
@@ -55,6 +57,7 @@ class SinkReports:
         self._known_parents: set[RecordId] = (
             set()
         )  # whose Ids may be known, and whose children are not told yet
+        self._no_longer_refused: dict[RecordId, Refused] = {}  # and not reported yet
         self.waits = Waits()
         self._producer = instance.producer(observer)
         self.side_was_reached = False  # by an instance of this sink, some time ago; after load()
@@ -162,6 +165,10 @@ class SinkReports:
             self._known_parents |= wait.parents  # They may have come since the task looked.
         for wait in told.settled:
             self.waits.drop(wait.id)
+        for refused in told.no_longer_refused:
+            self.waits.refusals.drop(refused.id)
+        for refused in told.refused:
+            self.waits.refusals.put(refused)
         self._count_dead_letters(told.dead_letters)
 
     def _count_dead_letters(self, count: int) -> None:
@@ -181,7 +188,8 @@ class SinkReports:
 
     def answer_waits(self, identities: IdentityTables) -> None:
         """
-        Where the Id of a parent is known now, let merge send again what waited for it.
+        Where the Id of a parent is known now, let merge send again what waited for it; so with what was locked, when its
+        time has come.
 
         Raises:
             Unavailable: nothing happened; call again.
@@ -194,7 +202,47 @@ class SinkReports:
                 self.waits.drop(wait.id)
             log.info("waits_answered", records=len(answered))
         self._known_parents.clear()
+        self._try_locked_again(round(self._telling.clock() * 1000))
         self._metrics.waits.set(len(self.waits))
+
+    def keeps_away(self, record: RecordId) -> bool:
+        """Whether a write was refused because the record keeps a unique value."""
+        return bool(self.waits.refusals.kept_by(record))
+
+    def heard_of(self, record: RecordId, write: Write) -> None:
+        """A write to a record that keeps a unique value, which it may give up."""
+        ended = [each for each in self.waits.refusals.kept_by(record) if each.may_end_with(write)]
+        self._no_longer_refused |= {refused.id: refused for refused in ended}
+
+    def send_again_refused(self) -> None:
+        """
+        Let merge send again what was refused for another record's sake, where that one has been written since.
+
+        Raises:
+            Unavailable: nothing happened; call again.
+        """
+        if ended := self._no_longer_refused:
+            self._produce(
+                output for refused in ended.values() for output in self._telling.send_again(refused)
+            )
+            for refused in ended.values():
+                self.waits.refusals.drop(refused.id)
+            log.info("refused_writes_sent_again", records=len(ended))
+            self._no_longer_refused = {}
+
+    def _try_locked_again(self, now_ms: int) -> None:
+        due = self.waits.due(now_ms)
+        asked = [(wait, wait.after_asking(now_ms)) for wait in due if not wait.asked]
+        ended = [wait for wait in due if wait.asked]
+        if not due:
+            return
+        outputs = [output for wait, still in asked for output in self._telling.retry(wait, still)]
+        self._produce([*outputs, *(output for wait in ended for output in self._telling.end(wait))])
+        for _, still in asked:
+            self.waits.put(still)
+        for wait in ended:
+            self.waits.drop(wait.id)
+        log.info("locked_writes_tried_again", records=len(asked))
 
     @property
     def _clean_entry(self) -> str:

@@ -32,7 +32,7 @@ from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.sink_buffer import SinkBuffer
 from salmon.runtime.sink_partitions import SinkPartitions
 from salmon.runtime.sink_reports import SinkReports
-from salmon.runtime.tasks import CatchesUp, Closes, Doubts
+from salmon.runtime.tasks import CatchesUp, Closes, Doubts, LooksUp
 from salmon.runtime.telling import Telling
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,7 @@ class SinkWorker:
         schemas: Object -> schema, of all synced objects.
         written: Those that are written to this side.
         guards: Object -> how many deletes are believed; for those that are not named, the defaults.
+        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class SinkWorker:
         written: Collection[str],
         *,
         guards: Mapping[str, DeleteGuardConfig] | None = None,
+        graces: Mapping[str, float] | None = None,
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
@@ -106,7 +108,10 @@ class SinkWorker:
             observer=observer,
             direction=f"to_{instance.side}",
             rng=instance.rng,
+            graces=graces,
         )
+        if isinstance(task, LooksUp):
+            task.look_up(self._putters.owed)
         self._trusted = False  # whoever had our partitions before us left nothing in doubt
         self._took_before = False
         # Not everything is put yet that was owed when we started, or last took partitions.
@@ -236,6 +241,7 @@ class SinkWorker:
         self._tell()
         assert self._identities is not None
         self._reports.answer_waits(self._identities)
+        self._reports.send_again_refused()
         self._guard.turn(settled=partitions.caught_up and self.buffer.idle)
         if self._commit_time.due():
             self._keep_counts()
@@ -273,8 +279,9 @@ class SinkWorker:
             )
             self.buffer.pass_over((topic, number), offset)
             return
-        name = (message.key() or b"").decode()
-        self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+        record = (self._objects[topic], (message.key() or b"").decode())
+        self.buffer.add((topic, number), offset, record, message.value(), message)
+        self._look_for_what_it_kept(message, record)
 
     def _fault(self, message: Message) -> tuple[DataError, str] | None:
         """
@@ -296,6 +303,14 @@ class SinkWorker:
         except DataError as error:
             return error, stage
         return None
+
+    def _look_for_what_it_kept(self, message: Message, record: tuple[str, str]) -> None:
+        """A write to a record that kept others' values away may give them up: it is looked into for that."""
+        if self._reports.keeps_away(record):
+            # Not asked of the buffer: it may have been carried out by now.
+            write = self._putters.decoded(message.topic() or "", message.value())
+            if write is not None:
+                self._reports.heard_of(record, write)
 
     def _tell(self) -> None:
         self._reports.take(self._putters.landed())

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError
+from salmon.model.clashes import OwedTo
 from salmon.model.schema import ObjectSchema
 
 SOURCES: Final = "salmon.sources"
@@ -54,6 +55,16 @@ class Doubts(Protocol):
     """
 
     def doubt(self) -> None: ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """
+    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that was read and
+    is not finished; None where nothing is. May be asked within put().
+    """
+
+    def look_up(self, owed: OwedTo) -> None: ...
 
 
 @runtime_checkable

@@ -6,8 +6,10 @@ Pure but for the codecs: one landed command in, the records of its transaction o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from confluent_kafka import Message
@@ -20,6 +22,7 @@ from salmon.model.change import Change, Op
 from salmon.model.connector import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.runtime.commands import Command
 from salmon.runtime.dead_letters import dead_letter_headers
+from salmon.runtime.refusals import Refused
 from salmon.runtime.waits import Wait, Waits
 
 QUIET: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED})
@@ -58,6 +61,8 @@ class Told:
     outputs: list[Output] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
     settled: list[Wait] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    no_longer_refused: list[Refused] = field(default_factory=list)
     dead_letters: int = 0
 
 
@@ -76,6 +81,7 @@ class Telling:
     signals: Signals
     entries: OffsetStore
     task_class: str
+    clock: Callable[[], float] = time.time
 
     def of(self, landed: Landed, waits: Waits, told: Told) -> None:
         """
@@ -88,11 +94,34 @@ class Telling:
             self._set_aside(landed.command, landed.error, "VALUE_CONVERTER", told)
             told.outputs.append(self._read_signal(*landed.command.key, (), "a write cannot be read"))
             return
+        if outcome.kind in QUIET and (refused := waits.refusals.settled_by(record)) is not None:
+            told.outputs.append(self._entry(refused, None))
+            told.no_longer_refused.append(refused)
+        if outcome.kind is not OutcomeKind.DEFERRED and (locked := waits.timed(record)) is not None:
+            if outcome.kind not in QUIET:
+                self._not_applied(landed.command, record, outcome, waits, told)
+            # Whatever became of this write, the lock is gone: what was set aside for it is sent again at once.
+            told.outputs.extend([self._entry(locked, None)] if locked.asked else self.retry(locked))
+            told.settled.append(locked)
+            return
         if outcome.kind in QUIET:
             if (wait := waits.settled_by(record)) is not None:
                 told.outputs.append(self._entry(wait, None))
                 told.settled.append(wait)
             return
+        self._not_applied(landed.command, record, outcome, waits, told)
+
+    def _not_applied(
+        self, command: Command, record: SinkRecord, outcome: Outcome, waits: Waits, told: Told
+    ) -> None:
+        wait: Wait | None = None
+        if outcome.kind is OutcomeKind.DEFERRED:
+            wait = waits.deferred(record, outcome, command.partition.place[1], round(self.clock() * 1000))
+            if outcome.again_s is not None and wait.due_ms is not None:
+                again_at = datetime.fromtimestamp(wait.due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                outcome = replace(outcome, reason=f"{outcome.reason}; it is tried again at {again_at}")
+            told.outputs.append(self._entry(wait, wait))
+            told.waits.append(wait)
         change = outcome_change(self.side, record, outcome)
         encoded = self.changes[record.object].encode(change)
         told.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
@@ -104,7 +133,11 @@ class Telling:
                     code=outcome.code,
                     fields=tuple(sorted(outcome.fields)),
                 )
-                self._set_aside(landed.command, error, "TASK_PUT", told)
+                self._set_aside(command, error, "TASK_PUT", told)
+                refused = Refused.by(record, outcome, command.partition.place[1])
+                if refused is not None:
+                    told.outputs.append(self._entry(refused, refused))
+                    told.refused.append(refused)
             case OutcomeKind.GONE | OutcomeKind.EXISTS:
                 native_id = outcome.native_id or record.write.native_id
                 told.outputs.append(
@@ -115,22 +148,27 @@ class Telling:
                         f"{outcome.kind} {outcome.code}".rstrip(),
                     )
                 )
-            case OutcomeKind.DEFERRED:
-                wait = waits.deferred(record, outcome, landed.command.partition.place[1])
-                told.outputs.append(self._entry(wait, wait))
-                told.waits.append(wait)
 
-    def retry(self, wait: Wait) -> Iterator[Output]:
-        """A parent is there: merge may send the fields again, and nobody waits any more."""
+    def end(self, wait: Wait) -> Iterator[Output]:
+        """Nobody waits any more: nothing came of it."""
+        yield self._entry(wait, None)
+
+    def retry(self, wait: Wait, still: Wait | None = None) -> Iterator[Output]:
+        """Merge may send the fields again. *still*: what waits from now on, for want of another answer; None: nobody."""
+        reason = "a record that it refers to is there now" if wait.due_ms is None else "it was locked"
         change = Change(
-            self.side,
-            Op.RETRY,
-            ack=wait.seq,
-            changed=wait.fields,
-            source={"reason": "a record that it refers to is there now"},
+            self.side, Op.RETRY, ack=wait.seq, changed=wait.fields or None, source={"reason": reason}
         )
         yield Output(self.topics.changes(wait.object), wait.key, self.changes[wait.object].encode(change))
-        yield self._entry(wait, None)
+        yield self._entry(wait, still)
+
+    def send_again(self, refused: Refused) -> Iterator[Output]:
+        """The record that kept the value is written: merge may send again what was refused, and nobody waits any more."""
+        source = {"reason": "the record that kept its unique value is written"}
+        change = Change(self.side, Op.RETRY, ack=refused.seq, changed=refused.fields or None, source=source)
+        encoded = self.changes[refused.object].encode(change)
+        yield Output(self.topics.changes(refused.object), refused.key, encoded)
+        yield self._entry(refused, None)
 
     def _read_signal(self, name: str, key: str, native_ids: tuple[str, ...], why: str) -> Output:
         signal = Signal(
@@ -138,7 +176,7 @@ class Telling:
         )
         return Output(self.topics.signals(f"{self.side}-source"), key, self.signals.encode(signal))
 
-    def _entry(self, wait: Wait, now: Wait | None) -> Output:
+    def _entry(self, wait: Wait | Refused, now: Wait | Refused | None) -> Output:
         key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)
         return Output(self.topics.offsets, key, value)
 

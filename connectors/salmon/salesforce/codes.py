@@ -22,16 +22,18 @@ class Verdict(Enum):
 
     SIGN_IN = "the token is not good any more"
     RETRY = "may work in a moment"
+    LOCKED = "the record is locked, perhaps for days: tried again late"
     LIMITED = "an allowance is used up: much later"
     GONE = "the record is not there"
     FATAL = "the org does not let us in at all"
     NEVER = "this request, never"
 
 
+# Another transaction has the row: usually for less than a second, and for as long as a batch job lasts.
+ROW_LOCKS: Final = frozenset({LOCKED, "UNABLE_TO_LOCK_RECORD"})
 _RETRY: Final = frozenset(
     {
-        LOCKED,
-        "UNABLE_TO_LOCK_RECORD",
+        *ROW_LOCKS,
         "SERVER_UNAVAILABLE",
         "SERVICE_UNAVAILABLE",
         "FUNCTIONALITY_TEMPORARILY_UNAVAILABLE",
@@ -46,6 +48,17 @@ _RETRY: Final = frozenset(
         "ORG_IN_MAINTENANCE",
     }
 )
+# An approval process, a flow's interview or a person has the record, or one that it belongs to. Who else edits it meanwhile
+# is told so at once; nobody tells when it ends.
+_LOCKED: Final = frozenset(
+    {
+        "ENTITY_IS_LOCKED",
+        "RECORD_IN_USE_BY_WORKFLOW",
+        "RECORD_LOCKED",
+        "CHECKOUT_LOCKED",
+        "ALREADY_IN_PROCESS",
+    }
+)
 # The org's storage is full for all records alike, until somebody makes room.
 _LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA", "STORAGE_LIMIT_EXCEEDED"})
 _GONE: Final = frozenset({"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
@@ -56,7 +69,7 @@ UNREADABLE: Final = frozenset(
     {"JSON_PARSER_ERROR", UNKNOWN_FIELD, "INVALID_TYPE_ON_FIELD_IN_RECORD", "HTTP_400", "HTTP_413"}
 )
 # A trigger's error wraps what made it fail; the code inside is not translated like the rest of the message.
-_WRAPPERS: Final = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"})
+WRAPPERS: Final = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"})
 
 
 def verdict_of(code: str, message: str = "") -> Verdict:
@@ -66,7 +79,9 @@ def verdict_of(code: str, message: str = "") -> Verdict:
     """
     if code == SESSION:
         return Verdict.SIGN_IN
-    if code in _RETRY or (code in _WRAPPERS and LOCKED in message):
+    if code in _LOCKED or (code in WRAPPERS and any(inner in message for inner in _LOCKED)):
+        return Verdict.LOCKED
+    if code in _RETRY or (code in WRAPPERS and LOCKED in message):
         return Verdict.RETRY
     if code in _LIMITED:
         return Verdict.LIMITED

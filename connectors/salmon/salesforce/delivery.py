@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
+from salmon.model.clashes import OwedTo, nothing_owed
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.salesforce.codes import UNKNOWN_FIELD, UNREADABLE
@@ -23,6 +24,7 @@ from salmon.salesforce.outcomes import Look, deferred, duplicate_of_nothing, out
 from salmon.salesforce.references import Body, RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
 from salmon.salesforce.troubles import ObjectRefused
+from salmon.salesforce.unique_values import UniqueValues, clearing, within
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
 _PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
@@ -67,14 +69,17 @@ class Delivery:
         schemas: Mapping[str, ObjectSchema],
         references: References,
         stopped: threading.Event,
+        owed: OwedTo = nothing_owed,
     ) -> None:
         self._org = org
         self._schemas = schemas
         self._references = references
         self._stopped = stopped
+        self._owed = owed
         self._outcomes: dict[int, Outcome] = {}
         self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
         self._probes_left = _PROBES_MAX
+        self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
 
     def carry_out(
         self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
@@ -90,9 +95,9 @@ class Delivery:
         todo = [job for job in jobs if job.op is not WriteOp.DELETE]
         while todo:
             ready, todo = self._ready(todo)
-            overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
-            self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
+            self._save(ready)
         self._delete([job for job in jobs if job.op is WriteOp.DELETE])
+        self._settle_clashes()
         return [self._outcomes[index] for index in range(len(records))]
 
     # Looking at markers before.
@@ -193,6 +198,10 @@ class Delivery:
             self._outcomes[job.index] = deferred(body.missing, tuple(dict.fromkeys(waits_for)))
         return job.index not in self._outcomes
 
+    def _save(self, ready: Sequence[tuple[Job, Body]]) -> None:
+        overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
+        self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
+
     def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
         bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
@@ -217,7 +226,11 @@ class Delivery:
         overwrites: list[tuple[Job, Body]] = []
         for job, result in taken:
             if markers[job.id] is None:
-                self._outcomes[job.index] = duplicate_of_nothing(refusal_of(result))
+                outcome = duplicate_of_nothing(refusal_of(result))
+                if isinstance(outcome, Look):
+                    self._clashes.append((job, result))
+                else:
+                    self._outcomes[job.index] = outcome
             elif (decided := self._decided(job, markers[job.id])) is not None:
                 overwrites.append((decided, self._body(decided, set())))
         return [pair for pair in overwrites if self._complete(*pair)]
@@ -231,7 +244,9 @@ class Delivery:
             references = self._schemas[job.record.object].references
             referring = [field.name for field in references if field.name in bodies[job.index]]
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
-            if isinstance(outcome, Look):
+            if outcome is Look.WHO_HAS_THE_VALUE:
+                self._clashes.append((job, result))
+            elif isinstance(outcome, Look):
                 unsure.append((job, result))
             else:
                 self._outcomes[job.index] = outcome
@@ -280,6 +295,41 @@ class Delivery:
             outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
             assert isinstance(outcome, Outcome)
             self._outcomes[job.index] = outcome
+
+    # Unique values. A value that another write of the batch gives up is free once that one is carried out.
+
+    def _settle_clashes(self) -> None:
+        cleared: set[int] = set()
+        moved = any(outcome.kind is OutcomeKind.APPLIED for outcome in self._outcomes.values())
+        while self._clashes:
+            if not moved and not self._clear_one(cleared):
+                break
+            clashes, self._clashes = self._clashes, []
+            pairs = [(job, self._body(job, set())) for job, _ in clashes]
+            self._save([pair for pair in pairs if self._complete(*pair)])
+            moved = len(self._clashes) < len(clashes)
+        unique = self._unique_values()
+        for job, result in self._clashes:
+            clash = unique.clash(job.id, job.record.write, job.native_id, result)
+            self._outcomes[job.index] = unique.outcome(clash)
+
+    def _clear_one(self, cleared: set[int]) -> bool:
+        """Take one record out of a circle of writes that wait for each other; says whether there was one."""
+        unique = self._unique_values()
+        for job, result in self._clashes:
+            if job.index in cleared or job.op is not WriteOp.UPDATE:
+                continue
+            clash = unique.clash(job.id, job.record.write, job.native_id, result)
+            if unique.is_circle(clash):
+                cleared.add(job.index)
+                (answer,) = self._called([clearing(clash)], self._org.update)
+                if answer.success:
+                    return True
+        return False
+
+    def _unique_values(self) -> UniqueValues:
+        batch = [(job.id, job.record.write) for job, _ in self._clashes]
+        return UniqueValues(self._org, within(batch, self._owed))
 
     # Calls.
 

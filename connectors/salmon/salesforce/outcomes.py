@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from salmon.errors import SetupError
 from salmon.model.change import WriteOp
@@ -17,11 +18,15 @@ from salmon.model.schema import MARKER_ID
 from salmon.salesforce.codes import DUPLICATE, Verdict, verdict_of
 from salmon.salesforce.rest import RowResult
 
+# An approval takes minutes at least. The worker waits longer each time.
+LOCKED_AGAIN_S: Final = 60.0
+
 
 class Look(Enum):
     """What has to be looked at before an outcome can be told."""
 
     WHO_HAS_THE_KEY = "a record with this unique value exists: ours, somebody's, or one of another key?"
+    WHO_HAS_THE_VALUE = "another record has this unique value: for good, or is it about to give it up?"
     IS_IT_THERE = "something is not there: the record, or one that it refers to?"
 
 
@@ -67,9 +72,16 @@ def outcome_of(
             f"Salesforce answered {refusal.code} to a write. Check that the integration user may use the API."
         )
     if Verdict.NEVER in verdicts:
-        if op is WriteOp.CREATE and any(error.code == DUPLICATE for error in result.errors):
+        hopeless = [
+            error.code for error in result.errors if verdict_of(error.code, error.message) is Verdict.NEVER
+        ]
+        if op is WriteOp.CREATE and DUPLICATE in hopeless:
             return Look.WHO_HAS_THE_KEY
+        if op is WriteOp.UPDATE and set(hopeless) == {DUPLICATE}:
+            return Look.WHO_HAS_THE_VALUE
         return refused(refusal)
+    if Verdict.LOCKED in verdicts:
+        return locked(refusal.code)
     if verdicts & {Verdict.RETRY, Verdict.LIMITED, Verdict.SIGN_IN}:
         return refusal.outcome(OutcomeKind.RETRY_LATER, f"Salesforce cannot take it now ({refusal.code})")
     # What is left is GONE: of the record itself, or of one that a reference field points at.
@@ -88,14 +100,20 @@ def deferred(fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) ->
     )
 
 
+def locked(code: str) -> Outcome:
+    """The outcome of a write that another keeps away, as a whole, for as long as it likes."""
+    reason = "the record, or one that it belongs to, is locked: by an approval, a flow, or somebody at work"
+    return Outcome(OutcomeKind.DEFERRED, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
+
+
 def refused(refusal: Refusal) -> Outcome:
     """The outcome of a write that Salesforce will never take. Its message is not told: it may quote the record."""
     at_fault = f" for {', '.join(sorted(refusal.fields))}" if refusal.fields else ""
     return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}")
 
 
-def duplicate_of_nothing(refusal: Refusal) -> Outcome:
+def duplicate_of_nothing(refusal: Refusal) -> Outcome | Look:
     """A duplicate value, and no record that carries the key: another unique field, or one that has just gone."""
     if MARKER_ID in refusal.fields:
         return refusal.outcome(OutcomeKind.RETRY_LATER, "the record that had the key has gone meanwhile")
-    return refused(refusal)
+    return Look.WHO_HAS_THE_VALUE

@@ -21,11 +21,14 @@ import structlog
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
+from salmon.model.clashes import Clashes, OwedTo, nothing_owed
 from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.catalog import ObjectConfig, synced_object
+from salmon.salesforce.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.delivery import Delivery
+from salmon.salesforce.outcomes import locked
 from salmon.salesforce.references import RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, Rest
 from salmon.salesforce.troubles import ObjectRefused
@@ -38,6 +41,7 @@ _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
 # By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
 # write that a trigger fails for good must not hold up its key for ever.
 _UNEXPLAINED_MAX_S: Final = 15 * 60.0
+_ROW_LOCK_MAX_S: Final = 2 * 60.0
 # After such an outcome of a write that was looked at, no newer one of its key has been carried out before. All others
 # leave that open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
 _NEWEST: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
@@ -79,13 +83,19 @@ class SalesforceSinkTask:
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
-        # Of what fails for no known reason: seq, and when it first did.
+        self._owed: OwedTo = nothing_owed
+        self._clashes = Clashes(DUPLICATE, clock)
+        # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
         self._calls = calls
         return {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+
+    def look_up(self, owed: OwedTo) -> None:
+        """How to ask what is owed to a record."""
+        self._owed = owed
 
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
@@ -144,7 +154,7 @@ class SalesforceSinkTask:
         """
         assert self._rest is not None, "start first"
         assert self._references is not None, "start first"
-        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped)
+        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped, self._owed)
         sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
@@ -183,17 +193,24 @@ class SalesforceSinkTask:
         return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
 
     def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
-        """The outcome; REFUSED where Salesforce has failed on it for long without saying why."""
-        if outcome.kind is not OutcomeKind.RETRY_LATER or outcome.code != _UNEXPLAINED:
+        """
+        The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
+        its row has been locked for longer than a transaction lasts.
+        """
+        outcome = self._clashes.judged(record, outcome)
+        is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
+        if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
             self._unexplained.pop(_id(record), None)
             return outcome
         now = self._clock()
         seq, since = self._unexplained.get(_id(record), (record.write.seq, now))
         since = since if seq == record.write.seq else now
-        if now - since < _UNEXPLAINED_MAX_S:
+        if now - since < (_ROW_LOCK_MAX_S if is_lock else _UNEXPLAINED_MAX_S):
             self._unexplained[_id(record)] = record.write.seq, since
             return outcome
         self._unexplained.pop(_id(record), None)
+        if is_lock:
+            return locked(outcome.code)
         return replace(
             outcome,
             kind=OutcomeKind.REFUSED,

@@ -140,6 +140,8 @@ class Org:
             ids = params.get("ids")
             if params.get("object") not in self.types or not isinstance(ids, list) or not ids:
                 raise BadFault(f"lock_rows: needs object (one of {', '.join(self.types)}) and ids, a list")
+            if not isinstance(params.get("approval", False), bool):
+                raise BadFault("lock_rows: approval must be true or false")
 
         self.faults.register("latency", _check_latency)
         self.faults.register("http", _check_http)

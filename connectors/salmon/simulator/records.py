@@ -18,6 +18,7 @@ from salmon.simulator.refusals import (
     BadRequest,
     Refusal,
     entity_is_deleted,
+    in_approval,
     invalid_cross_reference,
     locked,
     not_writable,
@@ -288,8 +289,8 @@ class Unit:
             raise Refusal("FIELD_INTEGRITY_EXCEPTION", message, field.name)
 
     def _check_lock(self, object_name: str, record_id: str) -> None:
-        if self._org.faults.active("lock_rows", object=object_name, ids=record_id) is not None:
-            raise locked(record_id)
+        if (fault := self._org.faults.active("lock_rows", object=object_name, ids=record_id)) is not None:
+            raise in_approval() if fault.get("approval") else locked(record_id)
 
     def _collect(self, table: Table, record_id: str, doomed: dict[str, Table]) -> None:
         """Add the record and everything that is deleted with it."""

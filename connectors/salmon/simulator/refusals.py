@@ -66,6 +66,15 @@ def locked(record_id: str) -> Refusal:
     return Refusal("UNABLE_TO_LOCK_ROW", message, status=500)
 
 
+def in_approval() -> Refusal:
+    """An approval process has locked the record, for as long as it lasts."""
+    message = (
+        "The record you are attempting to edit, or one of its related records, is currently locked: it is in an "
+        "approval process."
+    )
+    return Refusal("ENTITY_IS_LOCKED", message)
+
+
 def rolled_back() -> Refusal:
     """A neighbour in an all-or-none call was refused."""
     return Refusal(

@@ -148,6 +148,11 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
         match parked.why:
             case Park.REFUSED:
                 yield _refused(material, state, name, parked, told, whole=EXISTENCE in fields)
+            case Park.DEFERRED if parked.code:
+                yield (
+                    f"waits in {told}, because {side_named(name)} does not take it now: {parked.code} ({parked.reason}); it "
+                    f"goes on by itself"
+                )
             case Park.DEFERRED:
                 yield (
                     f"waits in {told} for the record that it refers to, because {side_named(name)} does not have that one "

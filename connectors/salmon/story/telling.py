@@ -28,8 +28,8 @@ _OPS: Final[Mapping[Op, str]] = {
     Op.REFUSED: "refused",
     Op.GONE: "no longer has it, found by",
     Op.EXISTS: "has it already, found by",
-    Op.DEFERRED: "must wait for a record that it refers to, with",
-    Op.RETRY: "has the record now that it waited for since",
+    Op.DEFERRED: "lets wait",
+    Op.RETRY: "is to be tried again with what has waited since",
 }
 # What a fold reports that a reader should know; the rest is plain from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {

@@ -376,6 +376,84 @@ def test_a_parent_that_came_between_the_look_and_the_deferral_is_not_missed(sync
         run.stop()
 
 
+# Records that are locked.
+
+
+def locked(again_s: float) -> Outcome:
+    return Outcome(
+        OutcomeKind.DEFERRED, code="ENTITY_IS_LOCKED", reason="the record is locked", again_s=again_s
+    )
+
+
+def test_what_is_locked_is_tried_again_when_its_time_has_come_and_holds_up_nobody(sync: Sync) -> None:
+    """No dead letter, no refusal; other keys go on and are committed; when it is put at last, nothing waits (case L10)."""
+    sink = Sink(once(locked(0.1)))
+    with running(worker(sync, sink)) as (run,):
+        sync.write("a", 7, Name="x")
+        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        sync.write("a", 8, Name="x")
+        eventually(lambda: sink.seqs("a") == [7, 8])
+        eventually(lambda: not [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")])
+        run.stop()
+    told = [change for _, change in sync.changes()]
+    assert [(change.op, change.ack, change.changed) for change in told] == [
+        (op, 7, None) for op in (Op.DEFERRED, Op.RETRY)
+    ]
+    assert told[0].source["code"] == "ENTITY_IS_LOCKED"
+    assert told[0].source["reason"].startswith("the record is locked; it is tried again at 2")
+    assert committed(sync) >= 2
+    assert sync.dead_letters(CONNECTOR) == []
+
+
+def test_a_restart_keeps_what_waits_for_a_lock(sync: Sync) -> None:
+    """The time to try again is kept in Kafka; whoever has the partition then, sees to it (case L10)."""
+    with running(worker(sync, Sink(once(locked(1.0))))) as (run,):
+        sync.write("a", 7, Name="x")
+        eventually(sync.changes)
+        run.stop()
+    with running(worker(sync, Sink())) as (run,):
+        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        run.stop()
+
+
+def test_a_write_that_gets_through_tells_that_the_lock_is_gone(sync: Sync) -> None:
+    """Another field was edited meanwhile, and taken: what waits need not wait for its time (case L10)."""
+    sink = Sink(once(locked(600.0)))
+    with running(worker(sync, sink)) as (run,):
+        sync.write("a", 7, Name="x")
+        eventually(sync.changes)
+        sync.write("a", 8, ParentId="y")
+        eventually(lambda: [change.op for _, change in sync.changes()] == [Op.DEFERRED, Op.RETRY])
+        run.stop()
+    assert [each for each in sync.entries(CONNECTOR) if each.startswith("waits/")] == []
+
+
+# Values that another record keeps.
+
+
+def test_what_another_record_kept_away_is_sent_again_when_that_one_is_written(sync: Sync) -> None:
+    """A restart between them forgets nothing; a write to it that leaves the value alone changes nothing (case L8)."""
+    fields = frozenset({"Name"})
+    refusal = Outcome(
+        OutcomeKind.REFUSED, fields=fields, code="DuplicateKey", waits_for=((OBJECT, "holder"),)
+    )
+    with running(worker(sync, Sink(once(refusal)))) as (run,):
+        sync.write("a", 7, Name="x")
+        eventually(lambda: f"refused/{OBJECT}/a" in sync.entries(CONNECTOR))
+        run.stop()
+    sink = Sink()
+    with running(worker(sync, sink)) as (run,):
+        sync.write("holder", 8, ParentId="p")
+        eventually(lambda: sink.seqs("holder") == [8])
+        assert [change.op for _, change in sync.changes()] == [Op.REFUSED]
+        sync.write("holder", 9, Name="y")
+        eventually(lambda: len(sync.changes()) == 2)
+        run.stop()
+    told = [(change.op, change.ack, change.changed) for _, change in sync.changes()]
+    assert told == [(op, 7, fields) for op in (Op.REFUSED, Op.RETRY)]
+    assert [each for each in sync.entries(CONNECTOR) if each.startswith("refused/")] == []
+
+
 # Instances.
 
 

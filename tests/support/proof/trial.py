@@ -27,6 +27,7 @@ TESTS: Final = {
         "tests/unit/mongodb",
         "tests/contract/test_mongodb_sink.py",
         "tests/contract/test_mongodb_went_back.py",
+        "tests/contract/test_mongodb_unique.py",
     ),
     "runtime": ("tests/unit/runtime",),
     "kafka": ("tests/unit/kafka",),

@@ -306,3 +306,22 @@ def test_an_untold_record_owes_nobody_anything() -> None:
     assert out.writes == {}
     assert out.published is Published.UNCHANGED
     assert story.record is None
+
+
+def test_a_record_that_we_clear_on_the_way_to_a_write_is_nobodys_edit() -> None:
+    """Two records swap a unique value: one is cleared first, with the marker 0, and then has its write (case L8)."""
+    for marked in (False, True):
+        story = in_step(Name="Acme", Phone="1")
+        if marked:
+            story.mongodb.edits(Name="Acme Ltd")
+            story.come_to_rest()
+        story.mongodb.edits(Phone="2")
+        write = story.writes["salesforce"]
+        out = story.salesforce.edits(Phone=None, ack=0)
+        assert out.conflicts == []
+        assert story.state.canonical["Phone"] == "2"
+        assert story.writes["salesforce"].fields == {"Phone": "2"}
+        story.salesforce.acks(write)
+        story.come_to_rest()
+        assert (story.state.canonical["Phone"], story.salesforce.holds["Phone"]) == ("2", "2")
+        assert story.conflicts == []

@@ -303,9 +303,23 @@ def test_a_retry_frees_only_what_was_deferred() -> None:
     refused = story.writes["salesforce"]
     story.salesforce.refuses(refused, "City")
     story.come_to_rest()
-    story.salesforce.retries(refused)
+    story.salesforce.retries(replace(refused, seq=refused.seq - 1))
     assert story.salesforce.parked.keys() == {"City"}
     assert story.writes == {}
+
+
+def test_a_retry_of_the_refused_write_itself_sends_it_again() -> None:
+    """The record that kept its unique value away has given it up: nobody has to edit this one (case L8)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="taken")
+    refused = story.writes["salesforce"]
+    story.salesforce.refuses(refused, "City", code="DUPLICATE_VALUE")
+    story.come_to_rest()
+    story.salesforce.retries(refused, "City")
+    assert story.writes["salesforce"].fields == {"City": "taken"}
+    story.come_to_rest()
+    assert (story.salesforce.holds["City"], story.salesforce.parked) == ("taken", {})
+    assert ERROR not in story.mongodb.holds
 
 
 def test_a_record_waits_as_a_whole_for_a_parent_that_it_cannot_do_without() -> None:
@@ -359,3 +373,59 @@ def test_an_outcome_of_a_write_that_was_answered_since_says_nothing() -> None:
     story.salesforce.refuses(refused, "City")
     assert story.salesforce.parked == {}
     assert story.writes == {}
+
+
+# DEFERRED as a whole: what is locked waits for its time.
+
+
+def test_a_locked_record_is_left_alone_until_its_time_comes() -> None:
+    """Nothing of the write is sent again before RETRY, and nothing is called refused (case L10)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(Name="Acme Ltd", City="Bergen")
+    locked = story.writes["salesforce"]
+    out = story.salesforce.defers(locked)
+    assert out.writes.get("salesforce") is None
+    assert {parked.why for parked in story.salesforce.parked.values()} == {Park.DEFERRED}
+    assert ERROR not in story.mongodb.holds
+    story.salesforce.retries(locked)
+    assert story.writes["salesforce"].fields == {"Name": "Acme Ltd", "City": "Bergen"}
+    story.come_to_rest()
+    assert story.salesforce.parked == {}
+
+
+def test_a_deletion_that_is_locked_out_waits_and_is_carried_out_in_the_end() -> None:
+    """It is not sent again and again meanwhile (case L10)."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    locked = story.writes["salesforce"]
+    out = story.salesforce.defers(locked)
+    assert out.writes.get("salesforce") is None
+    assert story.salesforce.parked[EXISTENCE].why is Park.DEFERRED
+    story.salesforce.retries(locked)
+    assert story.writes["salesforce"].op is WriteOp.DELETE
+    story.come_to_rest()
+    assert not story.state.lives
+
+
+def test_a_creation_that_is_locked_out_waits_as_a_whole() -> None:
+    """What it belongs to is locked: no empty record is made meanwhile, though no field is required (case L10)."""
+    fields = tuple(replace(f, required=False) for f in SCHEMA.fields)
+    story = born_in_mongodb(Rules(ObjectSchema("Account", fields, "001")), Name="Acme")
+    locked = story.writes["salesforce"]
+    out = story.salesforce.defers(locked)
+    assert out.writes.get("salesforce") is None
+    story.salesforce.retries(locked)
+    assert (story.writes["salesforce"].op, story.writes["salesforce"].fields) == (
+        WriteOp.CREATE,
+        {"Name": "Acme"},
+    )
+
+
+def test_a_record_that_is_edited_while_its_deletion_is_locked_out_lives_on() -> None:
+    """The write that lets it live is no longer the deletion's matter (cases L10 and L11)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.deletes()
+    story.salesforce.defers(story.writes["salesforce"])
+    story.mongodb.creates(Name="Acme again")
+    story.come_to_rest()
+    assert story.salesforce.holds == {"Name": "Acme again"}

@@ -253,6 +253,16 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             id="one instead of a list",
         ),
         pytest.param(
+            changed(objects__Account__deletes="ignore"),
+            r"objects\.Account\.deletes\.mode: is text \(str\), and must be 'propagate'",
+            id="a mode of deletions that there is not",
+        ),
+        pytest.param(
+            changed(objects__Account__deletes={"grace_s": -1}),
+            r"objects\.Account\.deletes\.grace_s: is a whole number \(int\), and must be greater than or equal to 0",
+            id="a grace that ends before it begins",
+        ),
+        pytest.param(
             EXAMPLE + "merge: &merge {state_dir: [*merge]}\n",
             r"an alias \(\*\) stands within what its anchor",
             id="alias",
@@ -482,3 +492,12 @@ def test_durations_are_whole_numbers_with_a_unit(write: Write, text: str, second
     """As everybody writes them; without a schedule there is none."""
     assert config.load(write(changed(verify={"every": text})), env=ENV).verify.every_s == seconds
     assert config.load(write(changed()), env=ENV).verify.every_s is None
+
+
+def test_a_plain_word_for_deletes_is_the_mode(write: Write) -> None:
+    """deletes: propagate says the mode alone; the grace keeps its default."""
+    (plain, whole) = (
+        config.load(write(changed(objects__Account__deletes=said)), env=ENV).objects["Account"].deletes
+        for said in ("propagate", {"mode": "propagate", "grace_s": 2})
+    )
+    assert plain == whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import Write, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
-from salmon.runtime.waits import Wait, Waits
+from salmon.runtime.waits import LATE_MAX_S, Wait, Waits
 
 PARENT, OTHER = ("Account", "p"), ("Account", "q")
 
@@ -64,3 +64,33 @@ def test_only_the_waits_of_our_own_partitions_are_looked_after() -> None:
     assert len(waits) == 0
     waits.load(entries, {("Contact", 3)})
     assert waits.holds("Contact", "a/b")
+
+
+# What is locked waits for a time.
+
+LOCKED = Outcome(OutcomeKind.DEFERRED, code="ENTITY_IS_LOCKED", again_s=60.0)
+
+
+def test_a_locked_record_is_tried_ever_later_and_never_later_than_an_hour() -> None:
+    """An approval may take days: one try an hour is cheap, and none is the last (case L10)."""
+    waits, now_ms, seen = Waits(), 0, []
+    for seq in range(12):
+        wait = waits.deferred(record(seq, "Name"), LOCKED, 3, now_ms)
+        assert Wait.of(wait.entry, wait.position()) == wait, "a restart keeps it"
+        waits.put(wait)
+        assert wait.due_ms is not None
+        seen.append((wait.due_ms - now_ms) / 1000)
+        assert waits.due(wait.due_ms - 1) == []
+        (due,) = waits.due(wait.due_ms)
+        now_ms = wait.due_ms
+        waits.put(due.after_asking(now_ms))
+    assert seen[:4] == [60, 120, 240, 480]
+    assert seen[-1] == LATE_MAX_S
+
+
+def test_a_lock_sets_aside_all_of_the_record_whatever_waits_for_a_parent_besides() -> None:
+    """It names no fields, and so does its end."""
+    waits = Waits()
+    waits.put(waits.deferred(record(5, "AccountId"), deferral("AccountId", PARENT), 3))
+    wait = waits.deferred(record(6, "Name"), LOCKED, 3, 0)
+    assert (wait.fields, wait.parents) == (frozenset(), frozenset({PARENT}))

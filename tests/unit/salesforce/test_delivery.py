@@ -405,3 +405,18 @@ def test_a_marker_field_that_is_gone_refuses_no_write() -> None:
     assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
     rig.org.spoils.clear()
     assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+
+
+def test_a_row_that_stays_locked_is_tried_late_and_no_longer_every_minute() -> None:
+    """A batch job has it for longer than a transaction lasts: it waits aside, and holds up nothing (case L10)."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A")
+    rig.org.refuses[A] = RowError("UNABLE_TO_LOCK_ROW")
+    kinds = []
+    for _ in range(5):
+        (outcome,) = rig.task.put([write(UPDATE, A, 10, native_id=A, Phone="1")])
+        kinds.append(outcome.kind)
+        rig.now_s += 40
+    assert kinds == [OutcomeKind.RETRY_LATER] * 3 + [OutcomeKind.DEFERRED, OutcomeKind.RETRY_LATER]
+    rig.org.refuses.clear()
+    assert rig.put(write(UPDATE, A, 11, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]

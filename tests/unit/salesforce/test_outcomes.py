@@ -60,6 +60,18 @@ def test_a_lock_inside_a_triggers_error_is_a_lock() -> None:
     assert kind_of(failed("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message="no")) is OutcomeKind.REFUSED
 
 
+@pytest.mark.parametrize("code", ["ENTITY_IS_LOCKED", "RECORD_IN_USE_BY_WORKFLOW", "RECORD_LOCKED"])
+def test_what_an_approval_has_locked_waits_and_is_not_refused(code: str) -> None:
+    """It is tried late, and again; nobody has anything to correct (case L10). A trigger's error may wrap it."""
+    wrapped = failed("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", message=f"...: {code}, ...")
+    for result in (failed(code), wrapped):
+        for op in WriteOp:
+            outcome = outcome_of(result, op, ID, ())
+            assert isinstance(outcome, Outcome)
+            assert (outcome.kind, outcome.fields) == (OutcomeKind.DEFERRED, frozenset())
+            assert outcome.again_s is not None
+
+
 @pytest.mark.parametrize("code", ["ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"])
 def test_what_is_not_there_is_the_record_or_its_parent(code: str) -> None:
     """A write without references can only mean its own record; with one, it has to be looked at."""
@@ -70,10 +82,12 @@ def test_what_is_not_there_is_the_record_or_its_parent(code: str) -> None:
     assert kind_of(failed(code), WriteOp.CREATE) is Look.IS_IT_THERE
 
 
-def test_a_duplicate_value_is_looked_into_for_creations_only() -> None:
-    """It may be our own earlier creation; an update that collides with another record never works."""
+def test_a_duplicate_value_is_looked_into() -> None:
+    """It may be our own earlier creation, or that of a record that is about to give it up; beside a hopeless error, no matter."""
     assert kind_of(failed("DUPLICATE_VALUE"), WriteOp.CREATE) is Look.WHO_HAS_THE_KEY
-    assert kind_of(failed("DUPLICATE_VALUE")) is OutcomeKind.REFUSED
+    assert kind_of(failed("DUPLICATE_VALUE")) is Look.WHO_HAS_THE_VALUE
+    assert kind_of(failed("DUPLICATE_VALUE", "UNABLE_TO_LOCK_ROW")) is Look.WHO_HAS_THE_VALUE
+    assert kind_of(failed("DUPLICATE_VALUE", "STRING_TOO_LONG")) is OutcomeKind.REFUSED
 
 
 def test_one_hopeless_error_outweighs_a_passing_one() -> None:
@@ -87,10 +101,12 @@ def test_an_org_that_shuts_its_api_is_a_matter_for_people() -> None:
         outcome_of(failed("API_DISABLED_FOR_ORG"), WriteOp.UPDATE, ID, ())
 
 
-def test_another_unique_field_refuses_a_creation_and_a_key_that_has_gone_does_not() -> None:
-    """Nobody has the key: it was the key a moment ago, or it is another field for good."""
-    assert duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Email"}))).kind is OutcomeKind.REFUSED
+def test_a_duplicate_of_nobodys_key_is_one_of_another_field_or_has_gone() -> None:
+    """Nobody has the key: it was the key a moment ago, or it is another field, whose holder is looked for."""
+    other = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Email"})))
+    assert other is Look.WHO_HAS_THE_VALUE
     gone = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Salmon_Id__c"})))
+    assert isinstance(gone, Outcome)
     assert gone.kind is OutcomeKind.RETRY_LATER
 
 

@@ -110,6 +110,18 @@ def test_a_missing_parent_is_waited_for() -> None:
     assert "waits in ParentId for the record that it refers to" in now_of(story).sentence
 
 
+def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
+    """There is nothing to correct (case L10)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="Bergen")
+    locked = story.writes["salesforce"]
+    reason = "the record is locked; it is tried again at 2026-11-29T01:00:00Z"
+    story.salesforce.defers(locked, code="ENTITY_IS_LOCKED", reason=reason)
+    assert (
+        f"waits in City, because Salesforce does not take it now: ENTITY_IS_LOCKED ({reason}); it goes on by itself"
+    ) in now_of(story).sentence
+
+
 def test_a_conflict_on_hold_names_both_values_and_the_command() -> None:
     """A person decides."""
     story = in_step(rules(policy=HOLD), Name="Acme", Phone="555 0000")

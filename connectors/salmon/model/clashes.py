@@ -1,0 +1,68 @@
+"""
+How long a sink believes that a unique value will be free: writes that another record's value keeps away.
+
+A value is another record's for good only if nothing is owed to that record for a while: merge may still have to judge the
+change that frees it. As long as something is owed to it, there is nothing to refuse.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from salmon.model.change import Write
+from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+
+# What is owed to a record, by its object and key: the newest write that was read and is not finished.
+OwedTo = Callable[[str, str], Write | None]
+
+FINAL_AFTER_S: Final = 5.0
+_AGAIN_FIRST_S: Final = 0.1
+_AGAIN_MAX_S: Final = 5.0
+_DOUBLINGS_MAX: Final = 10
+_CLASHES_MAX: Final = 10_000
+
+
+def nothing_owed(_object: str, _key: str) -> None:
+    """Where nobody has said how to look it up."""
+
+
+class Clashes:
+    """
+    Safe between threads that have no record in common.
+
+    Args:
+        code: The side's error code of a unique value.
+        final_after_s: How long nothing must be owed to the record that holds the value, before it is refused.
+        clock: Seconds that only ever grow.
+    """
+
+    def __init__(
+        self, code: str, clock: Callable[[], float], *, final_after_s: float = FINAL_AFTER_S
+    ) -> None:
+        self._code, self._final_after_s, self._clock = code, final_after_s, clock
+        # Record -> seq of its write, how often it was kept away, and since when nothing is owed to the holder.
+        self._of: OrderedDict[tuple[str, str], tuple[int, int, float | None]] = OrderedDict()
+
+    def judged(self, record: SinkRecord, outcome: Outcome) -> Outcome:
+        """The outcome, and when to put again what a unique value keeps away; final only after a while."""
+        id_ = record.object, record.key
+        seq, tries, since = self._of.pop(id_, (record.write.seq, 0, None))
+        if outcome.code != self._code:
+            return outcome
+        if seq != record.write.seq:
+            tries, since = 0, None
+        now = self._clock()
+        if outcome.kind is OutcomeKind.REFUSED:
+            since = now if since is None else since
+            if now - since >= self._final_after_s:
+                return outcome
+        else:
+            since = None
+        self._of[id_] = record.write.seq, tries + 1, since
+        if len(self._of) > _CLASHES_MAX:
+            self._of.popitem(last=False)
+        again_s = min(_AGAIN_FIRST_S * 2 ** min(tries, _DOUBLINGS_MAX), _AGAIN_MAX_S)
+        return replace(outcome, kind=OutcomeKind.RETRY_LATER, again_s=again_s)
