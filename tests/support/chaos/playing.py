@@ -1,0 +1,281 @@
+"""
+One run from beginning to end: a stage, edits and faults, quiet, and the judge.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from salmon.errors import SetupError
+from support.chaos import plan, reading, results
+from support.chaos.crew import Crew
+from support.chaos.editors import Editors, World
+from support.chaos.journal import Journal, Place, expected
+from support.chaos.judge import Verdict, judge
+from support.chaos.options import Options
+from support.chaos.plan import Fault
+from support.chaos.reading import Records
+from support.chaos.results import Outcome
+from support.chaos.stage import Stage, running_stage
+from support.chaos.striking import Striker
+from support.chaos.watching import Canary, Quiet
+from support.proof.evidence import machine, versions
+
+_FIRST_EQUAL_MAX_S: Final = 240.0
+_RECOVERY_MAX_S: Final = 60.0  # then the next fault comes all the same
+_LAST_RECOVERY_MAX_S: Final = 180.0
+_QUIET_S: Final = 4.0
+_QUIET_MAX_S: Final = 120.0
+# What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
+_PATIENCE_S: Final = 60.0
+_VERIFY_MAX_S: Final = 300.0
+_LOSES: Final = "lose_events"
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class _Run:
+    """What the parts of a run share, and what has happened so far."""
+
+    options: Options
+    stage: Stage
+    crew: Crew
+    world: World
+    begun_with: Records
+    say: Say
+    took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    not_recovered: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+
+
+def play(options: Options, folder: Path, say: Say, enough: threading.Event) -> Outcome:
+    """
+    Play a run and judge it.
+
+    Args:
+        folder: For data and logs.
+        say: What happens, one line each, for whoever watches.
+        enough: When it is set, faults and edits end early.
+
+    Raises:
+        SetupError: a server could not be started, or the sync never became equal in the first place.
+    """
+    began = time.monotonic()
+    wanted = options.wanted
+    say(f"Starting the {wanted.stack} stack in {folder}; the supervisor is {options.supervisor}.")
+    with running_stage(wanted.stack, folder, wanted.seed) as stage:
+        crew = Crew(stage.config, folder, options.supervisor)
+        crew.start()
+        try:
+            run = _begin(options, stage, crew, say)
+            outcome = _play(run, enough)
+        finally:
+            codes = crew.stop()
+    return outcome | {"stopped_with": codes, "wall_s": round(time.monotonic() - began, 1)}
+
+
+def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
+    """Wait until both sides are equal for the first time."""
+    org = reading.person(stage.org)
+    types = reading.types_in(org)
+    records = reading.salesforce_records(org, types)
+    keys: dict[str, list[str]] = defaultdict(list)
+    for object_name, key in sorted(records):
+        keys[object_name].append(key)
+    numbers = count(1)  # next() of it is safe in any thread
+    world = World(stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers))
+    deadline = time.monotonic() + _FIRST_EQUAL_MAX_S
+    with reading.application(stage.mongodb_uri) as client:
+        while reading.mongodb_records(reading.database(client), types) != records:
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"both sides were not equal within {_FIRST_EQUAL_MAX_S:.0f} s, before any fault. See {stage.folder}/logs."
+                )
+            time.sleep(0.5)
+    say(
+        f"Both sides are equal: {len(records)} records. Faults and edits begin, for {options.wanted.seconds:.0f} s."
+    )
+    return _Run(options, stage, crew, world, records, say)
+
+
+def _play(run: _Run, enough: threading.Event) -> Outcome:
+    options, world, wanted = run.options, run.world, run.options.wanted
+    # The canary's account is nobody else's.
+    canary = Canary(world, run.crew, world.keys["Account"].pop(0))  # type: ignore[attr-defined]
+    editors = Editors(world, wanted.seed)
+    striker = Striker(run.stage, run.crew)
+    over = threading.Event()
+    timer = threading.Timer(wanted.seconds, over.set)
+    timer.start()
+    threading.Thread(target=lambda: (enough.wait(), over.set()), daemon=True).start()
+    editors.start()
+    try:
+        _strike_all(run, striker, canary, over)
+    finally:
+        interrupted = enough.is_set()
+        timer.cancel()
+        striker.calm()
+        editors.stop()
+    run.say("Edits and faults are over; waiting until everything is well and quiet.")
+    recovered = canary.recovered_s(within_s=_LAST_RECOVERY_MAX_S)
+    canary.close()
+    if recovered is None:
+        run.not_recovered.append(f"at the end, within {_LAST_RECOVERY_MAX_S:.0f} s")
+    repaired = _repair(run) if striker.struck[_LOSES] else None
+    quiet, verdict, conflicts = _judged(run)
+    letters = reading.dead_letters(run.stage)
+    verified = _verify(run.stage)
+    edits = world.journal.edits()
+    return {
+        "seed": wanted.seed,
+        "stack": wanted.stack,
+        "supervisor": options.supervisor,
+        "seconds": wanted.seconds,
+        "kinds": sorted(wanted.kinds) if set(wanted.kinds) != set(plan.KINDS) else "all",
+        "only": sorted(wanted.targets),
+        "interrupted": interrupted,
+        "kills": dict(sorted((+striker.kills).items())),
+        "faults": dict(sorted(striker.struck.items())),
+        "edits": results.of_edits(edits),
+        "editors_restarted": editors.restarts,
+        "editors_failed": editors.failures,
+        **results.of_verdict(verdict),
+        "true_conflicts": conflicts - len(verdict.false_conflicts),
+        "dead_letters": len(letters),
+        "dead_letters_say": letters[:10],
+        "ended_by_themselves": dict(sorted(run.crew.ended.items())),
+        "restarted_by_hand": 0,
+        "recovery_s": results.of_recovery(run.took),
+        "not_recovered": run.not_recovered,
+        "quiet": quiet and recovered is not None,
+        "repaired_after_lost_events": repaired,
+        "verify": verified["says"],
+        "verdicts_equal": verified["differs"] == sorted(map(list, verdict.divergent_records)),
+        "left_out": plan.left_out(wanted.stack),
+        "history": run.history,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _strike_all(run: _Run, striker: Striker, canary: Canary, over: threading.Event) -> None:
+    began = time.monotonic()
+    for fault in plan.faults(run.options.wanted, run.options.supervisor):
+        if over.wait(fault.pause_s):
+            return
+        at_s = time.monotonic() - began
+        striker.strike(fault, over)
+        recovered = _recovery(run, canary, fault, over)
+        line = f"{at_s:6.1f} s  {fault.number:3} {fault}{recovered}"
+        run.history.append(line.strip())
+        run.say(line)
+
+
+def _recovery(run: _Run, canary: Canary, fault: Fault, over: threading.Event) -> str:
+    """Measure it where the plan says so; what came of it in words."""
+    if not fault.waits:
+        return ""
+    took = canary.recovered_s(within_s=_RECOVERY_MAX_S, enough=over.is_set)
+    if took is not None:
+        run.took[fault.kind].append(took)
+        return f"; well after {took:.1f} s"
+    if over.is_set():
+        return ""
+    run.not_recovered.append(f"{fault} (number {fault.number}), within {_RECOVERY_MAX_S:.0f} s")
+    return f"; NOT well after {_RECOVERY_MAX_S:.0f} s: {_who_is_not_ready(run.crew)}"
+
+
+def _who_is_not_ready(crew: Crew) -> str:
+    missing = sorted(set(plan.CONNECTORS) - set(crew.ready()))
+    return f"not ready: {', '.join(missing)}" if missing else "all are ready, but an edit has not passed"
+
+
+def _judged(run: _Run) -> tuple[bool, Verdict, int]:
+    """
+    Judge when it is quiet, and again for a while if something is wrong: what is late is not lost.
+
+    Returns:
+        Whether it became quiet, the verdict, and how many conflicts were reported.
+    """
+    watch = Quiet(run.world)
+    deadline = time.monotonic() + _PATIENCE_S
+    may_stand = expected(run.world.journal.edits(), begun_with=run.begun_with)
+    while True:
+        quiet = watch.wait(for_s=_QUIET_S, within_s=_QUIET_MAX_S)
+        salesforce, mongodb = watch.sides()
+        conflicts = reading.conflicts(run.stage)
+        verdict = judge(salesforce, mongodb, may_stand, conflicts)
+        if verdict.clean or time.monotonic() > deadline:
+            _write_down(run.stage.folder, verdict, salesforce, mongodb, may_stand.values)
+            return quiet, verdict, len(set(conflicts))
+
+
+def _write_down(
+    folder: Path, verdict: Verdict, salesforce: Records, mongodb: Records, may_stand: Any
+) -> None:
+    """For whoever looks for the reason: each wrong place with what stands there, and what may."""
+    lines = []
+    for what in ("lost", "divergent", "false_conflicts"):
+        for object_name, key, name in getattr(verdict, what):
+            place: Place = (object_name, key)
+            stands = f"salesforce {_shown(salesforce, place, name)}, mongodb {_shown(mongodb, place, name)}"
+            lines.append(
+                f"{what}: {object_name} {key} {name}: {stands}; may stand: {may_stand.get(place, {}).get(name)}"
+            )
+    lines += [f"invented: {' '.join(place)}" for place in verdict.invented]
+    (folder / "verdict.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _shown(records: Records, place: Place, name: str) -> str:
+    return repr(records[place].get(name)) if place in records else "has no such record"
+
+
+# The product's own verdict, as an operator asks for it.
+
+
+def _verify(stage: Stage) -> dict[str, Any]:
+    """What `salmon verify` says, and the records that it calls different."""
+    told = _salmon_verify(stage)
+    differs = {
+        (object_name, key)
+        for object_name, each in told.get("objects", {}).items()
+        for key in (
+            *(one["key"] for one in each["different"]),
+            *(key for keys in each["missing_in"].values() for key in keys),
+        )
+    }
+    return {"says": _word(told), "differs": sorted(map(list, differs)) if "objects" in told else None}
+
+
+def _word(told: dict[str, Any]) -> str:
+    if "objects" not in told:
+        return f"no verdict: {told['error']}"
+    return "equal" if told["equal"] else "different"
+
+
+def _repair(run: _Run) -> str:
+    """Events that the org lost without a word are for `salmon verify --repair` to find, as an operator would run it."""
+    run.say("Events were lost without a word: salmon verify --repair.")
+    return _word(_salmon_verify(run.stage, "--repair"))
+
+
+def _salmon_verify(stage: Stage, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "salmon.cli.main", "verify", "-c", str(stage.config), "--json", *options]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_MAX_S, check=False)
+    (stage.folder / "logs" / "verify.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+    try:
+        told: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError:
+        return {"error": f"exit code {ended.returncode}"}
+    return told
