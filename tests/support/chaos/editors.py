@@ -44,13 +44,21 @@ SERVER_FAULTS: Final = 500  # HTTP: from here on the server itself does not say 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What all editors share. *keys*: object -> the records that both sides had at the beginning."""
+    """
+    What all editors share.
+
+    Args:
+        keys: Object -> the records that both sides had at the beginning.
+        hasty: Whether applications also touch what Salesforce is about to fill in: they delete a record that it has not
+            answered yet, and leave a checkbox to it.
+    """
 
     stage: Stage
     journal: Journal
     types: Mapping[str, Mapping[str, Type]]
     keys: Mapping[str, Sequence[str]]
     numbers: Callable[[], int]
+    hasty: bool = False
 
 
 class Hands:
@@ -103,7 +111,7 @@ class Hands:
         try:
             if side == SALESFORCE:
                 return fields.from_org(kind, getattr(self.org, object_name).get(key)[name])
-            document = self._collection(object_name).find_one({"_id": key}) or {}
+            document = self._collection(object_name).find_one({"_id": _document_id(key)}) or {}
         except reading.FAILURES:
             self.restart()
             return None
@@ -242,7 +250,7 @@ class Family(Editor):
 
     def edit(self) -> None:
         if len(self._living) > _FAMILY_MAX:
-            self._bury(self._living.pop(self.rng.randrange(len(self._living))))
+            self._bury(self.rng.choice(self._living))
         elif not self._living or self.rng.random() < 0.3:
             self._found()
         else:
@@ -263,13 +271,15 @@ class Family(Editor):
         contact = self._create("Contact", {"LastName": f"Chaos {number}", "AccountId": account.key})
         if contact is None:
             return
-        says = {
+        says: dict[str, Any] = {
             "Name": f"Chaos {number}",
             "StageName": "Prospecting",
             "CloseDate": "2027-01-31",
             "AccountId": account.key,
             "ContactId": contact.key,
         }
+        if not self.world.hasty:
+            says["IsPrivate"] = False  # else Salesforce fills it in, perhaps while we edit it
         contact.holds = self._create("Opportunity", says)
         # The account stays: Salesforce deletes its contacts with it, whoever made them.
         self._living.append(contact)
@@ -287,9 +297,16 @@ class Family(Editor):
 
     def _bury(self, one: _Child) -> None:
         """What refers to it goes first."""
-        for each in (one.holds, one):
-            if each is not None:
-                self.hands.delete(self._side, each.object_name, each.key, each.document_id)
+        doomed = [each for each in (one.holds, one) if each is not None]
+        if not self.world.hasty and not all(self._is_whole(each) for each in doomed):
+            return
+        self._living.remove(one)
+        for each in doomed:
+            self.hands.delete(self._side, each.object_name, each.key, each.document_id)
+
+    def _is_whole(self, one: _Child) -> bool:
+        """Whether an application sees what Salesforce has filled in: who deletes earlier, has not seen all."""
+        return self._side == SALESFORCE or bool(self.hands.seen(MONGODB, one.object_name, one.key, "OwnerId"))
 
 
 @dataclass(slots=True)

@@ -84,11 +84,12 @@ ROLES: Final[Mapping[str, Role]] = {
     ),
     "Opportunity": Role(
         person=("AccountId", "Amount", "CloseDate", "Type", "Is_Partner__c", "Seen_At__c"),
-        application=("TotalOpportunityQuantity", "IsPrivate", "Probability", "Floor__c"),
+        application=("TotalOpportunityQuantity", "IsPrivate", "Share__c", "Floor__c"),
         turns=("Description",),
         raced=("NextStep",),
     ),
 }
+# Never a field that Salesforce computes from another one, such as Probability: there the org itself is an editor.
 # Fields that tell a canary which way an edit went; nobody else edits them.
 CANARY: Final[Mapping[str, str]] = {SALESFORCE: "Tradestyle", MONGODB: "NaicsDesc"}
 
@@ -101,6 +102,7 @@ _ADDED: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
         "Is_Partner__c",
         {"type": "boolean", "soapType": "xsd:boolean", "length": 0, "nillable": False, "defaultValue": False},
     ),
+    ("Share__c", {"type": "percent", "soapType": "xsd:double", "length": 0, "precision": 5, "scale": 0}),
     ("Floor__c", {"type": "combobox", "length": 40}),
 )
 

@@ -28,6 +28,7 @@ class Options:
 
     Args:
         record: Add the outcome to the file that gathers runs.
+        hasty: Whether applications also touch what Salesforce is about to fill in (editors.World).
         folder: For data and logs; None for a temporary one, which is removed if all was well.
     """
 
@@ -36,6 +37,7 @@ class Options:
     record: bool
     folder: Path | None
     plan_only: bool
+    hasty: bool
 
 
 def parsed(arguments: Sequence[str]) -> Options:
@@ -64,7 +66,7 @@ def parsed(arguments: Sequence[str]) -> Options:
     folder = None if said.dir is None else Path(said.dir).absolute()
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"--dir {folder} is not an empty folder; name another one.")
-    return Options(wanted, supervisor, said.record, folder, said.plan)
+    return Options(wanted, supervisor, said.record, folder, said.plan, said.hasty)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         "--record", action="store_true", help="add the outcome to benchmarks/results/chaos.json"
     )
     parser.add_argument("--dir", help="folder for data and logs; it is kept")
+    parser.add_argument(
+        "--hasty", action="store_true", help="applications also touch what Salesforce is about to fill in"
+    )
     parser.add_argument(
         "--plan", action="store_true", help="print the faults that would come, and do nothing"
     )

@@ -94,7 +94,9 @@ def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
     for object_name, key in sorted(records):
         keys[object_name].append(key)
     numbers = count(1)  # next() of it is safe in any thread
-    world = World(stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers))
+    world = World(
+        stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers), options.hasty
+    )
     deadline = time.monotonic() + _FIRST_EQUAL_MAX_S
     with reading.application(stage.mongodb_uri) as client:
         while reading.mongodb_records(reading.database(client), types) != records:
@@ -144,6 +146,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "seconds": wanted.seconds,
         "kinds": sorted(wanted.kinds) if set(wanted.kinds) != set(plan.KINDS) else "all",
         "only": sorted(wanted.targets),
+        "hasty": options.hasty,
         "interrupted": interrupted,
         "kills": dict(sorted((+striker.kills).items())),
         "faults": dict(sorted(striker.struck.items())),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
+_NO_LINGERING: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, for 0 s
 _CHUNK: Final = 65_536
 _ANSWER_MAX_S: Final = 10.0
 
@@ -152,5 +155,7 @@ class Proxies:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Break a connection without a farewell."""
+    """Break a connection without a farewell: the other end gets a RST, as from a machine that has restarted."""
+    if (connection := writer.get_extra_info("socket")) is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
     writer.transport.abort()
