@@ -48,6 +48,14 @@ class _Kept:
     ends: int = 0  # in a row
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A child of `run all`, as its ports file names it; without a pid while it waits to be started again."""
+
+    url: str
+    pid: int | None
+
+
 class Crew:
     """
     The processes; a context manager.
@@ -99,6 +107,11 @@ class Crew:
                 codes[kept.name] = kept.process.wait()  # type: ignore[union-attr]
         return codes
 
+    @property
+    def restarted_by_hand(self) -> int:
+        """How often `salmon run all` has ended by itself: nobody but a person would start it again."""
+        return sum(times for what, times in self.ended.items() if what.startswith(f"{SUPERVISOR}:"))
+
     # Striking.
 
     def kill(self, name: str) -> bool:
@@ -124,7 +137,7 @@ class Crew:
         """The processes that run now, the supervisor among them if it is one."""
         with self._lock:
             own = {kept.name: kept.process.pid for kept in self._kept if kept.process is not None}
-        return own | {name: entry["pid"] for name, entry in self._told().items() if entry["pid"]}
+        return own | {name: each.pid for name, each in self._told().items() if each.pid is not None}
 
     def ready(self) -> list[str]:
         """Those of the five whose /health says that they are at work."""
@@ -132,18 +145,18 @@ class Crew:
 
     def _urls(self) -> dict[str, str]:
         if self.supervisor == RUN_ALL:
-            return {name: entry["url"] for name, entry in self._told().items()}
+            return {name: each.url for name, each in self._told().items()}
         return {name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()}
 
-    def _told(self) -> dict[str, dict[str, str | int]]:  # type: ignore[explicit-any]
+    def _told(self) -> dict[str, _Told]:
         """What `run all` wrote of its children; empty before that, and with our own supervisor."""
         if self.supervisor != RUN_ALL:
             return {}
         try:
-            told: dict[str, dict[str, str | int]] = json.loads(self._ports_file.read_text(encoding="utf-8"))
+            told = json.loads(self._ports_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        return told
+        return {name: _Told(each["url"], each["pid"]) for name, each in told.items()}
 
     # Keeping.
 

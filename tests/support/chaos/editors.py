@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -56,7 +56,7 @@ class World:
     stage: Stage
     journal: Journal
     types: Mapping[str, Mapping[str, Type]]
-    keys: Mapping[str, Sequence[str]]
+    keys: Mapping[str, list[str]]
     numbers: Callable[[], int]
     hasty: bool = False
 

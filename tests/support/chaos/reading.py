@@ -133,7 +133,7 @@ def conflicts(stage: Stage) -> list[FieldPlace]:
     schemas: dict[int, Any] = {}
     found = []
     for message in _committed(stage, ("conflicts",)):
-        value = message.value()
+        value = message.value() or b""
         number = int.from_bytes(value[1:_WIRE_HEAD])
         if number not in schemas:
             answer = requests.get(f"{stage.registry_url}/schemas/ids/{number}", timeout=_KAFKA_MAX_S)
@@ -152,8 +152,8 @@ def dead_letters(stage: Stage) -> list[str]:
 
 
 def _exception(message: Message) -> str:
-    headers = dict(message.headers() or ())
-    return (headers.get("__connect.errors.exception.message") or b"").decode(errors="replace")
+    said = dict(message.headers() or ()).get("__connect.errors.exception.message") or b""
+    return said.decode(errors="replace") if isinstance(said, bytes) else said
 
 
 def _committed(stage: Stage, kinds: tuple[str, ...]) -> Iterator[Message]:

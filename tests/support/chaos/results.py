@@ -42,7 +42,7 @@ def of_recovery(took: Mapping[str, Sequence[float]]) -> dict[str, dict[str, floa
 
 def of_verdict(verdict: Verdict) -> Outcome:
     """The counts, and the first places of each."""
-    found = {
+    found: dict[str, Sequence[Sequence[str]]] = {
         "lost": verdict.lost,
         "divergent": verdict.divergent,
         "invented": verdict.invented,
