@@ -18,8 +18,10 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka import KafkaException
+
 from salmon.errors import SalmonError
-from support.chaos import options, plan, results
+from support.chaos import options, plan, reading, results
 from support.chaos.options import BadInput, Options
 from support.chaos.playing import play
 
@@ -50,8 +52,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         outcome = play(chosen, folder, say, enough)
-    except SalmonError as error:
-        say(f"The run could not be played: {error} Its folder is kept: {folder}")
+    except (SalmonError, KafkaException, *reading.FAILURES) as error:
+        say(f"The run could not be played or judged: {error} Its folder is kept: {folder}")
         return EXIT_FOUND
     good = results.is_good(outcome)
     print(json.dumps(outcome, indent=2))

@@ -67,6 +67,7 @@ class Crew:
     def __init__(self, config: Path, folder: Path, supervisor: str) -> None:
         self.supervisor = supervisor
         self.ended: Counter[str] = Counter()
+        self._config = str(config)
         self._ports_file = folder / "ports.json"
         self._ports = dict(zip(CONNECTORS, free_ports(len(CONNECTORS)), strict=True))
         base = [sys.executable, "-m", "salmon.cli.main", "run"]
@@ -137,7 +138,8 @@ class Crew:
         """The processes that run now, the supervisor among them if it is one."""
         with self._lock:
             own = {kept.name: kept.process.pid for kept in self._kept if kept.process is not None}
-        return own | {name: each.pid for name, each in self._told().items() if each.pid is not None}
+        children = {name: each.pid for name, each in self._told().items() if each.pid is not None}
+        return own | {name: pid for name, pid in children.items() if self._is_ours(pid)}
 
     def ready(self) -> list[str]:
         """Those of the five whose /health says that they are at work."""
@@ -147,6 +149,13 @@ class Crew:
         if self.supervisor == RUN_ALL:
             return {name: each.url for name, each in self._told().items()}
         return {name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()}
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether it is still what `run all` started: the pid of what has ended may be anybody's by now."""
+        try:
+            return self._config.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
     def _told(self) -> dict[str, _Told]:
         """What `run all` wrote of its children; empty before that, and with our own supervisor."""

@@ -144,6 +144,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     return {
         "seed": wanted.seed,
         "stack": wanted.stack,
+        "commit": versions()["commit"],
         "supervisor": options.supervisor,
         "seconds": wanted.seconds,
         "kinds": sorted(wanted.kinds) if set(wanted.kinds) != set(plan.KINDS) else "all",

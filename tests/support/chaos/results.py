@@ -95,6 +95,7 @@ def _sum(runs: Sequence[Outcome]) -> Outcome:
         "seconds": sum(run["seconds"] for run in runs),
         "kills": sum(sum(run["kills"].values()) for run in runs),
         "faults": faults.total(),
+        "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
         "faults_by_kind": dict(sorted(faults.items())),
         "edits": sum(run["edits"]["acknowledged"] for run in runs),
         **{name: sum(run[name] for run in runs) for name in _SUMMED},
