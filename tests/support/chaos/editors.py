@@ -49,8 +49,8 @@ class World:
 
     Args:
         keys: Object -> the records that both sides had at the beginning.
-        hasty: Whether applications also touch what Salesforce is about to fill in: they delete a record that it has not
-            answered yet, and leave a checkbox to it.
+        hasty: Whether applications also touch what Salesforce itself is about to fill in, or to clear: they leave a
+            checkbox to it, refer to a contact that they delete, and delete a record that it has not answered yet.
     """
 
     stage: Stage
@@ -276,9 +276,10 @@ class Family(Editor):
             "StageName": "Prospecting",
             "CloseDate": "2027-01-31",
             "AccountId": account.key,
-            "ContactId": contact.key,
         }
-        if not self.world.hasty:
+        if self.world.hasty:
+            says["ContactId"] = contact.key  # set once, and cleared by Salesforce when the contact goes
+        else:
             says["IsPrivate"] = False  # else Salesforce fills it in, perhaps while we edit it
         contact.holds = self._create("Opportunity", says)
         # The account stays: Salesforce deletes its contacts with it, whoever made them.

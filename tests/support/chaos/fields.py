@@ -28,7 +28,8 @@ SALESFORCE: Final = "salesforce"
 MONGODB: Final = "mongodb"
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_CHOICES: Final = ("North", "East", "South", "West")
+# In the order of the alphabet: Salesforce stores several choices in the order of its list, and we compare them sorted.
+_CHOICES: Final = ("East", "North", "South", "West")
 
 
 @dataclass(frozen=True, slots=True)

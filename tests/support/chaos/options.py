@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dir", help="folder for data and logs; it is kept")
     parser.add_argument(
-        "--hasty", action="store_true", help="applications also touch what Salesforce is about to fill in"
+        "--hasty",
+        action="store_true",
+        help="applications also touch what Salesforce is about to fill in or to clear",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print the faults that would come, and do nothing"
