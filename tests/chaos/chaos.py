@@ -41,9 +41,10 @@ def main() -> int:
         return show_plan(chosen)
     enough = threading.Event()
 
-    def interrupted(number: int, _frame: object) -> None:
+    def interrupted(_number: int, _frame: object) -> None:
+        if enough.is_set():
+            raise KeyboardInterrupt  # the second one ends it now, and everything that was started
         enough.set()
-        signal.signal(number, signal.SIG_DFL)  # the second one ends it now
         say("Ending faults and edits; what was done so far is judged. Ctrl-C again gives it up.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,6 +55,9 @@ def main() -> int:
         outcome = play(chosen, folder, say, enough)
     except (SalmonError, KafkaException, *reading.FAILURES) as error:
         say(f"The run could not be played or judged: {error} Its folder is kept: {folder}")
+        return EXIT_FOUND
+    except KeyboardInterrupt:
+        say(f"Given up. Its folder is kept: {folder}")
         return EXIT_FOUND
     good = results.is_good(outcome)
     print(json.dumps(outcome, indent=2))

@@ -6,6 +6,9 @@ from itertools import islice
 
 import pytest
 
+from salmon.simulator.describes import PACKAGED, load_describes
+from salmon.simulator.eventbus import EventBus
+from salmon.simulator.org import Org
 from support.chaos import plan
 from support.chaos.plan import EMBEDDED, JVM, KINDS, ORG, OWN_SUPERVISOR, RUN_ALL, STACKS, Fault, Wanted
 
@@ -66,3 +69,16 @@ def test_only_what_is_asked_for_comes() -> None:
 def test_nothing_comes_where_nothing_is_left() -> None:
     """Apicurio is never killed, so nothing is left of a run that wants only that."""
     assert first(1, Wanted(3, 60, JVM, kinds=("server-kill",), targets=("registry",))) == []
+
+
+def test_the_simulator_takes_every_fault_that_is_drawn() -> None:
+    """Names and parameters are those of its control API."""
+    org = Org(load_describes(PACKAGED))
+    EventBus(org)
+    of_the_org = [fault for fault in first(500, Wanted(1, 600, EMBEDDED)) if fault.targets == (ORG,)]
+    ours = {"server-kill", "server-stop", "clock_skew"}  # done in other ways
+    told = [fault for fault in of_the_org if fault.kind not in ours]
+    for fault in told:
+        ids = {"ids": ["001A"]} if fault.kind == "lock_rows" else {}
+        org.faults.set(fault.kind, {**fault.params, **ids})
+    assert {fault.kind for fault in told} | {"clock_skew", "cdc", "change_schema"} >= org.faults.known

@@ -119,7 +119,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     # The canary's account is nobody else's.
     canary = Canary(world, run.crew, world.keys["Account"].pop(0))
     editors = Editors(world, wanted.seed)
-    striker = Striker(run.stage, run.crew)
+    striker = Striker(run.stage, run.crew, world.keys)
     began = time.monotonic()
     timer = threading.Timer(wanted.seconds, enough.set)
     timer.start()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
@@ -25,13 +25,17 @@ class Striker:
     """
     Strikes one fault after the other.
 
+    Args:
+        keys: Object -> the records whose rows are locked when it is locked.
+
     Attributes:
         kills: How many processes were killed, by name.
         struck: How many faults there were, by kind.
     """
 
-    def __init__(self, stage: Stage, crew: Crew) -> None:
+    def __init__(self, stage: Stage, crew: Crew, keys: Mapping[str, Sequence[str]]) -> None:
         self._stage = stage
+        self._keys = keys
         self._crew = crew
         self.kills: Counter[str] = Counter()
         self.struck: Counter[str] = Counter()
@@ -78,6 +82,9 @@ class Striker:
                 return self._on_link(fault, target)
             case "clock_skew":
                 self._stage.move_clock(fault.params["s"])
+                return _nothing
+            case "lock_rows":
+                self._stage.tell_org(fault.kind, **fault.params, ids=list(self._keys[fault.params["object"]]))
                 return _nothing
             case _:
                 self._stage.tell_org(fault.kind, **fault.params)
