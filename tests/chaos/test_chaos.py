@@ -68,7 +68,6 @@ def test_a_plan_can_be_looked_at_without_playing_it() -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.xdist_group("embedded")
 def test_a_minute_of_chaos_loses_nothing(tmp_path: Path) -> None:
     """Whatever is killed, suspended, cut or refused: nothing lost, divergent, invented or set aside, no false conflict."""
     ended = chaos(f"--seconds={SECONDS}", f"--seed={SEED}", f"--dir={tmp_path / 'run'}")

@@ -14,23 +14,18 @@ from __future__ import annotations
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
-import requests
 from bson import ObjectId
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
-from simple_salesforce.exceptions import SalesforceError
 
-from support.chaos import fields, reading
-from support.chaos.fields import MONGODB, ROLES, SALESFORCE, Type
-from support.chaos.journal import CREATE, DELETE, UPDATE, Edit, Journal
-from support.chaos.reading import COLLECTIONS, Document
-from support.chaos.stage import Stage
+from support.chaos import fields
+from support.chaos.fields import MONGODB, ROLES, SALESFORCE
+from support.chaos.hands import Hands, World
+from support.chaos.journal import ACKNOWLEDGED
 
 _PAUSE_S: Final = (0.05, 0.3)  # between two edits of one editor
 _RESTART_AFTER: Final = (20, 60)  # edits
@@ -39,132 +34,6 @@ _AT_ONCE: Final = 8  # fields that go by turns at the same time
 _TURNS_MAX: Final = 4
 _SEEN_WITHIN_LOOKS: Final = 300
 _FAMILY_MAX: Final = 12  # records that an editor keeps before it deletes
-SERVER_FAULTS: Final = 500  # HTTP: from here on the server itself does not say what it did
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """
-    What all editors share.
-
-    Args:
-        keys: Object -> the records that both sides had at the beginning.
-        hasty: Whether applications also touch what Salesforce itself is about to fill in, or to clear: they leave a
-            checkbox to it, refer to a contact that they delete, and delete a record that it has not answered yet.
-    """
-
-    stage: Stage
-    journal: Journal
-    types: Mapping[str, Mapping[str, Type]]
-    keys: Mapping[str, list[str]]
-    numbers: Callable[[], int]
-    hasty: bool = False
-
-
-class Hands:
-    """The two clients of an editor, made when they are needed; and every edit goes through the journal."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._org: Any = None
-        self._documents: MongoClient[Document] | None = None
-        self.restarts = 0
-
-    def restart(self) -> None:
-        """Close both clients; the next edit makes new ones."""
-        self.restarts += 1
-        self._org = None
-        if self._documents is not None:
-            self._documents.close()
-            self._documents = None
-
-    def update(
-        self, side: str, object_name: str, key: str, values: Mapping[str, Any], race: int | None = None
-    ) -> Edit:
-        """Set fields of a record."""
-        edit = self._world.journal.begin(side, object_name, key, UPDATE, values, race=race)
-        if side == SALESFORCE:
-            return self._done(edit, lambda: getattr(self.org, object_name).update(key, self._for_org(edit)))
-        return self._done(edit, lambda: self._set(edit))
-
-    def create(self, side: str, object_name: str, values: Mapping[str, Any], document_id: Any = None) -> Edit:
-        """Create a record; the edit's key is None where nobody knows whether it is there."""
-        key = None if side == SALESFORCE else fields.key_of(document_id)
-        edit = self._world.journal.begin(side, object_name, key, CREATE, values)
-        if side == SALESFORCE:
-            return self._done(edit, lambda: getattr(self.org, object_name).create(self._for_org(edit))["id"])
-        document = {"_id": document_id, **self._for_document(edit)}
-        return self._done(edit, lambda: self._collection(object_name).insert_one(document) and None)
-
-    def delete(self, side: str, object_name: str, key: str, document_id: Any = None) -> Edit:
-        """Delete a record."""
-        edit = self._world.journal.begin(side, object_name, key, DELETE)
-        if side == SALESFORCE:
-            return self._done(edit, lambda: getattr(self.org, object_name).delete(key) and None)
-        return self._done(
-            edit, lambda: self._collection(object_name).delete_one({"_id": document_id}) and None
-        )
-
-    def seen(self, side: str, object_name: str, key: str, name: str) -> Any:
-        """What a side shows of a field now, in plain form; None also where it does not answer."""
-        kind = self._world.types[object_name][name]
-        try:
-            if side == SALESFORCE:
-                return fields.from_org(kind, getattr(self.org, object_name).get(key)[name])
-            document = self._collection(object_name).find_one({"_id": _document_id(key)}) or {}
-        except reading.FAILURES:
-            self.restart()
-            return None
-        return fields.from_document(kind, document.get(name))
-
-    @property
-    def org(self) -> Any:
-        if self._org is None:
-            self._org = reading.person(self._world.stage.org)
-        return self._org
-
-    def _collection(self, object_name: str) -> Any:
-        if self._documents is None:
-            self._documents = reading.application(self._world.stage.mongodb_uri)
-        return reading.database(self._documents)[COLLECTIONS[object_name]]
-
-    def _set(self, edit: Edit) -> None:
-        assert edit.key is not None
-        document_id = _document_id(edit.key)
-        found = self._collection(edit.object_name).update_one(
-            {"_id": document_id}, {"$set": self._for_document(edit)}
-        )
-        if not found.matched_count:
-            self._world.journal.refused(edit)
-
-    def _for_org(self, edit: Edit) -> dict[str, Any]:
-        kinds = self._world.types[edit.object_name]
-        return {name: fields.for_org(kinds[name], plain) for name, plain in edit.values.items()}
-
-    def _for_document(self, edit: Edit) -> dict[str, Any]:
-        kinds = self._world.types[edit.object_name]
-        return {
-            name: _document_id(plain)
-            if kinds[name].target and plain
-            else fields.for_document(kinds[name], plain)
-            for name, plain in edit.values.items()
-        }
-
-    def _done(self, edit: Edit, send: Callable[[], Any]) -> Edit:
-        """Send an edit, and write down what the server said of it."""
-        journal = self._world.journal
-        try:
-            key = send()
-        except SalesforceError as error:
-            if error.status < SERVER_FAULTS:
-                journal.refused(edit)
-            self.restart()
-        except (requests.RequestException, PyMongoError):
-            self.restart()
-        else:
-            if edit.outcome != "refused":
-                journal.acknowledged(edit, key if isinstance(key, str) else None)
-        return edit
 
 
 class Editor(ABC):
@@ -191,7 +60,7 @@ class Editor(ABC):
     def edit(self) -> None:
         """One step."""
 
-    def value(self, object_name: str, name: str, side: str) -> Any:
+    def value(self, object_name: str, name: str) -> Any:
         """A new value for a field, in plain form."""
         kind = self.world.types[object_name][name]
         if kind.target:
@@ -225,7 +94,7 @@ class Owner(Editor):
         key = self.rng.choice(self.world.keys[object_name])
         own = ROLES[object_name].of(self._side)
         names = self.rng.sample(own, self.rng.randint(1, 3))
-        values = {name: self.value(object_name, name, self._side) for name in names}
+        values = {name: self.value(object_name, name) for name in names}
         if values.get("ReportsToId") == key:
             del values["ReportsToId"]  # nobody reports to himself
         if values:
@@ -259,9 +128,7 @@ class Family(Editor):
             name = self.rng.choice(
                 [each for each in ROLES[one.object_name].of(self._side) if not each.endswith("Id")]
             )
-            self.hands.update(
-                self._side, one.object_name, one.key, {name: self.value(one.object_name, name, self._side)}
-            )
+            self.hands.update(self._side, one.object_name, one.key, {name: self.value(one.object_name, name)})
 
     def _found(self) -> None:
         number = self.world.numbers()
@@ -292,7 +159,7 @@ class Family(Editor):
         if self._side == MONGODB:
             document_id = ObjectId() if number % 2 else f"chaos-{number}"
         edit = self.hands.create(self._side, object_name, values, document_id)
-        if edit.outcome != "acknowledged" or edit.key is None:
+        if edit.outcome != ACKNOWLEDGED or edit.key is None:
             return None
         return _Child(object_name, edit.key, document_id)
 
@@ -356,10 +223,10 @@ class Turns(Editor):
         if turn.left == 0:
             self._open.remove(turn)
             return
-        value = self.value(turn.object_name, turn.name, side)
+        value = self.value(turn.object_name, turn.name)
         edit = self.hands.update(side, turn.object_name, turn.key, {turn.name: value})
         turn.side, turn.value, turn.left, turn.looks = side, value, turn.left - 1, 0
-        if edit.outcome != "acknowledged":
+        if edit.outcome != ACKNOWLEDGED:
             self._open.remove(turn)
 
 
@@ -388,17 +255,12 @@ class Races(Editor):
         sides = {SALESFORCE: self.hands, MONGODB: self._others}
         running = [
             self._both.submit(
-                hands.update, side, object_name, key, {name: self.value(object_name, name, side)}, race
+                hands.update, side, object_name, key, {name: self.value(object_name, name)}, race
             )
             for side, hands in sides.items()
         ]
         for each in running:
             each.result()
-
-
-def _document_id(key: str) -> Any:
-    """The `_id` of a record key that an editor made."""
-    return ObjectId(key.removeprefix("$oid:")) if key.startswith("$oid:") else key
 
 
 @dataclass

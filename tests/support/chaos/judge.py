@@ -39,9 +39,9 @@ class Verdict:
         return not (self.lost or self.divergent or self.invented or self.false_conflicts)
 
     @property
-    def divergent_records(self) -> set[Place]:
+    def divergent_records(self) -> frozenset[Place]:
         """What a comparison of the sides alone can find."""
-        return {(object_name, key) for object_name, key, _ in self.divergent}
+        return frozenset((object_name, key) for object_name, key, _ in self.divergent)
 
 
 def judge(salesforce: Side, mongodb: Side, expected: Expected, conflicts: Iterable[FieldPlace]) -> Verdict:

@@ -4,9 +4,6 @@ One run from beginning to end: a stage, edits and faults, quiet, and the judge.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -20,7 +17,8 @@ from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
 from support.chaos import plan, reading, results
 from support.chaos.crew import Crew
-from support.chaos.editors import Editors, World
+from support.chaos.editors import Editors
+from support.chaos.hands import World
 from support.chaos.journal import Journal, Place, expected
 from support.chaos.judge import Verdict, judge
 from support.chaos.options import Options
@@ -29,6 +27,7 @@ from support.chaos.reading import Records
 from support.chaos.results import Outcome
 from support.chaos.stage import Stage, running_stage
 from support.chaos.striking import Striker
+from support.chaos.verifying import salmon_verify
 from support.chaos.watching import Canary, Quiet
 from support.proof.evidence import machine, versions
 
@@ -41,7 +40,6 @@ _QUIET_S: Final = 4.0
 _QUIET_MAX_S: Final = 120.0
 # What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
 _PATIENCE_S: Final = 60.0
-_VERIFY_MAX_S: Final = 300.0
 _LOSES: Final = "lose_events"
 
 Say = Callable[[str], None]
@@ -136,10 +134,14 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     canary.close()
     if recovered is None:
         run.not_recovered.append(f"at the end, within {_LAST_RECOVERY_MAX_S:.0f} s")
-    repaired = _repair(run) if striker.struck[_LOSES] else None
+    repaired = None
+    if striker.struck[_LOSES]:
+        # As an operator would: what no event tells of, only a comparison finds.
+        run.say("Events were lost without a word: salmon verify --repair.")
+        repaired = salmon_verify(run.stage, "--repair").says
     quiet, verdict, conflicts = _judged(run)
     letters = reading.dead_letters(run.stage)
-    verified = _verify(run.stage)
+    verified = salmon_verify(run.stage)
     edits = world.journal.edits()
     return {
         "seed": wanted.seed,
@@ -166,8 +168,8 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "not_recovered": run.not_recovered,
         "quiet": quiet and recovered is not None,
         "repaired_after_lost_events": repaired,
-        "verify": verified["says"],
-        "verdicts_equal": verified["differs"] == sorted(map(list, verdict.divergent_records)),
+        "verify": verified.says,
+        "verdicts_equal": verified.differs == verdict.divergent_records,
         "left_out": plan.left_out(wanted.stack),
         "history": run.history,
         "versions": versions(),
@@ -246,43 +248,3 @@ def _write_down(
 
 def _shown(records: Records, place: Place, name: str) -> str:
     return repr(records[place].get(name)) if place in records else "has no such record"
-
-
-# The product's own verdict, as an operator asks for it.
-
-
-def _verify(stage: Stage) -> dict[str, Any]:
-    """What `salmon verify` says, and the records that it calls different."""
-    told = _salmon_verify(stage)
-    differs = {
-        (object_name, key)
-        for object_name, each in told.get("objects", {}).items()
-        for key in (
-            *(one["key"] for one in each["different"]),
-            *(key for keys in each["missing_in"].values() for key in keys),
-        )
-    }
-    return {"says": _word(told), "differs": sorted(map(list, differs)) if "objects" in told else None}
-
-
-def _word(told: dict[str, Any]) -> str:
-    if "objects" not in told:
-        return f"no verdict: {told['error']}"
-    return "equal" if told["equal"] else "different"
-
-
-def _repair(run: _Run) -> str:
-    """Events that the org lost without a word are for `salmon verify --repair` to find, as an operator would run it."""
-    run.say("Events were lost without a word: salmon verify --repair.")
-    return _word(_salmon_verify(run.stage, "--repair"))
-
-
-def _salmon_verify(stage: Stage, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "salmon.cli.main", "verify", "-c", str(stage.config), "--json", *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_MAX_S, check=False)
-    (stage.folder / "logs" / "verify.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
-    try:
-        told: dict[str, Any] = json.loads(ended.stdout)
-    except ValueError:
-        return {"error": f"exit code {ended.returncode}"}
-    return told

@@ -15,8 +15,9 @@ from confluent_kafka import KafkaException
 from salmon.kafka.topics import CONNECTORS
 from support.chaos import reading
 from support.chaos.crew import Crew
-from support.chaos.editors import Hands, World
 from support.chaos.fields import CANARY, MONGODB, SALESFORCE
+from support.chaos.hands import Hands, World
+from support.chaos.journal import ACKNOWLEDGED
 from support.chaos.reading import Records
 
 _LOOK_S: Final = 0.2
@@ -54,7 +55,7 @@ class Canary:
     def _send(self, side: str, sent: dict[str, tuple[str, float]]) -> None:
         value = f"canary {self._world.numbers()}"
         edit = self._hands.update(side, "Account", self._key, {CANARY[side]: value})
-        if edit.outcome == "acknowledged":
+        if edit.outcome == ACKNOWLEDGED:
             sent[side] = value, time.monotonic()
 
     def _shows(self, on: str, side: str, value: str) -> bool:
