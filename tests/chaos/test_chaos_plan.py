@@ -66,6 +66,13 @@ def test_only_what_is_asked_for_comes() -> None:
     assert {(fault.kind, *fault.targets) for fault in faults} == {("kill", "merge"), ("cut", "kafka")}
 
 
+def test_after_a_hole_the_next_fault_waits() -> None:
+    """Until the org has been read again, edits that go by turns pause."""
+    faults = first(500, Wanted(3, 60, EMBEDDED))
+    assert {fault.waits for fault in faults if fault.makes_a_hole} == {True}
+    assert {fault.waits for fault in faults if not fault.makes_a_hole} == {True, False}
+
+
 def test_nothing_comes_where_nothing_is_left() -> None:
     """Apicurio is never killed, so nothing is left of a run that wants only that."""
     assert first(1, Wanted(3, 60, JVM, kinds=("server-kill",), targets=("registry",))) == []

@@ -204,6 +204,8 @@ class Turns(Editor):
         self._open: list[_Turn] = []
 
     def edit(self) -> None:
+        if self.world.hole.is_set():
+            return
         while len(self._open) < _AT_ONCE and self._places:
             object_name, key, name = self._places.pop()
             side = self.rng.choice((SALESFORCE, MONGODB))

@@ -4,8 +4,9 @@ The hands of an editor: stock clients of both sides, made when they are needed, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import requests
@@ -32,6 +33,8 @@ class World:
         keys: Object -> the records that both sides had at the beginning.
         hasty: Whether applications also touch what Salesforce itself is about to fill in, or to clear: they leave a
             checkbox to it, refer to a contact that they delete, and delete a record that it has not answered yet.
+        hole: Set while events may be missing. Nobody answers on a field that goes by turns then: what is edited in a hole
+            and overwritten before the org is read again leaves no trace (README, Known limits).
     """
 
     stage: Stage
@@ -40,6 +43,7 @@ class World:
     keys: Mapping[str, list[str]]
     numbers: Callable[[], int]
     hasty: bool = False
+    hole: threading.Event = field(default_factory=threading.Event)
 
 
 class Hands:

@@ -29,6 +29,9 @@ OWN_SUPERVISOR: Final = "own"
 RUN_ALL: Final = "run-all"
 SUPERVISORS: Final = (OWN_SUPERVISOR, RUN_ALL)
 
+# Faults after which events are missing, so that the org is read again.
+HOLES: Final = frozenset({"gap", "overflow", "expire_replay", "corrupt_replay", "lose_events"})
+
 # How often each kind lies in the pack that faults are drawn from. A pack is played to its end before the next one is
 # shuffled, so that no kind is missing for long.
 WEIGHTS: Final[Mapping[str, int]] = {
@@ -108,6 +111,10 @@ class Fault:
     params: Mapping[str, Any] = field(default_factory=dict)
     waits: bool = True
 
+    @property
+    def makes_a_hole(self) -> bool:
+        return self.kind in HOLES
+
     def __str__(self) -> str:
         lasts = f" for {self.lasts_s:.1f} s" if self.lasts_s else ""
         says = "".join(f" {name}={value}" for name, value in self.params.items())
@@ -176,7 +183,7 @@ def _targets_of(kind: str, wanted: Wanted, supervised_by: str) -> tuple[str, ...
 
 def _drawn(rng: random.Random, number: int, kind: str, wanted: Wanted, supervised_by: str) -> Fault:
     pause_s = round(rng.uniform(*_PAUSE_S), 2)
-    waits = rng.random() < 0.5
+    waits = rng.random() < 0.5 or kind in HOLES
     targets = (rng.choice(_targets_of(kind, wanted, supervised_by)),)
     lasts_s, params = _HOW.get(kind, _deed)(rng, wanted.seconds)
     return Fault(number, kind, targets, pause_s, lasts_s, params, waits)

@@ -7,7 +7,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -36,6 +37,7 @@ _FIRST_EQUAL_MAX_S: Final = 240.0
 _RECOVERY_MAX_S: Final = 60.0
 _RECOVERY_SHARE: Final = 0.25
 _LAST_RECOVERY_MAX_S: Final = 180.0
+_HUSH_S: Final = 2.0  # an edit takes less to pass, where all is well
 _QUIET_S: Final = 4.0
 _QUIET_MAX_S: Final = 120.0
 # What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
@@ -183,11 +185,22 @@ def _strike_all(run: _Run, striker: Striker, canary: Canary, enough: threading.E
         if enough.wait(fault.pause_s):
             return
         at_s = time.monotonic() - began
-        striker.strike(fault, enough)
-        recovered = _recovery(run, canary, fault, enough)
+        with _hole(run, enough) if fault.makes_a_hole else nullcontext():
+            striker.strike(fault, enough)
+            recovered = _recovery(run, canary, fault, enough)
         line = f"{at_s:6.1f} s  {fault.number:3} {fault}{recovered}"
         run.history.append(line.strip())
         run.say(line)
+
+
+@contextmanager
+def _hole(run: _Run, enough: threading.Event) -> Iterator[None]:
+    """Nothing that goes by turns is under way when events get lost, nor until they are made up for."""
+    run.world.hole.set()
+    enough.wait(_HUSH_S)
+    yield
+    enough.wait(_HUSH_S)
+    run.world.hole.clear()
 
 
 def _recovery(run: _Run, canary: Canary, fault: Fault, enough: threading.Event) -> str:
