@@ -96,16 +96,17 @@ class Crew:
         self._thread.join()
         for pid in self.pids().values():
             _signal(pid, signal.SIGCONT)
+        running = {kept.name: kept.process for kept in self._kept if kept.process is not None}
+        for process in running.values():
+            process.terminate()
+        deadline = time.monotonic() + _STOP_MAX_S
         codes = {}
-        running = [kept for kept in self._kept if kept.process is not None]
-        for kept in running:
-            kept.process.terminate()  # type: ignore[union-attr]
-        for kept in running:
+        for name, process in running.items():
             try:
-                codes[kept.name] = kept.process.wait(_STOP_MAX_S)  # type: ignore[union-attr]
+                codes[name] = process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                kept.process.kill()  # type: ignore[union-attr]
-                codes[kept.name] = kept.process.wait()  # type: ignore[union-attr]
+                process.kill()
+                codes[name] = process.wait()
         return codes
 
     @property
