@@ -107,6 +107,8 @@ class Crew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes[name] = process.wait()
+        for kept in self._kept:
+            kept.process = None
         return codes
 
     @property
