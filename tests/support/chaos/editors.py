@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -25,7 +25,7 @@ from bson import ObjectId
 from support.chaos import fields
 from support.chaos.fields import MONGODB, ROLES, SALESFORCE
 from support.chaos.hands import Hands, World
-from support.chaos.journal import ACKNOWLEDGED
+from support.chaos.journal import ACKNOWLEDGED, FieldPlace
 
 _PAUSE_S: Final = (0.05, 0.3)  # between two edits of one editor
 _RESTART_AFTER: Final = (20, 60)  # edits
@@ -66,6 +66,17 @@ class Editor(ABC):
         if kind.target:
             return self.rng.choice(self.world.keys[kind.target])
         return fields.drawn(kind, self.world.numbers(), self.rng)
+
+    def shuffled(self, names: Mapping[str, Sequence[str]]) -> list[FieldPlace]:
+        """These fields (by object) of all records that both sides had at the beginning, in any order."""
+        places = [
+            (object_name, key, name)
+            for object_name, each in names.items()
+            for key in self.world.keys[object_name]
+            for name in each
+        ]
+        self.rng.shuffle(places)
+        return places
 
     def _work(self) -> None:
         left = self.rng.randint(*_RESTART_AFTER)
@@ -193,14 +204,7 @@ class Turns(Editor):
 
     def __init__(self, world: World, seed: int) -> None:
         super().__init__("turns", world, seed)
-        places = [
-            (object_name, key, name)
-            for object_name, role in ROLES.items()
-            for key in world.keys[object_name]
-            for name in role.turns
-        ]
-        self.rng.shuffle(places)
-        self._places = places
+        self._places = self.shuffled({name: role.turns for name, role in ROLES.items()})
         self._open: list[_Turn] = []
 
     def edit(self) -> None:
@@ -237,14 +241,7 @@ class Races(Editor):
 
     def __init__(self, world: World, seed: int) -> None:
         super().__init__("races", world, seed)
-        places = [
-            (object_name, key, name)
-            for object_name, role in ROLES.items()
-            for key in world.keys[object_name]
-            for name in role.raced
-        ]
-        self.rng.shuffle(places)
-        self._places = places
+        self._places = self.shuffled({name: role.raced for name, role in ROLES.items()})
         self._numbers = count(1)
         self._both = ThreadPoolExecutor(2, thread_name_prefix="race")
         self._others = Hands(world)
