@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,15 +67,17 @@ def is_good(outcome: Outcome) -> bool:
 def record(outcome: Outcome, file: Path = GATHERED) -> None:
     """Add a run to the file, and sum up again. Several runs may end at the same time."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
         runs = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
         runs.append(outcome)
         new = file.with_suffix(".new")
         gathered = {"question": _QUESTION, "totals": totals(runs), "runs": runs}
         new.write_text(json.dumps(gathered, indent=2) + "\n", encoding="utf-8")
         new.replace(file)
-    file.with_suffix(".lock").unlink(missing_ok=True)
+    finally:
+        os.close(folder)
 
 
 def totals(runs: Sequence[Outcome]) -> Outcome:

@@ -6,8 +6,7 @@ The processes meet each server through a proxy; editors and the judge go to the 
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import yaml
 from salmon.devstack import jvm, sync_file
 from salmon.devstack.broker import EmbeddedBroker, answers
 from salmon.devstack.mongod import EmbeddedMongod
-from salmon.devstack.processes import HOST, free_ports
+from salmon.devstack.processes import HOST, ProcessId, accepts, free_ports
 from salmon.devstack.registry_process import RegistryProcess
 from salmon.devstack.registry_process import answers as registry_answers
 from salmon.devstack.simulator_process import Org, SimulatorProcess
@@ -105,34 +104,13 @@ def running_stage(stack: str, folder: Path, seed: int) -> Iterator[Stage]:
             server.start()
             started.callback(server.stop)
 
-        kafka_port, registry_port = _port_of(kafka.bootstrap_servers), _port_of(registry.url)
-        mongodb_port = _port_of(mongodb.uri)
-        victims = {
-            "kafka": Victim(
-                "kafka", kafka.processes[0], logs / "kafka.log", lambda: answers(kafka.bootstrap_servers)
-            ),
-            "registry": Victim(
-                "registry",
-                registry.processes[0],
-                logs / "registry.log",
-                lambda: registry_answers(registry.url),
-            ),
-            "mongodb": Victim(
-                "mongodb", mongodb.processes[0], logs / "mongodb.log", lambda: _accepts(mongodb_port)
-            ),
-            ORG: Victim(ORG, simulator.processes[0], logs / "org.log", lambda: _accepts(rest_port)),
-        }
-        kills = dict(victims)
-        if stack == EMBEDDED:
-            # The broker keeps its records in memory. Its front dies in its stead: every connection breaks.
-            kills["kafka"] = Victim(
-                "kafka", kafka.processes[1], logs / "kafka.log", lambda: answers(kafka.bootstrap_servers)
-            )
-        for victim in {*victims.values(), *kills.values()}:
+        suspends, kills = _victims(stack, logs, (kafka, registry, mongodb, simulator), rest_port)
+        for victim in {*suspends.values(), *kills.values()}:
             started.callback(victim.stop)
+        kafka_port, registry_port = _port_of(kafka.bootstrap_servers), _port_of(registry.url)
         kafka_proxy = proxies.open("kafka", (HOST, kafka_port), host=_KAFKA_PROXY_HOST, port=kafka_port)
         registry_proxy = proxies.open("registry", (HOST, registry_port))
-        mongodb_proxy = proxies.open("mongodb", (HOST, mongodb_port))
+        mongodb_proxy = proxies.open("mongodb", (HOST, _port_of(mongodb.uri)))
         registry_url = registry.url.replace(f":{registry_port}", f":{registry_proxy.port}")
         bootstrap_servers = f"{_KAFKA_PROXY_HOST}:{kafka_proxy.port}"
         org = {
@@ -150,7 +128,7 @@ def running_stage(stack: str, folder: Path, seed: int) -> Iterator[Stage]:
             org,
         )
         yield Stage(
-            folder, config, proxies, victims, kills, org, mongodb.uri, bootstrap_servers, registry_url
+            folder, config, proxies, suspends, kills, org, mongodb.uri, bootstrap_servers, registry_url
         )
 
 
@@ -162,6 +140,31 @@ def _kafka_and_registry(stack: str, folder: Path) -> Any:
         kafka(folder / "kafka", logs / "kafka.log", advertised_host=_KAFKA_PROXY_HOST),
         registry(folder / "registry", logs / "registry.log"),
     )
+
+
+def _victims(
+    stack: str, logs: Path, servers: tuple[Any, Any, Any, SimulatorProcess], rest_port: int
+) -> tuple[dict[str, Victim], dict[str, Victim]]:
+    """Whose process is suspended for each server, and whose is killed."""
+    kafka, registry, mongodb, simulator = servers
+    serves: dict[str, Callable[[], bool]] = {
+        "kafka": lambda: answers(kafka.bootstrap_servers),
+        "registry": lambda: registry_answers(registry.url),
+        "mongodb": lambda: accepts(_port_of(mongodb.uri)),
+        ORG: lambda: accepts(rest_port),
+    }
+
+    def victim(name: str, process: ProcessId) -> Victim:
+        return Victim(name, process, logs / f"{name}.log", serves[name])
+
+    suspends = {
+        name: victim(name, server.processes[0])
+        for name, server in (("kafka", kafka), ("registry", registry), ("mongodb", mongodb), (ORG, simulator))
+    }
+    if stack == EMBEDDED:
+        # The broker keeps its records in memory. Its front dies in its stead: every connection breaks.
+        return suspends, suspends | {"kafka": victim("kafka", kafka.processes[1])}
+    return suspends, suspends
 
 
 def _write_config(
@@ -186,11 +189,3 @@ def _write_config(
 def _port_of(address: str) -> int:
     """The port in an address or a URL."""
     return int(address.rpartition("//")[2].partition("/")[0].rpartition(":")[2])
-
-
-def _accepts(port: int) -> bool:
-    try:
-        with socket.create_connection((HOST, port), timeout=1.0):
-            return True
-    except OSError:
-        return False
