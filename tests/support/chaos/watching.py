@@ -21,7 +21,7 @@ from support.chaos.journal import ACKNOWLEDGED
 from support.chaos.reading import Records
 
 _LOOK_S: Final = 0.2
-_AGAIN_S: Final = 15.0  # the event that the org loses without a word may be the canary's
+_AGAIN_S: Final = 5.0  # the event that the org loses without a word may be the canary's
 
 
 class Canary:
