@@ -177,15 +177,19 @@ class Family(Editor):
     def _bury(self, one: _Child) -> None:
         """What refers to it goes first."""
         doomed = [each for each in (one.holds, one) if each is not None]
-        if not self.world.hasty and not all(self._is_whole(each) for each in doomed):
+        if not self.world.hasty and not all(self._is_settled(each) for each in doomed):
             return
         self._living.remove(one)
         for each in doomed:
             self.hands.delete(self._side, each.object_name, each.key, each.document_id)
 
-    def _is_whole(self, one: _Child) -> bool:
-        """Whether an application sees what Salesforce has filled in: who deletes earlier, has not seen all."""
-        return self._side == SALESFORCE or bool(self.hands.seen(MONGODB, one.object_name, one.key, "OwnerId"))
+    def _is_settled(self, one: _Child) -> bool:
+        """Whether an application sees all that Salesforce has filled in, and no reading of the org brings more."""
+        if self._side == SALESFORCE:
+            return True
+        return not self.world.hole.is_set() and bool(
+            self.hands.seen(MONGODB, one.object_name, one.key, "OwnerId")
+        )
 
 
 @dataclass(slots=True)

@@ -32,7 +32,8 @@ class World:
     Args:
         keys: Object -> the records that both sides had at the beginning.
         hasty: Whether applications also touch what Salesforce itself is about to fill in, or to clear: they leave a
-            checkbox to it, refer to a contact that they delete, and delete a record that it has not answered yet.
+            checkbox to it, refer to a contact that they delete, and delete a record that it has not answered yet, or
+            that is being read again.
         hole: Set while events may be missing. Nobody answers on a field that goes by turns then: what is edited in a hole
             and overwritten before the org is read again leaves no trace (README, Known limits).
     """
