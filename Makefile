@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SCHEDULES ?= 100000
+SECONDS ?= 60
+SEED ?= 1
+STACK ?= embedded
 
-.PHONY: demo test check prove mutations format clean
+.PHONY: demo test check prove mutations chaos format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
@@ -29,6 +32,11 @@ prove: $(READY)
 # Each rule broken in turn: benchmarks/results/mutations.md says what sees it.
 mutations: $(READY)
 	PYTHONPATH=tests $(BIN)/python tests/property/mutations.py $(ARGS)
+
+# The five processes under load, one fault every few seconds, and a judge of its own: prints one JSON object.
+# ARGS="--faults kill,stop --only merge --record": only these; benchmarks/results/chaos.json gathers what is recorded.
+chaos: $(READY)
+	@PYTHONPATH=tests $(BIN)/python tests/chaos/chaos.py --seconds="$(SECONDS)" --seed="$(SEED)" --stack="$(STACK)" $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -51,6 +51,12 @@ def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> N
         assert process.stdout.read() == ""
 
 
+def test_an_org_behind_a_proxy_names_the_proxys_port(tmp_path: Path) -> None:
+    """In its endpoints and to everybody who signs in, so that nobody goes past it."""
+    with Simulator.start(tmp_path, ports=Ports(advertised_rest=4711)) as simulator:
+        assert simulator.endpoints.login_url == simulator.endpoints.instance_url == "https://127.0.0.1:4711"
+
+
 def test_a_port_that_is_taken_and_an_object_that_is_not_there_are_told_in_a_sentence(tmp_path: Path) -> None:
     """What happened, and the mend; nothing is left running."""
     with socket.socket() as taken:

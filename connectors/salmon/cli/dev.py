@@ -20,6 +20,13 @@ app = typer.Typer(
 )
 
 _FOLDER: Final = Path(".salmon/dev")
+# What these servers cannot do and real ones can: whoever tries outages on them should know.
+_ORG_LIMITS: Final = "The org keeps its records in memory: if it is killed, they are gone."
+_EMBEDDED_LIMITS: Final = (
+    "Kafka keeps its records in memory until it is ended by `dev down`: if it is killed, they are gone. It does not end "
+    f"the\ntransaction of a process that died; the next start of that process does. {_ORG_LIMITS}"
+)
+_JVM_LIMITS: Final = f"Apicurio keeps the schemas in memory: if it is killed, nobody can read the records any more. {_ORG_LIMITS}"
 Folder = Annotated[Path, typer.Option("--dir", help="Where its data and logs are.")]
 
 
@@ -62,7 +69,7 @@ def up(
     if as_json:
         print_json(answer)
     else:
-        _tell(answer, folder)
+        _tell(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
 
 
 @app.command()
@@ -100,7 +107,7 @@ def _counts(text: str) -> Mapping[str, int] | int | None:
     return counts
 
 
-def _tell(answer: Mapping[str, Any], folder: Path) -> None:
+def _tell(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
     org = answer["salesforce"]
     lines = {
         "Kafka": answer["kafka"]["bootstrap_servers"],
@@ -113,4 +120,5 @@ def _tell(answer: Mapping[str, Any], folder: Path) -> None:
     }
     for name, value in lines.items():
         say(f"{name:16} {value}")
-    say("", f"Next: {typed()} run all -c {answer['config']}", f"End:  {typed()} dev down --dir {folder}")
+    say("", *limits.splitlines(), "")
+    say(f"Next: {typed()} run all -c {answer['config']}", f"End:  {typed()} dev down --dir {folder}")

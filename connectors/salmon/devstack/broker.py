@@ -40,12 +40,18 @@ class Kafka(Server, Protocol):
 
 
 class EmbeddedBroker:
-    """`noida-db` with its data in *folder*; *log_file* takes what it says."""
+    """
+    `noida-db` with its data in *folder*; *log_file* takes what it says.
+
+    Args:
+        advertised_host: Where clients are sent, on the same port, if something stands before the front.
+    """
 
     name = "kafka"
 
-    def __init__(self, folder: Path, log_file: Path) -> None:
+    def __init__(self, folder: Path, log_file: Path, *, advertised_host: str = FRONT_HOST) -> None:
         self._folder = folder
+        self._advertised_host = advertised_host
         self._broker = Background("the embedded Kafka broker", log_file)
         self._front = Background("the front of the embedded Kafka broker", log_file)
         self._port = 0
@@ -67,7 +73,10 @@ class EmbeddedBroker:
         )
         try:
             self._front.start(
-                [sys.executable, "-m", "salmon.devstack.kafka_front", "--port", str(port)],
+                [
+                    *(sys.executable, "-m", "salmon.devstack.kafka_front", "--port", str(port)),
+                    *("--advertised-host", self._advertised_host),
+                ],
                 serves=lambda: answers(self.bootstrap_servers),
                 within_s=_START_MAX_S,
             )

@@ -39,7 +39,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{broker},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{broker}
+advertised.listeners=PLAINTEXT://{advertised}:{broker}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={folder}/logs
@@ -115,12 +115,18 @@ def _maven(goal: str, *options: str) -> None:
 
 
 class ApacheKafka(InBackground):
-    """Apache Kafka with its data in *folder*; *log_file* takes what it says."""
+    """
+    Apache Kafka with its data in *folder*; *log_file* takes what it says.
+
+    Args:
+        advertised_host: Where clients are sent, on the same port, if something stands before the broker.
+    """
 
     name = "kafka"
 
-    def __init__(self, folder: Path, log_file: Path) -> None:
+    def __init__(self, folder: Path, log_file: Path, *, advertised_host: str = HOST) -> None:
         self._folder = folder
+        self._advertised_host = advertised_host
         self._background = Background("Apache Kafka", log_file)
         self._port = 0
 
@@ -133,7 +139,13 @@ class ApacheKafka(InBackground):
         self._port = broker
         properties = self._folder / "server.properties"
         properties.write_text(
-            _BROKER_PROPERTIES.format(host=HOST, broker=broker, controller=controller, folder=self._folder)
+            _BROKER_PROPERTIES.format(
+                host=HOST,
+                advertised=self._advertised_host,
+                broker=broker,
+                controller=controller,
+                folder=self._folder,
+            )
         )
         if not (self._folder / "logs" / "meta.properties").exists():
             self._format(jars, properties)

@@ -54,15 +54,16 @@ _NEVER: Final = 2**63 - 1
 _HELD_MAX_S: Final = 0.1
 
 
-def mended(api_key: int, api_version: int, answer: bytearray) -> None:
+def mended(api_key: int, api_version: int, answer: bytearray, *, host: str = FRONT_HOST) -> None:
     """
     Correct an answer in place.
 
     Args:
         answer: The frame without its size: correlation id, then the body.
+        host: Where clients are sent; as long as the broker's own, since lengths stand before texts.
     """
     if api_key in _TELL_ADDRESSES:
-        answer[:] = answer.replace(BROKER_HOST.encode(), FRONT_HOST.encode())
+        answer[:] = answer.replace(BROKER_HOST.encode(), host.encode())
     elif api_key == _API_VERSIONS:
         _fetch_limited(answer, api_version)
     elif api_key == _FETCH and api_version >= _FETCH_VERSION_MIN:
@@ -227,7 +228,7 @@ class _Link:
                     continue
                 if asked.api_key in _MENDED:
                     frame = bytearray(frame)
-                    mended(asked.api_key, asked.api_version, frame)
+                    mended(asked.api_key, asked.api_version, frame, host=self._front.advertised_host)
                 await _send(self._client_out, frame)
                 if asked.api_key in _NEWS:
                     self._front.stir()
@@ -259,8 +260,9 @@ class _Link:
 class Front:
     """Every connection of a client, and one to the broker for each."""
 
-    def __init__(self, port: int, *, broker_port: int) -> None:
+    def __init__(self, port: int, *, broker_port: int, advertised_host: str = FRONT_HOST) -> None:
         self._port = port
+        self.advertised_host = advertised_host
         self._broker_port = broker_port
         self.waiting: set[_Link] = set()  # whose fetch is held back
         self.news = 0  # how often something has happened that a fetch may wait for
@@ -295,12 +297,12 @@ async def _send(target: asyncio.StreamWriter, frame: bytes | bytearray) -> None:
     await target.drain()
 
 
-async def _main(port: int) -> None:
+async def _main(port: int, advertised_host: str) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    server = await Front(port, broker_port=port).listen()
+    server = await Front(port, broker_port=port, advertised_host=advertised_host).listen()
     await ended.wait()
     server.close()
 
@@ -310,5 +312,11 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--port", type=int, required=True, help="on 127.0.0.1, and the broker's on 127.0.0.2"
     )
+    arguments.add_argument(
+        "--advertised-host", default=FRONT_HOST, help="where clients are sent, if something stands before us"
+    )
+    chosen = arguments.parse_args()
+    if len(chosen.advertised_host) != len(BROKER_HOST):
+        arguments.error(f"--advertised-host must be as long as {BROKER_HOST}, e.g. 127.0.0.3")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_main(arguments.parse_args().port))
+        asyncio.run(_main(chosen.port, chosen.advertised_host))

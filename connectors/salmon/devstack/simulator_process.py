@@ -34,8 +34,10 @@ class SimulatorProcess(InBackground):
 
     name = "salesforce"
 
-    def __init__(self, folder: Path, log_file: Path, org: Org) -> None:
+    def __init__(self, folder: Path, log_file: Path, org: Org, *, options: Sequence[str] = ()) -> None:
+        """*options*: more of the program's own, e.g. its ports."""
         self._folder = folder
+        self._options = options
         self._org = org
         self._background = Background("the simulator", log_file)
         self._endpoints: dict[str, str] = {}
@@ -78,4 +80,4 @@ class SimulatorProcess(InBackground):
             command += ["--objects", ",".join(self._org.objects)]
         for name, count in self._org.records.items():
             command += ["--records", f"{name}={count}"]
-        return command
+        return [*command, *self._options]

@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         simulator = Simulator.start(
             options.dir,
-            ports=Ports(options.rest_port, options.pubsub_port, options.control_port),
+            ports=Ports(
+                options.rest_port, options.pubsub_port, options.control_port, options.advertised_rest_port
+            ),
             describe_folder=options.describe,
             objects=options.objects.split(",") if options.objects else None,
             records=records,
@@ -67,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rest-port", type=int, default=0)
     parser.add_argument("--pubsub-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument(
+        "--advertised-rest-port", type=int, default=0, help="of what stands before REST, if something does"
+    )
     return parser
 
 

@@ -40,11 +40,12 @@ _STOP_MAX_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where to listen; 0 for any port that is free."""
+    """Where to listen; 0 for any port that is free. *advertised_rest*: of what stands before REST, if something does."""
 
     rest: int = 0
     pubsub: int = 0
     control: int = 0
+    advertised_rest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,8 @@ class Simulator:
                 keepalive_s=keepalive_s,
             )
             undo.callback(events.stop)
-            user, url = org.integration_user, f"https://{HOST}:{rest_socket.getsockname()[1]}"
+            url = f"https://{HOST}:{ports.advertised_rest or rest_socket.getsockname()[1]}"
+            user = org.integration_user
             endpoints = Endpoints(
                 login_url=url,
                 instance_url=url,

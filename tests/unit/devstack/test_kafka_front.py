@@ -56,6 +56,13 @@ def test_clients_are_told_the_fronts_address() -> None:
     assert answer == b"\0\0\0\7\0\x09127.0.0.1\0\0\x48\x9c"
 
 
+def test_clients_are_told_the_address_of_what_stands_before_the_front() -> None:
+    """A proxy that shall see all of them, say."""
+    answer = bytearray(b"\0\0\0\7\0\x09127.0.0.2\0\0\x48\x9c")
+    mended(METADATA, 12, answer, host="127.0.0.3")
+    assert answer == b"\0\0\0\7\0\x09127.0.0.3\0\0\x48\x9c"
+
+
 def test_records_that_hold_the_address_are_left_alone() -> None:
     """Only answers about addresses are corrected."""
     answer = bytearray(b"\0\0\0\7 127.0.0.2")

@@ -1,0 +1,146 @@
+"""`make chaos` as a tool: bad input gets one clear sentence, and a minute of it finds nothing wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salmon.kafka.topics import CONNECTORS
+from support.chaos import results
+from support.proof.evidence import ROOT
+
+SECONDS = 60
+# Kills, a suspension, a cut, a server that hangs, and three faults of the org, all within the minute.
+SEED = 197
+_RUN_MAX_S = 400
+
+
+def chaos(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "tests/chaos/chaos.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "tests"},
+        capture_output=True,
+        text=True,
+        timeout=_RUN_MAX_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--seconds=abc",), "SECONDS must be a number from 10 to 86400, not 'abc'."),
+        (("--seconds=nan",), "SECONDS must be a number from 10 to 86400, not 'nan'."),
+        (("--seconds=1",), "SECONDS must be a number from 10 to 86400, not '1'."),
+        (("--seed=-1x",), "SEED must be a whole number from 0 to 9223372036854775807, not '-1x'."),
+        (("--seed=",), "SEED must be a whole number from 0 to 9223372036854775807, not ''."),
+        (("--stack=foo",), "STACK must be embedded or jvm, not 'foo'."),
+        (("--faults=kill,earthquake",), "--faults names 'earthquake', which is unknown; there are kill,"),
+        (("--faults=",), "--faults names nothing;"),
+        (("--only=moon",), "--only names 'moon', which is unknown; there are salmon, "),
+        (("--supervisor=nobody",), "--supervisor must be own or run-all, not 'nobody'."),
+        (("--faults=server-kill", "--only=org"), "--faults and --only leave no fault"),
+        (("--dir=tests",), "is not an empty folder; name another one."),
+        (("--quickly",), "Unrecognized arguments: --quickly; see --help."),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(arguments: tuple[str, ...], says: str) -> None:
+    """Nothing is started, nothing is left behind, and nothing is printed where a script reads."""
+    ended = chaos(*arguments)
+    assert ended.returncode == 2
+    assert says.replace("there are salmon, ", "there are ") in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stdout == ""
+
+
+def test_a_plan_can_be_looked_at_without_playing_it() -> None:
+    """The same seed, the same lines."""
+    first, second = chaos("--plan", "--seed=5"), chaos("--plan", "--seed=5")
+    assert first.returncode == 0
+    assert first.stdout == second.stdout
+    assert len(first.stdout.splitlines()) == 50
+
+
+@pytest.mark.processes
+def test_a_minute_of_chaos_loses_nothing(tmp_path: Path) -> None:
+    """Whatever is killed, suspended, cut or refused: nothing lost, divergent, invented or set aside, no false conflict."""
+    ended = chaos(f"--seconds={SECONDS}", f"--seed={SEED}", f"--dir={tmp_path / 'run'}")
+    assert ended.stdout, ended.stderr
+    outcome: dict[str, Any] = json.loads(ended.stdout)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    assert results.is_good(outcome)
+    assert len(outcome["faults"]) >= 3, "several kinds"
+    assert sum(outcome["kills"].values()) >= 1
+    assert outcome["edits"]["acknowledged"] > 200
+    assert all(outcome["edits"][kind] for kind in ("create", "update", "delete"))
+    assert outcome["recovery_s"]
+    assert outcome["stopped_with"] in ({"supervisor": 0}, dict.fromkeys(CONNECTORS, 0))
+
+
+# What is gathered.
+
+
+def outcome(**differs: Any) -> dict[str, Any]:
+    good = {
+        "seed": 1,
+        "stack": "embedded",
+        "seconds": 60.0,
+        "kills": {"merge": 2},
+        "faults": {"kill": 2, "cut": 1},
+        "edits": {"acknowledged": 10, "refused": 0, "unknown": 0},
+        **dict.fromkeys(
+            ("lost", "divergent", "invented", "false_conflicts", "dead_letters", "restarted_by_hand"), 0
+        ),
+        "verdicts_equal": True,
+        "quiet": True,
+        "editors_failed": [],
+        "interrupted": False,
+    }
+    return good | differs
+
+
+def test_runs_are_gathered_and_summed_up_by_stack(tmp_path: Path) -> None:
+    """A second run adds to the first."""
+    file = tmp_path / "chaos.json"
+    results.record(outcome(), file)
+    results.record(outcome(stack="jvm", lost=1), file)
+    gathered = json.loads(file.read_text())
+    assert [run["stack"] for run in gathered["runs"]] == ["embedded", "jvm"]
+    totals = gathered["totals"]
+    assert (totals["runs"], totals["good"], totals["kills"], totals["faults"], totals["lost"]) == (
+        2,
+        1,
+        4,
+        6,
+        1,
+    )
+    assert totals["faults_by_kind"] == {"cut": 2, "kill": 4}
+    assert totals["by_stack"]["embedded"]["lost"] == 0
+    assert totals["by_stack"]["jvm"]["lost"] == 1
+
+
+@pytest.mark.parametrize(
+    "differs",
+    [
+        {"lost": 1},
+        {"divergent": 1},
+        {"invented": 1},
+        {"false_conflicts": 1},
+        {"dead_letters": 1},
+        {"verdicts_equal": False},
+        {"quiet": False},
+        {"editors_failed": ["turns: KeyError"]},
+        {"interrupted": True},
+    ],
+)
+def test_a_run_is_good_only_if_everything_is(differs: dict[str, Any]) -> None:
+    """Each of these alone makes the exit code 1."""
+    assert results.is_good(outcome())
+    assert not results.is_good(outcome(**differs))

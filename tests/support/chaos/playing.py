@@ -1,0 +1,263 @@
+"""
+One run from beginning to end: a stage, edits and faults, quiet, and the judge.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from salmon.errors import SetupError
+from salmon.kafka.topics import CONNECTORS
+from support.chaos import plan, reading, results
+from support.chaos.crew import Crew
+from support.chaos.editors import Editors
+from support.chaos.hands import World
+from support.chaos.journal import Journal, Place, expected
+from support.chaos.judge import Verdict, judge
+from support.chaos.options import Options
+from support.chaos.plan import Fault
+from support.chaos.reading import Records
+from support.chaos.results import Outcome
+from support.chaos.stage import Stage, running_stage
+from support.chaos.striking import Striker
+from support.chaos.verifying import salmon_verify
+from support.chaos.watching import Canary, Quiet
+from support.proof.evidence import machine, versions
+
+_FIRST_EQUAL_MAX_S: Final = 240.0
+# After so long the next fault comes all the same: in a short run, after a quarter of it.
+_RECOVERY_MAX_S: Final = 60.0
+_RECOVERY_SHARE: Final = 0.25
+_LAST_RECOVERY_MAX_S: Final = 180.0
+_HUSH_S: Final = 2.0  # an edit takes less to pass, where all is well
+_QUIET_S: Final = 4.0
+_QUIET_MAX_S: Final = 120.0
+# What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
+_PATIENCE_S: Final = 60.0
+_LOSES: Final = "lose_events"
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class _Run:
+    """What the parts of a run share, and what has happened so far."""
+
+    options: Options
+    stage: Stage
+    crew: Crew
+    world: World
+    begun_with: Records
+    say: Say
+    took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    not_recovered: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+
+
+def play(options: Options, folder: Path, say: Say, enough: threading.Event) -> Outcome:
+    """
+    Play a run and judge it.
+
+    Args:
+        folder: For data and logs.
+        say: What happens, one line each, for whoever watches.
+        enough: Set it, and faults and edits end early.
+
+    Raises:
+        SetupError: a server could not be started, or the sync never became equal in the first place.
+    """
+    began = time.monotonic()
+    wanted = options.wanted
+    say(f"Starting the {wanted.stack} stack in {folder}; the supervisor is {options.supervisor}.")
+    with running_stage(wanted.stack, folder, wanted.seed) as stage:
+        crew = Crew(stage.config, folder, options.supervisor)
+        crew.start()
+        try:
+            run = _begin(options, stage, crew, say)
+            outcome = _play(run, enough)
+        finally:
+            codes = crew.stop()
+    return outcome | {"stopped_with": codes, "wall_s": round(time.monotonic() - began, 1)}
+
+
+def _begin(options: Options, stage: Stage, crew: Crew, say: Say) -> _Run:
+    """Wait until both sides are equal for the first time."""
+    org = reading.person(stage.org)
+    types = reading.types_in(org)
+    records = reading.salesforce_records(org, types)
+    keys: dict[str, list[str]] = defaultdict(list)
+    for object_name, key in sorted(records):
+        keys[object_name].append(key)
+    numbers = count(1)  # next() of it is safe in any thread
+    world = World(
+        stage, Journal(stage.folder / "journal.jsonl"), types, keys, lambda: next(numbers), options.hasty
+    )
+    deadline = time.monotonic() + _FIRST_EQUAL_MAX_S
+    with reading.application(stage.mongodb_uri) as client:
+        while reading.mongodb_records(reading.database(client), types) != records:
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    f"both sides were not equal within {_FIRST_EQUAL_MAX_S:.0f} s, before any fault. See {stage.folder}/logs."
+                )
+            time.sleep(0.5)
+    say(
+        f"Both sides are equal: {len(records)} records. Faults and edits begin, for {options.wanted.seconds:.0f} s."
+    )
+    return _Run(options, stage, crew, world, records, say)
+
+
+def _play(run: _Run, enough: threading.Event) -> Outcome:
+    options, world, wanted = run.options, run.world, run.options.wanted
+    # The canary's account is nobody else's.
+    canary = Canary(world, run.crew, world.keys["Account"].pop(0))
+    editors = Editors(world, wanted.seed)
+    striker = Striker(run.stage, run.crew, world.keys)
+    began = time.monotonic()
+    timer = threading.Timer(wanted.seconds, enough.set)
+    timer.start()
+    editors.start()
+    try:
+        _strike_all(run, striker, canary, enough)
+    finally:
+        timer.cancel()
+        interrupted = time.monotonic() - began < wanted.seconds
+        striker.calm()
+        editors.stop()
+    run.say("Edits and faults are over; waiting until everything is well and quiet.")
+    recovered = canary.recovered_s(within_s=_LAST_RECOVERY_MAX_S)
+    canary.close()
+    if recovered is None:
+        run.not_recovered.append(f"at the end, within {_LAST_RECOVERY_MAX_S:.0f} s")
+    repaired = None
+    if striker.struck[_LOSES]:
+        # As an operator would: what no event tells of, only a comparison finds.
+        run.say("Events were lost without a word: salmon verify --repair.")
+        repaired = salmon_verify(run.stage, "--repair").says
+    quiet, verdict, conflicts = _judged(run)
+    letters = reading.dead_letters(run.stage)
+    verified = salmon_verify(run.stage)
+    edits = world.journal.edits()
+    return {
+        "seed": wanted.seed,
+        "stack": wanted.stack,
+        "commit": versions()["commit"],
+        "supervisor": options.supervisor,
+        "seconds": wanted.seconds,
+        "kinds": sorted(wanted.kinds) if set(wanted.kinds) != set(plan.KINDS) else "all",
+        "only": sorted(wanted.targets),
+        "hasty": options.hasty,
+        "interrupted": interrupted,
+        "kills": dict(sorted((+striker.kills).items())),
+        "faults": dict(sorted(striker.struck.items())),
+        "edits": results.of_edits(edits),
+        "editors_restarted": editors.restarts,
+        "editors_failed": editors.failures,
+        **results.of_verdict(verdict),
+        "true_conflicts": conflicts - len(verdict.false_conflicts),
+        "dead_letters": len(letters),
+        "dead_letters_say": letters[:10],
+        "ended_by_themselves": dict(sorted(run.crew.ended.items())),
+        "restarted_by_hand": run.crew.restarted_by_hand,
+        "recovery_s": results.of_recovery(run.took),
+        "not_recovered": run.not_recovered,
+        "quiet": quiet and recovered is not None,
+        "repaired_after_lost_events": repaired,
+        "verify": verified.says,
+        "verdicts_equal": verified.differs == verdict.divergent_records,
+        "left_out": plan.left_out(wanted.stack),
+        "history": run.history,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _strike_all(run: _Run, striker: Striker, canary: Canary, enough: threading.Event) -> None:
+    began = time.monotonic()
+    for fault in plan.faults(run.options.wanted, run.options.supervisor):
+        if enough.wait(fault.pause_s):
+            return
+        at_s = time.monotonic() - began
+        with _hole(run, enough) if fault.makes_a_hole else nullcontext():
+            striker.strike(fault, enough)
+            recovered = _recovery(run, canary, fault, enough)
+        line = f"{at_s:6.1f} s  {fault.number:3} {fault}{recovered}"
+        run.history.append(line.strip())
+        run.say(line)
+
+
+@contextmanager
+def _hole(run: _Run, enough: threading.Event) -> Iterator[None]:
+    """Nothing that goes by turns is under way when events get lost, nor until they are made up for."""
+    run.world.hole.set()
+    enough.wait(_HUSH_S)
+    yield
+    enough.wait(_HUSH_S)
+    run.world.hole.clear()
+
+
+def _recovery(run: _Run, canary: Canary, fault: Fault, enough: threading.Event) -> str:
+    """Measure it where the plan says so; what came of it in words."""
+    if not fault.waits:
+        return ""
+    within_s = min(_RECOVERY_MAX_S, _RECOVERY_SHARE * run.options.wanted.seconds)
+    took = canary.recovered_s(within_s=within_s, enough=enough.is_set)
+    if took is not None:
+        run.took[fault.kind].append(took)
+        return f"; well after {took:.1f} s"
+    if enough.is_set():
+        return ""
+    run.not_recovered.append(f"{fault} (number {fault.number}), within {within_s:.0f} s")
+    return f"; NOT well after {within_s:.0f} s: {_who_is_not_ready(run.crew)}"
+
+
+def _who_is_not_ready(crew: Crew) -> str:
+    missing = sorted(set(CONNECTORS) - set(crew.ready()))
+    return f"not ready: {', '.join(missing)}" if missing else "all are ready, but an edit has not passed"
+
+
+def _judged(run: _Run) -> tuple[bool, Verdict, int]:
+    """
+    Judge when it is quiet, and again for a while if something is wrong: what is late is not lost.
+
+    Returns:
+        Whether it became quiet, the verdict, and how many conflicts were reported.
+    """
+    watch = Quiet(run.world)
+    deadline = time.monotonic() + _PATIENCE_S
+    may_stand = expected(run.world.journal.edits(), begun_with=run.begun_with)
+    while True:
+        quiet = watch.wait(for_s=_QUIET_S, within_s=_QUIET_MAX_S)
+        salesforce, mongodb = watch.sides()
+        conflicts = reading.conflicts(run.stage)
+        verdict = judge(salesforce, mongodb, may_stand, conflicts)
+        if verdict.clean or time.monotonic() > deadline:
+            _write_down(run.stage.folder, verdict, salesforce, mongodb, may_stand.values)
+            return quiet, verdict, len(set(conflicts))
+
+
+def _write_down(
+    folder: Path, verdict: Verdict, salesforce: Records, mongodb: Records, may_stand: Any
+) -> None:
+    """For whoever looks for the reason: each wrong place with what stands there, and what may."""
+    lines = []
+    for what in ("lost", "divergent", "false_conflicts"):
+        for object_name, key, name in getattr(verdict, what):
+            place: Place = (object_name, key)
+            stands = f"salesforce {_shown(salesforce, place, name)}, mongodb {_shown(mongodb, place, name)}"
+            lines.append(
+                f"{what}: {object_name} {key} {name}: {stands}; may stand: {may_stand.get(place, {}).get(name)}"
+            )
+    lines += [f"invented: {' '.join(place)}" for place in verdict.invented]
+    (folder / "verdict.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _shown(records: Records, place: Place, name: str) -> str:
+    return repr(records[place].get(name)) if place in records else "has no such record"

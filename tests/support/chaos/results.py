@@ -1,0 +1,105 @@
+"""
+The outcome of a run as one JSON object, and the file that gathers runs: benchmarks/results/chaos.json.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from support.chaos.journal import Edit, counted
+from support.chaos.judge import Verdict
+from support.proof.evidence import ROOT
+
+GATHERED: Final = ROOT / "benchmarks" / "results" / "chaos.json"
+_QUESTION: Final = (
+    "Whatever is killed, suspended, cut or refused while people and applications edit: is anything lost?"
+)
+_NAMED_MAX: Final = 20  # places that are named; the counts are of all
+_SUMMED: Final = ("lost", "divergent", "invented", "false_conflicts", "dead_letters", "restarted_by_hand")
+
+Outcome = dict[str, Any]
+
+
+def of_edits(edits: Sequence[Edit]) -> dict[str, int]:
+    """How many there were, by what the server said, and by kind."""
+    return dict(counted(list(edits))) | dict(sorted(Counter(edit.kind for edit in edits).items()))
+
+
+def of_recovery(took: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Kind of fault -> how often it was measured, and the seconds until everything was well again."""
+    return {
+        kind: {"count": len(times), "p50": round(median(times), 2), "max": round(max(times), 2)}
+        for kind, times in sorted(took.items())
+        if times
+    }
+
+
+def of_verdict(verdict: Verdict) -> Outcome:
+    """The counts, and the first places of each."""
+    found: dict[str, Sequence[Sequence[str]]] = {
+        "lost": verdict.lost,
+        "divergent": verdict.divergent,
+        "invented": verdict.invented,
+        "false_conflicts": verdict.false_conflicts,
+    }
+    places = {name: [" ".join(place) for place in each[:_NAMED_MAX]] for name, each in found.items() if each}
+    return {name: len(each) for name, each in found.items()} | {"places": places}
+
+
+def is_good(outcome: Outcome) -> bool:
+    """Whether a run shows that nothing was lost, and that it could have shown otherwise."""
+    return (
+        not any(outcome[name] for name in _SUMMED)
+        and outcome["verdicts_equal"]
+        and outcome["quiet"]
+        and not outcome["editors_failed"]
+        and not outcome["interrupted"]
+    )
+
+
+def record(outcome: Outcome, file: Path = GATHERED) -> None:
+    """Add a run to the file, and sum up again. Several runs may end at the same time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        runs = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
+        runs.append(outcome)
+        new = file.with_suffix(".new")
+        gathered = {"question": _QUESTION, "totals": totals(runs), "runs": runs}
+        new.write_text(json.dumps(gathered, indent=2) + "\n", encoding="utf-8")
+        new.replace(file)
+    finally:
+        os.close(folder)
+
+
+def totals(runs: Sequence[Outcome]) -> Outcome:
+    """All runs together, and each stack by itself."""
+    stacks = sorted({run["stack"] for run in runs})
+    return _sum(runs) | {
+        "by_stack": {stack: _sum([run for run in runs if run["stack"] == stack]) for stack in stacks}
+    }
+
+
+def _sum(runs: Sequence[Outcome]) -> Outcome:
+    faults: Counter[str] = Counter()
+    for run in runs:
+        faults.update(run["faults"])
+    return {
+        "runs": len(runs),
+        "good": sum(is_good(run) for run in runs),
+        "seconds": sum(run["seconds"] for run in runs),
+        "kills": sum(sum(run["kills"].values()) for run in runs),
+        "faults": faults.total(),
+        "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
+        "faults_by_kind": dict(sorted(faults.items())),
+        "edits": sum(run["edits"]["acknowledged"] for run in runs),
+        **{name: sum(run[name] for run in runs) for name in _SUMMED},
+    }

@@ -1,0 +1,40 @@
+"""`salmon dev up` says to people what its servers cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from salmon.cli.dev import app
+from salmon.devstack.stack import DevStack
+
+ANSWER = {
+    "config": "sync.yaml",
+    "kafka": {"bootstrap_servers": "here"},
+    "schema_registry": {"url": "here"},
+    "mongodb": {"uri": "here", "database": "crm"},
+    "salesforce": {"instance_url": "here", "username": "me", "control_url": "here", "ca_file": "ca.pem"},
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ([], "Kafka keeps its records in memory until it is ended by `dev down`"),
+        ([], "does not end the\ntransaction of a process that died"),
+        (["--jvm"], "Apicurio keeps the schemas in memory"),
+        ([], "The org keeps its records in memory"),
+        (["--jvm"], "The org keeps its records in memory"),
+    ],
+)
+def test_which_servers_must_not_be_killed_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: list[str], says: str
+) -> None:
+    """Whoever tries outages should know it; scripts are told nothing but the addresses."""
+    monkeypatch.setattr(DevStack, "up", lambda _self: ANSWER)
+    told = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), *option])
+    assert says in told.stdout
+    scripted = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--json", *option])
+    assert "memory" not in scripted.stdout
