@@ -21,15 +21,15 @@ from typing import Any, Final
 import yaml
 from confluent_kafka import KafkaException, TopicPartition
 
+from salmon.config.models import SyncConfig, load
 from salmon.devstack import jvm
 from salmon.devstack.broker import EmbeddedBroker, Kafka
 from salmon.devstack.registry_process import Registry, RegistryProcess
 from salmon.kafka import clients, topics
-from salmon.kafka.registry import SchemaRegistry
+from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.model.change import MONGODB, SALESFORCE, Change, Op, Value
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.runtime import schemas
-from salmon.runtime.config import SyncConfig, load
 
 RESULTS: Final = Path(__file__).parent / "results"
 OBJECT: Final = "Account"

@@ -25,7 +25,7 @@ from benchmarks.measuring import MONGODB, OBJECT, SALESFORCE, Sync, Watched
 from confluent_kafka import TopicPartition
 
 from salmon.kafka import clients, tables, topics
-from salmon.kafka.serdes import Changes, Writes
+from salmon.kafka.codecs.serdes import Changes, Writes
 from salmon.merge.process import BATCH_MAX
 from salmon.model.change import Change, Op, WriteOp
 from salmon.model.schema import Kind

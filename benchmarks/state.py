@@ -31,7 +31,7 @@ from bson import encode as bson_encode
 from rich.progress import Progress
 
 from salmon.kafka import clients, tables
-from salmon.kafka.serdes import Changes
+from salmon.kafka.codecs.serdes import Changes
 from salmon.merge.settings import rules_of
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, Change, Op

@@ -27,8 +27,8 @@ from salmon.devstack import jvm
 from salmon.devstack.broker import EmbeddedBroker, Kafka
 from salmon.devstack.registry_process import RegistryProcess
 from salmon.kafka import clients, tables, topics
-from salmon.kafka.registry import SchemaRegistry
-from salmon.kafka.serdes import Records
+from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.codecs.serdes import Records
 from salmon.kafka.topics import Topics
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
 from salmon.model.rules import Rules

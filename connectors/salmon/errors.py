@@ -88,7 +88,7 @@ class HistoryWentBack(PositionLost):
 class StartAgain(SalmonError):
     """
     What this process has built is of no use any more (its clients, its schemas). It ends nothing for good: the process
-    becomes a new one, as if the same command had been started again (salmon.runtime.run).
+    becomes a new one, as if the same command had been started again (salmon.app.process).
     """
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from salmon.app.process import EXIT_FENCED, EXIT_OK
 from salmon.kafka.topics import CONNECTORS
-from salmon.runtime.run import EXIT_FENCED, EXIT_OK
 from support.ring import Ring
 from support.stacks import seconds
 from support.waiting import until

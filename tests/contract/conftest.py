@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from salmon.simulator.tls import Certificates, make_certificates
+from support.broker_fixtures import broker, sync  # noqa: F401 (fixtures)
 from support.event_box import Box
 from support.mongo_fixtures import mongo, uri  # noqa: F401 (fixtures)
 from support.pubsub import Wire, generate_client

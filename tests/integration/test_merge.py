@@ -16,10 +16,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
 
+from salmon.config.models import SyncConfig
 from salmon.devstack.broker import EmbeddedBroker
 from salmon.errors import CacheDamaged, Fenced
 from salmon.kafka import clients, tables, topics
-from salmon.kafka.serdes import Changes, Records, Writes
+from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge import store
 from salmon.merge.cache import Mark, MemoryCache, RocksCache
 from salmon.merge.folders import StateFolder
@@ -30,9 +31,8 @@ from salmon.model.change import MONGODB, SALESFORCE, Change, Op, Value
 from salmon.model.fold import fold
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.health import Health
-from salmon.runtime.metrics import Metrics
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
 from support.registries import MemoryRegistry
 from support.world.nature import SCHEMA
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from salmon.kafka.bodies import Bodies
-from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
+from salmon.kafka.codecs.bodies import Bodies
+from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge import batch
 from salmon.merge.batch import Batch, ObjectCodecs, Output
@@ -18,12 +18,12 @@ from salmon.merge.cache import MemoryCache
 from salmon.merge.states import States
 from salmon.merge.store import Recent, Store
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Change, Op
-from salmon.model.first_row import fold_first_row
 from salmon.model.fold import fold
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import new_state
+from salmon.model.steps.first_load import fold_first_row
 from support.registries import MemoryRegistry
 
 TOPICS = Topics("crm")

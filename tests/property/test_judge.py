@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from salmon.model.change import Value
 from salmon.model.fold import Verdict, judge
-from salmon.model.work import UNKNOWN, Unknown
+from salmon.model.steps.work import UNKNOWN, Unknown
 
 # Few values, so that they meet; None is one of them.
 values: st.SearchStrategy[Value] = st.sampled_from([None, "", "555 0101", "555 0202", 0, 1.5, ("a", "b")])

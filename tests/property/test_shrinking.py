@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.model import values
 from salmon.model.fold import Verdict, judge
+from salmon.model.steps import values
 from support.world.play import STEPS
 from support.world.shrink import schedule_of, shrunk, story
 

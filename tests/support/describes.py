@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from salmon.simulator.describes import PACKAGED
+from salmon.simulator.org.describes import PACKAGED
 
 AT_HAND: Final = Path(__file__).parents[1] / "data" / "salesforce" / "describe"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import grpc
 
-from salmon.simulator.describes import load_describes
-from salmon.simulator.eventbus import EventBus
-from salmon.simulator.org import Org
-from salmon.simulator.pubsub import PubSubServer, serve
+from salmon.simulator.events.eventbus import EventBus
+from salmon.simulator.events.pubsub import PubSubServer, serve
+from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.org import Org
 from salmon.simulator.tls import Certificates
 from support.pubsub import WAIT_S, Client, Wire
 

@@ -18,12 +18,12 @@ from pymongo.database import Database
 from salmon.devstack.mongod import mongo
 from salmon.errors import SetupError
 from salmon.model.change import Change, Op, Value, Write, WriteOp
-from salmon.model.connector import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.mongodb.client import CODEC, Document
 from salmon.mongodb.config import MongoConfig
-from salmon.mongodb.sink import MongoSinkTask
-from salmon.mongodb.source import MongoSourceTask
+from salmon.mongodb.reading.source import MongoSourceTask
+from salmon.mongodb.wire.client import CODEC, Document
+from salmon.mongodb.writing.sink import MongoSinkTask
+from salmon.plugin.contract import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
 
 Schemas = Mapping[str, ObjectSchema]
 

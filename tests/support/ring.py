@@ -28,6 +28,9 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from simple_salesforce.api import Salesforce
 
+from salmon.app.process import PARENT_VARIABLE
+from salmon.config import models as configuration
+from salmon.config.models import SyncConfig
 from salmon.devstack import sync_file
 from salmon.devstack.processes import free_ports
 from salmon.devstack.simulator_process import Org, SimulatorProcess
@@ -35,9 +38,6 @@ from salmon.errors import RetriableError, SetupError
 from salmon.kafka import clients, topics
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
-from salmon.runtime import config as configuration
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.run import PARENT_VARIABLE
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import Verdict, verify
 from support.stacks import Stack
@@ -208,7 +208,7 @@ class Ring:
 
     @contextmanager
     def trigger(self, **body: Any) -> Iterator[None]:
-        """A trigger of the org, until the block ends; see salmon.simulator.triggers."""
+        """A trigger of the org, until the block ends; see salmon.simulator.org.triggers."""
         self.http.post(f"{self.org['control_url']}/triggers", json=body).raise_for_status()
         try:
             yield

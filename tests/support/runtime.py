@@ -17,11 +17,14 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from salmon.errors import SalmonError, Unavailable
 from salmon.kafka import clients, topics
+from salmon.kafka.codecs.serdes import Changes, Identities, Signals, Writes
 from salmon.kafka.offsets import OffsetStore
-from salmon.kafka.serdes import Changes, Identities, Signals, Writes
 from salmon.model.change import Change, Write, WriteOp
-from salmon.model.connector import Identities as IdentitiesProtocol
-from salmon.model.connector import (
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.plugin.contract import Identities as IdentitiesProtocol
+from salmon.plugin.contract import (
     Outcome,
     OutcomeKind,
     Position,
@@ -30,11 +33,8 @@ from salmon.model.connector import (
     SnapshotProgress,
     SourceBatch,
 )
-from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.runtime import schemas
-from salmon.runtime.health import Health
 from salmon.runtime.instance import Instance
-from salmon.runtime.metrics import Metrics
 from support.registries import MemoryRegistry
 
 T = TypeVar("T")

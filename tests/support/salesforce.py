@@ -13,11 +13,11 @@ from typing import Any
 
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.salesforce.catalog import SyncedObject
-from salmon.salesforce.clock import OrgClock
-from salmon.salesforce.layout import EventLayout, layout_of
-from salmon.salesforce.rest import Page
-from salmon.simulator.cdc_schema import event_schema
-from salmon.simulator.describes import load_describes
+from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.layout import EventLayout, layout_of
+from salmon.salesforce.wire.rest import Page
+from salmon.simulator.events.cdc_schema import event_schema
+from salmon.simulator.org.describes import load_describes
 
 RECORDED = Path(__file__).parents[1] / "data" / "salesforce" / "cdc"
 OUR_USER = "005000000000001AAA"

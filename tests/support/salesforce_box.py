@@ -16,10 +16,10 @@ from typing import Any, Self
 import requests
 
 from salmon.model.change import Op, Value, Write, WriteOp
-from salmon.model.connector import Position, SinkRecord, SourceRecord
+from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.sink import SalesforceSinkTask
-from salmon.salesforce.source import SalesforceSourceTask
+from salmon.salesforce.reading.source import SalesforceSourceTask
+from salmon.salesforce.writing.sink import SalesforceSinkTask
 
 WAIT_S = 60.0
 SETTLE_S = 0.3

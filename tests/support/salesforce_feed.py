@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from salmon.model.change import Op
-from salmon.model.connector import Position, SourceRecord
+from salmon.plugin.contract import Position, SourceRecord
 from salmon.salesforce.catalog import SyncedObject
-from salmon.salesforce.feed import Feed
-from salmon.salesforce.harvest import Harvest
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.rows import RowReader
-from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
-from salmon.salesforce.subscription import Ended, Received, Start
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.feed import Feed
+from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.reading.subscription import Ended, Received, Start
 from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Value, Write, WriteOp
-from salmon.model.connector import OutcomeKind, SinkRecord
+from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.config import Auth, SalesforceConfig
-from salmon.salesforce.rest import COLLECTION_ROWS, Page, RowError, RowResult
-from salmon.salesforce.sink import SalesforceSinkTask
+from salmon.salesforce.wire.rest import COLLECTION_ROWS, Page, RowError, RowResult
+from salmon.salesforce.writing.sink import SalesforceSinkTask
 from support.salesforce import MemoryOrg, schema
 
 A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from salmon.story.material import At, Letter, Material, replayed
+from salmon.story.evidence import At, Letter, Material, replayed
 from salmon.story.present import Present, present
-from salmon.story.telling import Entry, tell
+from salmon.story.reporting import Entry, tell
 from support.stories import Story
 
 BEGAN_MS = 1_700_000_000_000

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Op
-from salmon.model.connector import Outcome, Position, SinkRecord, SourceBatch, SourceRecord
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.plugin.contract import Outcome, Position, SinkRecord, SourceBatch, SourceRecord
 from salmon.runtime.instance import Instance
-from salmon.runtime.metrics import Metrics
-from salmon.runtime.sink_worker import SinkWorker
-from salmon.runtime.source_worker import SourceWorker
+from salmon.sink.worker import SinkWorker
+from salmon.source.worker import SourceWorker
 from support.runtime import OBJECT, SCHEMA, Sink, Source, registry_of
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import structlog
 
+from salmon.app import process
 from salmon.cli import main, terminal
 from salmon.errors import ConfigError, SetupError
 from salmon.harmless import harmless, harmless_json, harmless_sentences
-from salmon.runtime import logs, run
+from salmon.ops import logs
 
 # Clears the screen, sets the title, rings, begins a line, C1's CSI, turns the reading direction, ends a line in Unicode.
 EVIL = "a\x1b[2J\x1b]0;x\x07b\r\nsalmon: all is well\x9b31m\x7f\u202ec\u2066\u2028d\x00"
@@ -76,7 +77,7 @@ def test_errors_are_told_harmlessly(
         monkeypatch.setenv("SALMON_DEBUG", debug)
         main.told(error)
     if not isinstance(error, RuntimeError):
-        run.told(error)
+        process.told(error)
     assert is_harmless(capsys.readouterr().err)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from salmon.runtime.config import settings_table
+from salmon.config.models import settings_table
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -196,7 +196,7 @@ def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
 
 def _now(lookup: Lookup, told: Told) -> dict[str, Any] | None:
     from salmon.model.policies import EXISTENCE
-    from salmon.story.words import shown, when
+    from salmon.story.formatting import shown, when
 
     contest = told.conflict.contest
     state = lookup.states(contest.object, [contest.key], since_ms=told.at_ms).get(contest.key)
@@ -214,7 +214,7 @@ def _now(lookup: Lookup, told: Told) -> dict[str, Any] | None:
 
 
 def _lines(seen: dict[str, Any]) -> Iterator[str]:
-    from salmon.story.words import side_named
+    from salmon.story.formatting import side_named
 
     yield f"{seen['object']} {seen['key']} {seen['field']}: conflict {seen['id']} at {seen['at']}"
     for name in ("standing", "challenger"):
@@ -237,7 +237,7 @@ def _lines(seen: dict[str, Any]) -> Iterator[str]:
 
 
 def _resolved_dict(lookup: Lookup, resolved: Resolved) -> dict[str, Any]:
-    from salmon.story.words import quoted, shown
+    from salmon.story.formatting import quoted, shown
 
     decision = resolved.decision
     schema = lookup.rules(decision.object).schema.by_name
@@ -276,7 +276,7 @@ def _won(told: dict[str, Any]) -> str:
 
 
 def _moment(text: str | None, option: str) -> int | None:
-    from salmon.story.words import moment_ms
+    from salmon.story.formatting import moment_ms
 
     if text is None:
         return None

@@ -53,7 +53,7 @@ def up(
 ) -> None:
     """Start the stack in the background, wait until it serves, and tell where everything is."""
     from salmon.devstack.stack import DevOptions, DevStack
-    from salmon.runtime import logs
+    from salmon.ops import logs
 
     logs.configure(log_format="console", level="warning")
     options = DevOptions(
@@ -79,7 +79,7 @@ def down(
 ) -> None:
     """End the stack. Its data stay, but for the org's, which are in memory only."""
     from salmon.devstack.stack import DevStack
-    from salmon.runtime import logs
+    from salmon.ops import logs
 
     logs.configure(log_format="console", level="warning")
     was_running = DevStack(folder).down(purge=purge)

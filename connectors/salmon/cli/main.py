@@ -122,14 +122,14 @@ def _run(
             raise typer.BadParameter(
                 "only for one connector; `run all` starts one instance of each", param_hint="--ordinal"
             )
-        from salmon.runtime.run_all import run_all
+        from salmon.app.supervisor import run_all
 
         code = run_all(config, port=port, ports_file=ports_file, log_format=log_format, log_level=log_level)
     else:
         if ports_file is not None:
             raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
+        from salmon.app.process import run
         from salmon.cli.verify import scheduled
-        from salmon.runtime.run import run
 
         code = run(
             name,

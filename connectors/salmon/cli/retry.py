@@ -84,7 +84,7 @@ def retry(
 
 def _lines(found: Sequence[Refusal]) -> Iterator[str]:
     """How much will be sent, before it is."""
-    from salmon.story.words import side_named
+    from salmon.story.formatting import side_named
 
     if not found:
         yield "Nothing of what was asked for waits after a refusal."
@@ -102,7 +102,7 @@ def _lines(found: Sequence[Refusal]) -> Iterator[str]:
 
 
 def _moment(text: str | None) -> int | None:
-    from salmon.story.words import moment_ms
+    from salmon.story.formatting import moment_ms
 
     if text is None:
         return None

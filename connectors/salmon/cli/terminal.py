@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from salmon.runtime.config import SyncConfig
+    from salmon.config.models import SyncConfig
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="The sync's YAML file.", envvar="SALMON_CONFIG")
@@ -30,7 +30,8 @@ _LINE_MAX: Final = 200
 
 def configured(path: Path) -> SyncConfig:
     """Read the configuration, and keep the log to what is wrong: standard error is for one sentence."""
-    from salmon.runtime import config, logs
+    from salmon.config import models as config
+    from salmon.ops import logs
 
     quiet_logs()
     settings = config.load(path)
@@ -40,7 +41,7 @@ def configured(path: Path) -> SyncConfig:
 
 def quiet_logs(*, secrets: Collection[str] = ()) -> None:
     """Logs of errors only; with --debug, of everything. *secrets* never leave in a line."""
-    from salmon.runtime import logs
+    from salmon.ops import logs
 
     level = "debug" if os.environ.get("SALMON_DEBUG") else "error"
     logs.configure(log_format="console", level=level, secrets=secrets)

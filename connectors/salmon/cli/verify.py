@@ -23,10 +23,10 @@ from salmon.cli.terminal import (
 from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from salmon.runtime.config import SyncConfig
+    from salmon.app.process import Beside
+    from salmon.config.models import SyncConfig
+    from salmon.ops.metrics import Metrics
     from salmon.runtime.lifecycle import Part
-    from salmon.runtime.metrics import Metrics
-    from salmon.runtime.run import Beside
     from salmon.verify.comparing import ObjectVerdict
     from salmon.verify.verifying import Verdict, Watcher
 

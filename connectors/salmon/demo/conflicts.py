@@ -9,9 +9,10 @@ from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from salmon.kafka import clients, serdes
+from salmon.kafka import clients
+from salmon.kafka.codecs import serdes
+from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.foreign import decoded
-from salmon.kafka.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.model.policies import Conflict
 

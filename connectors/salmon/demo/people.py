@@ -14,9 +14,9 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from simple_salesforce import api
 
-from salmon.runtime.config import SyncConfig
-from salmon.salesforce.auth import SignIn
+from salmon.config.models import SyncConfig
 from salmon.salesforce.config import Auth, PubSub, SalesforceConfig
+from salmon.salesforce.wire.auth import SignIn
 
 Document = dict[str, Any]
 

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from salmon.config.registries import registry_of
 from salmon.demo.acts import ACTS, Act, Scene, played
 from salmon.demo.board import Board, Result, numbers
 from salmon.demo.conflicts import Conflicts
@@ -27,7 +28,6 @@ from salmon.errors import SetupError
 from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import MONGODB, SALESFORCE
-from salmon.runtime.registries import registry_of
 from salmon.status.counting import counts
 from salmon.verify.verifying import Watcher, verify
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from salmon.config import models as configuration
+from salmon.config.models import SyncConfig
 from salmon.devstack.processes import Background, last_line
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
-from salmon.runtime import config as configuration
-from salmon.runtime.config import SyncConfig
 from salmon.status.scraping import ProcessReport, Sync, ask
 
 _START_MAX_S: Final = 60.0

@@ -20,8 +20,8 @@ from pymongo.errors import PyMongoError
 
 from salmon.demo.people import Application, Person
 from salmon.model.change import MONGODB, SALESFORCE
-from salmon.salesforce.pubsub import PubSub
-from salmon.salesforce.subscription import Ended, Preset, Subscription
+from salmon.salesforce.reading.subscription import Ended, Preset, Subscription
+from salmon.salesforce.wire.pubsub import PubSub
 
 _AWAIT_MS: Final = 100
 _WAKE_S: Final = 0.5

@@ -263,7 +263,7 @@ def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]
             f"--describe {describe} is no folder. Name one that holds describe files (<sObject>.json)."
         )
     # Imported here, because reading describe files is all the simulator is needed for in this process.
-    from salmon.simulator.describes import PACKAGED, load_describes
+    from salmon.simulator.org.describes import PACKAGED, load_describes
 
     folder = PACKAGED if describe is None else describe
     return tuple(load_describes(folder, objects=wanted or None))

@@ -15,18 +15,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from salmon.config.models import SyncConfig
+from salmon.config.registries import registry_of
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients, tables
+from salmon.kafka.codecs.registry import Registry, object_schema
+from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.offsets import OffsetStore
-from salmon.kafka.registry import Registry, object_schema
-from salmon.kafka.serdes import Changes, Signals, Writes
 from salmon.model.change import OPERATOR, SIDES, Change, Op, WriteOp
-from salmon.model.connector import Signal, SignalKind
 from salmon.model.policies import EXISTENCE
 from salmon.model.schema import ObjectSchema
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.delete_guard import PREFIX
-from salmon.runtime.registries import registry_of
+from salmon.plugin.contract import Signal, SignalKind
+from salmon.sink.delete_guard import PREFIX
 
 _CONNECT_S: Final = 10.0
 _DISCARDED_AT_ONCE: Final = 500  # edits in one transaction

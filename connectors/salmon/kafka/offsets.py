@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from salmon.kafka import tables
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Offsets
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.topics import Topics
-from salmon.model.connector import Position
+from salmon.plugin.contract import Position
 
 
 class OffsetStore:

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from salmon.kafka.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
+from salmon.kafka.codecs.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
 from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
-from salmon.model.connector import Signal, SignalKind
-from salmon.model.first_row import fold_first_row
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
 from salmon.model.state import SideState, State
+from salmon.model.steps.first_load import fold_first_row
+from salmon.plugin.contract import Signal, SignalKind
 
 _KEYS_A_SIGNAL: Final = 500
 _PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING, Fact.MISFIT})

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from salmon.config.models import SyncConfig
 from salmon.errors import (
     CacheDamaged,
     DataError,
@@ -30,23 +31,22 @@ from salmon.errors import (
     Unavailable,
 )
 from salmon.kafka import clients, tables
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Conflicts, Signals
+from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Conflicts, Signals
 from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.folders import StateFolder
+from salmon.merge.reporting import tell
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
-from salmon.merge.telling import tell
 from salmon.model.change import Change
-from salmon.model.connector import Signal, SignalKind
 from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.dead_letters import dead_letter_headers
-from salmon.runtime.health import Health
-from salmon.runtime.metrics import Metrics
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.plugin.contract import Signal, SignalKind
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.errors import ConfigError
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Changes, Records, Writes
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
-from salmon.runtime.config import ObjectConfig, SyncConfig
 from salmon.runtime.policies import policy_named
 
 _ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}

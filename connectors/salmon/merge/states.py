@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from salmon.kafka import schemas
-from salmon.kafka.avro import Codec, generation_of, row_of, writer_of
-from salmon.kafka.registry import Registry
+from salmon.kafka.codecs import schemas
+from salmon.kafka.codecs.avro import Codec, generation_of, row_of, writer_of
+from salmon.kafka.codecs.registry import Registry
 from salmon.model.change import Misfit, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules

@@ -66,7 +66,7 @@ class Misfit:
 
     code: str  # one of MISFIT_CODES
     reason: str  # one sentence, with the field and the mend
-    since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.misfits
+    since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.steps.misfits
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from salmon.model.change import Write
-from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
 # What is owed to a record, by its object and key: the newest write that was read and is not finished.
 OwedTo = Callable[[str, str], Write | None]

@@ -11,9 +11,9 @@ to seven steps, told below in their order:
 4. values        field by field: agreed, echo, known, first contact, or news that is causal or concurrent
 5. life, death   the same for the record as a whole
 6. outcomes      what a sink tells of a write that did not simply succeed
-7. owed          what each side lacks now (salmon.model.owed)
+7. owed          what each side lacks now (salmon.model.steps.owed)
 
-Where the history of a side went back, the first row of a record is none of this: see salmon.model.went_back.
+Where the history of a side went back, the first row of a record is none of this: see salmon.model.steps.went_back.
 
 An edit is causal if its side had seen the canonical value when it made the edit; no clock plays a part in that.
 So an edit made after seeing a value is never beaten by that value, however wrong the clocks are. Only two edits
@@ -24,19 +24,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model import went_back
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
-from salmon.model.consequences import is_consequence
-from salmon.model.doubles import with_known_digits
-from salmon.model.life import ends, lives
-from salmon.model.misfits import note
-from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
-from salmon.model.owed import emit, told_in_part
-from salmon.model.retrying import send_again
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
-from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
-from salmon.model.work import Fact, Folded, Published, Report, Work
+from salmon.model.steps import went_back
+from salmon.model.steps.consequences import is_consequence
+from salmon.model.steps.doubles import with_known_digits
+from salmon.model.steps.life import ends, lives
+from salmon.model.steps.misfits import note
+from salmon.model.steps.outcomes import one_way_outcome, operator_edit, outcome
+from salmon.model.steps.owed import emit, told_in_part
+from salmon.model.steps.retrying import send_again
+from salmon.model.steps.values import Verdict, fold_unseen_value, fold_value, judge
+from salmon.model.steps.work import Fact, Folded, Published, Report, Work
 
 __all__ = ["Fact", "Folded", "Published", "Report", "Verdict", "fold", "judge"]
 

@@ -44,7 +44,7 @@ class Park(StrEnum):
     REFUSED = "REFUSED"  # until one of its group is edited again
     DEFERRED = "DEFERRED"  # until the record it refers to is there
     HELD = "HELD"  # until somebody resolves the conflict
-    OSCILLATING = "OSCILLATING"  # two automations undo each other; see salmon.model.breaker
+    OSCILLATING = "OSCILLATING"  # two automations undo each other; see salmon.model.steps.breaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Overwritten:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How often the sides have lately undone each other's value of one field; see salmon.model.breaker."""
+    """How often the sides have lately undone each other's value of one field; see salmon.model.steps.breaker."""
 
     times: tuple[
         int, ...

@@ -2,7 +2,7 @@
 What an operator may set about MongoDB, and what the two tasks need to know of a synced object.
 
 TLS, sign-in and time-outs are said in the connection string, as for every other program (MongoDB Manual,
-Connection String Options); what it does not say gets the defaults of salmon.mongodb.client.
+Connection String Options); what it does not say gets the defaults of salmon.mongodb.wire.client.
 """
 
 from __future__ import annotations

@@ -25,14 +25,14 @@ from salmon.errors import DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
 from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.mongodb.client import Document
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.mismatches import explained
+from salmon.mongodb.wire.client import Document
 
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"
-# The mark of a step that is none of its own: see salmon.mongodb.unique_values.
+# The mark of a step that is none of its own: see salmon.mongodb.writing.unique_values.
 STEP: Final = "step"
 STEP_PATH: Final = f"{MARKER}.{STEP}"
 # The properties that merge owns -> their names below the marker.

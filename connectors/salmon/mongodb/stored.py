@@ -19,7 +19,7 @@ from bson.json_util import dumps as to_extended_json
 from bson.json_util import loads as from_extended_json
 from bson.raw_bson import RawBSONDocument
 
-from salmon.mongodb.client import CODEC
+from salmon.mongodb.wire.client import CODEC
 
 _STRING_TAG: Final = b"\x02"
 _NAME: Final = "_id"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from salmon.kafka import clients
-from salmon.kafka.registry import Registry
+from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.kafka.transactions import Observer, TransactionalProducer
-from salmon.runtime.health import Health
-from salmon.runtime.metrics import Metrics
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from salmon.errors import Superseded
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
 from salmon.kafka.offsets import OffsetStore
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
 
 log = structlog.get_logger(__name__)

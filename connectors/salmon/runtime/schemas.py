@@ -16,12 +16,12 @@ from typing import Final
 import structlog
 
 from salmon.errors import SetupError
-from salmon.kafka.registry import Registry, object_schema
-from salmon.kafka.serdes import Changes, Identities, Records, Signals, Writes
+from salmon.kafka.codecs.registry import Registry, object_schema
+from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.model.change import SIDES
 from salmon.model.schema import ObjectSchema
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from salmon.errors import RetriableError, SetupError, TopicGone
 from salmon.kafka import topics
 from salmon.kafka.topics import TopicSpec
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
 
 LOOK_EVERY_S: Final = 4.0
 # A broker that has just come back may not know of all topics yet.

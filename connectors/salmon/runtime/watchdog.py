@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from salmon.runtime.health import TURN_MAX_S, Health
+from salmon.ops.health import TURN_MAX_S, Health
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, SetupError
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
-from salmon.salesforce.layout import channel_of, layout_of
+from salmon.salesforce.wire.layout import channel_of, layout_of
 
 _MARKERS: Final = {
     MARKER_SEQ: "Number(18, 0)",

@@ -12,7 +12,7 @@ import structlog
 
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
-from salmon.simulator.describes import PACKAGED
+from salmon.simulator.org.describes import PACKAGED
 from salmon.simulator.server import Ports, Simulator
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)

@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from salmon.simulator.clock import datetime_text
-from salmon.simulator.faults import BadFault, UnknownFault
-from salmon.simulator.org import Org
-from salmon.simulator.triggers import BadTrigger, parse_trigger
+from salmon.simulator.org.clock import datetime_text
+from salmon.simulator.org.faults import BadFault, UnknownFault
+from salmon.simulator.org.org import Org
+from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 
 
 class ControlServer:

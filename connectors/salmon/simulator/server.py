@@ -22,13 +22,14 @@ import structlog
 import uvicorn
 
 from salmon.errors import SetupError
-from salmon.simulator import pubsub, seed
 from salmon.simulator.control import ControlServer
-from salmon.simulator.describes import PACKAGED, load_describes
-from salmon.simulator.eventbus import EventBus
-from salmon.simulator.oauth import TokenEndpoint, new_app
-from salmon.simulator.org import Org
-from salmon.simulator.rest import RestServer
+from salmon.simulator.events import pubsub
+from salmon.simulator.events.eventbus import EventBus
+from salmon.simulator.org.describes import PACKAGED, load_describes
+from salmon.simulator.org.org import Org
+from salmon.simulator.rest.application import RestServer
+from salmon.simulator.rest.oauth import TokenEndpoint, new_app
+from salmon.simulator.seed import filling
 from salmon.simulator.tls import Certificates, make_certificates, make_key_pair
 
 log = structlog.get_logger(__name__)
@@ -123,7 +124,7 @@ class Simulator:
             raise SetupError(
                 f"records of {', '.join(missing)} were asked for, and the org has {', '.join(org.objects)}"
             )
-        seed.load(org, records or {}, random_seed)
+        filling.load(org, records or {}, random_seed)
         certificates = make_certificates(folder)
         key_file = folder / "jwt.key"
         app = new_app(org.integration_user, make_key_pair(key_file))

@@ -15,17 +15,17 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.config.models import SyncConfig
+from salmon.config.registries import registry_of
 from salmon.errors import SalmonError, Unavailable
 from salmon.kafka import clients, tables
+from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
-from salmon.kafka.serdes import Offsets
 from salmon.kafka.topics import CONNECTORS, Topics
 from salmon.model.change import SIDES
-from salmon.model.connector import Position
 from salmon.model.state import Park
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.delete_guard import PREFIX as GUARD_PREFIX
-from salmon.runtime.registries import registry_of
+from salmon.plugin.contract import Position
+from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.status.counting import NONE, Count, Place, committed, counts
 from salmon.status.scraping import ProcessReport, Sync, ask
 

@@ -1,7 +1,7 @@
 """
 What the processes say of themselves: /, /health and /metrics of their REST ports, within a bounded time.
 
-The metrics' names and meanings are declared in salmon.runtime.metrics.
+The metrics' names and meanings are declared in salmon.ops.metrics.
 """
 
 from __future__ import annotations

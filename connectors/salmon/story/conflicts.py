@@ -15,15 +15,15 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError
 from salmon.kafka import clients, scans
+from salmon.kafka.codecs.serdes import Conflicts
 from salmon.kafka.foreign import decoded
-from salmon.kafka.serdes import Conflicts
 from salmon.kafka.tables import Progress
 from salmon.model.change import Value
 from salmon.model.policies import EXISTENCE, Conflict, Edit
 from salmon.model.schema import FieldSchema
 from salmon.model.state import State
+from salmon.story.formatting import shown, when
 from salmon.story.lookup import Lookup
-from salmon.story.words import shown, when
 
 
 @dataclass(frozen=True, slots=True)

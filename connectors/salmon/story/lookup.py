@@ -14,12 +14,14 @@ from typing import Final, Self, TypeVar
 
 from confluent_kafka import Message
 
+from salmon.config.models import SyncConfig
+from salmon.config.registries import registry_of
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients, scans
+from salmon.kafka.codecs.registry import object_schema
+from salmon.kafka.codecs.serdes import Identities
 from salmon.kafka.foreign import decoded
 from salmon.kafka.partitions import partition_of
-from salmon.kafka.registry import object_schema
-from salmon.kafka.serdes import Identities
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
 from salmon.merge.settings import rules_of
@@ -27,8 +29,6 @@ from salmon.merge.states import States
 from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.mongodb.keys import keys_of_untyped
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.registries import registry_of
 from salmon.salesforce.ids import id18
 
 T = TypeVar("T")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
-from salmon.model.misfits import lacks_required, left_alone
-from salmon.model.owed import agreed_on, owed_to, told_in_part
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
-from salmon.story.material import Material
-from salmon.story.words import quoted, shown, side_named, span
+from salmon.model.steps.misfits import lacks_required, left_alone
+from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
+from salmon.story.evidence import Material
+from salmon.story.formatting import quoted, shown, side_named, span
 
 _SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mongodb-sink"}
 

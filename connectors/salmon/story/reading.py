@@ -10,17 +10,17 @@ from confluent_kafka import Message
 
 from salmon.errors import DataError
 from salmon.kafka import clients, scans, tables
-from salmon.kafka.serdes import Changes, Conflicts, Records, Writes
+from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
+from salmon.kafka.dead_letters import PREFIX
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
 from salmon.mongodb.keys import why_no_key
-from salmon.runtime.dead_letters import PREFIX
+from salmon.story.evidence import At, Letter, Material, replayed
+from salmon.story.formatting import when
 from salmon.story.lookup import Lookup
-from salmon.story.material import At, Letter, Material, replayed
 from salmon.story.present import Present, present
-from salmon.story.telling import Entry, tell
-from salmon.story.words import when
+from salmon.story.reporting import Entry, tell
 
 T = TypeVar("T")
 

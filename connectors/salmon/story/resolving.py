@@ -19,8 +19,8 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans, tables
+from salmon.kafka.codecs.serdes import Changes, Offsets
 from salmon.kafka.foreign import decoded
-from salmon.kafka.serdes import Changes, Offsets
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.convert import from_text
 from salmon.model.policies import EXISTENCE
@@ -28,8 +28,8 @@ from salmon.model.rules import Rules
 from salmon.model.schema import Kind
 from salmon.model.state import State
 from salmon.story.conflicts import Asked, Told, held_value, listed
+from salmon.story.formatting import side_named
 from salmon.story.lookup import Lookup
-from salmon.story.words import side_named
 
 _LOOK_S: Final = 0.2
 _CONNECTOR: Final = "merge"

@@ -17,13 +17,13 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans
-from salmon.kafka.serdes import Changes, Signals
+from salmon.kafka.codecs.serdes import Changes, Signals
 from salmon.kafka.tables import Progress
 from salmon.merge.states import States
 from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
-from salmon.model.connector import Signal, SignalKind
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
+from salmon.plugin.contract import Signal, SignalKind
 from salmon.story.lookup import Lookup
 
 _AT_ONCE: Final = 500  # changes in one transaction

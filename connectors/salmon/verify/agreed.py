@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 from salmon.errors import SetupError
 from salmon.kafka import clients, tables
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Identities, Records
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Identities, Records
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics, partition_counts
 from salmon.merge.states import States

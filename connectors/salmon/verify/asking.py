@@ -16,13 +16,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from salmon.errors import Unavailable
 from salmon.kafka import clients
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
-from salmon.kafka.registry import Registry
-from salmon.kafka.serdes import Signals
 from salmon.kafka.topics import Topics
-from salmon.model.connector import Signal, SignalKind
-from salmon.salesforce.rows import batches
+from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading.rows import batches
 from salmon.verify.reading import Progress
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from salmon.model.change import SALESFORCE, SIDES, Value
 from salmon.model.state import State
-from salmon.salesforce.rows import batches
+from salmon.salesforce.reading.rows import batches
 from salmon.verify.comparing import (
     NOTHING,
     Finding,

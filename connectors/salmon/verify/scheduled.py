@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import structlog
 
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.metrics import Metrics
+from salmon.config.models import SyncConfig
+from salmon.ops.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

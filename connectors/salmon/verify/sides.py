@@ -14,15 +14,15 @@ from pymongo.database import Database
 
 from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.client import Document
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of, shown_id
-from salmon.mongodb.reads import read_chunk, read_documents
+from salmon.mongodb.reading.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
+from salmon.mongodb.wire.client import Document
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
-from salmon.salesforce.rest import PAGE_ROWS
-from salmon.salesforce.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
+from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
+from salmon.salesforce.wire.rest import PAGE_ROWS
 from salmon.verify.comparing import UNREADABLE, Seen
 
 _DOCUMENTS_A_READ: Final = 1000

@@ -14,20 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from salmon.config.models import SyncConfig
+from salmon.config.registries import registry_of
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients
-from salmon.kafka.registry import Registry, object_schema
+from salmon.kafka.codecs.registry import Registry, object_schema
 from salmon.merge.settings import rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
-from salmon.mongodb.client import connect, database_of
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.registries import registry_of
+from salmon.mongodb.wire.client import connect, database_of
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18, prefix_of
-from salmon.salesforce.rest import Rest
-from salmon.salesforce.rows import RowReader
+from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.wire.rest import Rest
 from salmon.verify.agreed import Agreed
 from salmon.verify.asking import ANSWER_MAX_S, Sources
 from salmon.verify.checking import Check, Patience

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from salmon.errors import SchemaMismatch, SetupError
-from salmon.kafka.registry import SchemaRegistry, object_schema, subject
-from salmon.kafka.serdes import Changes, Records
+from salmon.kafka.codecs.registry import SchemaRegistry, object_schema, subject
+from salmon.kafka.codecs.serdes import Changes, Records
 from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 

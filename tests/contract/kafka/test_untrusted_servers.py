@@ -13,7 +13,7 @@ import pytest
 
 from salmon.errors import SetupError
 from salmon.kafka import clients
-from salmon.kafka.registry import SchemaRegistry
+from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.simulator.tls import Certificates, make_certificates
 
 

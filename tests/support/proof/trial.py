@@ -25,9 +25,9 @@ TESTS: Final = {
     "salesforce": ("tests/unit/salesforce",),
     "mongodb": (
         "tests/unit/mongodb",
-        "tests/contract/test_mongodb_sink.py",
-        "tests/contract/test_mongodb_went_back.py",
-        "tests/contract/test_mongodb_unique.py",
+        "tests/contract/mongodb/test_sink.py",
+        "tests/contract/mongodb/test_went_back.py",
+        "tests/contract/mongodb/test_unique.py",
     ),
     "runtime": ("tests/unit/runtime",),
     "kafka": ("tests/unit/kafka",),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Final
 
-from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
+from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States

@@ -11,12 +11,12 @@ from typing import Any
 
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.schema import MARKER_ID, MARKER_SEQ
-from salmon.salesforce.clock import SECOND_MS, OrgClock
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
-from salmon.salesforce.rest import Page, RowError, RowResult
-from salmon.salesforce.rows import ReadRows, Row
-from salmon.salesforce.windows import Window
+from salmon.salesforce.reading.rows import ReadRows, Row
+from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.wire.clock import SECOND_MS, OrgClock
+from salmon.salesforce.wire.rest import Page, RowError, RowResult
 from support.world.nature import LINK, OBJECT, Nature
 
 FOLLOWS = "follows"  # in a change's source: the org did it by itself as it carried out a write of ours

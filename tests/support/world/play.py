@@ -14,12 +14,12 @@ from dataclasses import replace
 from random import Random
 
 from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, SIDES, Change, Op, Value
-from salmon.model.connector import SinkRecord
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
 from salmon.mongodb.documents import MARKER
+from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge
 from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other

@@ -11,9 +11,9 @@ from random import Random
 from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
-from salmon.model.misfits import left_alone
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
+from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
 from support.world.nature import ADDED, EDITABLE, LINK

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Write
-from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.bulk_write import carry_out
 from salmon.mongodb.documents import DocumentShape
-from salmon.runtime.sink_buffer import SinkBuffer
-from salmon.runtime.telling import QUIET, outcome_change
-from salmon.salesforce.sink import SalesforceSinkTask
+from salmon.mongodb.writing.delivery import carry_out
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.writing.sink import SalesforceSinkTask
+from salmon.sink.buffer import SinkBuffer
+from salmon.sink.reporting import QUIET, outcome_change
 from support.world.database import Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgCalls

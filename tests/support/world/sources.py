@@ -10,17 +10,17 @@ from typing import Any
 
 from salmon.errors import PositionLost
 from salmon.model.change import MONGODB, SALESFORCE, Change
-from salmon.model.connector import Position, Signal, SignalKind
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.events import absent, row_of, time_of, told_by
+from salmon.mongodb.reading.events import absent, row_of, time_of, told_by
+from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
-from salmon.salesforce.events import Report, Told
-from salmon.salesforce.feed import Feed
-from salmon.salesforce.harvest import Harvest
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
-from salmon.salesforce.subscription import Ended, Preset, Received, Start
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.events import Report, Told
+from salmon.salesforce.reading.feed import Feed
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
 from support.world.database import Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgEvent, OrgReader, told_of

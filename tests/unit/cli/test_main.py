@@ -99,7 +99,7 @@ def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupted(*_: object, **__: object) -> Callable[[], None]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("salmon.runtime.config.load", interrupted)
+    monkeypatch.setattr("salmon.config.models.load", interrupted)
     assert salmon(monkeypatch, "verify") == 130
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from salmon.config.models import load
 from salmon.devstack import sync_file
-from salmon.runtime.config import load
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from salmon.errors import DataError, SchemaMismatch, SetupError, Unavailable
 from salmon.kafka import clients, foreign, tables
+from salmon.kafka.codecs.serdes import Identities, Offsets, Records
 from salmon.kafka.foreign import ForeignRecords, key_shown
-from salmon.kafka.serdes import Identities, Offsets, Records
 from salmon.kafka.tables import Table
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.runtime.metrics import Metrics
+from salmon.ops.metrics import Metrics
 from support.registries import MemoryRegistry
 
 TOPIC = "crm.identity.Account"
@@ -41,7 +41,7 @@ def passed_over(monkeypatch: pytest.MonkeyPatch) -> ForeignRecords:
     found = ForeignRecords()
     monkeypatch.setattr(foreign, "FOREIGN", found)
     monkeypatch.setattr(tables, "FOREIGN", found)
-    monkeypatch.setattr("salmon.runtime.metrics.FOREIGN", found)
+    monkeypatch.setattr("salmon.ops.metrics.FOREIGN", found)
     return found
 
 

@@ -6,16 +6,16 @@ from typing import cast
 
 from structlog.testing import capture_logs
 
-from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
+from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import Batch, ObjectCodecs
+from salmon.merge.reporting import tell
 from salmon.merge.states import States
 from salmon.merge.store import Store
-from salmon.merge.telling import tell
 from salmon.model.change import SALESFORCE, SIDES, Change, Op
 from salmon.model.policies import HOLD
 from salmon.model.state import State, new_state
-from salmon.runtime.metrics import Metrics
+from salmon.ops.metrics import Metrics
 from support.registries import MemoryRegistry
 from support.stories import KEY, SCHEMA, in_step, rules
 

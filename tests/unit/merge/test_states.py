@@ -6,9 +6,9 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from salmon.kafka import schemas
-from salmon.kafka.avro import Codec
-from salmon.kafka.serdes import Changes
+from salmon.kafka.codecs import schemas
+from salmon.kafka.codecs.avro import Codec
+from salmon.kafka.codecs.serdes import Changes
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, WriteOp
 from salmon.model.fold import fold

@@ -8,7 +8,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from salmon.kafka.avro import bare
+from salmon.kafka.codecs.avro import bare
 from salmon.merge.states import States
 from salmon.model.policies import HOLD
 from salmon.model.rules import Rules

@@ -6,7 +6,7 @@ import pytest
 
 from salmon.model.change import Write, WriteOp
 from salmon.model.clashes import Clashes
-from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
 LATER, REFUSED = OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED
 CODE = "DuplicateKey"

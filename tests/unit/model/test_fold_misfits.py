@@ -1,4 +1,4 @@
-"""What a side holds and cannot be taken (salmon.model.misfits)."""
+"""What a side holds and cannot be taken (salmon.model.steps.misfits)."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from salmon.model.change import SALESFORCE_ID, WriteOp
-from salmon.model.first_row import fold_first_row
 from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
-from salmon.model.work import Report
+from salmon.model.steps.first_load import fold_first_row
+from salmon.model.steps.work import Report
 from support.stories import Story, in_step
 
 SIDES = ("mongodb", "salesforce")

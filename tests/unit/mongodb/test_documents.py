@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
-from salmon.mongodb.client import CODEC
 from salmon.mongodb.documents import DocumentShape, marker_of
+from salmon.mongodb.wire.client import CODEC
 from support.mongo import ACCOUNT, CONTACT
 
 SHAPE = DocumentShape(ACCOUNT, frozenset({"Account", "Contact"}))

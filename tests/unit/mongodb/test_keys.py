@@ -20,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salmon.errors import BadRecordKey
-from salmon.mongodb.client import CODEC
 from salmon.mongodb.keys import id_of, key_of, keys_of_untyped, why_no_key
+from salmon.mongodb.wire.client import CODEC
 
 _UUID = UUID("6f9619ff-8b86-d011-b42d-00cf4fc964ff")
 

@@ -12,8 +12,8 @@ import pytest
 
 from salmon.errors import Superseded
 from salmon.kafka import clients
-from salmon.model.connector import Position
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
+from salmon.plugin.contract import Position
 from salmon.runtime.newest import ENTRIES, Newest
 from salmon.runtime.retry import Stopping
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from salmon.config import models as config
 from salmon.errors import ConfigError
 from salmon.merge.settings import rules_of
 from salmon.model.policies import POLICIES
-from salmon.runtime import config
 from salmon.runtime.policies import GROUP, known, policy_named
 from support.plugins import install, install_example
 from support.stories import SCHEMA, Story

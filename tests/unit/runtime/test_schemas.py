@@ -11,11 +11,11 @@ import pytest
 from salmon.errors import ConfigError, SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, Kind
+from salmon.ops.health import Health
 from salmon.runtime import schemas
-from salmon.runtime.health import Health
 from salmon.runtime.retry import Stopping
-from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.tasks import SINKS, SOURCES, task_class
+from salmon.source.schema_watch import SchemaWatch
 from support.registries import MemoryRegistry
 from support.runtime import OBJECT, SCHEMA
 from support.waiting import until

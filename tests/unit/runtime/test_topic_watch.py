@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from salmon.errors import TopicGone
 from salmon.kafka.topics import TopicSpec
-from salmon.runtime.health import Health, State
+from salmon.ops.health import Health, State
 from salmon.runtime.topic_watch import TopicWatch
 
 WANTED = tuple(TopicSpec(name, 2, 1, {}) for name in ("crm.changes.Account", "crm.state.Account"))

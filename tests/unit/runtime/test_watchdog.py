@@ -9,7 +9,7 @@ import threading
 from structlog.testing import capture_logs
 
 from salmon.errors import Unavailable
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
 from salmon.runtime.watchdog import EXIT_HUNG, Watchdog, dump
 
 
@@ -109,7 +109,7 @@ def test_the_dump_names_every_thread() -> None:
 HANGING = """
 import threading
 from salmon.runtime import logs
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
 from salmon.runtime.watchdog import Watchdog
 logs.configure(log_format="json", level="info", secrets=[], connector="merge")
 health = Health()

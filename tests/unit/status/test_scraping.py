@@ -17,10 +17,10 @@ import pytest
 from salmon.devstack.processes import free_ports
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
-from salmon.runtime.health import Health
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.ops.rest import RestServer
 from salmon.runtime.lifecycle import Lifecycle
-from salmon.runtime.metrics import Metrics
-from salmon.runtime.rest import RestServer
 from salmon.status.scraping import Samples, Sync, addresses, ask, parsed
 
 CRM = Sync("crm", lambda: "here")

@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from salmon.runtime.config import SyncConfig
-from salmon.runtime.metrics import Metrics
+from salmon.config.models import SyncConfig
+from salmon.ops.metrics import Metrics
 from salmon.verify.comparing import ObjectVerdict
 from salmon.verify.scheduled import Ended, ScheduledVerify, run_command, scheduled
 from salmon.verify.verifying import Verdict

@@ -24,7 +24,7 @@ VALUES: Final = (
     Mutant(
         "the echo of a long number is an edit",
         "4: the nearest double of a known decimal is that decimal, where Salesforce shows it",
-        "model.doubles",
+        "model.steps.doubles",
         "return next((fields[name] for fields in known if same_double(shown, fields.get(name))), shown)",
         "return shown",
     ),
@@ -52,14 +52,14 @@ VALUES: Final = (
     Mutant(
         "an Id in 15 characters is no Id",
         "identity is by value: an Id in 15 characters and in 18 is the same",
-        "salesforce.references",
+        "salesforce.writing.references",
         "return whole if target in field.reference_to else None",
         "return whole if target in field.reference_to and whole == value else None",
     ),
     Mutant(
         "null is sent where the org takes none",
         "never null to what describe calls not nillable",
-        "salesforce.references",
+        "salesforce.writing.references",
         "if value is None and not field.nillable:",
         "if False:",
     ),

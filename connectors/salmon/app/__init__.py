@@ -1,0 +1,1 @@
+"""Puts it together: one process from its configuration to its exit code, and all five on one machine."""

@@ -1,0 +1,418 @@
+"""
+`salmon run NAME`: one connector in this process, from its configuration to its exit code.
+
+Exit codes: 0 stopped in good order; 1 unexpected; 2 only a person can mend it (one sentence on standard error);
+3 a newer instance lives. Whatever else goes wrong, the process begins again by itself: it becomes a new one, with
+threads, clients and schemas of its own, as if the same command had been started again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from threading import Event
+from typing import Any, Final, NoReturn, TypeVar
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from salmon.calls import Peer
+from salmon.config import models as configuration
+from salmon.config.models import SyncConfig
+from salmon.config.registries import registry_of
+from salmon.errors import (
+    ClientLost,
+    ConfigError,
+    FatalError,
+    Fenced,
+    PositionLost,
+    RetriableError,
+    SetupError,
+    SignInRefused,
+    StartAgain,
+    Superseded,
+)
+from salmon.harmless import harmless_sentences
+from salmon.kafka import clients, cluster, topics
+from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.offsets import OffsetStore
+from salmon.model.change import SALESFORCE
+from salmon.ops import logs
+from salmon.ops.health import Health
+from salmon.ops.metrics import TASK, Metrics
+from salmon.ops.probes import Probes
+from salmon.ops.rest import RestServer
+from salmon.ops.spares import SpareWatch
+from salmon.runtime import schemas, tasks
+from salmon.runtime.instance import Instance
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
+from salmon.runtime.newest import Newest, new_name
+from salmon.runtime.reached import Reached
+from salmon.runtime.retry import Backoff, Retrying, Stopping
+from salmon.runtime.topic_watch import TopicWatch
+from salmon.runtime.watchdog import Watchdog
+from salmon.sink.worker import SinkWorker
+from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+EXIT_OK: Final = 0
+EXIT_UNEXPECTED: Final = 1
+EXIT_FATAL: Final = 2
+EXIT_FENCED: Final = 3
+
+CONNECTORS: Final = topics.CONNECTORS
+# Which processes live and die with the one that started them, and their ordinal among replicas.
+PARENT_VARIABLE: Final = "SALMON_PARENT"
+ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
+# Set where an earlier process in the place of this one was ready: what it reached is waited for.
+REACHED_VARIABLE: Final = "SALMON_WAS_READY"
+# How often in a row this process has begun anew, as soon as it had begun; and its name, which it keeps.
+_ANEW_VARIABLE: Final = "SALMON_BEGUN_ANEW"
+_NAME_VARIABLE: Final = "SALMON_INSTANCE"
+_AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
+_AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
+# How long one try to connect lasts: the only one, or one of many, between which we look whether we are to stop.
+_CONNECT_S: Final = 30.0
+_CONNECT_AGAIN_S: Final = 5.0
+# What else runs in a process, if anything does. It comes from the commands: no connector knows them.
+Beside = Callable[[SyncConfig, Metrics], Part | None]
+_TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
+
+
+def run(
+    connector: str,
+    config_path: str | Path,
+    *,
+    port: int | None = None,
+    ordinal: int | None = None,
+    log_format: logs.LogFormat = "auto",
+    log_level: str = "info",
+    drain_deadline_s: float = DRAIN_DEADLINE_S,
+    beside: Beside = lambda *_: None,
+) -> int:
+    """
+    Run one of CONNECTORS until it is told to stop, and return the process's exit code.
+
+    Where what it has built is of no use any more (StartAgain), this process becomes a new one.
+
+    Args:
+        beside: What else is to run in merge's first replica; it must not raise.
+        port: Of the REST server; the configuration's by default, 0 for a free one.
+        ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
+            pod), or 0.
+    """
+    try:
+        if connector not in CONNECTORS:
+            raise ConfigError(
+                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
+            )
+        config = configuration.load(config_path)
+        logs.configure(
+            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
+        )
+        number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
+        process = _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s)
+        companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
+        error = process.run(companion)
+        if isinstance(error, StartAgain):
+            _begin_anew(process.tries, process.instance_name)
+        return EXIT_OK if error is None else told(error)
+    except FatalError as error:
+        return told(error)
+
+
+def _begin_anew(tries: int, name: str) -> NoReturn:
+    """Become the process that the same command starts now: its file, its schemas, and no thread of ours."""
+    os.environ[_ANEW_VARIABLE], os.environ[_NAME_VARIABLE] = str(tries), name
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def told(error: BaseException) -> int:
+    """Say on standard error what ended the process, and return its exit code."""
+    if isinstance(error, Superseded | Fenced):
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
+        return EXIT_FENCED
+    if isinstance(error, FatalError):
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
+        return EXIT_FATAL
+    if isinstance(error, TimeoutError):
+        log.error("stopped_late", reason=str(error))
+    else:
+        log.error("ended_unexpectedly", exc_info=error)
+    return EXIT_UNEXPECTED
+
+
+def ordinal_of(environment: Mapping[str, str], host: str) -> int:
+    """
+    Which replica this is.
+
+    Raises:
+        ConfigError: $SALMON_ORDINAL is no number.
+    """
+    said = environment.get(ORDINAL_VARIABLE)
+    if said is None:
+        # Kubernetes, StatefulSets, Ordinal index: pods are named <set>-<ordinal>. Elsewhere a number at the end
+        # of a host's name says nothing, so only names inside a cluster count.
+        found = re.search(r"-(\d+)$", host) if "KUBERNETES_SERVICE_HOST" in environment else None
+        return int(found[1]) if found else 0
+    if not said.isdigit():
+        raise ConfigError(f"{ORDINAL_VARIABLE}: must be a whole number, 0 for the first replica.")
+    return int(said)
+
+
+class _Process:
+    """The parts of one process, and what they share."""
+
+    def __init__(
+        self, connector: str, config: SyncConfig, *, port: int | None, ordinal: int, drain_deadline_s: float
+    ) -> None:
+        self._connector, self._config, self._ordinal = connector, config, ordinal
+        self._began = time.monotonic()
+        self._health = Health()
+        self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
+        self.instance_name = os.environ.pop(_NAME_VARIABLE, "")
+        where = (str(config.kafka_properties().get("bootstrap.servers")), config.schema_registry.url)
+        self._reached = Reached(config.merge.state_dir, config.name, where)
+        # What was reached before is waited for, as in any outage; what never was is a mistake in the configuration.
+        was_ready = self.tries > 0 or os.environ.pop(REACHED_VARIABLE, "") == "1"
+        self._side_was_reached = was_ready
+        self._was_reached = was_ready or self._reached.before()
+        self._topics = TopicWatch(self._health)
+        self._metrics = Metrics(connector)
+        self._metrics.watch_peers(self._health.calls.silences)
+        self._probes = Probes(self._health.calls)
+        self._cluster_id: str | None = None
+        parent = os.environ.get(PARENT_VARIABLE)
+        self._lifecycle = Lifecycle(
+            drain_deadline_s=drain_deadline_s, parent=int(parent) if parent and parent.isdigit() else None
+        )
+        self._rest = RestServer(
+            host=config.rest.host,
+            port=config.rest.port if port is None else port,
+            connector=connector,
+            kind=_TYPES[connector.rsplit("-", 1)[-1]],
+            config={"name": connector, "connector.class": connector, "tasks.max": str(int(TASK) + 1)},
+            health=self._health,
+            metrics=self._metrics,
+            cluster_id=lambda: self._cluster_id,
+            sync=config.name,
+            ordinal=ordinal,
+        )
+
+    def run(self, companion: Part | None = None) -> BaseException | None:
+        """Until told to stop; what went wrong, if anything did. None is to begin anew that was told to stop."""
+        self._lifecycle.install()
+        Watchdog(self._health).start()
+        self._lifecycle.start(self._rest)
+        self._lifecycle.start(_Work(self))
+        self._lifecycle.start(self._topics)
+        if companion is not None:
+            self._lifecycle.start(companion)
+        log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
+        error = self._lifecycle.wait()
+        return None if isinstance(error, StartAgain) and self._lifecycle.is_signalled else error
+
+    def begins_again(self, error: BaseException) -> BaseException:
+        """
+        What *error*, which ended the work, means for the process: a StartAgain, or what it is to end with.
+
+        Nothing that heals by itself may end it, whichever way it came here; nor what a server says of us that has
+        accepted us before.
+        """
+        if isinstance(error, KafkaException):
+            error = clients.translated(error, f"running {self._connector}")
+        if isinstance(error, RetriableError | PositionLost):
+            error = ClientLost(str(error))
+        if isinstance(error, SignInRefused) and (self._side_was_reached or self._health.has_run):
+            error = StartAgain(str(error))
+        return self._topics.look() or error if isinstance(error, StartAgain) else error
+
+    def pause_s(self) -> float:
+        """How long to wait before beginning anew: once more."""
+        lasted = time.monotonic() - self._began > _AT_WORK_S
+        self.tries = 1 if lasted else self.tries + 1
+        bound_s = _AGAIN.bound_s(self.tries)
+        # All five may have lost the same broker: they do not come back to it in one moment.
+        return random.uniform(bound_s / 2, bound_s)
+
+    def part(self, retrying: Retrying) -> Part:
+        """Reach Kafka, the registry and the topics, and build what does the work. Raises FatalError, Stopping."""
+        config, connector = self._config, self._connector
+        kafka, names = config.kafka_properties(), config.topic_names
+        self._health.starting("connecting to Kafka")
+        connect_s = _CONNECT_AGAIN_S if self._was_reached else _CONNECT_S
+        client_id = f"{config.name}-{connector}-{self._ordinal}"
+        admin = self._reach(
+            retrying,
+            "connecting to Kafka",
+            lambda: clients.connect(kafka, client_id=client_id, timeout_s=connect_s),
+        )
+        self._cluster_id = admin.list_topics(timeout=10).cluster_id
+        self._health.starting("checking topics")
+        wanted = topics.specs(
+            names,
+            config.objects,
+            partitions=config.topics.partitions,
+            replication_factor=config.topics.replication_factor,
+        )
+        retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
+        self._topics.watch(admin, wanted)
+        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        if not connector.endswith("-source"):  # those have a leader instead of partitions
+            group = f"{config.name}-{connector}"
+            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+        registry = registry_of(config, calls=self._health.calls)
+        self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
+        self._probes.add(Peer.REGISTRY, registry.probe)
+        self._reached.note()
+        self._take_place(admin, registry, retrying)
+        if connector == "merge":
+            return self._merge(registry, retrying)
+        side, _, kind = connector.partition("-")
+        instance = Instance(
+            config.name,
+            connector,
+            side,
+            kafka,
+            registry,
+            self._health,
+            self._metrics,
+            ordinal=self._ordinal,
+        )
+        settings = config.salesforce if side == SALESFORCE else config.mongodb
+        group = tasks.SOURCES if kind == "source" else tasks.SINKS
+        task = tasks.task_class(group, side)(settings, config.objects, config.name)
+        if isinstance(task, tasks.CountsCalls):
+            self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, tasks.Watched):
+            for peer, probe in task.watch(self._health.calls).items():
+                self._probes.add(peer, probe)
+        patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
+        if kind == "source":
+            return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)
+        written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
+        guards = {name: config.objects[name].delete_guard for name in written}
+        graces = {name: config.objects[name].deletes.grace_s for name in written}
+        found = self._schemas(registry, retrying)
+        return SinkWorker(
+            instance, task, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
+        )
+
+    def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
+        """Be the newest instance of this ordinal; or find out whether another one is, if we are not new."""
+        begins_again = bool(self.instance_name)
+        self.instance_name = self.instance_name or new_name()
+        config, kafka = self._config, self._config.kafka_properties()
+        group = f"{config.name}-{self._connector}"
+        newest = Newest(
+            kafka,
+            admin,
+            OffsetStore(kafka, config.topic_names, registry),
+            self._connector,
+            self._ordinal,
+            group=group,
+            instance_id=f"{group}-{self._ordinal}",
+            name=self.instance_name,
+            health=self._health,
+            stop=retrying.stop,
+            session_s=int(kafka.get("session.timeout.ms", clients.SESSION_MS)) / 1000,
+        )
+        retrying.until_it_works("taking its place", newest.check if begins_again else newest.sign_in)
+
+    def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
+        from salmon.merge.process import MergeProcess
+
+        return MergeProcess(
+            self._config,
+            self._schemas(registry, retrying),
+            registry,
+            health=self._health,
+            metrics=self._metrics,
+            ordinal=self._ordinal,
+        )
+
+    def _reach(self, retrying: Retrying, doing: str, call: Callable[[], T]) -> T:
+        if self._was_reached:
+            return retrying.until_it_works(doing, call, refused_too=True)
+        try:
+            return call()
+        except RetriableError as error:
+            raise SetupError(str(error)) from error
+
+    def _schemas(self, registry: SchemaRegistry, retrying: Retrying) -> dict[str, Any]:
+        return retrying.until_it_works(
+            "waiting for schemas",
+            lambda: schemas.await_schemas(
+                registry,
+                self._config.topic_names,
+                self._config.objects,
+                stop=retrying.stop,
+                health=self._health,
+            ),
+        )
+
+    @property
+    def metrics(self) -> Metrics:
+        return self._metrics
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+
+class _Work:
+    """The part that builds the worker and then is it; so that a signal is heard while we connect, too."""
+
+    def __init__(self, process: _Process) -> None:
+        self.name = "work"
+        self._process = process
+        self._stop = Event()
+        self._inner: Part | None = None
+
+    def run(self) -> None:
+        health = self._process.health
+        try:
+            self._inner = self._process.part(Retrying(self._stop, health))
+            if self._stop.is_set():
+                raise Stopping
+            self._inner.run()
+        except Stopping:
+            pass
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process decides
+            self._ended(self._process.begins_again(error), error)
+        health.ended()
+
+    def _ended(self, meaning: BaseException, error: BaseException) -> None:
+        """It could not go on: begin again, or end for good. One that was told to stop has nothing to begin."""
+        if not isinstance(meaning, StartAgain):
+            self._process.health.ended(meaning)
+            raise meaning from (None if meaning is error else error)
+        if self._stop.is_set():
+            log.warning("stopped_in_disorder", reason=str(meaning))
+            return
+        pause_s = self._process.pause_s()
+        log.warning("begins_anew", reason=str(meaning), in_s=round(pause_s, 2))
+        self._process.health.begins_again(str(meaning))
+        if not self._stop.wait(pause_s):
+            raise meaning from error
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._inner is not None:
+            self._inner.stop()
+
+    def cut(self) -> None:
+        if self._inner is not None:
+            self._inner.cut()

@@ -1,0 +1,367 @@
+"""
+`salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
+
+A process that crashes is started again with backoff, and one that hangs is replaced. One that only a person can help
+(exit code 2, and it was not ready before) or in whose place a newer instance lives (3) ends them all, since the sync
+cannot go on without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from salmon.app.process import (
+    CONNECTORS,
+    EXIT_FATAL,
+    EXIT_FENCED,
+    EXIT_OK,
+    EXIT_UNEXPECTED,
+    PARENT_VARIABLE,
+    REACHED_VARIABLE,
+    told,
+)
+from salmon.config import models as configuration
+from salmon.errors import ConfigError, FatalError
+from salmon.model.change import SALESFORCE
+from salmon.ops import logs
+from salmon.runtime.every import Every
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
+from salmon.runtime.retry import Backoff
+
+log = structlog.get_logger(__name__)
+
+_LOOK_S: Final = 0.2
+_READY_LOOK_S: Final = 0.5
+_HEALTH_ANSWER_S: Final = 0.5
+FIRST_ALONE_S: Final = 30.0
+_GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
+_STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
+_RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
+_LIVE_LOOK_S: Final = 2.0
+# Looks in a row at which a process did not answer, or was not live. Its own watchdog is faster; this is for one that can
+# do nothing itself. Looks are counted and no time: if we were suspended, we have not looked.
+NOT_LIVE_MAX: Final = 30
+_LIVE_ANSWER_S: Final = 2.0
+_HUNG_GRACE_S: Final = 5.0  # from SIGTERM to SIGKILL, of one that hangs
+
+
+def run_all(
+    config_path: str | Path,
+    *,
+    port: int | None = None,
+    ports_file: str | Path | None = None,
+    log_format: logs.LogFormat = "auto",
+    log_level: str = "info",
+) -> int:
+    """
+    Run all five until told to stop, and return the exit code: the first that ended them all, else 0.
+
+    Args:
+        port: Of the first REST server; the others follow. 0 for free ones; the configuration's by default.
+        ports_file: Where to write, as JSON, connector -> {"url", "port", "pid"}; rewritten when a process restarts.
+    """
+    try:
+        config = configuration.load(config_path)
+        logs.configure(
+            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector="all"
+        )
+        ports = choose_ports(config.rest.host, config.rest.port if port is None else port)
+    except FatalError as error:
+        return told(error)
+    options = ["--log-format", log_format, "--log-level", log_level]
+    children = [
+        Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
+    ]
+    file = Path(ports_file) if ports_file else None
+    return Supervisor(children, config.rest.host, file, first=f"{SALESFORCE}-source").run()
+
+
+def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
+    """How one connector is started."""
+    return [
+        sys.executable,
+        "-m",
+        "salmon.cli.main",
+        "run",
+        name,
+        "-c",
+        str(config_path),
+        "--port",
+        str(port),
+        *options,
+    ]
+
+
+def choose_ports(host: str, first: int) -> dict[str, int]:
+    """
+    A port for each connector: *first* and those after it, or free ones where it is 0.
+
+    Raises:
+        ConfigError: one of them is taken.
+    """
+    sockets: list[socket.socket] = []
+    ports: dict[str, int] = {}
+    try:
+        # All are held until all are found, so that no two are the same.
+        for number, name in enumerate(CONNECTORS):
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            holder = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(holder)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            wanted = first + number if first else 0
+            try:
+                holder.bind((host, wanted))
+            except OSError as error:
+                raise ConfigError(
+                    f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes five ports "
+                    f"in a row; choose another first one, or --port 0 for free ones."
+                ) from None
+            ports[name] = holder.getsockname()[1]
+    finally:
+        for holder in sockets:
+            holder.close()
+    return ports
+
+
+def is_ready(host: str, port: int) -> bool:
+    """What /health of a process says; False also where nobody answers yet."""
+    return _is_well(host, port, "/health", _HEALTH_ANSWER_S)
+
+
+def is_live(host: str, port: int) -> bool:
+    """What /health/live of a process says; False also where nobody answers."""
+    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S)
+
+
+def _is_well(host: str, port: int, path: str, answer_s: float) -> bool:
+    connection = HTTPConnection(host, port, timeout=answer_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@dataclass(slots=True)
+class Child:
+    """One of the processes."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    crashes: int = 0  # in a row
+    start_at: float | None = 0.0  # when it is to be started (again); None while it runs
+    is_ready: bool = False  # has been, since its last start
+    was_ready: bool = False  # has ever been: what it needs can be reached
+    not_live: int = 0  # looks in a row
+    kill_at: float | None = None  # when one that hangs is killed, which was asked to end
+
+    def start(self, environment: Mapping[str, str], now: float) -> None:
+        reached = {REACHED_VARIABLE: "1"} if self.was_ready else {}
+        # A session of its own: Ctrl-C at the terminal is for us, who pass it on once.
+        self.process = subprocess.Popen(self.command, env={**environment, **reached}, start_new_session=True)
+        self.started_at, self.start_at = now, None
+        self.is_ready, self.not_live, self.kill_at = False, 0, None
+
+    def seen(self, *, live: bool, ready: bool) -> None:
+        """What a look at it has found."""
+        self.not_live = 0 if live else self.not_live + 1
+        if ready:
+            self.is_ready = self.was_ready = True
+
+    def ended(self) -> int | None:
+        """Its exit code, once."""
+        if self.process is None or (code := self.process.poll()) is None:
+            return None
+        self.process = None
+        return code
+
+    def signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Starts the children, starts again what crashed, and stops all when told, or when one cannot go on."""
+
+    children: Sequence[Child]
+    host: str
+    ports_file: Path | None = None
+    drain_deadline_s: float = DRAIN_DEADLINE_S
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+    first: str | None = None  # the name of the child that starts before all others
+    is_ready: Callable[[str, int], bool] = is_ready
+    is_live: Callable[[str, int], bool] = is_live
+    live_look_s: float = _LIVE_LOOK_S
+    not_live_max: int = NOT_LIVE_MAX
+    hung_grace_s: float = _HUNG_GRACE_S
+    _all_may_start: bool = field(init=False)
+    _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
+    _told: bool = False  # that all are ready
+    _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
+
+    def __post_init__(self) -> None:
+        self._all_may_start = self.first is None
+
+    def run(self) -> int:
+        """Returns the exit code of them all. From the main thread: it takes over SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        code = EXIT_OK
+        stopped = threading.Event()
+        # One that hangs may answer no sooner than never: a thread of its own asks.
+        threading.Thread(target=self._look_after, args=(stopped,), name="looking", daemon=True).start()
+        try:
+            while self._next_signal(_LOOK_S) is None:
+                self._start_due()
+                self._tell_when_all_are_ready()
+                self._replace_hung()
+                if (final := self._look()) is not None:
+                    code = final
+                    break
+        finally:
+            stopped.set()
+        return self._stop(code)
+
+    def _look_after(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self.live_look_s):
+            for child in self.children:
+                self.look_at(child)
+
+    def look_at(self, child: Child) -> None:
+        """Note how a child is."""
+        process = child.process
+        if process is None or child.kill_at is not None:
+            return
+        live = self.is_live(self.host, child.port)
+        ready = live and not child.is_ready and self.is_ready(self.host, child.port)
+        if child.process is process:  # else the answer, or its lack, was of the one before
+            child.seen(live=live, ready=ready)
+
+    def _replace_hung(self) -> None:
+        """Ask a child that hangs to end, then make it; what has ended is started again."""
+        for child in self.children:
+            if child.process is None:
+                continue
+            if child.kill_at is None and child.not_live >= self.not_live_max:
+                log.error("connector_hangs", name=child.name, looks=child.not_live, pid=child.process.pid)
+                child.kill_at = self.clock() + self.hung_grace_s
+                child.signal(signal.SIGTERM)
+            elif child.kill_at is not None and self.clock() >= child.kill_at:
+                child.signal(signal.SIGKILL)
+
+    def _start_due(self) -> None:
+        now = self.clock()
+        due = [child for child in self.children if child.start_at is not None and child.start_at <= now]
+        if self._first_is_alone(now):
+            due = [child for child in due if child.name == self.first]
+        environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
+        for child in due:
+            child.start(environment, now)
+        if due:
+            self._write_ports()
+
+    def _first_is_alone(self, now: float) -> bool:
+        """
+        The source that describes the objects is alone at first: the others take the schemas as they find them, and
+        would go on with those of an earlier configuration. Not for ever, since they can work while its side is down.
+        """
+        if self._all_may_start:
+            return False
+        first = next(child for child in self.children if child.name == self.first)
+        if first.started_at:
+            waited_long = first.crashes > 0 or now - first.started_at > FIRST_ALONE_S
+            self._all_may_start = waited_long or self.is_ready(self.host, first.port)
+        return not self._all_may_start
+
+    def _tell_when_all_are_ready(self) -> None:
+        """Once: somebody at a terminal wants to know when to begin."""
+        if not self._told and self._ready_look.due():
+            self._told = all(self.is_ready(self.host, child.port) for child in self.children)
+            if self._told:
+                log.info("all_are_ready", connectors=[child.name for child in self.children])
+
+    def _look(self) -> int | None:
+        """Take note of children that ended; returns the exit code that ends them all."""
+        for child in self.children:
+            code = child.ended()
+            if code is None:
+                continue
+            if code == EXIT_FENCED or (code == EXIT_FATAL and not child.is_ready):
+                log.error("connector_gave_up", name=child.name, exit_code=code)
+                return code
+            now = self.clock()
+            child.crashes = 1 if now - child.started_at >= _STEADY_S else child.crashes + 1
+            delay_s = _RESTARTS.delay_s(child.crashes, rng=self.rng)
+            child.start_at = now + delay_s
+            log.warning("connector_crashed", name=child.name, exit_code=code, restart_in_s=round(delay_s, 2))
+        return None
+
+    def _stop(self, code: int) -> int:
+        for child in self.children:
+            child.signal(signal.SIGTERM)
+        deadline = self.clock() + self.drain_deadline_s + _GRACE_S
+        running = [child for child in self.children if child.process is not None]
+        while running and self.clock() < deadline:
+            if (number := self._next_signal(_LOOK_S)) is not None:
+                for child in running:
+                    child.signal(number)  # Their second one: they exit now.
+            for child in list(running):
+                if (ended := child.ended()) is not None:
+                    running.remove(child)
+                    if ended != EXIT_OK and code == EXIT_OK:
+                        log.warning("connector_stopped_badly", name=child.name, exit_code=ended)
+                        code = EXIT_UNEXPECTED
+        for child in running:
+            log.warning("connector_killed", name=child.name)
+            child.signal(signal.SIGKILL)
+            code = code or EXIT_UNEXPECTED
+        return code
+
+    def _write_ports(self) -> None:
+        if self.ports_file is None or not all(child.started_at for child in self.children):
+            return  # it tells of them all
+        content = {
+            child.name: {
+                "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
+                "port": child.port,
+                "pid": child.process.pid if child.process else None,
+            }
+            for child in self.children
+        }
+        fresh = self.ports_file.with_suffix(f"{self.ports_file.suffix}.new")
+        fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        fresh.replace(self.ports_file)  # Whoever reads it sees the one or the other, never half of it.
+
+    def _next_signal(self, timeout_s: float) -> int | None:
+        try:
+            return self._signals.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.put(number)

@@ -1,0 +1,336 @@
+"""
+Avro in the Confluent wire format: a magic byte, the writer's schema id, the body.
+
+The codec is generic over schemas; kafka.serdes puts our shapes into it and takes them out. Values stay Avro's
+primitives: dates and times are read without their logical types, from the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from decimal import DecimalException
+from functools import cached_property
+from typing import Any, Final
+
+import fastavro
+from fastavro.read import SchemaResolutionError
+from fastavro.schema import SchemaParseException
+
+from salmon.errors import SchemaMismatch, SchemaOutdated
+from salmon.kafka.codecs.bodies import NotPlain, bodies
+from salmon.kafka.codecs.registry import Registry, subject
+
+MAGIC: Final = 0
+_HEAD: Final = struct.Struct(">bI")
+# Everything that fastavro raises for bytes or values that do not fit their schema.
+_UNFIT: Final = (
+    SchemaResolutionError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    EOFError,
+    OverflowError,
+    StopIteration,
+    MemoryError,  # a length that is garbage
+    struct.error,
+    DecimalException,
+    SchemaParseException,
+)
+# A body that is not plain, or does not fit: fastavro says what is wrong with it, or takes it.
+_LEFT_TO_FASTAVRO: Final = (NotPlain, *_UNFIT)
+
+
+class Codec:
+    """
+    One subject's values, as bytes and back.
+
+    Our schema writes, and is what records are read as: of a record that was written by an older one, fields that
+    we lack are dropped, and those that it lacks have their default. One that was written by a newer schema of our
+    object is not read: what we would drop, nobody would ever tell again.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], registry: Registry, topic: str) -> None:
+        self.schema = schema
+        self.topic = topic
+        self.subject = subject(topic)
+        self._registry = registry
+        layout = bare(schema)
+        self._ours = fastavro.parse_schema(layout)
+        self._bodies = bodies(layout)
+        self._same: dict[int, Any] = {}  # writer's id -> its parsed schema; None where it is ours
+        self._schema_id: int | None = None
+
+    @property
+    def schema_id(self) -> int:
+        """The id of our schema; registers it at the first call."""
+        return self.register() if self._schema_id is None else self._schema_id
+
+    def register(self) -> int:
+        """
+        Register our schema, if it is new, and return its id.
+
+        Raises:
+            SetupError: it is not compatible with what was written so far.
+            Unavailable: the registry does not answer.
+        """
+        self._schema_id = self._registry.register(self.subject, self.schema)
+        return self._schema_id
+
+    def encode_datum(self, datum: Mapping[str, Any]) -> bytes:
+        """
+        Write a record.
+
+        Raises:
+            SchemaMismatch: a value does not fit its field, or there is no such field.
+        """
+        if self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                return self._head + self._bodies.write(datum)
+        out = io.BytesIO()
+        out.write(self._head)
+        try:
+            fastavro.schemaless_writer(
+                out, self._ours, datum, strict_allow_default=True, disable_tuple_notation=True
+            )
+        except _UNFIT:
+            raise self._misfit(datum) from None
+        return out.getvalue()
+
+    def body(self, datum: Mapping[str, Any]) -> bytes:
+        """What encode_datum() gives behind the schema's id. Raises as that."""
+        return self.encode_datum(datum)[_HEAD.size :]
+
+    def with_head(self, body: bytes) -> bytes:
+        """The value that has *body*, which was written by our schema."""
+        return self._head + body
+
+    def encode_with(self, datum: Mapping[str, Any], last: bytes) -> bytes | None:
+        """
+        Write a record whose last field is there as bytes already.
+
+        Args:
+            datum: All but the last field.
+            last: As decode_parts() gave it, for the very same schema of that field.
+
+        Returns:
+            The same as encode_datum() of the whole record, or None: call that.
+        """
+        if self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                return self._head + self._bodies.write_front(datum) + last
+        return None
+
+    def decode_datum(self, data: bytes) -> dict[str, Any]:
+        """
+        Read a record.
+
+        Raises:
+            SchemaMismatch: the bytes are not what their schema says, or that schema cannot be read as ours.
+            SchemaOutdated: the record's schema is newer than ours.
+            Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
+        """
+        return self.decode_parts(data)[0]
+
+    def decode_parts(self, data: bytes) -> tuple[dict[str, Any], bytes | None]:
+        """
+        Read a record, and give its last field as bytes too.
+
+        The bytes are None where they are not exactly what we would write: those of another schema, for example.
+
+        Raises:
+            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum.
+        """
+        writer = self._writer(data)
+        if writer is None and self._bodies is not None:
+            with suppress(*_LEFT_TO_FASTAVRO):
+                datum, last_at = self._bodies.read(data, _HEAD.size)
+                return datum, data[last_at:]
+        return self._decode_slowly(data, writer), None
+
+    def check_writer(self, data: bytes) -> bytes:
+        """
+        *data*, if it was written by a schema of ours, which costs next to nothing to find out.
+
+        Raises:
+            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum, but for a body that does not fit.
+        """
+        self._writer(data)
+        return data
+
+    def _writer(self, data: bytes) -> Any:
+        """The parsed schema that a record was written by; None where it is ours. Raises as decode_datum()."""
+        if len(data) <= _HEAD.size or data[0] != MAGIC:
+            raise SchemaMismatch(
+                f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
+            )
+        schema_id = writer_of(data)
+        try:
+            return self._same[schema_id]
+        except KeyError:
+            return self._learn(schema_id)
+
+    def _decode_slowly(self, data: bytes, writer: Any) -> dict[str, Any]:
+        source = io.BytesIO(data)
+        source.seek(_HEAD.size)
+        try:
+            if writer is None:
+                datum: Any = fastavro.schemaless_reader(source, self._ours, None)
+            else:
+                datum = fastavro.schemaless_reader(source, writer, self._ours)
+        except _UNFIT as error:
+            raise SchemaMismatch(
+                f"{self.topic}: a record cannot be read by its schema {writer_of(data)} ({type(error).__name__}). Find out "
+                f"who wrote it."
+            ) from None
+        assert isinstance(datum, dict)
+        return datum
+
+    @cached_property
+    def _head(self) -> bytes:
+        return _HEAD.pack(MAGIC, self.schema_id)
+
+    def _learn(self, schema_id: int) -> Any:
+        schema = self._registry.schema_by_id(schema_id)
+        if supersedes(schema, self.schema):
+            raise SchemaOutdated(
+                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. Begin again."
+            )
+        writer = bare(schema)
+        if not isinstance(writer, dict) or _full_name(writer) != _full_name(self.schema):
+            # Of another record every field could be missing, and be read as null.
+            raise SchemaMismatch(
+                f"{self.topic}: a record was written by schema {schema_id}, which is of something else. Find out who wrote it."
+            )
+        # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
+        try:
+            parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
+        except _UNFIT:
+            raise SchemaMismatch(f"{self.topic}: schema {schema_id} is no Avro schema we can read.") from None
+        self._same[schema_id] = parsed
+        return parsed
+
+    def _misfit(self, datum: Mapping[str, Any]) -> SchemaMismatch:
+        """Name the field at fault and its type, never its value."""
+        name, value, wanted = _at_fault(datum, self._ours)
+        return SchemaMismatch(
+            f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
+            f"exclude the field from the sync."
+        )
+
+
+def _full_name(schema: Mapping[str, Any]) -> tuple[Any, Any]:
+    return schema.get("namespace"), schema.get("name")
+
+
+def writer_of(data: bytes) -> int:
+    """The id of the schema that a record was written by."""
+    schema_id: int = _HEAD.unpack_from(data)[1]
+    return schema_id
+
+
+def supersedes(schema: Any, ours: Any) -> bool:
+    """Whether the row of an object that *schema* is, or holds, is newer than that of *ours*, and not the same again."""
+    is_newer = generation_of(schema) > generation_of(ours)
+    return is_newer and _without_generation(schema) != _without_generation(ours)
+
+
+def generation_of(schema: Any) -> int:
+    """The generation of the object whose row a schema is, or holds; 0 where it says none."""
+    generation: int = row_of(schema).get("salmon", {}).get("generation", 0)
+    return generation
+
+
+def _without_generation(schema: Any) -> Mapping[str, Any]:
+    row = row_of(schema)
+    return {**row, "salmon": {**row.get("salmon", {}), "generation": 0}}
+
+
+def row_of(schema: Any) -> Mapping[str, Any]:
+    """The record of an object that a schema is, or holds; empty where it holds none."""
+    match schema:
+        case {"salmon": dict(), "fields": list()}:
+            found: Mapping[str, Any] = schema
+            return found
+        case {"fields": [*fields]}:
+            held = [row_of(field["type"]) for field in fields]
+        case [*branches]:
+            held = [row_of(branch) for branch in branches]
+        case {"type": dict() | list() as inner}:
+            return row_of(inner)
+        case _:
+            return {}
+    return next(filter(None, held), {})
+
+
+def bare(schema: Any) -> Any:
+    """
+    *schema* without documentation, properties of ours, and the logical types of dates and times.
+
+    What is left says how the bytes are laid out, and what reading them gives: our values.
+    """
+    match schema:
+        case list():
+            return [bare(branch) for branch in schema]
+        case {"type": dict() | list() as inner, **rest} if "name" not in rest:
+            return bare(inner)
+        case dict():
+            is_decimal = schema.get("logicalType") == "decimal"
+            kept = {
+                key: bare(value) if key in _NESTED else value
+                for key, value in schema.items()
+                if key in _LAYOUT or (is_decimal and key in _DECIMAL)
+            }
+            if "fields" in schema:
+                kept["fields"] = [
+                    {key: field[key] for key in ("name", "default", "aliases") if key in field}
+                    | {"type": bare(field["type"])}
+                    for field in schema["fields"]
+                ]
+            return kept["type"] if kept.keys() == {"type"} else kept
+        case _:
+            return schema
+
+
+_LAYOUT: Final = frozenset(
+    {"type", "name", "namespace", "aliases", "symbols", "default", "items", "values", "size", "fields"}
+)
+_NESTED: Final = frozenset({"items", "values"})
+_DECIMAL: Final = frozenset({"logicalType", "precision", "scale"})
+
+
+def _at_fault(datum: Mapping[str, Any], schema: Any) -> tuple[str, Any, str]:
+    fields = {field["name"]: field for field in schema["fields"]}
+    for name, value in datum.items():
+        if name not in fields:
+            return name, value, "that there is no such field"
+        kind = fields[name]["type"]
+        if isinstance(kind, dict) and kind.get("type") == "record" and isinstance(value, Mapping):
+            inner = _at_fault(value, kind)
+            if inner[0]:
+                return f"{name}.{inner[0]}", inner[1], inner[2]
+        elif not _fits(value, kind):
+            return name, value, _type_name(kind)
+    for name, field in fields.items():
+        if name not in datum and "default" not in field:
+            return name, None, _type_name(field["type"])
+    return "", datum, "something else"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        fastavro.schemaless_writer(io.BytesIO(), kind, value, disable_tuple_notation=True)
+    except _UNFIT:
+        return False
+    return True
+
+
+def _type_name(kind: Any) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_type_name(branch) for branch in kind)
+    if isinstance(kind, dict):
+        return str(kind.get("logicalType") or kind["type"])
+    return str(kind)

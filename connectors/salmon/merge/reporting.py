@@ -1,0 +1,63 @@
+"""What a committed batch tells metrics and the log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from salmon.merge.batch import Batch
+from salmon.model.fold import Fact
+from salmon.ops.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_EVENTS: Final[Mapping[Fact, str]] = {
+    Fact.OSCILLATING: "fields_oscillate",
+    Fact.MISFIT: "fields_hold_misfits",
+}
+
+
+def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
+    """
+    Count what became of *read* changes, and name the conflicts among them and what is parked now.
+
+    Args:
+        refused: How many of them were set aside.
+    """
+    now_s = time.time()
+    metrics.records_read.inc(read)
+    facts = Counter((name, report.side, report.fact) for name, report in batch.reports)
+    for (name, side, fact), count in facts.items():
+        metrics.change_folded(name, side, fact.value.lower(), count)
+    for name, report in batch.reports:
+        if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
+            metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
+    for (name, side, why, waits), count in batch.parkings.items():
+        metrics.fields_parked(name, side, why, count, waits=waits)
+    for name, conflict in batch.conflicts:
+        if conflict.fault:
+            log.warning("policy_failed", object=name, policy=conflict.policy, fault=conflict.fault)
+        metrics.conflict_met(name, conflict.winner.side if conflict.winner else None)
+        log.info(
+            "conflict_decided",
+            object=name,
+            key=conflict.contest.key,
+            field=conflict.contest.field,
+            policy=conflict.policy,
+            winner=conflict.winner.side if conflict.winner else None,
+        )
+    for name, key, report in batch.set_aside:
+        log.warning(
+            _EVENTS.get(report.fact, "fields_parked"),
+            object=name,
+            key=key,
+            side=report.side,
+            fields=report.fields,
+        )
+    if refused:
+        metrics.record_errors.inc(refused)
+        metrics.dead_letters.inc(refused)

@@ -1,0 +1,234 @@
+"""
+Step 5 of the fold: the life and death of a record, told by one side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
+from salmon.model.policies import EXISTENCE, Edit
+from salmon.model.rules import OVERWRITTEN_MAX
+from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
+from salmon.model.steps.misfits import note
+from salmon.model.steps.values import fold_value, refused_in_silence
+from salmon.model.steps.work import UNKNOWN, Fact, Work
+
+
+def lives(work: Work, ours: Sent | None) -> None:
+    """The change shows a record that is there: CREATE, UPDATE or ROW."""
+    change, x, state = work.change, work.x, work.state
+    had = x.exists
+    spoken = work.rules.spoken(change)
+    if change.op is Op.CREATE:
+        # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
+        x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
+    elif change.op is Op.UPDATE and not had:
+        # A life whose beginning nobody told of: the rest of it must be read.
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
+        work.out.to_read.add(change.origin)
+    if x.holds(EXISTENCE):
+        del x.parked[EXISTENCE]  # it has the record by itself: nothing is left to decide
+    if change.is_row or change.op is Op.CREATE or change.ack is not None:
+        x.marker = change.ack or 0
+    work.exists()
+    note(work)
+
+    if not state.lives and state.life is not NEVER:
+        born = change.op is Op.CREATE or (change.op is Op.ROW and had is False)
+        if ours is not None or not born:
+            _told_of_the_dead(work, ours, spoken)
+            return
+        work.begin(work.version)  # a new life: canonical starts empty
+    elif not state.lives:
+        work.begin(work.version if change.is_event and not work.is_consequence else work.baseline)
+    if ours is not None and change.is_event:
+        refused_in_silence(work, ours, spoken | change.misfits.keys())
+    if change.is_row:
+        x.overwritten = tuple(
+            _edited_since(work, known) if known.name in spoken else known for known in x.overwritten
+        )
+        if ours is not None:
+            _remember_overwritten(work, ours, spoken)
+    # What is null everywhere is agreed; most fields of most records are.
+    told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
+    # So is most of what a row or an echo tells; of that, nothing is left to judge.
+    agreed = {
+        name: value
+        for name, value in change.fields.items()
+        if value is not None
+        and value == state.canonical.get(name)
+        and name in spoken
+        and name in state.versions
+        and name not in x.parked
+    }
+    x.shadow |= agreed
+    for name in sorted((spoken & told) - agreed.keys()):
+        fold_value(work, name, ours)
+    x.unknown -= spoken
+    if x.misfits:
+        x.misfits = {name: misfit for name, misfit in x.misfits.items() if name not in spoken}
+
+
+def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
+    """What the side held before our write, which a row shows while events of the time before may still come."""
+    x = work.x
+    if work.made:
+        return  # nothing was there before
+    overwritten = []
+    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):
+        seq = work.set_by[name]
+        if name not in x.unknown:
+            before = x.shadow.get(name)
+        elif made_with := {sent.fields.get(name) for s, sent in work.made_before.items() if s < seq}:
+            # Nobody has told of the record yet, which earlier creations of ours have made.
+            before = made_with.pop() if len(made_with) == 1 else None
+        else:
+            continue
+        shown = work.change.fields.get(name)
+        # A row of an older source does not show a newer field: it may hold what we wrote.
+        later = () if name not in spoken or shown == ours.fields[name] else (shown,)
+        overwritten.append(Overwritten(name, seq, before, x.as_of, later=later))
+    # A creation may have cleared more fields than are remembered of many writes.
+    x.overwritten = (*x.overwritten, *overwritten)[-max(OVERWRITTEN_MAX, len(overwritten)) :]
+
+
+def _edited_since(work: Work, known: Overwritten) -> Overwritten:
+    """A newer row with the marker of the write shows another value: nothing but an edit after the write made that."""
+    value, shadow = work.change.fields.get(known.name), work.shadow(known.name)
+    told = known.name not in work.change.misfits
+    is_news = told and known.seq == work.change.ack and shadow is not UNKNOWN and value != shadow
+    return replace(known, later=(value,)) if is_news else known
+
+
+def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> None:
+    """
+    Step 5. The side shows a record that is deleted elsewhere: it had not seen that when this was committed.
+
+    What answers our own write is no edit, nor is what followed of one, nor a field that is merely new to the sync. An
+    edit of the side contests the deletion, and if it wins, the record lives on as that side has it.
+    """
+    change, x, state = work.change, work.x, work.state
+    names = spoken - OWNED_BY_MERGE
+    first = names <= x.unknown
+    fresh = [name for name in sorted(names) if _is_fresh(work, name, first=first) and _is_edit(work, name)]
+    for name in spoken:
+        work.set_shadow(name, change.fields.get(name))
+    x.unknown -= spoken
+    if ours is not None or work.is_consequence or not fresh:
+        return
+    standing, challenger = (
+        Edit(state.life.origin, False, state.life.committed_at, state.life.seq),
+        _alive(work),
+    )
+    if first and change.is_row:
+        lives_on = work.rules.initial == change.origin
+        work.report(Fact.FIRST_CONTACT, EXISTENCE)
+    elif state.life.baseline:
+        lives_on = True  # an edit beats a deletion that nobody has made
+    else:
+        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
+        lives_on = winner is not standing
+        if winner is None:
+            # A contest on hold keeps the record: what is destroyed cannot be resolved later.
+            for side in state.sides.values():
+                if side.exists is not True:
+                    hold_death(work, side)
+    if lives_on:
+        revive(work, change.origin, work.version)
+
+
+def _is_fresh(work: Work, name: str, *, first: bool) -> bool:
+    """Whether the field shows what the side did not hold, as far as it had told. *first*: it had told nothing at all."""
+    value, shadow = work.change.fields.get(name), work.shadow(name)
+    if shadow is not UNKNOWN:
+        return value != shadow
+    return value is not None and (first or not work.change.is_row)
+
+
+def _is_edit(work: Work, name: str) -> bool:
+    """Whether a new value of the field can be somebody's edit: nobody makes the values of formulas and stamps."""
+    derived = not work.rules.schema.by_name[name].settable
+    return not derived and work.rules.may_win(work.change.origin, name, known_to_salesforce=True)
+
+
+def _alive(work: Work) -> Edit:
+    return Edit(work.change.origin, True, work.change.committed_at, work.state.seq)
+
+
+def hold_death(work: Work, side: SideState) -> None:
+    """*side* does without the record, which lives on elsewhere, until somebody decides."""
+    side.parked[EXISTENCE] = Parked(Park.HELD, work.state.seq, keeps=False)
+    work.report(Fact.PARKED, EXISTENCE)
+
+
+def revive(work: Work, side: str, version: Version) -> None:
+    """Let the record live as *side* holds it, but for what another side alone can say, and has said."""
+    work.begin(version)
+    of_others: set[str] = set()
+    for other, told in work.state.sides.items():
+        if other != side and told.exists is True:
+            of_others |= work.rules.only_of(other) - told.unknown
+    for name, value in work.state.sides[side].shadow.items():
+        if (
+            name not in OWNED_BY_MERGE
+            and name not in of_others
+            and name not in work.state.sides[side].misfits
+        ):
+            work.take(name, value, version)
+
+
+def ends(work: Work, ours: Sent | None) -> None:
+    """Step 5. DELETE or ABSENT: the side no longer has the record, or never had."""
+    change, x, state = work.change, work.x, work.state
+    had, unseen = x.exists, _unseen(work)
+    x.exists, x.native_id, x.marker = False, None, 0
+    x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}
+    if had is not False:
+        x.parked = {}  # but a refused creation is not tried again because somebody looked
+    if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
+        return  # known, or our own doing; if canonical lives, step 7 creates it anew
+    if had is False or (had is None and change.op is Op.ABSENT):
+        return  # it never had it: nothing was deleted
+    if unseen and not work.is_consequence:
+        newest = max(unseen, key=lambda v: (v.committed_at, v.seq))
+        challenger = Edit(change.origin, False, change.committed_at, state.seq)
+        standing = Edit(newest.origin or state.life.origin, True, newest.committed_at, newest.seq)
+        winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
+        if winner is None:
+            hold_death(work, x)
+        if winner is not challenger:
+            return  # the edit wins, and step 7 creates the record anew, or both wait
+    elif unseen:
+        return  # an edit beats a deletion that nobody has made: step 7 creates the record anew
+    die(work, work.baseline if work.is_consequence else work.version)
+
+
+def _unseen(work: Work) -> list[Version]:
+    """
+    The edits that a deletion on the side could not know of. What was merely found on the other side is none, nor what
+    followed of a write of ours.
+    """
+    x, state = work.x, work.state
+    unseen = [
+        state.versions.get(name, state.life)
+        for name in work.rules.settable_by_others(work.change.origin)
+        if name not in x.parked
+        and (
+            state.canonical.get(name) is not None
+            if name in x.unknown
+            else x.shadow.get(name) != state.canonical.get(name)
+        )
+    ]
+    return [version for version in unseen if not version.baseline]
+
+
+def die(work: Work, version: Version) -> None:
+    """The record is deleted, on every side that has it; whatever waits there, waits no more."""
+    work.state.canonical, work.state.versions = {}, {}
+    work.state.lives, work.state.life = False, version
+    work.state.unpublished = True
+    for side in work.state.sides.values():
+        side.parked = {}
+    work.report(Fact.DELETED)

@@ -1,0 +1,1 @@
+"""The MongoDB source: change stream events and rows in, changes out."""

@@ -1,0 +1,252 @@
+"""
+Change stream events and documents that were read -> changes. Pure.
+
+An event reports what happened, and whether the document must be read besides, because the event does not give a
+field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is among the
+misfits of the change, and not among its fields. Nothing is dropped for who wrote it: the ack says which write of ours an event
+answers, and the fold does the rest.
+
+Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from bson.timestamp import Timestamp
+
+from salmon.errors import DataError
+from salmon.model.change import CUT, MONGODB, Change, Misfit, Op, Value
+from salmon.model.convert import cut_by
+from salmon.mongodb.documents import (
+    MARKER,
+    OWNED,
+    SEQ,
+    SEQ_PATH,
+    STEP,
+    STEP_PATH,
+    DocumentShape,
+    marker_of,
+    owned_of,
+    owned_text,
+    seq_of,
+)
+from salmon.mongodb.keys import key_of
+from salmon.mongodb.mismatches import misfit
+from salmon.mongodb.wire.client import Document
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+
+RECORD_EVENTS: Final = frozenset({"insert", "update", "replace", "delete"})
+# After these, what a collection holds is no longer what its events have told.
+LOSING_EVENTS: Final = frozenset({"drop", "rename", "dropDatabase", "invalidate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one event, or one document that was read, told of a record."""
+
+    key: str
+    change: Change | None  # None: nothing that concerns us
+    incomplete: bool = False  # the record must be read: part of what happened is not in the event
+    misfits: Mapping[str, DataError] = field(default_factory=dict)  # field -> why it was left out
+
+
+def told_by(event: Mapping[str, Any], shape: DocumentShape) -> Told:
+    """
+    What an insert, update, replace or delete told.
+
+    Raises:
+        BadRecordKey: where the document's `_id` can be no key.
+    """
+    key = key_of(event["documentKey"]["_id"])
+    match event["operationType"]:
+        case "insert":
+            document = event["fullDocument"]
+            return _whole(event, key, shape, document, op=Op.CREATE, ack=marker_of(document))
+        case "replace":
+            # Our sink never replaces; an application that saves whole documents copies the marker: never an ack.
+            return _whole(event, key, shape, event["fullDocument"], op=Op.UPDATE, ack=None)
+        case "update":
+            return _updated(event, key, shape)
+        case _:
+            return Told(key, _change(event, Op.DELETE))
+
+
+def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> Told:
+    """
+    A document that was read, as a row. It has no date of its own, so it loses to any dated edit.
+
+    Raises:
+        BadRecordKey: where its `_id` can be no key.
+    """
+    reading = shape.reading(document)
+    change = Change(
+        origin=MONGODB,
+        op=Op.ROW,
+        as_of=as_of,
+        ack=marker_of(document),
+        changed=shape.names - reading.misfits.keys() if reading.misfits else None,
+        fields=reading.fields,
+        source=_cut(reading.cut),
+        misfits=_reported(reading.misfits),
+    )
+    return Told(key_of(document["_id"]), change, misfits=reading.misfits)
+
+
+def absent(*, as_of: int) -> Change:
+    """A record that was looked for and is not there."""
+    return Change(origin=MONGODB, op=Op.ABSENT, as_of=as_of)
+
+
+def time_of(event: Mapping[str, Any]) -> int:
+    """The event's commit time: its clusterTime as one number (seconds << 32 | ordinal)."""
+    return clock(event["clusterTime"])
+
+
+def clock(timestamp: Timestamp) -> int:
+    return timestamp.time << 32 | timestamp.inc
+
+
+def collections_lost_by(event: Mapping[str, Any], collections: Iterable[str]) -> frozenset[str]:
+    """Which of the *collections* no longer hold what their events have told, after one of LOSING_EVENTS."""
+    told = {event.get("ns", {}).get("coll"), event.get("to", {}).get("coll")}
+    if event["operationType"] in {"dropDatabase", "invalidate"}:
+        return frozenset(collections)
+    return frozenset(collections) & told
+
+
+def _whole(
+    event: Mapping[str, Any], key: str, shape: DocumentShape, document: Document, *, op: Op, ack: int | None
+) -> Told:
+    """An event that brought the whole document: it speaks of every field."""
+    reading = shape.reading(document)
+    says_all = op is Op.CREATE and not reading.misfits
+    changed = None if says_all else shape.names - reading.misfits.keys()
+    change = _change(
+        event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut, misfits=reading.misfits
+    )
+    return Told(key, change, misfits=reading.misfits)
+
+
+def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
+    description = event["updateDescription"]
+    update = _Update(shape)
+    for path, shown in description["updatedFields"].items():
+        update.take(path, shown)
+    for path in description["removedFields"]:
+        update.take(path, None)
+    for truncated in description.get("truncatedArrays", ()):
+        update.take_part(truncated["field"])
+    if update.is_step and "txnNumber" in event:
+        return Told(key, None)  # The rest of the transaction tells what our write made of the document.
+    change = None
+    if update.fields or update.misfits or update.ack is not None:
+        fields = {name: value for name, value in update.fields.items() if value is not None}
+        change = _change(
+            event,
+            Op.UPDATE,
+            ack=update.ack,
+            changed=frozenset(update.fields),
+            fields=fields,
+            cut=update.cut,
+            misfits=update.misfits,
+        )
+    return Told(key, change, incomplete=bool(update.incomplete), misfits=update.misfits)
+
+
+class _Update:
+    """Gathers what an updateDescription says of the fields of one object."""
+
+    def __init__(self, shape: DocumentShape) -> None:
+        self.shape = shape
+        self.fields: dict[str, Value] = {}
+        self.misfits: dict[str, DataError] = {}
+        self.incomplete: set[str] = set()
+        self.cut: set[str] = set()
+        self.ack: int | None = None
+        self.is_step = False  # of ours, on the way to a write: see salmon.mongodb.writing.unique_values
+
+    def take(self, path: str, shown: Any) -> None:
+        """A path was set to *shown*, or removed (None)."""
+        if path in self.shape.schema.by_name:
+            try:
+                self.fields[path] = self.shape.value(path, shown)
+            except DataError as misfit:
+                self.misfits[path] = misfit
+            else:
+                if cut_by(self.shape.schema.by_name[path], shown):
+                    self.cut.add(path)
+        elif path == MARKER:
+            # The first write of ours to a document makes its marker: the event then tells the marker as a whole.
+            self.fields.update(owned_of(shown))
+            self.ack = seq_of(shown.get(SEQ)) if isinstance(shown, Mapping) else None
+            self.is_step = isinstance(shown, Mapping) and STEP in shown
+        elif path == STEP_PATH:
+            self.is_step = shown is not None
+        elif path == SEQ_PATH:
+            self.ack = seq_of(shown)
+        elif path in _OWNED_BY_PATH:
+            self.fields[_OWNED_BY_PATH[path]] = owned_text(shown)
+        else:
+            self.take_part(path)
+
+    def take_part(self, path: str) -> None:
+        """Something below or within *path* changed: of a synced field, the rest of its value is not told."""
+        name = path.partition(".")[0]
+        if name in self.shape.schema.by_name:
+            self.incomplete.add(name)
+
+
+_OWNED_BY_PATH: Final[Mapping[str, str]] = {f"{MARKER}.{below}": name for name, below in OWNED.items()}
+
+
+def _change(
+    event: Mapping[str, Any],
+    op: Op,
+    *,
+    ack: int | None = None,
+    changed: frozenset[str] | None = None,
+    fields: Mapping[str, Value] | None = None,
+    cut: Collection[str] = (),
+    misfits: Mapping[str, DataError] | None = None,
+) -> Change:
+    cluster_time: Timestamp = event["clusterTime"]
+    wall = event.get("wallTime")  # since MongoDB 6.0
+    return Change(
+        origin=MONGODB,
+        op=op,
+        committed_at=(wall - _EPOCH) // _MS if wall is not None else cluster_time.time * 1000,
+        commit_time=clock(cluster_time),
+        order=bytes.fromhex(event["_id"]["_data"]),  # the resume token, in full
+        ack=ack,
+        changed=changed,
+        fields=fields or {},
+        misfits=_reported(misfits or {}),
+        source={**_source(event), **_cut(cut)},
+    )
+
+
+def _cut(names: Collection[str]) -> dict[str, str]:
+    return {CUT: ", ".join(sorted(names))} if names else {}
+
+
+def _reported(misfits: Mapping[str, DataError]) -> dict[str, Misfit]:
+    return {name: misfit(name, error) for name, error in misfits.items()}
+
+
+def _source(event: Mapping[str, Any]) -> dict[str, str]:
+    """What else the event told. The resume token is the change's `order`."""
+    cluster_time: Timestamp = event["clusterTime"]
+    source = {
+        "operation": event["operationType"],
+        "correlation": f"mongodb-{cluster_time.time}-{cluster_time.inc}",
+    }
+    if "txnNumber" in event:  # several documents changed in one transaction
+        session = bytes(event["lsid"]["id"]).hex() if "lsid" in event else ""
+        source["transaction"] = f"{session}:{event['txnNumber']}"
+    return source

@@ -1,0 +1,97 @@
+"""Reads records of objects as rows: by their keys, or the next chunk of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import structlog
+from pymongo.database import Database
+
+from salmon.errors import BadRecordKey
+from salmon.model.change import Change
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.reading.events import absent, row_of
+from salmon.mongodb.reading.misfits import Misfits
+from salmon.mongodb.reading.reads import Seen, read_chunk, read_documents
+from salmon.mongodb.reading.snapshot import Chunk, Rows
+from salmon.mongodb.wire.client import Document, border
+from salmon.plugin.contract import DeadLetter
+
+log = structlog.get_logger(__name__)
+
+_CHUNK_DOCUMENTS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """
+    Args:
+        database: Where the collections are.
+        collections: Object -> collection.
+        shapes: Object -> how its documents look.
+        misfits: Takes what does not fit.
+    """
+
+    database: Database[Document]
+    collections: Mapping[str, str]
+    shapes: Mapping[str, DocumentShape]
+    misfits: Misfits
+
+    def by_keys(self, name: str, keys: Sequence[str]) -> list[Rows]:
+        """
+        Read records of the object *name*, each of which is then a row, or absent: at least one read, and several,
+        each of a moment of its own, where the documents are large.
+        """
+        ids: dict[str, Any] = {}
+        for key in keys:
+            try:
+                ids[key] = id_of(key)
+            except BadRecordKey:
+                log.warning("key_of_no_document", object=name, key=key)
+        reads = read_documents(
+            self.database,
+            self.collections[name],
+            list(ids.values()),
+            projection=self.shapes[name].projection,
+        )
+        told = [self._rows_of(name, seen) for seen in reads]
+        never = [(key, absent(as_of=told[-1].as_of)) for key in keys if key not in ids]
+        return [*told[:-1], replace(told[-1], rows=[*told[-1].rows, *never])]
+
+    def chunk(self, name: str, after: tuple[Any, ...]) -> Chunk:
+        """Read the documents of the object *name* behind the `_id` in *after*, or from the first one."""
+        collection = self.collections[name]
+        total = None
+        if not after:
+            with border(f"counting {collection}"):
+                total = self.database[collection].estimated_document_count()
+        seen = read_chunk(
+            self.database,
+            collection,
+            after=after,
+            limit=_CHUNK_DOCUMENTS,
+            projection=self.shapes[name].projection,
+        )
+        last = (seen.documents[-1]["_id"],) if seen.documents else ()
+        return Chunk(self._rows_of(name, seen), len(seen.documents), last, total)
+
+    def _rows_of(self, name: str, seen: Seen) -> Rows:
+        rows: dict[str, Change] = {}
+        letters: list[DeadLetter] = []
+        for document in seen.documents:
+            try:
+                told = row_of(document, self.shapes[name], as_of=seen.as_of)
+            except BadRecordKey as error:
+                letters.append(self.misfits.without_key(name, document["_id"], document, error))
+                continue
+            synced = self.shapes[name].names
+            letters += self.misfits.left_out(name, told, document, synced=synced, is_row=True)
+            self.misfits.cut(name, told)
+            assert told.change is not None, "a row tells a change"
+            rows[told.key] = told.change
+        for document_id in seen.ids:
+            rows.setdefault(key_of(document_id), absent(as_of=seen.as_of))
+        return Rows(name, seen.as_of, list(rows.items()), letters)

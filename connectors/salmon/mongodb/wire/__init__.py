@@ -1,0 +1,1 @@
+"""How MongoDB is spoken to."""

@@ -1,0 +1,243 @@
+"""
+The client, and the border where PyMongo's errors become ours.
+
+Errors are told apart by type, code and label, never by wording. What a person must mend names `mongodb.uri`;
+no message repeats it, since it can hold a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
+from pymongo.database import Database
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.server_type import SERVER_TYPE
+
+from salmon.calls import Calls
+from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
+from salmon.mongodb.config import MongoConfig
+from salmon.mongodb.wire.watching import watching
+
+Document = dict[str, Any]
+
+# What the connection string does not say. An election takes about 12 s at most (MongoDB Manual, Replica Set
+# Elections); a server that stands still is given up after half a minute and asked again by the worker.
+_DEFAULTS: Final = {
+    "serverSelectionTimeoutMS": 15_000,
+    "connectTimeoutMS": 10_000,
+    "socketTimeoutMS": 30_000,
+}
+_WTIMEOUT_MS: Final = 20_000
+_GOODBYE_MAX_S: Final = 1.0
+
+# One document that cannot be read must not stop a stream: a Date beyond the year 9999 and text that is no UTF-8
+# are decoded to what salmon.mongodb.documents then reports with its field. UUIDs stay binary, as they are stored.
+CODEC: Final[CodecOptions[Document]] = CodecOptions(
+    tz_aware=True,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="surrogateescape",
+)
+
+# MongoDB's error_codes.yml; the retriable ones are those of the drivers' Retryable Reads and Retryable Writes
+# specifications, and those that say: a lock, a conflict or a limit of time, not the request, is at fault.
+DUPLICATE_KEY: Final = 11000
+VALIDATION_FAILED: Final = 121
+UNAUTHORIZED: Final = 13
+OPTIONS_CONFLICT: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
+NAMESPACE_EXISTS: Final = 48
+TOO_LARGE: Final = 10334
+_SIGN_IN_FAILED: Final = frozenset({11, 18, 8000})  # UserNotFound, AuthenticationFailed, AtlasError
+RETRIABLE_CODES: Final = frozenset(
+    {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        24,  # LockTimeout
+        43,  # CursorNotFound
+        50,  # MaxTimeMSExpired
+        64,  # WriteConcernFailed
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        112,  # WriteConflict
+        134,  # ReadConcernMajorityNotAvailableYet
+        175,  # QueryPlanKilled
+        189,  # PrimarySteppedDown
+        202,  # NetworkInterfaceExceededTimeLimit
+        237,  # CursorKilled
+        239,  # SnapshotTooOld
+        246,  # SnapshotUnavailable
+        262,  # ExceededTimeLimit
+        371,  # UserWritesBlocked: of the whole cluster, while it is migrated or full
+        9001,  # SocketException
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11601,  # Interrupted
+        11602,  # InterruptedDueToReplStateChange
+        13388,  # StaleConfig
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+    }
+)
+_RETRIABLE_LABELS: Final = ("RetryableWriteError", "ResumableChangeStreamError", "TransientTransactionError")
+_WIRE_VERSION_OF_5_0: Final = (
+    13  # snapshot reads outside of transactions (MongoDB Manual, Read Concern "snapshot")
+)
+
+
+def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> MongoClient[Document]:
+    """
+    Connect and make sure that the deployment can serve us.
+
+    Args:
+        config: Where it is.
+        app: Our name in the server's own log and currentOp.
+        calls: Where our calls are watched, if anywhere.
+
+    Raises:
+        ConfigError: for a connection string that cannot be read.
+        SetupError: for a server that is no replica set, is too old, shows a wrong certificate, or does not let us in.
+        Unavailable: for one that does not answer. It may be an outage or a mistake: the message names the key and
+            the mend, and whoever calls decides how long to believe in the outage.
+    """
+    client = _client(config, app, calls)
+    try:
+        _require_usable(client, config)
+    except BaseException:
+        close(client)
+        raise
+    return client
+
+
+def database_of(client: MongoClient[Document], config: MongoConfig) -> Database[Document]:
+    """The synced database: reads from the primary, writes confirmed by a majority's journals."""
+    return client.get_database(
+        config.database,
+        codec_options=CODEC,
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=WriteConcern("majority", wtimeout=_WTIMEOUT_MS, j=True),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+def close(client: MongoClient[Document]) -> None:
+    """Give up the connections. A server that does not answer our good-bye finds out by itself."""
+    with suppress(PyMongoError), timeout(_GOODBYE_MAX_S):
+        client.close()
+
+
+@contextmanager
+def border(doing: str) -> Iterator[None]:
+    """Let none of PyMongo's errors pass: each becomes one of ours, and says what we were *doing*."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise translated(error, doing) from error
+
+
+def translated(error: PyMongoError, doing: str) -> SalmonError:
+    """Our error for one of PyMongo's: repeat, or stop and say which mend `mongodb.uri` needs."""
+    code = getattr(error, "code", None)
+    if is_retriable(error):
+        return Unavailable(f"MongoDB could not serve us while {doing} ({type(error).__name__}, code {code}).")
+    if code in _SIGN_IN_FAILED:
+        return SignInRefused(
+            "mongodb.uri: MongoDB refused user, password or certificate. Correct them, or authSource."
+        )
+    if code == UNAUTHORIZED:
+        return SetupError(
+            f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite and dbAdmin on the database."
+        )
+    if isinstance(error, OperationFailure):
+        return SetupError(
+            f"mongodb: the server refused our request while {doing} (code {code}). "
+            f"Its log has the reason; the server's version must be 5.0 or later."
+        )
+    return Unavailable(f"MongoDB could not be used while {doing} ({type(error).__name__}).")
+
+
+def is_retriable(error: PyMongoError) -> bool:
+    """Whether the same request may work later, as far as type, label and code say."""
+    if isinstance(error, ConnectionFailure) or error.timeout:
+        return True
+    if any(error.has_error_label(label) for label in _RETRIABLE_LABELS):
+        return True
+    return getattr(error, "code", None) in RETRIABLE_CODES
+
+
+def _client(config: MongoConfig, app: str, calls: Calls | None) -> MongoClient[Document]:
+    uri = config.uri.get_secret_value()
+    said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
+    defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in said}
+    try:
+        listeners = watching(calls) if calls is not None else ()
+        return MongoClient(uri, appname=app[:128], event_listeners=listeners, **defaults)  # type: ignore[arg-type]
+    except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:
+        # The cause is not told: PyMongo's own text can quote the string, password and all.
+        raise ConfigError(
+            f"mongodb.uri: it cannot be read as a connection string ({type(error).__name__}). It looks like "
+            f"mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME, with %XX for special characters in the password; "
+            f"files that it names must be there."
+        ) from None
+
+
+def _require_usable(client: MongoClient[Document], config: MongoConfig) -> None:
+    try:
+        hello = client.admin.command("hello")
+        _require_replica_set(hello)
+        # Costs nothing, and is refused where signing in is needed and was left out.
+        client.get_database(config.database).list_collection_names(authorizedCollections=True)
+    except ServerSelectionTimeoutError as error:
+        raise _why_unreachable(client, config) from error
+    except PyMongoError as error:
+        raise translated(error, "connecting") from error
+
+
+def _require_replica_set(hello: Document) -> None:
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise SetupError(
+            "mongodb.uri: the server is not a member of a replica set, so it has no change streams. Start it with "
+            "--replSet and run rs.initiate() once, or name a replica set or sharded cluster."
+        )
+    if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_5_0:
+        raise SetupError(
+            "mongodb.uri: the server is older than MongoDB 5.0. Name one of version 5.0 or later."
+        )
+
+
+def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> SalmonError:
+    """No server could be used: say why, by what PyMongo saw of each."""
+    hosts = urlsplit(config.uri.get_secret_value()).netloc.rpartition("@")[2]
+    servers = client.topology_description.server_descriptions().values()
+    if any(server.server_type == SERVER_TYPE.RSGhost for server in servers):
+        return SetupError(
+            f"mongodb.uri: {hosts} was started with --replSet, but its replica set was never initiated. "
+            f"Run rs.initiate() on it once."
+        )
+    # PyMongo keeps only the text of what Python's ssl said; OpenSSL's own codes in it are the same in every language.
+    said = " ".join(str(server.error) for server in servers)
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return SetupError(
+            f"mongodb.uri: the certificate of {hosts} does not verify. Name its authority by tlsCAFile=/path/ca.pem, "
+            f"and the host as the certificate does."
+        )
+    if "[SSL:" in said:
+        return SetupError(
+            f"mongodb.uri: {hosts} did not agree on TLS with us. Check tls=true, and the client certificate it asks for."
+        )
+    return Unavailable(
+        f"mongodb.uri: none of {hosts} answered as a usable member of the replica set. Check host and port, the name "
+        f"of the set, tls=true where the server asks for it, and that the server runs."
+    )

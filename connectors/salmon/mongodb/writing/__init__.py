@@ -1,0 +1,1 @@
+"""The MongoDB sink: writes in, outcomes out."""

@@ -1,0 +1,382 @@
+"""
+Writes of one object, carried out as unordered bulk writes; one outcome for each write.
+
+Every write is guarded by the marker, so that it applies once and never over a newer one, however often it is
+repeated and by whomever:
+
+    CREATE  inserts. Where the key exists with an older marker, it becomes the guarded update of all fields that its writer knew;
+            with this or a newer one it was done; without one, nobody of ours has read it: EXISTS.
+    UPDATE  applies where the marker is older than the write; where the record was known to have none
+            (expected 0), also where there is none. Another document without a marker lives another life: EXISTS.
+    DELETE  applies where the marker is older than the write and not older than expected. A document whose marker
+            is gone, or older than what was known, lives another life: EXISTS.
+
+A write whose unique value another document holds is put again as long as others of the batch are carried out, which
+may give the value up; what is left is for salmon.mongodb.writing.unique_values.
+
+An UPDATE or DELETE of what is not there is GONE. For a delete that seems harsh, since nothing is left to do; but
+no event will answer it, and GONE makes the source look and tell that the record is absent.
+
+A marker that nobody of ours can have set (text, a number with a fraction's type, one beyond all seqs: somebody
+edited it) is none, whatever a guard makes of it: it is taken away, and the write repeated.
+
+A server's reply to a bulk write counts what matched and does not name it. Where the counts are not full, the
+markers are read, and tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bson.errors import BSONError
+from bson.int64 import Int64
+from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from salmon.errors import DataError, Unavailable
+from salmon.model.change import Write, WriteOp
+from salmon.model.rules import SEQ_MAX
+from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
+from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.wire.client import (
+    DUPLICATE_KEY,
+    RETRIABLE_CODES,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    VALIDATION_FAILED,
+    Document,
+    border,
+    translated,
+)
+from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, guard
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+
+Operation = InsertOne[Document] | UpdateOne | DeleteOne
+
+APPLIED: Final = Outcome(OutcomeKind.APPLIED)
+SKIPPED: Final = Outcome(OutcomeKind.SKIPPED)
+_GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document is not there.")
+_EXISTS: Final = Outcome(
+    OutcomeKind.EXISTS, code="Unmarked", reason="The document is there, but not as Salmon left it."
+)
+_RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
+_ODD: Final = Outcome(
+    OutcomeKind.RETRY_LATER,
+    code="OddMarker",
+    reason="The document's marker is none of ours and is taken away.",
+)
+
+# MongoDB's error_codes.yml; others are told by their number. 17419 and 17420: an update made it too large.
+_CODE_NAMES: Final[Mapping[int, str]] = {
+    2: "BadValue",
+    DUPLICATE_KEY: DUPLICATE,
+    VALIDATION_FAILED: "DocumentValidationFailure",
+    TOO_LARGE: "BSONObjectTooLarge",
+    17419: "BSONObjectTooLarge",
+    17420: "BSONObjectTooLarge",
+}
+_PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
+_INT64_MAX: Final = 2**63 - 1
+# What PyMongo raises before anything is sent, for a document that BSON cannot hold.
+_UNENCODABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
+
+
+class _Unsendable(Exception):
+    """One of the documents cannot be sent, and neither PyMongo nor the server says which. *code*: why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Reply:
+    """What the server said of one bulk write."""
+
+    matched: int = 0
+    deleted: int = 0
+    errors: dict[int, Document] = field(default_factory=dict)  # index of the operation -> its write error
+
+
+_Clashes = dict[str, Document]  # record key -> the error that names the unique index
+
+
+def _nothing_owed(_: str) -> None:
+    """Nobody knows of any other write."""
+
+
+def carry_out(
+    collection: Collection[Document],
+    shape: DocumentShape,
+    records: Sequence[SinkRecord],
+    owed: Owed = _nothing_owed,
+) -> list[Outcome]:
+    """
+    Carry out the writes of one object, at most one of each key; return their outcomes in order.
+
+    Args:
+        owed: What is owed to other records of the object.
+
+    Raises:
+        RetriableError: if it is not known of all of them whether a majority holds them; repeating is safe.
+        FatalError: if a person must mend something first.
+    """
+    outcomes: dict[str, Outcome] = {}
+    operations: dict[str, Operation] = {}
+    for record in records:
+        try:
+            operations[record.key] = _operation(shape, record)
+        except DataError as error:
+            outcomes[record.key] = Outcome(OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error))
+    by_key = {record.key: record.write for record in records}
+    clashes: _Clashes = {}
+    outcomes |= _write(collection, operations, by_key, shape, clashes)
+    tried = len(operations)
+    while clashes and len(clashes) < tried:
+        tried, again = len(clashes), {key: operations[key] for key in clashes}
+        clashes = {}
+        outcomes |= _write(collection, again, by_key, shape, clashes)
+    if clashes:
+        unique = UniqueValues(collection, shape, lambda key: by_key.get(key) or owed(key))
+        told = unique.resolve({key: (by_key[key], error) for key, error in clashes.items()})
+        outcomes |= {key: outcome for key, outcome in told.items() if key in by_key}
+    return [outcomes[record.key] for record in records]
+
+
+def _operation(shape: DocumentShape, record: SinkRecord) -> Operation:
+    write, document_id = record.write, id_of(record.key)
+    match write.op:
+        case WriteOp.CREATE:
+            return InsertOne(shape.document(record.key, write.fields, write.seq))
+        case WriteOp.UPDATE:
+            return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq))
+        case WriteOp.DELETE:
+            return DeleteOne(guard(document_id, write))
+
+
+def _write(
+    collection: Collection[Document],
+    operations: Mapping[str, Operation],
+    writes: Mapping[str, Write],
+    shape: DocumentShape,
+    clashes: _Clashes,
+) -> dict[str, Outcome]:
+    try:
+        return _attempt(collection, operations, writes, shape, clashes)
+    except _Unsendable as error:
+        if len(operations) == 1:
+            reason = f"The document cannot be sent to MongoDB: {error.code}."
+            return dict.fromkeys(operations, Outcome(OutcomeKind.REFUSED, code=error.code, reason=reason))
+    outcomes: dict[str, Outcome] = {}
+    for key, operation in operations.items():  # Those that were written already are not hurt by repeating.
+        outcomes |= _write(collection, {key: operation}, writes, shape, clashes)
+    return outcomes
+
+
+def _attempt(
+    collection: Collection[Document],
+    operations: Mapping[str, Operation],
+    writes: Mapping[str, Write],
+    shape: DocumentShape,
+    clashes: _Clashes,
+) -> dict[str, Outcome]:
+    """The outcome of each; of those in *clashes* it is for later."""
+    keys = list(operations)
+    reply = _bulk_write(collection, list(operations.values()))
+    outcomes: dict[str, Outcome] = {}
+    existing: list[str] = []
+    for index, refused in reply.errors.items():
+        key = keys[index]
+        if _is_taken(refused) and writes[key].op is WriteOp.CREATE:
+            existing.append(key)
+        elif refused["code"] == _PATH_NOT_VIABLE:
+            outcomes[key] = _ODD
+        else:
+            outcomes[key] = _refusal(refused, writes[key])
+            _note_clash(clashes, key, refused)
+    rest = [key for key in keys if key not in outcomes and key not in existing]
+    outcomes |= dict.fromkeys(rest, APPLIED)
+    unsure = _unsure(rest, writes, reply)
+    if unsure or existing:
+        markers = _read_markers(collection, [*unsure, *existing])
+        outcomes |= _by_markers(unsure, writes, markers, deleted=reply.deleted)
+        outcomes |= _onto_existing(
+            collection, {key: writes[key] for key in existing}, markers, shape, clashes
+        )
+    if odd := [key for key, outcome in outcomes.items() if outcome is _ODD]:
+        _bulk_write(collection, [each for key in odd for each in _without_odd_marker(key, writes[key])])
+    return outcomes
+
+
+def _bulk_write(collection: Collection[Document], operations: list[Operation]) -> _Reply:
+    if not operations:
+        return _Reply()
+    try:
+        result = collection.bulk_write(operations, ordered=False)
+    except BulkWriteError as error:
+        details = error.details
+        if details["writeConcernErrors"]:
+            raise Unavailable(
+                f"MongoDB could not confirm that a majority holds a write to {collection.full_name} "
+                f"(code {details['writeConcernErrors'][0].get('code')})."
+            ) from error
+        errors = {item["index"]: item for item in details["writeErrors"]}
+        return _Reply(details["nMatched"], details["nRemoved"], errors)
+    except _UNENCODABLE as error:
+        raise _Unsendable(type(error).__name__) from error
+    except PyMongoError as error:
+        if getattr(error, "code", None) == TOO_LARGE:
+            raise _Unsendable(_CODE_NAMES[TOO_LARGE]) from error
+        raise translated(error, f"writing to {collection.full_name}") from error
+    return _Reply(result.matched_count, result.deleted_count)
+
+
+def _unsure(keys: Iterable[str], writes: Mapping[str, Write], reply: _Reply) -> list[str]:
+    """The updates and deletes of which some may not have applied, by the reply's counts."""
+    updates = [key for key in keys if writes[key].op is WriteOp.UPDATE]
+    deletes = [key for key in keys if writes[key].op is WriteOp.DELETE]
+    return [
+        *(updates if reply.matched < len(updates) else ()),
+        *(deletes if reply.deleted < len(deletes) else ()),
+    ]
+
+
+_Markers = Mapping[
+    str, int | None
+]  # key -> the document's marker, None for none; without keys that are not there
+
+
+def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Markers:
+    """As a majority holds them: what a write has set, but no majority holds yet, must not count as done."""
+    ids = {key: id_of(key) for key in keys}
+    asked_as = {
+        key_of(document_id): key for key, document_id in ids.items()
+    }  # a key may be an earlier version's
+    with border(f"reading markers of {collection.full_name}"):
+        found = collection.find({"_id": {"$in": list(ids.values())}}, {SEQ_PATH: 1})
+        return {
+            asked_as[key]: marker_of(document)
+            for document in found
+            if (key := key_of(document["_id"])) in asked_as
+        }
+
+
+def _by_markers(
+    keys: Iterable[str], writes: Mapping[str, Write], markers: _Markers, *, deleted: int
+) -> dict[str, Outcome]:
+    """What became of updates and deletes, by what the documents carry now."""
+    outcomes = {key: _by_marker(writes[key], key in markers, markers.get(key)) for key in keys}
+    gone = [key for key in outcomes if writes[key].op is WriteOp.DELETE and key not in markers]
+    if len(gone) == deleted:
+        outcomes |= dict.fromkeys(gone, APPLIED)  # All that are not there are those that we deleted.
+    return outcomes
+
+
+def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
+    if not is_there:
+        return _GONE
+    if marker is None:
+        # It was free to be written, but did not match: it came after the write, or carries what is no marker.
+        return _ODD if write.expected == 0 else _EXISTS
+    if marker >= _bound(write):
+        return _ODD
+    if marker > write.seq or (marker == write.seq and write.op is WriteOp.DELETE):
+        return SKIPPED
+    if marker == write.seq:
+        return APPLIED
+    return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else _RETRY
+
+
+def _bound(write: Write) -> int:
+    """Markers from here on are none of ours, as far as the write tells: see salmon.model.fold."""
+    return SEQ_MAX if write.seq < SEQ_MAX else _INT64_MAX
+
+
+def _without_odd_marker(key: str, write: Write) -> list[Operation]:
+    """Updates that take away what is no marker of ours, if it still is none."""
+    document_id = id_of(key)
+    is_document = {"$eq": [{"$type": f"${MARKER}"}, "object"]}
+    is_ours = {
+        "$and": [
+            {"$in": [{"$type": f"${SEQ_PATH}"}, ["int", "long"]]},
+            {"$lt": [f"${SEQ_PATH}", Int64(_bound(write))]},
+        ]
+    }
+    no_document = {"_id": document_id, "$expr": {"$not": is_document}}
+    not_ours = {"_id": document_id, "$expr": {"$and": [is_document, {"$not": is_ours}]}}
+    return [UpdateOne(no_document, {"$unset": {MARKER: ""}}), UpdateOne(not_ours, {"$unset": {SEQ_PATH: ""}})]
+
+
+def _onto_existing(
+    collection: Collection[Document],
+    writes: Mapping[str, Write],
+    markers: _Markers,
+    shape: DocumentShape,
+    clashes: _Clashes,
+) -> dict[str, Outcome]:
+    """CREATEs whose key is taken: done before, or an update of all fields, or none of our business."""
+    outcomes: dict[str, Outcome] = {}
+    operations: dict[str, Operation] = {}
+    for key, write in writes.items():
+        marker = markers.get(key)
+        if key not in markers:
+            outcomes[key] = _RETRY  # Deleted meanwhile, or no majority holds it yet.
+        elif marker is None or marker >= _bound(write):
+            outcomes[key] = _EXISTS
+        elif marker >= write.seq:
+            outcomes[key] = APPLIED if marker == write.seq else SKIPPED
+        else:
+            update = shape.whole_update(write.fields, write.seq, write.knows)
+            operations[key] = UpdateOne(guard(id_of(key), write), update)
+    if not operations:
+        return outcomes
+    tried = list(operations)
+    reply = _bulk_write(collection, list(operations.values()))
+    for index, error in reply.errors.items():
+        outcomes[tried[index]] = _refusal(error, writes[tried[index]])
+        _note_clash(clashes, tried[index], error)
+    updated = [key for key in tried if key not in outcomes]
+    # Whatever has come between is seen when the write is repeated.
+    became = APPLIED if reply.matched == len(updated) else _RETRY
+    return outcomes | dict.fromkeys(updated, became)
+
+
+def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:
+    if error["code"] == DUPLICATE_KEY:
+        clashes[key] = error
+
+
+def _is_taken(error: Document) -> bool:
+    """Whether an insert failed because its `_id` is there, and not for another unique index."""
+    return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
+
+
+def _refusal(error: Document, write: Write) -> Outcome:
+    """One operation's error. The server's own text is not repeated: it quotes values."""
+    code: int = error["code"]
+    if code in RETRIABLE_CODES:
+        return Outcome(
+            OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
+        )
+    if code == UNAUTHORIZED:
+        raise translated(OperationFailure("", code), "writing")
+    name = _CODE_NAMES.get(code, str(code))
+    return Outcome(
+        OutcomeKind.REFUSED,
+        fields=_fields_at_fault(error) & write.fields.keys(),
+        code=name,
+        reason=f"MongoDB refused the document: {name} (code {code}).",
+    )
+
+
+def _fields_at_fault(error: Document) -> frozenset[str]:
+    """Names in the violated unique index, or those that the validator names (MongoDB Manual, Schema Validation)."""
+    names = set(error.get("keyPattern", ()))
+    rules = error.get("errInfo", {}).get("details", {}).get("schemaRulesNotSatisfied", ())
+    for rule in rules:
+        names.update(item["propertyName"] for item in rule.get("propertiesNotSatisfied", ()))
+        names.update(rule.get("missingProperties", ()))
+    return frozenset(names)

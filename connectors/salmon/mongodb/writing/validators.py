@@ -1,0 +1,150 @@
+"""
+What the sink makes of a collection before it writes: the collection itself, a validator, indexes.
+
+The validator says which types the fields have. It warns in MongoDB's log and never blocks: an application that
+errs is told by the source, with the record. A validator or an index that somebody else made is left alone.
+Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import structlog
+from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from salmon.model.schema import FieldSchema, Kind
+from salmon.mongodb.documents import MARKER, OWNED, DocumentShape
+from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUTHORIZED, Document, border
+
+log = structlog.get_logger(__name__)
+
+_TITLE: Final = "Salmon: "  # begins the title of every validator of ours
+_INDEX_PREFIX: Final = "salmon_"
+
+_NUMBERS: Final = ("int", "long", "double", "decimal")
+_BSON_TYPES: Final = {
+    Kind.STRING: ("string",),
+    Kind.BOOLEAN: ("bool",),
+    Kind.INT: _NUMBERS,
+    Kind.LONG: _NUMBERS,
+    Kind.DOUBLE: _NUMBERS,
+    Kind.DECIMAL: _NUMBERS,
+    Kind.DATE: ("date",),
+    Kind.DATETIME: ("date",),
+    Kind.TIME: ("string",),
+}
+
+
+def prepare(database: Database[Document], name: str, shape: DocumentShape) -> None:
+    """
+    Make the collection *name* ready for documents of the shape.
+
+    Raises:
+        RetriableError, FatalError: as the server says. Missing rights to make validators or indexes are logged
+        only: writing works without.
+    """
+    with border(f"preparing {database.name}.{name}"):
+        found = next(iter(database.list_collections(filter={"name": name})), None)
+        with _going_on_without_rights(name, "validator"):
+            if found is None:
+                _create(database, name, shape)
+            else:
+                _set_validator(database, name, shape, found["options"].get("validator"))
+        with _going_on_without_rights(name, "indexes"):
+            _create_indexes(database[name], shape)
+
+
+def validator_of(shape: DocumentShape) -> Document:
+    """The `$jsonSchema` of an object's documents; what it does not name may be anything."""
+    properties: Document = {
+        field.name: described
+        for field in shape.schema.fields
+        if (described := _property(field, shape)) is not None
+    }
+    below = {"seq": {"bsonType": ["int", "long"]}}
+    below |= {under: {"bsonType": ["string", "null"]} for under in OWNED.values()}
+    return {
+        "$jsonSchema": {
+            "title": f"{_TITLE}{shape.schema.name}",
+            "bsonType": "object",
+            "properties": {**properties, MARKER: {"bsonType": "object", "properties": below}},
+        }
+    }
+
+
+def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
+    """An index for each reference that $lookup may follow, and one to find a record by its Salesforce Id."""
+    for field in shape.schema.fields:
+        if field.name in shape.links:
+            yield IndexModel([(field.name, ASCENDING)], name=f"{_INDEX_PREFIX}{field.name}")
+    path = f"{MARKER}.salesforce_id"
+    yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}salesforce_id", sparse=True)
+
+
+def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
+    if field.name in shape.links:
+        return None  # any type that an `_id` can have
+    if field.kind is Kind.STRINGS:
+        return {"bsonType": ["array", "null"], "items": {"bsonType": "string"}}
+    return {"bsonType": [*_BSON_TYPES[field.kind], "null"]}
+
+
+def _create(database: Database[Document], name: str, shape: DocumentShape) -> None:
+    try:
+        database.create_collection(
+            name, validator=validator_of(shape), validationLevel="moderate", validationAction="warn"
+        )
+    except (CollectionInvalid, OperationFailure) as error:
+        if isinstance(error, OperationFailure) and error.code != NAMESPACE_EXISTS:
+            raise
+        log.debug("collection_created_by_another", collection=name)
+    else:
+        log.info("collection_created", collection=name)
+
+
+def _set_validator(
+    database: Database[Document], name: str, shape: DocumentShape, current: Document | None
+) -> None:
+    wanted = validator_of(shape)
+    if current == wanted:
+        return
+    if not current:
+        database.command(
+            "collMod", name, validator=wanted, validationLevel="moderate", validationAction="warn"
+        )
+    elif str(current.get("$jsonSchema", {}).get("title", "")).startswith(_TITLE):
+        database.command(
+            "collMod", name, validator=wanted
+        )  # Level and action are as the operator wants them.
+    else:
+        log.info("validator_left_alone", collection=name)
+
+
+def _create_indexes(collection: Collection[Document], shape: DocumentShape) -> None:
+    """Those whose field no index begins with."""
+    covered = {next(iter(index["key"])) for index in collection.list_indexes()}
+    missing = [index for index in indexes_of(shape) if next(iter(index.document["key"])) not in covered]
+    if not missing:
+        return
+    try:
+        collection.create_indexes(missing)
+    except OperationFailure as error:
+        if error.code not in OPTIONS_CONFLICT:
+            raise
+        log.info("indexes_left_alone", collection=collection.name)
+
+
+@contextmanager
+def _going_on_without_rights(name: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        log.warning("not_permitted", collection=name, what=what, mend="grant dbAdmin on the database")

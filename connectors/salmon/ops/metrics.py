@@ -1,0 +1,357 @@
+"""
+All metrics of a process, declared once.
+
+Names are Kafka Connect's where it has one (`kafka_connect_<group>_<attribute>`, as its Prometheus exporter writes
+them), else `salmon_*` with the unit in the name. Labels come from closed sets: connectors, objects, sides, kinds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from salmon.calls import Peer, Silence
+from salmon.kafka.foreign import FOREIGN
+from salmon.plugin.contract import SnapshotProgress
+
+TASK: Final = "0"  # One task to a connector; Connect counts from 0.
+
+# From one fast transaction (5 ms) to an hour of backlog.
+_LAG_BUCKETS_S: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
+)  # fmt: skip
+_CALL_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+_CONNECTOR: Final = ("connector", "task")
+
+
+class Metrics:
+    """
+    The metrics of one connector's process, in a registry of their own.
+
+    Attributes are named for what they count; the two labels `connector` and `task` are already set on all of
+    Connect's, and `connector` on ours.
+    """
+
+    def __init__(self, connector: str) -> None:
+        self.connector = connector
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+        # Kafka Connect's: source tasks.
+        self.records_polled = self._connect_counter(
+            "source_task_metrics_source_record_poll", "Records that the source task has returned."
+        )
+        self.records_written = self._connect_counter(
+            "source_task_metrics_source_record_write", "Records committed to Kafka in transactions."
+        )
+        self.records_polled_active = self._connect_gauge(
+            "source_task_metrics_source_record_active_count", "Records polled and not yet committed to Kafka."
+        )
+        # Kafka Connect's: sink tasks.
+        self.records_read = self._connect_counter(
+            "sink_task_metrics_sink_record_read", "Records read from Kafka."
+        )
+        self.records_sent = self._connect_counter(
+            "sink_task_metrics_sink_record_send",
+            "Records put to the sink task; fewer than were read, since newer ones of a key replace older ones.",
+        )
+        self.records_active = self._connect_gauge(
+            "sink_task_metrics_sink_record_active_count", "Records read and not yet finished."
+        )
+        self.record_lag_max = self._connect_gauge(
+            "sink_task_metrics_sink_record_lag_max", "The largest distance to a partition's end, in records."
+        )
+        self.partition_count = self._connect_gauge(
+            "sink_task_metrics_partition_count", "Partitions assigned to this task."
+        )
+        self.offset_commits = self._connect_counter(
+            "sink_task_metrics_offset_commit_completion", "Offset commits that Kafka confirmed."
+        )
+        self.offset_commits_skipped = self._connect_counter(
+            "sink_task_metrics_offset_commit_skip", "Offset commits that failed or came too late."
+        )
+        # Kafka Connect's: errors. Its names end in what a counter's name may not, so these are gauges that only rise.
+        self.record_failures = self._connect_gauge(
+            "task_error_metrics_total_record_failures", "Records whose processing failed, each try counted."
+        )
+        self.record_errors = self._connect_gauge(
+            "task_error_metrics_total_record_errors", "Records that failed for good."
+        )
+        self.records_skipped = self._connect_gauge(
+            "task_error_metrics_total_records_skipped", "Records set aside."
+        )
+        self.retries = self._connect_gauge("task_error_metrics_total_retries", "Tries after a failure.")
+        self.dead_letters = self._connect_gauge(
+            "task_error_metrics_deadletterqueue_produce_requests", "Records written to the dead letter queue."
+        )
+        self.last_error_timestamp = self._connect_gauge(
+            "task_error_metrics_last_error_timestamp", "When the last error was met, in ms since 1970."
+        )
+
+        # Our own.
+        self._changes = self._counter(
+            "salmon_changes", "Changes written to `changes`, by what they tell.", "object", "op"
+        )
+        self._outcomes = self._counter(
+            "salmon_writes", "Writes, by what became of them.", "object", "outcome"
+        )
+        self._source_lag = self._histogram(
+            "salmon_source_lag_seconds",
+            "From a change's commit on its side to its commit in Kafka.",
+            "object",
+            "side",
+        )
+        self._write_lag = self._histogram(
+            "salmon_write_lag_seconds",
+            "From the commit of the change that caused a write, on its own side, to the other side's confirmation.",
+            "object",
+            "direction",
+        )
+        self._end_to_end_lag = self._histogram(
+            "salmon_end_to_end_lag_seconds",
+            "From a change's commit on its side to the echo of the write on the other, as merge sees it.",
+            "object",
+            "direction",
+        )
+        self._cut = self._counter(
+            "salmon_cut_values",
+            "Values of documents of which a part was left out: the time of day, in a field that is a date.",
+            "object",
+        )
+        self._facts = self._counter(
+            "salmon_folded",
+            "What the fold made of changes, by the side that told them.",
+            "object",
+            "side",
+            "fact",
+        )
+        self._conflicts = self._counter(
+            "salmon_conflicts",
+            "Edits that did not know of each other, by the side that won.",
+            "object",
+            "winner",
+        )
+        self._parked = self._counter(
+            "salmon_parked_fields",
+            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict), oscillating, "
+            "or misfit (it holds a value that could not be taken).",
+            "object",
+            "side",
+            "why",
+        )
+        self._freed = self._counter(
+            "salmon_freed_fields",
+            "Fields that were parked and are not any more: edited, decided, or the parent came.",
+            "object",
+            "side",
+            "why",
+        )
+        self._guard_held = self._gauge(
+            "salmon_guard_held_deletes", "Deletes that wait for a person; see `salmon guard`.", "object"
+        )
+        self._guard_trips = self._counter(
+            "salmon_guard_trips", "How often an object's deletes passed the guard's limit.", "object"
+        )
+        self._snapshot_read = self._gauge(
+            "salmon_snapshot_read_records", "Records that the snapshot has read.", "object"
+        )
+        self._snapshot_total = self._gauge(
+            "salmon_snapshot_total_records", "The side's own estimate of how many there are.", "object"
+        )
+        self._snapshot_done = self._gauge(
+            "salmon_snapshot_done", "1 when the snapshot of the object is complete.", "object"
+        )
+        self.verify_ended = self._gauge(
+            "salmon_verify_last_run_timestamp_seconds",
+            "When the last scheduled verify ended that could tell, since 1970.",
+        ).labels(connector)
+        self.verify_seconds = self._gauge(
+            "salmon_verify_last_run_duration_seconds", "How long it took."
+        ).labels(connector)
+        self.verify_failures = self._counter(
+            "salmon_verify_failures", "Scheduled verifies that could not tell."
+        ).labels(connector)
+        self._verified = self._gauge(
+            "salmon_verify_records", "Records, by what the last scheduled verify found.", "object", "verdict"
+        )
+        self.leads = self._gauge("salmon_leads", "1 while this instance does the connector's work.").labels(
+            connector
+        )
+        self.waits = self._gauge(
+            "salmon_deferred_records", "Records with fields that wait for a parent."
+        ).labels(connector)
+        self.outage = self._gauge("salmon_outage", "1 while the connector's side cannot be reached.").labels(
+            connector
+        )
+        self.put_seconds = Histogram(
+            "salmon_put_seconds",
+            "How long one batch of writes took.",
+            ("connector",),
+            buckets=_CALL_BUCKETS_S,
+            registry=self.registry,
+        ).labels(connector)
+        self.transaction_seconds = Histogram(
+            "salmon_transaction_seconds",
+            "How long one Kafka transaction took.",
+            ("connector",),
+            buckets=_CALL_BUCKETS_S,
+            registry=self.registry,
+        ).labels(connector)
+        self.registry.register(_ForeignRecords(connector))
+
+    # What happens, in one call each.
+
+    def change_written(self, obj: str, op: str, side: str, committed_at_ms: int, now_s: float) -> None:
+        """One change is committed in Kafka. *committed_at_ms* 0: the side did not say when."""
+        self._changes.labels(self.connector, obj, op).inc()
+        if committed_at_ms:
+            self._source_lag.labels(self.connector, obj, side).observe(_lag_s(committed_at_ms, now_s))
+
+    def values_cut(self, obj: str, count: int) -> None:
+        """Of so many values a part was left out."""
+        self._cut.labels(self.connector, obj).inc(count)
+
+    def write_finished(
+        self, obj: str, outcome: str, direction: str, committed_at_ms: int, now_s: float
+    ) -> None:
+        """One write has its outcome; *outcome* in small letters."""
+        self._outcomes.labels(self.connector, obj, outcome).inc()
+        if committed_at_ms and outcome == "applied":
+            self._write_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
+
+    def echo_seen(self, obj: str, direction: str, committed_at_ms: int, now_s: float) -> None:
+        """A write came back; *committed_at_ms* is that of the change which caused it."""
+        self._end_to_end_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
+
+    def change_folded(self, obj: str, side: str, fact: str, count: int = 1) -> None:
+        """The fold reports *fact*, in small letters, of *count* changes of *side*."""
+        self._facts.labels(self.connector, obj, side, fact).inc(count)
+
+    def conflict_met(self, obj: str, winner: str | None) -> None:
+        self._conflicts.labels(self.connector, obj, winner or "held").inc()
+
+    def fields_parked(self, obj: str, side: str, why: str, count: int, *, waits: bool) -> None:
+        """*count* fields began to wait on *side*, or do no more; *why* in small letters."""
+        (self._parked if waits else self._freed).labels(self.connector, obj, side, why).inc(count)
+
+    def guard_tripped(self, obj: str) -> None:
+        """An object's deletes passed the limit."""
+        self._guard_trips.labels(self.connector, obj).inc()
+
+    def guard_holds(self, obj: str, deletes: int) -> None:
+        """So many deletes of the object wait for a person."""
+        self._guard_held.labels(self.connector, obj).set(deletes)
+
+    def snapshots(self, progress: Iterable[SnapshotProgress]) -> None:
+        """How far the snapshots have come."""
+        for each in progress:
+            self._snapshot_read.labels(self.connector, each.object).set(each.read)
+            if each.total is not None:
+                self._snapshot_total.labels(self.connector, each.object).set(each.total)
+            self._snapshot_done.labels(self.connector, each.object).set(each.done)
+
+    def verified(self, obj: str, counts: Mapping[str, int]) -> None:
+        """What a scheduled verify has found: verdict (equal, different, missing, ...) -> records."""
+        for verdict, count in counts.items():
+            self._verified.labels(self.connector, obj, verdict).set(count)
+
+    def error_met(self) -> None:
+        self.last_error_timestamp.set(time.time() * 1000)
+
+    def count_api_calls(self, calls: Callable[[], Mapping[str, int]]) -> None:
+        """Show what *calls* says at each scrape: calls to the side so far, by resource."""
+        self.registry.register(_ApiCalls(self.connector, calls))
+
+    def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
+        """Show what *silences* says at each scrape."""
+        self.registry.register(_Silences(self.connector, silences))
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def _connect_counter(self, name: str, sentence: str) -> Counter:
+        made = Counter(f"kafka_connect_{name}", sentence, _CONNECTOR, registry=self.registry)
+        return made.labels(self.connector, TASK)
+
+    def _connect_gauge(self, name: str, sentence: str) -> Gauge:
+        made = Gauge(f"kafka_connect_{name}", sentence, _CONNECTOR, registry=self.registry)
+        return made.labels(self.connector, TASK)
+
+    def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
+        return Counter(name, sentence, ("connector", *labels), registry=self.registry)
+
+    def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
+        return Gauge(name, sentence, ("connector", *labels), registry=self.registry)
+
+    def _histogram(self, name: str, sentence: str, *labels: str) -> Histogram:
+        return Histogram(
+            name, sentence, ("connector", *labels), buckets=_LAG_BUCKETS_S, registry=self.registry
+        )
+
+
+class _ApiCalls(Collector):
+    def __init__(self, connector: str, calls: Callable[[], Mapping[str, int]]) -> None:
+        self._connector = connector
+        self._calls = calls
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "salmon_api_calls",
+            "Calls to the connector's side, by resource.",
+            labels=("connector", "resource"),
+        )
+        for resource, count in sorted(self._calls().items()):
+            family.add_metric((self._connector, resource), count)
+        yield family
+
+
+class _Silences(Collector):
+    def __init__(self, connector: str, silences: Callable[[], Iterable[Silence]]) -> None:
+        self._connector = connector
+        self._silences = silences
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "salmon_peer_silent_seconds",
+            "For how long a server has owed this process an answer, once that is too long (25 s); else 0.",
+            labels=("connector", "peer"),
+        )
+        silent_s = {each.peer: each.since_s for each in self._silences()}
+        for peer in Peer:
+            family.add_metric((self._connector, peer), silent_s.get(peer, 0.0))
+        yield family
+
+
+class _ForeignRecords(Collector):
+    def __init__(self, connector: str) -> None:
+        self._connector = connector
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "salmon_foreign_records",
+            "Records of a topic that somebody else wrote, which were passed over. The log says where they are.",
+            labels=("connector", "topic"),
+        )
+        for topic, count in sorted(FOREIGN.counts().items()):
+            family.add_metric((self._connector, topic), count)
+        yield family
+
+
+def _lag_s(committed_at_ms: int, now_s: float) -> float:
+    return max(0.0, now_s - committed_at_ms / 1000)  # Two machines' clocks: a negative lag is none.

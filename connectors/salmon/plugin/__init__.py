@@ -1,0 +1,1 @@
+"""What the author of a source, sink, transform or policy imports, and nothing else."""

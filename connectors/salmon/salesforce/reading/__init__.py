@@ -1,0 +1,1 @@
+"""The Salesforce source: events and rows in, changes out."""

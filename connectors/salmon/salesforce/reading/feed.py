@@ -1,0 +1,434 @@
+"""
+What the source tells, in which order: the stream's events and the rows that are read meanwhile, woven together.
+
+Rules:
+- The stream's position is known before the first row is read.
+- An event that may or may not be in its record's row already is answered by reading the record again.
+- After a hole, the first event of a record is preceded by its row.
+- A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
+- The position that is stored is never past an event that has not been told.
+- An org with another Id than before is of another history (a sandbox that was refreshed): all is read anew, and each change
+  says of which history it is.
+One thread calls it; the stream and the snapshots fill their queues from theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import structlog
+
+from salmon.errors import PositionLost, RetriableError, SchemaMismatch
+from salmon.plugin.contract import (
+    IdentityRecord,
+    Position,
+    Signal,
+    SignalKind,
+    SnapshotProgress,
+    SourceRecord,
+)
+from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.ids import id18, prefix_of
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.events import EventId, Report, Told, report_of
+from salmon.salesforce.reading.rereads import Rereads
+from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.snapshot import Org, Snapshots
+from salmon.salesforce.reading.snapshot_runs import Runs
+from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.reading.waiting_events import KEYS_MAX, Held, Waiting
+from salmon.salesforce.reading.windows import Reads
+from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.clock import SECOND_MS
+from salmon.salesforce.wire.pubsub import EventSchema
+
+log = structlog.get_logger(__name__)
+
+EVENTS_A_POLL: Final = 500
+IDENTITIES_A_POLL: Final = 5_000
+SETTLE_S: Final = 5.0
+STREAM: Final = "stream"  # the partition of the source's position that the stream's is
+# Requests are answered in the stream's order: what was committed before one has come when its row is read.
+_ASKED_MARGIN_MS: Final = SECOND_MS
+
+
+class Feed:
+    """One connection's worth of telling: made anew at each start of the source task."""
+
+    def __init__(
+        self,
+        *,
+        org: Org,
+        objects: Mapping[str, SyncedObject],
+        whole: Mapping[str, frozenset[str]],
+        readers: Mapping[str, RowReader],
+        identity: Identity,
+        load_identities: Callable[[], None],
+        open_stream: Callable[[Start], Stream],
+        schema_of: Callable[[str], EventSchema],
+        snapshots: Snapshots,
+        our_user: str,
+        positions: Mapping[str, Position],
+        troubles: Troubles | None = None,
+        org_id: Callable[[], str] = lambda: "",
+        settle_s: float = SETTLE_S,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            org: For its clock.
+            objects, readers, identity: What is synced, how it is read, and the keys of it.
+            whole: The objects whose records are told too, and not their events alone; each with its synced fields.
+            load_identities: Reads every key that records of the org carry into *identity*.
+            open_stream: Subscribes from a position on.
+            schema_of: The event schema of a schema id.
+            snapshots: Reads whole objects.
+            our_user: The Id of the user that Salmon writes as.
+            positions: As they were stored.
+            troubles: The objects that the org refuses; shared with the snapshots.
+            org_id: The Id of the org that we are signed in to.
+            settle_s: How long the first position is waited for; see `_arrived`.
+            monotonic_s: A clock for that waiting.
+        """
+        self._org = org
+        self._objects = objects
+        self._identity = identity
+        self._load_identities = load_identities
+        self._open_stream = open_stream
+        self._schema_of = schema_of
+        self._our_user = our_user
+        self._settle_s = settle_s
+        self._monotonic_s = monotonic_s
+
+        stored = positions.get(STREAM)
+        self._org_id = org_id
+        self._org_told = stored.get("org_id", "") if stored is not None else ""
+        self._history: str = stored.get("history", "") if stored is not None else ""
+        self.note = ""
+        is_another = self._is_another_org()
+        if is_another:
+            stored = None  # nothing in it is of this org
+        # It was there once: that is a hole, and no first start.
+        was_forgotten = is_another or (stored is None and bool(positions))
+        if stored is None:
+            positions = {}  # rows without the stream that goes on after them say nothing
+        self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
+        self._runs = Runs(org, snapshots, self._reads, identity, whole=whole, positions=positions)
+        self._held = Held()
+        self._rereads = Rereads(
+            org=org,
+            readers=readers,
+            reads=self._reads,
+            held=self._held,
+            identity=identity,
+            must_wait=self._must_wait,
+            troubles=troubles or Troubles(),
+        )
+        self._snapshots = snapshots
+        self._identities_due = True
+        self._has_begun = False
+        # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
+        self._place: str | None = None if stored is None else stored["replay_id"]
+        self._stored_place = self._place
+        # Of the latest event ever heard.
+        self._commit_time: int = 0 if stored is None else stored["commit_time"]
+        # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
+        self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
+        self._lost = was_forgotten
+        self._from_the_beginning_again = self._place == ""
+        self._arriving_since: float | None = None if stored is not None else monotonic_s()
+        self._stream = open_stream(_start_at(self._place))
+
+    def gather(self) -> Harvest:
+        """
+        What there is to tell now, perhaps nothing.
+
+        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again.
+        """
+        harvest = Harvest()
+        if self._arriving_since is not None and not self._arrived(self._arriving_since):
+            return harvest
+        if self._identities_due:
+            self._load_identities()
+            self._identities_due = False
+        self._tell_identities(harvest, IDENTITIES_A_POLL)
+        if len(harvest.identities) == IDENTITIES_A_POLL:
+            return harvest
+        if not self._has_begun:
+            if self._from_the_beginning_again:
+                # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
+                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
+                self._read_all_anew()
+            # Before the first event is told: what it covers must be told by rows alone.
+            self._runs.begin_first(self._commit_time, self._told_up_to())
+            self._has_begun = True
+        self._rereads.answer(harvest)
+        self._take_stream(harvest)
+        self._runs.take(harvest)
+        self._tell_identities(harvest, None)
+        self._tell_positions(harvest)
+        if self._history:
+            harvest.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
+            ]
+        return harvest
+
+    def wait_s(self) -> float | None:
+        """For how long there is nothing to do if nothing comes in; None: for ever."""
+        if self._arriving_since is not None:
+            return max(0.0, self._arriving_since + self._settle_s - self._monotonic_s())
+        return self._rereads.due_in_s()
+
+    def request(self, signal: Signal) -> None:
+        """Take a request; a later harvest answers it."""
+        asked_at = self._org.clock.now + _ASKED_MARGIN_MS
+        not_before = max(asked_at - asked_at % SECOND_MS, self._commit_time)
+        if signal.object not in self._objects:
+            log.warning("signal_for_an_object_that_is_not_synced", object=signal.object, id=signal.id)
+            self._rereads.request(signal.id, (), not_before)
+        elif signal.kind is SignalKind.SNAPSHOT:
+            self._runs.want(signal.object, signal.id, not_before)
+        else:
+            self._rereads.request(signal.id, self._records_of(signal), not_before)
+
+    def progress(self) -> list[SnapshotProgress]:
+        """How far the reading of whole objects has come."""
+        return self._runs.progress()
+
+    def close(self) -> None:
+        """End the stream and the snapshots; return at once."""
+        self._stream.close()
+        self._snapshots.close()
+
+    # The stream's first position, and the first after a lost one.
+
+    def _arrived(self, since_s: float) -> bool:
+        """
+        Whether the stream's position is known by now: before that, nothing is read.
+
+        LATEST is settled when its first response comes, and not before. Where nobody works in the org, that may
+        take minutes: then the stream is taken from the earliest event on, and what is older than the first rows
+        is left to them.
+        """
+        first = self._stream.peek()
+        if isinstance(first, Ended):
+            raise first.error
+        if first is None and self._monotonic_s() < since_s + self._settle_s:
+            return False
+        self._org.look_at_clock()
+        self._arriving_since = None
+        if first is None:
+            self._stream.close()
+            self._stream = self._open_stream(Preset.EARLIEST)
+            self._place = ""
+        elif not first.events and first.latest:
+            self._stream.pop()
+            self._place = first.latest.hex()
+        self._identities_due = True
+        log.info("stream_position_taken", from_the_earliest_event=self._place == "")
+        if self._lost:
+            self._lost = False
+            self._read_all_anew()
+        return True
+
+    def _read_all_anew(self) -> None:
+        for name in self._objects:
+            self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+
+    def _lose_position(self, error: PositionLost) -> None:
+        """Take a new position; when it is known, everything is read anew."""
+        if self._is_another_org():
+            self._commit_time = self._taken_up_to = 0  # by another org's clock
+        log.error("stream_position_lost", error=str(error))
+        self._stream.close()
+        self._stream = self._open_stream(Preset.LATEST)
+        self._place = None
+        self._lost = True
+        self._arriving_since = self._monotonic_s()
+        self._held.detach()
+
+    def _is_another_org(self) -> bool:
+        """Whether the org is not the one that was told of; its history is another then."""
+        now = self._org_id()
+        before, self._org_told = self._org_told, now
+        if not before or not now or before == now:
+            return False
+        self._history = now
+        self.note = (
+            f"The org is another one than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
+            f"are read anew; what was agreed before counts, and goes back into the org. Records that it lacks are found by "
+            f"`salmon verify`, and made again by `salmon verify --repair`."
+        )
+        log.error("history_went_back", org=now, before=before, objects=sorted(self._objects), mend=self.note)
+        return True
+
+    # Events.
+
+    def _take_stream(self, harvest: Harvest) -> None:
+        heard = 0
+        while heard < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
+            received = self._stream.peek()
+            if received is None:
+                break
+            if isinstance(received, Ended):
+                try:
+                    if not isinstance(received.error, PositionLost):
+                        raise received.error
+                    self._lose_position(received.error)
+                except Exception:
+                    if not harvest:
+                        raise  # else the next call meets it again
+                return
+            try:
+                schemas = {
+                    event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
+                }
+            except RetriableError:
+                if harvest:
+                    break
+                raise
+            for event in received.events:
+                self._hear(event, schemas[event.event.schema_id], harvest)
+            self._stream.pop()
+            heard += len(received.events)
+            # Only between responses: several events may share one replay id.
+            last = received.events[-1].replay_id if received.events else received.latest
+            self._place = last.hex() or self._place
+        for reads in self._reads.values():
+            reads.passed(self._commit_time)
+
+    def _hear(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
+        name = schema.layout.object
+        if name not in self._objects:
+            return
+        try:
+            payload = schema.read(event.event.payload)
+        except Exception as error:  # noqa: BLE001 (fastavro raises whatever the bytes make of it)
+            log.warning(
+                "event_not_readable", object=name, replay_id=event.replay_id.hex(), error=type(error).__name__
+            )
+            self._fall_into_hole(name)
+            return
+        report = self._report(payload, event, schema)
+        self._commit_time = max(self._commit_time, report.commit_time)
+        self._taken_up_to = max(self._taken_up_to, report.commit_time)
+        self._org.clock.passed(report.commit_time)
+        if report.whole:
+            self._fall_into_hole(name)
+        for told in report.told:
+            if report.key is not None and report.key != told.native_id:
+                self._identity.hear(name, told.native_id, report.key)
+            self._tell(name, told, report.commit_time, harvest)
+
+    def _report(self, payload: Mapping[str, Any], event: Any, schema: EventSchema) -> Report:
+        name = schema.layout.object
+        try:
+            return report_of(
+                payload,
+                EventId(event.replay_id, event.event.id),
+                layout=schema.layout,
+                schema=self._objects[name].schema,
+                identity=self._identity,
+                our_user=self._our_user,
+            )
+        except SchemaMismatch as error:
+            # Its row will say it, or be set aside with its bytes.
+            log.warning("event_does_not_fit", object=name, replay_id=event.replay_id.hex(), error=str(error))
+            header = payload["ChangeEventHeader"]
+            told = tuple(Told(native_id, None) for native_id in header["recordIds"])
+            return Report(name, header["commitTimestamp"], told)
+
+    def _tell(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
+        if self._runs.needs_no_telling(name, commit_time):
+            return
+        record = name, self._identity.key(name, told.native_id)
+        # Its row shows the keys of its parents, too.
+        change = None if self._names_a_stranger(name, told) else told.change
+        if change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
+            self._held.add(record, Waiting(told.native_id, commit_time, change, before=self._place))
+        else:
+            harvest.records.append(SourceRecord(name, record[1], change))
+
+    def _names_a_stranger(self, name: str, told: Told) -> bool:
+        """
+        Whether the event refers to a record whose creation may be among the events that were lost, so that its Id
+        may not be its key: told as it is, it would put an Id in the place of the parent's key for good.
+        """
+        if told.change is None or not (self._identities_due or self._held):
+            return False
+        for field in self._objects[name].schema.fields:
+            value = told.change.fields.get(field.name)
+            if field.reference_to and isinstance(value, str):
+                target = self._identity.target_of(field, value)
+                if target is not None and (self._identities_due or (target, value) in self._held):
+                    return True
+        return False
+
+    def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
+        """Whether an event may not be told before its record is read (again)."""
+        return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
+
+    def _fall_into_hole(self, name: str) -> None:
+        self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+        self._identities_due = True
+
+    def _told_up_to(self) -> int:
+        """
+        When the latest event was committed before which none waits, in memory or behind the stored place: what was
+        deleted before then has been told.
+        """
+        oldest = self._held.oldest_event()
+        return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)
+
+    # What goes along.
+
+    def _tell_identities(self, harvest: Harvest, limit: int | None) -> None:
+        harvest.identities.extend(IdentityRecord(*news) for news in self._identity.news(limit))
+
+    def _tell_positions(self, harvest: Harvest) -> None:
+        place = self._held.position if self._held.holds_position else self._place
+        if place is not None and place != self._stored_place:
+            harvest.positions[STREAM] = {
+                "replay_id": place,
+                "commit_time": self._commit_time,
+                "told_up_to": self._told_up_to(),
+                "org_id": self._org_told,
+                "history": self._history,
+            }
+            self._stored_place = place
+        self._runs.tell_positions(harvest)
+        for name, reads in self._reads.items():
+            if reads.changed:
+                harvest.positions[f"reads/{name}"] = reads.to_position()
+
+    def _records_of(self, signal: Signal) -> list[tuple[str, str, str | None]]:
+        """The records a signal names, as (object, key, Id if known)."""
+        name, ids = signal.object, [id18(native_id) for native_id in signal.native_ids]
+        named: list[tuple[str | None, str | None]] = (
+            list(zip(signal.keys, ids, strict=True))
+            if len(signal.keys) == len(ids)
+            else [*((key, None) for key in signal.keys), *((None, native_id) for native_id in ids)]
+        )
+        records: list[tuple[str, str, str | None]] = []
+        for key, native_id in named:
+            if key is None and native_id is not None:
+                records.append((name, self._identity.key(name, native_id), native_id))
+            elif key is not None:
+                records.append((name, key, native_id or self._native_id(name, key)))
+        return records
+
+    def _native_id(self, name: str, key: str) -> str | None:
+        known = self._identity.native_id(name, key)
+        if known is None and id18(key) == key and prefix_of(key) == self._objects[name].schema.key_prefix:
+            return key
+        return known
+
+
+def _start_at(place: str | None) -> Start:
+    if place is None:
+        return Preset.LATEST
+    return bytes.fromhex(place) or Preset.EARLIEST

@@ -1,0 +1,159 @@
+"""
+Answering what waits for a row: reading the records again once the org's clock has passed the event, and telling
+rows and absences in the events' place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from salmon.errors import RequestRejected
+from salmon.plugin.contract import SourceRecord
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
+from salmon.salesforce.reading.snapshot import Org
+from salmon.salesforce.reading.waiting_events import Held, Waiting
+from salmon.salesforce.reading.windows import Reads, Window
+from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.clock import SECOND_MS
+
+_DUE_MIN_S: Final = 0.05
+_DUE_IN_TROUBLE_S: Final = 1.0  # what waits first may be of an object that the org refuses
+
+
+class Rereads:
+    """Reads what waits in *held*. For one thread."""
+
+    def __init__(
+        self,
+        *,
+        org: Org,
+        readers: Mapping[str, RowReader],
+        reads: Mapping[str, Reads],
+        held: Held,
+        identity: Identity,
+        must_wait: Callable[[str, str, int], bool],
+        troubles: Troubles,
+    ) -> None:
+        """*must_wait*: whether an event of (object, Id, commit_time) has to wait (again) for a row."""
+        self._org = org
+        self._readers = readers
+        self._reads = reads
+        self._held = held
+        self._identity = identity
+        self._must_wait = must_wait
+        self._troubles = troubles
+        self._unanswered: dict[int, int] = {}  # signal -> records of it that still wait
+        self._nothing_asked: set[int] = set()
+
+    def request(self, signal: int, records: Iterable[tuple[str, str, str | None]], commit_time: int) -> None:
+        """Let (object, key, Id if known) be read for *signal*, holding all that was committed by *commit_time*."""
+        asked = list(dict.fromkeys(records))
+        if asked:
+            self._unanswered[signal] = len(asked)
+        else:
+            self._nothing_asked.add(signal)
+        for name, key, native_id in asked:
+            self._held.add((name, key), Waiting(native_id, commit_time, signal=signal))
+
+    def due_in_s(self) -> float | None:
+        """How long until something of what waits can be answered; None if nothing waits."""
+        due_at = self._held.due_at()
+        if due_at is None:
+            return None
+        least_s = _DUE_IN_TROUBLE_S if self._troubles.waiting() else _DUE_MIN_S
+        return max(least_s, (due_at + SECOND_MS - self._org.clock.now) / 1000)
+
+    def answer(self, harvest: Harvest) -> None:
+        """
+        Read what can be read now, and tell it.
+
+        Raises RetriableError before anything was told; then nothing is lost, and it is tried at the next call.
+        """
+        harvest.answered |= self._nothing_asked
+        self._nothing_asked = set()
+        due_at = self._held.due_at()
+        if due_at is None or self._org.clock.now - SECOND_MS < due_at:
+            return
+        if (self._org.clock.covered or 0) < due_at:
+            self._org.look_at_clock()
+        name, due = self._held.due(
+            self._org.clock.covered or 0, IDS_A_QUERY, without=self._troubles.waiting()
+        )
+        if not due:
+            return
+        try:
+            rows, window = self._read(name, due)
+        except BaseException as error:
+            for key, _ in due:
+                self._held.reconsider((name, key))
+            if isinstance(error, RequestRejected):
+                self._troubles.found(name, error)
+                return
+            raise
+        self._troubles.over(name)
+        for key, first in due:
+            row = rows[key]
+            harvest.row(name, row)
+            self._reads[name].read_records({row.native_id, first.native_id or row.native_id} - {""}, window)
+            self._settle(name, key, first, window, harvest)
+
+    def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
+        """
+        Answer what the row covers, and tell the events behind it that need not wait any more. Those that it covers
+        are told too: one of them may be an edit that a write of ours overwrote before the row was read.
+        """
+        for waiting in self._held.line((name, key)):
+            covered = waiting.commit_time <= window.as_of and waiting.native_id in (None, first.native_id)
+            waits = waiting.change is None or self._must_wait(
+                name, waiting.native_id or "", waiting.commit_time
+            )
+            if waiting is not first and not covered and waits:
+                break
+            if waiting.change is not None:
+                # It came before its record was known to carry a key, perhaps.
+                own = self._identity.key(name, waiting.native_id) if waiting.native_id else key
+                harvest.records.append(SourceRecord(name, own, waiting.change))
+            if waiting.signal is not None:
+                self._unanswered[waiting.signal] -= 1
+                if not self._unanswered[waiting.signal]:
+                    del self._unanswered[waiting.signal]
+                    harvest.answered.add(waiting.signal)
+        self._held.reconsider((name, key))
+
+    def _read(self, name: str, due: list[tuple[str, Waiting]]) -> tuple[Mapping[str, Row | BadRow], Window]:
+        """A row or an absence for each key."""
+        reader = self._readers[name]
+        ids = sorted({waiting.native_id for _, waiting in due if waiting.native_id})
+        by_id: dict[str, Row | BadRow] = {}
+        windows = []
+        if ids:
+            live = reader.by_id(ids)
+            by_id.update((row.native_id, row) for row in live.rows)
+            windows.append(live.window)
+        found: dict[str, Row | BadRow] = {}
+        for key, waiting in due:
+            row = by_id.get(waiting.native_id or "")
+            # Under its Id waits also what was told of a record before it was known to carry a key.
+            if row is not None and key in (row.key, row.native_id):
+                found[key] = row
+        # A key that looks like an Id may be carried as well: by the record that lives on for one that was deleted.
+        for keys in key_batches(key for key, _ in due if key not in found):
+            carrying = reader.by_key(keys)
+            found.update((row.key, row) for row in carrying.rows)
+            windows.append(carrying.window)
+        lost = [(key, waiting) for key, waiting in due if key not in found]
+        lost_ids = sorted({waiting.native_id for _, waiting in lost if waiting.native_id} - by_id.keys())
+        bin_: dict[str, Row | BadRow] = {}
+        if lost_ids:
+            deleted = reader.deleted(native_ids=lost_ids, limit=None)
+            bin_.update((row.native_id, row) for row in deleted.rows)
+            windows.append(deleted.window)
+        window = Window(min(known.as_of for known in windows), max(known.until for known in windows))
+        for key, waiting in lost:
+            row = bin_.get(waiting.native_id or "")
+            deleted_at = row.change.committed_at if isinstance(row, Row) else 0
+            found[key] = reader.absent(waiting.native_id, key, window, deleted_at)
+        return found, window

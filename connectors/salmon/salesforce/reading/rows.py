@@ -1,0 +1,323 @@
+"""
+Reading records: queries in, rows and absences out, each with the time up to which it is surely complete.
+
+Which records are read when, and what of it is told, is for snapshot and feed.
+Sources: REST API Developer Guide, "Query", "Get Records by Ids with sObject Collections"; SOQL and SOSL Reference,
+"Relationship Queries" (a parent's field by its relationship's name; not through polymorphic relationships).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import quote
+
+from salmon.errors import SchemaMismatch
+from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
+from salmon.model.convert import from_rest
+from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
+from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.windows import Window
+from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
+
+IDS_A_QUERY: Final = 200
+_KEYS_BYTES: Final = 5_400  # what 200 Ids take up
+_STAMPS: Final = ("LastModifiedDate", "SystemModstamp")
+_WHO: Final = "LastModifiedById"
+_STAMP: Final = FieldSchema(name="SystemModstamp", type="datetime", kind=Kind.DATETIME)
+
+T = TypeVar("T")
+
+
+class Reading(Protocol):
+    """What is asked of Rest."""
+
+    clock: OrgClock
+
+    def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]: ...
+    def retrieve(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Page: ...
+    def query_bytes(self, soql: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A record as it was read: ROW, or ABSENT for one that is not there."""
+
+    native_id: str
+    key: str
+    change: Change
+    faults: tuple[BadRow, ...] = ()  # one for each of the change's misfits
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A record with a value that does not fit its field's type, as its JSON, for a dead letter."""
+
+    native_id: str
+    key: str
+    original: bytes
+    error: SchemaMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """The answer to one reading."""
+
+    rows: tuple[Row | BadRow, ...]
+    window: Window
+
+
+class RowReader:
+    """Reads the records of one object, and learns the keys that they and their parents show."""
+
+    def __init__(
+        self,
+        rest: Reading,
+        synced: SyncedObject,
+        identity: Identity,
+        objects: Mapping[str, SyncedObject],
+        our_user: str = "",
+    ) -> None:
+        """
+        Args:
+            objects: Every synced object, for the keys of the parents that rows refer to.
+            our_user: The Id of the user that Salmon writes as, where rows shall tell whether it was the last one there.
+        """
+        self._rest = rest
+        self._our_user = our_user[:15]
+        self._synced = synced
+        self._identity = identity
+        self.name = synced.name
+        # The parent's own key, where one query can show it: exactly one target, and that is synced.
+        self._parents = {
+            f"{field.relationship}.{MARKER_ID}": field
+            for field in synced.schema.references
+            if field.relationship and len(field.reference_to) == 1 and field.reference_to[0] in objects
+        }
+        shown_by_parent = {field.name for field in self._parents.values()}
+        self._to_resolve = tuple(
+            field
+            for field in synced.schema.references
+            if field.name not in shown_by_parent and any(name in objects for name in field.reference_to)
+        )
+        stamps = [stamp for stamp in _STAMPS if stamp in synced.names]
+        fields = [field.name for field in synced.schema.fields]
+        who = [_WHO] if our_user and _WHO in synced.names else []
+        self._own = list(dict.fromkeys(["Id", MARKER_SEQ, MARKER_ID, *stamps, *who, *fields]))
+        # A query is sent in the URL. Where all of its fields do not fit, it asks for the parents' keys only, and
+        # the records' own fields are retrieved by Id, with the list of fields in the body.
+        longest = soql.select(
+            [*self._own, *self._parents],
+            self.name,
+            where=[soql.one_of("Id", ["0" * 18] * IDS_A_QUERY)],
+            limit=PAGE_ROWS,
+        )
+        self._wide = rest.query_bytes(longest) > URI_BYTES
+
+    def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows:
+        """
+        The first *limit* records whose Id is above *native_id* ("" for the first), in the order of their Ids.
+
+        *floor* is a time by the org's clock that had passed before: rows hold all that was committed up to it.
+        """
+        return self._read(soql.after(native_id), limit, floor)
+
+    def by_id(self, native_ids: Sequence[str], floor: int = 0) -> ReadRows:
+        """The records with these Ids (at most IDS_A_QUERY), without those that are not there."""
+        return self._read([soql.one_of("Id", native_ids)], None, floor)
+
+    def by_key(self, keys: Sequence[str], floor: int = 0) -> ReadRows:
+        """The records that carry these keys (as many as `key_batches` puts together)."""
+        return self._read([soql.one_of(MARKER_ID, keys)], None, floor)
+
+    def deleted(
+        self,
+        after: str = "",
+        *,
+        native_ids: Sequence[str] | None = None,
+        since: int | None = None,
+        limit: int | None = PAGE_ROWS,
+        floor: int = 0,
+    ) -> ReadRows:
+        """
+        Records in the recycle bin, as ABSENT: among *native_ids*, or the first *limit* above the Id *after*;
+        only those deleted since a time, where it is given.
+
+        What has left the recycle bin is not there any more to be asked for.
+        """
+        if "IsDeleted" not in self._synced.names:  # Of some objects (User) nothing is ever deleted.
+            covered = self._covered(floor)
+            return ReadRows((), Window(covered, covered))
+        where = ["IsDeleted = true", *soql.after(after)]
+        if native_ids is not None:
+            where.append(soql.one_of("Id", native_ids))
+        if since is not None:
+            where.append(soql.since("SystemModstamp", since))
+        text = soql.select(["Id", MARKER_ID, "SystemModstamp"], self.name, where=where, limit=limit)
+        shown, window = self._shown(text, floor, deleted=True)
+        if native_ids is None:
+            self._learn_who_carries(row[MARKER_ID] for row in shown if row.get(MARKER_ID))
+        return ReadRows(tuple(self._absent(row, window) for row in shown), window)
+
+    def absent(self, native_id: str | None, key: str, window: Window, deleted_at: int = 0) -> Row:
+        """The report that a record was looked for and not found."""
+        change = Change(
+            origin=SALESFORCE,
+            op=Op.ABSENT,
+            committed_at=deleted_at,
+            as_of=window.as_of,
+            native_id=native_id,
+        )
+        return Row(native_id or "", key, change)
+
+    def _read(self, where: Sequence[str], limit: int | None, floor: int) -> ReadRows:
+        own = ["Id"] if self._wide else self._own
+        text = soql.select([*own, *self._parents], self.name, where=where, limit=limit)
+        shown, window = self._shown(text, floor)
+        if self._wide:
+            shown, until = self._widened(shown)
+            window = Window(window.as_of, max(window.until, until))
+        self._resolve(shown)
+        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window)
+
+    def _shown(
+        self, text: str, floor: int, *, deleted: bool = False
+    ) -> tuple[list[Mapping[str, Any]], Window]:
+        as_of = self._covered(floor)
+        shown: list[Mapping[str, Any]] = []
+        until = as_of
+        for page in self._rest.pages(text, deleted=deleted):
+            shown.extend(page.rows)
+            until = max(until, page.read_until)
+        return shown, Window(as_of, until)
+
+    def _covered(self, floor: int) -> int:
+        """Up to when a query that is sent now surely sees everything."""
+        return max(floor, self._rest.clock.covered or 0)
+
+    def _widened(self, shown: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], int]:
+        """The records' own fields, beside what the query showed of their parents."""
+        parents = {row["Id"]: row for row in shown}
+        rows: list[Mapping[str, Any]] = []
+        until = 0
+        for ids in batches(parents, PAGE_ROWS):
+            page = self._rest.retrieve(self.name, ids, self._own)
+            until = max(until, page.read_until)
+            rows.extend({**parents[row["Id"]], **row} for row in page.rows)
+        return rows, until
+
+    def _resolve(self, shown: Sequence[Mapping[str, Any]]) -> None:
+        """Learn the keys of parents that the query cannot show: of polymorphic or nameless relationships."""
+        asked: dict[str, set[str]] = {}
+        for field in self._to_resolve:
+            for row in shown:
+                native_id = row.get(field.name)
+                target = self._identity.target_of(field, native_id) if native_id else None
+                if native_id and target and not self._identity.known(target, native_id):
+                    asked.setdefault(target, set()).add(native_id)
+        for target, ids in asked.items():
+            for some in batches(sorted(ids), IDS_A_QUERY):
+                learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+
+    def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
+        native_id = shown["Id"]
+        key = self._learn(shown)
+        fields: dict[str, Value] = {}
+        misfits: dict[str, SchemaMismatch] = {}
+        for field in self._synced.schema.fields:
+            if shown.get(field.name) not in (None, ""):
+                try:
+                    fields[field.name] = self._value(field, shown)
+                except SchemaMismatch as error:
+                    misfits[field.name] = error
+        try:
+            marker = shown.get(MARKER_SEQ)
+            change = Change(
+                origin=SALESFORCE,
+                op=Op.ROW,
+                committed_at=_stamp_of(shown),
+                as_of=as_of,
+                native_id=native_id,
+                ack=None if marker is None else int(marker),
+                changed=frozenset(self._synced.schema.by_name) - misfits.keys() if misfits else None,
+                fields=fields,
+                misfits={name: Misfit(NOT_OF_TYPE, error.reason) for name, error in misfits.items()},
+                by_us=bool(self._our_user) and (shown.get(_WHO) or "")[:15] == self._our_user,
+            )
+        except SchemaMismatch as error:  # of a stamp
+            return BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
+        faults = tuple(
+            BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
+            for error in misfits.values()
+        )
+        return Row(native_id, key, change, faults)
+
+    def _learn_who_carries(self, keys: Iterable[str]) -> None:
+        """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""
+        for some in key_batches(keys):
+            learn_keys(self._rest, self._identity, self.name, soql.one_of(MARKER_ID, some))
+
+    def _learn(self, shown: Mapping[str, Any]) -> str:
+        """Learn the keys that the record and its parents carry; the record's key."""
+        for path, field in self._parents.items():
+            parent = shown.get(path.partition(".")[0])
+            if parent and parent.get(MARKER_ID) and shown.get(field.name):
+                self._identity.learn(field.reference_to[0], shown[field.name], parent[MARKER_ID])
+        native_id: str = shown["Id"]
+        key: str = shown.get(MARKER_ID) or native_id
+        if key != native_id:
+            self._identity.learn(self.name, native_id, key)
+        return key
+
+    def _value(self, field: FieldSchema, shown: Mapping[str, Any]) -> Value:
+        value = from_rest(field, shown[field.name])
+        if field.reference_to and isinstance(value, str):
+            return self._identity.reference_key(field, value)
+        return value
+
+    def _absent(self, shown: Mapping[str, Any], window: Window) -> Row:
+        key = shown.get(MARKER_ID) or self._identity.key(self.name, shown["Id"])
+        return self.absent(shown["Id"], key, window, _stamp_of(shown, ("SystemModstamp",)))
+
+
+def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> None:
+    """Learn the keys that records of an object carry: of all, or of those that *where* chooses."""
+    for page in rest.pages(soql.select(["Id", MARKER_ID], name, where=[*where, f"{MARKER_ID} != null"])):
+        for row in page.rows:
+            identity.learn(name, row["Id"], row[MARKER_ID])
+
+
+def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:
+    """When the record was last changed, in ms, by the first of *stamps* that it shows; 0 for none."""
+    for stamp in stamps:
+        if shown.get(stamp):
+            return int(str(from_rest(_STAMP, shown[stamp])))
+    return 0
+
+
+def key_batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """*keys* in lists that fit a query's URL, in which a key of 255 bytes takes up three times as many."""
+    some: list[str] = []
+    taken = 0
+    for key in keys:
+        length = len(quote(key)) + len(quote("'',"))
+        if some and (len(some) == IDS_A_QUERY or taken + length > _KEYS_BYTES):
+            yield some
+            some, taken = [], 0
+        some.append(key)
+        taken += length
+    if some:
+        yield some
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """*items* in lists of at most *size*."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

@@ -1,0 +1,260 @@
+"""
+Reading whole objects, chunk by chunk in the order of their Ids, ahead of need and in a thread of its own, so
+that the stream goes on meanwhile.
+
+A run can be stopped anywhere and goes on after the last row that was told; what is told of it, and when its
+progress is stored, is for feed.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+
+from salmon.errors import RequestRejected, RetriableError, SalmonError
+from salmon.salesforce.backoff import Backoff
+from salmon.salesforce.reading.rows import ReadRows
+from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.rest import PAGE_ROWS
+
+log = structlog.get_logger(__name__)
+
+CHUNKS_AHEAD: Final = 2
+# Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
+DELETED_MARGIN_MS: Final = 15 * 60_000
+_CLOCK_EVERY_S: Final = 0.25
+
+
+class Why(StrEnum):
+    """Why an object is read as a whole; it decides what its events may do meanwhile (see feed)."""
+
+    FIRST = "first"  # it never was
+    HOLE = "hole"  # events were lost, or have passed while it, or a field of it, was not synced
+    ASKED = "asked"  # by a signal
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One reading of a whole object, and how far it has been told."""
+
+    object: str
+    why: Why
+    began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
+    not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
+    since: int | None = None  # absences: deletions from then on; None: all that the recycle bin holds
+    last: str = ""  # Id of the last row told
+    absences: bool = False  # the rows are told; now it is the deleted records' turn
+    done: bool = False
+    read: int = 0
+    total: int | None = None
+    signals: tuple[int, ...] = ()  # ids of the signals it answers
+    # The fields of which rows or events have told everything since; none of an object that is not told as a whole.
+    covers: frozenset[str] = frozenset()
+
+    def tells(self, native_id: str) -> bool:
+        """Whether the record's row is still to be told by this run."""
+        return not (self.done or self.absences) and native_id > self.last
+
+    def to_position(self) -> dict[str, Any]:
+        """The run as JSON."""
+        return {
+            "why": self.why.value,
+            "began": self.began,
+            "not_before": self.not_before,
+            "since": self.since,
+            "last": self.last,
+            "absences": self.absences,
+            "done": self.done,
+            "read": self.read,
+            "total": self.total,
+            "signals": list(self.signals),
+            "covers": sorted(self.covers),
+        }
+
+    @classmethod
+    def from_position(cls, name: str, position: Mapping[str, Any]) -> Run:
+        """The inverse of to_position. What a later version of Salmon has put into it is left."""
+        stored = {
+            **{each.name: position[each.name] for each in fields(cls) if each.name in position},
+            "why": Why(position["why"]),
+            "signals": tuple(position["signals"]),
+            "covers": frozenset(position.get("covers", ())),
+        }
+        return cls(object=name, **stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a run: rows in the order of their Ids, or absences. *run*: as it is when all is told."""
+
+    run: Run
+    read: ReadRows
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A run that cannot go on until somebody mends it."""
+
+    error: Exception
+
+
+class ChunkReader(Protocol):
+    """What is asked of RowReader."""
+
+    def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows: ...
+    def deleted(
+        self, after: str = "", *, since: int | None = None, limit: int | None = PAGE_ROWS, floor: int = 0
+    ) -> ReadRows: ...
+
+
+class Org(Protocol):
+    """What is asked of Rest."""
+
+    clock: OrgClock
+
+    def count(self, name: str) -> int: ...
+    def look_at_clock(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Run
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class Snapshots:
+    """The runs of all objects, one after the other. `begin` and `close` may be called from any thread."""
+
+    def __init__(
+        self,
+        org: Org,
+        readers: Mapping[str, ChunkReader],
+        *,
+        wake: Callable[[], None] = lambda: None,
+        backoff: Backoff | None = None,
+        rows_a_chunk: int = PAGE_ROWS,
+        troubles: Troubles | None = None,
+    ) -> None:
+        self._org = org
+        self._readers = readers
+        self._wake = wake
+        self._backoff = backoff or Backoff()
+        self._rows_a_chunk = rows_a_chunk
+        self._troubles = troubles or Troubles()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._latest: dict[str, _Job] = {}
+        self._chunks: queue.Queue[tuple[_Job, Chunk] | Failed] = queue.Queue(CHUNKS_AHEAD)
+        self._stopped = threading.Event()
+        threading.Thread(target=self._work, name="snapshots", daemon=True).start()
+
+    def begin(self, run: Run) -> None:
+        """Read *run*, from where it stands, after those begun before. An earlier run of its object is given up."""
+        if (earlier := self._latest.get(run.object)) is not None:
+            earlier.cancelled.set()
+        job = self._latest[run.object] = _Job(run)
+        self._jobs.put(job)
+
+    def take(self) -> Chunk | Failed | None:
+        """The next chunk, or None if there is none yet."""
+        while True:
+            try:
+                item = self._chunks.get_nowait()
+            except queue.Empty:
+                return None
+            if isinstance(item, Failed):
+                return item
+            job, chunk = item
+            if not job.cancelled.is_set():
+                return chunk
+
+    def close(self) -> None:
+        """End the thread; return at once."""
+        self._stopped.set()
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None and not self._stopped.is_set():
+            try:
+                self._run(job)
+            except RequestRejected as error:
+                self._troubles.found(job.run.object, error)
+                again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
+                again.daemon = True
+                again.start()
+            except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() tells it
+                self._put(job, Failed(error))
+                return
+
+    def _run(self, job: _Job) -> None:
+        run = job.run
+        self._await_clock(job)
+        if run.total is None:
+            run = replace(run, total=self._total(run.object))
+        while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
+            read = self._retried(job, partial(self._read, run))
+            if read is None:
+                return
+            self._troubles.over(run.object)
+            run = self._told(run, read)
+            self._put(job, (job, Chunk(run, read)))
+            job.run = run
+
+    def _read(self, run: Run) -> ReadRows:
+        reader = self._readers[run.object]
+        if run.absences:
+            return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
+        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began)
+
+    def _told(self, run: Run, read: ReadRows) -> Run:
+        """The run as it is when *read* is told too."""
+        if len(read.rows) == self._rows_a_chunk:
+            counted = 0 if run.absences else len(read.rows)
+            return replace(run, last=read.rows[-1].native_id, read=run.read + counted)
+        if run.absences or run.why is Why.FIRST:
+            return replace(run, last="", done=True, read=run.read + (0 if run.absences else len(read.rows)))
+        return replace(run, last="", absences=True, read=run.read + len(read.rows))
+
+    def _await_clock(self, job: _Job) -> None:
+        """Wait until what is read from now on surely holds all that was committed up to `not_before`."""
+        while (self._org.clock.covered or 0) < job.run.not_before:
+            if job.cancelled.is_set() or self._stopped.wait(_CLOCK_EVERY_S):
+                return
+            self._retried(job, self._org.look_at_clock)
+
+    def _total(self, name: str) -> int | None:
+        try:
+            return self._org.count(name)
+        except SalmonError as error:  # Counting is for the progress bar; a big object may take too long.
+            log.info("snapshot_not_counted", object=name, error=str(error))
+            return None
+
+    def _retried(self, job: _Job, call: Callable[[], Any]) -> Any:
+        """The call's answer, tried until it comes; None once nobody waits for it any more."""
+        while not (job.cancelled.is_set() or self._stopped.is_set()):
+            try:
+                answer = call()
+            except RetriableError as error:
+                wait_s = self._backoff.next_s()
+                log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
+                self._stopped.wait(wait_s)
+                continue
+            self._backoff.worked()
+            return answer
+        return None
+
+    def _put(self, job: _Job, item: tuple[_Job, Chunk] | Failed) -> None:
+        while not (job.cancelled.is_set() or self._stopped.is_set()):
+            try:
+                self._chunks.put(item, timeout=0.5)
+            except queue.Full:
+                continue
+            self._wake()
+            return

@@ -1,0 +1,235 @@
+"""
+The runs of whole objects, as they are told: what is under way, what waits for its turn, what is done.
+
+When a run begins and what events may do meanwhile is for feed; the reading itself is for snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from salmon.plugin.contract import Position, SnapshotProgress
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.snapshot import DELETED_MARGIN_MS, Chunk, Failed, Org, Run, Snapshots, Why
+from salmon.salesforce.reading.windows import END, Reads
+
+log = structlog.get_logger(__name__)
+
+ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
+_SNAPSHOT: Final = "snapshot/"  # and the object's name
+
+
+class Runs:
+    """The runs of all objects. For one thread."""
+
+    def __init__(
+        self,
+        org: Org,
+        snapshots: Snapshots,
+        reads: Mapping[str, Reads],
+        identity: Identity,
+        *,
+        whole: Mapping[str, frozenset[str]],
+        positions: Mapping[str, Position],
+    ) -> None:
+        """
+        Args:
+            org, snapshots, identity: As feed has them.
+            reads: Where the windows of what is told are noted, by object.
+            whole: The objects that are read as a whole at first and after a hole, each with its fields.
+            positions: What was stored; empty to begin anew.
+        """
+        self._org = org
+        self._snapshots = snapshots
+        self._reads = reads
+        self._identity = identity
+        self._whole = whole
+        self._chunk: Chunk | None = None
+        self._told = 0  # rows of the chunk
+        self._wanted: dict[str, tuple[int, ...]] = {}  # signals that wait for the end of another run
+        self._dirty: set[str] = set()
+        self._runs: dict[str, Run] = {}
+        self._left: list[Run] = []  # of objects that are synced no more
+        for stored in _stored_runs(positions):
+            name = stored.object
+            run = replace(stored, covers=stored.covers & self._fields_of(name))
+            if name not in reads:
+                if run != stored:
+                    self._left.append(run)
+                continue
+            self._runs[name] = run
+            if run != stored:
+                self._dirty.add(name)
+            if not run.done:
+                snapshots.begin(run)
+
+    def begin_first(self, last_event: int, told_up_to: int) -> None:
+        """
+        Begin to read every object that was never read, and those that the stream has passed by: the object, or a
+        field of it, was not synced for a time. The stream's position must be known; the times as in fall_into_hole.
+        """
+        for name, fields in self._whole.items():
+            run = self._runs.get(name)
+            if run is None:
+                self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields))
+            elif not run.covers:
+                self._read_anew(name, last_event, 0, "it was not synced for a time")
+            elif not fields <= run.covers:
+                self._read_anew(name, last_event, told_up_to, "a field was added")
+
+    def fall_into_hole(self, name: str, last_event: int, told_up_to: int) -> None:
+        """
+        Events of the object were lost.
+
+        Args:
+            last_event: When the latest event was committed that has come (0: none is known). Rows that do not hold it
+                would be old news.
+            told_up_to: What was committed before this has been told, deletions included (0: nothing is known).
+        """
+        if name in self._whole:
+            self._read_anew(name, last_event, told_up_to, "events were lost")
+
+    def _read_anew(self, name: str, last_event: int, told_up_to: int, why: str) -> None:
+        since = told_up_to - DELETED_MARGIN_MS if told_up_to else None
+        signals = self._wanted.pop(name, ())
+        given_up = self._runs.get(name)
+        if given_up is not None and not given_up.done:
+            signals = (*given_up.signals, *signals)
+            if given_up.why is Why.HOLE and since is not None:  # its deletions have not been looked for
+                since = None if given_up.since is None else min(since, given_up.since)
+        self._begin(
+            Run(
+                name,
+                Why.HOLE,
+                began=self._covered(),
+                not_before=max(last_event, self._covered()),
+                since=None if signals else since,
+                signals=signals,
+                covers=self._fields_of(name),
+            )
+        )
+        # The windows of what was read before say nothing any more: each record waits for its new row.
+        self._reads[name].clear()
+        log.warning("object_is_read_anew", object=name, why=why)
+
+    def want(self, name: str, signal: int, not_before: int) -> None:
+        """A signal asks for the whole object, as it is at *not_before* or later."""
+        run = self._runs.get(name)
+        if run is not None and signal in run.signals:
+            return  # it came again after a restart in the middle of its run
+        free = name not in self._whole if run is None else run.done
+        if free:
+            self._begin_asked(name, (signal,), not_before)
+        else:
+            self._wanted[name] = (*self._wanted.get(name, ()), signal)
+
+    def needs_no_telling(self, name: str, commit_time: int) -> bool:
+        """
+        Whether an event is from before the very first rows, or for sure from before a hole: then it was told. Another
+        is told behind its record's row, which does not show an edit that a write of ours has overwritten.
+        """
+        run = self._runs.get(name)
+        if run is None:
+            return False
+        if run.why is Why.HOLE:
+            return run.since is not None and commit_time < run.since
+        return run.why is Why.FIRST and commit_time <= run.began
+
+    def row_comes_first(self, name: str, native_id: str) -> bool:
+        """Whether the record's row must be told before its next event, and has not been yet."""
+        run = self._runs.get(name)
+        return (
+            run is not None
+            and run.why is Why.HOLE
+            and run.tells(native_id)
+            and native_id not in self._reads[name].records
+        )
+
+    def take(self, harvest: Harvest) -> None:
+        """Tell the next rows that were read, if there are any. Raises what a run failed with."""
+        if self._chunk is None:
+            chunk = self._snapshots.take()
+            if isinstance(chunk, Failed):
+                raise chunk.error
+            self._chunk, self._told = chunk, 0
+        if self._chunk is not None:
+            self._tell(self._chunk, harvest)
+
+    def progress(self) -> list[SnapshotProgress]:
+        """How far they have come."""
+        return [SnapshotProgress(run.object, run.read, run.total, run.done) for run in self._runs.values()]
+
+    def tell_positions(self, harvest: Harvest) -> None:
+        """What has changed since the last call."""
+        for name in self._dirty:
+            harvest.positions[partition_of(name)] = self._runs[name].to_position()
+        for run in self._left:
+            harvest.positions[partition_of(run.object)] = run.to_position()
+        self._dirty.clear()
+        self._left.clear()
+
+    def _tell(self, chunk: Chunk, harvest: Harvest) -> None:
+        name, window = chunk.run.object, chunk.read.window
+        run, reads = self._runs[name], self._reads[name]
+        rows = chunk.read.rows[self._told : self._told + ROWS_A_POLL]
+        self._told += len(rows)
+        ends = self._told == len(chunk.read.rows)
+        if run.absences:
+            reads.read_records([row.native_id for row in rows], window)
+        else:
+            to = END if ends and (chunk.run.absences or chunk.run.done) else rows[-1].native_id
+            reads.read_range(run.last, to, window)
+        for row in rows:
+            # A key that another record carries by now does not die with the one that was deleted.
+            if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):
+                harvest.row(name, row)
+        if ends:
+            self._chunk = None
+            self._progressed(chunk.run, harvest)
+        else:
+            read = run.read if run.absences else run.read + len(rows)
+            self._progressed(replace(run, last=rows[-1].native_id, read=read, total=chunk.run.total), harvest)
+
+    def _progressed(self, run: Run, harvest: Harvest) -> None:
+        self._runs[run.object] = run
+        self._dirty.add(run.object)
+        if run.done:
+            log.info("object_was_read", object=run.object, why=run.why.value, records=run.read)
+            harvest.answered.update(run.signals)
+            if wanted := self._wanted.pop(run.object, ()):
+                self._begin_asked(run.object, wanted, self._org.clock.now)
+
+    def _begin_asked(self, name: str, signals: tuple[int, ...], not_before: int) -> None:
+        earlier = self._runs.get(name)
+        covers = earlier.covers if earlier is not None else frozenset[str]()
+        began = self._covered()
+        self._begin(Run(name, Why.ASKED, began, not_before=not_before, signals=signals, covers=covers))
+
+    def _begin(self, run: Run) -> None:
+        if self._chunk is not None and self._chunk.run.object == run.object:
+            self._chunk = None
+        self._runs[run.object] = run
+        self._dirty.add(run.object)
+        self._snapshots.begin(run)
+
+    def _covered(self) -> int:
+        return self._org.clock.covered or 0
+
+    def _fields_of(self, name: str) -> frozenset[str]:
+        return self._whole.get(name, frozenset())
+
+
+def partition_of(name: str) -> str:
+    """The partition of the source's position that holds the object's run."""
+    return f"{_SNAPSHOT}{name}"
+
+
+def _stored_runs(positions: Mapping[str, Position]) -> Iterator[Run]:
+    for partition, stored in positions.items():
+        if partition.startswith(_SNAPSHOT):
+            yield Run.from_position(partition.removeprefix(_SNAPSHOT), stored)

@@ -1,0 +1,226 @@
+"""
+Salesforce source task: change events and records in, changes out.
+
+The task reports what happened in the org and judges nothing: what is an echo and who wins is for the fold. The
+position is committed by the worker, in one transaction with the changes. What is told in which order is feed's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from salmon.calls import Calls, Peer, Probe
+from salmon.errors import RequestRejected, SetupError
+from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch
+from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.feed import SETTLE_S, Feed
+from salmon.salesforce.reading.rows import RowReader, learn_keys
+from salmon.salesforce.reading.snapshot import Snapshots
+from salmon.salesforce.reading.snapshot_runs import partition_of
+from salmon.salesforce.reading.subscription import Start, Subscription
+from salmon.salesforce.troubles import Troubles, sentence
+from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.rest import Rest
+
+log = structlog.get_logger(__name__)
+
+CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
+
+
+class SourceObject(ObjectConfig, Protocol):
+    """`objects.<Object>` of the config, as far as the source needs it."""
+
+    @property
+    def direction(self) -> str: ...
+
+
+class SalesforceSourceTask:
+    """The source task of one org: all objects, by one subscription."""
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        objects: Mapping[str, SourceObject],
+        sync_name: str,
+        *,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        """
+        Args:
+            config: How to reach the org.
+            objects: The config's `objects`.
+            sync_name: For the logs.
+            settle_s: How long the first position is waited for.
+        """
+        self._config = config
+        self._configured = objects
+        self._log = log.bind(sync=sync_name)
+        self._settle_s = settle_s
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._calls = Calls()
+        self._rest: Rest | None = None
+        self._pubsub: PubSub | None = None
+        self._objects: dict[str, SyncedObject] = {}
+        self._feed: Feed | None = None
+        self._troubles = Troubles()
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {
+            Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
+            Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
+        }
+
+    def connect(self) -> None:
+        """
+        Sign in and describe the objects; done by `start` if nobody did. Raises as `start` does.
+        """
+        if self._objects:
+            return
+        self.close()  # what an earlier try has left
+        rest = Rest(self._config, calls=self._calls)
+        pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
+        self._rest, self._pubsub = rest, pubsub
+        self._objects = {
+            name: synced_object(name, config, rest, pubsub) for name, config in self._configured.items()
+        }
+
+    def schemas(self) -> Mapping[str, ObjectSchema]:
+        """The schema of each object, as the org has it now. After `connect`."""
+        return {name: synced.schema for name, synced in self._objects.items()}
+
+    def api_calls(self) -> Mapping[str, int]:
+        """API calls made so far, by resource."""
+        return self._rest.calls if self._rest is not None else {}
+
+    def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
+        """
+        Resume after *positions*; with none, everything is read first. See SourceTask.start.
+
+        Raises:
+            ConfigError, SetupError: what only a person can mend, with the key and the mend.
+            Unavailable, RateLimited: the org cannot be asked now.
+        """
+        self.connect()
+        assert self._rest is not None
+        assert self._pubsub is not None
+        if self._feed is not None:
+            self._feed.close()
+        rest, pubsub = self._rest, self._pubsub
+        identity = Identity(self.schemas())
+        troubles = self._troubles = Troubles()
+        # An object that has been read before may wait; one that never was must not be told without its keys.
+        worked = frozenset(name for name in self._objects if partition_of(name) in positions)
+        for name in self._objects.keys() & identities.keys():
+            identity.load(name, identities[name])
+        our_user = rest.sign_in.token().user_id
+        readers = {
+            name: RowReader(rest, synced, identity, self._objects, our_user)
+            for name, synced in self._objects.items()
+        }
+        self._feed = Feed(
+            org=rest,
+            objects=self._objects,
+            # The target of a one-way object is not asked what it has.
+            whole={
+                name: frozenset(schema.by_name)
+                for name, schema in self.schemas().items()
+                if self._configured[name].direction != "to_salesforce"
+            },
+            readers=readers,
+            identity=identity,
+            load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),
+            open_stream=self._open_stream,
+            schema_of=pubsub.schema,
+            snapshots=Snapshots(rest, readers, wake=self._wake.set, troubles=troubles),
+            troubles=troubles,
+            our_user=our_user,
+            positions=positions,
+            org_id=lambda: rest.sign_in.token().organization_id,
+            settle_s=self._settle_s,
+        )
+        self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
+
+    def poll(self, timeout_s: float) -> SourceBatch:
+        """Return what arrived within *timeout_s*; an empty batch is a normal answer. Raises as `start` does."""
+        assert self._feed is not None, "start first"
+        deadline_s = time.monotonic() + timeout_s
+        while not self._stopped.is_set():
+            self._wake.clear()  # Before looking: what comes in from now on wakes us.
+            harvest = self._feed.gather()
+            left_s = deadline_s - time.monotonic()
+            if harvest or left_s <= 0:
+                return harvest.batch()
+            due_in_s = self._feed.wait_s()
+            self._wake.wait(left_s if due_in_s is None else min(left_s, due_in_s))
+        return SourceBatch()
+
+    def request(self, signal: Signal) -> None:
+        """Take a request; its answer comes in the stream's order, in some later batch."""
+        assert self._feed is not None, "start first"
+        self._feed.request(signal)
+
+    def progress(self) -> Sequence[SnapshotProgress]:
+        """How far the snapshots have come."""
+        return self._feed.progress() if self._feed is not None else ()
+
+    def note(self) -> str:
+        """What a person should know, though all is well, or has to mend in the org while the others go on."""
+        notes = [self._feed.note if self._feed is not None else "", *self._troubles.told().values()]
+        return " ".join(filter(None, notes))
+
+    def stop(self) -> None:
+        """Unblock poll() and return at once. Idempotent; called from any thread."""
+        self._stopped.set()
+        if (feed := self._feed) is not None:
+            feed.close()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Give up the connections, when nothing is polling any more."""
+        if self._rest is not None:
+            self._rest.close()
+        if self._pubsub is not None:
+            self._pubsub.close()
+
+    def _open_stream(self, start: Start) -> Subscription:
+        assert self._pubsub is not None
+        pubsub = self._config.pubsub
+        return Subscription(
+            self._pubsub,
+            CHANNEL,
+            start,
+            fetch_size=pubsub.fetch_size,
+            silence_max_s=pubsub.silence_max_s,
+            wake=self._wake.set,
+        )
+
+
+def load_identities(
+    rest: Rest,
+    objects: Collection[str],
+    identity: Identity,
+    troubles: Troubles,
+    worked: Collection[str],
+) -> None:
+    """
+    Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
+    before is one of the *troubles*. Raises Unavailable, RateLimited, SetupError.
+    """
+    for name in objects:
+        try:
+            learn_keys(rest, identity, name)
+        except RequestRejected as error:
+            if name not in worked:
+                raise SetupError(sentence(name, error)) from error
+            troubles.found(name, error)

@@ -1,0 +1,251 @@
+"""
+One subscription that is kept alive: whatever befalls the stream, it goes on after the last event that came.
+
+A thread receives into a bounded queue and asks for more before it is needed. It never moves a position: who takes
+the responses does. A position that the server has lost ends it; it is not for this module to start elsewhere.
+Sources: Pub/Sub API, "Subscribe RPC Method", "Event Message Durability", "Pub/Sub API Error Codes".
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol
+
+import grpc
+import structlog
+
+from salmon.errors import FatalError, PositionLost, RateLimited, RequestRejected, SalmonError, SetupError
+from salmon.salesforce.backoff import Backoff
+from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.auth import Token
+from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
+
+log = structlog.get_logger(__name__)
+
+RESPONSES_MAX: Final = 64  # of up to 100 events each, received ahead of need; then the server waits
+_LIMITED_WAIT_S: Final = 60.0  # an allowance is counted over a day: asking more often helps nobody
+_WATCH_EVERY_S: Final = 1.0
+# Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
+# keepalives come within minutes.
+BEGINNING_GOOD_S: Final = 3600.0
+
+
+class Preset(Enum):
+    """Where a subscription starts that has no position yet."""
+
+    LATEST = "latest"
+    EARLIEST = "earliest"
+
+
+Start = Preset | bytes  # bytes: after this replay id
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One response. Without events it is a keepalive, and *latest* a position that may be stored."""
+
+    events: Sequence[Any]  # ConsumerEvent
+    latest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The subscription has ended for good: PositionLost, an error that only a person can mend, or a fault of ours."""
+
+    error: Exception
+
+
+class Stream(Protocol):
+    """A subscription as feed sees it: the next response, without waiting."""
+
+    def peek(self) -> Received | Ended | None: ...
+    def pop(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Subscription:
+    """Responses of one topic, from *start* on. Ended by `close`, which any thread may call."""
+
+    def __init__(
+        self,
+        pubsub: PubSub,
+        topic: str,
+        start: Start,
+        *,
+        fetch_size: int,
+        silence_max_s: float,
+        wake: Callable[[], None] = lambda: None,
+        backoff: Backoff | None = None,
+        beginning_good_s: float = BEGINNING_GOOD_S,
+    ) -> None:
+        """
+        Args:
+            pubsub, topic, start: What is subscribed to.
+            fetch_size: Events asked for ahead of need, at most 100.
+            silence_max_s: A stream that said nothing for so long is opened again.
+            wake: Called when there is something to take.
+            backoff: Between tries to open it.
+            beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
+        """
+        self._pubsub = pubsub
+        self._topic = topic
+        self._resume: Start = start
+        self._fetch_size = fetch_size
+        self._silence_max_s = silence_max_s
+        self._wake = wake
+        self._backoff = backoff or Backoff()
+        self._received: queue.Queue[Received | Ended] = queue.Queue(RESPONSES_MAX)
+        self._head: Received | Ended | None = None
+        self._stopped = threading.Event()
+        self._call: Any = None
+        self._heard_at_s = time.monotonic()
+        self._beginning_good_until_s = time.monotonic() + beginning_good_s
+        for work in (self._receive, self._watch):
+            threading.Thread(target=work, name=f"subscription-{work.__name__}", daemon=True).start()
+
+    def peek(self) -> Received | Ended | None:
+        """The next response, or None if there is none yet. The same one until `pop`."""
+        if self._head is None:
+            try:
+                self._head = self._received.get_nowait()
+            except queue.Empty:
+                return None
+        return self._head
+
+    def pop(self) -> None:
+        """Go on to the next response."""
+        self._head = None
+
+    def close(self) -> None:
+        """End it and return at once."""
+        self._stopped.set()
+        if (call := self._call) is not None:
+            call.cancel()
+
+    def _receive(self) -> None:
+        """The receiving thread."""
+        try:
+            self._receive_all()
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() tells it
+            self._put(Ended(error))
+
+    def _receive_all(self) -> None:
+        """Stream after stream, until it is closed or cannot go on."""
+        refused: Token | None = None
+        while not self._stopped.is_set():
+            try:
+                token = self._pubsub.sign_in.token()
+                if refused is not None and token.access_token == refused.access_token:
+                    token = self._pubsub.sign_in.renew(refused)
+                self._listen(token)
+                error: SalmonError | None = None  # The server ended the stream in good order: open another.
+            except grpc.RpcError as broken:
+                error = self._pubsub.trouble(broken)
+            except SalmonError as trouble:
+                error = trouble
+            if self._stopped.is_set():
+                return
+            if isinstance(error, RequestRejected):
+                error = SetupError(
+                    f"{self._topic} cannot be subscribed to ({error.code}). Select the objects of the sync under"
+                    " Setup, Change Data Capture."
+                )
+            if isinstance(error, PositionLost | FatalError):
+                self._put(Ended(error))
+                return
+            refused = token if isinstance(error, TokenRefused) else None
+            if self._resume is Preset.EARLIEST and time.monotonic() > self._beginning_good_until_s:
+                self._put(
+                    Ended(PositionLost("nothing was heard of the stream, and its first events may be gone."))
+                )
+                return
+            wait_s = self._backoff.next_s()
+            if isinstance(error, RateLimited):
+                wait_s = max(wait_s, error.retry_after_s or _LIMITED_WAIT_S)
+            log.warning("stream_ended", topic=self._topic, error=str(error or "completed"), again_in_s=wait_s)
+            self._stopped.wait(wait_s)
+
+    def _listen(self, token: Token) -> None:
+        requests = _Requests(self._first_request())
+        self._heard_at_s = time.monotonic()
+        self._call = call = self._pubsub.subscribe(requests, token)
+        try:
+            if self._stopped.is_set():
+                return
+            for response in call:
+                self._backoff.worked()
+                self._pubsub.heard()
+                self._put(Received(tuple(response.events), response.latest_replay_id))
+                self._heard_at_s = time.monotonic()
+                # In-process, a stream goes on after what came last, taken or not.
+                if response.events:
+                    self._resume = response.events[-1].replay_id
+                elif response.latest_replay_id:
+                    self._resume = response.latest_replay_id
+                owed = response.pending_num_requested
+                if owed <= self._fetch_size // 2:  # Early enough that the server never runs out of requests.
+                    requests.ask(self._fetch_size - owed)
+        finally:
+            requests.close()
+            call.cancel()
+
+    def _first_request(self) -> pb2.FetchRequest:
+        request = pb2.FetchRequest(topic_name=self._topic, num_requested=self._fetch_size)
+        match self._resume:
+            case Preset.LATEST:
+                request.replay_preset = pb2.ReplayPreset.LATEST
+            case Preset.EARLIEST:
+                request.replay_preset = pb2.ReplayPreset.EARLIEST
+            case bytes() as replay_id:
+                request.replay_preset = pb2.ReplayPreset.CUSTOM
+                request.replay_id = replay_id
+        return request
+
+    def _put(self, item: Received | Ended) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._received.put(item, timeout=0.5)
+            except queue.Full:
+                self._heard_at_s = time.monotonic()  # It is we who are slow.
+                continue
+            self._wake()
+            return
+
+    def _watch(self) -> None:
+        """The watchdog: a connection that is dead on one side only would never tell."""
+        while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
+            silent_s = time.monotonic() - self._heard_at_s
+            if silent_s > self._silence_max_s and (call := self._call) is not None:
+                log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))
+                self._heard_at_s = time.monotonic()
+                call.cancel()
+
+
+class _Requests:
+    """The requests of one stream, as gRPC takes them: an iterator that waits."""
+
+    def __init__(self, first: pb2.FetchRequest) -> None:
+        self._queue: queue.SimpleQueue[pb2.FetchRequest | None] = queue.SimpleQueue()
+        self._queue.put(first)
+
+    def ask(self, events: int) -> None:
+        """Ask for *events* more."""
+        self._queue.put(pb2.FetchRequest(num_requested=events))
+
+    def close(self) -> None:
+        """End the iteration, which lets go the thread that gRPC reads it with."""
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[pb2.FetchRequest]:
+        return self
+
+    def __next__(self) -> pb2.FetchRequest:
+        request = self._queue.get()
+        if request is None:
+            raise StopIteration
+        return request

@@ -1,0 +1,1 @@
+"""How Salesforce is spoken to: signing in, REST, the Pub/Sub API, SOQL, error codes."""

@@ -1,0 +1,327 @@
+"""
+Salesforce's REST API: one method for each resource we use, with its errors translated and its calls counted.
+
+Every call has a deadline, signs in again once if the token was refused, and shows the org's clock. Nothing is
+repeated here otherwise: who calls knows whether a repetition is safe.
+Sources: REST API Developer Guide, "sObject Collections", "Query", "Status Codes and Error Responses", "Headers".
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import requests
+
+from salmon.calls import Calls
+from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.codes import Verdict, verdict_of
+from salmon.salesforce.wire.http import Https
+
+PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
+COLLECTION_ROWS: Final = 200  # records of one Collections call
+COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
+# 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
+URI_BYTES: Final = 14_000
+# Where Salesforce gives no code, a proxy, a gateway or another host may have answered. Only what these say is about
+# the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
+# write of an outage aside.
+_FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
+# What the org says of these tells of fields and objects, and quotes no record.
+_QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_WORDS_MAX: Final = 200
+# Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Sforce-Call-Options": "client=Salmon",
+    "Sforce-Auto-Assign": "FALSE",
+    "Sforce-Mru": "updateMru=false",
+    "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
+}
+_PROBE_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why one record of a Collections call was refused."""
+
+    code: str
+    fields: tuple[str, ...] = ()
+    message: str = field(default="", repr=False)  # may quote the record: to look into, never to show
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What became of one record of a Collections call."""
+
+    success: bool
+    id: str | None = None
+    errors: tuple[RowError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a query's answer."""
+
+    rows: Sequence[Mapping[str, Any]]
+    read_until: int  # ms by the org's clock: the page was surely made before
+
+
+class Rest:
+    """
+    REST calls to one org. Threads may share it.
+
+    Every method raises Unavailable (no answer, or "not now"), RateLimited (an allowance is used up),
+    RequestRejected (this request never works; `code` says why), or SetupError (the org lets us in no more).
+    """
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        sign_in: SignIn | None = None,
+        *,
+        https: Https | None = None,
+        clock: OrgClock | None = None,
+        calls: Calls | None = None,
+    ) -> None:
+        self._https = https or Https(config.ca_file, calls=calls)
+        self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
+        self.clock = clock or OrgClock()
+        self._base = f"/services/data/v{config.api_version}"
+        self._count = threading.Lock()
+        self._calls: Counter[str] = Counter()
+        self._usage: tuple[int, int] | None = None
+
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """API calls made so far, by resource."""
+        with self._count:
+            return dict(self._calls)
+
+    @property
+    def usage(self) -> tuple[int, int] | None:
+        """The org's API calls in the last 24 hours and its allowance, as the last response said."""
+        return self._usage
+
+    def look_at_clock(self) -> None:
+        """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
+        self._send("GET", "/services/data", resource="versions")
+
+    def probe(self) -> bool:
+        """See whether the org answers at all; it costs no API call. Raises where it does not."""
+        self._https.ask(f"{self.sign_in.host}/services/data", timeout_s=_PROBE_TIMEOUT_S)
+        return True
+
+    def describe(self, name: str) -> Mapping[str, Any]:
+        """The describe of the object *name*."""
+        answer: Mapping[str, Any] = self._json(
+            "GET", f"{self._base}/sobjects/{quote(name)}/describe", resource="describe"
+        )
+        return answer
+
+    def count(self, name: str) -> int:
+        """How many records the object has."""
+        answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")
+        return int(answer["totalSize"])
+
+    def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
+        """
+        The pages of a query's answer, each read when it is asked for.
+
+        Args:
+            soql: The query; its URL must not be longer than URI_BYTES.
+            deleted: Also look among deleted records (queryAll).
+        """
+        path: str | None = self._query_path(soql, deleted=deleted)
+        while path is not None:
+            answer, read_until = self._read("GET", path, resource="queryAll" if deleted else "query")
+            yield Page(answer["records"], read_until)
+            path = answer.get("nextRecordsUrl")
+
+    def retrieve(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Page:
+        """
+        Records by Id, in the order of *ids*, without those that are not there. At most PAGE_ROWS ids; the list of
+        fields may be as long as it likes.
+        """
+        assert len(ids) <= PAGE_ROWS
+        answer, read_until = self._read(
+            "POST",
+            f"{self._base}/composite/sobjects/{quote(name)}",
+            resource="retrieve",
+            body={"ids": list(ids), "fields": list(fields)},
+        )
+        return Page([row for row in answer if row is not None], read_until)
+
+    def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        """Insert *records* (each with `attributes.type`), all that can be: one result for each, in order."""
+        return self._collection("POST", records)
+
+    def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        """Update *records* (each with `attributes.type` and `Id`), as `insert`."""
+        return self._collection("PATCH", records)
+
+    def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
+        """Delete the records with these Ids, as `insert`."""
+        path = f"{self._base}/composite/sobjects?{urlencode({'ids': ','.join(ids), 'allOrNone': 'false'})}"
+        return _results(self._json("DELETE", path, resource="collections"), len(ids))
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._https.close()
+
+    def query_bytes(self, soql: str) -> int:
+        """How long the URL of a query would be."""
+        return len(self._query_path(soql, deleted=True))
+
+    def _query_path(self, soql: str, *, deleted: bool = False) -> str:
+        return f"{self._base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': soql})}"
+
+    def _collection(self, method: str, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        assert 0 < len(records) <= COLLECTION_ROWS
+        answer = self._json(
+            method,
+            f"{self._base}/composite/sobjects",
+            resource="collections",
+            body={"allOrNone": False, "records": list(records)},
+        )
+        return _results(answer, len(records))
+
+    def _json(self, method: str, path: str, *, resource: str, body: Any = None) -> Any:
+        return self._read(method, path, resource=resource, body=body)[0]
+
+    def _read(self, method: str, path: str, *, resource: str, body: Any = None) -> tuple[Any, int]:
+        began_s = time.monotonic()
+        response = self._send(method, path, resource=resource, body=body)
+        date_ms = self.clock.saw(response.headers.get("Date"))
+        if date_ms is None:
+            raise SetupError(
+                f"salesforce.login_url: an answer of the {resource} resource has no Date header, which rows are"
+                " ordered by. Check that no proxy removes it."
+            )
+        try:
+            answer = response.json(parse_float=Decimal)  # with the digits that the org shows
+        except ValueError as error:
+            raise Unavailable(f"the answer of Salesforce's {resource} resource is no JSON") from error
+        return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
+
+    def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:
+        token = self.sign_in.token()
+        for last in (False, True):
+            response = self._https.send(
+                method,
+                token.instance_url + path,
+                key="the instance that salesforce.login_url gave",
+                json=body,
+                headers={**_HEADERS, "Authorization": f"Bearer {token.access_token}"},
+            )
+            self._note(response, resource)
+            if response.status_code < 300:
+                return response
+            error = _error_of(response, resource)
+            if last or not isinstance(error, _TokenRefused):
+                raise error
+            token = self.sign_in.renew(token)
+        raise AssertionError("unreachable")
+
+    def _note(self, response: requests.Response, resource: str) -> None:
+        with self._count:
+            self._calls[resource] += 1
+        self.clock.saw(response.headers.get("Date"))
+        used, _, allowed = (
+            response.headers.get("Sforce-Limit-Info", "")
+            .partition("api-usage=")[2]
+            .partition(";")[0]
+            .partition("/")
+        )
+        if used.isdecimal() and allowed.isdecimal():
+            self._usage = int(used), int(allowed)
+
+
+class _TokenRefused(Unavailable):
+    """
+    The token, or the instance that came with it, is not good any more; a second time in a row, it is as if the org
+    were not there.
+    """
+
+
+def _error_of(response: requests.Response, resource: str) -> SalmonError:
+    """What an unhappy response means, by its error code where it has one."""
+    first = next(iter(_error_rows(response)), RowError(""))
+    status = response.status_code
+    what = f"Salesforce's {resource} resource answered {first.code or 'without a code'} (HTTP {status})"
+    retry_after = response.headers.get("Retry-After", "")
+    retry_after_s = float(retry_after) if retry_after.isdecimal() else None
+    if not first.code:
+        return _error_without_code(status, what, retry_after_s)
+    match verdict_of(first.code, first.message):
+        case Verdict.SIGN_IN:
+            return _TokenRefused(f"{what}, for a token that it had just given.")
+        case Verdict.RETRY:
+            return Unavailable(f"{what}.")
+        case Verdict.LIMITED:
+            return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
+        case Verdict.FATAL:
+            return SetupError(f"{what}. Check that the integration user may use the API.")
+        case _:
+            words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
+            return RequestRejected(f"{what}.", code=first.code, fields=first.fields, words=words)
+
+
+def _words_of(error: RowError) -> str:
+    """What the org says of a query: the last line, since those before repeat the query, in printable characters."""
+    last = next((line for line in reversed(error.message.splitlines()) if line.strip()), "")
+    plain = "".join(char for char in last.strip() if char.isprintable())
+    return plain[:_WORDS_MAX].rstrip(".")
+
+
+def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:
+    if status == 401:
+        return _TokenRefused(f"{what}.")
+    if status in (420, 429):
+        return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
+    if status >= 500:
+        return Unavailable(f"{what}.")
+    if status in _FAULTS_OF_THE_REQUEST:
+        return RequestRejected(f"{what}.", code=f"HTTP_{status}")
+    if status < 400 or status == 404:
+        return _TokenRefused(f"{what}, twice: it is not where signing in says it is.")
+    return Unavailable(f"{what}: something on the way may have answered for it.")
+
+
+def _error_rows(response: requests.Response) -> tuple[RowError, ...]:
+    try:
+        body = response.json()
+    except ValueError:
+        return ()
+    return _row_errors(body if isinstance(body, list) else [body])
+
+
+def _results(answer: Any, expected: int) -> Sequence[RowResult]:
+    if not isinstance(answer, list) or len(answer) != expected:
+        raise Unavailable(f"Salesforce's collections resource did not answer for each of {expected} records")
+    return [
+        RowResult(bool(row.get("success")), row.get("id"), _row_errors(row.get("errors") or ()))
+        for row in answer
+    ]
+
+
+def _row_errors(rows: Sequence[Any]) -> tuple[RowError, ...]:
+    """Errors in either spelling: statusCode in Collections, errorCode everywhere else."""
+    return tuple(
+        RowError(
+            code=str(row.get("statusCode") or row.get("errorCode") or ""),
+            fields=tuple(row.get("fields") or ()),
+            message=str(row.get("message", "")),
+        )
+        for row in rows
+        if isinstance(row, dict)
+    )

@@ -1,0 +1,1 @@
+"""The Salesforce sink: writes in, outcomes out."""

@@ -1,0 +1,468 @@
+"""
+Carrying out one batch of writes: looking first where it must be looked, parents before their children, deletions
+last and children first, and every record's own result looked into.
+
+What a repetition is, and what is remembered from batch to batch, is for sink.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from salmon.errors import RequestRejected, Unavailable
+from salmon.model.change import WriteOp
+from salmon.model.clashes import OwedTo, nothing_owed
+from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.ids import ID_CHARS_SHORT, id18
+from salmon.salesforce.troubles import ObjectRefused
+from salmon.salesforce.wire.codes import UNKNOWN_FIELD, UNREADABLE
+from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
+from salmon.salesforce.writing.outcomes import (
+    Look,
+    deferred,
+    duplicate_of_nothing,
+    outcome_of,
+    refusal_of,
+    refused,
+)
+from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
+
+OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
+_PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
+
+Send = Callable[[Sequence[Any]], Sequence[RowResult]]
+
+
+class Collections(Querying, Protocol):
+    """What is asked of Rest."""
+
+    def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
+    def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
+    def delete(self, ids: Sequence[str]) -> Sequence[RowResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One write on its way: how it is carried out, and at which place of the batch its outcome stands."""
+
+    index: int
+    record: SinkRecord
+    op: WriteOp
+    native_id: str | None
+
+    @property
+    def id(self) -> RecordId:
+        return self.record.object, self.record.key
+
+
+def _sure_id(job: Job) -> str | None:
+    """The record's Id; None where only the identities tell it, which may still be those of an earlier life of its key."""
+    known = job.record.write.native_id is not None or job.native_id == job.record.key
+    return job.native_id if known else None
+
+
+class Delivery:
+    """One batch. Made for it, used once."""
+
+    def __init__(
+        self,
+        org: Collections,
+        schemas: Mapping[str, ObjectSchema],
+        references: References,
+        stopped: threading.Event,
+        owed: OwedTo = nothing_owed,
+    ) -> None:
+        self._org = org
+        self._schemas = schemas
+        self._references = references
+        self._stopped = stopped
+        self._owed = owed
+        self._outcomes: dict[int, Outcome] = {}
+        self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
+        self._probes_left = _PROBES_MAX
+        self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
+
+    def carry_out(
+        self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
+    ) -> Sequence[Outcome]:
+        """
+        One outcome for each record, in order. *must_look*: whether the write may have been carried out already.
+
+        Raises RetriableError: nothing is known then of any of them.
+        """
+        jobs = self._after_looking(
+            [self._job(index, record) for index, record in enumerate(records)], must_look
+        )
+        todo = [job for job in jobs if job.op is not WriteOp.DELETE]
+        while todo:
+            ready, todo = self._ready(todo)
+            self._save(ready)
+        self._delete([job for job in jobs if job.op is WriteOp.DELETE])
+        self._settle_clashes()
+        return [self._outcomes[index] for index in range(len(records))]
+
+    # Looking at markers before.
+
+    def _job(self, index: int, record: SinkRecord) -> Job:
+        write, native_id = record.write, None
+        if write.op is not WriteOp.CREATE:
+            native_id = write.native_id or self._references.native_id((record.object, record.key))
+        return Job(index, record, write.op, native_id)
+
+    def _after_looking(self, jobs: Sequence[Job], must_look: Callable[[SinkRecord], bool]) -> list[Job]:
+        """The jobs that are still to be done, each as it is to be done."""
+        jobs = self._without_the_living(jobs)
+        doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
+        markers = read_markers(self._org, [(job.id, _sure_id(job)) for job in doubtful]) if doubtful else {}
+        decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
+        return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
+
+    def _without_the_living(self, jobs: Sequence[Job]) -> list[Job]:
+        """
+        All jobs but the creations of records that live under the very Id that is their key: those were born in
+        Salesforce, and nobody has read them yet. Created under that key, each would be there twice.
+        """
+        own = {
+            job.index: own_id
+            for job in jobs
+            if job.op is WriteOp.CREATE and (own_id := self._references.own_id(job.id)) is not None
+        }
+        lives = read_markers(self._org, [(job.id, own[job.index]) for job in jobs if job.index in own])
+        rest: list[Job] = []
+        for job in jobs:
+            if job.index in own and lives[job.id] is not None:
+                self._outcomes[job.index] = Outcome(
+                    OutcomeKind.EXISTS, native_id=own[job.index], reason="the record lives under its own Id"
+                )
+            else:
+                rest.append(job)
+        return rest
+
+    def _always_looked_at(self, job: Job) -> bool:
+        if job.op is WriteOp.CREATE:
+            # Perhaps it lives already; perhaps that was an earlier life of its key.
+            return self._references.carried(job.id)
+        return job.op is WriteOp.DELETE or job.native_id is None
+
+    def _decided(self, job: Job, found: Found | None) -> Job | None:
+        match judged(job.record.write, found):
+            case Outcome() as outcome:
+                self._outcomes[job.index] = outcome
+                return None
+            case Overwrite(native_id):
+                return replace(job, op=WriteOp.UPDATE, native_id=native_id)
+            case _:
+                return job if found is None else replace(job, native_id=found.native_id)
+
+    # Creations and updates, in rounds: whoever refers to a record of the batch waits until that one is there.
+
+    def _ready(self, todo: Sequence[Job]) -> tuple[list[tuple[Job, Body]], list[Job]]:
+        to_create = {job.id for job in todo if job.op is WriteOp.CREATE}
+        ready: list[tuple[Job, Body]] = []
+        waiting: list[Job] = []
+        for job in todo:
+            body = self._body(job, to_create)
+            awaited = {parent for parents in body.missing.values() for parent in parents} & to_create
+            if awaited - {job.id}:
+                waiting.append(job)
+            else:
+                ready.append((job, body))
+        if not ready:  # They wait for each other.
+            ready, waiting = [(job, self._body(job, to_create)) for job in waiting], []
+        return [pair for pair in ready if self._complete(*pair)], waiting
+
+    def _body(self, job: Job, to_create: set[RecordId]) -> Body:
+        schema, fields = self._schemas[job.record.object], job.record.write.fields
+        if job.op is not job.record.write.op:  # A creation over our own earlier one: what an update may set.
+            fields = {n: v for n, v in fields.items() if n not in schema.by_name or schema.by_name[n].update}
+        return self._references.body(job.record.object, fields, to_create)
+
+    def _complete(self, job: Job, body: Body) -> bool:
+        """Whether it can be sent; tells the outcome of one that cannot."""
+        if body.unknown:
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.RETRY_LATER,
+                fields=frozenset(body.unknown),
+                code="SCHEMA_CHANGED",
+                reason=f"{', '.join(body.unknown)} came after this process started: restart it",
+            )
+        elif body.out_of_range:
+            names = ", ".join(sorted(body.out_of_range))
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.REFUSED,
+                fields=frozenset(body.out_of_range),
+                code=OUT_OF_RANGE,
+                reason=f"{names}: Salesforce keeps dates of the years 1700 to 4000 only. Correct the date.",
+            )
+        elif body.missing:
+            waits_for = tuple(parent for parents in body.missing.values() for parent in parents)
+            self._outcomes[job.index] = deferred(body.missing, tuple(dict.fromkeys(waits_for)))
+        return job.index not in self._outcomes
+
+    def _save(self, ready: Sequence[tuple[Job, Body]]) -> None:
+        overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
+        self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
+
+    def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
+        """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
+        bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
+        jobs = [job for job, _ in ready]
+        looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+            result = self._with_fields(answer, bodies[job.index])
+            outcome = outcome_of(result, WriteOp.CREATE, None, ())
+            if isinstance(outcome, Look):
+                looks[outcome].append((job, result))
+                continue
+            if outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
+                self._references.created(job.id, outcome.native_id)
+            self._outcomes[job.index] = outcome
+        self._refuse_for_parents(
+            [(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]]
+        )
+        return self._after_duplicates(looks[Look.WHO_HAS_THE_KEY])
+
+    def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
+        markers = read_markers(self._org, [(job.id, None) for job, _ in taken])
+        overwrites: list[tuple[Job, Body]] = []
+        for job, result in taken:
+            if markers[job.id] is None:
+                outcome = duplicate_of_nothing(refusal_of(result))
+                if isinstance(outcome, Look):
+                    self._clashes.append((job, result))
+                else:
+                    self._outcomes[job.index] = outcome
+            elif (decided := self._decided(job, markers[job.id])) is not None:
+                overwrites.append((decided, self._body(decided, set())))
+        return [pair for pair in overwrites if self._complete(*pair)]
+
+    def _update(self, ready: Sequence[tuple[Job, Body]]) -> None:
+        bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
+        unsure: list[tuple[Job, RowResult]] = []
+        jobs = [job for job, _ in ready]
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+            result = self._with_fields(answer, bodies[job.index])
+            references = self._schemas[job.record.object].references
+            referring = [field.name for field in references if field.name in bodies[job.index]]
+            outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
+            if outcome is Look.WHO_HAS_THE_VALUE:
+                self._clashes.append((job, result))
+            elif isinstance(outcome, Look):
+                unsure.append((job, result))
+            else:
+                self._outcomes[job.index] = outcome
+        markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
+        for job, result in unsure:
+            if markers[job.id] is None:
+                self._outcomes[job.index] = Outcome(
+                    OutcomeKind.GONE, code=refusal_of(result).code, reason="the record is not there"
+                )
+        there = [(job, result) for job, result in unsure if markers[job.id] is not None]
+        self._refuse_for_parents([(job, result, bodies[job.index]) for job, result in there])
+
+    def _refuse_for_parents(self, refusals: Sequence[tuple[Job, RowResult, Mapping[str, Any]]]) -> None:
+        """
+        Refuse writes that refer to a record that is not there any more. Salesforce seldom says which: so the parents
+        are looked at, and the fields named, that the rest may be sent without them.
+        """
+        parents = {
+            (job.index, field.name): ((target, body[field.name]), body[field.name])
+            for job, _, body in refusals
+            for field in self._schemas[job.record.object].references
+            for target in field.reference_to
+            if target in self._schemas and body.get(field.name) and len(field.reference_to) == 1
+        }
+        found = read_markers(self._org, parents.values())
+        for job, result, _ in refusals:
+            refusal = refusal_of(result)
+            missing = {
+                name
+                for (index, name), (parent, _) in parents.items()
+                if index == job.index and found[parent] is None
+            }
+            written = job.record.write.fields
+            to_come = {name for name in missing if len(str(written.get(name))) == ID_CHARS_SHORT}
+            if to_come and to_come == missing:
+                # Any 15 letters and digits look like an Id: they may be the key of a parent that is still to come.
+                waits_for = tuple((parents[job.index, name][0][0], str(written[name])) for name in to_come)
+                self._outcomes[job.index] = deferred(to_come, waits_for)
+                continue
+            self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
+
+    def _delete(self, jobs: Sequence[Job]) -> None:
+        depths = _depths(self._schemas)
+        children_first = sorted(jobs, key=lambda job: -depths[job.record.object])
+        for job, result in self._results(children_first, lambda job: job.native_id, self._org.delete):
+            outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
+            assert isinstance(outcome, Outcome)
+            self._outcomes[job.index] = outcome
+
+    # Unique values. A value that another write of the batch gives up is free once that one is carried out.
+
+    def _settle_clashes(self) -> None:
+        cleared: set[int] = set()
+        moved = any(outcome.kind is OutcomeKind.APPLIED for outcome in self._outcomes.values())
+        while self._clashes:
+            if not moved and not self._clear_one(cleared):
+                break
+            clashes, self._clashes = self._clashes, []
+            pairs = [(job, self._body(job, set())) for job, _ in clashes]
+            self._save([pair for pair in pairs if self._complete(*pair)])
+            moved = len(self._clashes) < len(clashes)
+        unique = self._unique_values()
+        for job, result in self._clashes:
+            clash = unique.clash(job.id, job.record.write, job.native_id, result)
+            self._outcomes[job.index] = unique.outcome(clash)
+
+    def _clear_one(self, cleared: set[int]) -> bool:
+        """Take one record out of a circle of writes that wait for each other; says whether there was one."""
+        unique = self._unique_values()
+        for job, result in self._clashes:
+            if job.index in cleared or job.op is not WriteOp.UPDATE:
+                continue
+            clash = unique.clash(job.id, job.record.write, job.native_id, result)
+            if unique.is_circle(clash):
+                cleared.add(job.index)
+                (answer,) = self._called([clearing(clash)], self._org.update)
+                if answer.success:
+                    return True
+        return False
+
+    def _unique_values(self) -> UniqueValues:
+        batch = [(job.id, job.record.write) for job, _ in self._clashes]
+        return UniqueValues(self._org, within(batch, self._owed))
+
+    # Calls.
+
+    def _results(
+        self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send
+    ) -> Iterator[tuple[Job, RowResult]]:
+        for some in _calls(jobs):
+            results = self._called([body_of(job) for job in some], send)
+            yield from zip(some, results, strict=True)
+
+    def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
+        """
+        One result for each record. Where one of them spoils the whole call (a field that the object does not have,
+        a value of another type), it is found by halving.
+        """
+        if self._stopped.is_set():
+            raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        try:
+            return send(bodies)
+        except RequestRejected as error:
+            if len(bodies) == 1:
+                return [RowResult(False, None, (RowError(error.code, error.fields),))]
+            middle = len(bodies) // 2
+            return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
+
+    def _with_fields(self, result: RowResult, body: Mapping[str, Any]) -> RowResult:
+        """
+        The result; where the org could not read the record and does not say why, with the fields that are at fault. They
+        are found by halving what is sent to a record that does not exist: the org reads it, and carries nothing out.
+
+        Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
+        """
+        code = next((error.code for error in result.errors if not error.fields), "")
+        schema = self._schemas[body["attributes"]["type"]]
+        if code not in UNREADABLE or schema.key_prefix is None:
+            return result
+        names = [name for name in body if name in schema.by_name]
+        # What the object does not have, no other record of the batch need look for.
+        found = tuple(name for name in names if (schema.name, name) in self._not_there)
+        if not found:
+            found = self._found_unreadable(schema, body, names, code)
+            if code == UNKNOWN_FIELD:
+                self._not_there.update((schema.name, name) for name in found)
+        return replace(result, errors=(RowError(code, found),))
+
+    def _found_unreadable(
+        self, schema: ObjectSchema, body: Mapping[str, Any], names: Sequence[str], code: str
+    ) -> tuple[str, ...]:
+        nobody = id18((schema.key_prefix or "").ljust(ID_CHARS_SHORT, "0"))
+        frame = {"attributes": body["attributes"], "Id": nobody}
+
+        def at_fault(some: Sequence[str]) -> tuple[str, ...]:
+            if not some or self._is_read({**frame, **{name: body[name] for name in some}}, code):
+                return ()
+            if len(some) == 1 or not self._probes_left:
+                return tuple(some)
+            middle = len(some) // 2
+            return (*at_fault(some[:middle]), *at_fault(some[middle:]))
+
+        if not self._is_read(frame, code):
+            return ()
+        found = at_fault(names)
+        if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
+            words = f"it has no field {' or '.join(markers)}, or hides it from the integration user"
+            raise ObjectRefused(schema.name, RequestRejected(words, code=code, words=words))
+        return found
+
+    def _is_read(self, body: Mapping[str, Any], code: str) -> bool:
+        """Whether the org can read a record: what it cannot read, it refuses with *code*. False when too much was asked."""
+        if not self._probes_left:
+            return False
+        self._probes_left -= 1
+        try:
+            [result] = self._org.update([body])
+        except RequestRejected:
+            return False
+        return code not in {error.code for error in result.errors}
+
+
+def _sent(job: Job, body: Body) -> dict[str, Any]:
+    """What is sent of a creation or update, Id and key aside."""
+    return {
+        "attributes": {"type": job.record.object},
+        **body.fields,
+        MARKER_SEQ: job.record.write.seq,
+    }
+
+
+def _calls(jobs: Iterable[Job]) -> Iterator[list[Job]]:
+    """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
+    call: list[Job] = []
+    runs = 0
+    ids: set[str] = set()
+    for job in jobs:
+        new_run = not call or call[-1].record.object != job.record.object
+        if call and (
+            len(call) == COLLECTION_ROWS or (new_run and runs == COLLECTION_RUNS) or job.native_id in ids
+        ):
+            yield call
+            call, runs, ids, new_run = [], 0, set(), True
+        call.append(job)
+        runs += new_run
+        if job.native_id is not None:
+            ids.add(job.native_id)
+    if call:
+        yield call
+
+
+def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
+    """
+    How many synced objects stand above each in the chain of references. Where references go in a circle, those of
+    standard fields (Contact.AccountId) count before those that somebody added.
+    """
+    above: dict[str, set[str]] = {name: set() for name in schemas}
+
+    def all_above(name: str) -> set[str]:
+        return {name}.union(*(all_above(parent) for parent in above[name]))
+
+    for custom in (False, True):
+        for name, schema in schemas.items():
+            for field in schema.references:
+                for target in field.reference_to:
+                    if (
+                        field.name.endswith("__c") is custom
+                        and target in above
+                        and name not in all_above(target)
+                    ):
+                        above[name].add(target)
+    return {name: len(all_above(name)) for name in schemas}

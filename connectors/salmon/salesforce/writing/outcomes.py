@@ -1,0 +1,119 @@
+"""
+One record's result of a Collections call -> what became of its write. Pure.
+
+Sources: SOAP API Developer Guide, "Core Data Types" (StatusCode); REST API Developer Guide, "sObject Collections".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from salmon.errors import SetupError
+from salmon.model.change import WriteOp
+from salmon.model.schema import MARKER_ID
+from salmon.plugin.contract import Outcome, OutcomeKind
+from salmon.salesforce.wire.codes import DUPLICATE, Verdict, verdict_of
+from salmon.salesforce.wire.rest import RowResult
+
+# An approval takes minutes at least. The worker waits longer each time.
+LOCKED_AGAIN_S: Final = 60.0
+
+
+class Look(Enum):
+    """What has to be looked at before an outcome can be told."""
+
+    WHO_HAS_THE_KEY = "a record with this unique value exists: ours, somebody's, or one of another key?"
+    WHO_HAS_THE_VALUE = "another record has this unique value: for good, or is it about to give it up?"
+    IS_IT_THERE = "something is not there: the record, or one that it refers to?"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record was refused: the first error's code, and the fields that any error names."""
+
+    code: str
+    fields: frozenset[str]
+
+    def outcome(self, kind: OutcomeKind, reason: str, native_id: str | None = None) -> Outcome:
+        return Outcome(kind, fields=self.fields, code=self.code, reason=reason, native_id=native_id)
+
+
+def refusal_of(result: RowResult) -> Refusal:
+    """The refusal in a result without success."""
+    errors = result.errors
+    fields = frozenset(name for error in errors for name in error.fields)
+    return Refusal(errors[0].code if errors else "UNKNOWN_EXCEPTION", fields)
+
+
+def outcome_of(
+    result: RowResult, op: WriteOp, native_id: str | None, references: Collection[str]
+) -> Outcome | Look:
+    """
+    What became of a write.
+
+    Args:
+        result: Salesforce's answer for its record.
+        op: How it was carried out: an insert, an update or a delete.
+        native_id: The record's Id, unless it was to be inserted.
+        references: The reference fields that it set.
+
+    Raises:
+        SetupError: the org lets us in no more.
+    """
+    if result.success:
+        return Outcome(OutcomeKind.APPLIED, native_id=result.id or native_id)
+    refusal = refusal_of(result)
+    verdicts = {verdict_of(error.code, error.message) for error in result.errors} or {Verdict.RETRY}
+    if Verdict.FATAL in verdicts:
+        raise SetupError(
+            f"Salesforce answered {refusal.code} to a write. Check that the integration user may use the API."
+        )
+    if Verdict.NEVER in verdicts:
+        hopeless = [
+            error.code for error in result.errors if verdict_of(error.code, error.message) is Verdict.NEVER
+        ]
+        if op is WriteOp.CREATE and DUPLICATE in hopeless:
+            return Look.WHO_HAS_THE_KEY
+        if op is WriteOp.UPDATE and set(hopeless) == {DUPLICATE}:
+            return Look.WHO_HAS_THE_VALUE
+        return refused(refusal)
+    if Verdict.LOCKED in verdicts:
+        return locked(refusal.code)
+    if verdicts & {Verdict.RETRY, Verdict.LIMITED, Verdict.SIGN_IN}:
+        return refusal.outcome(OutcomeKind.RETRY_LATER, f"Salesforce cannot take it now ({refusal.code})")
+    # What is left is GONE: of the record itself, or of one that a reference field points at.
+    if op is WriteOp.CREATE or (op is WriteOp.UPDATE and (refusal.fields or references)):
+        return Look.IS_IT_THERE
+    return refusal.outcome(OutcomeKind.GONE, "the record is not there")
+
+
+def deferred(fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) -> Outcome:
+    """The outcome of a write whose references point at records that are not there yet."""
+    return Outcome(
+        OutcomeKind.DEFERRED,
+        fields=frozenset(fields),
+        reason=f"{', '.join(sorted(fields))} refer to records that are not there yet",
+        waits_for=waits_for,
+    )
+
+
+def locked(code: str) -> Outcome:
+    """The outcome of a write that another keeps away, as a whole, for as long as it likes."""
+    reason = "the record, or one that it belongs to, is locked: by an approval, a flow, or somebody at work"
+    return Outcome(OutcomeKind.DEFERRED, code=code, reason=reason, again_s=LOCKED_AGAIN_S)
+
+
+def refused(refusal: Refusal) -> Outcome:
+    """The outcome of a write that Salesforce will never take. Its message is not told: it may quote the record."""
+    at_fault = f" for {', '.join(sorted(refusal.fields))}" if refusal.fields else ""
+    return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}")
+
+
+def duplicate_of_nothing(refusal: Refusal) -> Outcome | Look:
+    """A duplicate value, and no record that carries the key: another unique field, or one that has just gone."""
+    if MARKER_ID in refusal.fields:
+        return refusal.outcome(OutcomeKind.RETRY_LATER, "the record that had the key has gone meanwhile")
+    return Look.WHO_HAS_THE_VALUE

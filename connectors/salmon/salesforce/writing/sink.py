@@ -1,0 +1,222 @@
+"""
+Salesforce sink task: writes in, one outcome for each out, by sObject Collections.
+
+Creations are inserts that carry the record key in Salmon_Id__c, not upserts on it: an upsert would overwrite a
+record that somebody else made with that key before anybody could look, where the insert is refused by the unique
+field. Updates and deletions go by Id. Salesforce has no guard of its own, so markers are read first wherever a
+write may be a repetition: after a restart without a clean stop, after partitions were taken over, after an answer
+that never came, and before every deletion. What is owed, and to whom a refused write matters, is for merge.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from salmon.calls import Calls, Peer, Probe
+from salmon.errors import RetriableError
+from salmon.model.clashes import Clashes, OwedTo, nothing_owed
+from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.catalog import ObjectConfig, synced_object
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.troubles import ObjectRefused
+from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
+from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
+from salmon.salesforce.writing.delivery import Delivery
+from salmon.salesforce.writing.outcomes import locked
+from salmon.salesforce.writing.references import RecordId, References
+
+log = structlog.get_logger(__name__)
+
+_SURE_MAX: Final = 100_000  # keys that are known to need no look; to forget one costs a look
+_OBJECT_REFUSED: Final = "OBJECT_REFUSED"
+_UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
+# By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
+# write that a trigger fails for good must not hold up its key for ever.
+_UNEXPLAINED_MAX_S: Final = 15 * 60.0
+_ROW_LOCK_MAX_S: Final = 2 * 60.0
+# After such an outcome of a write that was looked at, no newer one of its key has been carried out before. All others
+# leave that open: one that was skipped, or finds a record under its own Id, has told nothing of newer ones.
+_NEWEST: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.REFUSED})
+
+
+class SalesforceSinkTask:
+    """The sink task of one org."""
+
+    batch_max = COLLECTION_ROWS
+    # Parents that another call creates at the same time would not be known to this one, and two calls that touch
+    # children of one parent lock each other out.
+    concurrency = 1
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        objects: Mapping[str, ObjectConfig],
+        sync_name: str,
+        *,
+        rest: Rest | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            config: How to reach the org.
+            objects: The config's `objects`.
+            sync_name: For the logs.
+            rest: A connection to use instead of an own one.
+            clock: Seconds that only ever grow.
+        """
+        self._config = config
+        self._configured = objects
+        self._log = log.bind(sync=sync_name)
+        self._rest, self._clock = rest, clock
+        self._calls = Calls()
+        self._stopped = threading.Event()
+        self._schemas: Mapping[str, ObjectSchema] = {}
+        self._references: References | None = None
+        self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
+        self._unclean = False  # so may one of any key, by whoever had its partition before us
+        self._sure: OrderedDict[RecordId, None] = OrderedDict()
+        self._owed: OwedTo = nothing_owed
+        self._clashes = Clashes(DUPLICATE, clock)
+        # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
+        self._unexplained: dict[RecordId, tuple[int, float]] = {}
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+
+    def look_up(self, owed: OwedTo) -> None:
+        """How to ask what is owed to a record."""
+        self._owed = owed
+
+    def connect(self) -> None:
+        """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
+        if self._rest is None:
+            self._rest = Rest(self._config, calls=self._calls)
+        for name, config in self._configured.items():
+            synced_object(name, config, self._rest)
+
+    def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
+        """
+        Connect and prepare. See SinkTask.start.
+
+        Raises:
+            ConfigError, SetupError: what only a person can mend, with the key and the mend.
+            Unavailable, RateLimited: the org cannot be asked now.
+        """
+        self.connect()
+        self._schemas = schemas
+        self._references = References(schemas, identities)
+        self._unclean = not clean
+        self._doubted.clear()
+        self._sure = OrderedDict()
+        self._log.info("sink_started", objects=sorted(schemas), markers_are_read_first=not clean)
+
+    def caught_up(self) -> None:
+        """
+        All that was owed when this instance started, or last took partitions, has been put. What comes from now on, no
+        other instance can have carried out, so nothing need be read on that account any more. A worker that does not
+        know never calls it; then the first write of each key costs a look.
+        """
+        self._unclean = False
+        self._sure = OrderedDict()
+
+    def doubt(self) -> None:
+        """
+        Partitions were taken over: whoever had them may have carried out what is put next. Called from the worker's
+        loop, also while a put is on its way.
+        """
+        self._sure = OrderedDict()  # A new one: what flies was perhaps not looked at, and fills the old one.
+        self._unclean = True
+
+    def api_calls(self) -> Mapping[str, int]:
+        """API calls made so far, by resource."""
+        return self._rest.calls if self._rest is not None else {}
+
+    def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        """
+        Carry out *records* (at most one of each key) and return one outcome for each, in their order.
+
+        A write with a reference to a record that is not there is DEFERRED as a whole, never carried out in part.
+
+        Raises:
+            RetriableError: nothing is known of any of them. The same ones are to be put again, or newer ones of
+                their keys; their markers are read then.
+            ConfigError, SetupError: the org lets us in no more.
+        """
+        assert self._rest is not None, "start first"
+        assert self._references is not None, "start first"
+        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped, self._owed)
+        sure, looked = self._sure, self._unclean
+        try:
+            outcomes = delivery.carry_out(records, self._must_look)
+        except ObjectRefused as refused:
+            self._doubted.update(map(_id, records))
+            others = iter(self._put_others(records, refused.name))
+            waits = Outcome(OutcomeKind.RETRY_LATER, code=_OBJECT_REFUSED, reason=str(refused))
+            return [waits if record.object == refused.name else next(others) for record in records]
+        except RetriableError:
+            self._doubted.update(map(_id, records))
+            raise
+        for record, outcome in zip(records, outcomes, strict=True):
+            self._doubted.discard(_id(record))
+            if looked and outcome.kind in _NEWEST:
+                sure[_id(record)] = None
+                sure.move_to_end(_id(record))
+        while len(sure) > _SURE_MAX:
+            sure.popitem(last=False)
+        return [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+
+    def stop(self) -> None:
+        """Let put() make no further call. Idempotent; called from any thread."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Give up the connections, when nothing is put any more."""
+        if self._rest is not None:
+            self._rest.close()
+
+    def _put_others(self, records: Sequence[SinkRecord], refused: str) -> Sequence[Outcome]:
+        """Carry out the writes of all objects but the one that the org refuses as a whole."""
+        others = [record for record in records if record.object != refused]
+        return self.put(others) if others else ()
+
+    def _must_look(self, record: SinkRecord) -> bool:
+        return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)
+
+    def _bounded(self, record: SinkRecord, outcome: Outcome) -> Outcome:
+        """
+        The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
+        its row has been locked for longer than a transaction lasts.
+        """
+        outcome = self._clashes.judged(record, outcome)
+        is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
+        if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
+            self._unexplained.pop(_id(record), None)
+            return outcome
+        now = self._clock()
+        seq, since = self._unexplained.get(_id(record), (record.write.seq, now))
+        since = since if seq == record.write.seq else now
+        if now - since < (_ROW_LOCK_MAX_S if is_lock else _UNEXPLAINED_MAX_S):
+            self._unexplained[_id(record)] = record.write.seq, since
+            return outcome
+        self._unexplained.pop(_id(record), None)
+        if is_lock:
+            return locked(outcome.code)
+        return replace(
+            outcome,
+            kind=OutcomeKind.REFUSED,
+            reason=f"Salesforce failed on it for {now - since:.0f} s without saying why",
+        )
+
+
+def _id(record: SinkRecord) -> RecordId:
+    return record.object, record.key

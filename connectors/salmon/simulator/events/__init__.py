@@ -1,0 +1,1 @@
+"""Change events: made, kept, and streamed."""

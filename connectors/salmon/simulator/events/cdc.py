@@ -1,0 +1,190 @@
+"""
+A transaction -> its change events, as Change Data Capture makes them: header, bitmaps, body, merging, gaps.
+
+Pure. Which objects are selected and what becomes of an event is for salmon.simulator.events.eventbus.
+Sources: Change Data Capture Developer Guide (Change Event Message Structure, Merged Change Events, Gap Events,
+Overflow Events), Pub/Sub API (Event Deserialization Considerations), and recorded events.
+"""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import fastavro
+
+from salmon.simulator.events.cdc_schema import EventSchema, Slot
+from salmon.simulator.org.transaction import RecordChange, Row, Stored, Transaction
+
+OVERFLOW_ID: Final = "000000000000000AAA"
+
+# Where a field stands: in the event record, and in its nested record or None.
+Place = tuple[int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """One change event, not yet encoded. *values* are what the body shows, *changed* the bits of an UPDATE."""
+
+    schema: EventSchema
+    transaction: Transaction
+    sequence: int  # from 1, within the transaction
+    change_type: str  # CREATE ... GAP_OVERFLOW
+    record_ids: tuple[str, ...]
+    values: tuple[tuple[Slot, Stored], ...] = ()
+    changed: tuple[Slot, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """A UUID of the event, the same however often it is delivered."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.transaction.key}/{self.sequence}"))
+
+    def as_gap(self) -> ChangeEvent:
+        """What the platform sends when it cannot make the event: who changed, and how, but not what."""
+        return replace(self, change_type=f"GAP_{self.change_type}", values=(), changed=())
+
+    def as_overflow(self) -> ChangeEvent:
+        """What the platform sends for a transaction with too many changes: that the object changed somewhere."""
+        return replace(self, change_type="GAP_OVERFLOW", record_ids=(OVERFLOW_ID,), values=(), changed=())
+
+    def payload(self) -> bytes:
+        """The event as one Avro datum of its schema, without header or prefix."""
+        body = self._body()
+        body["ChangeEventHeader"] = self._header()
+        buffer = io.BytesIO()
+        fastavro.schemaless_writer(buffer, self.schema.parsed, body)
+        return buffer.getvalue()
+
+    def _header(self) -> dict[str, Any]:
+        present = {(slot.top, slot.nested) for slot, value in self.values if value is not None}
+        changed = [(slot.top, slot.nested) for slot in self.changed]
+        return {
+            "entityName": self.schema.entity,
+            "recordIds": list(self.record_ids),
+            "changeType": self.change_type,
+            "changeOrigin": self.transaction.change_origin,
+            "transactionKey": self.transaction.key,
+            "sequenceNumber": self.sequence,
+            "commitTimestamp": self.transaction.commit_timestamp_ms,
+            "commitNumber": self.transaction.commit_number,
+            "commitUser": self.transaction.user_id,
+            "nulledFields": bitmaps(place for place in changed if place not in present),
+            "diffFields": [],
+            "changedFields": bitmaps(changed),
+        }
+
+    def _body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {}
+        for slot, stored in self.values:
+            value = None if stored is None else slot.convert(stored)
+            if slot.member is None:
+                body[slot.event_field] = value
+            else:
+                # The nested record is there if one of its members changed, even to null: only the bitmap tells
+                # a member that was cleared from one that was not touched.
+                body.setdefault(slot.event_field, {})[slot.member] = value
+        return body
+
+
+def events_of(
+    transaction: Transaction, schema_of: Callable[[str], EventSchema | None]
+) -> tuple[ChangeEvent, ...]:
+    """
+    The change events of a transaction, in its order.
+
+    The same change made to several records is one event that names them all. An object that is not selected has
+    no events, but its changes count in the sequence numbers of the others.
+
+    Args:
+        transaction: The net effect of each record's changes; a record is named at most once in the usual case.
+        schema_of: The event schema of an object, or None if it is not selected for Change Data Capture.
+    """
+    made: list[tuple[ChangeEvent, list[str]]] = []  # each with the ids of all its records
+    joinable: dict[Any, list[str]] = {}  # what makes two changes the same -> the ids of the event they make
+    seen: set[str] = set()
+    sequence = 0
+    for change in transaction.changes:
+        schema = schema_of(change.entity)
+        if schema is None:
+            sequence += 1
+            continue
+        effect = _values_and_changed(schema, change, system=not transaction.change_origin)
+        if effect is None:
+            continue
+        if change.record_id in seen:
+            # A record's own events keep their order: nothing later may join what came before this one.
+            joinable.clear()
+        seen.add(change.record_id)
+        same = (change.entity, change.change_type, effect)
+        if (record_ids := joinable.get(same)) is not None:
+            record_ids.append(change.record_id)
+            continue
+        sequence += 1
+        joinable[same] = record_ids = [change.record_id]
+        values, changed = effect
+        event = ChangeEvent(schema, transaction, sequence, change.change_type, (), values, changed)
+        made.append((event, record_ids))
+    return tuple(replace(event, record_ids=tuple(record_ids)) for event, record_ids in made)
+
+
+def bitmaps(places: Iterable[Place]) -> list[str]:
+    """
+    Encode field places as a header's changedFields or nulledFields.
+
+    Returns:
+        At most one "0x..." for the event record's own fields, first; then one "<parent>-0x..." for each nested
+        record that has a bit. Bit i, from the least significant, is field i; whole bytes, upper case. Empty for
+        no place at all.
+    """
+    top = 0
+    nested: defaultdict[int, int] = defaultdict(int)
+    for field, member in places:
+        if member is None:
+            top |= 1 << field
+        else:
+            nested[field] |= 1 << member
+    own = [_hex(top)] if top else []
+    return own + [f"{field}-{_hex(bits)}" for field, bits in sorted(nested.items())]
+
+
+def places_of(bitmap: Sequence[str]) -> list[Place]:
+    """Decode what `bitmaps` makes: the event record's own fields first, each record's in order."""
+    places: list[Place] = []
+    for element in bitmap:
+        parent, dash, digits = element.rpartition("-")
+        bits = int(digits, 16)
+        found = [i for i in range(bits.bit_length()) if bits >> i & 1]
+        places += [(int(parent), i) for i in found] if dash else [(i, None) for i in found]
+    return places
+
+
+def _hex(bits: int) -> str:
+    return f"0x{bits.to_bytes((bits.bit_length() + 7) // 8).hex().upper()}"
+
+
+def _values_and_changed(
+    schema: EventSchema, change: RecordChange, *, system: bool
+) -> tuple[tuple[tuple[Slot, Stored], ...], tuple[Slot, ...]] | None:
+    """What the body shows and which bits are set; None if the change touched nothing that events carry."""
+    if change.change_type == "DELETE":
+        return (), ()
+    after = change.after or {}
+    if change.change_type == "UPDATE":
+        changed = tuple(_changed(schema, change.before or {}, after, system=system))
+        return (tuple((slot, after.get(slot.row_field)) for slot in changed), changed) if changed else None
+    # CREATE and UNDELETE show the whole record, and name no field.
+    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots)
+    return tuple((slot, value) for slot, value in shown if value is not None), ()
+
+
+def _changed(schema: EventSchema, before: Row, after: Row, *, system: bool) -> Iterable[Slot]:
+    for slot in schema.slots:
+        # A user's save sets LastModifiedDate, also within the second of the save before, where both stamps look
+        # the same. The system's own writes (geocoding; they have no origin) leave it alone.
+        stamped = slot.row_field == "LastModifiedDate" and not system
+        if stamped or before.get(slot.row_field) != after.get(slot.row_field):
+            yield slot

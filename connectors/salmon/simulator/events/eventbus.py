@@ -1,0 +1,382 @@
+"""
+The org's event bus: what was published, in order and for 72 hours, and where each subscription stands in it.
+
+It listens to the org's commits and knows nothing of gRPC, nor of what an event says; that is for
+salmon.simulator.events.pubsub and salmon.simulator.events.cdc; what goes wrong on request, for salmon.simulator.events.event_faults.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from salmon.simulator.events.cdc import events_of
+from salmon.simulator.events.cdc_schema import EventSchema, can_be_selected, event_name_of, event_schema
+from salmon.simulator.events.event_faults import EventFaults, Faults
+from salmon.simulator.org.transaction import Transaction
+
+ALL_CHANGES: Final = "/data/ChangeEvents"
+RETENTION_S: Final = 72 * 3600  # Pub/Sub API, Event Message Durability
+
+_FIRST_NUMBER: Final = 10_963_000  # a real bus is never new
+_RENUMBERING: Final = 1_000_000_000
+_TRIM_AT: Final = (
+    4096  # expired entries are dropped in portions: cutting the head off a list moves all the rest
+)
+_MARK_EVERY_MS: Final = 1000
+
+
+class Clock(Protocol):
+    """What the bus asks of the org's clock."""
+
+    def now_ms(self) -> int: ...
+
+
+class Usage(Protocol):
+    """Where the bus counts what it hands out: deliveries are metered (Platform Event Allocations)."""
+
+    def count_events(self, delivered: int) -> None: ...
+
+
+class BusOrg(Protocol):
+    """What the bus asks of the org."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def faults(self) -> Faults: ...
+    @property
+    def usage(self) -> Usage: ...
+    @property
+    def objects(self) -> tuple[str, ...]: ...
+    def describe(self, name: str) -> Mapping[str, Any]: ...
+    def add_listener(self, listener: Callable[[Transaction], None]) -> None: ...
+
+
+class Preset(Enum):
+    """Where a subscription starts."""
+
+    LATEST = "latest"
+    EARLIEST = "earliest"
+    CUSTOM = "custom"
+
+
+class TopicNotFound(Exception):
+    """There is no such topic, or its object is not selected for Change Data Capture."""
+
+
+class ReplayIdCorrupted(Exception):
+    """The replay id is none of this bus, or older than what the bus keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class BusEvent:
+    """An event as it lies on the bus."""
+
+    id: str  # UUID
+    topic: str  # its own: "/data/AccountChangeEvent"
+    schema_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event and the position after it."""
+
+    replay_id: bytes
+    event: BusEvent
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    at_ms: int  # the org's clock
+    event: (
+        BusEvent | None
+    )  # None: some other org's event, of which subscribers see that the positions moved on
+
+
+class Subscription:
+    """One open stream's place in the log. Its methods may be called from any thread."""
+
+    def __init__(self, bus: EventBus, topic: str, cursor: int) -> None:
+        self.topic = topic
+        self.cut = False  # to be ended at once, as a broken connection would
+        self._bus = bus
+        self._cursor = cursor  # ordinal of the entry to look at next
+
+    def take(self, events_max: int, bytes_max: int) -> list[Delivery]:
+        """The next events, none if there are none yet; *bytes_max* of payload unless the first alone has more."""
+        with self._bus.changed:
+            taken: list[Delivery] = []
+            size = 0
+            for ordinal, event in self._bus.read(self._cursor):
+                if self._is_mine(event):
+                    size += len(event.payload)
+                    if len(taken) == events_max or (taken and size > bytes_max):
+                        break
+                    taken.append(Delivery(self._bus.replay_id(ordinal), event))
+                self._cursor = ordinal + 1
+            self._bus.count_delivered(len(taken))
+            return taken
+
+    def position(self) -> bytes:
+        """The replay id up to which this stream has been given everything; it moves on in an idle org, too."""
+        with self._bus.changed:
+            at_end = not any(self._is_mine(event) for _, event in self._bus.read(self._cursor))
+            if at_end:
+                self._cursor = self._bus.tip() + 1
+            return self._bus.replay_id(self._cursor - 1)
+
+    def go_back(self, events: int) -> None:
+        """Stand again before the last *events* of this topic that were passed."""
+        with self._bus.changed:
+            for ordinal, event in self._bus.read_back(self._cursor):
+                if events == 0:
+                    break
+                if self._is_mine(event):
+                    events -= 1
+                    self._cursor = ordinal
+
+    def close(self) -> None:
+        """Forget this stream. Idempotent."""
+        self._bus.forget(self)
+
+    def _is_mine(self, event: BusEvent) -> bool:
+        return event.topic == self.topic or (self.topic == ALL_CHANGES and event.topic.startswith("/data/"))
+
+
+class EventBus:
+    """
+    The bus of one org. Whoever waits for something to happen here waits on *changed*.
+
+    Args:
+        org: Its commits are published from now on.
+        entities: The objects that are selected for Change Data Capture; None for all of the org's that can be.
+        retention_s: How long events are kept, by the org's clock.
+    """
+
+    def __init__(
+        self, org: BusOrg, *, entities: Iterable[str] | None = None, retention_s: float = RETENTION_S
+    ) -> None:
+        self.changed = threading.Condition()
+        self._org = org
+        self._entities = None if entities is None else frozenset(entities)
+        self._deselected: set[str] = set()
+        self._retention_ms = round(retention_s * 1000)
+        self._entries: list[_Entry] = []
+        self._head = 0  # ordinal of the first entry; ordinals are ours and never change
+        self._base = _FIRST_NUMBER  # ordinal + base = the number in the replay id
+        self._expired_below = 0  # ordinals below are out of the window, whatever their age
+        self._schemas: dict[str, tuple[Mapping[str, Any], EventSchema]] = {}
+        self._schema_texts: dict[str, str] = {}  # by schema id, for ever
+        self._subscriptions: set[Subscription] = set()
+        self._silent_until_s = 0.0  # time.monotonic()
+        self._go_back_next = 0  # events, for the next stream that opens
+        self._faults = EventFaults(self, org.faults, lambda: org.objects)
+        self.tip()
+        org.add_listener(self.publish)
+
+    # The publisher's view.
+
+    def publish(self, transaction: Transaction) -> None:
+        """Put the change events of *transaction* onto the bus, and wake those who wait for them."""
+        with self.changed:
+            now_ms = self._org.clock.now_ms()
+            for event in events_of(transaction, self._schema_if_selected):
+                if (spared := self._faults.strike(event)) is not None:
+                    topic = topic_of(spared.schema.entity)
+                    payload = spared.payload()
+                    self._append(now_ms, BusEvent(spared.id, topic, spared.schema.schema_id, payload))
+            self._trim(now_ms)
+            self.changed.notify_all()
+
+    # The subscribers' view.
+
+    def schema_id_of(self, topic: str) -> str:
+        """
+        The id of the schema that a topic's events have now; empty for a channel of several objects.
+
+        Raises:
+            TopicNotFound: There is no such topic.
+        """
+        if topic == ALL_CHANGES:
+            return ""
+        with self.changed:
+            for entity in self._org.objects:
+                if topic == topic_of(entity) and (schema := self._schema_if_selected(entity)) is not None:
+                    return schema.schema_id
+        raise TopicNotFound(topic)
+
+    def schema_text(self, schema_id: str) -> str | None:
+        """The Avro schema with this id, if any event or topic ever had it."""
+        return self._schema_texts.get(schema_id)
+
+    def subscribe(self, topic: str, preset: Preset, replay_id: bytes = b"") -> Subscription:
+        """
+        Stand in the log: at its end, at its beginning, or after *replay_id*.
+
+        Raises:
+            TopicNotFound: There is no such topic.
+            ReplayIdCorrupted: With CUSTOM, the bus does not have the id, or not any more.
+        """
+        with self.changed:
+            self.schema_id_of(topic)
+            match preset:
+                case Preset.LATEST:
+                    cursor = self.tip() + 1
+                case Preset.EARLIEST:
+                    cursor = self._first_kept()
+                case Preset.CUSTOM:
+                    cursor = self._ordinal_of(replay_id) + 1
+            subscription = Subscription(self, topic, cursor)
+            subscription.go_back(self._go_back_next)
+            self._go_back_next = 0
+            self._subscriptions.add(subscription)
+            return subscription
+
+    def silent_s(self) -> float:
+        """For how many seconds more no subscriber hears anything; 0 when all is well."""
+        return max(0.0, self._silent_until_s - time.monotonic())
+
+    @property
+    def streams(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._subscriptions)
+
+    # What can be done to the bus, and is done by event_faults.
+
+    def cut_streams(self) -> None:
+        """End every open stream at once, as a broken connection would."""
+        with self.changed:
+            for subscription in self._subscriptions:
+                subscription.cut = True
+            self.changed.notify_all()
+
+    def silence(self, seconds: float) -> None:
+        """Say nothing on any stream for so long, not even that it lives. Streams stay open and may be opened."""
+        with self.changed:
+            self._silent_until_s = time.monotonic() + seconds
+            self.changed.notify_all()
+
+    def repeat(self, events: int) -> None:
+        """Deliver the last *events* again on every open stream; if none is open, on the next one."""
+        with self.changed:
+            for subscription in self._subscriptions:
+                subscription.go_back(events)
+            self._go_back_next = 0 if self._subscriptions else events
+            self.changed.notify_all()
+
+    def expire(self) -> None:
+        """Let everything that is on the bus now be out of the retention window."""
+        with self.changed:
+            self._expired_below = self._head + len(self._entries)
+
+    def renumber(self) -> None:
+        """Give everything new replay ids, as the move of an org does: the events are there, the old ids unknown."""
+        with self.changed:
+            self._base += _RENUMBERING
+
+    def select(self, entity: str, *, on: bool) -> None:
+        """Select an object for Change Data Capture, or not any more."""
+        with self.changed:
+            if on:
+                self._deselected.discard(entity)
+            else:
+                self._deselected.add(entity)
+
+    # For Subscription; all with *changed* held.
+
+    def read(self, cursor: int) -> Iterator[tuple[int, BusEvent]]:
+        """Events from the ordinal *cursor* on, each with its own."""
+        start = max(cursor - self._head, 0)
+        for index in range(start, len(self._entries)):
+            if (event := self._entries[index].event) is not None:
+                yield self._head + index, event
+
+    def read_back(self, cursor: int) -> Iterator[tuple[int, BusEvent]]:
+        """Events before the ordinal *cursor*, the newest first."""
+        for index in range(min(cursor - self._head, len(self._entries)) - 1, -1, -1):
+            if (event := self._entries[index].event) is not None:
+                yield self._head + index, event
+
+    def replay_id(self, ordinal: int) -> bytes:
+        """Eight bytes of a counter, big-endian, and two zero bytes, as recorded ones have them."""
+        return (self._base + ordinal).to_bytes(8) + b"\0\0"
+
+    def tip(self) -> int:
+        """
+        The ordinal of the last entry, fresh enough to be good for the whole retention from now.
+
+        The real bus is shared by many orgs, so positions move on while nothing happens in ours; without that, an
+        idle subscriber's position would grow old and be refused after 72 hours.
+        """
+        with self.changed:
+            now_ms = self._org.clock.now_ms()
+            last = self._head + len(self._entries) - 1
+            if (
+                not self._entries
+                or last < self._expired_below
+                or abs(now_ms - self._entries[-1].at_ms) > _MARK_EVERY_MS
+            ):
+                self._append(now_ms, None)
+                last += 1
+            return last
+
+    def count_delivered(self, events: int) -> None:
+        """So many events went to a subscriber; an event that goes out twice counts twice."""
+        if events:
+            self._org.usage.count_events(events)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Take a stream off the list."""
+        with self.changed:
+            self._subscriptions.discard(subscription)
+
+    # The log.
+
+    def _append(self, now_ms: int, event: BusEvent | None) -> None:
+        self._entries.append(_Entry(now_ms, event))
+
+    def _first_kept(self) -> int:
+        horizon_ms = self._org.clock.now_ms() - self._retention_ms
+        start = max(self._expired_below - self._head, 0)
+        for index in range(start, len(self._entries)):
+            if self._entries[index].at_ms >= horizon_ms:
+                return self._head + index
+        return self._head + len(self._entries)
+
+    def _trim(self, now_ms: int) -> None:
+        horizon_ms = now_ms - self._retention_ms
+        while len(self._entries) > _TRIM_AT and self._entries[_TRIM_AT].at_ms < horizon_ms:
+            del self._entries[:_TRIM_AT]
+            self._head += _TRIM_AT
+
+    def _ordinal_of(self, replay_id: bytes) -> int:
+        ordinal = int.from_bytes(replay_id[:8]) - self._base
+        ours = len(replay_id) == 10 and replay_id[8:] == b"\0\0"
+        if not ours or not self._first_kept() <= ordinal < self._head + len(self._entries):
+            raise ReplayIdCorrupted
+        return ordinal
+
+    def _schema_if_selected(self, entity: str) -> EventSchema | None:
+        if entity in self._deselected or (self._entities is not None and entity not in self._entities):
+            return None
+        if not can_be_selected(entity):
+            return None
+        describe = self._org.describe(entity)
+        known = self._schemas.get(entity)
+        if known is not None and known[0] is describe:
+            return known[1]
+        schema = event_schema(describe)
+        self._schemas[entity] = (describe, schema)
+        self._schema_texts[schema.schema_id] = schema.schema_json
+        return schema
+
+
+def topic_of(entity: str) -> str:
+    """The topic of one object's change events: /data/AccountChangeEvent, /data/My__ChangeEvent."""
+    return f"/data/{event_name_of(entity)}"

@@ -1,0 +1,1 @@
+"""The org itself: objects, records, transactions, users, clock."""

@@ -1,0 +1,199 @@
+"""
+The org in a box: its objects, users, clock, sessions, faults, and what is told of each commit.
+
+What the records are and how they change is for the other modules of this package; this one holds them
+together, and is what the REST, Pub/Sub and control servers are given.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
+from salmon.simulator.org.describes import Describe
+from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
+from salmon.simulator.org.ids import make_id
+from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.records import Unit
+from salmon.simulator.org.sessions import Sessions, User
+from salmon.simulator.org.table import Table
+from salmon.simulator.org.transaction import Row, Stored, Transaction
+from salmon.simulator.org.triggers import Trigger
+from salmon.simulator.org.usage import Usage
+
+# What faults of the control API may be set for.
+APIS = ("rest", "collections", "bulk", "pubsub", "oauth", "all")
+
+Listener = Callable[[Transaction], None]
+
+_FIRST_COMMIT_NUMBER = 11_600_000_000_000  # of the size that real orgs show
+
+
+class Org:
+    """
+    One Salesforce org, in memory.
+
+    A listener is called at each commit, in commit order, under the org's lock: it must be quick and must not
+    write. The rows it gets never change afterwards; a field that a row lacks is null, booleans are never null.
+    """
+
+    def __init__(self, describes: Mapping[str, Describe]) -> None:
+        self.org_id = make_id("00D", 1)
+        self.clock = OrgClock()
+        self.faults = FaultRegistry()
+        self.integration_user = _user(1, "sync", "Salmon", "Integration")
+        self.person = _user(2, "someone", "Someone", "Else")
+        self.users = {user.user_id: user for user in (self.integration_user, self.person)}
+        self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
+        self.usage = Usage(self.clock)
+        self.lock = threading.RLock()
+        self.types: dict[str, ObjectType] = object_types(describes)
+        self.tables = {name: Table(object_type) for name, object_type in self.types.items()}
+        self.by_prefix = {table.type.key_prefix: table for table in self.tables.values()}
+        self.triggers: tuple[Trigger, ...] = ()
+        # A deleted record -> all that was deleted with it, itself first: they come back together.
+        self.deleted_with: dict[str, tuple[tuple[str, Table], ...]] = {}
+        self._names = {name.lower(): name for name in self.types}
+        self._children = _children(self.tables)
+        self._listeners: list[Listener] = []
+        self._commit_number = _FIRST_COMMIT_NUMBER
+        self._random = random.Random(0)  # plausible distances between commit numbers, nothing more
+        self._add_users()
+        self._register_faults()
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The names of the org's objects."""
+        return tuple(self.types)
+
+    def describe(self, name: str) -> Describe:
+        """The describe of the object *name* (exact case). Raises KeyError if the org has none such."""
+        return self.types[name].describe
+
+    def object_name(self, name: str) -> str | None:
+        """The name as the org spells it, whatever its case; None if there is no such object."""
+        return self._names.get(name.lower())
+
+    def table(self, name: str) -> Table:
+        """The records of the object *name*. Raises KeyError if the org has none such."""
+        return self.tables[name]
+
+    def children(self, name: str) -> tuple[tuple[Table, Field], ...]:
+        """The lookups that may hold an id of the object *name*."""
+        return self._children.get(name, ())
+
+    def get(self, object_name: str, record_id: str, *, with_deleted: bool = False) -> Row | None:
+        """One record as it is now, or None."""
+        return self.tables[object_name].get(record_id, with_deleted=with_deleted)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call *listener* at each commit from now on."""
+        with self.lock:
+            self._listeners.append(listener)
+
+    @contextmanager
+    def transaction(self, user: User, change_origin: str = "") -> Iterator[Unit]:
+        """
+        A unit of work for *user*; what it did is committed at the end, as one transaction.
+
+        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one.
+        """
+        with self.lock:
+            unit = Unit(self, user)
+            try:
+                yield unit
+            except BaseException:
+                unit.rollback()
+                raise
+            if changes := unit.changes():
+                self._commit_number += self._random.randint(1, 40)
+                commit = Transaction(
+                    key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
+                    commit_number=self._commit_number,
+                    commit_timestamp_ms=unit.stamp_ms,
+                    user_id=user.user_id,
+                    change_origin=change_origin,
+                    changes=changes,
+                )
+                for listener in self._listeners:
+                    listener(commit)
+
+    def _add_users(self) -> None:
+        table = self.tables.get("User")
+        if table is None:
+            return
+        stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
+        for user in self.users.values():
+            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults}
+            row |= {"Username": user.username, "Name": user.name, "Email": user.email, "IsActive": True}
+            row |= {"FirstName": user.first_name, "LastName": user.last_name}
+            row |= dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), stamp)
+            table.put(row)
+
+    def _register_faults(self) -> None:
+        def lock(params: Params) -> None:
+            ids = params.get("ids")
+            if params.get("object") not in self.types or not isinstance(ids, list) or not ids:
+                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.types)}) and ids, a list")
+            if not isinstance(params.get("approval", False), bool):
+                raise BadFault("lock_rows: approval must be true or false")
+
+        self.faults.register("latency", _check_latency)
+        self.faults.register("http", _check_http)
+        self.faults.register("lock_rows", lock)
+        self.faults.register("exhaust_api")
+        self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
+        self.faults.on("clock_skew", lambda params: self.clock.skew(_number("clock_skew", "s", params)))
+        self.faults.on_clear(lambda: self.clock.skew(0))
+
+
+def _check_latency(params: Params) -> None:
+    _check_api("latency", params)
+    if _number("latency", "ms", params) < 0:
+        raise BadFault("latency: ms must not be negative")
+
+
+def _check_http(params: Params) -> None:
+    _check_api("http", params)
+    status = params.get("status", 503)
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        raise BadFault("http: status must be a number from 400 to 599")
+
+
+def _check_api(fault: str, params: Params) -> None:
+    if params.get("api", "all") not in APIS:
+        raise BadFault(f"{fault}: api must be one of {', '.join(APIS)}")
+
+
+def _number(fault: str, name: str, params: Params) -> float:
+    value = params.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise BadFault(f"{fault}: {name} must be a number")
+    return float(value)
+
+
+def _user(number: int, login: str, first_name: str, last_name: str) -> User:
+    address = f"{login}@salmon.example"
+    return User(
+        user_id=make_id("005", number),
+        username=address,
+        first_name=first_name,
+        last_name=last_name,
+        email=address,
+        password=secrets.token_urlsafe(12),
+        security_token=secrets.token_urlsafe(18),
+    )
+
+
+def _children(tables: Mapping[str, Table]) -> dict[str, tuple[tuple[Table, Field], ...]]:
+    found: dict[str, list[tuple[Table, Field]]] = {}
+    for table in tables.values():
+        for field in table.type.reference_fields:
+            for parent in field.reference_to:
+                found.setdefault(parent, []).append((table, field))
+    return {parent: tuple(children) for parent, children in found.items()}

@@ -1,0 +1,248 @@
+"""
+The REST server of the box: one ASGI application for /services/data and /services/oauth2.
+
+It knows the paths, who may come in, what is counted, which faults strike, and the headers every answer carries;
+the resources are in the rest_* modules. Hosts are not looked at: clients that insist on <domain>.salesforce.com
+may be sent here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from salmon.simulator.org.org import Org
+from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
+from salmon.simulator.rest import collections as rest_collections
+from salmon.simulator.rest import query as rest_query
+from salmon.simulator.rest import rows
+from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
+from salmon.simulator.rest.oauth import TokenEndpoint
+from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
+
+HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
+
+_VERSION = re.compile(r"v(\d{1,3})\.0")
+_METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
+# Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
+_HEAVY = frozenset({"query", "collections"})
+
+Resource = Callable[[Call], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request as it came in; nobody has been let in yet."""
+
+    path: list[str]
+    method: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    head_bytes: int  # URI and headers
+    body: bytes
+
+
+class RestServer:
+    """The application is `app`; everything it changes, it changes in the org."""
+
+    def __init__(self, org: Org, tokens: TokenEndpoint) -> None:
+        self._org = org
+        self._tokens = tokens
+        self._cursors = rest_query.Cursors()
+        self._describes = Describes(org)
+        self.app = Starlette(routes=[Route("/{path:path}", self._serve, methods=_METHODS)])
+
+    async def _serve(self, request: Request) -> Response:
+        raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
+        asked = _Asked(
+            path=[
+                unquote(part) for part in raw_path.decode("ascii", "replace").split("?")[0].split("/") if part
+            ],
+            method=request.query_params.get("_HttpMethod", request.method).upper(),
+            params=request.query_params,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            head_bytes=len(raw_path)
+            + len(request.scope["query_string"])
+            + sum(len(name) + len(value) for name, value in request.scope["headers"]),
+            body=await request.body(),
+        )
+        api, resource = _api_of(asked.path)
+        if (latency := self._org.faults.active("latency", api=api)) is not None:
+            await asyncio.sleep(float(latency.get("ms", 0)) / 1000)
+
+        def answer() -> Response:
+            return self._response(self._answer(api, resource, asked), asked.headers)
+
+        return await run_in_threadpool(answer) if resource in _HEAVY else answer()
+
+    def _answer(self, api: str, resource: str, asked: _Asked) -> Answer:
+        """The answer to one request, refusals and injected faults included."""
+        if (struck := self._fault(api)) is not None:
+            return struck
+        if asked.head_bytes > HEAD_BYTES_MAX:
+            return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
+        path, headers = asked.path, asked.headers
+        try:
+            if path[:2] == ["services", "oauth2"]:
+                return self._oauth(asked)
+            if path == ["services", "data"]:
+                return Answer(200, versions())
+            if path[:2] != ["services", "data"]:
+                raise not_found()
+            version = _version_of(path[2])
+            user = self._org.sessions.user_of(_token(headers))
+            if user is None:
+                raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
+            self._count(resource)
+            content = unpacked(asked.body, headers.get("content-encoding", "").lower())
+            call = Call(self._org, user, version, asked.method, asked.params, headers, content)
+            return self._resource(path[3:], asked.method)(call)
+        except Refusal as refusal:
+            return Answer(refusal.status, refusal.as_row_error())
+
+    def _resource(self, path: list[str], method: str) -> Resource:
+        """The resource at *path*, below the version. Raises BadRequest: 404, or 405 for another method."""
+        allowed: dict[str, Resource]
+        match path:
+            case []:
+                allowed = {"GET": resources}
+            case ["sobjects"]:
+                allowed = {"GET": self._describes.all_objects}
+            case ["sobjects", name]:
+                allowed = {
+                    "GET": lambda call: self._describes.basic(call, name),
+                    "POST": lambda call: rows.create(call, name),
+                }
+            case ["sobjects", name, "describe"]:
+                allowed = {"GET": lambda call: self._describes.describe(call, name)}
+            case ["sobjects", name, "updated"]:
+                allowed = {"GET": lambda call: rest_query.updated(call, name)}
+            case ["sobjects", name, "deleted"]:
+                allowed = {"GET": lambda call: rest_query.deleted(call, name)}
+            case ["sobjects", name, field] if field.lower() == "id" and method == "POST":
+                allowed = {"POST": lambda call: rows.create(call, name)}
+            case ["sobjects", name, record_id]:
+                allowed = dict.fromkeys(
+                    ["GET", "PATCH", "DELETE"], lambda call: rows.row(call, name, record_id)
+                )
+            case ["sobjects", name, field, value]:
+                allowed = dict.fromkeys(
+                    ["GET", "PATCH", "DELETE"],
+                    lambda call: rows.row_by_external_id(call, name, field, value),
+                )
+            case ["query"]:
+                allowed = {"GET": lambda call: self._cursors.first_page(call, with_deleted=False)}
+            case ["queryAll"]:
+                allowed = {"GET": lambda call: self._cursors.first_page(call, with_deleted=True)}
+            case ["query" | "queryAll", locator]:
+                allowed = {"GET": lambda call: self._cursors.next_page(call, locator)}
+            case ["composite", "sobjects"]:
+                allowed = dict.fromkeys(["POST", "PATCH", "DELETE"], rest_collections.collection)
+            case ["composite", "sobjects", name]:
+                allowed = dict.fromkeys(["GET", "POST"], lambda call: rest_collections.retrieve(call, name))
+            case ["composite", "sobjects", name, field]:
+                allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
+            case ["limits"]:
+                allowed = {"GET": rest_query.limits}
+            case ["limits", "recordCount"]:
+                allowed = {"GET": rest_query.record_count}
+            case _:
+                raise not_found()
+        if (resource := allowed.get("GET" if method == "HEAD" else method)) is None:
+            message = f"HTTP Method '{method}' not allowed. Allowed are {','.join(allowed)}"
+            raise BadRequest("METHOD_NOT_ALLOWED", message, status=405)
+        return resource
+
+    def _oauth(self, asked: _Asked) -> Answer:
+        if asked.path[2:] == ["token"] and asked.method == "POST":
+            self._org.usage.count_login()
+            return self._tokens.token(dict(parse_qsl(asked.body.decode("utf-8", "replace"))), asked.headers)
+        if asked.path[2:] == ["userinfo"] and asked.method in {"GET", "POST"}:
+            user = self._org.sessions.user_of(_token(asked.headers))
+            return Answer(403, b"Bad_OAuth_Token") if user is None else self._tokens.userinfo(user)
+        raise not_found()
+
+    def _count(self, resource: str) -> None:
+        """Count the call against the daily allowance. Raises BadRequest when it is used up."""
+        usage = self._org.usage
+        if (
+            self._org.faults.active("exhaust_api") is not None
+            or usage.calls_today() >= usage.daily_api_requests
+        ):
+            raise BadRequest("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
+        usage.count_call(resource)
+
+    def _fault(self, api: str) -> Answer | None:
+        struck = self._org.faults.take("http", api=api)
+        if struck is None:
+            return None
+        status, code = int(struck.get("status", 503)), struck.get("error_code")
+        if code is None:  # What stands in front of the org answers in HTML.
+            return Answer(
+                status, b"<html><body>Service Unavailable</body></html>", {"Content-Type": "text/html"}
+            )
+        message = "injected by the control API"
+        if api == "oauth":
+            return Answer(status, {"error": code, "error_description": message})
+        return Answer(status, [{"message": message, "errorCode": code}])
+
+    def _response(self, answer: Answer, headers: Mapping[str, str]) -> Response:
+        usage = self._org.usage
+        sent = {
+            "Date": self._org.clock.http_date(),
+            "Sforce-Limit-Info": f"api-usage={usage.calls_today()}/{usage.daily_api_requests}",
+        }
+        content = b""
+        if answer.body is not None:
+            content = answer.body if isinstance(answer.body, bytes) else encode(answer.body)
+            sent["Content-Type"] = "application/json;charset=UTF-8"
+        sent.update(answer.headers)
+        if len(content) >= GZIP_FROM_BYTES and "gzip" in headers.get("accept-encoding", ""):
+            content = packed(content)
+            sent["Content-Encoding"] = "gzip"
+        return Response(content, answer.status, sent)
+
+
+def _api_of(path: list[str]) -> tuple[str, str]:
+    """The api that faults know the path by, and the resource that it is counted as."""
+    if path[:2] == ["services", "oauth2"]:
+        return "oauth", "oauth"
+    match path[3:]:
+        case ["composite", "sobjects", *_]:
+            return "collections", "collections"
+        case ["query" | "queryAll", *_]:
+            return "rest", "query"
+        case ["sobjects", _, "updated" | "deleted" as name]:
+            return "rest", name
+        case ["sobjects"] | ["sobjects", _, "describe"]:
+            return "rest", "describe"
+        case ["sobjects", *_]:
+            return "rest", "rows"
+        case ["limits", *_]:
+            return "rest", "limits"
+        case ["jobs", *_]:
+            return "bulk", "bulk"
+    return "rest", "other"
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    return headers.get("authorization", "").partition(" ")[2].strip()
+
+
+def _version_of(part: str) -> str:
+    found = _VERSION.fullmatch(part)
+    number = int(found[1]) if found else 0
+    if 0 < number < FIRST_VERSION:
+        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
+    if found is None or number > LAST_VERSION:
+        raise not_found()
+    return f"{number}.0"

@@ -1,0 +1,118 @@
+"""Versions, resources, and the describes as the REST API serves them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from salmon.simulator.events.cdc_schema import can_be_selected
+from salmon.simulator.org.clock import whole_second_ms
+from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.org import Org
+from salmon.simulator.rest.web import Answer, Call, encode
+
+FIRST_VERSION, LAST_VERSION = 31, 67
+_VERSION_IN_URL = re.compile(r"^/services/data/v[^/]+/")
+# The top-level flags that the global describe shows of each object.
+_GLOBAL_KEYS = (
+    "activateable", "associateEntityType", "associateParentEntity", "createable", "custom", "customSetting",
+    "deepCloneable", "deletable", "deprecatedAndHidden", "feedEnabled", "hasSubtypes", "isInterface", "isSubtype",
+    "keyPrefix", "label", "labelPlural", "layoutable", "mergeable", "mruEnabled", "name", "queryable", "replicateable",
+    "retrieveable", "searchable", "triggerable", "undeletable", "updateable", "urls",
+)  # fmt: skip
+
+
+def versions() -> list[dict[str, str]]:
+    """GET /services/data, without a session"""
+    found = []
+    for number in range(FIRST_VERSION, LAST_VERSION + 1):
+        season, year = ("Summer", "Winter", "Spring")[(number - 31) % 3], 14 + (number - 29) // 3
+        found.append(
+            {"label": f"{season} '{year}", "url": f"/services/data/v{number}.0", "version": f"{number}.0"}
+        )
+    return found
+
+
+def resources(call: Call) -> Answer:
+    """GET /services/data/vXX.X"""
+    base = f"/services/data/v{call.version}"
+    return Answer(
+        200, {name: f"{base}/{name}" for name in ("sobjects", "query", "queryAll", "limits", "composite")}
+    )
+
+
+class Describes:
+    """The describe answers; each is made once for a version."""
+
+    def __init__(self, org: Org) -> None:
+        self._org = org
+        self._modified_ms = whole_second_ms(org.clock.now_ms())
+        self._last_modified = org.clock.http_date()
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], bytes] = {}
+
+    def describe(self, call: Call, object_name: str) -> Answer:
+        """GET /sobjects/X/describe, with Last-Modified and 304"""
+        object_type = call.table(object_name).type
+        key = (object_name, call.version)
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = encode(_with_version(object_type.describe, call.version))
+            body = self._made[key]
+        return self._conditional(call, body)
+
+    def all_objects(self, call: Call) -> Answer:
+        """GET /sobjects"""
+        objects = []
+        for object_type in self._org.types.values():
+            objects.append(_basic(object_type, call.version))
+            # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
+            if can_be_selected(object_type.name):
+                objects.append(_change_event(object_type, call.version))
+        body = {
+            "encoding": "UTF-8",
+            "maxBatchSize": 200,
+            "sobjects": sorted(objects, key=lambda each: str(each["name"])),
+        }
+        return self._conditional(call, encode(body))
+
+    def basic(self, call: Call, object_name: str) -> Answer:
+        """GET /sobjects/X"""
+        object_type = call.table(object_name).type
+        return Answer(200, {"objectDescribe": _basic(object_type, call.version), "recentItems": []})
+
+    def _conditional(self, call: Call, body: bytes) -> Answer:
+        headers = {"Last-Modified": self._last_modified}
+        since = call.header_time_ms("If-Modified-Since")
+        if since is not None and self._modified_ms <= since:
+            return Answer(304, None, headers)
+        return Answer(200, body, headers)
+
+
+def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:
+    describe = {key: object_type.describe[key] for key in _GLOBAL_KEYS if key in object_type.describe}
+    return {**_with_version(describe, version), "keyPrefix": object_type.key_prefix}
+
+
+def _change_event(object_type: ObjectType, version: str) -> dict[str, Any]:
+    stem = object_type.name.removesuffix("__c")
+    name = f"{stem}__ChangeEvent" if object_type.name.endswith("__c") else f"{stem}ChangeEvent"
+    base = f"/services/data/v{version}/sobjects/{name}"
+    flags = {key: False for key in _GLOBAL_KEYS if key.endswith("able") or key in {"custom", "customSetting"}}
+    label = f"{object_type.label} Change Event"
+    return {
+        **flags, "name": name, "label": label, "labelPlural": label, "keyPrefix": None, "triggerable": True,
+        "retrieveable": True, "urls": {"sobject": base, "describe": f"{base}/describe", "eventSchema": f"{base}/eventSchema"},
+    }  # fmt: skip
+
+
+def _with_version(describe: dict[str, Any], version: str) -> dict[str, Any]:
+    """The describe with the URLs of this API version."""
+    urls = describe.get("urls")
+    if not isinstance(urls, dict):
+        return describe
+    return {
+        **describe,
+        "urls": {key: _VERSION_IN_URL.sub(f"/services/data/v{version}/", url) for key, url in urls.items()},
+    }

@@ -1,0 +1,147 @@
+"""query and queryAll with their cursors, getUpdated and getDeleted, and the limits (REST API Developer Guide)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from salmon.simulator.org.clock import datetime_text
+from salmon.simulator.org.ids import make_id
+from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.rest.web import Answer, Call
+from salmon.simulator.soql.answering import Result, run_query
+
+PAGE_MAX = 2000
+PAGE_MIN = 200  # the least that batchSize may ask for
+CURSOR_LIFE_MS = 2 * 24 * 3600 * 1000
+CURSORS_MAX = 100
+UPDATED_REACH_MS = 30 * 24 * 3600 * 1000
+DELETED_REACH_MS = 15 * 24 * 3600 * 1000
+_MINUTE_MS = 60_000
+
+_LIMITS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "limits.json").read_text("utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    result: Result
+    page: int
+    opened_ms: int
+
+
+class Cursors:
+    """The open query cursors of an org; beyond a hundred the oldest dies."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
+        self._opened = 0
+
+    def first_page(self, call: Call, *, with_deleted: bool) -> Answer:
+        """GET /query?q= and /queryAll?q="""
+        text = call.params.get("q")
+        if not text:
+            raise BadRequest("MALFORMED_QUERY", "SOQL query is required: give it as the parameter q")
+        result = run_query(call.org, text, with_deleted=with_deleted)
+        wanted = call.option("Sforce-Query-Options", "batchSize")
+        page = min(max(int(wanted), PAGE_MIN), PAGE_MAX) if wanted and wanted.isdigit() else PAGE_MAX
+        locator = ""
+        if result.total > page and (result.rows or result.aggregates):
+            with self._lock:
+                self._opened += 1
+                locator = make_id("01g", self._opened)
+                self._cursors[locator] = _Cursor(result, page, call.org.clock.now_ms())
+                while len(self._cursors) > CURSORS_MAX:
+                    self._cursors.popitem(last=False)
+        return _page(call, result, locator, 0, page)
+
+    def next_page(self, call: Call, locator: str) -> Answer:
+        """GET /query/01g...-2000"""
+        name, _, start = locator.partition("-")
+        with self._lock:
+            cursor = self._cursors.get(name)
+        too_old = cursor is not None and call.org.clock.now_ms() - cursor.opened_ms > CURSOR_LIFE_MS
+        if cursor is None or too_old or not start.isdigit() or int(start) >= cursor.result.total:
+            raise BadRequest("INVALID_QUERY_LOCATOR", "invalid query locator")
+        return _page(call, cursor.result, name, int(start), cursor.page)
+
+
+def _page(call: Call, result: Result, locator: str, start: int, page: int) -> Answer:
+    end = min(start + page, result.total)
+    body: dict[str, Any] = {"totalSize": result.total, "done": not locator or end >= result.total}
+    if not body["done"]:
+        body["nextRecordsUrl"] = f"/services/data/v{call.version}/query/{locator}-{end}"
+    body["records"] = result.records(start, end, call.version)
+    return Answer(200, body)
+
+
+def updated(call: Call, object_name: str) -> Answer:
+    """GET /sobjects/X/updated/?start=&end="""
+    table = call.table(object_name)
+    start, end, covered = _span(call, UPDATED_REACH_MS)
+    with call.org.lock:
+        rows = table.rows()
+    ids = [str(row["Id"]) for row in rows if start <= str(row.get("SystemModstamp") or "") < end]
+    return Answer(200, {"ids": ids, "latestDateCovered": covered})
+
+
+def deleted(call: Call, object_name: str) -> Answer:
+    """GET /sobjects/X/deleted/?start=&end="""
+    table = call.table(object_name)
+    start, end, covered = _span(call, DELETED_REACH_MS)
+    with call.org.lock:
+        rows = list(table.bin.values())
+    stamped = [(str(row.get("SystemModstamp") or ""), str(row["Id"])) for row in rows]
+    found = [{"id": each_id, "deletedDate": when} for when, each_id in sorted(stamped) if start <= when < end]
+    oldest = datetime_text(call.org.clock.now_ms() - DELETED_REACH_MS)
+    return Answer(
+        200, {"deletedRecords": found, "earliestDateAvailable": oldest, "latestDateCovered": covered}
+    )
+
+
+def _span(call: Call, reach_ms: int) -> tuple[str, str, str]:
+    """Start and end as stamps, without their seconds, and how far the answer will be complete."""
+    start_ms, end_ms = (_minute(call.params.get(name, "")) for name in ("start", "end"))
+    now_ms = call.org.clock.now_ms()
+    if end_ms - start_ms < _MINUTE_MS:
+        raise BadRequest(
+            "INVALID_REPLICATION_DATE", "endDate must be at least one minute greater than startDate"
+        )
+    if start_ms < now_ms - reach_ms:
+        raise BadRequest("INVALID_REPLICATION_DATE", "startDate before org replication enabled date")
+    if start_ms > now_ms:
+        raise BadRequest("INVALID_REPLICATION_DATE", "startDate is in the future")
+    covered_ms = min(end_ms, now_ms // _MINUTE_MS * _MINUTE_MS)
+    return datetime_text(start_ms), datetime_text(end_ms), datetime_text(covered_ms)
+
+
+def _minute(text: str) -> int:
+    try:
+        # A "+" that was not encoded arrives as a space.
+        moment = datetime.fromisoformat(text.strip().replace(" ", "+"))
+    except ValueError:
+        raise BadRequest("INVALID_REPLICATION_DATE", f"not a date and time: {text!r}") from None
+    if moment.tzinfo is None:
+        raise BadRequest("INVALID_REPLICATION_DATE", f"a time zone is missing: {text!r}")
+    return int(moment.timestamp() * 1000) // _MINUTE_MS * _MINUTE_MS
+
+
+def limits(call: Call) -> Answer:
+    """GET /limits"""
+    usage = call.org.usage
+    largest = usage.daily_api_requests
+    left = 0 if call.org.faults.active("exhaust_api") is not None else max(0, largest - usage.calls_today())
+    return Answer(200, {**_LIMITS, "DailyApiRequests": {"Max": largest, "Remaining": left}})
+
+
+def record_count(call: Call) -> Answer:
+    """GET /limits/recordCount?sObjects=A,B: objects without records are left out"""
+    asked = call.params.get("sObjects")
+    names = [name.strip() for name in asked.split(",")] if asked else list(call.org.objects)
+    counts = [(name, len(call.org.tables[name].live)) for name in names if name in call.org.tables]
+    return Answer(200, {"sObjects": [{"count": count, "name": name} for name, count in counts if count]})

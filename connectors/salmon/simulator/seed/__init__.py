@@ -1,0 +1,1 @@
+"""Plausible records for a new org."""

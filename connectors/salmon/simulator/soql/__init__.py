@@ -1,0 +1,1 @@
+"""SOQL: parsed, and answered from the org's tables."""

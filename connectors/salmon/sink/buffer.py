@@ -1,0 +1,428 @@
+"""
+The commands that a sink has read and not yet finished: the newest of each key, and one of each key at work.
+
+No I/O and no Kafka here. The loop adds what it reads and asks up to where everything is finished; the putters
+take batches and say how each command landed. Bounded by count and by bytes; the loop stops reading when full.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from threading import Condition
+from typing import Any, Final
+
+from salmon.sink.commands import Command, Key, Partition, Place, Slot
+
+COMMANDS_MAX: Final = 5_000
+BYTES_MAX: Final = 64 * 1024 * 1024
+_LOOK_S: Final = 0.05
+
+
+class SinkBuffer:
+    """
+    Safe between threads: the loop calls open/add/close/positions, putters call take/done/again.
+
+    Args:
+        lease_s: How long after the loop's last renew() commands may still be taken. A process that was
+            suspended must first find out whether its partitions are still its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        commands_max: int = COMMANDS_MAX,
+        bytes_max: int = BYTES_MAX,
+        lease_s: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._commands_max = commands_max
+        self._bytes_max = bytes_max
+        self._lease_s = lease_s
+        self._clock = clock
+        self._changed = Condition()
+        self._partitions: dict[Place, Partition] = {}
+        self._slots: dict[Key, Slot] = {}
+        self._ready: OrderedDict[Key, None] = OrderedDict()
+        self._held: dict[Key, Command] = {}  # waiting ones that a person must release
+        self._delayed: list[tuple[float, int, Key, Command]] = []
+        self._ticket = itertools.count()
+        self._bytes = 0
+        self._flying = 0
+        self._leased_until = clock()
+        self._blocked_until: float | None = None  # None: no outage
+        self._stopped = False
+
+    # The loop's view.
+
+    def open(self, place: Place, position: int, *, committed: bool = True) -> None:
+        """*place* is ours from now on; the record at *position* comes next. *committed*: Kafka knows it."""
+        with self._changed:
+            self._partitions[place] = Partition(place, position, committed=position if committed else None)
+
+    def add(self, place: Place, offset: int, key: Key, value: bytes | None, message: Any = None) -> None:
+        """Take in one record; None is a tombstone: nothing is owed for the key."""
+        with self._changed:
+            partition = self._partitions[place]
+            partition.position = offset + 1
+            slot = self._slots.get(key)
+            if value is None:
+                if slot is not None and slot.waiting is not None:
+                    self._drop_waiting(key, slot)
+                    self._forget_if_empty(key)
+                return
+            if slot is None:
+                slot = self._slots[key] = Slot()
+            elif slot.waiting is not None:
+                # The older one's place in the queue is kept: a busy key must not wait for ever.
+                slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
+                self._bytes -= len(slot.waiting.value)
+                self._held.pop(key, None)
+            command = Command(key, partition, offset, value, message, added_at=self._clock())
+            slot.waiting, slot.tries, slot.delayed = command, 0, False
+            partition.unfinished[offset] = None
+            self._bytes += len(value)
+            if slot.flying is None and key not in self._ready:
+                self._ready[key] = None
+                self._changed.notify()
+
+    def pass_over(self, place: Place, offset: int) -> None:
+        """A record that needs nothing done: a newer one of its key is known to come."""
+        with self._changed:
+            self._partitions[place].position = offset + 1
+
+    def close(
+        self, places: Iterable[Place], *, wait_s: float = 0.0, meanwhile: Callable[[], None] | None = None
+    ) -> bool:
+        """
+        Drop what waits of *places* and wait until nothing of them flies.
+
+        Args:
+            meanwhile: Called now and then while we wait: what has landed flies until the loop says done().
+
+        Returns:
+            Whether nothing flies any more.
+        """
+        closing = set(places)
+        deadline = self._clock() + wait_s
+        with self._changed:
+            for place in closing & self._partitions.keys():
+                self._partitions[place].closing = True
+            for key, slot in list(self._slots.items()):
+                if slot.waiting is not None and slot.waiting.partition.place in closing:
+                    self._drop_waiting(key, slot, finished=False)
+                    self._forget_if_empty(key)
+            partitions = [self._partitions[place] for place in closing & self._partitions.keys()]
+        while any(each.flying for each in partitions) and (left_s := deadline - self._clock()) > 0:
+            if meanwhile is not None:
+                meanwhile()
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: not any(each.flying for each in partitions), min(left_s, _LOOK_S)
+                )
+        return not any(each.flying for each in partitions)
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """*places* are no longer ours: whatever still flies of them lands nowhere."""
+        with self._changed:
+            for place in places:
+                if (partition := self._partitions.pop(place, None)) is not None:
+                    partition.closing = partition.lost = True
+
+    def positions(self, assumed: Iterable[Command] = (), *, moved_only: bool = True) -> dict[Place, int]:
+        """
+        Up to where each partition is finished.
+
+        Args:
+            assumed: Commands to take for finished: those whose outcome goes into the same transaction.
+            moved_only: Leave out where that has not moved since it was last committed.
+        """
+        offsets: dict[Place, set[int]] = {}
+        for command in assumed:
+            offsets.setdefault(command.partition.place, set()).add(command.offset)
+        with self._changed:
+            found = {
+                place: partition.finished_up_to(offsets.get(place, ()))
+                for place, partition in self._partitions.items()
+            }
+            return {
+                place: at
+                for place, at in found.items()
+                if not moved_only or at != self._partitions[place].committed
+            }
+
+    def leaves_gaps(self) -> bool:
+        """Whether anything was finished behind what is not: whoever goes on from positions() reads that again."""
+        with self._changed:
+            return any(
+                partition.position - partition.finished_up_to(()) > len(partition.unfinished)
+                for partition in self._partitions.values()
+            )
+
+    def next_offsets(self) -> dict[Place, int]:
+        """The offset that comes next in each partition."""
+        with self._changed:
+            return {place: partition.position for place, partition in self._partitions.items()}
+
+    def holds(self, place: Place) -> bool:
+        """Whether *place* is ours."""
+        return place in self._partitions
+
+    def committed(self, positions: Mapping[Place, int]) -> None:
+        """Kafka has confirmed these positions."""
+        with self._changed:
+            for place, position in positions.items():
+                if (partition := self._partitions.get(place)) is not None:
+                    partition.committed = position
+
+    def release(self, which: Callable[[Command], bool]) -> int:
+        """Give out what was held back and is meant by *which*; says how many that are."""
+        with self._changed:
+            released = [key for key, command in self._held.items() if which(command)]
+            for key in released:
+                del self._held[key]
+                self._ready[key] = None
+            self._changed.notify_all()
+            return len(released)
+
+    def held(self) -> dict[Place, int]:
+        """How many commands are held back in each partition."""
+        with self._changed:
+            return Counter(command.partition.place for command in self._held.values())
+
+    @property
+    def held_count(self) -> int:
+        return len(self._held)
+
+    def renew(self) -> None:
+        """The loop turns and the partitions are ours: commands may be taken for another lease."""
+        with self._changed:
+            expired = self._clock() >= self._leased_until
+            self._leased_until = self._clock() + self._lease_s
+            if expired:
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Give out no more commands; take() returns None from now on."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def wait_landed(self, wait_s: float) -> bool:
+        """Wait until nothing flies; say whether that came true."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._flying == 0, wait_s)
+
+    @property
+    def lease_expired(self) -> bool:
+        return self._clock() >= self._leased_until
+
+    @property
+    def places(self) -> frozenset[Place]:
+        return frozenset(self._partitions)
+
+    @property
+    def count(self) -> int:
+        """Commands read and not finished."""
+        with self._changed:
+            return sum(
+                (each.waiting is not None) + (each.flying is not None) for each in self._slots.values()
+            )
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do, but for what is held back."""
+        return not self._pressing
+
+    @property
+    def full(self) -> bool:
+        return self._pressing >= self._commands_max or self._bytes >= self._bytes_max
+
+    @property
+    def roomy(self) -> bool:
+        """Whether reading may go on after it was full: half of the room is free."""
+        return self._pressing * 2 <= self._commands_max and self._bytes * 2 <= self._bytes_max
+
+    @property
+    def _pressing(self) -> int:
+        return len(self._slots) - len(self._held)
+
+    # The putters' view.
+
+    def take(self, limit: int) -> list[Command] | None:
+        """
+        Wait for commands and return up to *limit*, of as many keys; they fly until done() or again().
+
+        Returns:
+            None when stopped.
+        """
+        with self._changed:
+            while not self._stopped:
+                now = self._clock()
+                self._wake_delayed(now)
+                if self._ready and self._may_take(now):
+                    return self._taken(limit)
+                self._changed.wait(self._next_wake_s(now))
+            return None
+
+    def land(
+        self, done: Iterable[Command], again: Iterable[Command], delay_s: Callable[[int], float] | None = None
+    ) -> None:
+        """How a batch landed; see done() and again()."""
+        with self._changed:
+            self.done(done)
+            self.again(again, delay_s)
+
+    def done(self, commands: Iterable[Command]) -> None:
+        """These are finished for good."""
+        with self._changed:
+            for command in commands:
+                slot = self._landed(command)
+                command.partition.unfinished.pop(command.offset, None)
+                if slot.waiting is not None:
+                    self._ready[command.key] = None
+                self._forget_if_empty(command.key)
+            self._changed.notify_all()
+
+    def again(self, commands: Iterable[Command], delay_s: Callable[[int], float] | None = None) -> None:
+        """
+        These are to be put again, unless a newer command of the key has come or the partition leaves us.
+
+        Args:
+            delay_s: How long to wait after so many tries; None: before all others, as soon as anything is given out.
+        """
+        with self._changed:
+            for command in commands:
+                if (slot := self._put_back(command)) is None:
+                    continue
+                if delay_s is None:
+                    self._ready[command.key] = None
+                    self._ready.move_to_end(command.key, last=False)
+                else:
+                    slot.tries, slot.delayed = slot.tries + 1, True
+                    self._delay(command, delay_s(slot.tries))
+            self._changed.notify_all()
+
+    def postpone(self, commands: Iterable[tuple[Command, float]]) -> None:
+        """It is not their time yet: each is given out again after so many seconds, unless a newer one has come."""
+        with self._changed:
+            for command, wait_s in commands:
+                if (slot := self._put_back(command)) is not None:
+                    slot.delayed = True
+                    self._delay(command, wait_s)
+            self._changed.notify_all()
+
+    def age_s(self, command: Command) -> float:
+        """How long ago the command was read."""
+        return self._clock() - command.added_at
+
+    def hold(self, commands: Iterable[Command]) -> None:
+        """
+        These are to wait until they are released or superseded; nothing is committed past them.
+
+        They do not count against the room that there is, so that all else goes on.
+        """
+        with self._changed:
+            for command in commands:
+                if self._put_back(command) is not None:
+                    self._held[command.key] = command
+            self._changed.notify_all()
+
+    def block(self, for_s: float) -> None:
+        """The side cannot be reached: give out nothing for so long, and then one batch at a time until unblock()."""
+        with self._changed:
+            self._blocked_until = self._clock() + for_s
+
+    def unblock(self) -> bool:
+        """The side answers. Says whether it was blocked."""
+        with self._changed:
+            was_blocked = self._blocked_until is not None
+            self._blocked_until = None
+            if was_blocked:
+                self._changed.notify_all()
+            return was_blocked
+
+    def newest(self, key: Key) -> Command | None:
+        """The newest command of *key* that is not finished."""
+        with self._changed:
+            slot = self._slots.get(key)
+            return None if slot is None else slot.waiting or slot.flying
+
+    # Helpers; all of them under the lock.
+
+    def _may_take(self, now: float) -> bool:
+        if now >= self._leased_until:
+            return False
+        return self._blocked_until is None or (now >= self._blocked_until and self._flying == 0)
+
+    def _next_wake_s(self, now: float) -> float | None:
+        """How long to sleep at most; None until somebody notifies."""
+        times = [self._delayed[0][0]] if self._delayed else []
+        if self._ready and self._blocked_until is not None and self._blocked_until > now:
+            times.append(self._blocked_until)
+        return max(0.0, min(times) - now) + 0.001 if times else None
+
+    def _delay(self, command: Command, wait_s: float) -> None:
+        wake_at = self._clock() + wait_s
+        heapq.heappush(self._delayed, (wake_at, next(self._ticket), command.key, command))
+
+    def _wake_delayed(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, key, command = heapq.heappop(self._delayed)
+            slot = self._slots.get(key)
+            if slot is not None and slot.waiting is command:
+                slot.delayed = False
+                self._ready[key] = None
+
+    def _taken(self, limit: int) -> list[Command]:
+        batch: list[Command] = []
+        while self._ready and len(batch) < limit:
+            key, _ = self._ready.popitem(last=False)
+            slot = self._slots[key]
+            assert slot.waiting is not None
+            assert slot.flying is None
+            slot.flying, slot.waiting = slot.waiting, None
+            self._bytes -= len(slot.flying.value)
+            slot.flying.partition.flying += 1
+            batch.append(slot.flying)
+        self._flying += len(batch)
+        return batch
+
+    def _landed(self, command: Command) -> Slot:
+        slot = self._slots[command.key]
+        assert slot.flying is command
+        slot.flying = None
+        command.partition.flying -= 1
+        self._flying -= 1
+        return slot
+
+    def _put_back(self, command: Command) -> Slot | None:
+        """Where it waits again; None where a newer command of the key has come, or the partition leaves us."""
+        slot = self._landed(command)
+        if slot.waiting is not None:
+            command.partition.unfinished.pop(command.offset, None)
+            self._ready[command.key] = None
+        elif command.partition.closing:
+            self._forget_if_empty(command.key)
+        else:
+            slot.waiting = command
+            self._bytes += len(command.value)
+            return slot
+        return None
+
+    def _drop_waiting(self, key: Key, slot: Slot, *, finished: bool = True) -> None:
+        assert slot.waiting is not None
+        if finished:
+            slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
+        self._bytes -= len(slot.waiting.value)
+        slot.waiting, slot.delayed, slot.tries = None, False, 0
+        self._ready.pop(key, None)
+        self._held.pop(key, None)
+
+    def _forget_if_empty(self, key: Key) -> None:
+        slot = self._slots.get(key)
+        if slot is not None and slot.waiting is None and slot.flying is None:
+            del self._slots[key]

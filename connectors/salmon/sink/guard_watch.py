@@ -1,0 +1,161 @@
+"""
+A sink's delete guard at work: what it knows survives a restart, approvals reach it, and what it holds back is told.
+
+Its counts are entries in `offsets`, written before the offsets that they speak of; so however often a sink is killed, no
+delete is carried out that was never counted. Approvals come through the sink's `signals`, which each instance reads from
+their beginning: they name offsets of `writes`, so that to hear one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import structlog
+
+from salmon.config.models import DeleteGuardConfig
+from salmon.errors import SchemaMismatch
+from salmon.kafka import clients, tables
+from salmon.kafka.codecs.serdes import Signals
+from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.topics import partition_counts
+from salmon.plugin.contract import Position, SignalKind
+from salmon.runtime.every import Every
+from salmon.runtime.instance import Instance
+from salmon.sink.buffer import SinkBuffer
+from salmon.sink.delete_guard import PREFIX, DeleteGuard, PartitionId
+from salmon.sink.reporting import Output
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 0.25
+# To count an object's records is to read its `records`; a share of what is larger is more than the usual deletes_max.
+RECORDS_READ_MAX: Final = 200_000
+
+
+class GuardWatch:
+    """
+    One thread uses it: the sink's loop. `guard` is for the putters, too.
+
+    Args:
+        settings: Object -> its limits.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        settings: Mapping[str, DeleteGuardConfig],
+        buffer: SinkBuffer,
+        entries: OffsetStore,
+    ) -> None:
+        self._instance, self._settings, self._buffer, self._entries = instance, settings, buffer, entries
+        self._objects = {instance.topics.writes(instance.side, name): name for name in settings}
+        self._codec = Signals(instance.registry, instance.topics.signals(instance.connector))
+        self._signals: tables.Table | None = None
+        self._partitions = 1
+        self._held: dict[PartitionId, int] = {}
+        self._look_time = Every(LOOK_EVERY_S)
+        self.guard = DeleteGuard(settings, size_of=self._size, tripped=self._tripped)
+
+    def start(self) -> None:
+        """Hear the approvals of the last days. Raises Unavailable, SetupError."""
+        instance = self._instance
+        counts = partition_counts(clients.admin(instance.kafka))
+        self._partitions = next((counts[topic] for topic in self._objects if topic in counts), 1)
+        signals = self._signals = tables.Table(instance.kafka, self._codec.topic)
+        signals.load()
+        for value in signals.rows.values():
+            self._hear(value, anew=False)
+
+    def take(self, entries: Mapping[str, Position], owned: Collection[PartitionId]) -> None:
+        """Look after the *owned* partitions; *entries* is what any instance has kept of them."""
+        self.guard.own(owned, entries, partitions=self._partitions)
+
+    def turn(self, *, settled: bool) -> None:
+        """
+        Hear what an operator has decided, and tell what waits.
+
+        Args:
+            settled: All that was read is carried out or held back.
+        """
+        if not self._look_time.due():
+            return
+        assert self._signals is not None
+        for value in self._signals.follow().values():
+            self._hear(value, anew=True)
+        before = self._held
+        self._held = {(self._objects[topic], number): n for (topic, number), n in self._buffer.held().items()}
+        differs = {
+            each for each in before.keys() | self._held.keys() if before.get(each) != self._held.get(each)
+        }
+        self.guard.keep(f"{PREFIX}{name}/{number}" for name, number in differs)
+        held = dict.fromkeys(self._settings, 0)
+        for (name, _), count in self._held.items():
+            held[name] += count
+        paused = self.guard.paused
+        for name in sorted(paused):
+            if settled and not held[name]:
+                self.guard.resume(name)
+                log.info("deletes_resumed", object=name)
+        for name, count in held.items():
+            self._instance.metrics.guard_holds(name, count)
+        self._instance.health.note(
+            " ".join(_sentence(name, held[name]) for name in sorted(paused) if held[name])
+        )
+
+    def outputs(self) -> dict[str, Output]:
+        """What is to be kept before any offset is committed; by entry."""
+        changed = self.guard.entries(self._held)
+        connector = self._instance.connector
+        return {
+            entry: Output(self._entries.topic, *self._entries.record(connector, entry, position))
+            for entry, position in changed.items()
+        }
+
+    def close(self) -> None:
+        if self._signals is not None:
+            self._signals.close()
+
+    def _hear(self, value: bytes | None, *, anew: bool) -> None:
+        try:
+            signal = self._codec.decode(value or b"", offset=0)
+        except SchemaMismatch as error:
+            log.warning("signal_unreadable", reason=str(error))
+            return
+        if signal.kind is not SignalKind.APPROVE or signal.object not in self._settings:
+            return
+        self.guard.approve(signal.object, signal.until, anew=anew)
+        topic = self._instance.topics.writes(self._instance.side, signal.object)
+        # Those that came later are judged again.
+        released = self._buffer.release(lambda command: command.partition.place[0] == topic)
+        if anew:
+            log.info("deletes_approved", object=signal.object, deletes=released, reason=signal.reason)
+
+    def _tripped(self, name: str, count: int) -> None:
+        self._instance.metrics.guard_tripped(name)
+        limits = self._settings[name]
+        paused = limits.beyond == "pause"
+        log.error(
+            "deletes_paused" if paused else "deletes_beyond_limit",
+            object=name,
+            deletes=count,
+            window_s=limits.window_s,
+            deletes_max=limits.deletes_max,
+            share_max=limits.share_max,
+            mend="salmon guard list, then approve or discard" if paused else "look for what deletes them",
+        )
+
+    def _size(self, name: str) -> int | None:
+        """How many records there are, by `records`. Raises Unavailable, SetupError."""
+        kafka, topic = self._instance.kafka, self._instance.topics.records(name)
+        extents = tables.extents(clients.admin(kafka), topic, range(self._partitions))
+        if sum(extent.end - extent.start for extent in extents.values()) > RECORDS_READ_MAX:
+            return None
+        return len(tables.load(kafka, topic))
+
+
+def _sentence(name: str, held: int) -> str:
+    return (
+        f"{name}: {held:,} deletes are held back, because there were too many at once; `salmon guard list` shows them, "
+        f"`salmon guard approve` or `discard` decides."
+    )

@@ -1,0 +1,72 @@
+"""The identity tables of all synced objects, both ways, kept up to date by the sink's loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from salmon.kafka.codecs.registry import Registry
+from salmon.kafka.codecs.serdes import Identities
+from salmon.kafka.tables import Table
+from salmon.kafka.topics import Topics
+
+
+class IdentityTables:
+    """
+    See salmon.plugin.contract.Identities. One thread loads and follows; any may ask.
+
+    Raises:
+        SetupError: a topic is missing.
+        Unavailable: no broker answers.
+    """
+
+    def __init__(
+        self, kafka: Mapping[str, str], topics: Topics, registry: Registry, objects: Iterable[str]
+    ) -> None:
+        self._tables: dict[str, Table] = {}
+        self._keys: dict[str, dict[str, str]] = {}  # object -> Salesforce Id -> record key
+        self._ids: dict[str, dict[str, str]] = {}  # object -> record key -> Salesforce Id
+        self._news: set[tuple[str, str]] = set()
+        for name in objects:
+            codec = Identities(registry, topics.identity(name))
+            self._tables[name] = Table(kafka, codec.topic, codec.decode)
+            self._keys[name], self._ids[name] = {}, {}
+
+    def load(self) -> None:
+        """Read all tables to their ends."""
+        for name, table in self._tables.items():
+            table.load()
+            for native_id, key in table.rows.items():
+                self._take(name, native_id, key)
+
+    def follow(self) -> set[tuple[str, str]]:
+        """
+        Take in what is new by now; returns (object, record key) of the records whose Ids became known. Where one table
+        cannot be read, the next call tells those of the others.
+        """
+        for name, table in self._tables.items():
+            for native_id, key in table.follow().items():
+                self._take(name, native_id, key)
+                if key is not None:
+                    self._news.add((name, key))
+        news, self._news = self._news, set()
+        return news
+
+    def close(self) -> None:
+        for table in self._tables.values():
+            table.close()
+
+    def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
+        """The Salesforce Id of a record whose key is not its Id; None where no entry is known."""
+        return self._ids.get(object, {}).get(key)
+
+    def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
+        """The record key of a Salesforce Id, where the record's key is not its Id."""
+        return self._keys.get(object, {}).get(native_id)
+
+    def _take(self, name: str, native_id: str, key: str | None) -> None:
+        former = self._keys[name].pop(native_id, None)
+        if former is not None and self._ids[name].get(former) == native_id:
+            del self._ids[name][former]
+        if key is not None:
+            self._keys[name][native_id] = key
+            self._ids[name][key] = native_id

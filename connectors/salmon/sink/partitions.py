@@ -1,0 +1,306 @@
+"""
+The partitions of a sink: taken, read, held up, committed, handed over. The consumer is here.
+
+Whoever takes a partition over first finds out what is owed in it (writes_scan); whoever hands one over first finishes
+what flies and says what became of it. One thread uses it: the sink's loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from threading import Event
+from typing import Final
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
+from salmon.kafka import clients
+from salmon.kafka.clients import translated
+from salmon.runtime.every import Every
+from salmon.runtime.instance import Instance
+from salmon.runtime.retry import Retrying, Stopping
+from salmon.sink.buffer import SinkBuffer
+from salmon.sink.commands import Place
+from salmon.sink.takeover import Owed, scan
+
+log = structlog.get_logger(__name__)
+
+HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: some 30 MB
+LOOK_AGAIN_S: Final = 60.0  # and so often we look what has become of those that are not read
+HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
+_ASK_S: Final = 10.0
+# What is owed is looked for when partitions are assigned, which is within a poll: minutes, where millions of writes wait.
+_POLL_MAX_MS: Final = 3_600_000
+
+
+class SinkPartitions:
+    """
+    Args:
+        topics: Those to read.
+        is_command: See writes_scan.scan.
+        taken: Called with all that we hold whenever partitions were taken; may raise Unavailable.
+        tell: Tells the outcomes of what has landed, before partitions are handed over.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        buffer: SinkBuffer,
+        topics: Collection[str],
+        *,
+        retrying: Retrying,
+        stop: Event,
+        taken: Callable[[], None],
+        tell: Callable[[], None],
+        is_command: Callable[[Message], bool],
+    ) -> None:
+        self._is_command = is_command
+        self._instance, self._metrics = instance, instance.metrics
+        self._buffer, self._retrying, self._stop = buffer, retrying, stop
+        self._on_taken, self._tell = taken, tell
+        self._owed: dict[Place, Owed] = {}
+        self._look_time = Every(LOOK_AGAIN_S)
+        self._closing = False
+        self._full = False
+        self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
+        self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
+        self.consumer: Consumer = clients.consumer(
+            instance.kafka,
+            group_id=instance.group,
+            client_id=instance.id,
+            instance_id=instance.id,
+            max_poll_interval_ms=_POLL_MAX_MS,
+        )
+        self.consumer.subscribe(
+            sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def read(self, n: int, timeout_s: float) -> list[Message]:
+        """
+        What is to be looked at next, without the records that a newer one is known to supersede.
+
+        Raises:
+            Unavailable, Fenced, SetupError: as Kafka says. Stopping: told to stop while waiting for it.
+        """
+        try:
+            messages = clients.read(self.consumer, n, timeout_s)
+        except PositionLost as lost:
+            self._reopen(lost)
+            messages = []
+        if self._troubled is not None:
+            trouble, self._troubled = self._troubled, None
+            raise trouble
+        self._metrics.records_read.inc(len(messages))
+        return [message for message in messages if self._is_of_use(message)]
+
+    def commit(self, positions: Mapping[Place, int]) -> bool:
+        """
+        Commit *positions*; False if Kafka did not take them, which the next read explains.
+
+        Raises:
+            Fenced, SetupError: no later try will do.
+        """
+        if not positions:
+            return True
+        offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
+        try:
+            answers = self.consumer.commit(offsets=offsets, asynchronous=False)
+            errors = [answer.error for answer in answers or () if answer.error is not None]
+        except KafkaException as failure:
+            errors = [failure.args[0]]
+        if errors:
+            error = translated(errors[0], "committing offsets")
+            if not isinstance(error, RetriableError | PositionLost):
+                raise error
+            log.warning("offsets_not_committed", reason=str(error))
+            self._metrics.offset_commits_skipped.inc()
+            return False
+        self._buffer.committed(positions)
+        self._metrics.offset_commits.inc()
+        return True
+
+    def hold_up_or_go_on(self) -> None:
+        """
+        Read no further while the buffer is full; polling goes on, so that the group keeps us.
+
+        Of an object of which too much is held back, no more is read until somebody has decided. What supersedes it is
+        then behind what is not read; so now and then we find out anew what is owed there.
+        """
+        places = self._buffer.places
+        held_up = self._held_up & places
+        if self._buffer.full or (self._full and not self._buffer.roomy):
+            wanted, self._full = places, True
+        else:
+            wanted, self._full = self._crammed(), False
+            if self._look_time.due() and wanted:
+                self._take_anew(wanted)
+                return
+        if more := wanted - held_up:
+            self.consumer.pause(_partitions(more))
+            log.info("reading_paused", commands=self._buffer.count, partitions=len(more))
+        if again := held_up - wanted:
+            self.consumer.resume(_partitions(again))
+            log.info("reading_resumed", partitions=len(again))
+        self._held_up = wanted
+
+    def _crammed(self) -> frozenset[Place]:
+        """The partitions of topics of which as much is held back as memory is for."""
+        if self._buffer.held_count < HELD_MAX:
+            return frozenset()
+        held = self._buffer.held()
+        counts: dict[str, int] = {}
+        for (topic, _), count in held.items():
+            counts[topic] = counts.get(topic, 0) + count
+        return frozenset(place for place in self._buffer.places if counts.get(place[0], 0) >= HELD_MAX)
+
+    def lag(self) -> int:
+        """The largest distance to a partition's end, by what the consumer has heard of it."""
+        lags = [0]
+        for (topic, number), position in self._buffer.next_offsets().items():
+            _, high = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            lags.append(high - position)  # A high watermark that is not known is below every position.
+        return max(lags)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was owed when the partitions were taken has been read."""
+        return bool(self._buffer.places) and not self._owed
+
+    def close(self) -> None:
+        """Leave the group. What still flies is given up: whoever goes on puts it again."""
+        self._closing = True
+        clients.close(self.consumer)
+
+    def _is_of_use(self, message: Message) -> bool:
+        topic, number, offset = clients.place_of(message)
+        place = (topic, number)
+        if not self._buffer.holds(place):
+            return False  # taken away since it was fetched
+        owed = self._owed.get(place)
+        if owed is None:
+            return True
+        if offset + 1 >= owed.end:
+            del self._owed[place]
+        if owed.superseded(message.key(), offset):
+            self._buffer.pass_over(place, offset)
+            return False
+        return True
+
+    # The group's view: partitions come and go. All of these are called from within a read.
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if not partitions:
+            return
+        self._instance.health.holds(
+            len(self._buffer.places) + len(partitions)
+        )  # to scan them may take minutes
+        try:
+            placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
+        except (SalmonError, Stopping) as trouble:
+            self._troubled = trouble
+            placed = []
+        consumer.incremental_assign(placed)
+        self._buffer.renew()
+        self._metrics.partition_count.set(len(self._buffer.places))
+
+    def _take(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Find out where each partition goes on, and what is owed in it."""
+        starts = self._starts(partitions)
+        places = {place: at for place, (at, _) in starts.items()}
+        owed = scan(
+            self._instance.kafka,
+            self._instance.id,
+            places,
+            self._stop,
+            turned=self._instance.health.turned,
+            is_command=self._is_command,
+        )
+        for place, (at, known) in starts.items():
+            self._buffer.open(place, at, committed=known)
+            if owed[place].end > at:
+                self._owed[place] = owed[place]
+        self._on_taken()
+        log.info(
+            "partitions_taken",
+            partitions=len(starts),
+            from_the_start=sum(not known for _, known in starts.values()),
+            owed=sum(len(each.newest) for each in owed.values()),
+        )
+        return [TopicPartition(topic, number, at) for (topic, number), at in places.items()]
+
+    def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Place, tuple[int, bool]]:
+        """Where each goes on, and whether Kafka knew. Without a place: all that the topic holds is owed."""
+        starts: dict[Place, tuple[int, bool]] = {}
+        try:
+            for each in self.consumer.committed(list(partitions), timeout=_ASK_S):
+                low, high = self.consumer.get_watermark_offsets(each, timeout=_ASK_S)
+                known = low <= each.offset <= high
+                if not known and each.offset >= 0:
+                    log.warning("place_lost", topic=each.topic, partition=each.partition, offset=each.offset)
+                starts[each.topic, each.partition] = (each.offset if known else low, known)
+        except KafkaException as error:
+            raise translated(error, "asking where to go on") from error
+        return starts
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Finish what flies, say what became of it, and commit, before somebody else goes on."""
+        places = _places(partitions)
+        if self._closing:
+            self._forget(places)  # The worker has drained, or given up.
+            return
+        if not self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly):
+            log.warning("hand_over_cut_short", partitions=len(places))
+        try:
+            self._tell()
+            self.commit({place: at for place, at in self._buffer.positions().items() if place in places})
+        except Unavailable as trouble:
+            # Who goes on there repeats what was not committed; what else this read brings must not be lost for it.
+            log.warning("hand_over_not_committed", partitions=len(places), reason=str(trouble))
+        except (SalmonError, Stopping) as trouble:
+            self._troubled = trouble
+        self._forget(places)
+
+    def _tell_quietly(self) -> None:
+        """What has landed flies until it is told. If it cannot be told now, there is a last try after the wait."""
+        try:
+            self._tell()
+        except (SalmonError, Stopping) as trouble:
+            log.info("not_told_yet", reason=str(trouble))
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """They are somebody else's already: nothing may be committed."""
+        log.warning("partitions_lost", partitions=len(partitions))
+        places = _places(partitions)
+        self._buffer.close(places)
+        self._forget(places)
+
+    def _forget(self, places: Collection[Place]) -> None:
+        for place in places:
+            self._owed.pop(place, None)
+        self._held_up -= frozenset(places)
+        self._buffer.forget(places)
+        self._metrics.partition_count.set(len(self._buffer.places))
+
+    def _reopen(self, lost: PositionLost) -> None:
+        """A topic was made anew while we ran: what it holds now is what is owed."""
+        log.warning("place_lost", reason=str(lost))
+        self._take_anew(self._buffer.places)
+
+    def _take_anew(self, places: frozenset[Place]) -> None:
+        """Go on where Kafka knows that we are, with what is owed there now."""
+        held = _partitions(places)
+        self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly)
+        if paused := self._held_up & places:
+            self.consumer.resume(_partitions(paused))
+        self._forget(places)
+        for each in self._retrying.until_it_works("taking partitions", lambda: self._take(held)):
+            self.consumer.seek(each)
+
+
+def _places(partitions: Iterable[TopicPartition]) -> frozenset[Place]:
+    return frozenset((each.topic, each.partition) for each in partitions)
+
+
+def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for topic, number in places]

@@ -1,0 +1,1 @@
+"""The worker of a source: batches, leadership, the objects' schemas."""

@@ -1,0 +1,327 @@
+"""
+The worker of a source: changes from the task to Kafka, in one transaction with the positions they lead to.
+
+Only the leader works; the others stand by. No transaction is open while the task is asked, and a batch that could not
+be committed is written again as it is: so nothing is lost and nothing doubled.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from typing import Final
+
+import structlog
+from confluent_kafka import Message
+
+from salmon.errors import DataError, RetriableError, Unavailable
+from salmon.kafka import tables
+from salmon.kafka.codecs.serdes import Identities, Signals
+from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.transactions import Transaction
+from salmon.model.change import CUT
+from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import Position, Signal, SignalKind, SourceBatch, SourceTask
+from salmon.runtime import schemas as subjects
+from salmon.runtime.every import Every
+from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.retry import Retrying, Stopping, Streak
+from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
+from salmon.sink.reporting import Output
+from salmon.source.batches import BatchEncoder, Encoded
+from salmon.source.leadership import SIGNALS_MAX, Leadership
+from salmon.source.schema_watch import SchemaWatch
+
+log = structlog.get_logger(__name__)
+
+POLL_S: Final = 0.2  # A change ends the wait at once; a signal waits so long at most.
+STANDBY_LOOK_S: Final = 0.5
+STANDBY_AFTER_S: Final = 2.0  # a lead that nobody has is taken sooner
+MEASURE_EVERY_S: Final = 1.0
+FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
+
+
+class SourceWorker:
+    """
+    One instance of a source connector; a part (see lifecycle).
+
+    Args:
+        objects: The names of all synced objects.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        task: SourceTask,
+        objects: tuple[str, ...],
+        *,
+        first_contact_max_s: float = FIRST_CONTACT_MAX_S,
+    ) -> None:
+        self.name = instance.connector
+        self._instance, self._task, self._objects = instance, task, objects
+        self._health, self._metrics = instance.health, instance.metrics
+        self._first_contact_max_s = first_contact_max_s
+        self._stop = Event()
+        self._retrying = Retrying(self._stop, FailuresTold(instance), rng=instance.rng)
+        self._entries = OffsetStore(instance.kafka, instance.topics, instance.registry)
+        self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
+        self._encoder: BatchEncoder | None = None
+        # Signals: ids that are not answered yet, and the offset up to which the group knows them answered.
+        self._unanswered: dict[int, None] = {}
+        self._signals_next: int | None = None
+        self._signals_told: int | None = None
+        self._spoilt_signals: list[Output] = []
+        self._polls = Streak(self._retrying)
+        self._measure_time = Every(MEASURE_EVERY_S)
+        self._schema_watch: SchemaWatch | None = None  # where others tell the schemas
+        self._producer = instance.leaders_producer(self._retrying.observer)
+        self._leadership = Leadership(
+            instance, self._retrying, elected=self._producer.start, deposed=task.stop
+        )
+
+    # The part's view.
+
+    def run(self) -> None:
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
+        try:
+            self._stand_by()
+            self._begin()
+            while not self._stop.is_set():
+                self._turn()
+            log.info("source_drained")
+        except Stopping:
+            pass
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask the task for nothing more, commit what it has given, and end."""
+        self._stop.set()
+        self._task.stop()
+
+    def cut(self) -> None:
+        """Give up what is not committed; it is read again after the next start."""
+        self._producer.close()
+
+    # Starting.
+
+    def _stand_by(self) -> None:
+        self._leadership.start()
+        if not self._leadership.wait(STANDBY_AFTER_S):
+            self._health.standing_by()
+            log.info("standing_by", instance=self._instance.id)
+            while not self._leadership.wait(STANDBY_LOOK_S):
+                self._health.turned()
+                if self._stop.is_set():
+                    raise Stopping
+            log.info("lead_taken_over", instance=self._instance.id)
+        self._health.starting("reading positions")
+
+    def _begin(self) -> None:
+        """The lead is ours, and the instance before us is fenced: go on where it left off."""
+        instance = self._instance
+        positions: Mapping[str, Position] = self._retrying.until_it_works(
+            "loading positions", lambda: self._entries.load(instance.connector)
+        )
+        if positions:
+            self._first_contact_max_s = math.inf  # our side gave them: it was reached before
+        schemas = self._schemas()
+        identities = self._retrying.until_it_works("loading identities", self._load_identities)
+        self._encoder = BatchEncoder(
+            instance.connector,
+            instance.topics,
+            instance.registry,
+            schemas,
+            self._entries,
+            task_class=f"{type(self._task).__module__}.{type(self._task).__qualname__}",
+        )
+        self._first_contact("starting the task", lambda: self._task.start(positions, identities))
+        self._health.running()
+        self._metrics.leads.set(1)
+        log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
+
+    def _schemas(self) -> Mapping[str, ObjectSchema]:
+        """What the task tells is registered for all; otherwise wait for whoever registers it."""
+        instance, task = self._instance, self._task
+        if isinstance(task, Connects):
+            self._health.starting(f"connecting to {instance.side}")
+            self._first_contact("connecting", task.connect)
+        if isinstance(task, TellsSchemas):
+            schemas = task.schemas()
+            return self._retrying.until_it_works(
+                "registering schemas",
+                lambda: subjects.register(instance.registry, instance.topics, schemas),
+            )
+        found = self._retrying.until_it_works(
+            "waiting for schemas",
+            lambda: subjects.await_schemas(
+                instance.registry, instance.topics, self._objects, stop=self._stop, health=self._health
+            ),
+        )
+        if isinstance(task, UsesSchemas):
+            task.use(found)
+        self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
+        return found
+
+    def _first_contact(self, doing: str, call: Callable[[], object]) -> None:
+        self._retrying.first_contact(doing, call, max_s=self._first_contact_max_s)
+
+    def _load_identities(self) -> dict[str, dict[str, str]]:
+        instance = self._instance
+        found: dict[str, dict[str, str]] = {}
+        for name in self._objects:
+            topic = instance.topics.identity(name)
+            codec = Identities(instance.registry, topic)
+            found[name] = tables.load(instance.kafka, topic, codec.decode)
+        return found
+
+    # The loop.
+
+    def _turn(self) -> None:
+        self._health.turned()
+        self._leadership.check()
+        if self._schema_watch is not None:
+            self._schema_watch.check()
+        self._take_signals()
+        if (batch := self._poll()) is not None:
+            self._commit(batch)
+        if self._measure_time.due():
+            self._metrics.snapshots(self._task.progress())
+            if isinstance(self._task, Notes):
+                self._health.note(self._task.note())
+
+    def _take_signals(self) -> None:
+        if self._leadership.signals_lost:
+            # Nobody knows what they asked for. Reading everything anew answers all of it.
+            self._leadership.signals_lost = False
+            log.error("objects_read_anew", objects=sorted(self._objects), why="signals were lost")
+            for number, name in enumerate(self._objects, start=1):
+                # No offset is negative, so this answers no signal of the topic.
+                self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))
+        # The topic keeps the others.
+        for message in self._leadership.signals(SIGNALS_MAX - len(self._unanswered)):
+            offset = message.offset()
+            assert offset is not None
+            self._signals_next = offset + 1
+            try:
+                signal = self._signal_codec.decode(message.value() or b"", offset=offset)
+                if signal.object not in self._objects:
+                    raise DataError(
+                        f"a signal for {signal.object}, which is not synced. Name a synced object."
+                    )
+            except DataError as error:
+                self._spoilt_signals.append(self._dead_signal(message, error))
+                continue
+            log.info("signal_taken", kind=signal.kind, object=signal.object, keys=len(signal.keys), id=offset)
+            self._unanswered[offset] = None
+            self._task.request(signal)
+
+    def _dead_signal(self, message: Message, error: DataError) -> Output:
+        assert self._encoder is not None
+        return self._encoder.set_aside(message.key(), message.value(), error, "VALUE_CONVERTER")
+
+    def _poll(self) -> SourceBatch | None:
+        try:
+            batch = self._task.poll(POLL_S)
+        except RetriableError as error:
+            self._metrics.outage.set(1)
+            self._polls.failed(f"reading from {self._instance.side}", error)
+            return None
+        if self._polls.worked():
+            log.info("side_available")
+            self._metrics.outage.set(0)
+        return batch
+
+    # One batch, one transaction.
+
+    def _commit(self, batch: SourceBatch) -> None:
+        """Write *batch*, as often as it takes."""
+        for answered in batch.answered:
+            self._unanswered.pop(answered, None)
+        signals_up_to = next(iter(self._unanswered), self._signals_next)
+        if not _says_anything(batch) and not self._spoilt_signals and signals_up_to == self._signals_told:
+            return
+        assert self._encoder is not None
+        encoder = self._encoder
+        self._metrics.records_polled.inc(len(batch.records))
+        self._metrics.records_polled_active.set(len(batch.records))
+        encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
+        encoded.outputs.extend(self._spoilt_signals)
+        encoded.dead_letters += len(self._spoilt_signals)
+        writing = Streak(self._retrying)
+        while True:
+            self._leadership.check()
+            try:
+                self._write(encoded, signals_up_to)
+                break
+            except Unavailable as trouble:
+                writing.failed("writing to Kafka", trouble)
+            except DataError as error:
+                encoded = self._without_refused(encoded, error)
+        writing.worked()
+        self._signals_told, self._spoilt_signals = signals_up_to, []
+        self._count(encoded)
+
+    def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
+        """Kafka takes none of a batch for what one record of it says: find that one."""
+        assert self._encoder is not None
+        encoder = self._encoder
+
+        def is_taken(outputs: Sequence[Output]) -> bool:
+            self._health.turned()
+            # Each trial by itself: after a refusal, librdkafka numbers its records anew, at the cost of one transaction.
+            return self._retrying.until_it_works(
+                "finding what Kafka refuses",
+                lambda: self._producer.takes(lambda transaction: _produce(transaction, outputs)),
+            )
+
+        log.warning("record_refused_by_kafka", error=type(error).__name__)
+        return encoder.without_refused(encoded, error, is_taken)
+
+    def _write(self, encoded: Encoded, signals_up_to: int | None) -> None:
+        began = time.monotonic()
+        with self._producer.transaction() as transaction:
+            _produce(transaction, encoded.outputs)
+            if signals_up_to is not None and signals_up_to != self._signals_told:
+                transaction.send_offsets(*self._leadership.offsets(signals_up_to))
+        self._metrics.transaction_seconds.observe(time.monotonic() - began)
+
+    def _count(self, encoded: Encoded) -> None:
+        now_s = time.time()
+        for record in encoded.written:
+            change = record.change
+            # A row's time is that of the record's last edit, perhaps years ago: no lag of ours.
+            committed_at = change.committed_at if change.is_event else 0
+            self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
+            if CUT in change.source:
+                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
+        self._metrics.records_written.inc(len(encoded.written))
+        self._metrics.records_polled_active.set(0)
+        if encoded.dead_letters:
+            log.warning("records_set_aside", count=encoded.dead_letters)
+            self._metrics.record_errors.inc(encoded.dead_letters)
+            self._metrics.records_skipped.inc(encoded.dead_letters)
+            self._metrics.dead_letters.inc(encoded.dead_letters)
+            self._metrics.error_met()
+
+    def _close(self) -> None:
+        self._stop.set()
+        self._task.stop()
+        self._leadership.close()
+        if self._schema_watch is not None:
+            self._schema_watch.close()
+        self._producer.close()
+        if isinstance(self._task, Closes):
+            self._task.close()
+        self._metrics.leads.set(0)
+
+
+def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        transaction.produce(output.topic, output.key, output.value, headers=output.headers)
+
+
+def _says_anything(batch: SourceBatch) -> bool:
+    return bool(batch.records or batch.positions or batch.identities or batch.dead_letters)

@@ -1,0 +1,270 @@
+"""
+A record's story: its edits, writes, echoes, conflicts and refusals, one entry each, in order. Pure.
+
+Out of the topics alone (salmon.story.evidence). What merge made of a change is told where folding it again leads to the
+state that merge has; else from what `writes` still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
+from salmon.model.policies import EXISTENCE, Conflict
+from salmon.model.rules import Rules
+from salmon.model.steps.work import Fact, Folded
+from salmon.story.evidence import At, Letter, Material, Replay
+from salmon.story.formatting import quoted, shown, side_named, span, when
+
+_FIELDS_SHOWN_MAX: Final = 6
+_OPS: Final[Mapping[Op, str]] = {
+    Op.CREATE: "created it",
+    Op.UPDATE: "edited it",
+    Op.DELETE: "deleted it",
+    Op.ROW: "was read",
+    Op.ABSENT: "was read: it is not there",
+    Op.REFUSED: "refused",
+    Op.GONE: "no longer has it, found by",
+    Op.EXISTS: "has it already, found by",
+    Op.DEFERRED: "lets wait",
+    Op.RETRY: "is to be tried again with what has waited since",
+}
+# What a fold reports that a reader should know; the rest is plain from the entries themselves.
+_REMARKS: Final[Mapping[Fact, str]] = {
+    Fact.OVERRULED: "not taken: nobody there may set it, or clear it",
+    Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
+    Fact.TWIN: "a second record of the same key: left alone",
+    Fact.PARKED: "set aside until somebody edits or decides it",
+    Fact.RESTORED: "older than what was agreed, since the history of that side went back: the agreed value is given back to it",
+    Fact.MISFIT: "a value that could not be taken: left where it is",
+    Fact.REPEATED: "heard before: nothing new",
+    Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened. *kind*: edit, row, echo, outcome, operator, write, conflict or dead letter."""
+
+    at_ms: int
+    who: str
+    kind: str
+    says: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    seq: int | None = None
+    lag_ms: int | None = None  # from the edit to its echo
+    told_by: Mapping[str, str] = field(default_factory=dict)  # what else the side told, e.g. the user
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `salmon why --json` prints it."""
+        return {
+            "at": when(self.at_ms),
+            "who": self.who,
+            "kind": self.kind,
+            "says": self.says,
+            "fields": dict(self.fields),
+            "seq": self.seq,
+            "lag_ms": self.lag_ms,
+            "told_by": dict(self.told_by),
+        }
+
+
+def tell(material: Material, rules: Rules, replay: Replay) -> list[Entry]:
+    """All that happened to the record, as far as the topics still tell, in the order in which it arrived."""
+    teller = _Teller(material, rules, replay)
+    entries = [*teller.changes(), *teller.conflicts(), *teller.letters()]
+    if not replay.exact:
+        entries += teller.writes_left()
+    return sorted(entries, key=lambda entry: entry.at_ms)  # stable: a write stays behind what caused it
+
+
+class _Teller:
+    def __init__(self, material: Material, rules: Rules, replay: Replay) -> None:
+        self._material, self._rules, self._replay = material, rules, replay
+        self._at = {told.offset: told for told in material.changes}
+        self._left = {
+            (side, told.what.seq): told.what
+            for side, writes in material.writes.items()
+            for told in writes
+            if told.what is not None
+        }
+
+    def changes(self) -> Iterator[Entry]:
+        at_ms = 0
+        for index, told in enumerate(self._material.changes):
+            at_ms = max(at_ms, told.at_ms)  # writers' clocks differ; the log's order does not
+            folded = self._replay.of(index)
+            yield self._change(told, at_ms, folded)
+            if folded is not None:
+                for side, write in folded.writes.items():
+                    if write is not None:
+                        yield self._write(side, write, at_ms)
+
+    def conflicts(self) -> Iterator[Entry]:
+        for told in self._material.conflicts:
+            conflict, seq = told.what
+            yield Entry(told.at_ms, "merge", "conflict", self._conflict(conflict), seq=seq)
+
+    def letters(self) -> Iterator[Entry]:
+        for told in self._material.letters:
+            letter: Letter = told.what
+            says = f"set aside: {letter.message}"
+            source = {"from": letter.source} if letter.source else {}
+            yield Entry(
+                told.at_ms, letter.connector, "dead letter", says, told_by={"error": letter.error, **source}
+            )
+
+    def writes_left(self) -> Iterator[Entry]:
+        """Where the log is not whole: the newest write of each side is all that a compacted topic is sure to keep."""
+        for side, writes in self._material.writes.items():
+            for told in writes:
+                if told.what is not None:
+                    yield self._write(side, told.what, told.at_ms)
+
+    # One entry each.
+
+    def _change(self, told: At[Change], at_ms: int, folded: Folded | None) -> Entry:
+        change = told.what
+        says, kind = self._said(change), _kind(change, folded)
+        remarks = list(dict.fromkeys(_remarks(folded)))
+        lag_ms = None
+        if kind == "echo":
+            began = self._began(change, folded)
+            lag_ms = at_ms - began if began else None
+        elif change.committed_at and change.is_event:
+            remarks.insert(0, f"committed {when(change.committed_at)}")
+        if CUT in change.source:
+            remarks.append(f"{change.source[CUT]}: the time of day is left out, because a date has none")
+        if lag_ms is not None:
+            remarks.insert(0, f"{span(max(0, lag_ms))} after the edit")
+        fields = self._fields(change.fields, change.changed)
+        return Entry(
+            at_ms,
+            change.origin,
+            kind,
+            says + (f" ({'; '.join(remarks)})" if remarks else ""),
+            fields,
+            change.ack if kind in {"echo", "outcome"} else told.offset,
+            lag_ms,
+            {
+                name: text
+                for name, text in change.source.items()
+                if name not in {"code", "reason", "correlation"}
+            },
+        )
+
+    def _said(self, change: Change) -> str:
+        if change.origin == OPERATOR:
+            return self._operator(change)
+        side = side_named(change.origin)
+        if change.is_outcome:
+            code, reason = change.source.get("code", ""), change.source.get("reason", "")
+            why = f": {code} {reason}".rstrip() if code or reason else ""
+            at_fault = f" for {_names(change.changed)}" if change.changed else ""
+            return f"{side} {_OPS[change.op]} write {change.ack}{at_fault}{why}"
+        what = f"{side} {_OPS[change.op]}"
+        if change.op in (Op.DELETE, Op.ABSENT):
+            return what
+        if change.is_row:
+            values = f" with {len(change.fields)} fields"
+            return what + values + (f", marker {change.ack}" if change.ack is not None else "")
+        values = self._values(change.fields, change.changed)
+        unfit = "".join(f"; {misfit.reason}" for _, misfit in sorted(change.misfits.items()))
+        if change.ack is not None:
+            return f"{side} answers write {change.ack}" + (f": {values}" if values else "") + unfit
+        user = f" (user {change.source['user']})" if change.source.get("user") else ""
+        return what + user + (f": {values}" if values else "") + unfit
+
+    def _operator(self, change: Change) -> str:
+        by, reason = change.source.get("by", "an operator"), change.source.get("reason", "")
+        if change.op is Op.RETRY:
+            what = f"had what was refused of write {change.ack} sent again"
+        elif change.op is Op.DELETE:
+            what = "decided that it is deleted"
+        elif change.changed == frozenset({EXISTENCE}):
+            what = "decided that it lives"
+        else:
+            what = f"decided: {self._values(change.fields, change.changed)}"
+        settles = f", settling conflict {change.source['settles']}" if change.source.get("settles") else ""
+        return f"{by} {what}{settles}" + (f", because: {reason}" if reason else "")
+
+    def _write(self, side: str, write: Write, at_ms: int) -> Entry:
+        values = self._values(write.fields, None)
+        says = f"write {write.seq} to {side_named(side)}: {write.op}" + (f" {values}" if values else "")
+        return Entry(at_ms, "merge", "write", says, self._fields(write.fields, None), write.seq)
+
+    def _conflict(self, conflict: Conflict) -> str:
+        contest = conflict.contest
+        schema = self._rules.schema.by_name.get(contest.field)
+
+        def edit(name: str) -> str:
+            told = contest.standing if name == "standing" else contest.challenger
+            return f"{side_named(told.side)} {quoted(told.value, schema)}"
+
+        ended = (
+            f"on hold ({conflict.policy}{': ' + conflict.fault if conflict.fault else ''})"
+            if conflict.winner is None
+            else f"{side_named(conflict.winner.side)} won ({conflict.policy})"
+        )
+        return f"conflict on {contest.field}: {edit('standing')}, {edit('challenger')}; {ended}"
+
+    def _began(self, change: Change, folded: Folded | None) -> int:
+        """When the edit was committed whose write this echo answers; 0 where nothing tells."""
+        for report in folded.reports if folded else ():
+            if report.fact is Fact.ACKNOWLEDGED:
+                return report.committed_at
+        if change.ack is None:
+            return 0
+        if (left := self._left.get((change.origin, change.ack))) is not None:
+            return left.committed_at
+        cause = self._at.get(change.ack)
+        return cause.what.committed_at if cause is not None and cause.what.is_event else 0
+
+    # Values.
+
+    def _fields(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> dict[str, Any]:
+        schema = self._rules.schema.by_name
+        names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
+        return {name: shown(fields.get(name), schema.get(name)) for name in names}
+
+    def _values(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> str:
+        schema = self._rules.schema.by_name
+        names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
+        told = [f"{_called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
+        if len(names) > _FIELDS_SHOWN_MAX:
+            told.append(f"and {len(names) - _FIELDS_SHOWN_MAX} more fields")
+        return ", ".join(told)
+
+
+def _kind(change: Change, folded: Folded | None) -> str:
+    if change.origin == OPERATOR:
+        return "operator"
+    if change.is_outcome:
+        return "outcome"
+    if change.is_row:
+        return "row"
+    if folded is not None:
+        acknowledged = any(report.fact is Fact.ACKNOWLEDGED for report in folded.reports)
+        return "echo" if acknowledged else "edit"
+    return "echo" if change.ack is not None else "edit"
+
+
+def _remarks(folded: Folded | None) -> Iterator[str]:
+    for report in folded.reports if folded else ():
+        if (remark := _REMARKS.get(report.fact)) is not None:
+            yield f"{', '.join(map(_called, report.fields))}: {remark}" if report.fields else remark
+
+
+def _names(names: frozenset[str]) -> str:
+    return ", ".join(map(_called, sorted(names)))
+
+
+def _called(name: str) -> str:
+    """A field's name as people know it."""
+    return {
+        SALESFORCE_ID: "its Salesforce Id",
+        ERROR: "the refusal it shows",
+        EXISTENCE: "its existence",
+    }.get(name, name)

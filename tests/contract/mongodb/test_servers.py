@@ -1,0 +1,158 @@
+"""MongoDB's tasks and servers that fail, stand still, step down, or are not what we need."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+
+from salmon.devstack.mongod import EmbeddedMongod, binary
+from salmon.devstack.processes import HOST, Background, accepts, free_ports
+from salmon.errors import RetriableError, SetupError, Unavailable
+from salmon.model.change import Op, WriteOp
+from salmon.mongodb.config import MongoConfig
+from salmon.mongodb.wire.client import connect
+from salmon.mongodb.writing.sink import MongoSinkTask
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.simulator.tls import make_certificates
+from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, write
+
+
+@contextmanager
+def _mongod(folder: Path, *options: str) -> Iterator[int]:
+    """A mongod with options of the test's own; gives its port."""
+    (port,) = free_ports(1)
+    data = folder / "data"
+    data.mkdir()
+    try:
+        program = binary()
+    except SetupError as missing:
+        pytest.skip(str(missing))
+    server = Background("mongod", folder / "mongod.log")
+    command: list[str | Path] = [
+        program,
+        "--dbpath",
+        str(data),
+        "--port",
+        str(port),
+        "--bind_ip",
+        HOST,
+        *options,
+    ]
+    server.start(command, serves=lambda: accepts(port), within_s=30)
+    try:
+        yield port
+    finally:
+        server.stop()
+
+
+def _config(port: int, options: str = "") -> MongoConfig:
+    uri = f"mongodb://{HOST}:{port}/?serverSelectionTimeoutMS=1500{options}"
+    return MongoConfig.model_validate({"uri": uri, "database": "crm"})
+
+
+def test_a_server_that_is_no_replica_set_is_refused_with_the_mend(tmp_path: Path) -> None:
+    """It has no change streams: nothing can be synced with it."""
+    with (
+        _mongod(tmp_path) as port,
+        pytest.raises(SetupError, match=r"mongodb\.uri: .*--replSet.*rs\.initiate"),
+    ):
+        connect(_config(port), app="test")
+
+
+def test_a_replica_set_that_was_never_initiated_is_told_so(tmp_path: Path) -> None:
+    """It answers, but serves nobody yet."""
+    never = pytest.raises(SetupError, match=r"mongodb\.uri: .*never initiated")
+    with _mongod(tmp_path, "--replSet", "rs0") as port, never:
+        connect(_config(port), app="test")
+
+
+def test_a_certificate_that_does_not_verify_is_told_so(tmp_path: Path) -> None:
+    """TLS with an authority that is not ours; and no TLS at all where the server asks for it."""
+    ours, theirs = make_certificates(tmp_path / "ours"), make_certificates(tmp_path / "theirs")
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(theirs.key_file.read_bytes() + theirs.chain_file.read_bytes())
+    options = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(pem)]
+    options += ["--tlsCAFile", str(theirs.ca_file), "--tlsAllowConnectionsWithoutCertificates"]
+    with _mongod(tmp_path, "--replSet", "rs0", *options) as port:
+        with pytest.raises(SetupError, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"):
+            connect(_config(port, f"&tls=true&tlsCAFile={ours.ca_file}"), app="test")
+        with pytest.raises(Unavailable, match=r"mongodb\.uri: .*tls=true"):
+            connect(_config(port), app="test")
+
+
+def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
+    """Wrong password, and none at all where one is needed."""
+    key = tmp_path / "key"
+    key.write_text("c2FsbW9uIHNhbG1vbiBzYWxtb24=")
+    key.chmod(0o600)
+    with _mongod(tmp_path, "--replSet", "rs0", "--auth", "--keyFile", str(key)) as port:
+        first: MongoClient[dict[str, object]] = MongoClient(HOST, port, directConnection=True)
+        members = [{"_id": 0, "host": f"{HOST}:{port}"}]
+        first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+        _until(lambda: bool(first.admin.command("hello").get("isWritablePrimary")))
+        with pytest.raises(SetupError, match=r"mongodb\.uri: its user may not"):
+            connect(_config(port), app="test")
+        wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
+        with pytest.raises(SetupError, match=r"mongodb\.uri: MongoDB refused user") as told:
+            connect(MongoConfig.model_validate({"uri": wrong, "database": "crm"}), app="test")
+        assert "secret" not in str(told.value)
+        first.close()
+
+
+def test_a_server_that_stands_still_and_a_primary_that_steps_down_lose_nothing(tmp_path: Path) -> None:
+    """The source answers its worker meanwhile, the sink repeats, and both go on where they were."""
+    server = EmbeddedMongod(tmp_path / "data", tmp_path / "mongod.log")
+    try:
+        server.start()
+    except SetupError as missing:
+        pytest.skip(str(missing))
+    mongo = Mongo(server.uri)
+    source, sink, log = mongo.source(), MongoSinkTask(mongo.config, OBJECTS, "test"), Log()
+    try:
+        sink.start(SCHEMAS, NoIdentities(), clean=True)
+        log.begin(source)
+        log.until_read(source)
+        mongo.accounts.insert_one({"_id": "before"})
+
+        os.kill(server.processes[0].pid, signal.SIGSTOP)
+        began = time.monotonic()
+        while time.monotonic() - began < 0.5:
+            log.poll(source, 0.1)
+        os.kill(server.processes[0].pid, signal.SIGCONT)
+        log.until(source, lambda log: bool(log.of("before")))
+
+        mongo.client.admin.command({"replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": True})
+        record = write("after", WriteOp.CREATE, 5, Name="x")
+        outcomes: list[Outcome] = []
+        _until(lambda: _put(sink, record, outcomes))
+        assert outcomes[0].kind is OutcomeKind.APPLIED
+        log.until(source, lambda log: Op.CREATE in log.ops("after"))
+        assert [record.key for record in log.records] == ["before", "after"]
+        assert log.of("after")[0].ack == 5
+    finally:
+        source.close()
+        sink.close()
+        mongo.client.close()
+        server.stop()
+
+
+def _put(sink: MongoSinkTask, record: SinkRecord, outcomes: list[Outcome]) -> bool:
+    try:
+        outcomes += sink.put([record])
+    except RetriableError:
+        return False
+    return True
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # between two looks, not instead of one

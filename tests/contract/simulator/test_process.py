@@ -1,0 +1,121 @@
+"""The box as users start it: one command, one JSON object, everything behind it, and a clean end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from salmon.errors import SetupError
+from salmon.simulator.org.transaction import Transaction
+from salmon.simulator.server import Ports, Simulator
+from support.boxes import Box
+from support.pubsub import WAIT_S, Client, Wire
+
+COMMAND = [sys.executable, "-m", "salmon.simulator"]
+
+
+def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> None:
+    """One JSON object on standard output, logs elsewhere; exit code 0."""
+    arguments = ["--dir", str(tmp_path), "--json", "--records", "Account=5", "--objects", "Account,Contact"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        try:
+            assert set(told) >= {
+                "login_url", "instance_url", "client_id", "client_secret", "username", "password", "security_token",
+                "private_key", "pubsub_endpoint", "ca_file", "control_url",
+            }  # fmt: skip
+            assert "PRIVATE KEY" in Path(told["private_key"]).read_text("ascii")
+            assert Path(told["private_key"]).stat().st_mode & 0o077 == 0
+            state = requests.get(f"{told['control_url']}/state", timeout=WAIT_S).json()
+            assert state["objects"] == {
+                "Account": {"records": 5, "deleted": 0},
+                "Contact": {"records": 0, "deleted": 0},
+            }
+            assert state["endpoints"] == told
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+        assert process.stdout.read() == ""
+
+
+def test_an_org_behind_a_proxy_names_the_proxys_port(tmp_path: Path) -> None:
+    """In its endpoints and to everybody who signs in, so that nobody goes past it."""
+    with Simulator.start(tmp_path, ports=Ports(advertised_rest=4711)) as simulator:
+        assert simulator.endpoints.login_url == simulator.endpoints.instance_url == "https://127.0.0.1:4711"
+
+
+def test_a_port_that_is_taken_and_an_object_that_is_not_there_are_told_in_a_sentence(tmp_path: Path) -> None:
+    """What happened, and the mend; nothing is left running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for ports in (Ports(rest=taken.getsockname()[1]), Ports(control=taken.getsockname()[1])):
+            with pytest.raises(SetupError, match="is taken; give the simulator another port"):
+                Simulator.start(tmp_path, ports=ports)
+    with pytest.raises(SetupError, match="records of Lead were asked for, and the org has Account"):
+        Simulator.start(tmp_path, records={"Lead": 1})
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("simulator-")] == []
+
+
+def test_many_writers_at_once_make_one_order_of_commits(tmp_path: Path) -> None:
+    """Rows and collections, from four clients: every commit is told once, in the order of its number."""
+    told: list[Transaction] = []
+    with Simulator.start(tmp_path, records={"Account": 8}) as simulator:
+        simulator.org.add_listener(told.append)
+        ids = list(simulator.org.table("Account").live)
+        failed: list[str] = []
+
+        def write(number: int) -> None:
+            box = Box(simulator)
+            for turn in range(15):
+                record = {"attributes": {"type": "Account"}, "Id": ids[turn % 8], "Phone": f"{number}-{turn}"}
+                collection = box.call("PATCH", "composite/sobjects", {"records": [record]})
+                row = box.call("PATCH", f"sobjects/Account/{ids[number]}", {"Fax": f"{number}-{turn}"})
+                if row.status_code != 204 or not collection.json()[0]["success"]:
+                    failed.append(row.text + collection.text)
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(WAIT_S * 3)
+        assert failed == []
+        assert len(told) == 4 * 15 * 2
+        numbers = [transaction.commit_number for transaction in told]
+        assert numbers == sorted(set(numbers))
+        newest = {change.record_id: change.after for each in told for change in each.changes}
+        assert all(simulator.org.get("Account", record_id) == row for record_id, row in newest.items())
+
+
+def test_a_write_by_rest_is_an_event_for_whoever_subscribed(tmp_path: Path, wire: Wire) -> None:
+    """The token that REST gave is good for gRPC, both servers are one org, and what was seeded is no event."""
+    with Simulator.start(tmp_path, records={"Account": 3}) as simulator:
+        box, told = Box(simulator), simulator.endpoints
+        client = Client(wire, told.pubsub_endpoint, Path(told.ca_file), token=box.token, tenant=told.org_id)
+        try:
+            stream = client.subscribe("/data/ChangeEvents", preset="EARLIEST")
+            headers = {"Sforce-Call-Options": "client=salmon"}
+            answer = box.call("POST", "sobjects/Account", {"Name": "By REST"}, headers=headers)
+            [event] = stream.events(1)
+            body = client.decode(event)
+        finally:
+            client.close()
+        assert body["Name"] == "By REST"
+        header = body["ChangeEventHeader"]
+        assert header["recordIds"] == [answer.json()["id"]]
+        assert header["commitUser"] == simulator.org.integration_user.user_id
+        assert header["changeOrigin"] == "com/salesforce/api/rest/64.0;client=salmon"
+        assert box.control("GET", "/calls").json()["events_delivered"] == 1

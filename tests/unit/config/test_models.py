@@ -1,0 +1,503 @@
+"""The configuration: what it takes, and how it tells an operator what is wrong."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salmon.config import models as config
+from salmon.config.models import SyncConfig
+from salmon.errors import ConfigError
+
+Write = Callable[[str], Path]
+
+# The example of the README, with a key of its own.
+EXAMPLE = """
+name: crm
+kafka: {bootstrap.servers: "${env:KAFKA_BOOTSTRAP_SERVERS:localhost:9092}"}
+schema_registry: {url: "${env:SCHEMA_REGISTRY_URL:http://localhost:8081}"}
+salesforce:
+  login_url: https://login.salesforce.com
+  auth: {flow: jwt_bearer, client_id: "app", username: sync@acme.example, private_key: "${file:sf.key}"}
+mongodb: {uri: "${env:MONGODB_URI}", database: crm}
+objects:
+  Account: {collection: accounts, fields: {exclude: [Fax]}}
+  Contact: {collection: contacts, conflicts: {default: last_writer_wins, fields: {Email: salesforce}}}
+"""
+ENV = {"MONGODB_URI": "mongodb://sync:hunter2@db.example"}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a sync.yaml beside a private key."""
+    (tmp_path / "sf.key").write_text("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n")
+
+    def write(text: str) -> Path:
+        path = tmp_path / "sync.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def changed(**keys: Any) -> str:
+    """The example with some keys, dots for levels, set or (by ...) taken out."""
+    tree = yaml.safe_load(EXAMPLE)
+    for path, value in keys.items():
+        *above, last = path.split("__")
+        place = tree
+        for part in above:
+            place = place[part]
+        if value is ...:
+            del place[last]
+        else:
+            place[last] = value
+    return yaml.safe_dump(tree)
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ConfigError) as error:
+        config.load(path, env=ENV)
+    return str(error.value)
+
+
+def test_the_example_is_read(write: Write) -> None:
+    """References are resolved, and what is not said has the documented default."""
+    sync = config.load(write(EXAMPLE), env=ENV)
+    assert sync.name == "crm"
+    assert sync.kafka_properties() == {"bootstrap.servers": "localhost:9092"}
+    assert sync.schema_registry.url == "http://localhost:8081"
+    assert (sync.topics.partitions, sync.topics.replication_factor) == (6, 3)
+    assert sync.mongodb.uri.get_secret_value() == ENV["MONGODB_URI"]
+    assert sync.objects["Account"].fields.exclude == ("Fax",)
+    assert sync.objects["Contact"].conflicts.fields == {"Email": "salesforce"}
+    assert sync.objects["Contact"].direction == "both"
+    assert sync.topic_names.changes("Account") == "crm.changes.Account"
+
+
+def test_a_file_is_found_beside_the_configuration(write: Write) -> None:
+    """And its last line end is not part of the secret."""
+    sync = config.load(write(EXAMPLE), env=ENV)
+    assert sync.salesforce.auth.private_key is not None
+    key = sync.salesforce.auth.private_key.get_secret_value()
+    assert key == "-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${env:A}", "a"),
+        ("${env:A:b}", "a"),
+        ("${env:B:b:c}", "b:c"),
+        ("${env:B:}", ""),
+        ("${env:EMPTY:b}", ""),
+        ("x${env:A}y${env:A}", "xaya"),
+        ("$${env:A}", "${env:A}"),
+        ("$5 {a}", "$5 {a}"),
+    ],
+)
+def test_references_are_resolved_in_texts(write: Write, text: str, value: str) -> None:
+    """Defaults may hold colons, a doubled dollar is a dollar, and all else is plain text."""
+    path = write(changed(kafka={"bootstrap.servers": "b:1", "client.rack": text}))
+    sync = config.load(path, env={**ENV, "A": "a", "EMPTY": ""})
+    assert sync.kafka["client.rack"] == value
+
+
+def test_a_value_from_the_environment_is_never_read_as_yaml(write: Write) -> None:
+    """A password may hold any character."""
+    wild = "a: {b}: ]#'\"${env:MONGODB_URI}"
+    sync = config.load(write(changed(schema_registry__password="${env:P}")), env={**ENV, "P": wild})
+    assert sync.schema_registry.password is not None
+    assert sync.schema_registry.password.get_secret_value() == wild
+
+
+def test_a_number_may_come_from_the_environment(write: Write) -> None:
+    """It is a text there, and is taken for the number it says."""
+    sync = config.load(write(changed(topics={"partitions": "${env:N}"})), env={**ENV, "N": "12"})
+    assert sync.topics.partitions == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(
+            changed(objects__Account__colection="x"),
+            r"objects\.Account\.colection: is no key .* Did you mean collection\?",
+            id="unknown key",
+        ),
+        pytest.param(
+            changed(verify={"every": "1 day"}),
+            r"verify\.every: is text \(str\), and must be a whole number with s, m, h or d behind it, e\.g\. 24h",
+            id="no duration",
+        ),
+        pytest.param(changed(verify={"every": "5s"}), r"verify\.every: .* at least 10s", id="too often"),
+        pytest.param(
+            changed(verify={"every": 24}), r"verify\.every: is a whole number \(int\)", id="no unit"
+        ),
+        pytest.param(
+            changed(transforms={}),
+            r"transforms: is no key of Salmon's\. Here it knows kafka",
+            id="no such block",
+        ),
+        pytest.param(
+            changed(objects__Account__fields__rename={}),
+            r"objects\.Account\.fields\.rename: is no key",
+            id="deep",
+        ),
+        pytest.param(
+            changed(mongodb__database=...), r"mongodb\.database: is missing\. The database that", id="missing"
+        ),
+        pytest.param(changed(mongodb=...), r"mongodb: is missing", id="missing block"),
+        pytest.param(
+            changed(mongodb=None), r"mongodb: is nothing \(NoneType\), and must be", id="empty block"
+        ),
+        pytest.param(
+            changed(topics={"partitions": "many"}),
+            r"topics\.partitions: is text \(str\), and must be a valid integer",
+            id="type",
+        ),
+        pytest.param(
+            changed(topics={"partitions": 0}),
+            r"topics\.partitions: is a whole number \(int\), and must be greater than or equal to 1",
+            id="bound",
+        ),
+        pytest.param(
+            changed(objects__Account__direction="sideways"),
+            r"direction: is text \(str\), and must be 'both', 'to_mongodb' or 'to_salesforce'",
+            id="choice",
+        ),
+        pytest.param(
+            changed(salesforce__api_version=64.0),
+            r"salesforce\.api_version: is a number \(float\), .* Put it in quotes",
+            id="unquoted",
+        ),
+        pytest.param(changed(name="my.crm"), r"name: is text \(str\), and must match", id="pattern"),
+        pytest.param(
+            changed(objects__Account__collection="system.users"),
+            r"objects\.Account\.collection: must not begin with system\.",
+            id="validator",
+        ),
+        pytest.param(
+            changed(objects__Account__collection=".accounts"),
+            r"objects\.Account\.collection: must not begin or end with a dot",
+            id="dot",
+        ),
+        pytest.param(
+            changed(objects__Account__collection=" "),
+            r"objects\.Account\.collection: must not begin or end with a blank",
+            id="blank",
+        ),
+        pytest.param(
+            changed(objects__Account__collection="x" * 192),
+            r"objects\.Account\.collection: must have 191 bytes or fewer",
+            id="long",
+        ),
+        pytest.param(
+            changed(mongodb__database="admin"), r"mongodb\.database: must not be admin", id="reserved"
+        ),
+        pytest.param(
+            changed(objects__Contact__collection="accounts"),
+            r"objects: several objects have the collection accounts",
+            id="shared collection",
+        ),
+        pytest.param(
+            changed(objects={}), r"objects: is a mapping \(dict\), and must have at least 1", id="none"
+        ),
+        pytest.param(
+            changed(objects={"My Thing": {"collection": "x"}}),
+            r"objects: My Thing: must be API names",
+            id="name",
+        ),
+        pytest.param(
+            changed(kafka={"bootstrap.servers": "b:1", "group.id": "x"}),
+            r"kafka\.group\.id: is set by Salmon itself",
+            id="our property",
+        ),
+        pytest.param(
+            changed(kafka={"bootstrap.servers": "b:1", "x": []}), r"kafka\.x: is a list \(list\)", id="list"
+        ),
+        pytest.param(changed(kafka={}), r"kafka\.bootstrap\.servers: is missing", id="no broker"),
+        pytest.param(changed(kafka="b:1"), r"kafka: is text \(str\), and must be a mapping\.", id="text"),
+        pytest.param(
+            changed(salesforce__auth__username="${env:NOBODY}"),
+            r"salesforce\.auth\.username: the environment variable NOBODY is not set",
+            id="variable",
+        ),
+        pytest.param(
+            changed(salesforce__auth__private_key="${file:/no/such.key}"),
+            r"salesforce\.auth\.private_key: the file /no/such\.key cannot be read \(No such file",
+            id="file",
+        ),
+        pytest.param(
+            changed(mongodb__database="${vault:x}"),
+            r"mongodb\.database: \$\{vault:\.\.\.\} is not known",
+            id="provider",
+        ),
+        pytest.param(
+            EXAMPLE + "name: other\n", r"the key 'name' is there twice \(line 1\d, column 1\)", id="twice"
+        ),
+        pytest.param(
+            changed(objects__Account=None),
+            r"objects\.Account: is nothing \(NoneType\), and must be a mapping\.$",
+            id="empty object",
+        ),
+        pytest.param(
+            changed(objects__Account__fields={"exclude": "Fax"}),
+            r"objects\.Account\.fields\.exclude: is text \(str\), and must be a list\.",
+            id="one instead of a list",
+        ),
+        pytest.param(
+            changed(objects__Account__deletes="ignore"),
+            r"objects\.Account\.deletes\.mode: is text \(str\), and must be 'propagate'",
+            id="a mode of deletions that there is not",
+        ),
+        pytest.param(
+            changed(objects__Account__deletes={"grace_s": -1}),
+            r"objects\.Account\.deletes\.grace_s: is a whole number \(int\), and must be greater than or equal to 0",
+            id="a grace that ends before it begins",
+        ),
+        pytest.param(
+            EXAMPLE + "merge: &merge {state_dir: [*merge]}\n",
+            r"an alias \(\*\) stands within what its anchor",
+            id="alias",
+        ),
+        pytest.param("name: [", r"is no YAML: .*line 1", id="broken"),
+        pytest.param("- a", r"must hold a mapping with the keys name, kafka", id="list at the top"),
+        pytest.param("", r"must hold a mapping", id="empty"),
+    ],
+)
+def test_each_fault_names_its_key_and_what_is_right(write: Write, text: str, told: str) -> None:
+    """One sentence, beginning with the file, from which an operator can mend it."""
+    path = write(text)
+    message = refused(path)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert re.search(told, message), message
+
+
+def test_all_faults_are_told_at_once(write: Write) -> None:
+    """Nobody should have to start a process five times to find five typing errors."""
+    path = write(
+        changed(
+            nmae="x", topics={"partitions": -1}, mongodb__database=..., schema_registry__url="${env:NOWHERE}"
+        )
+    )
+    head, *faults = refused(path).splitlines()
+    assert head == f"{path} has 4 faults:"
+    keys = {fault.strip().split(":")[0] for fault in faults}
+    assert keys == {"nmae", "topics.partitions", "mongodb.database", "schema_registry.url"}
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """With the option that names it."""
+    message = refused(tmp_path / "none.yaml")
+    assert (
+        message
+        == f"{tmp_path / 'none.yaml'}: cannot be read (No such file or directory). Name the sync's YAML file by -c."
+    )
+
+
+SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (changed(salesforce__login_url=f"https://u:{SECRET}@acme.example"), "salesforce.login_url"),
+        (changed(salesforce__login_url=f"https://acme.example?token={SECRET}"), "salesforce.login_url"),
+        (changed(salesforce__login_url=f"https://acme.example#{SECRET}"), "salesforce.login_url"),
+        (changed(salesforce__pubsub={"endpoint": f"{SECRET}@acme:7443"}), "salesforce.pubsub.endpoint"),
+        (changed(schema_registry__url=f"http://u:{SECRET}@registry:8081"), "schema_registry.url"),
+        (changed(schema_registry__url=f"http://registry:8081?token={SECRET}"), "schema_registry.url"),
+        (changed(schema_registry__url=f"http://registry:8081/#{SECRET}"), "schema_registry.url"),
+        (changed(kafka={"bootstrap.servers": f"SASL://u:{SECRET}@h:1"}), "kafka.bootstrap.servers"),
+        (changed(kafka={"bootstrap.servers": f"h:1,u:{SECRET}@h:1"}), "kafka.bootstrap.servers"),
+        (
+            changed(kafka={"bootstrap.servers": "h:1", "metadata.broker.list": f"u:{SECRET}@h"}),
+            "kafka.metadata.broker.list",
+        ),
+        (
+            changed(
+                kafka={
+                    "bootstrap.servers": "h:1",
+                    "sasl.oauthbearer.token.endpoint.url": f"https://u:{SECRET}@idp.example/token",
+                }
+            ),
+            "kafka.sasl.oauthbearer.token.endpoint.url",
+        ),
+        (changed(merge={"state_dir": f"https://x?password={SECRET}"}), "merge.state_dir"),
+        (changed(mongodb__uri=f"mongodb://u:pa?{SECRET}=1@db"), "mongodb.uri"),
+    ],
+)
+def test_credentials_in_an_address_are_refused_without_being_quoted(
+    write: Write, text: str, key: str
+) -> None:
+    """Addresses are shown in errors, logs and the REST API; users and passwords have settings of their own (case X2)."""
+    message = refused(write(text))
+    assert f"{key}: " in message
+    assert SECRET not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "servers", ["h:9092", "PLAINTEXT://h:9092, [::1]:9093", "h", "SASL_SSL://b-1.x.example:9096"]
+)
+def test_brokers_without_credentials_are_taken(write: Write, servers: str) -> None:
+    """With or without a protocol and a port, as librdkafka takes them."""
+    assert config.load(write(changed(kafka={"bootstrap.servers": servers})), env=ENV)
+
+
+def bomb(levels: int) -> str:
+    return "\n".join(
+        ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(bomb(12), "with its aliases", id="bomb"),
+        pytest.param(
+            "a0: &a0 {x: 1}\n"
+            + "\n".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)),
+            "with its aliases",
+            id="bomb of merges",
+        ),
+        pytest.param("a: " + "[" * 5_000 + "]" * 5_000, "levels deep", id="deep"),
+        pytest.param("a: " + "{a: " * 5_000, "levels deep", id="deep mappings"),
+        pytest.param("[" + "1," * 100_000 + "]", "more than 50,000 values", id="many"),
+        pytest.param("a" * 300_000, "larger than 256 KiB", id="large"),
+        pytest.param("1: a\n1: b\n", "is there twice", id="a number twice"),
+        pytest.param(f"name: *{SECRET}", "put it in quotes", id="an alias that is a password"),
+        pytest.param(f"name: !{SECRET} x", "put it in quotes", id="a tag that is a password"),
+        pytest.param("name: 2001-99-99", "Put it in quotes", id="no date"),
+        pytest.param("? [a]\n: b", "is no YAML", id="a list as a key"),
+        pytest.param("name: \x00", "is no YAML", id="a control character"),
+    ],
+)
+def test_a_file_that_no_operator_wrote_is_refused_at_once_in_one_sentence(
+    write: Write, text: str, told: str
+) -> None:
+    """A YAML bomb, a depth or a size beyond all sense; and nothing of it is quoted (case X3)."""
+    path = write(text)
+    began = time.monotonic()
+    message = refused(path)
+    assert time.monotonic() - began < 15.0
+    assert told in message
+    assert "\n" not in message
+    assert len(message) < 400
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (changed(objects__Account__collection="a\nb"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a\u202eb"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a$b"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a\0b"), "objects.Account.collection"),
+        (changed(objects__Account__collection=None), "objects.Account.collection"),
+        (changed(mongodb__database="crm\n"), "mongodb.database"),
+        (changed(name="crm\n"), "name"),
+        (changed(salesforce__auth__username="sync\x1b[2J@acme.example"), "salesforce.auth.username"),
+        (changed(objects={"Account\n": {"collection": "x"}}), "objects"),
+        (changed(mongodb__uri="mongodb://db/?retryWritez=true"), "mongodb.uri"),
+        (changed(mongodb__uri="mongodb://db/?nonsense"), "mongodb.uri"),
+    ],
+)
+def test_a_name_that_no_server_should_ever_see_is_refused(write: Write, text: str, key: str) -> None:
+    """Control characters, MongoDB's own signs, options that no driver knows (case X3)."""
+    message = refused(write(text))
+    assert f"{key}: " in message
+    assert message.isprintable()
+
+
+def test_a_misspelt_option_of_the_uri_is_answered_by_what_it_may_be_meant_for(write: Write) -> None:
+    """Drivers ignore what they do not know."""
+    assert "Did you mean retrywrites?" in refused(
+        write(changed(mongodb__uri="mongodb://db/?retryWritez=true"))
+    )
+
+
+def test_a_file_without_end_is_refused(write: Write) -> None:
+    """`${file:/dev/zero}` would fill the memory (case X3)."""
+    assert "is larger than" in refused(write(changed(salesforce__auth__private_key="${file:/dev/zero}")))
+    assert "larger than 256 KiB" in refused(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(changed(mongodb__uri=SECRET), id="refused"),
+        pytest.param(changed(mongodb__uri=[SECRET]), id="of the wrong type"),
+        pytest.param(changed(mongodb__url=SECRET), id="under an unknown key"),
+        pytest.param(changed(topics={"partitions": SECRET}), id="in the wrong place"),
+        pytest.param(changed(objects__Account__direction=SECRET), id="as a choice"),
+        pytest.param(changed(kafka={"bootstrap.servers": "b", "sasl.password": [SECRET]}), id="of Kafka"),
+        pytest.param(changed(salesforce__auth={"flow": SECRET, "client_id": 1}), id="as the flow"),
+    ],
+)
+def test_no_value_is_shown_in_an_error(write: Write, text: str) -> None:
+    """Whatever was mistyped may be a secret; its key and type are enough to find it."""
+    assert SECRET not in refused(write(text))
+
+
+def test_secrets_are_hidden_in_the_whole_configuration(write: Write) -> None:
+    """Whoever logs the configuration logs no password."""
+    path = write(
+        changed(
+            kafka={
+                "bootstrap.servers": "b:1",
+                "sasl.password": SECRET,
+                "ssl.key.password": SECRET,
+                "ssl.key.pem": SECRET,
+                "sasl.oauthbearer.client.secret": SECRET,
+            },
+            schema_registry__password=SECRET,
+            mongodb__uri=f"mongodb://u:{SECRET}@db",
+            salesforce__auth__client_secret=SECRET,
+        )
+    )
+    sync = config.load(path, env=ENV)
+    assert SECRET not in repr(sync)
+    assert SECRET not in sync.model_dump_json()
+    assert sync.kafka_properties()["sasl.password"] == SECRET, "librdkafka gets it all the same"
+
+
+def test_the_table_of_settings_has_every_key_once() -> None:
+    """It is printed from the models, so a new key is documented the moment it exists."""
+    rows = config.settings_table().splitlines()[2:]
+    keys = [row.split("|")[1].strip().strip("`") for row in rows]
+    assert len(keys) == len(set(keys))
+    assert {
+        "name",
+        "mongodb.uri",
+        "salesforce.auth.flow",
+        "objects.<sObject>.conflicts.default",
+        "rest.port",
+    } <= {*keys}
+    assert {key.split(".")[0] for key in keys} == {*SyncConfig.model_fields}
+    undescribed = [row for row in rows if row.rstrip(" |").endswith(("required", "`", "secret"))]
+    assert undescribed == [], "every key says what it means"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("30m", 1800), ("24h", 86400), ("7d", 604800)])
+def test_durations_are_whole_numbers_with_a_unit(write: Write, text: str, seconds: float) -> None:
+    """As everybody writes them; without a schedule there is none."""
+    assert config.load(write(changed(verify={"every": text})), env=ENV).verify.every_s == seconds
+    assert config.load(write(changed()), env=ENV).verify.every_s is None
+
+
+def test_a_plain_word_for_deletes_is_the_mode(write: Write) -> None:
+    """deletes: propagate says the mode alone; the grace keeps its default."""
+    (plain, whole) = (
+        config.load(write(changed(objects__Account__deletes=said)), env=ENV).objects["Account"].deletes
+        for said in ("propagate", {"mode": "propagate", "grace_s": 2})
+    )
+    assert plain == whole

@@ -1,0 +1,74 @@
+"""What becomes of a write that MongoDB answers with an error."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from pymongo.errors import BulkWriteError
+
+from salmon.model.change import Write, WriteOp
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.writing.delivery import carry_out
+from salmon.plugin.contract import OutcomeKind, SinkRecord
+from support.world.database import Database
+from support.world.nature import ADDED, GROWN, Knobs, Nature
+from support.world.nature import SCHEMA as BEFORE
+
+SCHEMA = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),))
+
+
+class Refusing:
+    """A collection whose server answers every operation with one error code."""
+
+    full_name = "crm.Account"
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def bulk_write(self, operations: list[Any], *, ordered: bool) -> None:
+        assert not ordered
+        errors = [{"index": index, "code": self.code, "errmsg": ""} for index in range(len(operations))]
+        raise BulkWriteError(
+            {"writeErrors": errors, "writeConcernErrors": [], "nMatched": 0, "nRemoved": 0, "nInserted": 0}
+        )
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        pytest.param(371, OutcomeKind.RETRY_LATER, id="all writes of users are blocked"),
+        pytest.param(14031, OutcomeKind.RETRY_LATER, id="the disk is full"),
+        pytest.param(121, OutcomeKind.REFUSED, id="the validator refuses the document"),
+    ],
+)
+def test_what_befalls_the_whole_server_is_no_fault_of_the_record(code: int, kind: OutcomeKind) -> None:
+    """Such writes are put again until the server takes them; only what the record is to blame for is set aside."""
+    collection: Any = Refusing(code)
+    record = SinkRecord("Account", "001000000000001AAA", Write(10, WriteOp.CREATE, fields={"Name": "A"}))
+    (outcome,) = carry_out(collection, DocumentShape(SCHEMA, frozenset({"Account"})), [record])
+    assert outcome.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("knows", "added"),
+    [(frozenset(BEFORE.by_name), "a user's"), (None, None)],
+    ids=["older writer", "our own"],
+)
+def test_a_creation_over_ours_clears_only_the_fields_that_its_writer_knew(
+    knows: frozenset[str] | None, added: str | None
+) -> None:
+    """Of a field that was added after the write, it says nothing, and a user's value in it stays. (Case L6.)"""
+    database = Database(Nature(Random(1), Knobs()), 0)
+    key, shape = "001000000000001AAA", DocumentShape(GROWN, frozenset({"Account"}))
+    collection: Any = database
+    carry_out(
+        collection, shape, [SinkRecord("Account", key, Write(10, WriteOp.CREATE, fields={"Name": "A"}))]
+    )
+    database.set(key, {ADDED: "a user's", "City": "Oslo"})
+    creation = Write(11, WriteOp.CREATE, fields={"Name": "B"}, knows=knows)
+    carry_out(collection, shape, [SinkRecord("Account", key, creation)])
+    document = database.documents[key]
+    assert (document["Name"], document.get("City"), document.get(ADDED)) == ("B", None, added)

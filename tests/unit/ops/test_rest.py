@@ -1,0 +1,154 @@
+"""The REST API of a worker: Kafka Connect's paths and bodies, and the metrics."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+
+from salmon.calls import Peer
+from salmon.errors import ConfigError, Unavailable
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.ops.rest import RestServer
+
+
+class Served:
+    """A server on a free port."""
+
+    def __init__(self) -> None:
+        self.health, self.metrics = Health(), Metrics("mongodb-sink")
+        self.metrics.watch_peers(self.health.calls.silences)
+        self.server = serving(0, self.health, self.metrics)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+
+    def get(self, path: str) -> tuple[int, Any]:
+        answer = requests.get(f"{self.server.url}{path}", timeout=5)
+        return answer.status_code, answer.json()
+
+
+def serving(port: int, health: Health, metrics: Metrics) -> RestServer:
+    return RestServer(
+        host="127.0.0.1",
+        port=port,
+        connector="mongodb-sink",
+        kind="sink",
+        config={"name": "mongodb-sink"},
+        health=health,
+        metrics=metrics,
+        cluster_id=lambda: "cluster",
+        sync="crm",
+        ordinal=2,
+    )
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    served = Served()
+    yield served
+    served.server.stop()
+    served.thread.join(5)
+    assert not served.thread.is_alive(), "it stops when told"
+
+
+def test_the_root_says_whose_answer_it_is(served: Served) -> None:
+    """What tools ask first, and how `status` knows its own processes from a neighbour's (case S7)."""
+    status, body = served.get("/")
+    assert status == 200
+    assert {name: body[name] for name in body if name not in {"version", "commit"}} == {
+        "kafka_cluster_id": "cluster",
+        "sync": "crm",
+        "connector": "mongodb-sink",
+        "ordinal": 2,
+    }
+
+
+def test_health_has_the_codes_of_kip_1017(served: Served) -> None:
+    """503 while it starts, 200 when it runs, 500 when it has failed."""
+    assert served.get("/health")[0] == 503
+    assert served.get("/health/live")[0] == 200
+    served.health.running()
+    status, body = served.get("/health")
+    assert (status, body["status"], body["ready"]) == (200, "healthy", True)
+    served.health.ended(Unavailable("gone"))
+    assert served.get("/health")[0] == 500
+    assert served.get("/health/live")[0] == 500
+
+
+def test_a_server_that_hangs_shows_in_health_and_metrics_and_not_in_live(served: Served) -> None:
+    """Each probe has its path: readiness sees the outage, liveness does not (case S5)."""
+    served.health.running()
+    assert served.get("/health/ready") == (
+        200,
+        {"ready": True, "message": "Worker has completed startup and runs.", "waiting_for": []},
+    )
+    served.health.calls.begin(Peer.MONGODB, "find", patience_s=0)
+    status, body = served.get("/health")
+    assert (status, body["status"], body["live"], body["degraded"]) == (500, "unhealthy", True, True)
+    [waiting] = body["waiting_for"]
+    assert waiting["what"] == "mongodb"
+    assert waiting["since_s"] >= 0
+    assert datetime.fromisoformat(waiting["since"]) <= datetime.now(UTC)
+    assert "MongoDB has not answered" in waiting["sentence"]
+    assert served.get("/health/ready")[0] == 503
+    assert served.get("/health/live")[0] == 200
+    samples = served.metrics.registry.get_sample_value
+    labels = {"connector": "mongodb-sink"}
+    assert (samples("salmon_peer_silent_seconds", {**labels, "peer": "mongodb"}) or 0) > 0
+    assert samples("salmon_peer_silent_seconds", {**labels, "peer": "kafka"}) == 0
+
+
+def test_status_is_shaped_as_kafka_connect_shapes_it(served: Served) -> None:
+    """name, connector, tasks, type; a trace only where it failed."""
+    served.health.running()
+    assert served.get("/connectors")[1] == ["mongodb-sink"]
+    _, body = served.get("/connectors/mongodb-sink/status")
+    worker = f"127.0.0.1:{served.server.port}"
+    assert body == {
+        "name": "mongodb-sink",
+        "connector": {"state": "RUNNING", "worker_id": worker},
+        "tasks": [{"id": 0, "state": "RUNNING", "worker_id": worker}],
+        "type": "sink",
+    }
+    served.health.ended(Unavailable("gone"))
+    assert "gone" in served.get("/connectors/mongodb-sink/status")[1]["tasks"][0]["trace"]
+    _, body = served.get("/connectors/mongodb-sink")
+    assert body["tasks"] == [{"connector": "mongodb-sink", "task": 0}]
+
+
+def test_what_is_not_there_is_answered_in_connects_words(served: Served) -> None:
+    """error_code and message, for an unknown connector and an unknown path alike."""
+    for path in ("/connectors/other", "/connectors/other/status", "/nowhere"):
+        status, body = served.get(path)
+        assert (status, body["error_code"]) == (404, 404)
+        assert body["message"]
+
+
+def test_metrics_have_connects_names_and_ours(served: Served) -> None:
+    """Counters rise under the names that dashboards know."""
+    served.metrics.records_read.inc(3)
+    served.metrics.write_finished("Account", "applied", "to_mongodb", 1_000, 1.25)
+    served.metrics.count_api_calls(lambda: {"query": 7})
+    said = requests.get(f"{served.server.url}/metrics", timeout=5).text
+    for line in (
+        'kafka_connect_sink_task_metrics_sink_record_read_total{connector="mongodb-sink",task="0"} 3.0',
+        'salmon_writes_total{connector="mongodb-sink",object="Account",outcome="applied"} 1.0',
+        'salmon_write_lag_seconds_sum{connector="mongodb-sink",direction="to_mongodb",object="Account"} 0.25',
+        'salmon_api_calls_total{connector="mongodb-sink",resource="query"} 7.0',
+    ):
+        assert line in said
+
+
+def test_a_taken_port_is_a_clear_error() -> None:
+    """The sentence names the key and the mend."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(ConfigError, match=r"rest: .*--port 0"):
+            serving(holder.getsockname()[1], Health(), Metrics("mongodb-sink"))

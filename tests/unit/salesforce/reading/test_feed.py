@@ -1,0 +1,406 @@
+"""In which order the source tells events and rows, and what it stores meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from salmon.errors import RequestRejected, Unavailable
+from salmon.model.change import Op
+from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading.subscription import Preset
+from support.salesforce import OUR_USER, MemoryOrg, payload
+from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+
+# The first start.
+
+
+def test_nothing_is_read_before_the_streams_position_is_known() -> None:
+    """A row that was read first would miss what was committed before the stream begins."""
+    rig = Rig(org_of(A))
+    rig.gather()
+    assert rig.stream.start is Preset.LATEST
+    assert rig.snapshots.begun == []
+    assert rig.stored == {}
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 1
+    assert [run.object for run in rig.snapshots.begun] == ["Account", "Contact"]
+
+
+def test_identities_are_loaded_between_the_position_and_the_first_row() -> None:
+    """A record born elsewhere is told under its own key from the first row on, and its identity before it."""
+    org = org_of(A)
+    org.put("Account", B, Name="Born elsewhere", Salmon_Id__c="$oid:65f0")
+    rig = Rig(org)
+    rig.gather()
+    assert rig.identity_loads == 0
+    rig.keepalive()
+    first = rig.gather()
+    assert [(one.native_id, one.key) for one in first.identities] == [(B, "$oid:65f0")]
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW), ("$oid:65f0", Op.ROW)]
+
+
+def test_where_nobody_works_the_stream_is_taken_from_its_beginning() -> None:
+    """The first response may be minutes away; what is older than the first row is not told by events then."""
+    rig = Rig(org_of(A))
+    rig.gather()
+    rig.pass_s(6)
+    rig.gather()
+    assert rig.streams[0].closed
+    assert rig.stream.start is Preset.EARLIEST
+    assert rig.stored["stream"]["replay_id"] == ""
+    rig.hear(payload("UPDATE", A, at=NOW - 86_400_000, Phone="of yesterday"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", A, at=NOW + 8000, Phone="of today"))
+    rig.gather()
+    assert rig.ops() == [(A, Op.UPDATE)]
+    assert rig.restarted().stream.start == (2).to_bytes(8, "big")
+
+
+def test_a_start_at_the_streams_beginning_is_a_hole_once_it_was_taken_before() -> None:
+    """
+    A quiet org: nothing was ever heard, so the stored position is the beginning. Meanwhile somebody edits, and the
+    event expires: only the record's row tells of it, and so it comes before any event (case L2).
+    """
+    org = org_of(A)
+    rig = Rig(org)
+    rig.pass_s(6)
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW)]
+    org.put("Account", A, Name="edited, and the event has expired")
+    again = rig.restarted()
+    assert again.stream.start is Preset.EARLIEST
+    again.pass_s(3)
+    again.gather()
+    again.hear(payload("UPDATE", A, at=org.now_ms - 1000, Phone="of an event that is still there"))
+    again.gather()
+    assert again.ops() == [], "the record's row comes first"
+    assert {run.object for run in again.snapshots.begun} == {"Account", "Contact"}
+    again.pass_s(3)
+    org.look_at_clock()
+    read_all(again)
+    rows = [one.change.fields["Name"] for one in again.told if one.change.op is Op.ROW]
+    assert set(rows) == {"edited, and the event has expired"}
+
+
+def test_a_position_that_is_missing_is_a_hole_where_rows_were_told_before() -> None:
+    """The entry of the stream is gone, that of the object is not: deletions are looked for too (case L2)."""
+    org = org_of(A, B)
+    rig = started(org)
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    org.remove("Account", B, "2001-09-09T01:46:50Z")
+    del rig.stored["stream"]
+    again = rig.restarted()
+    again.keepalive()
+    again.gather()
+    again.pass_s(20)
+    org.look_at_clock()
+    read_all(again)
+    assert again.ops() == [(A, Op.ROW), (B, Op.ABSENT)]
+
+
+# Rows and events.
+
+
+def started(org: MemoryOrg) -> Rig:
+    rig = Rig(org)
+    rig.keepalive()
+    rig.gather()
+    return rig
+
+
+def test_an_event_within_its_chunks_read_is_answered_by_a_row() -> None:
+    """Nobody knows whether the row holds it; so the record is read again when the clock has passed the event."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    org.put("Account", A, Name="Acme", Phone="1", Salmon_Seq__c=7.0)
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    place = rig.place
+    rig.gather()
+    assert rig.ops() == [], "the clock has not passed the event yet"
+    assert rig.place == place, "and the position is not past it"
+    rig.pass_s(1.5)
+    rig.gather()
+    row, told = rig.told
+    assert told.change.op is Op.UPDATE, (
+        "the event follows, for an edit that a write of ours may have overwritten"
+    )
+    assert (row.change.op, row.change.fields["Phone"], row.change.ack) == (Op.ROW, "1", 7)
+    assert row.change.as_of is not None
+    assert row.change.as_of >= NOW
+    rig.gather()
+    assert rig.place == place + 1
+
+
+def test_an_event_that_waits_holds_up_its_own_key_alone() -> None:
+    """Later events of the key follow its row; those of others go on."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    rig.hear(
+        payload("UPDATE", A, at=NOW, commit=2, Phone="1"),
+        payload("CREATE", C, at=NOW + 9000, commit=3, Name="C"),
+        payload("UPDATE", A, at=NOW + 9000, commit=4, Phone="2"),
+    )
+    rig.gather()
+    assert rig.ops() == [(C, Op.CREATE)]
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE), (A, Op.UPDATE)]
+
+
+def test_an_event_within_the_second_read_waits_once_more() -> None:
+    """The row that answered the first event has a window of its own."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    rig.ops()
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    rig.gather()
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+    rig.hear(payload("UPDATE", A, at=NOW + 1000, commit=3, Phone="2"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(1.5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+
+
+def test_windows_survive_a_restart() -> None:
+    """What was unsure before a kill is unsure after it."""
+    org = org_of(A)
+    rig = started(org)
+    read_all(rig)
+    again = rig.restarted()
+    again.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    again.gather()
+    assert again.ops() == []
+    again.pass_s(1.5)
+    again.gather()
+    assert again.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+
+
+def test_a_snapshot_goes_on_where_it_stopped() -> None:
+    """A kill in the middle costs no row twice, and none is missed."""
+    rig = started(org_of(A, B, C, D))
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW)]
+    again = rig.restarted()
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
+    assert all(one.done for one in again.feed.progress())
+    assert [run.object for run in again.restarted().snapshots.begun] == [], "and it is done for good"
+
+
+def test_events_of_records_that_are_not_read_yet_are_told_at_once() -> None:
+    """Their rows come later and say the rest."""
+    rig = started(org_of(A, B, C, D))
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", D, at=NOW + 3000, Phone="1"))
+    rig.gather()
+    assert rig.ops() == [(D, Op.UPDATE)]
+
+
+def test_the_position_moves_on_keepalives_alone() -> None:
+    """Else it would stand still until it fell out of the retention, where only a rare object is synced."""
+    rig = Rig.streaming()
+    rig.keepalive()
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 2
+
+
+def test_the_position_is_stored_between_responses_only() -> None:
+    """Several events may share one replay id; it is not past the last of them within a response."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, Name="A"), payload("CREATE", B, at=NOW, Name="B"))
+    rig.gather()
+    assert rig.place == 2
+    assert rig.ops() == [(A, Op.CREATE), (B, Op.CREATE)]
+
+
+def test_a_new_record_that_carries_a_key_goes_under_it() -> None:
+    """Its identity goes along in the same batch, and later events are told under the key."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, user=OUR_USER, Name="A", Salmon_Id__c="$oid:1", Salmon_Seq__c=3.0))
+    harvest = rig.gather()
+    assert [(one.native_id, one.key) for one in harvest.identities] == [(A, "$oid:1")]
+    rig.hear(payload("UPDATE", A, at=NOW, commit=2, Phone="1"))
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.CREATE), ("$oid:1", Op.UPDATE)]
+
+
+def test_an_org_that_cannot_be_asked_loses_nothing() -> None:
+    """The call raises, the event stays, and the next call answers it."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    org.fails_with = Unavailable("down")
+    with pytest.raises(Unavailable):
+        rig.gather()
+    org.fails_with = None
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:
+    """With the time of the deletion, as long as the recycle bin knows it."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    org.remove("Account", A, "2001-09-09T01:46:39.000+0000")
+    rig.hear(payload("GAP_DELETE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    rig.gather()
+    (told,) = rig.told
+    assert (told.key, told.change.op, told.change.committed_at) == (A, Op.ABSENT, NOW - 1000)
+
+
+def test_an_event_that_does_not_fit_is_answered_by_its_row() -> None:
+    """A payload that cannot be read as its schema says is nothing to guess about."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, changed=["99-0x01"]))
+    rig.gather()
+    rig.pass_s(2)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_a_value_that_does_not_fit_is_set_aside() -> None:
+    """One bad value holds up nothing else, not even the rest of its record."""
+    org = org_of(A, B)
+    org.put("Account", A, Name="A", NumberOfEmployees="many")
+    rig = started(org)
+    read_all(rig)
+    assert rig.dead == [A]
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW)]
+
+
+# Requests.
+
+
+def read_signal(number: int, *keys: str, ids: tuple[str, ...] = ()) -> Signal:
+    return Signal(number, SignalKind.READ, "Account", keys, ids)
+
+
+def test_a_request_is_answered_by_rows_and_absences() -> None:
+    """Records that are there, born here or elsewhere, and one that is not."""
+    org = org_of(A)
+    org.put("Account", B, Name="B", Salmon_Id__c="$oid:1")
+    rig = Rig.streaming(org)
+    rig.feed.request(read_signal(5, A, "$oid:1", "$oid:2"))
+    rig.gather()
+    assert (rig.ops(), rig.answered) == ([], set()), "rows hold what was committed before the request"
+    rig.pass_s(3)
+    rig.gather()
+    assert sorted(rig.ops()) == sorted([(A, Op.ROW), ("$oid:1", Op.ROW), ("$oid:2", Op.ABSENT)])
+    assert rig.answered == {5}
+
+
+def test_a_request_by_id_for_a_record_that_is_gone_is_answered_under_its_key() -> None:
+    """The asker gets its answer under the name it asked by."""
+    rig = Rig.streaming(org_of())
+    rig.feed.request(read_signal(5, "$oid:1", ids=(A,)))
+    rig.pass_s(3)
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.ABSENT)]
+    assert rig.answered == {5}
+
+
+def test_a_request_behind_an_event_that_waits_is_answered_with_it() -> None:
+    """One row answers both."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.feed.request(read_signal(5, A))
+    rig.pass_s(4)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    assert rig.answered == {5}
+
+
+def test_requests_for_nothing_and_for_strangers_are_answered_at_once() -> None:
+    """Else they would stay in the signals' topic for ever."""
+    rig = Rig.streaming()
+    rig.feed.request(read_signal(5))
+    rig.feed.request(Signal(6, SignalKind.READ, "Lead", ("x",)))
+    rig.gather()
+    assert rig.answered == {5, 6}
+
+
+def test_a_whole_object_is_read_anew_on_request() -> None:
+    """Rows and absences, while events go on; a restart goes on in the middle, and knows the request again."""
+    org = org_of(A, B, C)
+    org.remove("Account", C, "2001-09-09T01:46:40Z")
+    rig = Rig.streaming(org)
+    rig.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    rig.pass_s(3)
+    org.look_at_clock()
+    rig.snapshots.read_chunk()
+    rig.hear(payload("CREATE", D, at=NOW + 9000, Name="D"))
+    rig.gather()
+    assert rig.ops() == [(D, Op.CREATE), (A, Op.ROW), (B, Op.ROW)]
+    assert rig.answered == set()
+    again = rig.restarted()
+    again.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    assert len(again.snapshots.begun) == 1
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ABSENT)]
+    assert again.answered == {9}
+
+
+def test_a_second_request_for_an_object_waits_for_the_end_of_the_first() -> None:
+    """It asks for what is there after it was made."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.feed.request(Signal(9, SignalKind.SNAPSHOT, "Account"))
+    rig.feed.request(Signal(10, SignalKind.SNAPSHOT, "Account"))
+    for number in (9, 10):
+        rig.pass_s(3)
+        org.look_at_clock()
+        rig.snapshots.read_chunk()
+        rig.gather()
+        rig.snapshots.read_chunk()
+        rig.gather()
+        assert number in rig.answered
+    assert rig.ops() == [(A, Op.ROW), (A, Op.ROW)]
+
+
+def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
+    """Records of others are read meanwhile; its own are read a minute after somebody has mended it (case V10)."""
+    org = org_of(A)
+    org.put("Contact", "003000000000001AAA", LastName="C")
+    rig = Rig.streaming(org)
+    org.hides["Account"] = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
+    rig.feed.request(Signal(1, SignalKind.READ, "Account", keys=(A,)))
+    rig.feed.request(Signal(2, SignalKind.READ, "Contact", keys=("003000000000001AAA",)))
+    rig.pass_s(5)
+    for _ in range(3):
+        rig.gather()
+    assert rig.answered == {2}
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    org.hides.clear()
+    rig.gather()
+    assert rig.answered == {2}, "it is not asked for all the time"
+    rig.pass_s(61)
+    rig.gather()
+    assert rig.answered == {1, 2}
+    assert rig.troubles.told() == {}

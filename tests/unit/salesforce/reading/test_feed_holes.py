@@ -1,0 +1,268 @@
+"""What the source tells after events were lost for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from salmon.errors import PositionLost, SetupError
+from salmon.model.change import Op
+from salmon.salesforce.reading.subscription import Ended
+from support.salesforce import MemoryOrg, payload
+from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+
+E = "003000000000001AAA"
+
+
+def fallen(org: MemoryOrg) -> Rig:
+    """A rig that has heard of a commit at NOW and then lost its position."""
+    rig = Rig.streaming(org)
+    rig.hear(payload("CREATE", D, at=NOW, Name="D"))
+    rig.gather()
+    rig.ops()
+    rig.stream.items.append(Ended(PositionLost("corrupted")))
+    rig.gather()
+    return rig
+
+
+def readable_again(org: MemoryOrg) -> Rig:
+    """A fallen rig that has found another position, at a time when its rows can be read."""
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(2)
+    org.look_at_clock()
+    return rig
+
+
+def lose_position(rig: Rig, *, to: int) -> None:
+    """Let the rig's position be lost, and find another one at the time *to*, when its rows can be read."""
+    rig.stream.items.append(Ended(PositionLost("corrupted")))
+    rig.gather()
+    rig.keepalive()
+    rig.gather()
+    rig.org.now_ms = to + 5000
+    rig.org.look_at_clock()
+
+
+def test_a_lost_position_is_answered_by_reading_everything_anew() -> None:
+    """A new position first, then all rows and absences; the old position is stored until then."""
+    org = org_of(A, B)
+    org.put("Account", C, Name="C")
+    org.remove("Account", C, "2001-09-09T01:46:40Z")
+    rig = fallen(org)
+    assert rig.streams[-2].closed
+    assert rig.place == 1
+    rig.keepalive()
+    rig.gather()
+    assert rig.place == 2
+    assert {run.object for run in rig.snapshots.begun[-2:]} == {"Account", "Contact"}
+    with pytest.raises(AssertionError, match="not due"):
+        rig.snapshots.read_chunk()
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW), (C, Op.ABSENT)]
+    assert rig.identity_loads == 2, "records born elsewhere may have been created in the hole"
+
+
+def test_after_a_hole_a_records_first_event_is_preceded_by_its_row() -> None:
+    """What was lost of the record is told before what came after; of that key alone."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(3)
+    rig.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(2)
+    rig.gather()
+    assert rig.ops() == [(B, Op.ROW), (B, Op.UPDATE)]
+    rig.hear(payload("UPDATE", B, at=NOW + 9000, commit=6, Phone="2"))
+    rig.gather()
+    assert rig.ops() == [(B, Op.UPDATE)], "its row has been told: later ones need not wait"
+
+
+def test_what_was_told_long_before_a_hole_is_not_told_again() -> None:
+    """A new position may be days back, where nobody works; each record would be read for it. What came late is told."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    rig.keepalive()
+    rig.gather()
+    rig.pass_s(5)
+    rig.hear(payload("UPDATE", A, at=NOW - 3_600_000, commit=1, Phone="1"))
+    rig.hear(payload("UPDATE", B, at=NOW - 1000, commit=2, Phone="2"))
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(B, Op.ROW), (B, Op.UPDATE)]
+
+
+def test_a_kill_in_a_hole_does_not_forget_it() -> None:
+    """The hole is stored together with the new position."""
+    rig = fallen(org_of(A, B))
+    rig.keepalive()
+    rig.gather()
+    again = rig.restarted()
+    again.pass_s(3)
+    again.hear(payload("UPDATE", B, at=NOW + 3000, commit=5, Phone="1"))
+    again.gather()
+    assert again.ops() == []
+    assert not again.snapshots.running["Account"].done
+
+
+def test_a_kill_before_the_new_position_is_known_finds_the_old_one_lost_again() -> None:
+    """Nothing says that the hole was seen to until it is."""
+    rig = fallen(org_of(A))
+    again = rig.restarted()
+    assert again.stream.start == (1).to_bytes(8, "big")
+
+
+@pytest.mark.parametrize(("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("UPDATE", "001*")])
+def test_an_overflow_is_a_hole_of_its_object_alone(kind: str, named: str) -> None:
+    """Contacts go on; Accounts wait for their rows."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(
+        payload(kind, named, at=NOW, commit=2),
+        payload("UPDATE", A, at=NOW + 3000, commit=3, Phone="1"),
+        payload(
+            "CREATE", "003000000000001AAA", name="Contact", at=NOW + 3000, commit=4, Name={"LastName": "C"}
+        ),
+    )
+    rig.gather()
+    assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
+    rig.pass_s(5)
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW), (A, Op.UPDATE)]
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ROW)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("GAP_CREATE", A)], ids=["overflow", "gap"]
+)
+def test_an_event_never_tells_the_id_of_a_parent_whose_key_was_lost(kind: str, named: str) -> None:
+    """The creation of an account that carries a key was lost: its contact's event waits, and tells that key."""
+    org = org_of()
+    org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
+    org.put("Contact", E, LastName="C", AccountId=A, Account={"Id": A, "Salmon_Id__c": "$oid:1"})
+    rig = Rig.streaming(org_of())
+    rig.org.records.update(org.records)
+    rig.hear(
+        payload(kind, named, at=NOW, commit=2),
+        payload("CREATE", E, name="Contact", at=NOW, commit=3, Name={"LastName": "C"}, AccountId=A),
+    )
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(5)
+    rig.gather()
+    rig.gather()
+    (contact,) = [record for record in rig.told if record.object == "Contact"]
+    assert (contact.change.op, contact.change.fields["AccountId"]) == (Op.ROW, "$oid:1")
+
+
+def test_an_event_that_came_before_its_records_key_was_known_is_told_under_that_key() -> None:
+    """Its creation was lost, so nobody knew the key when it came; under its Id it would be another record."""
+    org = org_of()
+    rig = Rig.streaming(org)
+    org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
+    rig.hear(
+        payload("GAP_CREATE", A, at=NOW, commit=2),
+        payload("UPDATE", A, at=NOW, commit=3, Phone="1"),
+    )
+    rig.gather()
+    rig.pass_s(5)
+    rig.gather()
+    assert rig.ops() == [("$oid:1", Op.ROW), ("$oid:1", Op.UPDATE)]
+
+
+def test_an_event_of_broken_bytes_is_a_hole_of_its_object() -> None:
+    """Nothing is known of it but the object it was of."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, Phone="1"))
+    rig.stream.items[-1].events[0].event.payload = b"broken"  # type: ignore[union-attr]
+    rig.gather()
+    assert [(run.object, run.why.value) for run in rig.snapshots.begun] == [("Account", "hole")]
+
+
+def test_a_key_that_lives_on_in_another_record_does_not_die_with_the_first() -> None:
+    """The recycle bin holds the former record of a key that was created anew."""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    rig = readable_again(org)
+    read_all(rig)
+    assert rig.ops() == [("$oid:1", Op.ROW)]
+
+
+def test_a_key_does_not_die_while_it_is_given_to_another_record() -> None:
+    """The rows were told when the key's former record was deleted and created anew; only the bin's turn comes after."""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    rig = readable_again(org)
+    rig.snapshots.read_chunk()
+    rig.gather()
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    read_all(rig, "Account")
+    assert rig.ops() == [("$oid:1", Op.ROW)], "and no absence, that would cover the event of its new life"
+
+
+def test_a_deletion_that_waited_when_its_position_was_lost_is_looked_for() -> None:
+    """However late the events are that were told meanwhile: it has not been told, nor would it be after a restart."""
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", C, at=NOW - 5000, commit=1))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW, commit=2), payload("DELETE", A, at=NOW, commit=3))
+    rig.hear(payload("UPDATE", B, at=NOW + 3_600_000, commit=4, Phone="1"))
+    org.now_ms = NOW - 3000
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(B, Op.UPDATE), (C, Op.ROW)]
+    assert rig.place == 1
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    again = rig.restarted()
+    lose_position(again, to=NOW + 3_600_000)
+    read_all(again, "Account")
+    assert again.ops() == [(B, Op.ROW), (C, Op.ROW), (A, Op.ABSENT)]
+
+
+def test_a_second_hole_does_not_forget_the_deletions_of_the_first() -> None:
+    """They were not looked for yet when it opened."""
+    org = org_of(A, B)
+    rig = fallen(org)
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    rig.keepalive()
+    rig.gather()
+    rig.hear(payload("UPDATE", B, at=NOW + 3_600_000, commit=5, Phone="1"))
+    rig.gather()
+    lose_position(rig, to=NOW + 3_700_000)
+    read_all(rig, "Account")
+    assert (A, Op.ABSENT) in rig.ops()
+
+
+def test_an_old_event_does_not_give_a_key_back_to_the_record_that_carried_it_before() -> None:
+    """The bin shows the former record, and the stream its creation, before the absences are told. (World seed 118242.)"""
+    org = org_of()
+    org.put("Account", A, Name="first life", Salmon_Id__c="$oid:1")
+    rig = readable_again(org)
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c="$oid:1")
+    rig.snapshots.read_chunk()
+    rig.snapshots.read_chunk()
+    rig.hear(payload("CREATE", A, at=NOW + 60_000, commit=5, Name="first life", Salmon_Id__c="$oid:1"))
+    for _ in range(4):
+        rig.gather()
+    assert Op.ABSENT not in {op for _, op in rig.ops()}
+
+
+def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> None:
+    """The events that came before are told first."""
+    rig = Rig.streaming()
+    rig.hear(payload("CREATE", A, at=NOW, Name="A"))
+    rig.stream.items.append(Ended(SetupError("no access")))
+    rig.gather()
+    assert rig.ops() == [(A, Op.CREATE)]
+    with pytest.raises(SetupError):
+        rig.gather()

@@ -1,0 +1,304 @@
+"""REST calls against answers made here: signing in, errors by their codes, pages, the clock."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import requests
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from salmon.errors import ConfigError, RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.clock import OrgClock
+from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.rest import Rest
+from support.boxes import recorded
+
+DATE = "Sun, 09 Sep 2001 01:46:40 GMT"
+DATE_S = 1_000_000_000
+TOKEN = {
+    "access_token": "00D!1",
+    "instance_url": "https://acme.my.salesforce.com",
+    "id": "https://login.salesforce.com/id/00D000000000001AAA/005000000000001AAA",
+}
+Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
+
+
+class Wire:
+    """Https, as far as Rest and SignIn use it: answers in the order given, and what was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = deque(answers)
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.token_number = 0
+        self.token_answer: Callable[[], Answer] = self._new_token
+
+    def send(self, method: str, url: str, *, key: str, **request: Any) -> requests.Response:
+        assert key
+        self.asked.append((method, url, request))
+        status, body, *more = self.token_answer() if url.endswith("/oauth2/token") else self.answers.popleft()
+        response = requests.Response()
+        response.status_code = status
+        response.headers.update({"Date": DATE, **(more[0] if more else {})})
+        response._content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        return response
+
+    def _new_token(self) -> Answer:
+        self.token_number += 1
+        return 200, {**TOKEN, "access_token": f"00D!{self.token_number}"}
+
+    def sign_ins(self) -> int:
+        return sum(url.endswith("/oauth2/token") for _, url, _ in self.asked)
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def config(**auth: Any) -> SalesforceConfig:
+    given = auth or {"flow": "client_credentials", "client_id": "id", "client_secret": "hush"}
+    return SalesforceConfig.model_validate({"auth": given})
+
+
+def rest(*answers: Answer) -> tuple[Rest, Wire]:
+    wire = Wire(*answers)
+    return Rest(config(), https=wire), wire  # type: ignore[arg-type]
+
+
+def error(code: str, status: int = 400, **headers: str) -> Answer:
+    return status, [{"errorCode": code, "message": "secret words", "fields": []}], headers
+
+
+# The wire.
+
+
+@pytest.mark.parametrize("text", ["", "name: crm"])
+def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> None:
+    """By its key, before a server is met whose certificate cannot be verified with it."""
+    (tmp_path / "ca.pem").write_text(text)
+    with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* holds no certificate"):
+        Https(str(tmp_path / "ca.pem"))
+
+
+# Signing in.
+
+
+def test_a_jwt_says_who_wants_in_where_and_for_how_long(private_key: str) -> None:
+    """Signed by the key, for the login host, for three minutes."""
+    wire = Wire()
+    auth = {"flow": "jwt_bearer", "client_id": "id", "username": "sync@acme", "private_key": private_key}
+    token = SignIn(config(**auth), wire, now_s=lambda: DATE_S).token()  # type: ignore[arg-type]
+    assert (token.organization_id, token.user_id) == ("00D000000000001AAA", "005000000000001AAA")
+    assertion = wire.asked[0][2]["data"]["assertion"]
+    claims = jwt.decode(assertion, options={"verify_signature": False})
+    assert claims == {
+        "iss": "id",
+        "sub": "sync@acme",
+        "aud": "https://login.salesforce.com",
+        "exp": DATE_S + 180,
+    }
+
+
+def test_a_clock_that_is_off_is_set_right_by_the_orgs(private_key: str) -> None:
+    """An assertion of yesterday is refused; the refusal tells the time."""
+    wire = Wire()
+    answers = deque([(400, {"error": "invalid_grant", "error_description": "expired"}), (200, TOKEN)])
+    wire.token_answer = answers.popleft
+    auth = {"flow": "jwt_bearer", "client_id": "id", "username": "sync@acme", "private_key": private_key}
+    SignIn(config(**auth), wire, now_s=lambda: DATE_S - 86_400).token()  # type: ignore[arg-type]
+    claims = jwt.decode(wire.asked[1][2]["data"]["assertion"], options={"verify_signature": False})
+    assert claims["exp"] == DATE_S + 180
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised", "told"),
+    [
+        ((400, {"error": "invalid_client_id"}), ConfigError, "salesforce.auth.client_id"),
+        ((400, {"error": "invalid_app_access", "error_description": "user is not admin approved"}), SetupError, "approved"),
+        ((404, "<html>"), ConfigError, "salesforce.login_url"),
+        ((503, "<html>"), Unavailable, "HTTP 503"),
+        ((429, "slow"), RateLimited, "too many"),
+        ((200, {"access_token": "x"}), SetupError, "lacks"),
+    ],
+)  # fmt: skip
+def test_a_sign_in_that_is_refused_says_whose_mistake_it_is(
+    answer: Answer, raised: type[SalmonError], told: str
+) -> None:
+    """Ours to set right in the config, an admin's to set up, or nobody's."""
+    wire = Wire()
+    wire.token_answer = lambda: answer
+    with pytest.raises(raised, match=told) as caught:
+        SignIn(config(), wire, now_s=lambda: DATE_S).token()  # type: ignore[arg-type]
+    assert "hush" not in str(caught.value)
+
+
+def test_a_token_is_renewed_once_for_all_who_share_it() -> None:
+    """Ten threads find it refused; one signs in."""
+    wire = Wire()
+    sign_in = SignIn(config(), wire, now_s=lambda: DATE_S)  # type: ignore[arg-type]
+    refused = sign_in.token()
+    threads = [threading.Thread(target=sign_in.renew, args=(refused,)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wire.sign_ins() == 2
+    assert "00D!" not in repr(refused)
+
+
+# Calls.
+
+
+def test_a_call_whose_token_is_refused_is_made_again_with_another_and_the_same_headers() -> None:
+    """The caller notices nothing."""
+    api, wire = rest((401, recorded("restforce_expired_session_response")), (200, {"totalSize": 3}))
+    assert api.count("Account") == 3
+    first, second = (request["headers"] for method, url, request in wire.asked if "/query" in url)
+    assert first.pop("Authorization") != second.pop("Authorization")
+    assert first == second
+    assert first["Sforce-Call-Options"] == "client=Salmon"
+    assert first["Sforce-Auto-Assign"] == "FALSE"
+
+
+def test_a_token_that_is_refused_for_ever_is_no_endless_loop() -> None:
+    """It is as if the org were not there."""
+    api, wire = rest(*[error("INVALID_SESSION_ID", 401)] * 3)
+    with pytest.raises(Unavailable):
+        api.count("Account")
+    assert len(wire.answers) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised"),
+    [
+        (error("UNABLE_TO_LOCK_ROW", 500), Unavailable),
+        (error("SERVER_UNAVAILABLE", 503), Unavailable),
+        (error("REQUEST_LIMIT_EXCEEDED", 403), RateLimited),
+        (error("MALFORMED_QUERY"), RequestRejected),
+        (error("API_DISABLED_FOR_ORG", 403), SetupError),
+        ((502, "<html>bad gateway</html>"), Unavailable),
+        ((429, ""), RateLimited),
+        ((414, ""), RequestRejected),
+        ((200, "<html>welcome</html>"), Unavailable),
+    ],
+)
+def test_errors_are_judged_by_their_code(answer: Answer, raised: type[SalmonError]) -> None:
+    """And their message, which may quote a record, is not repeated."""
+    api, _ = rest(answer)
+    with pytest.raises(raised) as caught:
+        api.count("Account")
+    assert "secret words" not in str(caught.value)
+
+
+def test_a_wish_to_wait_is_passed_on() -> None:
+    """As long as the server says."""
+    api, _ = rest(error("REQUEST_LIMIT_EXCEEDED", 503, **{"Retry-After": "120"}))
+    with pytest.raises(RateLimited) as caught:
+        api.count("Account")
+    assert caught.value.retry_after_s == 120
+
+
+def test_recorded_pages_are_followed_to_the_last() -> None:
+    """By the URL that each page gives."""
+    first, last = (recorded(f"restforce_query_paginated_{page}_page_response") for page in ("first", "last"))
+    api, wire = rest((200, first), (200, last))
+    rows = [row for page in api.pages("SELECT Id FROM Account") for row in page.rows]
+    assert len(rows) == len(first["records"]) + len(last["records"])
+    assert wire.asked[-1][1].endswith(first["nextRecordsUrl"])
+
+
+def test_recorded_results_of_a_collection_are_mapped_to_their_records() -> None:
+    """Success and failure, side by side, as a real org tells them."""
+    answer = recorded("cci_collections_upsert_contact_by_email_mixed")["response"]["body"]
+    api, _ = rest((200, answer))
+    results = api.update([{"attributes": {"type": "Contact"}, "Id": "x"}] * len(answer))
+    assert [result.success for result in results] == [row["success"] for row in answer]
+    assert [result.id for result in results] == [row.get("id") for row in answer]
+
+
+def test_an_answer_for_fewer_records_is_no_answer() -> None:
+    """Nobody guesses which are missing."""
+    api, _ = rest((200, []))
+    with pytest.raises(Unavailable, match="did not answer for each"):
+        api.update([{"Id": "x"}])
+
+
+def test_calls_are_counted_and_the_allowance_is_seen() -> None:
+    """By resource; the org's own count comes with every answer."""
+    api, _ = rest(
+        (200, {"totalSize": 1}, {"Sforce-Limit-Info": "api-usage=18/5000; per-app-api-usage=1/2(a=b)"})
+    )
+    api.count("Account")
+    assert api.calls == {"query": 1}
+    assert api.usage == (18, 5000)
+
+
+def test_a_read_without_a_date_is_worth_nothing() -> None:
+    """Rows could not be ordered against events."""
+    api, _ = rest((200, {"totalSize": 1}, {"Date": ""}))
+    with pytest.raises(SetupError, match="Date header"):
+        api.count("Account")
+
+
+# The org's clock.
+
+
+def test_rows_hold_what_was_committed_a_second_before_the_clock_was_seen() -> None:
+    """Both times are cut to whole seconds."""
+    now_s = 100.0
+    clock = OrgClock(lambda: now_s)
+    assert (clock.covered, clock.now) == (None, 0)
+    clock.saw(DATE)
+    assert clock.covered == (DATE_S - 1) * 1000
+    now_s = 103.5
+    assert clock.covered == (DATE_S - 1) * 1000, "never by our own clock"
+    assert clock.now == DATE_S * 1000 + 3500
+    clock.passed((DATE_S + 60) * 1000)
+    assert clock.now == (DATE_S + 60) * 1000
+    assert clock.saw("nonsense") is None
+
+
+def test_a_read_is_over_when_its_date_and_its_own_time_have_passed() -> None:
+    """The header may have been stamped when the read began, and was cut to its second."""
+    assert OrgClock.read_until(DATE_S * 1000, 2.5) == DATE_S * 1000 + 3500
+
+
+@pytest.mark.parametrize("status", [403, 405, 408, 409, 503])
+def test_a_proxys_page_refuses_no_write(status: int) -> None:
+    """Whoever answers without Salesforce's code knows nothing of the records: they are put again."""
+    api, wire = rest((status, "<html>Access denied</html>"))
+    with pytest.raises(Unavailable):
+        api.update([{"Id": "001000000000001AAA"}])
+    assert wire.sign_ins() == 1
+
+
+@pytest.mark.parametrize("status", [302, 308, 404])
+def test_an_instance_that_has_moved_is_asked_for_anew(status: int) -> None:
+    """The org's My Domain was changed: signing in again tells where it is now."""
+    api, wire = rest((status, "<html>moved</html>"), (200, [{"id": "1", "success": True, "errors": []}]))
+    old, new = (f"https://{name}.my.salesforce.com" for name in ("acme", "acme-new"))
+    wire.token_answer = lambda: (200, {**TOKEN, "instance_url": new if wire.sign_ins() > 1 else old})
+    (result,) = api.update([{"Id": "001000000000001AAA"}])
+    assert result.success
+    assert [url.startswith(new) for _, url, _ in wire.asked if "composite" in url] == [False, True]
+
+
+@pytest.mark.parametrize("status", [400, 413, 414, 431])
+def test_a_request_that_is_bad_or_too_large_is_its_own_fault(status: int) -> None:
+    """It would be answered so for ever; who sent it looks for the record at fault."""
+    api, _ = rest((status, "<html>no</html>"))
+    with pytest.raises(RequestRejected):
+        api.update([{"Id": "001000000000001AAA"}])

@@ -1,0 +1,51 @@
+"""Filling an org: plausible, repeatable, linked, and quiet."""
+
+from __future__ import annotations
+
+from salmon.simulator.org.describes import ID_FIELD, SEQ_FIELD
+from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.values import stored_value
+from salmon.simulator.seed import filling
+from support.orgs import DESCRIBES, OrgAtHand
+
+COUNTS = {"Opportunity": 150, "Contact": 250, "Account": 100}
+
+
+def test_every_value_is_one_that_the_org_would_have_taken() -> None:
+    """Checked with the rules of real writes, for objects with and without a name of their own."""
+    for at_hand, counts in ((OrgAtHand(), COUNTS), (OrgAtHand(DESCRIBES), {"Case": 50, "Whizbang": 50})):
+        filling.load(at_hand.org, counts, 1)
+        for name in counts:
+            table = at_hand.org.table(name)
+            assert len(table.live) == counts[name]
+            fields: list[Field] = [field for field in table.type.stored_fields if field.createable]
+            for row in table.live.values():
+                assert all(
+                    stored_value(field, row.get(field.name)) == row.get(field.name) for field in fields
+                )
+                assert all(row.get(field.name) is not None for field in table.type.required_on_create)
+                assert SEQ_FIELD not in row
+                assert ID_FIELD not in row
+        assert at_hand.told == [], "they have always been there"
+
+
+def test_children_hang_on_parents_that_exist() -> None:
+    """Whatever the order in which the objects were named."""
+    at_hand = OrgAtHand()
+    filling.load(at_hand.org, COUNTS, 1)
+    accounts = at_hand.org.table("Account").live
+    parents = [row.get("AccountId") for row in at_hand.org.table("Contact").live.values()]
+    assert sum(parent in accounts for parent in parents) > 200
+    assert all(parent in accounts for parent in parents if parent is not None)
+
+
+def test_one_seed_gives_the_same_records_again_and_another_gives_others() -> None:
+    """But for the stamps, which count back from now."""
+
+    def names(number: int) -> list[object]:
+        at_hand = OrgAtHand()
+        filling.load(at_hand.org, COUNTS, number)
+        return [(row["Name"], row.get("AccountId")) for row in at_hand.org.table("Contact").live.values()]
+
+    assert names(1) == names(1)
+    assert names(1) != names(2)
