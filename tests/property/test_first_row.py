@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from salmon.kafka.codecs.bodies import Bodies
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Writes
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.merge import batch
-from salmon.merge.batch import Batch, ObjectCodecs, Output
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.cache import MemoryCache
 from salmon.merge.states import States
 from salmon.merge.store import Recent, Store

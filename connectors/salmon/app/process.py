@@ -24,6 +24,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
@@ -56,7 +57,7 @@ from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
-from salmon.runtime.retry import Backoff, Retrying, Stopping
+from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import Watchdog
 from salmon.sink.worker import SinkWorker

@@ -38,13 +38,13 @@ from salmon.app.process import (
     REACHED_VARIABLE,
     told,
 )
+from salmon.backoff import Backoff
 from salmon.config import models as configuration
 from salmon.errors import ConfigError, FatalError
 from salmon.model.change import SALESFORCE
 from salmon.ops import logs
 from salmon.runtime.every import Every
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
-from salmon.runtime.retry import Backoff
 
 log = structlog.get_logger(__name__)
 

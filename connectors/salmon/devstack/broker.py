@@ -14,7 +14,6 @@ import os
 import stat
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST
 from salmon.devstack.processes import Background, ProcessId, Server, accepts, on_free_ports
-from salmon.errors import SetupError, Unavailable
+from salmon.errors import SetupError
 
 _START_MAX_S: Final = 30.0
 _MEND: Final = (
@@ -99,28 +98,6 @@ class EmbeddedBroker:
     @property
     def processes(self) -> tuple[ProcessId, ...]:
         return (*self._broker.processes, *self._front.processes)
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalKafka:
-    """A broker that others run; we only look whether it is there."""
-
-    bootstrap_servers: str
-    name: str = "kafka"
-    processes: tuple[ProcessId, ...] = ()
-
-    def start(self) -> None:
-        if not answers(self.bootstrap_servers, timeout_s=10.0):
-            raise Unavailable(
-                f"no Kafka broker answers at {self.bootstrap_servers}. Start it, or correct the address."
-            )
-
-    def stop(self) -> None:
-        pass
-
-    @property
-    def is_alive(self) -> bool:
-        return answers(self.bootstrap_servers)
 
 
 def answers(bootstrap_servers: str, *, timeout_s: float = 1.0) -> bool:

@@ -7,14 +7,12 @@ What ours answers is said in registry.py; Apicurio is in jvm.py.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import requests
 
-from salmon.devstack.processes import HOST, Background, InBackground, ProcessId, Server, on_free_ports
-from salmon.errors import Unavailable
+from salmon.devstack.processes import HOST, Background, InBackground, Server, on_free_ports
 
 _START_MAX_S: Final = 30.0
 
@@ -54,26 +52,6 @@ class RegistryProcess(InBackground):
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self._port}"
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalRegistry:
-    """A registry that others run; we only look whether it is there."""
-
-    url: str
-    name: str = "schema_registry"
-    processes: tuple[ProcessId, ...] = ()
-
-    def start(self) -> None:
-        if not answers(self.url):
-            raise Unavailable(f"no schema registry answers at {self.url}. Start it, or correct the address.")
-
-    def stop(self) -> None:
-        pass
-
-    @property
-    def is_alive(self) -> bool:
-        return answers(self.url)
 
 
 def answers(url: str) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from salmon.kafka.codecs.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
@@ -37,16 +38,6 @@ class ObjectCodecs:
     writes: Mapping[str, Writes]  # by side
     records: Records
     states: States
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A record to produce; None as its value is a tombstone."""
-
-    topic: str
-    key: str
-    value: bytes | None
-    partition: int | None = None
 
 
 @dataclass
@@ -111,7 +102,9 @@ class Batch:
         outputs = [
             *self._told(codecs, key, change, folded, row, partition=partition, correlation=correlation)
         ]
-        state = Output(self.topics.state(name), key, codecs.states.encode(folded.state, row), partition)
+        state = Output(
+            self.topics.state(name), key, codecs.states.encode(folded.state, row), partition=partition
+        )
         self.drafts.setdefault((name, partition), {})[key] = folded.state
         self.states[name, key] = state
         self.outputs += outputs
@@ -165,12 +158,15 @@ class Batch:
         name = codecs.rules.schema.name
         records = self.topics.records(name)
         if folded.published is Published.ROW:
-            yield Output(records, key, codecs.records.with_head(row), partition)
+            yield Output(records, key, codecs.records.with_head(row), partition=partition)
         elif folded.published is Published.TOMBSTONE:
-            yield Output(records, key, None, partition)
+            yield Output(records, key, None, partition=partition)
         for side, write in folded.writes.items():
             yield Output(
-                self.topics.writes(side, name), key, _written(codecs, side, write, folded, row), partition
+                self.topics.writes(side, name),
+                key,
+                _written(codecs, side, write, folded, row),
+                partition=partition,
             )
         for conflict in folded.conflicts:
             record = ConflictRecord(conflict, folded.state.seq, correlation)

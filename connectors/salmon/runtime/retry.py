@@ -1,5 +1,5 @@
 """
-Waiting before the next try: exponential backoff with full jitter, and the loop that uses it.
+The loop that tries again, with the waits of salmon.backoff between two tries.
 
 What may be tried again is said by the error's branch (salmon.errors) and by nothing else. Whoever tries again
 says so to health and metrics, through the observer it passes in.
@@ -13,42 +13,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
-from salmon.errors import FatalError, RateLimited, RetriableError, SignInRefused
+from salmon.backoff import Backoff
+from salmon.errors import FatalError, RetriableError, SignInRefused
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_EXPONENT_MAX: Final = 30  # 2**30 * any first delay is beyond every bound; larger powers only cost time
-
 
 class Stopping(Exception):
     """We were told to stop while we waited. Unwinds to the loop; never an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """
-    How long to wait before a try.
-
-    Full jitter (a random time between nothing and the bound, and the bound doubles) spreads the tries of many
-    clients best: "Exponential Backoff And Jitter", AWS Architecture Blog.
-    """
-
-    first_s: float = 0.2
-    max_s: float = 5.0  # what was away is found again that soon at the latest
-
-    def bound_s(self, attempt: int) -> float:
-        """The longest wait after try number *attempt* (from 1) has failed."""
-        return min(self.max_s, self.first_s * 2.0 ** min(max(attempt - 1, 0), _EXPONENT_MAX))
-
-    def delay_s(self, attempt: int, error: Exception | None = None, *, rng: random.Random) -> float:
-        """A random wait up to the bound; never shorter than what the server itself asked for."""
-        wished = error.retry_after_s if isinstance(error, RateLimited) else None
-        return max(wished or 0.0, rng.uniform(0.0, self.bound_s(attempt)))
 
 
 class Observer(Protocol):

@@ -18,13 +18,13 @@ from salmon.errors import SchemaMismatch
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.topics import partition_counts
 from salmon.plugin.contract import Position, SignalKind
 from salmon.runtime.every import Every
 from salmon.runtime.instance import Instance
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.delete_guard import PREFIX, DeleteGuard, PartitionId
-from salmon.sink.reporting import Output
 
 log = structlog.get_logger(__name__)
 

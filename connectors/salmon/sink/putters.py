@@ -17,13 +17,14 @@ from typing import Any, Final
 
 import structlog
 
+from salmon.backoff import Backoff
 from salmon.errors import DataError, RetriableError
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
-from salmon.runtime.retry import Backoff, Observer
+from salmon.runtime.retry import Observer
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits

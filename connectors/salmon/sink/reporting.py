@@ -18,6 +18,7 @@ from salmon.errors import DataError, RequestRejected
 from salmon.kafka.codecs.serdes import Changes, Signals
 from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
@@ -42,16 +43,6 @@ class Landed:
     record: SinkRecord | None = None
     outcome: Outcome | None = None
     error: DataError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One record to produce."""
-
-    topic: str
-    key: str | bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from confluent_kafka import Message, TopicPartition
 
 from salmon.errors import DataError
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.transactions import Observer
 from salmon.model.change import Write
 from salmon.plugin.contract import Position
@@ -25,7 +26,7 @@ from salmon.sink.commands import Command, Place
 from salmon.sink.deferrals import RecordId, Waits
 from salmon.sink.identity_tables import IdentityTables
 from salmon.sink.refusals import Refused
-from salmon.sink.reporting import Landed, Output, Telling, Told
+from salmon.sink.reporting import Landed, Telling, Told
 
 log = structlog.get_logger(__name__)
 

@@ -17,12 +17,12 @@ from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Identities
 from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.model.change import NOT_OF_TYPE, Change, Misfit
 from salmon.model.reducing import without, without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import DeadLetter, SourceBatch, SourceRecord
-from salmon.sink.reporting import Output
 
 IsTaken = Callable[[Sequence[Output]], bool]
 """Whether Kafka takes these records, for what they are."""

@@ -20,6 +20,7 @@ from salmon.errors import DataError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
 from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
@@ -29,7 +30,6 @@ from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
-from salmon.sink.reporting import Output
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.schema_watch import SchemaWatch

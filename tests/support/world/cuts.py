@@ -103,7 +103,7 @@ class Cuts:
             self._begin(rules)
             return
         noted = Mark(_ORIGIN, self.topic.end, self.now_ms) if self.random.random() < 0.3 else None
-        rows = {output.key: output.value for output in batch.states.values()}
+        rows = {key: output.value for (_, key), output in batch.states.items()}
         self.topic.commit(rows, self.now_ms)
         self.now_ms += self.random.randrange(200)
         self._take(batch)
@@ -117,6 +117,7 @@ class Cuts:
         """What readers of the topics see of it."""
         sides = {TOPICS.writes(side, OBJECT): side for side in SIDES}
         for output in batch.outputs:
+            assert isinstance(output.key, str)
             if output.topic == TOPICS.records(OBJECT):
                 row = None if output.value is None else self.codecs.records.decode(output.value)
                 self.published[output.key] = row and {n: v for n, v in row.items() if v is not None}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import random
 from threading import Event
 
 import pytest
 
-from salmon.errors import DataError, FatalError, RateLimited, SignInRefused, Unavailable
-from salmon.runtime.retry import Backoff, Retrying, Stopping, Streak
+from salmon.backoff import Backoff
+from salmon.errors import DataError, FatalError, SignInRefused, Unavailable
+from salmon.runtime.retry import Retrying, Stopping, Streak
 
 
 class Heard:
@@ -24,22 +24,6 @@ class Heard:
 
     def recovered(self) -> None:
         self.recoveries += 1
-
-
-def test_the_bound_doubles_and_the_wait_is_anywhere_below_it() -> None:
-    """Full jitter: 0.2, 0.4, 0.8 ... at most, and never above the greatest."""
-    backoff = Backoff(first_s=0.2, max_s=1.0)
-    assert [backoff.bound_s(attempt) for attempt in (1, 2, 3, 4, 1000)] == [0.2, 0.4, 0.8, 1.0, 1.0]
-    rng = random.Random(1)
-    delays = [backoff.delay_s(3, rng=rng) for _ in range(200)]
-    assert 0 <= min(delays) < 0.1
-    assert 0.7 < max(delays) <= 0.8
-
-
-def test_what_the_server_asks_for_is_not_undercut() -> None:
-    """A Retry-After is the least we wait."""
-    error = RateLimited("slow down", retry_after_s=7.0)
-    assert Backoff(first_s=0.1, max_s=1.0).delay_s(1, error, rng=random.Random(1)) == 7.0
 
 
 def test_it_is_repeated_until_it_works_and_the_observer_knows() -> None:

@@ -11,10 +11,10 @@ import pytest
 from salmon.errors import DataError, RecordTooLarge
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Misfit, Op
 from salmon.plugin.contract import DeadLetter, IdentityRecord, SourceBatch, SourceRecord
-from salmon.sink.reporting import Output
 from salmon.source.batches import BatchEncoder, Encoded
 from support.registries import MemoryRegistry
 from support.world.nature import SCHEMA

@@ -18,8 +18,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from salmon.backoff import Backoff, Tries
 from salmon.errors import RequestRejected, RetriableError, SalmonError
-from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import OrgClock
@@ -139,14 +139,14 @@ class Snapshots:
         readers: Mapping[str, ChunkReader],
         *,
         wake: Callable[[], None] = lambda: None,
-        backoff: Backoff | None = None,
+        backoff: Backoff = Backoff(),
         rows_a_chunk: int = PAGE_ROWS,
         troubles: Troubles | None = None,
     ) -> None:
         self._org = org
         self._readers = readers
         self._wake = wake
-        self._backoff = backoff or Backoff()
+        self._tries = Tries(backoff)
         self._rows_a_chunk = rows_a_chunk
         self._troubles = troubles or Troubles()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -242,11 +242,11 @@ class Snapshots:
             try:
                 answer = call()
             except RetriableError as error:
-                wait_s = self._backoff.next_s()
+                wait_s = self._tries.failed(error)
                 log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
                 self._stopped.wait(wait_s)
                 continue
-            self._backoff.worked()
+            self._tries.worked()
             return answer
         return None
 

@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 import grpc
 import structlog
 
+from salmon.backoff import Backoff, Tries
 from salmon.errors import FatalError, PositionLost, RateLimited, RequestRejected, SalmonError, SetupError
-from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
@@ -80,7 +80,7 @@ class Subscription:
         fetch_size: int,
         silence_max_s: float,
         wake: Callable[[], None] = lambda: None,
-        backoff: Backoff | None = None,
+        backoff: Backoff = Backoff(),
         beginning_good_s: float = BEGINNING_GOOD_S,
     ) -> None:
         """
@@ -98,7 +98,7 @@ class Subscription:
         self._fetch_size = fetch_size
         self._silence_max_s = silence_max_s
         self._wake = wake
-        self._backoff = backoff or Backoff()
+        self._tries = Tries(backoff)
         self._received: queue.Queue[Received | Ended] = queue.Queue(RESPONSES_MAX)
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
@@ -164,7 +164,7 @@ class Subscription:
                     Ended(PositionLost("nothing was heard of the stream, and its first events may be gone."))
                 )
                 return
-            wait_s = self._backoff.next_s()
+            wait_s = self._tries.failed()
             if isinstance(error, RateLimited):
                 wait_s = max(wait_s, error.retry_after_s or _LIMITED_WAIT_S)
             log.warning("stream_ended", topic=self._topic, error=str(error or "completed"), again_in_s=wait_s)
@@ -178,7 +178,7 @@ class Subscription:
             if self._stopped.is_set():
                 return
             for response in call:
-                self._backoff.worked()
+                self._tries.worked()
                 self._pubsub.heard()
                 self._put(Received(tuple(response.events), response.latest_replay_id))
                 self._heard_at_s = time.monotonic()

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from threading import Condition
+from typing import Any, Protocol
 
 from salmon.simulator.events.cdc import ChangeEvent
 from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.org.faults import BadFault
-
-if TYPE_CHECKING:
-    from salmon.simulator.events.eventbus import EventBus
 
 Params = Mapping[str, Any]
 
@@ -29,6 +27,19 @@ class Faults(Protocol):
     def active(self, name: str, **match: Any) -> Params | None: ...
 
 
+class Bus(Protocol):
+    """What can be done to the event bus (salmon.simulator.events.eventbus)."""
+
+    @property
+    def changed(self) -> Condition: ...
+    def cut_streams(self) -> None: ...
+    def silence(self, seconds: float) -> None: ...
+    def repeat(self, events: int) -> None: ...
+    def expire(self) -> None: ...
+    def renumber(self) -> None: ...
+    def select(self, entity: str, *, on: bool) -> None: ...
+
+
 @dataclass(slots=True)
 class _Ambush:
     effect: Callable[[ChangeEvent], ChangeEvent | None]
@@ -39,7 +50,7 @@ class _Ambush:
 class EventFaults:
     """The faults of one bus. *objects* names the objects of the org, which `object` must be one of."""
 
-    def __init__(self, bus: EventBus, faults: Faults, objects: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, bus: Bus, faults: Faults, objects: Callable[[], tuple[str, ...]]) -> None:
         self._bus = bus
         self._objects = objects
         self._ambushes: list[_Ambush] = []

@@ -8,10 +8,11 @@ How a body arrives and how a refusal is told is for the REST server.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from salmon.simulator.org.clock import datetime_text, whole_second_ms
+from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.derived import derive
+from salmon.simulator.org.faults import FaultRegistry
 from salmon.simulator.org.ids import STANDARD_PREFIXES
 from salmon.simulator.org.object_types import Field, ObjectType
 from salmon.simulator.org.refusals import (
@@ -27,12 +28,25 @@ from salmon.simulator.org.refusals import (
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Stored
+from salmon.simulator.org.triggers import Trigger
 from salmon.simulator.org.values import stored_value
 
-if TYPE_CHECKING:
-    from salmon.simulator.org.org import Org
-
 Body = Mapping[str, Any]
+
+
+class Tables(Protocol):
+    """What a transaction needs of the org that it is of (salmon.simulator.org.org)."""
+
+    clock: OrgClock
+    faults: FaultRegistry
+    tables: dict[str, Table]
+    by_prefix: dict[str, Table]
+    users: dict[str, User]
+    triggers: tuple[Trigger, ...]
+    deleted_with: dict[str, tuple[tuple[str, Table], ...]]
+
+    def table(self, name: str) -> Table: ...
+    def children(self, name: str) -> tuple[tuple[Table, Field], ...]: ...
 
 
 class Unit:
@@ -43,7 +57,7 @@ class Unit:
     itself is wrong, and the caller gives up the whole unit.
     """
 
-    def __init__(self, org: Org, user: User) -> None:
+    def __init__(self, org: Tables, user: User) -> None:
         self._org = org
         self._user = user
         self.stamp_ms = whole_second_ms(org.clock.now_ms())

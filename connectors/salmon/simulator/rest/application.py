@@ -109,7 +109,7 @@ class RestServer:
         except Refusal as refusal:
             return Answer(refusal.status, refusal.as_row_error())
 
-    def _resource(self, path: list[str], method: str) -> Resource:
+    def _resource(self, path: list[str], method: str) -> Resource:  # noqa: C901 - a table of paths, a line each
         """The resource at *path*, below the version. Raises BadRequest: 404, or 405 for another method."""
         allowed: dict[str, Resource]
         match path:

@@ -116,9 +116,12 @@ def add_identity(rng: random.Random, object_type: ObjectType, row: Row) -> None:
 
 def maker_for(rng: random.Random, object_type: ObjectType, field: Field) -> Maker | None:
     """How values of this well-known field are made; None for a field that only its type tells about."""
-    name = field.name
-    if field.compound and _PART_OF_ADDRESS.match(name):
+    if field.compound and _PART_OF_ADDRESS.match(field.name):
         return lambda _row: None  # set with the identity
+    return _maker_by_type(rng, field) or _maker_by_name(rng, object_type, field)
+
+
+def _maker_by_type(rng: random.Random, field: Field) -> Maker | None:
     if field.type == "phone":
         return lambda _row: f"({rng.randint(201, 989)}) 555-{rng.randint(0, 9999):04d}"
     if field.type == "email":
@@ -127,6 +130,11 @@ def maker_for(rng: random.Random, object_type: ObjectType, field: Field) -> Make
         return lambda row: f"https://www.{_slug(row.get('Name') or rng.choice(_FIRM))}.example"[
             : field.length or 255
         ]
+    return None
+
+
+def _maker_by_name(rng: random.Random, object_type: ObjectType, field: Field) -> Maker | None:
+    name = field.name
     if name == "Birthdate":
         return lambda _row: f"{rng.randint(1950, 2003)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
     if name == "AnnualRevenue":

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from salmon.backoff import Backoff
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Change
-from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading import rows

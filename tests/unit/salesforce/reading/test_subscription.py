@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
+from salmon.backoff import Backoff
 from salmon.errors import PositionLost, SalmonError, SetupError, Unavailable
-from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.reading.subscription import (
     BEGINNING_GOOD_S,
     Ended,
