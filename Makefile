@@ -8,7 +8,7 @@ SECONDS ?= 60
 SEED ?= 1
 STACK ?= embedded
 
-.PHONY: demo test check prove mutations chaos format clean
+.PHONY: demo test quick check prove mutations chaos format clean
 
 demo: $(READY)
 	@$(BIN)/salmon demo $(ARGS)
@@ -18,6 +18,10 @@ test: $(READY)
 	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
 	@$(MAKE) --no-print-directory check
 	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
+
+# Before each commit: types, lint, unit and property tests, with a few hundred schedules.
+quick: check
+	SALMON_SCHEDULES=300 $(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/property $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

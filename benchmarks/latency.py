@@ -145,7 +145,7 @@ def summary(times_s: list[float]) -> dict[str, float]:
 def connectors(config: str, folder: Path) -> Iterator[None]:
     """All five processes, as `salmon run all` runs them."""
     with (folder / "run.log").open("wb") as log:
-        command = [sys.executable, "-m", "salmon.cli.main", "run", "all", "-c", config, "--port", "0"]
+        command = [sys.executable, "-m", "salmon", "run", "all", "-c", config, "--port", "0"]
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             yield

@@ -201,9 +201,7 @@ class Watched:
 @contextmanager
 def merging(sync: Sync) -> Iterator[Watched]:
     """The real process: `salmon run merge`."""
-    with watched(
-        [sys.executable, "-m", "salmon.cli.main", "run", "merge", "-c", str(sync.path)], sync
-    ) as merge:
+    with watched([sys.executable, "-m", "salmon", "run", "merge", "-c", str(sync.path)], sync) as merge:
         yield merge
 
 

@@ -50,7 +50,7 @@ def typed(config: Config, folder: Path, *command: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     path = folder / "sync.yaml"
     path.write_text(yaml.safe_dump(config))
-    arguments = [sys.executable, "-m", "salmon.cli.main", *command, "-c", str(path)]
+    arguments = [sys.executable, "-m", "salmon", *command, "-c", str(path)]
     return subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,

@@ -34,7 +34,7 @@ def ring(embedded_stack: Stack) -> Iterator[Ring]:
 
 def salmon(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Type a command, and wait for its end."""
-    command = [sys.executable, "-m", "salmon.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "salmon", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )

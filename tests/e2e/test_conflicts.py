@@ -430,7 +430,7 @@ def test_what_waits_for_a_sink_says_so(play: Play) -> None:
 
 def test_a_record_that_nobody_knows(play: Play) -> None:
     """Exit code 1, and what to check; as a person types it, in a process of its own."""
-    command = [sys.executable, "-m", "salmon.cli.main", "why", "Account", "0015g00000Unknown0"]
+    command = [sys.executable, "-m", "salmon", "why", "Account", "0015g00000Unknown0"]
     command += ["-c", str(play.ring.config_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (1, "")

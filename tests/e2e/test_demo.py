@@ -18,7 +18,7 @@ from support.waiting import until
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 WITHIN_S: Final = 240
-DEMO: Final = (sys.executable, "-m", "salmon.cli.main", "demo", "--scale", "0.02", "--seconds", "6")
+DEMO: Final = (sys.executable, "-m", "salmon", "demo", "--scale", "0.02", "--seconds", "6")
 
 
 def test_the_demo_proves_what_it_promises_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def ring(embedded_stack: Stack) -> Iterator[Ring]:
 
 def salmon(ring: Ring, *arguments: str) -> dict[str, Any]:
     """What a command says, by --json."""
-    command = [sys.executable, "-m", "salmon.cli.main", *arguments, "-c", str(ring.config_path), "--json"]
+    command = [sys.executable, "-m", "salmon", *arguments, "-c", str(ring.config_path), "--json"]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
     )

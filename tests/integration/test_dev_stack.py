@@ -38,7 +38,7 @@ def processes(folder: Path) -> list[ProcessId]:
 
 
 def salmon(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "salmon.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "salmon", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

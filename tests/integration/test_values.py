@@ -37,7 +37,7 @@ def ring(embedded_stack: Stack) -> Iterator[Ring]:
 
 def salmon(ring: Ring, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Type a command, and wait for its end."""
-    command = [sys.executable, "-m", "salmon.cli.main", *arguments, "-c", str(ring.config_path)]
+    command = [sys.executable, "-m", "salmon", *arguments, "-c", str(ring.config_path)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

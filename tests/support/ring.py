@@ -79,7 +79,7 @@ class Ring:
 
     def spawn(self, name: str, port: int = 0) -> subprocess.Popen[bytes]:
         """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
-        command = [sys.executable, "-m", "salmon.cli.main", "run", name]
+        command = [sys.executable, "-m", "salmon", "run", name]
         command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
         with (self.folder / f"{name}.log").open("ab") as log:
             # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.

@@ -52,7 +52,8 @@ from salmon.ops.metrics import TASK, Metrics
 from salmon.ops.probes import Probes
 from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
-from salmon.runtime import schemas, tasks
+from salmon.plugin.contract import CountsCalls, SinkTask, SourceTask, Watched
+from salmon.runtime import discovery, schemas
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -293,22 +294,19 @@ class _Process:
             ordinal=self._ordinal,
         )
         settings = config.salesforce if side == SALESFORCE else config.mongodb
-        group = tasks.SOURCES if kind == "source" else tasks.SINKS
-        task = tasks.task_class(group, side)(settings, config.objects, config.name)
-        if isinstance(task, tasks.CountsCalls):
-            self._metrics.count_api_calls(task.api_calls)
-        if isinstance(task, tasks.Watched):
-            for peer, probe in task.watch(self._health.calls).items():
-                self._probes.add(peer, probe)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if kind == "source":
-            return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)
+            source = discovery.source_factory(side)(settings, config.objects, config.name)
+            self._watch(source)
+            return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)
+        sink = discovery.sink_factory(side)(settings, config.objects, config.name)
+        self._watch(sink)
         written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
         guards = {name: config.objects[name].delete_guard for name in written}
         graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)
         return SinkWorker(
-            instance, task, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
+            instance, sink, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
         )
 
     def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
@@ -331,6 +329,14 @@ class _Process:
             session_s=int(kafka.get("session.timeout.ms", clients.SESSION_MS)) / 1000,
         )
         retrying.until_it_works("taking its place", newest.check if begins_again else newest.sign_in)
+
+    def _watch(self, task: SourceTask | SinkTask) -> None:
+        """Count its calls and see which of them are not answered, where it tells of them."""
+        if isinstance(task, CountsCalls):
+            self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, Watched):
+            for peer, probe in task.watch(self._health.calls).items():
+                self._probes.add(peer, probe)
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess

@@ -14,7 +14,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +44,7 @@ from salmon.model.change import SALESFORCE
 from salmon.ops import logs
 from salmon.runtime.every import Every
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
+from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
 
@@ -96,18 +96,7 @@ def run_all(
 
 def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
     """How one connector is started."""
-    return [
-        sys.executable,
-        "-m",
-        "salmon.cli.main",
-        "run",
-        name,
-        "-c",
-        str(config_path),
-        "--port",
-        str(port),
-        *options,
-    ]
+    return command("run", name, "-c", str(config_path), "--port", str(port), *options)
 
 
 def choose_ports(host: str, first: int) -> dict[str, int]:

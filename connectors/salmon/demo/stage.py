@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from salmon.devstack.processes import Background, last_line
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
+from salmon.runtime.program import command
 from salmon.status.scraping import ProcessReport, Sync, ask
 
 _START_MAX_S: Final = 60.0
@@ -61,10 +61,10 @@ class Stage:
     def start_connectors(self) -> None:
         """Start the five processes; raises SetupError where one gives up."""
         self._connectors.start(
-            [
-                sys.executable, "-m", "salmon.cli.main", "run", "all", "-c", self.stack["config"],
-                "--port", "0", "--ports-file", self.ports_file, "--log-format", "json",
-            ],
+            command(
+                "run", "all", "-c", self.stack["config"], "--port", "0",
+                "--ports-file", str(self.ports_file), "--log-format", "json",
+            ),
             serves=lambda: all(report.healthy for report in self.reports()),
             within_s=_START_MAX_S,
         )  # fmt: skip

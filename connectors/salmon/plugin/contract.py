@@ -8,16 +8,19 @@ Tasks are blocking and are called from one thread, except for stop(), which come
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.model.change import Change, Write
 from salmon.model.schema import ObjectSchema
 
 # A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
 Position = Mapping[str, Any]
+# What is owed to a record, by its object and key: the newest write that was read and is not finished.
+OwedTo = Callable[[str, str], Write | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,3 +190,107 @@ class SinkTask(Protocol):
 
     def stop(self) -> None:
         """Unblock put() and return at once. Idempotent; called from any thread."""
+
+
+# What an entry point names: a class, or a function, that makes a task.
+
+
+class SourceFactory(Protocol):
+    """An entry point of the group `salmon.sources`."""
+
+    def __call__(self, settings: Any, objects: Mapping[str, Any], sync_name: str, /) -> SourceTask:
+        """
+        Make the task; nothing is reached yet.
+
+        Args:
+            settings: The side's own section of the configuration, as its model.
+            objects: Object -> its settings, as the configuration has them.
+            sync_name: Of the sync, for the names of connections and for logs.
+        """
+
+
+class SinkFactory(Protocol):
+    """An entry point of the group `salmon.sinks`."""
+
+    def __call__(self, settings: Any, objects: Mapping[str, Any], sync_name: str, /) -> SinkTask:
+        """Make the task, as SourceFactory does."""
+
+
+# What a task may offer beyond that. The worker looks whether it does.
+
+
+@runtime_checkable
+class Connects(Protocol):
+    """Can reach its side, and find what only a person can mend, before it is started."""
+
+    def connect(self) -> None: ...
+
+
+@runtime_checkable
+class TellsSchemas(Protocol):
+    """A source that describes the objects: what it says is registered for everybody. After connect()."""
+
+    def schemas(self) -> Mapping[str, ObjectSchema]: ...
+
+
+@runtime_checkable
+class UsesSchemas(Protocol):
+    """A source that needs the objects' schemas before start()."""
+
+    def use(self, schemas: Mapping[str, ObjectSchema]) -> None: ...
+
+
+@runtime_checkable
+class CatchesUp(Protocol):
+    """A sink that wants to know when everything is put that was owed when it started, or last took partitions."""
+
+    def caught_up(self) -> None: ...
+
+
+@runtime_checkable
+class Doubts(Protocol):
+    """
+    A sink that must know when partitions were taken after its start: their last owner may have carried out writes
+    whose offsets were never committed. What is put from then on may be a repetition, until caught_up().
+    """
+
+    def doubt(self) -> None: ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """
+    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that was read and
+    is not finished; None where nothing is. May be asked within put().
+    """
+
+    def look_up(self, owed: OwedTo) -> None: ...
+
+
+@runtime_checkable
+class CountsCalls(Protocol):
+    """Counts its calls to the side, by resource."""
+
+    def api_calls(self) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """Tells of its calls to the side, so that a side that hangs is noticed. Before everything else."""
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """Tell of every call from now on; return how each peer can be asked while nothing else asks it."""
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """Has something to say to a person, though all is well; empty where it has not. For health."""
+
+    def note(self) -> str: ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """Holds connections, to be given up when nothing is polled or put any more."""
+
+    def close(self) -> None: ...

@@ -22,11 +22,10 @@ from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import Position, SinkTask
+from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.retry import Retrying, Stopping
-from salmon.runtime.tasks import CatchesUp, Closes, Doubts, LooksUp
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
 from salmon.sink.identity_tables import IdentityTables

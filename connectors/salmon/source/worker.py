@@ -24,12 +24,22 @@ from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
 from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import Position, Signal, SignalKind, SourceBatch, SourceTask
+from salmon.plugin.contract import (
+    Closes,
+    Connects,
+    Notes,
+    Position,
+    Signal,
+    SignalKind,
+    SourceBatch,
+    SourceTask,
+    TellsSchemas,
+    UsesSchemas,
+)
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailuresTold, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
-from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.schema_watch import SchemaWatch

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ import structlog
 
 from salmon.config.models import SyncConfig
 from salmon.ops.metrics import Metrics
+from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
 
@@ -52,11 +52,12 @@ def scheduled(config_path: Path, config: SyncConfig, metrics: Metrics) -> Schedu
     every_s = config.verify.every_s
     if every_s is None:
         return None
-    command = [sys.executable, "-m", "salmon.cli.main", "verify", "-c", str(config_path), "--json"]
     folder = (
         None if config.merge.state_dir is None else Path(config.merge.state_dir).expanduser() / config.name
     )
-    return ScheduledVerify(command, every_s, metrics, folder=folder)
+    return ScheduledVerify(
+        command("verify", "-c", str(config_path), "--json"), every_s, metrics, folder=folder
+    )
 
 
 class ScheduledVerify:

@@ -70,7 +70,7 @@ class Crew:
         self._config = str(config)
         self._ports_file = folder / "ports.json"
         self._ports = dict(zip(CONNECTORS, free_ports(len(CONNECTORS)), strict=True))
-        base = [sys.executable, "-m", "salmon.cli.main", "run"]
+        base = [sys.executable, "-m", "salmon", "run"]
         said = ["-c", str(config), "--log-format", "json"]
         logs = folder / "logs"
         logs.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ class Verified:
 
 def salmon_verify(stage: Stage, *options: str) -> Verified:
     """Run the command, and keep what it said in the logs."""
-    command = [sys.executable, "-m", "salmon.cli.main", "verify", "-c", str(stage.config), "--json", *options]
+    command = [sys.executable, "-m", "salmon", "verify", "-c", str(stage.config), "--json", *options]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_MAX_S, check=False)
     except subprocess.TimeoutExpired:

@@ -125,7 +125,7 @@ def test_a_child_is_started_by_the_command_line_that_people_use() -> None:
     """`salmon run NAME -c FILE --port N`."""
     command = command_of("merge", "sync.yaml", 8083, ["--log-format", "json"])
     assert command[1:] == [
-        *("-m", "salmon.cli.main", "run", "merge", "-c", "sync.yaml", "--port", "8083"),
+        *("-m", "salmon", "run", "merge", "-c", "sync.yaml", "--port", "8083"),
         *("--log-format", "json"),
     ]
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from salmon.errors import ConfigError, SchemaOutdated, SetupError, Unavailable
+from salmon.errors import SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.topics import Topics
 from salmon.model.schema import FieldSchema, Kind
 from salmon.ops.health import Health
 from salmon.runtime import schemas
 from salmon.runtime.retry import Stopping
-from salmon.runtime.tasks import SINKS, SOURCES, task_class
 from salmon.source.schema_watch import SchemaWatch
 from support.registries import MemoryRegistry
 from support.runtime import OBJECT, SCHEMA
@@ -116,12 +115,3 @@ def test_nobody_waits_for_ever() -> None:
         schemas.await_schemas(
             MemoryRegistry(), TOPICS, [OBJECT], stop=Event(), health=Health(), wait_max_s=0.0
         )
-
-
-@pytest.mark.parametrize("group", [SOURCES, SINKS])
-def test_the_connectors_are_found_by_entry_point(group: str) -> None:
-    """Salmon's own, like anybody's; what is not installed is named, with what is."""
-    for name in ("salesforce", "mongodb"):
-        assert callable(task_class(group, name))
-    with pytest.raises(ConfigError, match="found: mongodb, salesforce"):
-        task_class(group, "sap")

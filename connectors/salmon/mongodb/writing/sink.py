@@ -21,7 +21,6 @@ from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, Unavailable
-from salmon.model.clashes import FINAL_AFTER_S, Clashes, OwedTo, nothing_owed
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
@@ -29,7 +28,8 @@ from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.unique_values import DUPLICATE
 from salmon.mongodb.writing.validators import prepare
-from salmon.plugin.contract import Identities, Outcome, SinkRecord
+from salmon.plugin.clashes import FINAL_AFTER_S, Clashes, nothing_owed
+from salmon.plugin.contract import Identities, Outcome, OwedTo, SinkRecord
 
 log = structlog.get_logger(__name__)
 

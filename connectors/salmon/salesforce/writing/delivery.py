@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
-from salmon.model.clashes import OwedTo, nothing_owed
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
-from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.clashes import nothing_owed
+from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.troubles import ObjectRefused
 from salmon.salesforce.wire.codes import UNKNOWN_FIELD, UNREADABLE

@@ -21,9 +21,9 @@ import structlog
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
-from salmon.model.clashes import Clashes, OwedTo, nothing_owed
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
+from salmon.plugin.clashes import Clashes, nothing_owed
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.salesforce.catalog import ObjectConfig, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import ObjectRefused

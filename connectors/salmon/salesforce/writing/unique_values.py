@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.model.change import Value, Write, WriteOp
-from salmon.model.clashes import OwedTo
 from salmon.model.schema import MARKER_ID, MARKER_SEQ
-from salmon.plugin.contract import Outcome, OutcomeKind
+from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo
 from salmon.salesforce.ids import id18
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.codes import DUPLICATE

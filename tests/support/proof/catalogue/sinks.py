@@ -148,7 +148,7 @@ SINKS: Final = (
     Mutant(
         "a unique value is refused at once",
         "4a: a refusal that depends on another record is not final while merge may still judge what frees it",
-        "model.clashes",
+        "plugin.clashes",
         "            if now - since >= self._final_after_s:\n",
         "            if True:\n",
     ),

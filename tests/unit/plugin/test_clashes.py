@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salmon.model.change import Write, WriteOp
-from salmon.model.clashes import Clashes
+from salmon.plugin.clashes import Clashes
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
 LATER, REFUSED = OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED

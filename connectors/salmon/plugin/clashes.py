@@ -12,11 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from salmon.model.change import Write
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-
-# What is owed to a record, by its object and key: the newest write that was read and is not finished.
-OwedTo = Callable[[str, str], Write | None]
 
 FINAL_AFTER_S: Final = 5.0
 _AGAIN_FIRST_S: Final = 0.1

@@ -1,0 +1,46 @@
+"""How the tasks of the sides are found: by entry point, Salmon's own included."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from salmon.errors import ConfigError
+from salmon.plugin.contract import SinkFactory, SourceFactory
+
+SOURCES: Final = "salmon.sources"
+SINKS: Final = "salmon.sinks"
+
+
+def source_factory(side: str) -> SourceFactory:
+    """What makes the source task of a side. Raises ConfigError: nobody offers it, or it cannot be imported."""
+    factory: SourceFactory = _loaded(SOURCES, side)
+    return factory
+
+
+def sink_factory(side: str) -> SinkFactory:
+    """What makes the sink task of a side. Raises ConfigError: nobody offers it, or it cannot be imported."""
+    factory: SinkFactory = _loaded(SINKS, side)
+    return factory
+
+
+def _loaded(group: str, name: str) -> Any:
+    """
+    What is behind an entry point.
+
+    Raises:
+        ConfigError: nobody offers it, or it cannot be imported.
+    """
+    found = list(entry_points(group=group, name=name))
+    if not found:
+        known = ", ".join(sorted(entry_points(group=group).names)) or "none"
+        raise ConfigError(
+            f"no installed package offers the connector {name!r} (entry point group {group}; found: {known}). "
+            f"Install it."
+        )
+    try:
+        return found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"{group}: {found[0].value} cannot be imported ({error}). Install it anew."
+        ) from error

@@ -1,0 +1,10 @@
+"""How this very installation of Salmon is started once more, for those who start processes of it."""
+
+from __future__ import annotations
+
+import sys
+
+
+def command(*arguments: str) -> list[str]:
+    """`salmon ARGUMENTS` with the Python that runs now, wherever it is installed."""
+    return [sys.executable, "-m", "salmon", *arguments]
