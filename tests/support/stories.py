@@ -165,10 +165,12 @@ class Teller:
         ack: int | None = None,
         at: int | None = None,
         native_id: str | None = None,
+        knows: frozenset[str] | None = None,
         **fields: Value,
     ) -> Folded:
-        """A creation; it shows every live field, those not named as nulls."""
-        return self._event(Op.CREATE, None, {**(told or {}), **fields}, ack=ack, at=at, native_id=native_id)
+        """A creation; it shows every live field (that its source *knows*), those not named as nulls."""
+        fields = {**(told or {}), **fields}
+        return self._event(Op.CREATE, None, fields, ack=ack, at=at, native_id=native_id, knows=knows)
 
     def edits(
         self,
