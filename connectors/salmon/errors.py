@@ -3,9 +3,10 @@ Every error we raise. The branch tells the worker what to do next, and nothing e
 
 SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
-├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RequestRejected
-├── PositionLost     a hole: read the lost window anew         (sources answer it themselves)
-└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, Fenced, SchemaOutdated
+├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
+├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
+├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost
+└── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
 
 from __future__ import annotations
@@ -44,24 +45,66 @@ class DataError(SalmonError):
 
 
 class SchemaMismatch(DataError):
-    """A value does not fit the type that its field has in the schema."""
+    """
+    A value does not fit the type that its field has in the schema.
+
+    *reason* is the message for where no value may be shown; by default it is the message itself, which shows none.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
 
 
 class BadRecordKey(DataError):
     """A record's key cannot be a key: too long, outer blanks, or of a type that has no tag."""
 
 
-class RequestRejected(DataError):
-    """A server refused one request for what it says, and will again. *code* is its own word for why."""
+class RecordTooLarge(DataError):
+    """Kafka takes no record of that size; a smaller one would do."""
 
-    def __init__(self, message: str, *, code: str, fields: tuple[str, ...] = ()) -> None:
+
+class RequestRejected(DataError):
+    """
+    A server refused one request for what it says, and will again. *code* is its own word for why; *words*: more of its
+    own, where they quote no record.
+    """
+
+    def __init__(self, message: str, *, code: str, fields: tuple[str, ...] = (), words: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.fields = fields
+        self.words = words
 
 
 class PositionLost(SalmonError):
     """A source's position is no longer served by its side: what lies between must be read anew."""
+
+
+class HistoryWentBack(PositionLost):
+    """The side was restored from a backup, or refreshed: what it shows now may be older than what it told before."""
+
+
+class StartAgain(SalmonError):
+    """
+    What this process has built is of no use any more (its clients, its schemas). It ends nothing for good: the process
+    becomes a new one, as if the same command had been started again (salmon.runtime.run).
+    """
+
+
+class SchemaOutdated(StartAgain):
+    """An object has a newer schema than the one this process began with."""
+
+
+class ClientLost(StartAgain):
+    """A Kafka client can do no more, or what it stood for is lost. Nothing is said about other instances."""
+
+
+class Fenced(StartAgain):
+    """
+    Kafka serves this instance no longer. A newer one may have taken its place; or it was away for too long, which Kafka
+    tells in the same words. Which of the two it was is found out as it begins again (salmon.runtime.newest).
+    """
 
 
 class FatalError(SalmonError):
@@ -76,6 +119,10 @@ class SetupError(FatalError):
     """A server is there, but not as we need it (no replica set, no such object, no permission)."""
 
 
+class SignInRefused(ConfigError, SetupError):
+    """A server does not accept who we are. Where it has accepted us before, that is an outage like any other."""
+
+
 class UnsafeTopic(FatalError):
     """A topic exists with a setting that would lose data; to go on would lose it in silence."""
 
@@ -86,12 +133,9 @@ class UnsafeTopic(FatalError):
         )
 
 
-class SchemaOutdated(FatalError):
-    """
-    An object has a newer schema than the one this process began with. It stops, and begins anew with the newer one
-    (salmon.runtime.run).
-    """
+class TopicGone(FatalError):
+    """A topic was deleted while its sync ran. What was in it is lost, so a person should know."""
 
 
-class Fenced(FatalError):
-    """A newer instance of this process has taken over. This one stops for good and writes nothing."""
+class Superseded(FatalError):
+    """A newer instance of this process has started, and lives. This one stops for good and writes nothing."""

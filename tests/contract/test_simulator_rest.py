@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from salmon.simulator.server import Simulator
 from support.boxes import Box, recorded, same_shape
@@ -49,6 +50,40 @@ def test_rows_answer_as_recorded(box: Box) -> None:
     [error] = box.call("POST", "sobjects/Account", {"Name": "A", "foo": 1}).json()
     assert error["message"] == "No such column 'foo' on sobject of type Account"
     assert error["errorCode"] == recorded("restforce_write_error_response")[0]["errorCode"]
+
+
+def test_a_write_to_an_id_that_no_record_has_is_an_invalid_cross_reference(box: Box) -> None:
+    """Only a read of it is answered with NOT_FOUND."""
+    path = "sobjects/Account/001000000009999AAA"
+    for method in ("PATCH", "DELETE"):
+        refused = box.call(method, path, {"Name": "A"} if method == "PATCH" else None)
+        assert (refused.status_code, refused.json()[0]["errorCode"]) == (404, "INVALID_CROSS_REFERENCE_KEY")
+    assert box.call("GET", path).json()[0]["errorCode"] == "NOT_FOUND"
+
+
+def test_what_cannot_be_read_spoils_a_collection_whatever_its_ids(box: Box) -> None:
+    """A request is read as a whole before any record is looked for; all digits of its numbers are."""
+    record = {"attributes": {"type": "Account"}, "Id": "001000000009999AAA"}
+    bad = box.call("PATCH", "composite/sobjects", {"records": [{**record, "AnnualRevenue": "much"}]})
+    assert (bad.status_code, bad.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+    read = box.call("PATCH", "composite/sobjects", {"records": [{**record, "AnnualRevenue": 1}]})
+    assert read.json()[0]["errors"][0]["statusCode"] == "INVALID_CROSS_REFERENCE_KEY"
+    made = box.call("POST", "sobjects/Account", {"Name": "A", "AnnualRevenue": 123456789012345678}).json()
+    assert box.call("GET", f"sobjects/Account/{made['id']}").json()["AnnualRevenue"] == 123456789012345678
+
+
+def test_the_id_url_of_a_token_names_the_box_and_no_real_host(simulator: Simulator) -> None:
+    """Whoever follows it must not take the token of a box to Salesforce."""
+    ends = simulator.endpoints
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": ends.client_id,
+        "client_secret": ends.client_secret,
+    }
+    answer = requests.post(
+        f"{ends.login_url}/services/oauth2/token", data=form, verify=ends.ca_file, timeout=30
+    )
+    assert answer.json()["id"].startswith(f"{ends.instance_url}/id/{ends.org_id}")
 
 
 def test_collections_answer_as_recorded(box: Box) -> None:

@@ -16,6 +16,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from salmon.devstack import mongod
 from salmon.devstack.processes import HOST, Background, accepts, free_ports
 from salmon.kafka import clients
+from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.run import PARENT_VARIABLE
 from salmon.simulator.tls import make_certificates
 from support.fresh import fresh
@@ -99,13 +100,21 @@ def test_a_value_of_the_wrong_type_is_named_without_the_value(config: Config, tm
     assert "secret number" not in sentence
 
 
-@pytest.mark.parametrize("command", ["verify", "status"])
-def test_commands_that_cannot_reach_kafka_could_not_tell(
-    config: Config, tmp_path: Path, command: str
-) -> None:
-    """Exit code 2 is neither equal nor different, neither healthy nor not."""
+def test_verify_that_cannot_reach_kafka_could_not_tell(config: Config, tmp_path: Path) -> None:
+    """Exit code 2 is neither equal nor different."""
     config["kafka"]["bootstrap.servers"] = f"{HOST}:{free_ports(1)[0]}"
-    assert "kafka.bootstrap.servers" in said_by(config, tmp_path, command)
+    assert "kafka.bootstrap.servers" in said_by(config, tmp_path, "verify")
+
+
+def test_status_that_cannot_reach_kafka_shows_the_processes_first(config: Config, tmp_path: Path) -> None:
+    """What each says of itself is known all the same; exit code 2 is neither healthy nor not (case S6)."""
+    config["kafka"]["bootstrap.servers"] = f"{HOST}:{free_ports(1)[0]}"
+    process = typed(config, tmp_path, "status")
+    shown, told = process.communicate(timeout=WITHIN_S)
+    assert (process.returncode, told.count("\n")) == (2, 1)
+    assert "kafka.bootstrap.servers" in told
+    for connector in CONNECTORS:
+        assert connector in shown
 
 
 def test_verify_of_a_sync_that_never_ran_says_who_has_to_run(config: Config, tmp_path: Path) -> None:
@@ -190,3 +199,11 @@ def test_a_certificate_that_does_not_verify_is_refused(config: Config, tmp_path:
     sentence = said_by(config, tmp_path, "run", "salesforce-source", *RUN)
     assert "salesforce.ca_file" in sentence
     assert "does not verify" in sentence
+
+
+def test_a_wrong_path_to_the_registry_is_told_and_not_waited_for(config: Config, tmp_path: Path) -> None:
+    """Its 404 looks like a subject that nobody has registered yet, and is none (case S10)."""
+    config["schema_registry"]["url"] += "/wrong"
+    told = sentence_of(typed(config, tmp_path, "run", "merge", *RUN))
+    assert "answers 404" in told
+    assert "Set schema_registry.url to the root of Confluent's REST API." in told

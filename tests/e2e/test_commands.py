@@ -309,3 +309,58 @@ def test_merge_verifies_on_a_schedule_and_shows_it_in_its_metrics(ring: Ring) ->
         ring.config_path.write_text(before, encoding="utf-8")
         assert ring.stop("merge") == {"merge": 0}
         ring.start("merge")
+
+
+EVIL = "x\x1b[2J\x1b]0;t\x07\r\nsalmon: all is well\x9b31m\u202ey"
+
+
+def test_foreign_records_and_values_stop_no_command_and_reach_no_terminal(ring: Ring) -> None:
+    """
+    Somebody writes into Salmon's tables, and control characters into fields, an _id and a record's key: each command
+    still answers, and shows them without sending them (cases L7, X1).
+    """
+    ring.wait_ready()
+    names = ring.config.topic_names
+    account = ring.ids("Account")[5]
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Description": EVIL, "Site": EVIL[:20]}})
+    ring.db.contacts.insert_one({"_id": EVIL, "LastName": EVIL[:20]})
+    ring.wait_equal()
+    kafka = ring.config.kafka_properties()
+    producer = clients.producer(kafka, transactional_id="commands-evil", client_id="commands-evil")
+    producer.start()
+    tables = [
+        names.offsets,
+        *(make(name) for name in RECORDS for make in (names.identity, names.records, names.state)),
+        *(names.writes(side, name) for side in ("mongodb", "salesforce") for name in RECORDS),
+    ]
+    with producer.transaction() as transaction:
+        for topic in tables:
+            for key in (b"\xff\xfe", EVIL.encode(), account.encode(), b"merge/x", b"mongodb-source/stream"):
+                transaction.produce(topic, key, b'{"a":1}')
+    ring.stop()
+    ring.start()
+    ring.wait_ready()
+    commands: list[tuple[int, tuple[object, ...]]] = [
+        (0, ("why", "Account", account)),
+        (0, ("why", "Contact", EVIL)),
+        (1, ("why", "Account", f"nobody{EVIL}")),
+        (0, ("conflicts", "list")),
+        (2, ("conflicts", "show", "Account", f"nobody{EVIL}")),
+        (0, ("guard", "list")),
+        (0, ("verify",)),
+        (1, ("verify", "--keys", f"{account},nobody\x1b[2J")),
+        (2, ("verify", "--object", EVIL)),
+        (2, ("status", "-c", f"{EVIL}.yaml")),
+    ]
+    for code, (name, *more) in commands:
+        ended = salmon(name, *more, *(() if "-c" in more else ("-c", ring.config_path)))
+        said = f"{name} {more}: {ended.stdout}{ended.stderr}"
+        assert ended.returncode in {code, 0 if code == 1 else code}, said
+        for line in (ended.stdout + ended.stderr).split("\n"):
+            assert line.isprintable(), said
+            assert not line.startswith("salmon: all is well"), said
+    ended = status(ring)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "foreign_record_passed_over" in ended.stderr
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "still in step"}})
+    ring.wait_row("Account", account, lambda row: row["Site"] == "still in step")

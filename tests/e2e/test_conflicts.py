@@ -283,6 +283,119 @@ def test_the_story_of_a_refusal_names_the_code_and_what_to_do(play: Play) -> Non
     assert play.salmon.json("why", "Account", key)["now"]["settled"] is True
 
 
+def test_what_was_refused_is_sent_again_once_its_reason_is_gone(play: Play) -> None:
+    """A rule of the org refuses a value, and then no longer: `retry` sends it, and asking twice changes nothing (case L10)."""
+    key = play.ring.ids("Account")[7]
+    fax = f"+1 555 {key[-4:]}"
+    with play.ring.trigger(object="Account", when={"field": "Fax"}, refuse=True):
+        play.ring.db.accounts.update_one({"_id": key}, {"$set": {"Fax": fax}})
+        play.ring.wait_document("accounts", key, lambda seen: seen["_salmon"].get("error"))
+    story = play.salmon.json("why", "Account", key, code=1)
+    assert f"salmon retry --object Account --key '{key}'" in story["now"]["says"]
+    (parked,) = story["now"]["sides"]["salesforce"]["parked"]
+    narrowed = (
+        "--object",
+        "Account",
+        "--key",
+        key,
+        "--field",
+        "Fax",
+        "--code",
+        parked["code"],
+        "--since",
+        "1h",
+    )
+
+    assert play.salmon.json("retry", *narrowed, "--dry-run")["sent"] == 0
+    for other in (("--field", "Phone"), ("--code", "ANOTHER"), ("--since", "0s")):
+        told = play.salmon.json("retry", "--object", "Account", "--key", key, *other)
+        assert told["refused"] == [], other
+    assert play.ring.row("Account", key)["Fax"] != fax
+    (refused,) = play.salmon.json("retry", *narrowed)["refused"]
+    assert (refused["key"], refused["fields"], refused["side"]) == (key, ["Fax"], "salesforce")
+    play.ring.wait_row("Account", key, lambda row: row["Fax"] == fax)
+    play.ring.wait_equal()
+    ended = play.salmon("retry", *narrowed)
+    assert (ended.code, ended.out) == (0, "Nothing of what was asked for waits after a refusal.\n")
+    story = play.salmon.json("why", "Account", key)
+    assert any(entry["kind"] == "operator" and "sent again" in entry["says"] for entry in story["story"])
+
+
+def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play) -> None:
+    """The document, `why`, `verify` and the metrics tell; it is over once somebody corrects it (case V6)."""
+    key = play.ring.ids("Account")[11]
+    before = play.ring.row("Account", key)["AnnualRevenue"]
+    play.ring.db.accounts.update_one({"_id": key}, {"$set": {"AnnualRevenue": float("nan"), "Site": "Vik"}})
+    play.ring.wait_row("Account", key, lambda row: row["Site"] == "Vik")
+    play.ring.wait_document(
+        "accounts",
+        key,
+        lambda seen: "AnnualRevenue: NaN is not a currency" in seen["_salmon"].get("error", ""),
+    )
+    story = play.salmon.json("why", "Account", key, code=1)
+    assert "holds in MongoDB what could not be taken in AnnualRevenue" in story["now"]["says"]
+    assert "NaN is not a currency" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
+    waits = play.salmon.json("verify", "--object", "Account")["objects"]["Account"]["parked"]
+    assert ("mongodb", "MISFIT", ["AnnualRevenue"]) in [(w["side"], w["why"], w["fields"]) for w in waits]
+    (again,) = play.salmon.json("retry", "--object", "Account", "--key", key, "--since", "1h")["refused"]
+    assert (again["misfit"], again["fields"], again["side"]) == (True, ["AnnualRevenue"], "mongodb"), (
+        "it is read again"
+    )
+    metrics = play.ring.http.get(f"http://127.0.0.1:{play.ring.ports['merge']}/metrics").text
+    waiting = next(
+        line
+        for line in metrics.splitlines()
+        if line.startswith("salmon_parked_fields_total{") and '"misfit"' in line
+    )
+    assert float(waiting.rpartition(" ")[2]) >= 1
+    assert play.ring.row("Account", key)["AnnualRevenue"] == before
+
+    play.ring.db.accounts.update_one({"_id": key}, {"$set": {"AnnualRevenue": 1234}})
+    play.ring.wait_row("Account", key, lambda row: row["AnnualRevenue"] == 1234)
+    play.ring.wait_equal()
+    assert play.salmon.json("why", "Account", key)["now"]["settled"] is True
+
+
+def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: Play) -> None:
+    """Also where 15 MB that are none of the sync's lie beside it (cases V7 and L9)."""
+    document = {"Name": "Half right", "NumberOfEmployees": "twelve", "scan": "x" * 15_000_000}
+    born = play.ring.db.accounts.insert_one(document).inserted_id
+    seen = play.ring.wait_document(
+        "accounts", born, lambda seen: seen.get("_salmon", {}).get("salesforce_id"), within_s=60
+    )
+    row = play.ring.row("Account", seen["_salmon"]["salesforce_id"])
+    assert (row["Name"], row["NumberOfEmployees"]) == ("Half right", None)
+    story = play.salmon.json("why", "Account", str(born), code=1)
+    letter = next(each for each in story["story"] if each["kind"] == "dead letter")
+    assert "NumberOfEmployees: String is not an int" in letter["says"]
+    play.ring.db.accounts.update_one({"_id": born}, {"$set": {"NumberOfEmployees": 12}})
+    play.ring.wait_row(
+        "Account", seen["_salmon"]["salesforce_id"], lambda row: row["NumberOfEmployees"] == 12
+    )
+    play.ring.wait_equal()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--object", "Lead"], "Lead"),
+        (["--object", "Account", "--field", "Fox"], "Did you mean Fax"),
+        (["--field", "Nothing__c"], "Nothing__c"),
+        (["--since", "yesterday"], "is not a time"),
+        (["--since", "2999-01-01"], "has not come yet"),
+        (["--key", "0015g00000Unknown0"], "--object"),
+        (["--object", "Account", "--key", "0015g00000Unknown0"], "never heard of"),
+    ],
+)
+def test_a_retry_of_what_is_not_there_is_refused(play: Play, options: list[str], says: str) -> None:
+    """One sentence, exit code 2, and nothing is sent."""
+    ended = play.salmon("retry", *options)
+    assert (ended.code, ended.out) == (2, ""), ended
+    assert ended.err.startswith("salmon: ")
+    assert says in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
 def test_a_document_is_found_by_its_id_without_its_type_and_by_its_salesforce_id(play: Play) -> None:
     """A record born in MongoDB under an ObjectId: its key is tagged, and its Id is another one."""
     born = play.ring.db.accounts.insert_one({"Name": "Born in MongoDB"}).inserted_id

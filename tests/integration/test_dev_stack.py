@@ -62,6 +62,12 @@ def test_scripts_are_told_everything_in_one_object_and_each_address_serves(folde
         ),
         *("private_key", "pubsub_endpoint", "ca_file", "control_url"),
     } <= set(answer["salesforce"])
+    open_to_others = {
+        path.name for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o077
+    }
+    assert not open_to_others & {"stack.json", "endpoints.json", "sync.yaml"}, "they hold secrets (case X4)"
+    assert not {name for name in open_to_others if name.endswith(".key")}
+    assert folder.stat().st_mode & 0o777 == 0o700
     admin = AdminClient({"bootstrap.servers": answer["kafka"]["bootstrap_servers"]})
     assert admin.list_topics(timeout=10).brokers
     assert requests.get(answer["schema_registry"]["url"] + "/subjects", timeout=10).json() == []

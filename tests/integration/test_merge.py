@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -251,6 +252,23 @@ def test_a_change_that_breaks_a_rule_of_the_log_is_set_aside_like_any_other(merg
     assert merging.count(merging.config.topic_names.dlq("merge")) == 3
 
 
+def test_what_makes_a_record_too_large_is_left_out_and_the_rest_is_folded(merging: Merging) -> None:
+    """
+    Two values that fit one by one, and not into one record: the second stays in Salesforce, the state says so, and the
+    edit's other field goes on (case L9).
+    """
+    half = random.Random(1).randbytes(topics.RECORD_BYTES_MAX // 3).hex()
+    with merging.running():
+        merging.feed(row("001A", Name=half), edit("001A", 1, Phone=half, City="Oslo"))
+        until(lambda: merging.records().get("001A", {}).get("City") == "Oslo")
+        merging.feed(edit("001A", 2, City="Bergen"))
+        until(lambda: merging.records()["001A"]["City"] == "Bergen")
+    assert merging.records() == {"001A": {"Name": half, "City": "Bergen"}}
+    misfits = merging.states()["001A"].sides[SALESFORCE].misfits
+    assert {name: misfit.code for name, misfit in misfits.items()} == {"Phone": "TOO_LARGE"}
+    assert merging.count(merging.config.topic_names.dlq("merge")) == 1
+
+
 # The working copy of `state`.
 
 
@@ -387,3 +405,23 @@ def test_partitions_that_move_to_another_disk_and_back_are_folded_as_one_log(
 
 def phones(merging: Merging) -> set[Value]:
     return {record.get("Phone") for record in merging.records().values()}
+
+
+def test_a_changes_topic_that_was_made_anew_is_a_hole_also_where_it_has_grown_to_our_place(
+    merging: Merging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its offset alone merge would go on in the middle of another log; both sources are asked to read anew (L2)."""
+    describe = tables.describe
+    topic_ids = iter(["the first", "the second"])
+
+    def described(admin: Any, topic: str, **more: Any) -> tables.Description:
+        told = describe(admin, topic, **more)
+        return replace(told, topic_id=topic_id) if topic.endswith("changes.Account") else told
+
+    monkeypatch.setattr(tables, "describe", described)
+    for topic_id in topic_ids:
+        with merging.running():
+            merging.feed(row("001A", Name=topic_id), row("001B", Name=topic_id))
+            until(lambda name=topic_id: merging.records().get("001B", {}).get("Name") == name)  # type: ignore[misc]
+    for source in ("salesforce-source", "mongodb-source"):
+        assert merging.count(merging.config.topic_names.signals(source)) > 0, "both read the object anew"

@@ -250,7 +250,7 @@ class Sync:
         topic = self.topics.signals(connector)
         self.produce(topic, signal.object, Signals(self.registry, topic).encode(signal))
 
-    def produce(self, topic: str, key: str, value: bytes | None) -> None:
+    def produce(self, topic: str, key: str | bytes, value: bytes | None) -> None:
         if self._producer is None:
             self._producer = clients.producer(
                 self.kafka, transactional_id=f"{self.name}-test", client_id="test"

@@ -124,6 +124,7 @@ class MemoryOrg:
     deleted: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     queries: list[str] = field(default_factory=list)
     fails_with: Exception | None = None
+    hides: dict[str, Exception] = field(default_factory=dict)  # objects that the org refuses to show
     takes_ms: int = 0  # a query moves the clock on by so much
 
     def __post_init__(self) -> None:
@@ -161,6 +162,8 @@ class MemoryOrg:
         self.look_at_clock()
         words = soql.split()
         name = words[words.index("FROM") + 1]
+        if name in self.hides:
+            raise self.hides[name]
         rows = (self.deleted if deleted else self.records).get(name, {})
         found = [row for _, row in sorted(rows.items()) if _holds(soql, row)]
         limit = int(words[words.index("LIMIT") + 1]) if "LIMIT" in words else None

@@ -134,7 +134,8 @@ def configured(*names: str, direction: str = "both", exclude: tuple[str, ...] = 
     """The config's `objects`, as far as the tasks look at it."""
     fields = SimpleNamespace(include=None, exclude=exclude)
     return {
-        name: SimpleNamespace(collection=name.lower(), direction=direction, fields=fields) for name in names
+        name: SimpleNamespace(collection=name.lower(), direction=direction, fields=fields, numbers="double")
+        for name in names
     }
 
 

@@ -16,6 +16,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.rows import RowReader
 from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots
 from salmon.salesforce.subscription import Ended, Received, Start
+from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
 
 ROWS_A_CHUNK = 2
@@ -85,6 +86,7 @@ class Rig:
         positions: Mapping[str, Position] | None = None,
         configured: Sequence[SyncedObject] | None = None,
         one_way: Collection[str] = (),
+        org_id: str = "00D000000000001",
     ) -> None:
         self.org = org or MemoryOrg()
         self.stored: dict[str, Position] = dict(positions or {})
@@ -98,7 +100,9 @@ class Rig:
         self.identity = Identity({name: one.schema for name, one in objects.items()})
         readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
         self.snapshots = StepwiseSnapshots(self.org, readers)
+        self.troubles = Troubles(clock=lambda: self.org.now_ms / 1000)
         self.identity_loads = 0
+        self.org_id = org_id
         self.feed = Feed(
             org=self.org,
             objects=objects,
@@ -113,6 +117,8 @@ class Rig:
             snapshots=self.snapshots,
             our_user=OUR_USER,
             positions=self.stored,
+            troubles=self.troubles,
+            org_id=lambda: self.org_id,
             monotonic_s=lambda: self.org.now_ms / 1000,
         )
 
@@ -134,10 +140,14 @@ class Rig:
         return rig
 
     def restarted(
-        self, configured: Sequence[SyncedObject] | None = None, *, one_way: Collection[str] = ()
+        self,
+        configured: Sequence[SyncedObject] | None = None,
+        *,
+        one_way: Collection[str] = (),
+        org_id: str | None = None,
     ) -> Rig:
-        """A new rig on the same org, from what was stored; perhaps with another configuration."""
-        return Rig(self.org, self.stored, configured, one_way)
+        """A new rig on the same org, from what was stored; perhaps with another configuration, or another org's Id."""
+        return Rig(self.org, self.stored, configured, one_way, org_id or self.org_id)
 
     @property
     def stream(self) -> MemoryStream:

@@ -39,6 +39,7 @@ class Stack:
     bootstrap_servers: str
     registry_url: str
     mongodb_uri: str
+    kafka: Kafka
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def running_stack(name: str, folder: Path) -> Iterator[Stack]:
         for server in servers:
             started.callback(server.stop)
             server.start()
-        yield Stack(name, folder, kafka.bootstrap_servers, registry.url, mongodb.uri)
+        yield Stack(name, folder, kafka.bootstrap_servers, registry.url, mongodb.uri, kafka)
 
 
 def seconds(variable: str, default: float) -> float:

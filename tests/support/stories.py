@@ -9,11 +9,11 @@ are what the story is about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Op, Value, Write, WriteOp
+from salmon.model.change import MONGODB, OPERATOR, SALESFORCE, Change, Misfit, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
@@ -120,6 +120,10 @@ class Story:
             Change(OPERATOR, Op.EDIT, committed_at=self.clock_ms, changed=frozenset({EXISTENCE}))
         )
 
+    def tell_retry(self, seq: int) -> Folded:
+        """An operator has what was refused of the write *seq* sent again."""
+        return self.tell(Change(OPERATOR, Op.RETRY, committed_at=self.clock_ms, ack=seq))
+
     def operator_deletes_it(self) -> Folded:
         """An operator decides that a record whose life is contested is deleted."""
         return self.tell(Change(OPERATOR, Op.DELETE, committed_at=self.clock_ms))
@@ -151,6 +155,7 @@ class Teller:
     name: str
     native_id: str | None = None
     now: int = 0  # the side's commit clock
+    history: str = ""
 
     def __post_init__(self) -> None:
         self.native_id = KEY
@@ -166,11 +171,25 @@ class Teller:
         at: int | None = None,
         native_id: str | None = None,
         knows: frozenset[str] | None = None,
+        misfits: Collection[str] = (),
         **fields: Value,
     ) -> Folded:
-        """A creation; it shows every live field (that its source *knows*), those not named as nulls."""
-        fields = {**(told or {}), **fields}
-        return self._event(Op.CREATE, None, fields, ack=ack, at=at, native_id=native_id, knows=knows)
+        """
+        A creation; it shows every live field (that its source *knows*), those not named as nulls.
+
+        *misfits*: what cannot be taken.
+        """
+        changed = self.story.rules.names[self.name] - frozenset(misfits) if misfits else None
+        return self._event(
+            Op.CREATE,
+            changed,
+            {**(told or {}), **fields},
+            ack=ack,
+            at=at,
+            native_id=native_id,
+            knows=knows,
+            misfits=misfits,
+        )
 
     def edits(
         self,
@@ -180,11 +199,14 @@ class Teller:
         ack: int | None = None,
         at: int | None = None,
         native_id: str | None = None,
+        misfits: Collection[str] = (),
         **fields: Value,
     ) -> Folded:
-        """An update that tells of just these fields; None clears."""
+        """An update that tells of just these fields; None clears. *misfits*: those set to what cannot be taken."""
         fields = {**(told or {}), **fields}
-        return self._event(Op.UPDATE, frozenset(fields), fields, ack=ack, at=at, native_id=native_id)
+        return self._event(
+            Op.UPDATE, frozenset(fields), fields, ack=ack, at=at, native_id=native_id, misfits=misfits
+        )
 
     def deletes(self, *, at: int | None = None) -> Folded:
         return self._event(Op.DELETE, None, {}, at=at)
@@ -234,13 +256,14 @@ class Teller:
         native_id: str | None = None,
         knows: frozenset[str] | None = None,
         by_us: bool = False,
+        misfits: Collection[str] = (),
         **fields: Value,
     ) -> Folded:
         """
         The record is read; fields not named are empty there. *as_of* is now, unless it is said.
 
         *knows*: the fields of the source's schema, where that is older than merge's. *by_us*: whether our user was the
-        last who modified it.
+        last who modified it. *misfits*: those whose value cannot be taken.
         """
         change = Change(
             self.name,
@@ -249,9 +272,12 @@ class Teller:
             as_of=self.moment() if as_of is None else as_of,
             native_id=native_id or self.native_id,
             ack=marker,
+            changed=self.story.rules.names[self.name] - frozenset(misfits) if misfits else None,
             fields=_without_nulls({**(told or {}), **fields}),
+            misfits=_misfits(misfits),
             knows=knows,
             by_us=by_us,
+            history=self.history,
         )
         return self.story.tell(change)
 
@@ -262,8 +288,13 @@ class Teller:
             Op.ABSENT,
             committed_at=self.story.clock_ms if at is None else at,
             as_of=self.moment() if as_of is None else as_of,
+            history=self.history,
         )
         return self.story.tell(change)
+
+    def goes_back(self, to: str = "restored") -> None:
+        """Its history is another from now on; its clock begins anew."""
+        self.history, self.now = to, 0
 
     # The sink: what became of a write that did not simply succeed.
 
@@ -295,6 +326,11 @@ class Teller:
         return self.story.state.sides[self.name].parked
 
     @property
+    def misfits(self) -> set[str]:
+        """The fields in which it holds what could not be taken."""
+        return set(self.story.state.sides[self.name].misfits)
+
+    @property
     def in_flight(self) -> list[int]:
         """The seqs of the writes that it has not answered."""
         return list(self.story.state.sides[self.name].in_flight)
@@ -315,6 +351,7 @@ class Teller:
         native_id: str | None = None,
         knows: frozenset[str] | None = None,
         by_us: bool = False,
+        misfits: Collection[str] = (),
     ) -> Folded:
         moment = self.moment()
         change = Change(
@@ -327,8 +364,10 @@ class Teller:
             ack=ack,
             changed=changed,
             fields=_without_nulls(fields),
+            misfits=_misfits(misfits),
             knows=knows,
             by_us=by_us,
+            history=self.history,
         )
         return self.story.tell(change)
 
@@ -352,6 +391,10 @@ def born_in_mongodb(told: Rules | None = None, **fields: Value) -> Story:
     story.mongodb.native_id = story.key
     story.mongodb.creates(fields)
     return story
+
+
+def _misfits(names: Collection[str]) -> dict[str, Misfit]:
+    return {name: Misfit("NOT_OF_TYPE", f"{name}: it is not of its type.") for name in names}
 
 
 def _without_nulls(fields: dict[str, Value]) -> dict[str, Value]:

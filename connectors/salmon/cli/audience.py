@@ -15,9 +15,12 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from salmon.cli.terminal import console as terminal_console
+from salmon.cli.terminal import table
 from salmon.cli.verify import watcher
 from salmon.demo.acts import Act
 from salmon.demo.board import Board, Result
+from salmon.harmless import harmless
 from salmon.verify.verifying import Watcher
 
 _BOARD_LINE_EVERY_S: Final = 5.0
@@ -101,7 +104,7 @@ class Screen:
     def act(self, act: Act) -> None:
         mark = "[green]✓[/]" if act.passed else "[red]✗[/]"
         self._console.print(f"  {mark} {escape(act.title)} [dim]({act.took_s:.1f} s)[/]")
-        self._console.print(Padding(f"[dim]{escape(act.detail)}[/]", (0, 0, 0, 4)))
+        self._console.print(Padding(f"[dim]{escape(harmless(act.detail))}[/]", (0, 0, 0, 4)))
 
     def comparing(self) -> AbstractContextManager[Watcher]:
         return watcher(shown=True)
@@ -125,15 +128,15 @@ class Screen:
 def table_of(board: Board) -> Table:
     """The live table."""
     left = f"; {board.left_s:.0f} s to go" if board.left_s else ""
-    table = Table(
+    shown = table(
         caption=f"{board.api_calls:,} API calls of Salmon's since its start{left}", caption_justify="left"
     )
-    table.add_column("object")
+    shown.add_column("object")
     headings = ("in step", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
     for heading in headings:
-        table.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right")
     for each in board.objects:
-        table.add_row(
+        shown.add_row(
             each.name,
             f"{each.in_step:,}",
             f"{each.in_flight:,}",
@@ -143,13 +146,13 @@ def table_of(board: Board) -> Table:
             _ms(each.p99_ms),
             f"{each.conflicts:,}",
         )
-    return table
+    return shown
 
 
 @contextmanager
 def audience_of(*, as_json: bool) -> Iterator[Lines | Screen]:
     """Who watches: nothing but the JSON object goes to standard output where that is asked for."""
-    console = Console(stderr=as_json, highlight=False)
+    console = terminal_console(stderr=as_json)
     if as_json or not sys.stdout.isatty():
         yield Lines(console)
         return

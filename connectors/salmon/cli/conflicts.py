@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, err, out, print_json
+from salmon.cli.terminal import (
+    CONFIG_DEFAULT,
+    ConfigOption,
+    JsonOption,
+    configured,
+    err,
+    out,
+    print_json,
+    say,
+    table,
+)
 
 if TYPE_CHECKING:
     from salmon.kafka.tables import Progress
@@ -62,21 +72,20 @@ def _list(
         print_json({"conflicts": told, "more": found.more})
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    shown = table(box=None, pad_edge=False)
     for heading in ("id", "at", "object", "key", "field", "stood", "came", "policy", "won"):
-        table.add_column(heading)
+        shown.add_column(heading)
     for each in told:
         cells = [each["id"], each["at"], each["object"], each["key"], each["field"]]
         cells += [_short(each["standing"]), _short(each["challenger"]), each["policy"], _won(each)]
-        table.add_row(*map(escape, cells))
+        shown.add_row(*map(escape, cells))
     if told:
-        out().print(table)
+        out().print(shown)
     else:
-        print("No conflict waits for anybody." if held else "No conflicts.")
+        say("No conflict waits for anybody." if held else "No conflicts.")
     if found.more:
-        print(f"... and {found.more:,} older ones: --limit shows more.")
+        say(f"... and {found.more:,} older ones: --limit shows more.")
 
 
 @app.command("show")
@@ -115,7 +124,7 @@ def _show(
     if as_json:
         print_json(seen)
     else:
-        print("\n".join(_lines(seen)))
+        say(*_lines(seen))
 
 
 @app.command("resolve")
@@ -171,9 +180,9 @@ def _resolve(
         print_json({"resolved": told, "done": all(each.done for each in resolved)})
     else:
         for each in told:
-            print(each["says"])
+            say(each["says"])
         if not told:
-            print("No conflict waits for anybody.")
+            say("No conflict waits for anybody.")
     raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from salmon.cli.terminal import JsonOption, print_json, quiet_logs, typed
+from salmon.cli.terminal import JsonOption, print_json, quiet_logs, say, typed
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -61,7 +61,7 @@ def demo(
             print_json(told)
         elif keep:
             for name, value in look(stage).items():
-                print(f"{name:18} {value}")
+                say(f"{name:18} {value}")
     raise typer.Exit(0 if result.proven else EXIT_NOT_PROVEN)
 
 

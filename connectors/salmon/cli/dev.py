@@ -6,15 +6,13 @@ What it is made of is said in salmon.devstack.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
-from salmon.cli.terminal import typed
+from salmon.cli.terminal import err, print_json, say, typed
 from salmon.errors import ConfigError
 
 app = typer.Typer(
@@ -59,12 +57,10 @@ def up(
         jvm=jvm,
     )
     # On standard error, and only for people: what scripts read stays one JSON object.
-    with Console(stderr=True).status(
-        "Starting Kafka, the schema registry, MongoDB and the simulated org ..."
-    ):
+    with err().status("Starting Kafka, the schema registry, MongoDB and the simulated org ..."):
         answer = DevStack(folder, options).up()
     if as_json:
-        print(json.dumps(answer))
+        print_json(answer)
     else:
         _tell(answer, folder)
 
@@ -81,7 +77,7 @@ def down(
     logs.configure(log_format="console", level="warning")
     was_running = DevStack(folder).down(purge=purge)
     ended = "ended" if was_running else "no stack was running"
-    Console(stderr=True).print(f"{folder}: {ended}{', data removed' if purge else ''}.", highlight=False)
+    err().print(f"{folder}: {ended}{', data removed' if purge else ''}.", markup=False)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -116,5 +112,5 @@ def _tell(answer: Mapping[str, Any], folder: Path) -> None:
         "Configuration": answer["config"],
     }
     for name, value in lines.items():
-        print(f"{name:16} {value}")
-    print(f"\nNext: {typed()} run all -c {answer['config']}\nEnd:  {typed()} dev down --dir {folder}")
+        say(f"{name:16} {value}")
+    say("", f"Next: {typed()} run all -c {answer['config']}", f"End:  {typed()} dev down --dir {folder}")

@@ -16,8 +16,10 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import conflicts, demo, dev, guard, schemas, status, verify, why
-from salmon.errors import Fenced, SalmonError
+from salmon.cli import conflicts, demo, dev, guard, retry, schemas, status, verify, why
+from salmon.cli.terminal import complain, say
+from salmon.errors import Fenced, SalmonError, Superseded
+from salmon.harmless import harmless_traceback
 
 EXIT_UNFORESEEN: Final = 1
 EXIT_FATAL: Final = 2
@@ -37,6 +39,7 @@ app.command("demo")(demo.demo)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("why")(why.why)
+app.command("retry")(retry.retry)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(guard.app, name="guard")
@@ -56,20 +59,19 @@ def main() -> None:
 def told(error: Exception) -> int:
     """Say in one sentence what went wrong, and return the exit code. With --debug, also where."""
     if os.environ.get(DEBUG_VARIABLE):
-        import traceback
-
-        traceback.print_exception(error)
+        for line in harmless_traceback(error).splitlines():
+            complain(line)
     if isinstance(error, SalmonError):
-        print(f"salmon: {error}", file=sys.stderr)
-        return EXIT_FENCED if isinstance(error, Fenced) else EXIT_FATAL
+        complain(f"salmon: {error}")
+        return EXIT_FENCED if isinstance(error, Superseded | Fenced) else EXIT_FATAL
     hint = "`salmon --debug ...` shows where; please report it."
-    print(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}", file=sys.stderr)
+    complain(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}")
     return EXIT_UNFORESEEN
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"salmon {__version__}")
+        say(f"salmon {__version__}")
         raise typer.Exit
 
 

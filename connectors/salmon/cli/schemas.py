@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from salmon.cli.terminal import say
+
 app = typer.Typer(help="Avro schemas of an org's objects.", no_args_is_help=True)
 
 
@@ -25,7 +27,7 @@ def generate(
 ) -> None:
     """Write the flat Avro record of each described object: the schema of its `records` topic."""
     for path in written(describe, out):
-        print(path)
+        say(str(path))
 
 
 def written(describes: Path, out: Path) -> list[Path]:

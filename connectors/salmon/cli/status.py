@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, out, print_json, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from salmon.status.overview import Lag, Overview
+    from salmon.status.scraping import ProcessReport
 
 EXIT_UNHEALTHY: Final = 1
 _STYLES: Final = {"healthy": "green", "starting": "yellow"}
@@ -33,16 +35,27 @@ def status(
     """
     Show each process, and of each object what is agreed, on its way, and how long that takes.
 
-    Exit code 0: all processes are healthy. 1: one is not. 2: Kafka cannot be reached.
+    The processes are shown within three seconds, whatever hangs; then what Kafka tells.
+
+    Exit code 0: all processes are healthy. 1: one is not, or is another sync's. 2: Kafka or the registry cannot be reached.
     """
-    from salmon.status.overview import overview
+    from salmon.errors import SalmonError
+    from salmon.status.overview import Look
     from salmon.status.scraping import addresses
 
     settings = configured(config)
     where = addresses(
         config_file=config, ports_file=ports_file, host=settings.rest.host, port=settings.rest.port
     )
-    seen = overview(settings, where)
+    look = Look(settings, where)
+    if not as_json:
+        show_processes(look.processes, out())
+    try:
+        seen = look.overview()
+    except SalmonError as trouble:
+        if as_json:
+            print_json(look.without_kafka(trouble).as_dict())
+        raise
     if as_json:
         print_json(seen.as_dict())
     else:
@@ -50,31 +63,33 @@ def status(
     raise typer.Exit(0 if seen.healthy else EXIT_UNHEALTHY)
 
 
-def show(seen: Overview, console: Console) -> None:
-    """The overview for people."""
+def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
+    """The processes for people."""
     from rich.markup import escape
-    from rich.table import Table
 
-    processes = Table(box=None, pad_edge=False)
-    for heading in ("process", "status", "dead letters", "deferred", "API calls", "where", "says"):
+    processes = table(box=None, pad_edge=False)
+    for heading in ("process", "status", "deferred", "API calls", "where", "says"):
         processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
-    for each in seen.processes:
-        dead = seen.dead_letters.get(each.connector)
+    for each in seen:
         processes.add_row(
-            each.connector,
-            f"[{_STYLES.get(each.status, 'red')}]{each.status}[/]",
-            "" if dead is None else str(dead),
+            escape(each.connector),
+            f"[{_STYLES.get(each.status, 'red')}]{escape(each.status)}[/]",
             f"{each.samples.total('salmon_deferred_records'):,.0f}",
             f"{each.samples.total('salmon_api_calls_total'):,.0f}",
-            each.url,
-            "" if each.healthy else escape(each.message),
+            escape(each.url),
+            escape(each.says),
         )
     console.print(processes)
+
+
+def show(seen: Overview, console: Console) -> None:
+    """What Kafka tells, for people."""
+
     for topic in seen.missing_topics:
         console.print(f"topic {topic} is missing: the connectors create it when they start", markup=False)
     if not seen.objects:
         return
-    objects = Table(box=None, pad_edge=False)
+    objects = table(box=None, pad_edge=False)
     objects.add_column("object")
     for heading in (
         "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
@@ -105,19 +120,31 @@ def show(seen: Overview, console: Console) -> None:
                     f"`salmon guard list` shows them, `salmon guard approve` or `discard` decides.",
                     markup=False,
                 )
+        if one.misfits:
+            console.print(
+                f"{one.name}: {one.misfits:,} fields hold values that could not be taken; the rest of their records goes on. "
+                f"`salmon verify` lists the records, `salmon why` says what to correct.",
+                markup=False,
+            )
         if one.oscillating:
             console.print(
                 f"{one.name}: two automations undo each other; {one.oscillating:,} times a field was parked for it. "
                 f"merge's log names it (fields_oscillate): mend one of them.",
                 markup=False,
             )
+    console.print()
     console.print(
-        f"\nConflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
+        f"Dead letters: {_dead_letters(seen)}. Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
         f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
     )
 
 
-_NUMBERS: Final = frozenset({"dead letters", "deferred", "API calls"})
+_NUMBERS: Final = frozenset({"deferred", "API calls"})
+
+
+def _dead_letters(seen: Overview) -> str:
+    some = [f"{name} {count}" for name, count in seen.dead_letters.items() if count.records]
+    return ", ".join(some) or "none"
 
 
 def _lag(lag: Lag) -> str:

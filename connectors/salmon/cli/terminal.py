@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from salmon.harmless import harmless, harmless_json, harmless_sentences
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from salmon.runtime.config import SyncConfig
 
@@ -48,21 +51,52 @@ def typed() -> str:
     return "salmon" if shutil.which("salmon") else sys.argv[0]
 
 
+# All that a command shows goes through one of these: what came from elsewhere is shown, and never sent (salmon.harmless).
+
+
+def say(*lines: str) -> None:
+    """Lines on standard output; a line end within one is no line end."""
+    print("\n".join(map(harmless, lines)))
+
+
+def complain(text: str) -> None:
+    """What went wrong, on standard error."""
+    print(harmless_sentences(text), file=sys.stderr)
+
+
 def out() -> Console:
     """Standard output: colours and boxes on a terminal, plain text elsewhere."""
-    from rich.console import Console
-
     # Without a terminal nobody has a width: lines are as long as they are.
-    return Console(width=None if sys.stdout.isatty() else _LINE_MAX, highlight=False)
+    return console(width=None if sys.stdout.isatty() else _LINE_MAX)
 
 
 def err() -> Console:
     """Standard error, for progress."""
+    return console(stderr=True)
+
+
+def console(**settings: Any) -> Console:
+    """A console that escapes the texts it is given. What has markup of its own is made of escape(harmless(...))."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    class HarmlessConsole(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            super().print(*(harmless(each) if isinstance(each, str) else each for each in objects), **how)
+
+    return HarmlessConsole(highlight=False, **settings)
+
+
+def table(**settings: Any) -> Table:
+    """A table that escapes the texts of its cells; markup in them counts."""
+    from rich.table import Table
+
+    class HarmlessTable(Table):
+        def add_row(self, *cells: Any, **how: Any) -> None:
+            super().add_row(*(harmless(each) if isinstance(each, str) else each for each in cells), **how)
+
+    return HarmlessTable(**settings)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output, in one line."""
-    print(json.dumps(value, ensure_ascii=False))
+    print(harmless_json(json.dumps(value, ensure_ascii=False)))

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, err, out, print_json
+from salmon.cli.terminal import (
+    CONFIG_DEFAULT,
+    ConfigOption,
+    JsonOption,
+    configured,
+    err,
+    out,
+    print_json,
+    table,
+)
 from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -168,11 +177,9 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
 
 def show(verdict: Verdict) -> None:
     """The verdict for people."""
-    from rich.table import Table
-
     console = out()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("object")
+    counts_of = table(box=None, pad_edge=False)
+    counts_of.add_column("object")
     for name in (
         "Salesforce",
         "MongoDB",
@@ -183,13 +190,13 @@ def show(verdict: Verdict) -> None:
         "parked",
         "refreshed later",
     ):
-        table.add_column(name, justify="right")
+        counts_of.add_column(name, justify="right")
     for name, each in verdict.objects.items():
         missing = sum(map(len, each.missing_in.values()))
         counts = [each.counts[where] for where in ("salesforce", "mongodb", "records")]
         numbers = [*counts, each.equal, len(each.different), missing, len(each.parked), each.refreshed_later]
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    console.print(table)
+        counts_of.add_row(name, *(f"{number:,}" for number in numbers))
+    console.print(counts_of)
     for name, each in verdict.objects.items():
         lines = list(differences(each))
         for line in lines[:_SHOWN_MAX]:
@@ -205,6 +212,10 @@ def show(verdict: Verdict) -> None:
         console.print(
             f"Neither on a side nor in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}", markup=False
         )
+        from salmon.mongodb.keys import why_no_key
+
+        for refused in filter(None, map(why_no_key, verdict.nowhere[:_SHOWN_MAX])):
+            console.print(f"{refused[0]} is not synced: {refused[1]}", markup=False)
     took = f"compared in {verdict.took_s:.1f} s"
     if verdict.equal:
         parked = sum(len(each.parked) for each in verdict.objects.values())
@@ -240,3 +251,5 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
         yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
     if verdict.without_key:
         yield f"has {verdict.without_key:,} documents whose _id cannot be a record key"
+    for shown, reason in verdict.keyless:
+        yield f"{shown} is not synced: {reason}"

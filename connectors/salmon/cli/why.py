@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from salmon.cli.conflicts import watched
-from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, print_json
+from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, configured, print_json, say
 
 EXIT_WAITS: Final = 1
 
@@ -40,5 +40,5 @@ def why(
     if as_json:
         print_json(story.as_dict(limit))
     else:
-        print("\n".join(lines(story, limit)))
+        say(*lines(story, limit))
     raise typer.Exit(0 if story.now.settled else EXIT_WAITS)

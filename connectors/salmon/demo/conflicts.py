@@ -10,6 +10,7 @@ from typing import Any, Self
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from salmon.kafka import clients, serdes
+from salmon.kafka.foreign import decoded
 from salmon.kafka.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.model.policies import Conflict
@@ -30,8 +31,9 @@ class Conflicts:
         with self._lock:
             while messages := clients.read(self._consumer, 100, wait_s):
                 wait_s = 0.0
-                values = [value for message in messages if (value := message.value()) is not None]
-                self._told.extend(self._serde.decode(value).conflict for value in values)
+                for message in messages:
+                    if message.value() is not None and (record := decoded(message, self._serde.decode)):
+                        self._told.append(record.conflict)
             return list(self._told)
 
     def of(self, key: str, *, wait_s: float) -> list[Conflict]:

@@ -21,7 +21,7 @@ from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime import config as configuration
 from salmon.runtime.config import SyncConfig
-from salmon.status.scraping import ProcessReport, ask
+from salmon.status.scraping import ProcessReport, Sync, ask
 
 _START_MAX_S: Final = 60.0
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
@@ -126,8 +126,7 @@ class Stage:
 
     def reports(self, *names: str) -> list[ProcessReport]:
         """What the connectors with these names say of themselves; all of them by default."""
-        urls = self.addresses()
-        return [
-            ask(name, urls[name]) if name in urls else ProcessReport(name, "", "down", "Not started.")
-            for name in names or CONNECTORS
-        ]
+        wanted = names or CONNECTORS
+        places = {name: url for name, url in self.addresses().items() if name in wanted}
+        told = {each.connector: each for each in ask(Sync(self.config.name), places)}
+        return [told.get(name) or ProcessReport(name, "", "down", "Not started.") for name in wanted]

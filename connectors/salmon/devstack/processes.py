@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from salmon.devstack import private
 from salmon.errors import SetupError
 
 HOST: Final = "127.0.0.1"
@@ -116,7 +117,7 @@ class Background:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as files:
             log = files.enter_context(self.log_file.open("ab"))
-            out = files.enter_context(output.open("wb")) if output else log
+            out = files.enter_context(private.opened(output)) if output else log
             self._process = subprocess.Popen(
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,

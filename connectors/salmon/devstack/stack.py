@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import structlog
 
-from salmon.devstack import sync_file
+from salmon.devstack import private, sync_file
 from salmon.devstack.broker import EmbeddedBroker, Kafka
 from salmon.devstack.mongod import ExternalMongo, Mongo, mongo
 from salmon.devstack.processes import ProcessId, Server
@@ -87,7 +87,7 @@ class DevStack:
         """
         root = self._root
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            private.folder(root, ours=(_NOTE, "sync.yaml"))
         except OSError as error:
             raise SetupError(f"{root} cannot be made ({error.strerror}). Choose another --dir.") from None
         with _locked(root):
@@ -217,14 +217,12 @@ class _Note:
     options: dict[str, Any]
 
     def write(self, root: Path) -> None:
-        new = root / f"{_NOTE}.new"
         content = {
             "processes": [process.as_dict() for process in self.processes],
             "answer": self.answer,
             "options": self.options,
         }
-        new.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        new.replace(root / _NOTE)
+        private.written(root / _NOTE, json.dumps(content, indent=2))
 
 
 def _read_note(root: Path) -> _Note | None:

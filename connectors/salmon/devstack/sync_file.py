@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import yaml
 
+from salmon.devstack import private
+
 # More than one, so that what partitions are for is at work; few, because one machine shares its cores.
 _PARTITIONS: Final = 2
 _HEAD: Final = """\
@@ -63,10 +65,7 @@ def write(
         },
     }
     text = yaml.safe_dump(config, sort_keys=False, width=110)
-    # Replaced in one step: a process that reads it meanwhile sees one configuration or the other.
-    new = file.with_suffix(".new")
-    new.write_text(_HEAD.format(file=file) + text, encoding="utf-8")
-    new.replace(file)
+    private.written(file, _HEAD.format(file=file) + text)
 
 
 def collections_of(objects: Iterable[str]) -> dict[str, str]:

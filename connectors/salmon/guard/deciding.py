@@ -115,10 +115,10 @@ class Desk:
     def _held(self, side: str, name: str) -> Held:
         topic = self.config.topic_names.writes(side, name)
         codec = Writes(self._schema(name), self.registry, topic)
-        with tables.Table(self.kafka, topic) as table:
+        with tables.Table(self.kafka, topic, lambda value: codec.decode(value).op) as table:
             table.load()
             until = tuple(offset for _, offset in sorted(table.next_offsets.items()))
-            keys = [key for key, value in table.rows.items() if codec.decode(value).op is WriteOp.DELETE]
+            keys = [key for key, op in table.rows.items() if op is WriteOp.DELETE]
         return Held(name, side, tuple(sorted(keys)), until)
 
     def _schema(self, name: str) -> ObjectSchema:

@@ -151,6 +151,16 @@ class Codec:
                 return datum, data[last_at:]
         return self._decode_slowly(data, writer), None
 
+    def check_writer(self, data: bytes) -> bytes:
+        """
+        *data*, if it was written by a schema of ours, which costs next to nothing to find out.
+
+        Raises:
+            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum, but for a body that does not fit.
+        """
+        self._writer(data)
+        return data
+
     def _writer(self, data: bytes) -> Any:
         """The parsed schema that a record was written by; None where it is ours. Raises as decode_datum()."""
         if len(data) <= _HEAD.size or data[0] != MAGIC:
@@ -190,6 +200,11 @@ class Codec:
                 f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. Begin again."
             )
         writer = bare(schema)
+        if not isinstance(writer, dict) or _full_name(writer) != _full_name(self.schema):
+            # Of another record every field could be missing, and be read as null.
+            raise SchemaMismatch(
+                f"{self.topic}: a record was written by schema {schema_id}, which is of something else. Find out who wrote it."
+            )
         # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
         try:
             parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
@@ -205,6 +220,10 @@ class Codec:
             f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
             f"exclude the field from the sync."
         )
+
+
+def _full_name(schema: Mapping[str, Any]) -> tuple[Any, Any]:
+    return schema.get("namespace"), schema.get("name")
 
 
 def writer_of(data: bytes) -> int:

@@ -8,42 +8,57 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from threading import Thread
+from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from salmon.errors import Fenced, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
-from salmon.kafka.transactions import Transaction, TransactionalProducer
+from salmon.kafka.transactions import Observer, Transaction, TransactionalProducer
 
 __all__ = [
     "Transaction",
     "TransactionalProducer",
     "admin",
     "arrived",
+    "close",
     "connect",
     "consumer",
     "place_of",
     "producer",
     "read",
     "translated",
+    "write",
 ]
 
+log = structlog.get_logger(__name__)
 
-def producer(kafka: Mapping[str, Any], *, transactional_id: str, client_id: str) -> TransactionalProducer:
+SESSION_MS: Final = 6000
+CLOSE_MAX_S: Final = 3.0
+_WRITE_MAX_S: Final = 10.0
+
+
+def producer(
+    kafka: Mapping[str, Any], *, transactional_id: str, client_id: str, observer: Observer | None = None
+) -> TransactionalProducer:
     """
     Make a transactional producer; call start() before its first transaction.
 
     Args:
         kafka: The configuration's `kafka` block: librdkafka properties.
         transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
+        observer: Is told when a transaction waits for Kafka, and when it no longer does.
 
     Raises:
         ConfigError: naming the property that librdkafka refuses.
     """
-    return TransactionalProducer(kafka, transactional_id=transactional_id, client_id=client_id)
+    return TransactionalProducer(
+        kafka, transactional_id=transactional_id, client_id=client_id, observer=observer
+    )
 
 
 def consumer(
@@ -69,7 +84,7 @@ def consumer(
     settings = {
         # The least that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
         # are taken over that soon. Heartbeats come from librdkafka's own thread, however long a batch takes.
-        "session.timeout.ms": 6000,
+        "session.timeout.ms": SESSION_MS,
         "heartbeat.interval.ms": 2000,
         # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
         "fetch.queue.backoff.ms": 10,
@@ -184,6 +199,51 @@ def arrived(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
         return [first]  # the next call meets it again
 
 
+def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value: bytes | None) -> None:
+    """
+    Write one record that belongs to no transaction, and wait until the brokers have it.
+
+    Raises:
+        Unavailable, SetupError: as the brokers answer.
+    """
+    failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
+    settings = {
+        **common(kafka, client_id),
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "message.timeout.ms": int(_WRITE_MAX_S * 1000),
+    }
+    writer = made(Producer, settings, kafka)
+    try:
+        writer.produce(topic, value, key, on_delivery=delivered)
+        unwritten = writer.flush(_WRITE_MAX_S + 1.0)
+    except KafkaException as error:
+        raise translated(error, f"writing to {topic}") from error
+    if failures:
+        raise translated(failures[0], f"writing to {topic}")
+    if unwritten:
+        raise Unavailable(f"writing to {topic}: the brokers do not answer. It is tried again.")
+
+
+def close(consumer: Consumer, *, within_s: float = CLOSE_MAX_S) -> None:
+    """
+    Leave the group, and call what is to be called where partitions are revoked.
+
+    librdkafka waits for the brokers as it does so, without a bound: where these are away, it goes on waiting in a thread
+    that ends with the process, and nobody waits for it.
+    """
+    closing = Thread(target=consumer.close, name="closing a consumer", daemon=True)
+    closing.start()
+    closing.join(within_s)
+    if closing.is_alive():
+        log.warning("consumer_not_closed", waited_s=within_s, reason="the brokers do not answer")
+
+
 def place_of(message: Message) -> tuple[str, int, int]:
     """Topic, partition and offset of a message that was consumed; an error's are those where it was met."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
@@ -197,9 +257,11 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
     for message in heard:
         if (error := _error_of(message)) is not None:
             if error.code() == KafkaError._FATAL:
-                # The one fatal error of a consumer: another one has its group.instance.id (librdkafka, INTRODUCTION).
+                # The one fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
+                # INTRODUCTION). That other one may be itself: it joined twice, and the first answer was lost.
                 return Fenced(
-                    "reading from Kafka: a newer instance has this one's membership. This one stops."
+                    "reading from Kafka: the membership of this instance was given away, to a newer one or to itself "
+                    "as it joined again. It begins again, and finds out which."
                 )
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
             return translated(error, f"reading {where}")

@@ -12,12 +12,14 @@ from typing import Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from salmon.errors import (
+    ClientLost,
     DataError,
-    FatalError,
     Fenced,
     PositionLost,
+    RecordTooLarge,
     SalmonError,
     SetupError,
+    SignInRefused,
     Unavailable,
 )
 
@@ -76,10 +78,11 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     code = cause.code()
     what = f"{doing}: Kafka said {cause.name()}"
     if code in _FENCED:
-        # The broker says the same to an instance that stood still while its transaction timed out.
+        # The broker says the same to an instance that stood still while its transaction timed out, and to a member of a
+        # group whose answer was lost on the way, and who has joined again.
         return Fenced(
-            f"{what}: a newer instance of this process has taken over, or this one stood still for longer than "
-            f"kafka.transaction.timeout.ms. It stops; start it again if it is the only one."
+            f"{what}: a newer instance of this process has taken its place, or this one was away for longer than Kafka "
+            f"waits. It begins again, and finds out which."
         )
     if code in _LOST:
         return PositionLost(f"{what}: the topic no longer has this offset.")
@@ -88,7 +91,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"{what}: the brokers refuse the record ({cause.str()}). See how the topic checks records."
         )
     if code == KafkaError.MSG_SIZE_TOO_LARGE:
-        return DataError(
+        return RecordTooLarge(
             f"{what}: the record is larger than the topic takes. Raise its max.message.bytes (and "
             f"kafka.message.max.bytes), or exclude large fields from the sync."
         )
@@ -97,7 +100,9 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"{what}: the user of this process may not do that. Grant it (ACL) and start again."
         )
     if code in _UNTRUSTED:
-        return SetupError(f"{what}. Check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password.")
+        return SignInRefused(
+            f"{what}. Check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password."
+        )
     if code == KafkaError._SSL:
         return SetupError(
             f"{what}: the TLS handshake failed. Check kafka.security.protocol, and that kafka.ssl.ca.location "
@@ -106,7 +111,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     if code in _REFUSED:
         return SetupError(f"{what} ({cause.str()}). Correct the setting it names.")
     if cause.fatal() or code == KafkaError._FATAL:
-        return FatalError(f"{what} ({cause.str()}), after which this client cannot go on. Start again.")
+        return ClientLost(f"{what} ({cause.str()}), after which this client can do no more. It begins again.")
     return Unavailable(f"{what} ({cause.str()}). It is tried again; check the brokers if this lasts.")
 
 

@@ -24,7 +24,7 @@ class OffsetStore:
         self.topic = topics.offsets
         self.serde = Offsets(registry, self.topic)
 
-    def load(self, connector: str) -> dict[str, Position]:
+    def load(self, connector: str, progress: tables.Progress | None = None) -> dict[str, Position]:
         """
         The last committed positions of *connector*: partition -> position. Empty before its very first commit.
 
@@ -35,8 +35,10 @@ class OffsetStore:
         """
         prefix = f"{connector}/"
         return {
-            key.removeprefix(prefix): self.serde.decode(value)
-            for key, value in tables.load(self._kafka, self.topic).items()
+            key.removeprefix(prefix): position
+            for key, position in tables.load(
+                self._kafka, self.topic, self.serde.decode, progress=progress
+            ).items()
             if key.startswith(prefix)
         }
 

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 Client = TypeVar("Client")
 
+BROKERS: Final = frozenset({"bootstrap.servers", "metadata.broker.list"})  # one property by two names
+
 # Our promises stand on these, so no configuration may set them.
 OWN_PROPERTIES: Final = frozenset(
     {

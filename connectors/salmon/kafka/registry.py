@@ -7,23 +7,28 @@ What the schemas say is the business of model.schema and kafka.schemas.
 from __future__ import annotations
 
 import json
+import random
 import ssl
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import requests
-import stamina
 import structlog
 
-from salmon.errors import SchemaMismatch, SetupError, Unavailable
+from salmon.calls import Calls, Peer
+from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
 
 # A reader with the newest schema can read every record ever written: sinks may be down for a month.
 COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
+_FIRST_WAIT_S: Final = 0.05
+# Confluent's REST API: no such subject, version, schema. A 404 of another kind is not a registry's.
+_NOT_THERE: Final = frozenset({40401, 40402, 40403})
 _HEADERS: Final = {
     "Accept": "application/vnd.schemaregistry.v1+json, application/json",
     "Content-Type": "application/vnd.schemaregistry.v1+json",
@@ -76,10 +81,14 @@ class SchemaRegistry:
         ca_file: str | None = None,
         timeout_s: float = 10.0,
         attempts: int = 5,
+        calls: Calls | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._attempts = attempts
+        self._calls = calls or Calls()
+        # The methods by which it has given us what we asked for: what it refuses later is no mistake in the configuration.
+        self._worked: set[str] = set()
         self._session = requests.Session()
         self._session.headers.update(_HEADERS)
         if username is not None:
@@ -136,7 +145,7 @@ class SchemaRegistry:
         if (known := self._schemas.get(schema_id)) is not None:
             return known
         answer = self._call("GET", f"/schemas/ids/{schema_id}")
-        if answer.status_code == 404:
+        if self._says_missing(answer):
             raise SchemaMismatch(
                 f"the registry at {self._url} has no schema {schema_id}, by which a record was written. Point "
                 f"schema_registry.url at the registry that the writer used."
@@ -148,10 +157,14 @@ class SchemaRegistry:
     def latest(self, subject: str) -> tuple[int, dict[str, Any]] | None:
         """The id and the newest schema of a subject; None where there is no such subject."""
         answer = self._call("GET", f"/subjects/{_quoted(subject)}/versions/latest")
-        if answer.status_code == 404:
+        if self._says_missing(answer):
             return None
         found = self._json(answer)
         return int(found["id"]), json.loads(found["schema"])
+
+    def probe(self) -> None:
+        """See whether anything answers there, whatever it says. Raises requests' own errors."""
+        self._exchanged("GET", "/config", None)
 
     def close(self) -> None:
         """Close the connections."""
@@ -171,32 +184,24 @@ class SchemaRegistry:
         return "; ".join(str(message) for message in answer.json().get("messages") or ())
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> requests.Response:
-        answer: requests.Response | None = None
-        # Bounded: 5 attempts take 3 s at most; the worker repeats what is still Unavailable then.
-        for attempt in stamina.retry_context(
-            on=Unavailable,
-            attempts=self._attempts,
-            timeout=None,
-            wait_initial=0.1,
-            wait_max=2.0,
-            wait_jitter=0.2,
-        ):
-            with attempt:
-                answer = self._call_once(method, path, body)
-        assert answer is not None
-        return answer
+        # Bounded: the tries of what fails at once take 2 s, and what waits for an answer has one try. The worker repeats
+        # what is still Unavailable then, and says so.
+        give_up_at = time.monotonic() + self._timeout_s
+        for attempt in range(1, self._attempts):
+            try:
+                return self._call_once(method, path, body)
+            except Unavailable:
+                wait_s = _FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.0)  # spreads many clients
+                if time.monotonic() + wait_s > give_up_at:
+                    raise
+                time.sleep(wait_s)
+        return self._call_once(method, path, body)
 
     def _call_once(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
         where = f"the schema registry at {self._url}"
         try:
-            answer = self._session.request(
-                method,
-                f"{self._url}{path}",
-                json=body,
-                timeout=self._timeout_s,
-                verify=self._verify,
-                allow_redirects=False,
-            )
+            with self._calls.calling(Peer.REGISTRY, f"{method} {path}"):
+                answer = self._exchanged(method, path, body)
         except requests.exceptions.SSLError:
             raise SetupError(
                 f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it."
@@ -214,29 +219,72 @@ class SchemaRegistry:
                 ) from None
             raise SetupError(f"{where}: {error}. Correct schema_registry.ca_file.") from None
         if answer.status_code in {401, 403}:
-            raise SetupError(
+            raise self._refusal(
+                method,
                 f"{where} answers {answer.status_code}: it does not let us in. Check schema_registry.username and "
-                f"schema_registry.password."
+                f"schema_registry.password.",
+                SignInRefused,
             )
         if answer.status_code >= 500 or answer.status_code == 429:
-            raise Unavailable(f"{where} answers {answer.status_code}. It is tried again.")
+            raise Unavailable(f"{where} answers {answer.status_code}.")
         return answer
+
+    def _exchanged(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
+        return self._session.request(
+            method,
+            f"{self._url}{path}",
+            json=body,
+            timeout=self._timeout_s,
+            verify=self._verify,
+            allow_redirects=False,
+        )
+
+    def _refusal(
+        self, method: str, sentence: str, mistake: type[SetupError] = SetupError
+    ) -> SetupError | Unavailable:
+        """A mistake in the configuration, unless it has worked with this one: then somebody is changing the registry."""
+        return Unavailable(sentence) if method in self._worked else mistake(sentence)
+
+    def _says_missing(self, answer: requests.Response) -> bool:
+        """Whether a registry says that there is no such thing. Raises where the 404 is somebody else's."""
+        if answer.status_code != 404:
+            return False
+        if _code_of(answer) in _NOT_THERE:
+            self._worked.add(str(answer.request.method))
+            return True
+        raise self._refusal(
+            str(answer.request.method),
+            f"the schema registry at {self._url} answers 404 to {answer.request.method} {answer.request.path_url}, and "
+            f"not as a schema registry does. Set schema_registry.url to the root of Confluent's REST API.",
+        )
 
     def _json(self, answer: requests.Response) -> dict[str, Any]:
         try:
             if answer.status_code == 200:
                 found: dict[str, Any] = answer.json()
+                self._worked.add(str(answer.request.method))
                 return found
         except ValueError:
             pass
-        raise SetupError(
+        raise self._refusal(
+            str(answer.request.method),
             f"the schema registry at {self._url} answers {answer.status_code} to {answer.request.method} "
-            f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API."
+            f"{answer.request.path_url}: {_said(answer)}. Check that schema_registry.url is the root of Confluent's REST API.",
         )
 
 
 def _quoted(subject: str) -> str:
     return quote(subject, safe="")
+
+
+def _code_of(answer: requests.Response) -> int | None:
+    """The registry's own code, where it is one that says so."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    code = body.get("error_code") if isinstance(body, dict) else None
+    return code if isinstance(code, int) else None
 
 
 def _said(answer: requests.Response) -> str:

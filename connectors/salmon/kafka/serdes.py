@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -23,6 +24,7 @@ from salmon.model.change import (
     SALESFORCE,
     SALESFORCE_ID,
     Change,
+    Misfit,
     Op,
     Value,
     Write,
@@ -63,7 +65,13 @@ class Changes(Codec):
             "changed": None if change.changed is None else sorted(change.changed),
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
+            "misfits": [
+                {"name": name, "code": misfit.code, "reason": misfit.reason}
+                for name, misfit in sorted(change.misfits.items())
+            ]
+            or None,
             "source": change.source,
+            "history": change.history,
             "fields": _row(fields),
         }
         return self.encode_datum(datum)
@@ -93,7 +101,9 @@ class Changes(Codec):
             ack=datum["ack"],
             changed=None if changed is None else frozenset(changed),
             fields=_told(datum, self._lists),
+            misfits={told["name"]: Misfit(told["code"], told["reason"]) for told in datum["misfits"] or ()},
             source=datum["source"],
+            history=datum["history"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
             by_us=bool(datum["by_us"]),
         )
@@ -223,11 +233,11 @@ class Offsets(Codec):
 
     def decode(self, data: bytes) -> Position:
         """Raises SchemaMismatch for bytes that are no position."""
-        try:
-            position: Position = json.loads(self.decode_datum(data)["position"])
-        except ValueError:
-            raise SchemaMismatch(f"{self.topic}: a position is no JSON object.") from None
-        return position
+        with suppress(ValueError, RecursionError):
+            position = json.loads(self.decode_datum(data)["position"])
+            if isinstance(position, dict):
+                return position
+        raise SchemaMismatch(f"{self.topic}: a position is not a JSON object. Find out who wrote it.")
 
 
 class Identities(Codec):

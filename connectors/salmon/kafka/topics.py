@@ -15,7 +15,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from salmon.errors import ConfigError, Unavailable, UnsafeTopic
+from salmon.errors import ConfigError, TopicGone, Unavailable, UnsafeTopic
 from salmon.kafka.errors import answered, translated
 from salmon.model.change import SIDES
 
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 CONNECTORS: Final = ("salesforce-source", "mongodb-source", "merge", "mongodb-sink", "salesforce-sink")
 
 _DAY_MS: Final = 24 * 3600 * 1000
+_NAMED_MAX: Final = 5
 _SEEN_S: Final = 0.02  # until we look again whether a created topic is known everywhere
 _HOUR_MS: Final = 3600 * 1000
 # A state of one record holds its row and what the sides show instead; Salesforce's long text areas alone may come to
@@ -157,6 +158,37 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
             sound.update(_create(admin, asked, timeout_s))
         else:
             time.sleep(_SEEN_S)
+
+
+def gone(admin: AdminClient, wanted: Iterable[TopicSpec], *, timeout_s: float = 5.0) -> TopicGone | None:
+    """
+    Whether topics that were there have been deleted since; None where all are as they were.
+
+    Many brokers make a topic anew when the next record for it comes, with as many partitions as they think fit: such a
+    topic is gone as well.
+
+    Raises:
+        Unavailable: no broker answers.
+    """
+    counts = partition_counts(admin, timeout_s=timeout_s)
+    # More of them somebody may have added; that is for the next start to refuse.
+    lost = [spec.name for spec in wanted if counts.get(spec.name, 0) < spec.partitions]
+    if not lost:
+        return None
+    named = ", ".join(lost[:_NAMED_MAX]) + (
+        f" and {len(lost) - _NAMED_MAX} more" if lost[_NAMED_MAX:] else ""
+    )
+    made_anew = [name for name in lost if name in counts]
+    also = (
+        f" The broker has made {', '.join(made_anew[:_NAMED_MAX])} anew by itself, in a form that is of no use: delete "
+        f"that first."
+        if made_anew
+        else ""
+    )
+    return TopicGone(
+        f"{named}: deleted while the sync ran, and what was in there is lost. Restore it from a backup; or start again, "
+        f"which makes it anew, empty, and then run `salmon verify --repair`.{also}"
+    )
 
 
 def _check(

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from salmon.errors import SalmonError, Unavailable
+from salmon.errors import DataError, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.topics import RECORD_BYTES_MAX
@@ -23,10 +23,25 @@ from salmon.kafka.topics import RECORD_BYTES_MAX
 log = structlog.get_logger(__name__)
 
 # How long one call may block before we look around (for close(), and to say that we wait).
-_CALL_S: Final = 5.0
+_CALL_S: Final = 2.0
+_ABORT_MAX_S: Final = 5.0
 _PAUSE_S: Final = 0.1
 _QUEUE_FULL_S_MAX: Final = 60.0
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+
+class Observer(Protocol):
+    """Who is told that a transaction waits for Kafka: for the loop does not turn meanwhile."""
+
+    def failing(self, doing: str, error: Exception) -> None:
+        """*doing* was not answered and is tried again."""
+
+    def recovered(self) -> None:
+        """It was answered, after at least one time without an answer."""
+
+
+class _Tried(Exception):
+    """All records of a trial were taken."""
 
 
 class TransactionalProducer:
@@ -36,8 +51,16 @@ class TransactionalProducer:
     One thread uses it, except for close(), which comes from any.
     """
 
-    def __init__(self, kafka: Mapping[str, Any], *, transactional_id: str, client_id: str) -> None:
+    def __init__(
+        self,
+        kafka: Mapping[str, Any],
+        *,
+        transactional_id: str,
+        client_id: str,
+        observer: Observer | None = None,
+    ) -> None:
         self.transactional_id = transactional_id
+        self._observer = observer
         self._closing = Event()
         self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
@@ -87,7 +110,7 @@ class TransactionalProducer:
 
         Raises:
             Unavailable: nothing of the block happened (unless close() cut the commit short); repeat all of it.
-            Fenced: a newer instance has taken over; stop for good.
+            Fenced, ClientLost: this client can do no more.
             DataError: a record is too large; nothing of the block happened.
         """
         if self._ended is not None:
@@ -102,8 +125,34 @@ class TransactionalProducer:
         except BaseException as failure:
             if self._ended is None:
                 self._unfinished = True
-                self._abort_after(failure)
+                if not self._closing.is_set():
+                    self._abort_after(failure)
             raise
+
+    def takes(self, fill: Callable[[Transaction], None]) -> bool:
+        """
+        Whether Kafka takes the records that *fill* produces, for what they are. They are sent, and not committed.
+
+        Raises:
+            Unavailable, Fenced: as transaction().
+        """
+        try:
+            with self.transaction() as transaction:
+                fill(transaction)
+                self._deliver()
+                raise _Tried
+        except _Tried:
+            return True
+        except DataError:
+            return False
+
+    def _deliver(self) -> None:
+        while self._producer.flush(_CALL_S):
+            if self._closing.is_set():
+                raise Unavailable(f"{self._doing('trying')}: it was cut short.")
+        if self._failed is not None:
+            error, topic = self._failed
+            raise translated(error, f"writing to {topic}")
 
     def close(self) -> None:
         """Cut short what waits. An open transaction is aborted by its owner, or by the broker in a few seconds."""
@@ -131,7 +180,7 @@ class TransactionalProducer:
             raise worse from failure
 
     def _abort(self) -> None:
-        deadline = time.monotonic() + _CALL_S
+        deadline = time.monotonic() + _ABORT_MAX_S
         self._repeat(
             lambda: self._producer.abort_transaction(_CALL_S), self._doing("aborting"), deadline=deadline
         )
@@ -139,9 +188,12 @@ class TransactionalProducer:
 
     def _repeat(self, call: Callable[[], object], doing: str, *, deadline: float | None = None) -> None:
         """Call until Kafka has answered. A call that is cut short by its own timeout may be repeated."""
+        waited = False
         while True:
             try:
                 call()
+                if waited and self._observer is not None:
+                    self._observer.recovered()
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
@@ -152,6 +204,9 @@ class TransactionalProducer:
                 if not cause.retriable() or over or self._closing.wait(_PAUSE_S):
                     raise translated(error, doing) from error
                 log.warning("kafka_awaited", doing=doing, error=cause.name())
+                waited = True
+                if self._observer is not None:
+                    self._observer.failing(doing, translated(error, doing))
 
     def _doing(self, what: str) -> str:
         return f"{what} a transaction of {self.transactional_id}"

@@ -21,10 +21,11 @@ from salmon.model.first_row import fold_first_row
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
 from salmon.model.rules import Rules
-from salmon.model.state import Park, State
+from salmon.model.state import SideState, State
 
 _KEYS_A_SIGNAL: Final = 500
-_PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING})
+_PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING, Fact.MISFIT})
+MISFIT: Final = "misfit"  # beside the reasons of salmon.model.state.Park
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Batch:
     )  # those of what is parked now, with the key too
     conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
     # (object, side, why, whether it began to wait) -> fields that did, or that wait no more.
-    parkings: Counter[tuple[str, str, Park, bool]] = field(default_factory=Counter)
+    parkings: Counter[tuple[str, str, str, bool]] = field(default_factory=Counter)
 
     def add(
         self,
@@ -140,16 +141,14 @@ class Batch:
 
     def _count_parked(self, name: str, before: State, after: State) -> None:
         for side, told in after.sides.items():
-            earlier = before.sides[side].parked
-            if earlier == told.parked:
+            earlier = before.sides[side]
+            if earlier.parked == told.parked and earlier.misfits.keys() == told.misfits.keys():
                 continue
-            for field_name in earlier.keys() | told.parked.keys():
-                was, now = earlier.get(field_name), told.parked.get(field_name)
-                if (was and was.why) != (now and now.why):
-                    if was is not None:
-                        self.parkings[name, side, was.why, False] += 1
-                    if now is not None:
-                        self.parkings[name, side, now.why, True] += 1
+            was, now = _waiting(earlier), _waiting(told)
+            for _, why in was - now:
+                self.parkings[name, side, why, False] += 1
+            for _, why in now - was:
+                self.parkings[name, side, why, True] += 1
 
     def _told(
         self,
@@ -180,6 +179,12 @@ class Batch:
         # A twin gets its own Id as its key, unless that is the very key it must part from.
         if twin and change.native_id is not None and change.native_id != key:
             yield Output(self.topics.changes(name), change.native_id, codecs.changes.encode(change))
+
+
+def _waiting(side: SideState) -> set[tuple[str, str]]:
+    """The fields that wait there, each with why."""
+    parked = {(name, parked.why.value.lower()) for name, parked in side.parked.items()}
+    return parked | {(name, MISFIT) for name in side.misfits}
 
 
 def _written(

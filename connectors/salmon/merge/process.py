@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -22,21 +23,25 @@ from salmon.errors import (
     DataError,
     FatalError,
     PositionLost,
+    RecordTooLarge,
     RetriableError,
     SalmonError,
+    StartAgain,
     Unavailable,
 )
 from salmon.kafka import clients, tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
 from salmon.kafka.serdes import Conflicts, Signals
-from salmon.merge.batch import Batch
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.folders import StateFolder
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
 from salmon.merge.telling import tell
+from salmon.model.change import Change
 from salmon.model.connector import Signal, SignalKind
+from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.dead_letters import dead_letter_headers
@@ -51,6 +56,7 @@ CONNECTOR: Final = "merge"
 # from its time-out. Where little comes, a batch is what has come.
 BATCH_MAX: Final = 2_000
 _POLL_S: Final = 0.5
+_ASK_S: Final = 10.0
 # States may have to be read from their topic when partitions are assigned, which is within a poll.
 _POLL_MAX_MS: Final = 3_600_000
 _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for memory
@@ -58,11 +64,14 @@ _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for me
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """A change that is set aside. *without_value*: it is itself too large for Kafka."""
+    """
+    A change that is set aside. *without_value*: it is itself too large for Kafka. *instead*: what was folded of it.
+    """
 
     message: Message
     error: Exception
     without_value: bool = False
+    instead: bytes | None = None
 
 
 class MergeProcess:
@@ -105,6 +114,7 @@ class MergeProcess:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
         self._stores = Stores(Restorer(self._kafka, open_cache))
+        self._topic_ids: dict[str, str] = {}  # of `changes`; empty where the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
@@ -112,7 +122,10 @@ class MergeProcess:
         group = f"{config.name}-{CONNECTOR}"
         self._admin = clients.admin(self._kafka, client_id=f"{group}-{ordinal}")
         self._producer = clients.producer(
-            self._kafka, transactional_id=f"{group}-{ordinal}", client_id=f"{group}-{ordinal}"
+            self._kafka,
+            transactional_id=f"{group}-{ordinal}",
+            client_id=f"{group}-{ordinal}",
+            observer=self._retrying.observer,
         )
         self._consumer: Consumer = clients.consumer(
             self._kafka,
@@ -126,7 +139,7 @@ class MergeProcess:
     # The process's view: run in a thread, stop and cut from any.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
             self._consumer.subscribe(
@@ -141,7 +154,7 @@ class MergeProcess:
         except Stopping:
             pass
         finally:
-            self._consumer.close()
+            clients.close(self._consumer)
             self._stores.close()
             if self._folder is not None:
                 self._folder.close()
@@ -156,6 +169,7 @@ class MergeProcess:
 
     def _turn(self) -> None:
         self._health.turned()
+        self._health.holds(len(self._stores))
         try:
             messages = clients.read(self._consumer, BATCH_MAX, _POLL_S)
         except PositionLost as lost:
@@ -206,11 +220,14 @@ class MergeProcess:
         tell(self._metrics, batch, len(messages), len(refused))
         return True
 
-    def _add(self, batch: Batch, message: Message) -> Exception | None:
-        """Fold one message; the reason to set it aside, if it cannot be. Raises Unavailable."""
+    def _add(self, batch: Batch, message: Message, *, instead: bytes | None = None) -> Exception | None:
+        """
+        Fold one message, or what stands *instead* of its value; the reason to set it aside, if it cannot be. Raises
+        Unavailable.
+        """
         topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
-        raw_key, value = message.key(), message.value()
+        raw_key, value = message.key(), instead or message.value()
         try:
             if raw_key is None or value is None:
                 raise DataError(
@@ -225,7 +242,7 @@ class MergeProcess:
                 offset=offset,
                 at=max(0, message.timestamp()[1]),
             )
-        except (RetriableError, FatalError):
+        except (RetriableError, StartAgain, FatalError):
             raise  # no fault of the record's
         except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on
             log.warning(
@@ -243,6 +260,8 @@ class MergeProcess:
         if len(messages) > 1:
             return all(self._fold([message]) for message in messages)
         topic, partition, offset = clients.place_of(messages[0])
+        if self._fold_less(messages[0], error):
+            return True
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
@@ -254,6 +273,37 @@ class MergeProcess:
         )
         self._committed(self._batch(), following)
         return True
+
+    def _fold_less(self, message: Message, error: DataError) -> bool:
+        """
+        Fold what can be written of a change, without the values that make too much of it, or that the brokers refuse;
+        the state then says which. Whether that was done.
+        """
+        topic, partition, offset = clients.place_of(message)
+        codecs, following = self._codecs[self._objects[topic]], {(topic, partition): offset + 1}
+        for less in _reductions(codecs, message.value() or b"", error):
+            batch, encoded = self._batch(), codecs.changes.encode(less)
+            if self._add(batch, message, instead=encoded) is not None:
+                return False
+            aside = [_Refused(message, error, instead=encoded)]
+            try:
+                self._retrying.until_it_works(
+                    "writing what is left of a change", partial(self._commit, batch, aside, following)
+                )
+            except DataError:
+                continue  # still too much
+            log.warning(
+                "change_folded_in_part",
+                topic=topic,
+                partition=partition,
+                offset=offset,
+                fields=sorted(less.misfits),
+                error=type(error).__name__,
+            )
+            self._committed(batch, following)
+            tell(self._metrics, batch, 1, 1)
+            return True
+        return False
 
     def _mark(self, *, idle: bool) -> None:
         """Have the copies marked, so that the next start reads only what comes after."""
@@ -280,10 +330,11 @@ class MergeProcess:
                 headers = dead_letter_headers(
                     each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
                 )
-                value = None if each.without_value else each.message.value()
+                value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
-                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", {"offset": offset})
+                told = {"offset": offset, "topic_id": self._topic_ids[topic]}
+                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", told)
                 transaction.produce(self._topics.offsets, key, place)
             transaction.send_offsets(
                 [
@@ -324,6 +375,7 @@ class MergeProcess:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Called from within a poll: what it meets is raised by the loop."""
+        self._health.holds(len(self._stores) + len(partitions))  # to load them may take minutes
         try:
             placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
         except (SalmonError, Stopping) as trouble:
@@ -336,21 +388,24 @@ class MergeProcess:
         """Bring the states of *partitions* into memory and find the place where each goes on."""
         # An older owner's transaction may still be on its way: this answers only when its offsets are settled.
         try:
-            self._consumer.committed(list(partitions), timeout=30.0)
+            self._consumer.committed(list(partitions), timeout=_ASK_S)
         except KafkaException as error:
             raise clients.translated(error, "asking for merge's offsets") from error
-        places = self._places.load(CONNECTOR)
+        places = self._places.load(CONNECTOR, lambda *_: self._go_on())
         placed = []
         for topic in sorted({each.topic for each in partitions}):
             name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
             codecs = self._codecs[name]
             extents = tables.extents(self._admin, topic, group)
+            topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
             for place, store in opened.items():
-                told = places.get(f"{topic}/{place[1]}")
-                offset = int(told["offset"]) if told is not None else 0
+                told = places.get(f"{topic}/{place[1]}", {})
+                offset = int(told.get("offset", 0))
                 extent = extents[place[1]]
-                if not extent.start <= offset <= extent.end:
+                # A topic that was deleted and made again has the offset too, once it has grown to it.
+                is_another = bool(told.get("topic_id")) and bool(topic_id) and told["topic_id"] != topic_id
+                if is_another or not extent.start <= offset <= extent.end:
                     self._hole(name, *place, offset)
                     offset = extent.start
                 self._next[place] = offset
@@ -398,3 +453,15 @@ class MergeProcess:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
+
+
+def _reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
+    """A change, each time with less of what Kafka does not take; nothing of what is no change."""
+    reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+    try:
+        change = codecs.changes.decode(value)
+    except DataError:
+        return
+    while (less := reduce(change, codecs.rules.schema)) is not None:
+        change = less
+        yield change

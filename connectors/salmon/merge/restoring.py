@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from salmon.kafka import clients, tables
-from salmon.kafka.tables import Extent
+from salmon.kafka.tables import Decode, Extent
 from salmon.merge.cache import Mark, Origin, StateCache
 
 log = structlog.get_logger(__name__)
@@ -120,7 +120,12 @@ class Restorer:
         self._admin = clients.admin(kafka)
 
     def restored(
-        self, topic: str, partitions: Collection[int], tell: Callable[[], None] = lambda: None
+        self,
+        topic: str,
+        partitions: Collection[int],
+        tell: Callable[[], None] = lambda: None,
+        *,
+        check: Decode = tables.as_it_is,
     ) -> dict[int, StateCache]:
         """
         Open the copies of *partitions* of a `state` topic, and bring them up to its end as it is at the call.
@@ -128,6 +133,7 @@ class Restorer:
         Args:
             tell: Called now and then while it is read; what it raises ends the reading, which goes on from there
                 the next time.
+            check: Returns what it is given, or raises DataError for a foreign value, which no copy takes in.
 
         Raises:
             Unavailable, SetupError: as the brokers answer.
@@ -153,6 +159,7 @@ class Restorer:
                 topic,
                 {partition: each.start.offset for partition, each in restorings.items()},
                 lambda partition, rows, offset: restorings[partition].take(rows, offset),
+                decode=check,
                 progress=_Progress(topic, tell),
             )
             for partition, each in restorings.items():

@@ -13,7 +13,7 @@ from typing import Any
 from salmon.kafka import schemas
 from salmon.kafka.avro import Codec, generation_of, row_of, writer_of
 from salmon.kafka.registry import Registry
-from salmon.model.change import Value, WriteOp
+from salmon.model.change import Misfit, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
@@ -143,6 +143,11 @@ class States(Codec):
                 for n, p in side.parked.items()
             ],
             "kept": _field_data(side.kept),
+            "history": side.history,
+            "misfits": [
+                {"name": name, "code": misfit.code, "reason": misfit.reason, "since": misfit.since}
+                for name, misfit in side.misfits.items()
+            ],
         }
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
@@ -177,6 +182,7 @@ class States(Codec):
             row_since_write=datum["row_since_write"],
             standing=datum["standing"],
             held=datum["held"],
+            history=datum["history"],
             overwritten=tuple(
                 Overwritten(
                     known["name"],
@@ -202,6 +208,11 @@ class States(Codec):
                 )
                 for p in datum["parked"]
                 if p["name"] in names or p["name"] == EXISTENCE  # what is synced no more waits for nobody
+            },
+            misfits={
+                told["name"]: Misfit(told["code"], told["reason"], told["since"])
+                for told in datum["misfits"]
+                if told["name"] in names
             },
         )
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from salmon.errors import SchemaMismatch
+from salmon.kafka.foreign import FOREIGN
 from salmon.merge.cache import Mark, StateCache
 from salmon.merge.restoring import Restorer
 from salmon.merge.states import States
@@ -68,11 +70,17 @@ class Store:
     recent: Recent
 
     def get(self, key: str) -> State:
-        """The state of *key*; a new one for a key never seen. Raises CacheDamaged."""
+        """The state of *key*; a new one for a key never seen, or whose state cannot be read. Raises CacheDamaged."""
         if (state := self.recent.get(self.place, key)) is not None:
             return state
         data = self.cache.get(key)
-        return new_state(self.rules.names) if data is None else self.codec.decode(data)
+        if data is not None:
+            try:
+                return self.codec.decode(data)
+            except SchemaMismatch as error:
+                # Nothing is known of the key then: the fold has both sides tell it again before it writes anything.
+                FOREIGN.pass_over(self.codec.topic, self.place[1], None, key.encode(), str(error))
+        return new_state(self.rules.names)
 
     def put(
         self, states: Mapping[str, State], rows: Mapping[str, bytes | None], mark: Mark | None = None
@@ -119,7 +127,9 @@ class Stores:
             Unavailable, SetupError, CacheDamaged: call again, or not, as they say.
         """
         self.close([(topic, partition) for partition in partitions])
-        for partition, cache in self._restorer.restored(states.topic, partitions, tell).items():
+        for partition, cache in self._restorer.restored(
+            states.topic, partitions, tell, check=states.check_writer
+        ).items():
             place = (topic, partition)
             self._stores[place] = Store(place, states, rules, cache, self._recent)
         return {(topic, partition): self._stores[topic, partition] for partition in partitions}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
@@ -12,6 +14,11 @@ from salmon.model.fold import Fact
 from salmon.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+_EVENTS: Final[Mapping[Fact, str]] = {
+    Fact.OSCILLATING: "fields_oscillate",
+    Fact.MISFIT: "fields_hold_misfits",
+}
 
 
 def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
@@ -30,7 +37,7 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
         if report.fact is Fact.ACKNOWLEDGED and report.committed_at:
             metrics.echo_seen(name, f"to_{report.side}", report.committed_at, now_s)
     for (name, side, why, waits), count in batch.parkings.items():
-        metrics.fields_parked(name, side, why.value.lower(), count, waits=waits)
+        metrics.fields_parked(name, side, why, count, waits=waits)
     for name, conflict in batch.conflicts:
         if conflict.fault:
             log.warning("policy_failed", object=name, policy=conflict.policy, fault=conflict.fault)
@@ -45,7 +52,7 @@ def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
         )
     for name, key, report in batch.set_aside:
         log.warning(
-            "fields_oscillate" if report.fact is Fact.OSCILLATING else "fields_parked",
+            _EVENTS.get(report.fact, "fields_parked"),
             object=name,
             key=key,
             side=report.side,

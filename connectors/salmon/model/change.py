@@ -26,6 +26,8 @@ SIDES: Final = (SALESFORCE, MONGODB)
 # travel among the fields under these names, which no Salesforce field can have.
 SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it has one
 ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None once it took one
+# In a change's source: the fields of which a part was left out (the time of day, of a date), with commas between.
+CUT: Final = "cut"
 OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR})
 
 
@@ -50,6 +52,23 @@ ROWS: Final = frozenset({Op.ROW, Op.ABSENT})
 OUTCOMES: Final = frozenset({Op.REFUSED, Op.GONE, Op.EXISTS, Op.DEFERRED, Op.RETRY})
 
 
+# Codes of a Misfit.
+NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # its field's type has no such value
+NO_RECORD_KEY: Final = "NO_RECORD_KEY"  # of a reference: nothing can have that key
+TOO_LARGE: Final = "TOO_LARGE"  # for Kafka
+REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"  # its brokers refuse the record with that value
+MISFIT_CODES: Final = frozenset({NOT_OF_TYPE, NO_RECORD_KEY, TOO_LARGE, REFUSED_BY_KAFKA})
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why the value that a side holds in a field could not be taken. It names the kind of value, never the value."""
+
+    code: str  # one of MISFIT_CODES
+    reason: str  # one sentence, with the field and the mend
+    since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.misfits
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happened to one record on one side. Its object and record key are those of the Kafka record."""
@@ -72,12 +91,17 @@ class Change:
     fields: Mapping[str, Value] = field(
         default_factory=dict
     )  # without nulls where `changed` names them anyway
+    # Fields that hold a value which could not be taken. They are not among those it speaks of: neither null nor unsaid.
+    misfits: Mapping[str, Misfit] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)  # what else the side told; never judged by
     # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
     # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.
     knows: frozenset[str] | None = None
     # Whether the side names the user that Salmon writes as for it: our own write, or what the side did because of one.
     by_us: bool = False
+    # Which history of its side it is of. Another than before: the side's history went back (restored from a backup, or
+    # refreshed), and its clock and order may have begun anew. Empty as long as that never happened. Not of outcomes.
+    history: str = ""
 
     @property
     def is_event(self) -> bool:

@@ -8,7 +8,7 @@ field and the value's type but never the value, for everything else.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
@@ -18,8 +18,13 @@ from salmon.model.schema import FieldSchema, Kind
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1)
 _MS_A_DAY: Final = 86_400_000
+_DAY_MIN: Final = (date(1700, 1, 1) - _EPOCH_DAY).days
+_DAY_MAX: Final = (date(4000, 12, 31) - _EPOCH_DAY).days
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+
+_CONTEXT: Final = Context(prec=80)  # more than an Int64 or a Decimal128 in a field of 18 places takes up
+_NOISE: Final = 1e-15  # what calculating with doubles leaves behind
 
 
 # Salesforce REST: JSON (REST API Developer Guide, Primitive Data Types).
@@ -59,9 +64,28 @@ def to_rest(field: FieldSchema, value: Value) -> Any:
         case Kind.STRINGS, tuple():
             return ";".join(value)
         case Kind.DECIMAL, Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
+            return _exact_number(value)
         case _:
             return value
+
+
+def out_of_range(field: FieldSchema, value: Value) -> bool:
+    """Whether it is a date or time that Salesforce cannot hold: it has the years 1700 to 4000 (Field Types)."""
+    match field.kind, value:
+        case Kind.DATE, int():
+            return not _DAY_MIN <= value <= _DAY_MAX
+        case Kind.DATETIME, int():
+            return not _DAY_MIN <= value // _MS_A_DAY <= _DAY_MAX
+        case _:
+            return False
+
+
+def _exact_number(number: Decimal) -> int | float | str:
+    """What JSON writes with exactly the digits of *number*: text where no float has them, which the org takes too."""
+    if number == number.to_integral_value():
+        return int(number)
+    nearest = float(number)
+    return nearest if Decimal(repr(nearest)) == number else format(number, "f")
 
 
 # Change events: Avro without logical types; dates and times are all longs in ms (Pub/Sub API, Event
@@ -109,10 +133,17 @@ def from_document(field: FieldSchema, shown: Any) -> Value:
                 return _time_ms(shown)
             case Kind.STRINGS:
                 return _strings(shown)
+            case Kind.DOUBLE | Kind.DECIMAL:
+                return _number_of_document(field, shown)
             case _:
                 return _plain(field, shown)
     except (TypeError, ValueError, AttributeError, ArithmeticError):
         raise _mismatch(field, shown, "the MongoDB document") from None
+
+
+def cut_by(field: FieldSchema, shown: Any) -> bool:
+    """Whether from_document leaves a part of it out: a date has no time of day."""
+    return field.kind is Kind.DATE and isinstance(shown, datetime) and _ms(_datetime(shown)) % _MS_A_DAY != 0
 
 
 def to_document(field: FieldSchema, value: Value) -> Any:
@@ -209,6 +240,27 @@ def _plain(field: FieldSchema, shown: Any) -> Value:
     raise TypeError
 
 
+def _number_of_document(field: FieldSchema, shown: Any) -> Value:
+    """
+    A number with all its digits, or none: one that would lose some on its way is not passed on as another number.
+
+    Of a double only what is written of it counts: 0.1 + 0.2 in a field of two places is 0.30.
+    """
+    value = _plain(field, shown)
+    if isinstance(shown, float):
+        kept = field.kind is Kind.DOUBLE or abs(float(value) - shown) <= abs(shown) * _NOISE  # type: ignore[arg-type]
+    else:
+        kept = Decimal(repr(value) if isinstance(value, float) else value) == shown  # type: ignore[arg-type]
+    if not kept:
+        places = f"{field.scale} places after the point" if field.kind is Kind.DECIMAL else "as a double"
+        mend = "Round it" if field.kind is Kind.DECIMAL else "Round it, or set `numbers: decimal`"
+        raise SchemaMismatch(
+            f"{field.name}: the MongoDB document holds a number with more digits than {field.type} "
+            f"({field.kind.value}) keeps ({places}). {mend}."
+        )
+    return value
+
+
 def _whole(field: FieldSchema, shown: Any) -> int:
     if isinstance(shown, bool) or not isinstance(shown, (int, float, Decimal)) or shown != int(shown):
         raise TypeError
@@ -226,13 +278,17 @@ def _finite(number: float) -> float:
 
 
 def _decimal(field: FieldSchema, shown: float | Decimal) -> Decimal:
-    number = shown if isinstance(shown, Decimal) else Decimal(repr(shown))
+    number = Decimal(repr(shown)) if isinstance(shown, float) else Decimal(shown)
     if not number.is_finite():
         raise ValueError
-    rounded = number.quantize(Decimal(1).scaleb(-field.scale))
-    if len(rounded.as_tuple().digits) > max(field.precision, 1):
+    rounded = number.quantize(Decimal(1).scaleb(-field.scale), ROUND_HALF_UP, _CONTEXT)
+    if len(rounded.as_tuple().digits) <= max(field.precision, 1):
+        return rounded
+    # Of eighteen nines the nearest double is 10^18: so the org shows the largest number of the field.
+    largest = Decimal(10**field.precision - 1).scaleb(-field.scale, _CONTEXT)
+    if float(largest) != float(abs(number)):
         raise ValueError
-    return rounded
+    return largest.copy_sign(number)
 
 
 def _strings(shown: Any) -> tuple[str, ...] | None:
@@ -269,7 +325,10 @@ def _clock(ms: int) -> str:
 
 
 def _iso(ms: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return (
+        moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    )  # strftime writes the year 1 as "1"
 
 
 def _mismatch(field: FieldSchema, shown: Any, where: str) -> SchemaMismatch:

@@ -23,6 +23,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         change.op is not Op.ROW
         or change.origin != SALESFORCE
         or change.changed is not None
+        or change.misfits
         or change.knows is not None
         or change.ack
         or change.as_of is None
@@ -44,6 +45,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         shadow=dict(fields),
         as_of=change.as_of,
         row_since_write=True,
+        history=change.history,
     )
     mongodb = SideState(
         unknown=rules.names[MONGODB], sent={seq: Sent(WriteOp.CREATE, owed)}, burst=1, standing=True

@@ -13,6 +13,8 @@ to seven steps, told below in their order:
 6. outcomes      what a sink tells of a write that did not simply succeed
 7. owed          what each side lacks now (salmon.model.owed)
 
+Where the history of a side went back, the first row of a record is none of this: see salmon.model.went_back.
+
 An edit is causal if its side had seen the canonical value when it made the edit; no clock plays a part in that.
 So an edit made after seeing a value is never beaten by that value, however wrong the clocks are. Only two edits
 that did not know of each other are a conflict, and only there is a policy asked.
@@ -22,11 +24,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from salmon.model import went_back
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.consequences import is_consequence
+from salmon.model.doubles import with_known_digits
 from salmon.model.life import ends, lives
+from salmon.model.misfits import note
 from salmon.model.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.owed import emit, told_in_part
+from salmon.model.retrying import send_again
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
 from salmon.model.values import Verdict, fold_unseen_value, fold_value, judge
@@ -59,11 +65,15 @@ def fold(
         correlation: One word that follows the change into its writes and every log.
         at: When the log took it, in ms; 0 where that is not known, and then no oscillation is seen.
     """
+    if rules.decimals:
+        change = with_known_digits(change, state, rules)
     work = Work(Folded(state.copy()), change, object, key, rules, at)
     # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
-    if change.origin == OPERATOR:
+    if change.origin == OPERATOR and change.op is Op.RETRY:
+        send_again(work)
+    elif change.origin == OPERATOR:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
         one_way_outcome(work)  # what the target tells besides is nobody's concern
@@ -106,6 +116,13 @@ def _is_twin(work: Work) -> bool:
 
 def _told(work: Work) -> None:
     change, x = work.change, work.x
+    if change.history != x.history:
+        x.history = change.history
+        went_back.forget_order(x)
+        if change.is_row and went_back.is_known(work):
+            _acknowledge(work)
+            went_back.tell(work)
+            return
     old = _is_old_news(change, x)
     # An old row does not answer: what the write has set will be told by an event or a row that is not.
     ours, late = (None, False) if old and change.is_row else _acknowledge(work)
@@ -278,6 +295,7 @@ def _old_row(work: Work) -> None:
         if not work.state.lives and work.state.life is NEVER:
             work.begin(work.baseline)
     told = rules.spoken(work.change) & x.unknown
+    note(work, x.unknown)
     for name in sorted(told):
         if work.state.lives:
             fold_value(work, name, None)

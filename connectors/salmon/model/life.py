@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
+from salmon.model.misfits import note
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
@@ -21,17 +22,18 @@ def lives(work: Work, ours: Sent | None) -> None:
     spoken = work.rules.spoken(change)
     if change.op is Op.CREATE:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
-        x.shadow, x.unknown = {}, work.rules.names[change.origin] - spoken
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
         x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
     elif change.op is Op.UPDATE and not had:
         # A life whose beginning nobody told of: the rest of it must be read.
-        x.shadow, x.unknown = {}, work.rules.names[change.origin]
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
         work.out.to_read.add(change.origin)
     if x.holds(EXISTENCE):
         del x.parked[EXISTENCE]  # it has the record by itself: nothing is left to decide
     if change.is_row or change.op is Op.CREATE or change.ack is not None:
         x.marker = change.ack or 0
     work.exists()
+    note(work)
 
     if not state.lives and state.life is not NEVER:
         born = change.op is Op.CREATE or (change.op is Op.ROW and had is False)
@@ -42,7 +44,7 @@ def lives(work: Work, ours: Sent | None) -> None:
     elif not state.lives:
         work.begin(work.version if change.is_event and not work.is_consequence else work.baseline)
     if ours is not None and change.is_event:
-        refused_in_silence(work, ours, spoken)
+        refused_in_silence(work, ours, spoken | change.misfits.keys())
     if change.is_row:
         x.overwritten = tuple(
             _edited_since(work, known) if known.name in spoken else known for known in x.overwritten
@@ -65,6 +67,8 @@ def lives(work: Work, ours: Sent | None) -> None:
     for name in sorted((spoken & told) - agreed.keys()):
         fold_value(work, name, ours)
     x.unknown -= spoken
+    if x.misfits:
+        x.misfits = {name: misfit for name, misfit in x.misfits.items() if name not in spoken}
 
 
 def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
@@ -73,7 +77,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
     if work.made:
         return  # nothing was there before
     overwritten = []
-    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
+    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):
         seq = work.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
@@ -92,7 +96,8 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
 def _edited_since(work: Work, known: Overwritten) -> Overwritten:
     """A newer row with the marker of the write shows another value: nothing but an edit after the write made that."""
     value, shadow = work.change.fields.get(known.name), work.shadow(known.name)
-    is_news = known.seq == work.change.ack and shadow is not UNKNOWN and value != shadow
+    told = known.name not in work.change.misfits
+    is_news = told and known.seq == work.change.ack and shadow is not UNKNOWN and value != shadow
     return replace(known, later=(value,)) if is_news else known
 
 
@@ -165,7 +170,11 @@ def revive(work: Work, side: str, version: Version) -> None:
         if other != side and told.exists is True:
             of_others |= work.rules.only_of(other) - told.unknown
     for name, value in work.state.sides[side].shadow.items():
-        if name not in OWNED_BY_MERGE and name not in of_others:
+        if (
+            name not in OWNED_BY_MERGE
+            and name not in of_others
+            and name not in work.state.sides[side].misfits
+        ):
             work.take(name, value, version)
 
 
@@ -174,7 +183,7 @@ def ends(work: Work, ours: Sent | None) -> None:
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
     x.exists, x.native_id, x.marker = False, None, 0
-    x.shadow, x.unknown, x.overwritten = {}, frozenset(), ()
+    x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}
     if had is not False:
         x.parked = {}  # but a refused creation is not tried again because somebody looked
     if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
+from salmon.model.misfits import lacks_required, left_alone, sentences
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import IN_FLIGHT_MAX, SENT_MAX, Rules
 from salmon.model.state import Park, Sent, SideState, State
@@ -107,6 +108,8 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
         whole = name == rules.one_way_to or side.unknown.isdisjoint(rules.live[name])
         return _owed_a_death(side, whole=whole)
     agreed = agreed_on(state, name)
+    if side.exists is not True and lacks_required(state, name, rules):
+        return None
     if rules.one_way_to is not None:
         may_set = rules.sink_may_set(name, WriteOp.CREATE) | rules.sink_may_set(name, WriteOp.UPDATE)
         return _owed_one_way(side, agreed, may_set, rules)
@@ -120,7 +123,8 @@ def agreed_on(state: State, name: str) -> Mapping[str, Value]:
     if name != MONGODB or SALESFORCE not in state.sides:
         return state.canonical
     salesforce = state.sides[SALESFORCE]
-    own = {SALESFORCE_ID: salesforce.native_id, ERROR: _refusals(salesforce)}
+    told = (_refusals(salesforce), *sentences(state))
+    own = {SALESFORCE_ID: salesforce.native_id, ERROR: " ".join(t for t in told if t) or None}
     return {**state.canonical, **{n: v for n, v in own.items() if v is not None}}
 
 
@@ -183,11 +187,14 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     if agreed != side.shadow:
         differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
     contradicted = {n for sent in in_flight for n, v in sent.fields.items() if v != agreed.get(n)}
+    alone = left_alone(state, side)
+    differs |= side.misfits.keys() - alone
     owed = {
         n
         for n in differs | contradicted
         if n in may_set
         and n not in side.unknown
+        and n not in alone
         and (n in kept or n not in side.parked)
         and _is_decided(state, name, n, rules)
     }

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op, WriteOp
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op, Value, WriteOp
 from salmon.model.policies import LAST_WRITER_WINS, Policy
-from salmon.model.schema import ObjectSchema
+from salmon.model.schema import Kind, ObjectSchema
 
 # What is unacknowledged on one side and key since its last row; beyond it, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
@@ -66,6 +66,22 @@ class Rules:
         return frozenset(field.name for field in self.schema.fields if field.required)
 
     @cached_property
+    def decimals(self) -> frozenset[str]:
+        return frozenset(field.name for field in self.schema.fields if field.kind is Kind.DECIMAL)
+
+    @cached_property
+    def never_empty(self) -> Mapping[str, Value]:
+        """
+        Fields that Salesforce does not let be empty -> what their absence in a document means: a checkbox that is missing
+        is false; for the others null, since nobody can have meant to clear them.
+        """
+        return {
+            field.name: False if field.kind is Kind.BOOLEAN else None
+            for field in self.schema.fields
+            if not field.nillable
+        }
+
+    @cached_property
     def _settable(self) -> Mapping[WriteOp, frozenset[str]]:
         return {
             WriteOp.CREATE: frozenset(field.name for field in self.schema.fields if field.create),
@@ -85,6 +101,10 @@ class Rules:
             return False
         updatable = name in self._settable[WriteOp.UPDATE]
         return updatable or (not known_to_salesforce and name in self._settable[WriteOp.CREATE])
+
+    def cannot_clear(self, side: str, name: str) -> bool:
+        """Whether a field that is missing on *side* is no wish to clear it: `never_empty` says what it means."""
+        return side != SALESFORCE and name in self.never_empty
 
     def only_of(self, side: str) -> frozenset[str]:
         """The fields that nobody but *side* ever sets: what it tells of them is so, and never a conflict."""

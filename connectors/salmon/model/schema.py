@@ -104,6 +104,7 @@ class FieldSchema:
     create: bool = True  # settable by an insert
     update: bool = True  # settable by an update
     required: bool = False  # an insert without it is refused
+    nillable: bool = True  # may be empty; a checkbox may not, nor may what a record cannot be without
     live: bool = True  # its changes come as change events; otherwise it is refreshed by reading
     reference_to: tuple[str, ...] = ()
     relationship: str | None = None
@@ -187,7 +188,7 @@ def schema_of_describe(
         include: Only these fields; None for all that can be synced.
         exclude: Not these.
         live: The fields that the object's change events carry, where that is known; else judged by the describe.
-        decimals: Whether numbers with a scale are Avro decimals instead of doubles.
+        decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
 
     Raises:
         ConfigError: for a name in *include* or *exclude* that the object lacks, or that cannot be synced.
@@ -235,7 +236,7 @@ def _field_of_describe(
     kind = _KINDS[field["type"]]
     if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
         kind = Kind.LONG
-    if kind is Kind.DOUBLE and decimals:
+    if kind is Kind.DOUBLE and decimals and field.get("precision", 0) > 0:
         kind = Kind.DECIMAL
     is_live = field["name"] in live if live is not None else _comes_by_event(field)
     return FieldSchema(
@@ -246,6 +247,7 @@ def _field_of_describe(
         create=field["createable"],
         update=field["updateable"],
         required=field["createable"] and not field["nillable"] and not field.get("defaultedOnCreate", False),
+        nillable=field.get("nillable", True),
         live=is_live,
         reference_to=tuple(field.get("referenceTo") or ()),
         relationship=field.get("relationshipName"),
@@ -280,6 +282,7 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
             "scale": field.scale,
             "compound": field.compound,
         }
+        | ({} if field.nillable else {"nillable": False})
         | ({"since": field.since} if field.since else {}),
     }
 
@@ -332,6 +335,7 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         create=told["create"],
         update=told["update"],
         required=told["required"],
+        nillable=told.get("nillable", True),
         live=told["live"],
         reference_to=tuple(told["referenceTo"]),
         relationship=told["relationship"],

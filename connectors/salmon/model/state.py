@@ -12,7 +12,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
-from salmon.model.change import Value, WriteOp
+from salmon.model.change import Misfit, Value, WriteOp
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,8 @@ class SideState:
     held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
     overwritten: tuple[Overwritten, ...] = ()  # oldest first, until the events have caught up with the rows
     parked: dict[str, Parked] = field(default_factory=dict)
+    history: str = ""  # that of the last change it told; see Change.history
+    misfits: dict[str, Misfit] = field(default_factory=dict)  # what it holds that could not be taken
 
     @property
     def in_flight(self) -> dict[int, Sent]:
@@ -127,6 +129,7 @@ class SideState:
     def copy(self) -> SideState:
         copied = SideState(*_all_of(self))
         copied.shadow, copied.sent, copied.parked = dict(self.shadow), dict(self.sent), dict(self.parked)
+        copied.misfits = dict(self.misfits)
         return copied
 
 

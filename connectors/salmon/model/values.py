@@ -91,6 +91,7 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     """Step 4, for one field that the change speaks of."""
     change, state = work.change, work.state
     value, canonical, shadow = change.fields.get(name), state.canonical.get(name), work.shadow(name)
+    corrected = name in work.x.misfits
     work.set_shadow(name, value)
     if name in OWNED_BY_MERGE:
         return
@@ -101,6 +102,10 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     sent = _sent(work, name, ours)
     whole = change.is_row or change.op is Op.CREATE
     verdict = judge(value, canonical=canonical, shadow=shadow, ours=sent, whole=whole, read=change.is_row)
+    if corrected and verdict is Verdict.KNOWN:
+        verdict = (
+            Verdict.CONCURRENT
+        )  # not what it held: it comes back to that from a value that could not be taken
     held = work.x.holds(name)
     if held and sent == work.x.kept[name]:
         work.keep(name, value)  # what it made of its own value, given back to it
@@ -144,12 +149,15 @@ def fold_unseen_value(work: Work, name: str, before: Value) -> None:
 
 def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
     state, side = work.state, work.change.origin
+    if verdict is not Verdict.FIRST_CONTACT and value is None and work.rules.cannot_clear(side, name):
+        value = work.rules.never_empty[name]
+        if value is None or value == state.canonical.get(name):
+            _overruled(work, name)  # nothing was meant by it, and the side gets the field back
+            return
     knows = SALESFORCE in state.sides and state.sides[SALESFORCE].exists is True
     if not work.rules.may_win(side, name, known_to_salesforce=knows):
         if verdict is not Verdict.FIRST_CONTACT:
-            work.report(Fact.OVERRULED, name)
-            if work.breaker.overruled(name):
-                work.report(Fact.OSCILLATING, name)
+            _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
     if work.is_consequence:
@@ -166,6 +174,12 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
         work.report(Fact.EDITED, name)
     else:
         _concurrent(work, name, value, standing)
+
+
+def _overruled(work: Work, name: str) -> None:
+    work.report(Fact.OVERRULED, name)
+    if work.breaker.overruled(name):
+        work.report(Fact.OSCILLATING, name)
 
 
 def _first_contact(work: Work, name: str, value: Value, standing: Version) -> None:

@@ -28,8 +28,11 @@ class Fact(StrEnum):
     TWIN = "TWIN"  # a second record of the same key: not folded
     PARKED = "PARKED"
     OSCILLATING = "OSCILLATING"  # two automations undo each other: the field is parked on both sides
+    MISFIT = "MISFIT"  # a side holds a value that could not be taken
+    RETRIED = "RETRIED"  # an operator had it sent again
     REPEATED = "REPEATED"  # old news
     CONSEQUENCE = "CONSEQUENCE"  # a side did that by itself as it carried out a write of ours
+    RESTORED = "RESTORED"  # the side's history went back: it showed an older value, and gets the agreed one
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ class Work:
 
     def set_shadow(self, name: str, value: Value) -> None:
         _put(self.x.shadow, name, value)
+        self.x.misfits.pop(name, None)
 
     def take(self, name: str, value: Value, version: Version) -> None:
         """Make *value* canonical. What was refused together with it may be tried again."""

@@ -228,10 +228,17 @@ _Markers = Mapping[
 
 def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Markers:
     """As a majority holds them: what a write has set, but no majority holds yet, must not count as done."""
-    ids = [id_of(key) for key in keys]
+    ids = {key: id_of(key) for key in keys}
+    asked_as = {
+        key_of(document_id): key for key, document_id in ids.items()
+    }  # a key may be an earlier version's
     with border(f"reading markers of {collection.full_name}"):
-        found = collection.find({"_id": {"$in": ids}}, {SEQ_PATH: 1})
-        return {key_of(document["_id"]): marker_of(document) for document in found}
+        found = collection.find({"_id": {"$in": list(ids.values())}}, {SEQ_PATH: 1})
+        return {
+            asked_as[key]: marker_of(document)
+            for document in found
+            if (key := key_of(document["_id"])) in asked_as
+        }
 
 
 def _by_markers(

@@ -26,8 +26,10 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.server_type import SERVER_TYPE
 
-from salmon.errors import ConfigError, SalmonError, SetupError, Unavailable
+from salmon.calls import Calls
+from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
 from salmon.mongodb.config import MongoConfig
+from salmon.mongodb.watching import watching
 
 Document = dict[str, Any]
 
@@ -95,13 +97,14 @@ _WIRE_VERSION_OF_5_0: Final = (
 )
 
 
-def connect(config: MongoConfig, *, app: str) -> MongoClient[Document]:
+def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> MongoClient[Document]:
     """
     Connect and make sure that the deployment can serve us.
 
     Args:
         config: Where it is.
         app: Our name in the server's own log and currentOp.
+        calls: Where our calls are watched, if anywhere.
 
     Raises:
         ConfigError: for a connection string that cannot be read.
@@ -109,7 +112,7 @@ def connect(config: MongoConfig, *, app: str) -> MongoClient[Document]:
         Unavailable: for one that does not answer. It may be an outage or a mistake: the message names the key and
             the mend, and whoever calls decides how long to believe in the outage.
     """
-    client = _client(config, app)
+    client = _client(config, app, calls)
     try:
         _require_usable(client, config)
     except BaseException:
@@ -150,7 +153,7 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
     if is_retriable(error):
         return Unavailable(f"MongoDB could not serve us while {doing} ({type(error).__name__}, code {code}).")
     if code in _SIGN_IN_FAILED:
-        return SetupError(
+        return SignInRefused(
             "mongodb.uri: MongoDB refused user, password or certificate. Correct them, or authSource."
         )
     if code == UNAUTHORIZED:
@@ -174,12 +177,13 @@ def is_retriable(error: PyMongoError) -> bool:
     return getattr(error, "code", None) in RETRIABLE_CODES
 
 
-def _client(config: MongoConfig, app: str) -> MongoClient[Document]:
+def _client(config: MongoConfig, app: str, calls: Calls | None) -> MongoClient[Document]:
     uri = config.uri.get_secret_value()
     said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
     defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in said}
     try:
-        return MongoClient(uri, appname=app[:128], **defaults)  # type: ignore[arg-type]
+        listeners = watching(calls) if calls is not None else ()
+        return MongoClient(uri, appname=app[:128], event_listeners=listeners, **defaults)  # type: ignore[arg-type]
     except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:
         # The cause is not told: PyMongo's own text can quote the string, password and all.
         raise ConfigError(

@@ -7,6 +7,8 @@ Connection String Options); what it does not say gets the defaults of salmon.mon
 
 from __future__ import annotations
 
+import difflib
+import re
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -33,14 +35,33 @@ class MongoConfig(BaseModel):
     def _a_connection_string(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
             raise ValueError("must begin with mongodb:// or mongodb+srv://")
+        _require_known_options(value.get_secret_value())
         return value
 
     @field_validator("database")
     @classmethod
     def _not_the_servers_own(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("must not hold control characters, or others that cannot be seen")
         if value.lower() in {"admin", "local", "config"}:
             raise ValueError("must not be admin, local or config, which MongoDB keeps to itself")
         return value
+
+
+def _require_known_options(uri: str) -> None:
+    """A misspelt option is ignored by drivers; it is named only as what it may be meant for: it may be half a password."""
+    from pymongo.common import URI_OPTIONS_ALIAS_MAP, URI_OPTIONS_VALIDATOR_MAP
+
+    known = {*URI_OPTIONS_VALIDATOR_MAP, *URI_OPTIONS_ALIAS_MAP}
+    query = uri.partition("://")[2].partition("?")[2]
+    for option in filter(None, re.split("[&;]", query)):
+        name = option.partition("=")[0].lower()
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"has an option (behind ?) that MongoDB's drivers do not know.{hint} In a password, ? is written %3F"
+            )
 
 
 class SyncedObject(Protocol):

@@ -23,10 +23,11 @@ from bson.int64 import Int64
 
 from salmon.errors import DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
-from salmon.model.convert import from_document, to_document
+from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.client import Document
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.mismatches import explained
 
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
@@ -37,10 +38,14 @@ OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a document holds: its fields without nulls (but merge's own properties always), and what did not fit."""
+    """
+    What a document holds: its fields without nulls (but merge's own properties always), what did not fit, and the
+    fields of which a part was left out.
+    """
 
     fields: Mapping[str, Value]
     misfits: Mapping[str, DataError]
+    cut: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class DocumentShape:
         """Take the synced fields from a whole document."""
         fields: dict[str, Value] = {}
         misfits: dict[str, DataError] = {}
+        cut: set[str] = set()
         known = self.schema.by_name
         for name, shown in document.items():
             if name in known:
@@ -87,8 +93,10 @@ class DocumentShape:
                 else:
                     if value is not None:
                         fields[name] = value
+                    if cut_by(known[name], shown):
+                        cut.add(name)
         fields.update(owned_of(document.get(MARKER)))
-        return Reading(fields, misfits)
+        return Reading(fields, misfits, frozenset(cut))
 
     def value(self, name: str, shown: Any) -> Value:
         """
@@ -105,7 +113,10 @@ class DocumentShape:
         field = self.schema.by_name[name]
         if isinstance(shown, Decimal128):
             shown = shown.to_decimal()
-        value = from_document(field, shown)
+        try:
+            value = from_document(field, shown)
+        except SchemaMismatch as error:
+            raise explained(field, shown, error) from None
         for text in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
             if not text.isascii():
                 _require_unicode(field, text)

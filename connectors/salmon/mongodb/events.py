@@ -2,8 +2,8 @@
 Change stream events and documents that were read -> changes. Pure.
 
 An event reports what happened, and whether the document must be read besides, because the event does not give a
-field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is left out
-of the change and told apart. Nothing is dropped for who wrote it: the ack says which write of ours an event
+field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is among the
+misfits of the change, and not among its fields. Nothing is dropped for who wrote it: the ack says which write of ours an event
 answers, and the fold does the rest.
 
 Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
@@ -11,7 +11,7 @@ Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,7 +19,8 @@ from typing import Any, Final
 from bson.timestamp import Timestamp
 
 from salmon.errors import DataError
-from salmon.model.change import MONGODB, Change, Op, Value
+from salmon.model.change import CUT, MONGODB, Change, Misfit, Op, Value
+from salmon.model.convert import cut_by
 from salmon.mongodb.client import Document
 from salmon.mongodb.documents import (
     MARKER,
@@ -33,6 +34,7 @@ from salmon.mongodb.documents import (
     seq_of,
 )
 from salmon.mongodb.keys import key_of
+from salmon.mongodb.mismatches import misfit
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -88,6 +90,8 @@ def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> 
         ack=marker_of(document),
         changed=shape.names - reading.misfits.keys() if reading.misfits else None,
         fields=reading.fields,
+        source=_cut(reading.cut),
+        misfits=_reported(reading.misfits),
     )
     return Told(key_of(document["_id"]), change, misfits=reading.misfits)
 
@@ -121,7 +125,9 @@ def _whole(
     reading = shape.reading(document)
     says_all = op is Op.CREATE and not reading.misfits
     changed = None if says_all else shape.names - reading.misfits.keys()
-    change = _change(event, op, ack=ack, changed=changed, fields=reading.fields)
+    change = _change(
+        event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut, misfits=reading.misfits
+    )
     return Told(key, change, misfits=reading.misfits)
 
 
@@ -135,9 +141,17 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
     for truncated in description.get("truncatedArrays", ()):
         update.take_part(truncated["field"])
     change = None
-    if update.fields or update.ack is not None:
+    if update.fields or update.misfits or update.ack is not None:
         fields = {name: value for name, value in update.fields.items() if value is not None}
-        change = _change(event, Op.UPDATE, ack=update.ack, changed=frozenset(update.fields), fields=fields)
+        change = _change(
+            event,
+            Op.UPDATE,
+            ack=update.ack,
+            changed=frozenset(update.fields),
+            fields=fields,
+            cut=update.cut,
+            misfits=update.misfits,
+        )
     return Told(key, change, incomplete=bool(update.incomplete), misfits=update.misfits)
 
 
@@ -149,6 +163,7 @@ class _Update:
         self.fields: dict[str, Value] = {}
         self.misfits: dict[str, DataError] = {}
         self.incomplete: set[str] = set()
+        self.cut: set[str] = set()
         self.ack: int | None = None
 
     def take(self, path: str, shown: Any) -> None:
@@ -158,6 +173,9 @@ class _Update:
                 self.fields[path] = self.shape.value(path, shown)
             except DataError as misfit:
                 self.misfits[path] = misfit
+            else:
+                if cut_by(self.shape.schema.by_name[path], shown):
+                    self.cut.add(path)
         elif path == MARKER:
             # The first write of ours to a document makes its marker: the event then tells the marker as a whole.
             self.fields.update(owned_of(shown))
@@ -186,6 +204,8 @@ def _change(
     ack: int | None = None,
     changed: frozenset[str] | None = None,
     fields: Mapping[str, Value] | None = None,
+    cut: Collection[str] = (),
+    misfits: Mapping[str, DataError] | None = None,
 ) -> Change:
     cluster_time: Timestamp = event["clusterTime"]
     wall = event.get("wallTime")  # since MongoDB 6.0
@@ -198,8 +218,17 @@ def _change(
         ack=ack,
         changed=changed,
         fields=fields or {},
-        source=_source(event),
+        misfits=_reported(misfits or {}),
+        source={**_source(event), **_cut(cut)},
     )
+
+
+def _cut(names: Collection[str]) -> dict[str, str]:
+    return {CUT: ", ".join(sorted(names))} if names else {}
+
+
+def _reported(misfits: Mapping[str, DataError]) -> dict[str, Misfit]:
+    return {name: misfit(name, error) for name, error in misfits.items()}
 
 
 def _source(event: Mapping[str, Any]) -> dict[str, str]:

@@ -1,24 +1,31 @@
 """
 `_id` <-> record key.
 
-Strings are keys as they are; every other type is tagged, so that no two `_id`s share a key and each comes
-back in its own type. A string that begins with `$` gets a second one.
+Strings are keys as they are; every other type is tagged, so that no two `_id`s share a key. A string that begins
+with `$` gets a second one.
 
-    "001A"          001A                      ObjectId       $oid:65f0...
-    "$x"            $$x                       UUID           $uuid:6f9619ff-8b86-...
-    5 (int)         $int:5                    other binary   $bin:SUBTYPE:BASE64
-    5 (long)        $long:5                   Date           $date:MS SINCE 1970
-    5.5 (double)    $double:5.5               Timestamp      $ts:SECONDS:ORDINAL
-    5.5 (decimal)   $dec:5.5                  true           $bool:true
+    "001A"               001A                 ObjectId       $oid:65f0...
+    "$x"                 $$x                  UUID           $uuid:6f9619ff-8b86-...
+    5                    $int:5               other binary   $bin:SUBTYPE:BASE64
+    5,000,000,000        $long:5000000000     Date           $date:MS SINCE 1970
+    5.5                  $double:5.5          Timestamp      $ts:SECONDS:ORDINAL
+    0.1 (decimal)        $dec:0.1             true           $bool:true
+
+A number's key is that of its value, whatever its type: MongoDB takes Int32 7, Int64 7, 7.0 and Decimal128 7.00 for
+the same `_id`, so they are one record. The tag is the smallest type that holds the value exactly, in the order int,
+long, double, decimal; the number that comes back from a key is of that type. (Decimal128 0.1 is no double: the
+double 0.1 is another number, for MongoDB too.)
 
 Null, documents, regular expressions and the rarer types have no tag: such a record has no key.
 """
 
 from __future__ import annotations
 
+import contextlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +34,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.errors import BSONError
 from bson.int64 import Int64
+from bson.json_util import CANONICAL_JSON_OPTIONS
+from bson.json_util import dumps as to_extended_json
+from bson.json_util import loads as from_extended_json
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
@@ -36,6 +46,7 @@ KEY_BYTES_MAX: Final = 255  # the key's place in Salesforce, Salmon_Id__c, is te
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_DIGITS: Final = Context(prec=34)  # of a Decimal128
 
 
 def key_of(document_id: Any) -> str:
@@ -66,15 +77,51 @@ def key_of(document_id: Any) -> str:
 
 def id_of(key: str) -> Any:
     """
-    The `_id` of a record key: the exact inverse of key_of.
+    The `_id` of a record key: the inverse of key_of, but that a number comes back in the smallest type that holds it.
+
+    Earlier versions gave each type of number a tag of its own ($long:7). Such a key still finds its document.
 
     Raises:
         BadRecordKey: for a key that no `_id` has.
     """
     document_id = _parsed(key)
-    if key_of(document_id) != key:  # "$int:05" would be a second key of 5
+    if key not in (key_of(document_id), _tagged_by_type(document_id)):  # "$int:05" would be another key of 5
         raise BadRecordKey("a record key is not in the form that its _id gives. No document has it.")
     return document_id
+
+
+def shown_id(document_id: Any) -> str:
+    """An `_id` of any type and length for people, logs and dead letters: Extended JSON of at most 255 characters."""
+    return to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)[:KEY_BYTES_MAX]
+
+
+def keys_of_untyped(text: str) -> list[str]:
+    """The keys of the `_id`s that a person may mean by *text*, which does not say of what type they are."""
+    meant = [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:")]
+    with contextlib.suppress(ValueError, ArithmeticError):
+        meant += [key_of(Decimal128(text)), key_of(float(text))]
+    if text[:1] == "{":
+        with contextlib.suppress(ValueError, TypeError, BSONError, BadRecordKey):
+            meant.append(key_of(from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)))
+    return [*meant, f"${text}"]
+
+
+def why_no_key(text: str) -> tuple[str, str] | None:
+    """
+    Why the `_id` that a person means by *text* cannot be a record key, behind the `_id` as `shown_id` has it; None for
+    one that can. Text that is Extended JSON is what it says: '{"a": 1}' is a document.
+    """
+    meant: Any = text
+    if text.startswith("$"):
+        meant = text[1:] or text  # a key already, as it is stored
+    elif text[:1] in ("{", "[", '"'):
+        with contextlib.suppress(ValueError, TypeError, BSONError):
+            meant = from_extended_json(text, json_options=CANONICAL_JSON_OPTIONS)
+    try:
+        key_of(meant)
+    except BadRecordKey as error:
+        return shown_id(meant), str(error)
+    return None
 
 
 def _tagged(document_id: Any) -> str:  # one line a type
@@ -83,13 +130,10 @@ def _tagged(document_id: Any) -> str:  # one line a type
             return f"$oid:{document_id}"
         case bool():  # before int, which it is too
             return f"$bool:{'true' if document_id else 'false'}"
+        case float() | Decimal128():
+            return _tagged_number(document_id)
         case int() if _INT64_MIN <= document_id <= _INT64_MAX:
-            is_long = isinstance(document_id, Int64) or not _INT32_MIN <= document_id <= _INT32_MAX
-            return f"${'long' if is_long else 'int'}:{int(document_id)}"
-        case float():
-            return f"$double:{document_id!r}"
-        case Decimal128():
-            return f"$dec:{document_id}"
+            return _tagged_number(document_id)
         case datetime():
             moment = document_id if document_id.tzinfo else document_id.replace(tzinfo=UTC)
             return f"$date:{(moment - _EPOCH) // timedelta(milliseconds=1)}"
@@ -106,6 +150,31 @@ def _tagged(document_id: Any) -> str:  # one line a type
                 f"an _id of type {type(document_id).__name__} cannot be a record key. Use text, an ObjectId, a number, "
                 f"a date or a UUID."
             )
+
+
+def _tagged_number(number: float | Decimal128) -> str:
+    """The key of a number by its value alone."""
+    value = number.to_decimal() if isinstance(number, Decimal128) else Decimal(number)
+    if value.is_nan():
+        return "$double:nan"  # whatever its sign
+    if value.is_finite() and value == (whole := int(value)) and _INT64_MIN <= whole <= _INT64_MAX:
+        return f"${'int' if _INT32_MIN <= whole <= _INT32_MAX else 'long'}:{whole}"
+    if value == (nearest := float(value)):
+        return f"$double:{nearest!r}"
+    return f"$dec:{Decimal128(value.normalize(_DIGITS))}"
+
+
+def _tagged_by_type(document_id: Any) -> str | None:
+    """The key that earlier versions gave to a number; None for another `_id`."""
+    match document_id:
+        case Int64():
+            return f"$long:{int(document_id)}"
+        case float():
+            return f"$double:{document_id!r}"
+        case Decimal128():
+            return f"$dec:{document_id}"
+        case _:
+            return None
 
 
 def _tagged_binary(binary: bytes, subtype: int) -> str:

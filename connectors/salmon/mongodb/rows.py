@@ -87,7 +87,9 @@ class RowReader:
             except BadRecordKey as error:
                 letters.append(self.misfits.without_key(name, document["_id"], document, error))
                 continue
-            letters += self.misfits.left_out(name, told, document, is_row=True)
+            synced = self.shapes[name].names
+            letters += self.misfits.left_out(name, told, document, synced=synced, is_row=True)
+            self.misfits.cut(name, told)
             assert told.change is not None, "a row tells a change"
             rows[told.key] = told.change
         for document_id in seen.ids:

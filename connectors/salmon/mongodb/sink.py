@@ -15,6 +15,7 @@ import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, Unavailable
 from salmon.model.connector import Identities, Outcome, SinkRecord
 from salmon.model.schema import ObjectSchema
@@ -50,6 +51,7 @@ class MongoSinkTask:
         self._synced = frozenset(objects)
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
+        self._calls: Calls | None = None
         self._client: MongoClient[Document] | None = None
         self._database: Database[Document] | None = None
 
@@ -57,10 +59,15 @@ class MongoSinkTask:
         """Take the schemas of all objects."""
         self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
 
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime. The driver asks each member by itself every ten seconds."""
+        self._calls = calls
+        return {}
+
     def connect(self) -> None:
         """Connect, if nobody did. Raises as `start` does."""
         if self._client is None:
-            self._client = connect(self._config, app=self._app)
+            self._client = connect(self._config, app=self._app, calls=self._calls)
 
     def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
         """

@@ -9,6 +9,10 @@ moment of the cluster's time and put into the stream where that moment lies: aft
 before every later one. If the position is lost, streaming goes on from a new one, all collections are read anew,
 and until a collection is read, the first event of each of its records is preceded by the record's row. What was
 deleted while events were lost is told only when it is asked for: the source does not know which keys there were.
+
+A position can be served by a server that was restored from a backup, too. So the last event that was told is looked for
+in its log, at each start and whenever another server process answers. Where it is not, or where all collections were made
+anew with the position lost, the history went back: everything is read anew, and each change says of which history it is.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 from pymongo import MongoClient
 
-from salmon.errors import BadRecordKey, ConfigError, PositionLost
+from salmon.calls import Calls, Peer, Probe
+from salmon.errors import BadRecordKey, ConfigError, HistoryWentBack, PositionLost
 from salmon.model.change import Change
 from salmon.model.connector import (
     DeadLetter,
@@ -34,7 +39,7 @@ from salmon.model.connector import (
     SourceRecord,
 )
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.client import Document, close, connect, database_of
+from salmon.mongodb.client import Document, border, close, connect, database_of
 from salmon.mongodb.config import MongoConfig, SyncedObject, told_by_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.events import (
@@ -54,10 +59,11 @@ from salmon.mongodb.streams import ChangeFeed, Token
 
 log = structlog.get_logger(__name__)
 
-STREAM: Final = (
-    "stream"  # its position: {"token": resume token, "reads": {object: keys that are still to be read}}
-)
+# Its position: {"token": resume token, "reads": {object: keys that are still to be read}, "seen": the token of the last
+# event, "collections": {name: UUID}, "history": see Change}
+STREAM: Final = "stream"
 _EVENTS_MAX: Final = 1_000  # in one batch
+_LOOK_AT_SERVER_S: Final = 10.0
 _IDLE_POSITION_S: Final = 10.0  # how often a position that nothing of ours happened before is told
 
 
@@ -113,15 +119,22 @@ class MongoSourceTask:
         self._streamed = [name for name, settings in objects.items() if told_by_mongodb(settings)]
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
+        self._calls: Calls | None = None
         self._client: MongoClient[Document] | None = None
         self._feed: ChangeFeed | None = None
         self._snapshots: Snapshots | None = None
         self._misfits = Misfits()
+        self._note = ""
         self._forget()
 
     def _forget(self) -> None:
         """What is known between a start and the next."""
         self._token: Token | None = None  # the position after the last batch
+        self._seen: Token | None = None  # the last event ever taken
+        self._ids: dict[str, str] = {}  # collection -> its UUID, as far as it is there
+        self._history = ""
+        self._server: object = None  # which server process answers
+        self._looked_at_s = self._clock()
         self._told_stream: Position | None = None  # the position that the worker was told, and when
         self._told_at_s = self._clock()
         self._waiting: list[Rows] = []  # read, but the stream has not passed their moment
@@ -138,6 +151,11 @@ class MongoSourceTask:
 
     # The worker's view.
 
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime. The driver asks each member by itself every ten seconds."""
+        self._calls = calls
+        return {}
+
     def connect(self) -> None:
         """
         Connect, if nobody did.
@@ -147,7 +165,7 @@ class MongoSourceTask:
             Unavailable: MongoDB does not answer, with the same.
         """
         if self._client is None:
-            self._client = connect(self._config, app=self._app)
+            self._client = connect(self._config, app=self._app, calls=self._calls)
 
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """Resume after *positions*; without any, take a position and read all collections first."""
@@ -169,6 +187,9 @@ class MongoSourceTask:
         stream = positions.get(STREAM)
         if stream is not None:
             self._token = token_from_json(stream["token"])
+            self._history, self._ids = stream.get("history", ""), dict(stream.get("collections", {}))
+            if seen := stream.get("seen"):
+                self._seen = token_from_json(seen)
             for name, keys in stream["reads"].items():
                 self._requests.add(name, keys, due=True)
         elif any(partition.startswith(SNAPSHOT) for partition in positions):
@@ -216,6 +237,10 @@ class MongoSourceTask:
         places = dict(self._snapshots.places) if self._snapshots else {}
         return [SnapshotProgress(name, place.read, place.total, place.done) for name, place in places.items()]
 
+    def note(self) -> str:
+        """What a person should know, though all is well; empty where there is nothing."""
+        return self._note
+
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
         self._stopping.set()
@@ -232,6 +257,7 @@ class MongoSourceTask:
     # One batch: take events, read what they and the signals ask for, put both in order.
 
     def _next_batch(self, timeout_s: float) -> SourceBatch:
+        self._look_at_server()
         feed = self._feed or self._open(self._token)
         self._waiting += self._reading.advance()
         at_once = bool(self._requests or self._untold or self._answered or self._left)
@@ -255,6 +281,8 @@ class MongoSourceTask:
         # Nothing from here on can fail: what goes out is forgotten.
         draft = self._in_order(decoded, first_rows, passed)
         self._token = token
+        if events:
+            self._seen = events[-1]["_id"]
         if events and events[-1]["operationType"] in LOSING_EVENTS:
             self._after_loss(events[-1])
         return self._batch(draft)
@@ -303,6 +331,9 @@ class MongoSourceTask:
         stream: Position = {
             "token": token_to_json(self._token or {}),
             "reads": self._requests.due(self._waiting),
+            "seen": token_to_json(self._seen) if self._seen else None,
+            "collections": self._ids,
+            "history": self._history,
         }
         now_s = self._clock()
         is_due = now_s - self._told_at_s >= _IDLE_POSITION_S
@@ -310,6 +341,10 @@ class MongoSourceTask:
             draft.positions[STREAM] = stream
             self._told_stream, self._told_at_s = stream, now_s
         self._untold, self._answered, self._left = set(), set(), {}
+        if self._history:
+            draft.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in draft.records
+            ]
         return SourceBatch(draft.records, draft.positions, (), draft.dead_letters, frozenset(draft.answered))
 
     def _decode(self, event: Document) -> _Decoded:
@@ -321,7 +356,9 @@ class MongoSourceTask:
         except BadRecordKey as error:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
-        return _Decoded(event, name, told, self._misfits.left_out(name, told, event))
+        self._misfits.cut(name, told)
+        letters = self._misfits.left_out(name, told, event, synced=self._shapes[name].names)
+        return _Decoded(event, name, told, letters)
 
     # Rows.
 
@@ -349,19 +386,62 @@ class MongoSourceTask:
 
     def _open(self, after: Token | None) -> ChangeFeed:
         feed = ChangeFeed(self._database, [self._collections[name] for name in self._streamed])
-        token = feed.open(after)
+        ids = self._collection_ids()
+        token = feed.open(after, seen=self._seen)
+        # A server that was set up just now serves any position.
+        if after is not None and not feed.proven and _all_differ(self._ids, ids):
+            feed.close()
+            raise HistoryWentBack("all collections were made anew.")
+        self._ids = ids
         if after is None:
-            self._token = token
+            self._token, self._seen = token, None
         self._feed = feed
         return feed
 
     def _read_all_anew(self, lost: PositionLost) -> None:
         """A hole: first a new position, then everything behind it."""
         self._close_feed()
+        before = self._ids
         self._open(None)
+        self._judge_history(lost, before)
         log.error("position_lost", reason=str(lost), objects=self._streamed, deletes="not looked for")
         for name in self._streamed:
             self._begin_anew(name)
+
+    def _judge_history(self, lost: PositionLost, before: Mapping[str, str]) -> None:
+        """Whether what is lost is the past of the side itself: then nothing that it shows is news by being different."""
+        if not isinstance(lost, HistoryWentBack) and not _all_differ(before, self._ids):
+            return
+        assert self._token is not None
+        self._history = self._token["_data"]
+        why = str(lost) if isinstance(lost, HistoryWentBack) else "all collections were made anew."
+        self._note = (
+            "MongoDB's history went back, as after a restore from a backup. All collections are read anew; what was agreed "
+            "before counts, and goes back into the documents. Documents that the restore lost are found by `salmon verify`, "
+            "and made again by `salmon verify --repair`."
+        )
+        log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
+
+    def _collection_ids(self) -> dict[str, str]:
+        wanted = [self._collections[name] for name in self._streamed]
+        with border("looking at the collections"):
+            found = list(self._database.list_collections(filter={"name": {"$in": wanted}}))
+        ids = {each["name"]: each["info"].get("uuid") for each in found}
+        return {name: bytes(uuid).hex() for name, uuid in sorted(ids.items()) if uuid is not None}
+
+    def _look_at_server(self) -> None:
+        """PyMongo goes on by itself after a server has started again, whatever was done to its files meanwhile."""
+        now_s = self._clock()
+        if self._server is not None and now_s - self._looked_at_s < _LOOK_AT_SERVER_S:
+            return
+        self._looked_at_s = now_s
+        with border("asking the server who it is"):
+            told = self._database.client.admin.command("hello")
+        server = told.get("me"), (told.get("topologyVersion") or {}).get("processId")
+        if self._server not in (None, server):
+            log.info("server_changed", server=told.get("me"))
+            self._close_feed()
+        self._server = server
 
     def _after_loss(self, event: Document) -> None:
         """A collection was dropped, or another took its name: what it holds now is told by its rows."""
@@ -370,6 +450,7 @@ class MongoSourceTask:
         log.error("collections_replaced", operation=operation, collections=sorted(lost), deletes="not told")
         for collection in lost:
             self._begin_anew(self._names[collection])
+            self._ids.pop(collection, None)  # known again when the stream is opened again
         if operation == "invalidate":
             self._close_feed()  # It ends with this event; the next poll opens one behind it.
 
@@ -398,3 +479,9 @@ class MongoSourceTask:
         self._close_feed()
         if self._snapshots is not None:
             self._snapshots.close()
+
+
+def _all_differ(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether all collections that were there, and are, have other UUIDs: nobody replaces all of them at once."""
+    both = before.keys() & now.keys()
+    return bool(both) and all(before[name] != now[name] for name in both)

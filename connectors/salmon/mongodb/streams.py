@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from bson.timestamp import Timestamp
 from pymongo.change_stream import ChangeStream
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from salmon.errors import PositionLost, Unavailable
+from salmon.errors import HistoryWentBack, PositionLost, Unavailable
 from salmon.mongodb.client import TOO_LARGE, Document, border, is_retriable, translated
 from salmon.mongodb.events import time_of
 
@@ -60,7 +61,18 @@ class ChangeFeed:
 
     def __init__(self, database: Database[Document], collections: Collection[str]) -> None:
         self._database = database
-        self._collections = sorted(collections)
+        collections = sorted(collections)
+        self._pipeline: list[Mapping[str, Any]] = [
+            {
+                "$match": {
+                    "$or": [
+                        {"ns.coll": {"$in": collections}},
+                        {"to.coll": {"$in": collections}},
+                        {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
+                    ]
+                }
+            }
+        ]
         self._changed = threading.Condition()
         self._buffer: deque[Document] = deque()
         self._token: Token = {}  # after all that is in the buffer
@@ -69,17 +81,25 @@ class ChangeFeed:
         self._woken = False
         self._closing = False
         self._thread: threading.Thread | None = None
+        self.proven = (
+            False  # the server's log has the last event that was taken, so its history is the one we know
+        )
 
-    def open(self, after: Token | None) -> Token:
+    def open(self, after: Token | None, *, seen: Token | None = None) -> Token:
         """
         Open the stream behind *after*, or at the present; return the position that it begins with.
 
+        Args:
+            seen: The last event that was ever taken. A position alone may be served by a server that was restored from
+                a backup; an event that is not in its log is proof.
+
         Raises:
+            HistoryWentBack: if the server never had what was told before.
             PositionLost: if the server no longer has what follows *after*, or does not know it.
             RetriableError: if the server cannot serve us now. FatalError: if a person must mend it.
         """
         if after is not None:
-            self._require_past(after)
+            self._require_past(after, seen)
         stream = self._watch(after)
         token = stream.resume_token
         assert token is not None, "servers since 4.0.7 give a position at once"
@@ -139,20 +159,9 @@ class ChangeFeed:
         return bool(self._buffer) or ended or (until is not None and self._passed >= until)
 
     def _watch(self, after: Token | None) -> ChangeStream[Document]:
-        pipeline = [
-            {
-                "$match": {
-                    "$or": [
-                        {"ns.coll": {"$in": self._collections}},
-                        {"to.coll": {"$in": self._collections}},
-                        {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
-                    ]
-                }
-            }
-        ]
         try:
             # startAfter, unlike resumeAfter, also goes on behind an invalidation.
-            return self._database.watch(pipeline, start_after=after, max_await_time_ms=_AWAIT_MS)
+            return self._database.watch(self._pipeline, start_after=after, max_await_time_ms=_AWAIT_MS)
         except PyMongoError as error:
             if after is not None and self._is_lost(error):
                 code = getattr(error, "code", None)
@@ -171,16 +180,50 @@ class ChangeFeed:
             return False
         return True
 
-    def _require_past(self, token: Token) -> None:
+    def _require_past(self, token: Token, seen: Token | None) -> None:
         """A position ahead of the server's clock is of another life of the deployment: it would wait for ever."""
         with border("asking for the cluster's time"):
-            now = self._database.client.admin.command("hello").get("operationTime")
+            told = self._database.client.admin.command("hello")
+        cluster_time = told.get("$clusterTime", {}).get("clusterTime")
+        times = [time for time in (told.get("operationTime"), cluster_time) if time is not None]
+        if not times:
+            return
+        now = max(times)
         try:
-            ahead = now is not None and (time_of_token(token) >> 32) - now.time > _AHEAD_MAX_S
+            ahead = (time_of_token(token) >> 32) - now.time > _AHEAD_MAX_S
+            # That one was committed by a majority, so no server that goes on from there can be behind it.
+            ahead = ahead or (seen is not None and time_of_token(seen) > now.time << 32 | now.inc)
         except (KeyError, TypeError, ValueError):
             raise PositionLost("the stream's stored position is no resume token.") from None
         if ahead:
-            raise PositionLost("the stream's position is ahead of the cluster's time: it was set up anew.")
+            raise HistoryWentBack("the stream's position is ahead of the cluster's time.")
+        if seen is not None:
+            self._require_event(seen)
+
+    def _require_event(self, seen: Token) -> None:
+        """
+        Look for the last event that was told, by its time: no two have the same, and a newer server writes its token
+        in another way. Asked for by its token, it would be missed only when a later event comes.
+        """
+        told_at = time_of_token(seen)
+        since = Timestamp(told_at >> 32, told_at & 0xFFFFFFFF)
+        try:
+            # Unfiltered: the object that it was of may be synced no more.
+            with self._database.watch(
+                [{"$project": {"clusterTime": 1}}], start_at_operation_time=since, max_await_time_ms=_AWAIT_MS
+            ) as stream:
+                while stream.alive:
+                    event = stream.try_next()
+                    if event is not None and time_of(event) == told_at:
+                        self.proven = True
+                        return
+                    token = stream.resume_token
+                    if event is not None or (token is not None and time_of_token(token) > told_at):
+                        raise HistoryWentBack("the last event that was told is not in MongoDB's log.")
+        except PyMongoError as error:
+            if is_retriable(error):
+                raise translated(error, "looking for the last event that was told") from error
+            # It has left the log, as old events do: that says nothing.
 
     def _read_on(self, stream: ChangeStream[Document]) -> None:
         """The thread: events into the buffer, as long as there is room; the position, also when there are none."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,15 +22,17 @@ from pydantic import (
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from salmon.errors import ConfigError
 from salmon.kafka.properties import OWN_PROPERTIES
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
-from salmon.runtime import policies
+from salmon.runtime import policies, yaml_file
 from salmon.runtime import settings_table as rendering
 from salmon.runtime.config_faults import faults_of, type_named
+from salmon.runtime.config_texts import SECRET_PROPERTY, faults_of_texts
 from salmon.runtime.interpolation import interpolated
 from salmon.salesforce.config import SalesforceConfig
 
@@ -47,16 +48,14 @@ def _policy_offered(name: str) -> str:
 
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
+Numbers = Literal["double", "decimal"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
-_SOBJECT: Final = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+_SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # MongoDB Manual, Limits and Thresholds, Namespace Length: 255 bytes with the database (63 at most) and a dot.
 _COLLECTION_MAX_BYTES: Final = 191
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _VERIFY_EVERY_S_MIN: Final = 10.0
-_SECRET_PROPERTY: Final = re.compile(
-    r"password|secret|\.key\.pem$|sasl\.oauthbearer\.(config|assertion\.private)"
-)
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -65,8 +64,8 @@ class SchemaRegistryConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = Field(
-        pattern=r"^https?://[^\s@]+$",
-        description="Root of the REST API, without user and password, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
+        pattern=r"^https?://[^\s@?#]+$",
+        description="Root of the REST API, without user, password or query, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
     )
     username: str | None = Field(default=None, description="For basic authentication.")
     password: SecretStr | None = Field(default=None, description="For basic authentication.")
@@ -171,6 +170,10 @@ class ObjectConfig(BaseModel):
         default="both", description="Which way changes flow."
     )
     fields: FieldsConfig = FieldsConfig()
+    numbers: Numbers = Field(
+        default="double",
+        description="As `numbers` of the sync, for this object alone.",
+    )
     initial: Side = Field(
         default="salesforce",
         description="Whose value is taken where both sides had different ones before the first start.",
@@ -192,6 +195,8 @@ class ObjectConfig(BaseModel):
     @field_validator("collection")
     @classmethod
     def _ours_to_take(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("must not hold control characters, or others that cannot be seen")
         if value.startswith("system."):
             raise ValueError("must not begin with system., which MongoDB keeps to itself")
         if value.startswith(".") or value.endswith("."):
@@ -277,6 +282,12 @@ class SyncConfig(BaseModel):
     salesforce: SalesforceConfig
     mongodb: MongoConfig
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
+    numbers: Numbers = Field(
+        default="double",
+        description="What numbers (double, currency, percent) are in Avro and MongoDB. double: about 15 digits, as most "
+        "programs calculate; a number in MongoDB with more is not synced, and told. decimal: all 18 digits, as Decimal128. "
+        "Choose before the first start: the schemas of a sync that runs cannot change it.",
+    )
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
@@ -298,15 +309,33 @@ class SyncConfig(BaseModel):
         if not isinstance(value, Mapping):
             return value  # which is refused next
         return {
-            name: SecretStr(str(content)) if _SECRET_PROPERTY.search(str(name)) else content
+            name: SecretStr(str(content)) if SECRET_PROPERTY.search(str(name)) else content
             for name, content in value.items()
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_of_all(cls, told: Any) -> Any:
+        """`numbers` of the sync is that of each object that has none of its own."""
+        if not isinstance(told, Mapping) or told.get("numbers") != "decimal":
+            return told
+        objects = told.get("objects")
+        if not isinstance(objects, Mapping):
+            return told  # which is refused next
+        return {
+            **told,
+            "objects": {
+                name: {"numbers": "decimal", **each} if isinstance(each, Mapping) else each
+                for name, each in objects.items()
+            },
         }
 
     @field_validator("objects")
     @classmethod
     def _distinct(cls, objects: dict[str, ObjectConfig]) -> dict[str, ObjectConfig]:
-        if wrong := [name for name in objects if not _SOBJECT.match(name)]:
-            raise ValueError(f"{', '.join(wrong)}: must be API names of sObjects, e.g. Account or Invoice__c")
+        if wrong := [name for name in objects if not _SOBJECT.fullmatch(name)]:
+            shown = ", ".join(ascii(name)[1:-1] for name in wrong)
+            raise ValueError(f"{shown}: must be API names of sObjects, e.g. Account or Invoice__c")
         counts = Counter(each.collection for each in objects.values())
         if shared := [collection for collection, count in counts.items() if count > 1]:
             raise ValueError(
@@ -328,18 +357,15 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
     """
     file = Path(path)
     faults: dict[tuple[str, ...], str] = {}
-    try:
-        raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
-    except RecursionError:
-        raise ConfigError(
-            f"{file}: is nested without end: an alias (*) stands within what its anchor (&) names. Write it out."
-        ) from None
+    raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
+    for key, sentence in faults_of_texts(raw):
+        faults.setdefault(key, sentence)
     config: SyncConfig | None = None
     try:
         config = SyncConfig.model_validate(raw)
     except ValidationError as error:
         for key, sentence in faults_of(error, SyncConfig):
-            # A reference that leads nowhere is the cause, and what pydantic says of its text a consequence.
+            # A reference that leads nowhere, or a text that may not be, is the cause; what pydantic says of it follows.
             faults.setdefault(key, sentence)
     for key, sentence in _faults_of_kafka(raw.get("kafka")):
         faults.setdefault(key, sentence)
@@ -354,20 +380,7 @@ def settings_table() -> str:
 
 
 def _parsed(file: Path) -> dict[Any, Any]:
-    try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot be read ({error.strerror}). Name the sync's YAML file by -c."
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: is no UTF-8 text. Name the sync's YAML file by -c.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ConfigError(f"{file}: is no YAML: {error.problem} ({place}). Correct it.") from None
-    except yaml.YAMLError:
-        raise ConfigError(f"{file}: is no YAML. Correct it.") from None
+    raw = yaml_file.read(file)
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: must hold a mapping with the keys {', '.join(SyncConfig.model_fields)}.")
     return raw
@@ -397,21 +410,3 @@ def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:
     if len(lines) == 1:
         return ConfigError(f"{file}: {lines[0]}")
     return ConfigError("\n  ".join([f"{file} has {len(lines)} faults:", *lines]))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe types, and no key twice: of two equal keys the first would be dropped without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -6,7 +6,8 @@ object in a sliding window, by the time of the commits that caused them; so what
 no mass delete, and what is counted does not depend on when a sink runs. Beyond the limit an object is *paused*: its
 deletes are held back, all of them, until a person approves or discards them; its other writes and other objects go on.
 
-Pure but for a clock and a lock: the loop loads, approves and resumes; the putters ask. Each partition's counts are kept
+Pure but for a clock and a lock: the loop loads, approves and resumes; the putters ask. Under the lock nothing waits: the
+records of an object, which take long to count, are counted before it is taken. Each partition's counts are kept
 by themselves, so that they move with it to another instance; an instance that has some of the partitions has that share
 of the limit.
 """
@@ -89,11 +90,7 @@ class DeleteGuard:
         by_object: dict[str, list[Delete]] = {}
         for each in deletes:
             by_object.setdefault(each.object, []).append(each)
-        held: list[Delete] = []
-        with self._lock:
-            for name, group in by_object.items():
-                held += self._held(name, group)
-        return held
+        return [each for name, group in by_object.items() for each in self._judged(name, group)]
 
     def landed(self, object: str, key: str) -> None:  # noqa: A002
         """A write of the key is finished, whatever became of it."""
@@ -176,29 +173,51 @@ class DeleteGuard:
                 name, _, partition = entry.removeprefix(PREFIX).partition("/")
                 self._changed.add((name, int(partition)))
 
+    def _judged(self, name: str, group: Sequence[Delete]) -> list[Delete]:
+        while True:
+            with self._lock:
+                if not self._size_is_wanted(name, group):
+                    return self._held(name, group)
+            size = self._size_of(name)
+            with self._lock:
+                self._objects.setdefault(name, _Guarded()).size = (self._clock(), size)
+
     # Helpers; all of them under the lock.
 
-    def _held(self, name: str, group: Sequence[Delete]) -> list[Delete]:
+    def _size_is_wanted(self, name: str, group: Sequence[Delete]) -> bool:
+        """Whether a share of the object's records may be the limit, and nobody has counted them lately."""
+        guarded = self._objects.get(name) or _Guarded()
+        asked = self._asked(name, guarded, group)
+        if not asked or guarded.paused or self._clock() - guarded.size[0] <= _SIZE_GOOD_S:
+            return False
+        settings = self._settings[name]
+        count = self._count(guarded, *_starts(asked, settings))
+        return settings.share_floor < min(count / self._ours(guarded), settings.deletes_max)
+
+    def _asked(self, name: str, guarded: _Guarded, group: Sequence[Delete]) -> list[Delete]:
+        """Those that the guard judges: neither approved nor let go before."""
         settings = self._settings.get(name)
         if settings is None or settings.beyond == "allow":
             return []
-        guarded = self._objects.setdefault(name, _Guarded())
-        asked = [
+        return [
             each
             for each in group
             if each.offset >= guarded.approved.get(each.partition, 0)
             and guarded.let_go.get(each.key) != each.seq
         ]
+
+    def _held(self, name: str, group: Sequence[Delete]) -> list[Delete]:
+        guarded = self._objects.setdefault(name, _Guarded())
+        asked = self._asked(name, guarded, group)
         if not asked:
             return []
-        window_ms = round(settings.window_s * 1000)
-        width_ms = max(1, window_ms // _BUCKETS)
-        starts = [each.at // width_ms * width_ms for each in asked]
+        settings = self._settings[name]
+        starts, window_ms = _starts(asked, settings)
         if guarded.paused:
             self._changed.update((name, each.partition) for each in asked)
             return asked
         count = self._count(guarded, starts, window_ms)
-        beyond = count > self._limit(name, guarded, settings, count)
+        beyond = count > self._limit(guarded, settings, count)
         if beyond and settings.beyond == "pause":
             guarded.paused = True
             self._changed.update((name, partition) for partition in guarded.counts)
@@ -235,21 +254,28 @@ class DeleteGuard:
             for start in set(starts)
         )
 
-    def _limit(self, name: str, guarded: _Guarded, settings: DeleteGuardConfig, count: int) -> int:
+    def _limit(self, guarded: _Guarded, settings: DeleteGuardConfig, count: int) -> int:
         """How many deletes this instance may carry out in a window."""
-        ours = max(1, len(guarded.counts)) / self._partitions
+        ours = self._ours(guarded)
         limit = settings.deletes_max
-        if settings.share_floor < count / ours and settings.share_floor < limit:
-            at, size = guarded.size
-            if self._clock() - at > _SIZE_GOOD_S:
-                size = self._size_of(name)
-                guarded.size = (self._clock(), size)
-            if size is not None:
-                # What is counted as deleted is no longer among the records.
-                share = math.floor(settings.share_max * (size + count / ours))
-                limit = min(limit, max(settings.share_floor, share))
+        _, size = guarded.size
+        if settings.share_floor < min(count / ours, limit) and size is not None:
+            # What is counted as deleted is no longer among the records.
+            share = math.floor(settings.share_max * (size + count / ours))
+            limit = min(limit, max(settings.share_floor, share))
         return math.ceil(limit * ours)
+
+    def _ours(self, guarded: _Guarded) -> float:
+        """Our share of the object's partitions."""
+        return max(1, len(guarded.counts)) / self._partitions
 
     def _resume(self, name: str, guarded: _Guarded) -> None:
         guarded.paused = False
         self._changed.update((name, partition) for partition in guarded.counts)
+
+
+def _starts(asked: Sequence[Delete], settings: DeleteGuardConfig) -> tuple[list[int], int]:
+    """The beginning of each one's bucket, and how long the window is; in ms."""
+    window_ms = round(settings.window_s * 1000)
+    width_ms = max(1, window_ms // _BUCKETS)
+    return [each.at // width_ms * width_ms for each in asked], window_ms

@@ -1,21 +1,43 @@
 """
-How a process is: the one answer behind /health, the status of a connector and the liveness probe.
+How a process is: the one answer behind /health, the status of a connector and the probes.
 
-Live means that the loop turns; ready means that it does its work now or stands by for its leader. The words
-healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
+Live means that the loop turns, or waits for a server within that server's time-out: no need to kill the process. Ready
+means that it does its work now or stands by for its leader. Degraded means that something it needs is missing; what that
+is, since when, and what to do is in `waiting_for`. The words healthy, starting and unhealthy are Kafka Connect's
+(KIP-1017).
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
+from salmon.calls import Calls, Peer, Silence
+
 TURN_MAX_S: Final = 60.0  # a loop that has not turned for so long hangs: no step of it may take half as long
 FAILING_MAX_S: Final = 30.0  # what fails for longer is no hiccup: somebody should look
+PARTITIONS_MAX_S: Final = 30.0  # a rebalance is over long before
+
+# Peer -> its name, and what to look at when it does not answer.
+_PEERS: Final[Mapping[Peer, tuple[str, str]]] = {
+    Peer.SALESFORCE: (
+        "Salesforce",
+        "Check that the org is up (status.salesforce.com) and that the network and proxies let us reach it.",
+    ),
+    Peer.PUBSUB: (
+        "Salesforce's Pub/Sub API",
+        "Check that the org is up (status.salesforce.com) and that the network lets us reach salesforce.pubsub.endpoint.",
+    ),
+    Peer.MONGODB: ("MongoDB", "Check that its primary runs and is not overloaded, and the network to it."),
+    Peer.KAFKA: ("Kafka", "Check that the brokers run, and the network to them."),
+    Peer.REGISTRY: ("The schema registry", "Check that it runs, and the network to it."),
+}
+_GOES_ON: Final = "The process goes on by itself when the answer comes."
 
 
 class Status(StrEnum):
@@ -40,14 +62,26 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that is waited for. *since*: when that began, in seconds since 1970. *sentence*: and what to do."""
+
+    what: str
+    since_s: float
+    since: float
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What /health says. *live*: no need to kill the process. *leads*: False while it stands by."""
+    """What /health says. *live*: no need to kill the process. *degraded*: something is missing for too long."""
 
     status: Status
     message: str
     live: bool
     state: State
     trace: str | None = None  # why it FAILED
+    degraded: bool = False
+    waiting_for: tuple[Waiting, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -62,39 +96,66 @@ class Health:
         *,
         turn_max_s: float = TURN_MAX_S,
         failing_max_s: float = FAILING_MAX_S,
+        partitions_max_s: float = PARTITIONS_MAX_S,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+        calls: Calls | None = None,
     ) -> None:
         self._turn_max_s = turn_max_s
         self._failing_max_s = failing_max_s
-        self._clock = clock
+        self._partitions_max_s = partitions_max_s
+        self._clock, self._wall_clock = clock, wall_clock
+        self.calls = calls or Calls(clock=clock)
         self._lock = Lock()
         self._state = State.UNASSIGNED
-        self._phase = "starting"
+        self._phase, self._phase_since, self._phase_mend = "starting", clock(), ""
         self._standby = False
         self._turned_at: float | None = None  # None until the loop has begun
+        self._thread = 0  # the loop's
         self._failing_since: float | None = None
         self._failure = ""
         self._note = ""
+        self._partitions: int | None = None  # None: not of a kind that needs any
+        self._without_since: float | None = None
+        self._had_partitions = False
+        self._spare = False
+        self.has_run = False  # start-up was done once: what it needs was reached
 
-    def starting(self, doing: str) -> None:
-        """What is being done before the loop begins, e.g. "waiting for the schema of Account"."""
+    @property
+    def wheel(self) -> float | None:
+        """Something that changes as the loop turns, or waits for a server; None where no loop has to turn."""
+        if self._turned_at is None:
+            return None
+        return max(self._turned_at, self.calls.attended(self._thread))
+
+    def starting(self, doing: str, mend: str = "") -> None:
+        """
+        What is being done before the loop begins, e.g. "waiting for the schema of Account".
+
+        Args:
+            mend: What to do if it takes long, as a sentence.
+        """
         with self._lock:
-            self._phase = doing
+            self._standby, self._turned_at = False, None
+            if doing != self._phase:
+                self._phase_since = self._clock()
+            self._phase, self._phase_mend = doing, mend
 
     def standing_by(self) -> None:
         """Another instance leads; this one takes over when that one is gone."""
         with self._lock:
             self._standby = True
-            self._turned_at = self._clock()
+        self.turned()
 
     def running(self) -> None:
         """Start-up is done; from now on the loop must turn."""
         with self._lock:
-            self._state, self._standby = State.RUNNING, False
-            self._turned_at = self._clock()
+            self._state, self._standby, self.has_run = State.RUNNING, False, True
+        self.turned()
 
     def turned(self) -> None:
         """The loop (or the standby's) has come round once more."""
+        self._thread = threading.get_ident()
         self._turned_at = self._clock()
 
     def failing(self, doing: str, error: Exception) -> None:
@@ -110,38 +171,125 @@ class Health:
         """Something waits for a person, though the process is well; an empty sentence takes it back."""
         self._note = sentence
 
+    def holds(self, partitions: int) -> None:
+        """So many partitions are this instance's; without any, it does nothing."""
+        with self._lock:
+            if partitions == 0 and self._partitions != 0:
+                self._without_since = self._clock()
+            self._partitions = partitions
+            if partitions:
+                self._without_since, self._had_partitions, self._spare = None, True, False
+
+    @property
+    def without_partitions(self) -> bool:
+        """Whether it needs partitions and has none."""
+        return self._partitions == 0
+
+    def spare(self, is_spare: bool) -> None:
+        """Whether there are more instances than partitions, so that it is in order for this one to have none."""
+        self._spare = is_spare
+
     def recovered(self) -> None:
         with self._lock:
             self._failing_since, self._failure = None, ""
 
+    def begins_again(self, reason: str) -> None:
+        """What was built is of no use any more; the process becomes a new one."""
+        with self._lock:
+            self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None
+            self._phase = f"beginning again, because {reason}"
+
     def ended(self, error: BaseException | None = None) -> None:
         """The loop is over: in good order, or by *error*."""
         with self._lock:
-            self._state = State.STOPPED if error is None else State.FAILED
+            self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
             self._failure = "" if error is None else f"{type(error).__name__}: {error}"
 
     def report(self) -> Report:
         """How it is now."""
+        silences = self.calls.silences()
         with self._lock:
-            return self._report()
+            return self._report(silences)
 
-    def _report(self) -> Report:
+    def _report(self, silences: list[Silence]) -> Report:
         now = self._clock()
         if self._state is State.FAILED:
             return Report(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
         if self._state is State.STOPPED:
             return Report(Status.UNHEALTHY, "Stopped.", True, self._state)
-        if self._turned_at is not None and (silence_s := now - self._turned_at) > self._turn_max_s:
-            message = f"The loop has not turned for {silence_s:.0f} s."
-            return Report(Status.UNHEALTHY, message, False, self._state)
-        if self._failing_since is not None and now - self._failing_since > self._failing_max_s:
-            message = f"Failing for {now - self._failing_since:.0f} s: {self._failure}"
-            return Report(Status.UNHEALTHY, message, True, self._state)
+        waits = [self._silence(each) for each in silences]
+        failing_s = None if self._failing_since is None else now - self._failing_since
+        if failing_s is not None:
+            waits.append(
+                self._waiting(
+                    self._failure.partition(":")[0],
+                    failing_s,
+                    f"It fails and is tried again: {self._failure}",
+                )
+            )
+        away = any(each.peer is Peer.KAFKA for each in silences)
+        lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
+        if lacking_s is not None:
+            waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
+        if self._state is State.UNASSIGNED and not self._standby:
+            began_s = now - self._phase_since
+            waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
+
+        def report(status: Status, message: str, *, live: bool = True, degraded: bool = False) -> Report:
+            return Report(status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits))
+
+        if (still_s := self._still_s(now)) > self._turn_max_s:
+            message = f"The loop has not turned for {still_s:.0f} s."
+            return report(Status.UNHEALTHY, message, live=False, degraded=True)
+        missing = [self._silence(each).sentence for each in silences]
+        if failing_s is not None and failing_s > self._failing_max_s:
+            missing.append(f"Failing for {failing_s:.0f} s: {self._failure}")
+        if lacking_s is not None and lacking_s > self._partitions_max_s:
+            missing.append(_without_partitions(lacking_s))
+        if missing:
+            return report(Status.UNHEALTHY, " ".join(missing), degraded=True)
         if self._standby:
-            message = "Standing by: another instance leads, this one takes over when it is gone."
-            return Report(Status.HEALTHY, message, True, State.UNASSIGNED)
+            return report(
+                Status.HEALTHY, "Standing by: another instance leads, this one takes over when it is gone."
+            )
         if self._state is State.UNASSIGNED:
-            return Report(Status.STARTING, f"Worker is still starting up: {self._phase}.", True, self._state)
-        suffix = f" Trying again: {self._failure}" if self._failing_since is not None else ""
+            return report(Status.STARTING, f"Worker is still starting up: {self._phase}.")
+        if lacking_s is not None and not self._had_partitions:
+            return report(Status.STARTING, "Worker is still starting up: waiting for its partitions.")
+        suffix = f" Trying again: {self._failure}" if failing_s is not None else ""
         suffix += f" {self._note}" if self._note else ""
-        return Report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}", True, self._state)
+        if self._spare:
+            message = (
+                "Standing by: other instances hold all partitions, this one takes over when one is gone."
+            )
+            return report(Status.HEALTHY, f"{message}{suffix}")
+        return report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}")
+
+    def _still_s(self, now: float) -> float:
+        """For how long the loop has neither turned nor waited for a server."""
+        wheel = self.wheel
+        return 0.0 if wheel is None else now - wheel
+
+    def _lacking_partitions_s(self, now: float) -> float | None:
+        if self._without_since is None or self._spare or self._state is not State.RUNNING:
+            return None
+        return now - self._without_since
+
+    def _phase_sentence(self, began_s: float) -> str:
+        return f"Since {began_s:.0f} s: {self._phase}.{f' {self._phase_mend}' if self._phase_mend else ''}"
+
+    def _silence(self, silence: Silence) -> Waiting:
+        name, mend = _PEERS[silence.peer]
+        sentence = f"{name} has not answered for {silence.since_s:.0f} s ({silence.doing}). {mend} {_GOES_ON}"
+        return self._waiting(silence.peer, silence.since_s, sentence)
+
+    def _waiting(self, what: str, since_s: float, sentence: str) -> Waiting:
+        return Waiting(what, since_s, self._wall_clock() - since_s, sentence)
+
+
+def _without_partitions(since_s: float) -> str:
+    return (
+        f"Kafka has given this instance no partition for {since_s:.0f} s, so it does nothing. Another member of its "
+        f"consumer group may hold them, or be gone without having left: Kafka takes them from it after "
+        f"kafka.session.timeout.ms. Look at the group's members, and stop what should not be there."
+    )

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import structlog
-
-from salmon.errors import SchemaMismatch
-from salmon.kafka import serdes
 from salmon.kafka.registry import Registry
+from salmon.kafka.serdes import Identities
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics
-
-log = structlog.get_logger(__name__)
 
 
 class IdentityTables:
@@ -28,21 +23,20 @@ class IdentityTables:
         self, kafka: Mapping[str, str], topics: Topics, registry: Registry, objects: Iterable[str]
     ) -> None:
         self._tables: dict[str, Table] = {}
-        self._serdes: dict[str, serdes.Identities] = {}
         self._keys: dict[str, dict[str, str]] = {}  # object -> Salesforce Id -> record key
         self._ids: dict[str, dict[str, str]] = {}  # object -> record key -> Salesforce Id
         self._news: set[tuple[str, str]] = set()
         for name in objects:
-            self._tables[name] = Table(kafka, topics.identity(name))
-            self._serdes[name] = serdes.Identities(registry, topics.identity(name))
+            codec = Identities(registry, topics.identity(name))
+            self._tables[name] = Table(kafka, codec.topic, codec.decode)
             self._keys[name], self._ids[name] = {}, {}
 
     def load(self) -> None:
         """Read all tables to their ends."""
         for name, table in self._tables.items():
             table.load()
-            for native_id, value in table.rows.items():
-                self._take(name, native_id, value)
+            for native_id, key in table.rows.items():
+                self._take(name, native_id, key)
 
     def follow(self) -> set[tuple[str, str]]:
         """
@@ -50,8 +44,9 @@ class IdentityTables:
         cannot be read, the next call tells those of the others.
         """
         for name, table in self._tables.items():
-            for native_id, value in table.follow().items():
-                if (key := self._take(name, native_id, value)) is not None:
+            for native_id, key in table.follow().items():
+                self._take(name, native_id, key)
+                if key is not None:
                     self._news.add((name, key))
         news, self._news = self._news, set()
         return news
@@ -68,17 +63,10 @@ class IdentityTables:
         """The record key of a Salesforce Id, where the record's key is not its Id."""
         return self._keys.get(object, {}).get(native_id)
 
-    def _take(self, name: str, native_id: str, value: bytes | None) -> str | None:
+    def _take(self, name: str, native_id: str, key: str | None) -> None:
         former = self._keys[name].pop(native_id, None)
         if former is not None and self._ids[name].get(former) == native_id:
             del self._ids[name][former]
-        if value is None:
-            return None
-        try:
-            key = self._serdes[name].decode(value)
-        except SchemaMismatch as error:
-            log.warning("identity_unreadable", object=name, native_id=native_id, reason=str(error))
-            return None
-        self._keys[name][native_id] = key
-        self._ids[name][key] = native_id
-        return key
+        if key is not None:
+            self._keys[name][native_id] = key
+            self._ids[name][key] = native_id

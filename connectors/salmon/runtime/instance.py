@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from salmon.kafka import clients
 from salmon.kafka.registry import Registry
 from salmon.kafka.topics import Topics
-from salmon.kafka.transactions import TransactionalProducer
+from salmon.kafka.transactions import Observer, TransactionalProducer
 from salmon.runtime.health import Health
 from salmon.runtime.metrics import Metrics
 
@@ -49,12 +49,13 @@ class Instance:
         """Group instance id and client id; the transactional id, but of a leader's producer."""
         return f"{self.group}-{self.ordinal}"
 
-    def producer(self) -> TransactionalProducer:
-        return clients.producer(self.kafka, transactional_id=self.id, client_id=self.id)
+    def producer(self, observer: Observer | None = None) -> TransactionalProducer:
+        """*observer* is told when a transaction waits for Kafka."""
+        return clients.producer(self.kafka, transactional_id=self.id, client_id=self.id, observer=observer)
 
-    def leaders_producer(self) -> TransactionalProducer:
+    def leaders_producer(self, observer: Observer | None = None) -> TransactionalProducer:
         """To be started by whoever takes the lead, and by nobody else."""
-        return clients.producer(self.kafka, transactional_id=self.group, client_id=self.id)
+        return clients.producer(self.kafka, transactional_id=self.group, client_id=self.id, observer=observer)
 
 
 class FailuresTold:

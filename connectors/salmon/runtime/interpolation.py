@@ -13,6 +13,7 @@ from typing import Any, Final
 
 # `$${` is a plain `${`.
 _REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([^:}]*)(?::([^}]*))?\}")
+_FILE_MAX: Final = 1024 * 1024  # a key, a password
 
 
 class Unresolved(Exception):
@@ -69,8 +70,12 @@ def _resolved(found: re.Match[str], env: Mapping[str, str], folder: Path) -> str
     if provider == "file" and reference:
         try:
             # A file's last line end is the editor's, not the secret's.
-            return (folder / reference).read_text(encoding="utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            with (folder / reference).open("rb") as file:
+                data = file.read(_FILE_MAX + 1)
+            if len(data) > _FILE_MAX:
+                raise Unresolved(f"the file {reference} is larger than {_FILE_MAX // 1024} KiB.")
+            return data.decode().removesuffix("\n")
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise Unresolved(f"the file {reference} cannot be read ({reason}).") from None
     raise Unresolved(

@@ -2,7 +2,8 @@
 Who leads a source: the instance that owns the one partition of its `signals` topic. Its signals come with it.
 
 The consumer lives in a thread of its own, which goes on polling however long the task takes; so a slow snapshot
-costs nobody the lead. Losing it is for good: another instance has begun, and this one must write nothing more.
+costs nobody the lead. Who loses it writes nothing more, and begins again: as the leader if nobody else has taken the
+lead, or standing by.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import Fenced, PositionLost, RetriableError
+from salmon.errors import ClientLost, PositionLost, RetriableError
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.instance import Instance
@@ -54,6 +55,9 @@ class Leadership:
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._held_up = False
+        self.signals_lost = (
+            False  # some left the topic before they were read; whoever answers that takes it back
+        )
         self._group: Any = None
         self._consumer: Consumer = clients.consumer(
             instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
@@ -72,7 +76,7 @@ class Leadership:
         return self._leads
 
     def check(self) -> None:
-        """Raises Fenced when another instance leads now, or whatever else ended the consumer."""
+        """Raises ClientLost when the lead is lost, or whatever else ended the consumer."""
         if self._failure is not None:
             raise self._failure
 
@@ -108,15 +112,16 @@ class Leadership:
             self._fail(failure)
         finally:
             self._closing.set()
-            self._consumer.close()
+            clients.close(self._consumer)
 
     def _turn(self) -> None:
         try:
             self._signals.extend(clients.read(self._consumer, SIGNALS_MAX, POLL_S))
             self._reading.worked()
         except PositionLost as lost:
-            # They were kept for days and nobody read them; what they asked for is asked again, if it still matters.
+            # They were kept for days and nobody read them.
             log.warning("signals_lost", reason=str(lost))
+            self.signals_lost = True
             self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
         except RetriableError as trouble:
             self._reading.failed("reading signals", trouble)
@@ -137,8 +142,8 @@ class Leadership:
             self._held_up = full
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if not partitions:
-            return
+        if not partitions or self._failure is not None:
+            return  # who has lost the lead takes it no more: it begins again
         try:
             self._retrying.until_it_works("taking the lead", self._elected)
             start = self._retrying.until_it_works("asking for the first signal", self._start)
@@ -155,9 +160,9 @@ class Leadership:
     def _taken_away(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if partitions and not self._closing.is_set():
             self._fail(
-                Fenced(
-                    f"{self._instance.connector}: another instance has taken the lead. This one stops and writes "
-                    f"nothing more."
+                ClientLost(
+                    f"{self._instance.connector}: this instance has lost the lead, because Kafka did not hear of it for "
+                    f"too long or gave the lead to another one. It writes nothing more, and begins again."
                 )
             )
 
@@ -169,7 +174,12 @@ class Leadership:
             low, high = self._consumer.get_watermark_offsets(asked, timeout=_ASK_S)
         except KafkaException as error:
             raise translated(error, f"asking for a place in {self._topic}") from error
-        return TopicPartition(self._topic, 0, offset if low <= offset <= high else low)
+        known = low <= offset <= high
+        # Without a place, all that there ever was is still there only if the topic begins at its beginning.
+        if not known and (low > 0 or offset >= 0):
+            log.warning("signals_lost", offset=offset, begins_at=low)
+            self.signals_lost = True
+        return TopicPartition(self._topic, 0, offset if known else low)
 
     def _low(self) -> int:
         try:

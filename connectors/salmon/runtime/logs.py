@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
@@ -19,10 +20,13 @@ import structlog
 from pydantic import BaseModel, SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from salmon.harmless import harmless, harmless_traceback
+
 LogFormat = Literal["auto", "json", "console"]
 
 _REDACTED: Final = "***"
 _SECRET_LENGTH_MIN: Final = 4  # Anything shorter would blacken innocent words, and is no secret.
+_OF_MANY_LINES: Final = frozenset({"exception", "stack"})
 _PEM_LINE_MIN: Final = 16  # Shorter lines of a key (its ragged end) give nothing away.
 
 
@@ -49,12 +53,12 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(lambda raised: harmless_traceback(raised[1])),
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderers: list[Processor] = (
+        [_shown_harmlessly, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if console
-        else structlog.processors.JSONRenderer(default=str)
+        else [structlog.processors.JSONRenderer(default=str)]  # which writes ASCII
     )
     handler = _StandardError()
     handler.setFormatter(
@@ -62,7 +66,7 @@ def configure(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                renderer,
+                *renderers,
                 Redaction(secrets),
             ],
         )
@@ -70,6 +74,9 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # Libraries speak when something is wrong.
+    logging.captureWarnings(True)
+    # gRPC writes to standard error by itself, past everything here; what it has to say comes as errors, too.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("salmon").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -117,6 +124,16 @@ class Redaction:
             if form in text:
                 text = text.replace(form, _REDACTED)
         return text
+
+
+def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Values and names came from elsewhere; a traceback has lines."""
+    return {
+        harmless(str(name)): harmless(value, keep="\n" if name in _OF_MANY_LINES else "")
+        if isinstance(value, str)
+        else value
+        for name, value in event.items()
+    }
 
 
 class _StandardError(logging.Handler):

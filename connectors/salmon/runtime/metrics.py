@@ -20,9 +20,11 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from salmon.calls import Peer, Silence
+from salmon.kafka.foreign import FOREIGN
 from salmon.model.connector import SnapshotProgress
 
 TASK: Final = "0"  # One task to a connector; Connect counts from 0.
@@ -126,6 +128,11 @@ class Metrics:
             "object",
             "direction",
         )
+        self._cut = self._counter(
+            "salmon_cut_values",
+            "Values of documents of which a part was left out: the time of day, in a field that is a date.",
+            "object",
+        )
         self._facts = self._counter(
             "salmon_folded",
             "What the fold made of changes, by the side that told them.",
@@ -141,7 +148,8 @@ class Metrics:
         )
         self._parked = self._counter(
             "salmon_parked_fields",
-            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict) or oscillating.",
+            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict), oscillating, "
+            "or misfit (it holds a value that could not be taken).",
             "object",
             "side",
             "why",
@@ -204,6 +212,7 @@ class Metrics:
             buckets=_CALL_BUCKETS_S,
             registry=self.registry,
         ).labels(connector)
+        self.registry.register(_ForeignRecords(connector))
 
     # What happens, in one call each.
 
@@ -212,6 +221,10 @@ class Metrics:
         self._changes.labels(self.connector, obj, op).inc()
         if committed_at_ms:
             self._source_lag.labels(self.connector, obj, side).observe(_lag_s(committed_at_ms, now_s))
+
+    def values_cut(self, obj: str, count: int) -> None:
+        """Of so many values a part was left out."""
+        self._cut.labels(self.connector, obj).inc(count)
 
     def write_finished(
         self, obj: str, outcome: str, direction: str, committed_at_ms: int, now_s: float
@@ -264,6 +277,10 @@ class Metrics:
         """Show what *calls* says at each scrape: calls to the side so far, by resource."""
         self.registry.register(_ApiCalls(self.connector, calls))
 
+    def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
+        """Show what *silences* says at each scrape."""
+        self.registry.register(_Silences(self.connector, silences))
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
@@ -301,6 +318,38 @@ class _ApiCalls(Collector):
         )
         for resource, count in sorted(self._calls().items()):
             family.add_metric((self._connector, resource), count)
+        yield family
+
+
+class _Silences(Collector):
+    def __init__(self, connector: str, silences: Callable[[], Iterable[Silence]]) -> None:
+        self._connector = connector
+        self._silences = silences
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "salmon_peer_silent_seconds",
+            "For how long a server has owed this process an answer, once that is too long (25 s); else 0.",
+            labels=("connector", "peer"),
+        )
+        silent_s = {each.peer: each.since_s for each in self._silences()}
+        for peer in Peer:
+            family.add_metric((self._connector, peer), silent_s.get(peer, 0.0))
+        yield family
+
+
+class _ForeignRecords(Collector):
+    def __init__(self, connector: str) -> None:
+        self._connector = connector
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        family = CounterMetricFamily(
+            "salmon_foreign_records",
+            "Records of a topic that somebody else wrote, which were passed over. The log says where they are.",
+            labels=("connector", "topic"),
+        )
+        for topic, count in sorted(FOREIGN.counts().items()):
+            family.add_metric((self._connector, topic), count)
         yield family
 
 

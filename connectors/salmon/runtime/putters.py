@@ -1,8 +1,9 @@
 """
 The threads that put writes to a sink task: each takes a batch from the buffer, and says how each command landed.
 
-Keys are disjoint between them by the buffer. An outage of the side is waited out here: the batch goes back, nothing
-is given out until the next try, and nobody calls that an error of a record.
+Keys are disjoint between them by the buffer. An outage is waited out here: the batch goes back, nothing is given out
+until the next try, and nobody calls that an error of a record. Whose outage it was is told apart: what fails before a
+batch is sent (the registry, Kafka for the guard) leaves no key in doubt.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from salmon.errors import DataError, RetriableError
+from salmon.kafka.foreign import FOREIGN
 from salmon.kafka.serdes import Writes
 from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord, SinkTask
@@ -33,7 +35,7 @@ log = structlog.get_logger(__name__)
 BATCH_MAX: Final = 500  # where the task does not say what it likes
 LANDED_MAX: Final = 5_000
 _BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # of one record that is to be put again
-_OUTAGE: Final = Backoff(first_s=0.2, max_s=15.0)  # of the side; it is found again that soon at the latest
+_OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # of the side; it is found again that soon at the latest
 
 
 class Putters:
@@ -65,6 +67,7 @@ class Putters:
         self._direction = direction
         self._rng = rng
         self._outages = 0  # tries in a row that found the side away
+        self._unprepared = 0  # tries in a row that found the registry, or Kafka, away
         self._landed: deque[Landed] = deque()
         self._threads: list[threading.Thread] = []
         self.failure: BaseException | None = None  # what no retry mends; the loop raises it
@@ -101,23 +104,25 @@ class Putters:
             self._buffer.stop()
 
     def _put(self, commands: Sequence[Command]) -> None:
-        spoilt: list[Landed] = []
-        flying: list[tuple[Command, SinkRecord]] = []
         began = time.monotonic()
         try:
-            for command in commands:
-                try:
-                    flying.append((command, self._record(command)))
-                except DataError as error:
-                    spoilt.append(Landed(command, error=error))
-            commands, flying = self._let_go(commands, flying)
+            commands, flying, spoilt = self._prepared(commands)
+        except RetriableError as trouble:
+            self._wait_to_prepare(commands, trouble)
+            return
+        except BaseException:
+            self._buffer.again(commands)  # so that nothing is waited for that never lands
+            raise
+        self._prepared_again()
+        try:
             outcomes = self._task.put([record for _, record in flying]) if flying else ()
         except RetriableError as outage:
+            self.in_doubt.update(command.key for command, _ in flying)
             self._wait_out(commands, outage)
             return
         except BaseException:
-            self.in_doubt.update(command.key for command in commands)
-            self._buffer.again(commands)  # so that nothing is waited for that never lands
+            self.in_doubt.update(command.key for command, _ in flying)
+            self._buffer.again(commands)
             raise
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(flying))
@@ -125,6 +130,27 @@ class Putters:
         self._buffer.land(*self._sorted(flying, outcomes, spoilt), delay_s=self._busy_s)
         if flying:
             self._answered()
+
+    def _prepared(
+        self, commands: Sequence[Command]
+    ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]], list[Landed]]:
+        """
+        The commands that still fly, those of them that can be sent, and those that cannot even be read.
+
+        Raises:
+            RetriableError: the registry, or Kafka (which the guard asks), cannot be asked now; the side was not.
+        """
+        spoilt: list[Landed] = []
+        flying: list[tuple[Command, SinkRecord]] = []
+        for command in commands:
+            try:
+                flying.append((command, self._record(command)))
+            except DataError as error:
+                topic, partition = command.partition.place
+                FOREIGN.pass_over(topic, partition, command.offset, command.key[1].encode(), str(error))
+                spoilt.append(Landed(command, error=error))
+        commands, flying = self._let_go(commands, flying)
+        return commands, flying, spoilt
 
     def _let_go(
         self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
@@ -186,21 +212,35 @@ class Putters:
     def _busy_s(self, tries: int) -> float:
         return _BUSY.delay_s(tries, rng=self._rng)
 
+    def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
+        """Nothing of *commands* was sent, and the side is not to blame."""
+        self._unprepared += 1
+        delay_s = self._hold_up(commands, self._unprepared, trouble)
+        self._observer.failing("preparing writes", trouble)
+        log.warning("writes_not_prepared", **_try(self._unprepared, delay_s, trouble))
+
+    def _prepared_again(self) -> None:
+        if not self._unprepared:
+            return
+        log.info("writes_prepared_again", tries=self._unprepared + 1)
+        self._unprepared = 0
+        if not self._outages:
+            self._buffer.unblock()
+            self._observer.recovered()
+
     def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
         self._outages += 1
-        self.in_doubt.update(command.key for command in commands)
-        delay_s = _OUTAGE.delay_s(self._outages, outage, rng=self._rng)
-        self._buffer.block(delay_s)
-        self._buffer.again(commands)
+        delay_s = self._hold_up(commands, self._outages, outage)
         self._metrics.outage.set(1)
         self._observer.failing("writing", outage)
-        log.warning(
-            "side_unavailable",
-            tries=self._outages,
-            next_in_s=round(delay_s, 3),
-            error=type(outage).__name__,
-            reason=str(outage),
-        )
+        log.warning("side_unavailable", **_try(self._outages, delay_s, outage))
+
+    def _hold_up(self, commands: Sequence[Command], tries: int, trouble: RetriableError) -> float:
+        """Give out nothing for a while, and *commands* first then; says for how long."""
+        delay_s = _OUTAGE.delay_s(tries, trouble, rng=self._rng)
+        self._buffer.block(delay_s)
+        self._buffer.again(commands)
+        return delay_s
 
     def _answered(self) -> None:
         if self._buffer.unblock():
@@ -216,6 +256,15 @@ def delete_of(command: Command, record: SinkRecord) -> Delete:
     known = [at for at in (record.write.committed_at, logged_at) if at]
     at = min(known, default=round(time.time() * 1000))
     return Delete(*command.key, record.write.seq, command.partition.place[1], command.offset, at)
+
+
+def _try(number: int, next_in_s: float, error: Exception) -> dict[str, Any]:
+    return {
+        "tries": number,
+        "next_in_s": round(next_in_s, 3),
+        "error": type(error).__name__,
+        "reason": str(error),
+    }
 
 
 def _facts(record: SinkRecord) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import uvicorn
@@ -23,7 +24,7 @@ from starlette.routing import Route
 
 from salmon import __version__
 from salmon.errors import ConfigError
-from salmon.runtime.health import Health
+from salmon.runtime.health import Health, Report
 from salmon.runtime.metrics import TASK, Metrics
 
 _BACKLOG: Final = 128
@@ -37,6 +38,8 @@ class Described:
     type: str  # "source" or "sink"; merge, which Connect has no word for, is "unknown", Connect's own third type
     config: Mapping[str, str]  # without secrets
     worker_id: str  # host:port
+    sync: str
+    ordinal: int
 
 
 class RestServer:
@@ -47,6 +50,7 @@ class RestServer:
         host: 127.0.0.1 unless the operator says otherwise.
         port: 0 for a free one; see the attribute *port* for the real one.
         cluster_id: Kafka's id of the cluster, as far as it is known by now.
+        sync, ordinal: The sync's name and the number of this replica: who asks must know whose answer it gets.
 
     Raises:
         ConfigError: the address is taken or is not ours.
@@ -65,11 +69,15 @@ class RestServer:
         health: Health,
         metrics: Metrics,
         cluster_id: Callable[[], str | None],
+        sync: str = "",
+        ordinal: int = 0,
     ) -> None:
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
-        described = Described(connector, kind, config, worker_id=f"{host}:{self.port}")
+        described = Described(
+            connector, kind, config, worker_id=f"{host}:{self.port}", sync=sync, ordinal=ordinal
+        )
         app = application(described, health, metrics, cluster_id)
         # No lifespan, no access log, and signals are lifecycle's.
         settings = uvicorn.Config(
@@ -93,7 +101,16 @@ def application(
     """The routes, for the server and for tests."""
 
     async def root(_: Request) -> Response:
-        return JSONResponse({"version": __version__, "commit": "unknown", "kafka_cluster_id": cluster_id()})
+        body = {
+            "version": __version__,
+            "commit": "unknown",
+            "kafka_cluster_id": cluster_id(),
+            # Not Connect's: whose answer this is.
+            "sync": described.sync,
+            "connector": described.name,
+            "ordinal": described.ordinal,
+        }
+        return JSONResponse(body)
 
     async def well(_: Request) -> Response:
         report = health.report()
@@ -102,8 +119,15 @@ def application(
             "message": report.message,
             "live": report.live,
             "ready": report.ready,
+            "degraded": report.degraded,
+            "waiting_for": _waiting_for(report),
         }
         return JSONResponse(body, status_code=report.status.http_status)
+
+    async def ready(_: Request) -> Response:
+        report = health.report()
+        body = {"ready": report.ready, "message": report.message, "waiting_for": _waiting_for(report)}
+        return JSONResponse(body, status_code=200 if report.ready else 503)
 
     async def live(_: Request) -> Response:
         report = health.report()
@@ -146,12 +170,25 @@ def application(
         Route("/", root),
         Route("/health", well),
         Route("/health/live", live),
+        Route("/health/ready", ready),
         Route("/metrics", scrape),
         Route("/connectors", connectors),
         Route("/connectors/{connector}", connector),
         Route("/connectors/{connector}/status", status),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPException: _refused})
+
+
+def _waiting_for(report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "what": each.what,
+            "since": datetime.fromtimestamp(each.since, UTC).isoformat(timespec="seconds"),
+            "since_s": round(each.since_s, 1),
+            "sentence": each.sentence,
+        }
+        for each in report.waiting_for
+    ]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ says so to health and metrics, through the observer it passes in.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from salmon.errors import RateLimited, RetriableError
+from salmon.errors import FatalError, RateLimited, RetriableError, SignInRefused
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -38,7 +39,7 @@ class Backoff:
     """
 
     first_s: float = 0.2
-    max_s: float = 30.0
+    max_s: float = 5.0  # what was away is found again that soon at the latest
 
     def bound_s(self, attempt: int) -> float:
         """The longest wait after try number *attempt* (from 1) has failed."""
@@ -70,13 +71,21 @@ class Retrying:
     rng: random.Random = random.Random()  # noqa: RUF009 - one source of randomness is meant
     clock: Callable[[], float] = time.monotonic
 
-    def until_it_works(self, doing: str, call: Callable[[], T], *, give_up_after_s: float | None = None) -> T:
+    def until_it_works(
+        self,
+        doing: str,
+        call: Callable[[], T],
+        *,
+        give_up_after_s: float | None = None,
+        refused_too: bool = False,
+    ) -> T:
         """
         Return what *call* returns.
 
         Args:
             doing: For logs and health, e.g. "reading the positions".
             give_up_after_s: After so long the next error goes to the caller; None for no end.
+            refused_too: The server has accepted us before: where it does not now, that is tried again as well.
 
         Raises:
             Stopping: when told to stop before it worked.
@@ -86,7 +95,9 @@ class Retrying:
         while True:
             try:
                 answer = call()
-            except RetriableError as error:
+            except (RetriableError, SignInRefused) as error:
+                if isinstance(error, SignInRefused) and not refused_too:
+                    raise
                 if give_up_after_s is not None and self.clock() - began >= give_up_after_s:
                     raise
                 streak.failed(doing, error)
@@ -95,6 +106,24 @@ class Retrying:
                 if streak.worked():
                     log.info("recovered", doing=doing, tries=tries)
                 return answer
+
+    def first_contact(self, doing: str, call: Callable[[], object], *, max_s: float) -> None:
+        """
+        Reach a server for the first time in this process.
+
+        Args:
+            max_s: How long; math.inf for one that was reached before: then all that may heal is waited for.
+
+        Raises:
+            FatalError: it was not reached; the sentence says what to correct. Stopping: told to stop meanwhile.
+        """
+        try:
+            self.until_it_works(doing, call, give_up_after_s=max_s, refused_too=math.isinf(max_s))
+        except RetriableError as error:
+            raise FatalError(
+                f"{error} This was tried for {max_s:.0f} s, and it has never worked: correct what the sentence names, or "
+                f"start again when the server is there."
+            ) from error
 
     def wait(self, doing: str, error: Exception, attempt: int) -> None:
         """Say that try number *attempt* failed, and wait. Raises Stopping when told to stop meanwhile."""

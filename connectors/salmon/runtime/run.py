@@ -2,13 +2,15 @@
 `salmon run NAME`: one connector in this process, from its configuration to its exit code.
 
 Exit codes: 0 stopped in good order; 1 unexpected; 2 only a person can mend it (one sentence on standard error);
-3 fenced by a newer instance, for good.
+3 a newer instance lives. Whatever else goes wrong, the process begins again by itself: it becomes a new one, with
+threads, clients and schemas of its own, as if the same command had been started again.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import random
 import re
 import socket
 import sys
@@ -19,9 +21,25 @@ from threading import Event
 from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
-from salmon.errors import ConfigError, FatalError, Fenced, RetriableError, SchemaOutdated, SetupError
-from salmon.kafka import clients, topics
+from salmon.calls import Peer
+from salmon.errors import (
+    ClientLost,
+    ConfigError,
+    FatalError,
+    Fenced,
+    PositionLost,
+    RetriableError,
+    SetupError,
+    SignInRefused,
+    StartAgain,
+    Superseded,
+)
+from salmon.harmless import harmless_sentences
+from salmon.kafka import clients, cluster, topics
+from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import SchemaRegistry
 from salmon.model.change import SALESFORCE
 from salmon.runtime import config as configuration
@@ -31,10 +49,17 @@ from salmon.runtime.health import Health
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.metrics import TASK, Metrics
+from salmon.runtime.newest import Newest, new_name
+from salmon.runtime.probes import Probes
+from salmon.runtime.reached import Reached
+from salmon.runtime.registries import registry_of
 from salmon.runtime.rest import RestServer
 from salmon.runtime.retry import Backoff, Retrying, Stopping
 from salmon.runtime.sink_worker import SinkWorker
 from salmon.runtime.source_worker import FIRST_CONTACT_MAX_S, SourceWorker
+from salmon.runtime.spares import SpareWatch
+from salmon.runtime.topic_watch import TopicWatch
+from salmon.runtime.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -48,9 +73,16 @@ CONNECTORS: Final = topics.CONNECTORS
 # Which processes live and die with the one that started them, and their ordinal among replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
-# How often in a row this process has begun anew, as soon as it had begun.
+# Set where an earlier process in the place of this one was ready: what it reached is waited for.
+REACHED_VARIABLE: Final = "SALMON_WAS_READY"
+# How often in a row this process has begun anew, as soon as it had begun; and its name, which it keeps.
 _ANEW_VARIABLE: Final = "SALMON_BEGUN_ANEW"
+_NAME_VARIABLE: Final = "SALMON_INSTANCE"
 _AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
+_AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
+# How long one try to connect lasts: the only one, or one of many, between which we look whether we are to stop.
+_CONNECT_S: Final = 30.0
+_CONNECT_AGAIN_S: Final = 5.0
 # What else runs in a process, if anything does. It comes from the commands: no connector knows them.
 Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
@@ -70,7 +102,7 @@ def run(
     """
     Run one of CONNECTORS until it is told to stop, and return the process's exit code.
 
-    Where an object's schema has changed, this process becomes a new one, as if it had been started again.
+    Where what it has built is of no use any more (StartAgain), this process becomes a new one.
 
     Args:
         beside: What else is to run in merge's first replica; it must not raise.
@@ -91,16 +123,16 @@ def run(
         process = _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s)
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
-        if isinstance(error, SchemaOutdated):
-            _begin_anew(process.tries)
+        if isinstance(error, StartAgain):
+            _begin_anew(process.tries, process.instance_name)
         return EXIT_OK if error is None else told(error)
     except FatalError as error:
         return told(error)
 
 
-def _begin_anew(tries: int) -> NoReturn:
+def _begin_anew(tries: int, name: str) -> NoReturn:
     """Become the process that the same command starts now: its file, its schemas, and no thread of ours."""
-    os.environ[_ANEW_VARIABLE] = str(tries)
+    os.environ[_ANEW_VARIABLE], os.environ[_NAME_VARIABLE] = str(tries), name
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
@@ -108,11 +140,11 @@ def _begin_anew(tries: int) -> NoReturn:
 
 def told(error: BaseException) -> int:
     """Say on standard error what ended the process, and return its exit code."""
-    if isinstance(error, Fenced):
-        sys.stderr.write(f"salmon: {error}\n")
+    if isinstance(error, Superseded | Fenced):
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FENCED
     if isinstance(error, FatalError):
-        sys.stderr.write(f"salmon: {error}\n")
+        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FATAL
     if isinstance(error, TimeoutError):
         log.error("stopped_late", reason=str(error))
@@ -147,11 +179,19 @@ class _Process:
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
         self._began = time.monotonic()
-        self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
-        # What was reached before is waited for, as in any outage; what never was is a mistake in the configuration.
-        self._was_reached = self.tries > 0
         self._health = Health()
+        self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
+        self.instance_name = os.environ.pop(_NAME_VARIABLE, "")
+        where = (str(config.kafka_properties().get("bootstrap.servers")), config.schema_registry.url)
+        self._reached = Reached(config.merge.state_dir, config.name, where)
+        # What was reached before is waited for, as in any outage; what never was is a mistake in the configuration.
+        was_ready = self.tries > 0 or os.environ.pop(REACHED_VARIABLE, "") == "1"
+        self._side_was_reached = was_ready
+        self._was_reached = was_ready or self._reached.before()
+        self._topics = TopicWatch(self._health)
         self._metrics = Metrics(connector)
+        self._metrics.watch_peers(self._health.calls.silences)
+        self._probes = Probes(self._health.calls)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
         self._lifecycle = Lifecycle(
@@ -166,33 +206,57 @@ class _Process:
             health=self._health,
             metrics=self._metrics,
             cluster_id=lambda: self._cluster_id,
+            sync=config.name,
+            ordinal=ordinal,
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
         """Until told to stop; what went wrong, if anything did. None is to begin anew that was told to stop."""
         self._lifecycle.install()
+        Watchdog(self._health).start()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
+        self._lifecycle.start(self._topics)
         if companion is not None:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
         error = self._lifecycle.wait()
-        return None if isinstance(error, SchemaOutdated) and self._lifecycle.is_signalled else error
+        return None if isinstance(error, StartAgain) and self._lifecycle.is_signalled else error
+
+    def begins_again(self, error: BaseException) -> BaseException:
+        """
+        What *error*, which ended the work, means for the process: a StartAgain, or what it is to end with.
+
+        Nothing that heals by itself may end it, whichever way it came here; nor what a server says of us that has
+        accepted us before.
+        """
+        if isinstance(error, KafkaException):
+            error = clients.translated(error, f"running {self._connector}")
+        if isinstance(error, RetriableError | PositionLost):
+            error = ClientLost(str(error))
+        if isinstance(error, SignInRefused) and (self._side_was_reached or self._health.has_run):
+            error = StartAgain(str(error))
+        return self._topics.look() or error if isinstance(error, StartAgain) else error
 
     def pause_s(self) -> float:
         """How long to wait before beginning anew: once more."""
         lasted = time.monotonic() - self._began > _AT_WORK_S
         self.tries = 1 if lasted else self.tries + 1
-        return Backoff().bound_s(self.tries)
+        bound_s = _AGAIN.bound_s(self.tries)
+        # All five may have lost the same broker: they do not come back to it in one moment.
+        return random.uniform(bound_s / 2, bound_s)
 
     def part(self, retrying: Retrying) -> Part:
         """Reach Kafka, the registry and the topics, and build what does the work. Raises FatalError, Stopping."""
         config, connector = self._config, self._connector
         kafka, names = config.kafka_properties(), config.topic_names
         self._health.starting("connecting to Kafka")
+        connect_s = _CONNECT_AGAIN_S if self._was_reached else _CONNECT_S
         client_id = f"{config.name}-{connector}-{self._ordinal}"
         admin = self._reach(
-            retrying, "connecting to Kafka", lambda: clients.connect(kafka, client_id=client_id)
+            retrying,
+            "connecting to Kafka",
+            lambda: clients.connect(kafka, client_id=client_id, timeout_s=connect_s),
         )
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
@@ -203,14 +267,16 @@ class _Process:
             replication_factor=config.topics.replication_factor,
         )
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
-        where = config.schema_registry
-        registry = SchemaRegistry(
-            where.url,
-            username=where.username,
-            password=where.password.get_secret_value() if where.password else None,
-            ca_file=where.ca_file,
-        )
+        self._topics.watch(admin, wanted)
+        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        if not connector.endswith("-source"):  # those have a leader instead of partitions
+            group = f"{config.name}-{connector}"
+            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+        registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
+        self._probes.add(Peer.REGISTRY, registry.probe)
+        self._reached.note()
+        self._take_place(admin, registry, retrying)
         if connector == "merge":
             return self._merge(registry, retrying)
         side, _, kind = connector.partition("-")
@@ -229,13 +295,37 @@ class _Process:
         task = tasks.task_class(group, side)(settings, config.objects, config.name)
         if isinstance(task, tasks.CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
-        patience_s = math.inf if self._was_reached else FIRST_CONTACT_MAX_S
+        if isinstance(task, tasks.Watched):
+            for peer, probe in task.watch(self._health.calls).items():
+                self._probes.add(peer, probe)
+        patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if kind == "source":
             return SourceWorker(instance, task, tuple(config.objects), first_contact_max_s=patience_s)
         written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
         guards = {name: config.objects[name].delete_guard for name in written}
         found = self._schemas(registry, retrying)
         return SinkWorker(instance, task, found, written, guards=guards, first_contact_max_s=patience_s)
+
+    def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
+        """Be the newest instance of this ordinal; or find out whether another one is, if we are not new."""
+        begins_again = bool(self.instance_name)
+        self.instance_name = self.instance_name or new_name()
+        config, kafka = self._config, self._config.kafka_properties()
+        group = f"{config.name}-{self._connector}"
+        newest = Newest(
+            kafka,
+            admin,
+            OffsetStore(kafka, config.topic_names, registry),
+            self._connector,
+            self._ordinal,
+            group=group,
+            instance_id=f"{group}-{self._ordinal}",
+            name=self.instance_name,
+            health=self._health,
+            stop=retrying.stop,
+            session_s=int(kafka.get("session.timeout.ms", clients.SESSION_MS)) / 1000,
+        )
+        retrying.until_it_works("taking its place", newest.check if begins_again else newest.sign_in)
 
     def _merge(self, registry: SchemaRegistry, retrying: Retrying) -> Part:
         from salmon.merge.process import MergeProcess
@@ -251,7 +341,7 @@ class _Process:
 
     def _reach(self, retrying: Retrying, doing: str, call: Callable[[], T]) -> T:
         if self._was_reached:
-            return retrying.until_it_works(doing, call)
+            return retrying.until_it_works(doing, call, refused_too=True)
         try:
             return call()
         except RetriableError as error:
@@ -296,15 +386,23 @@ class _Work:
             self._inner.run()
         except Stopping:
             pass
-        except SchemaOutdated as outdated:
-            pause_s = self._process.pause_s()
-            log.warning("begins_anew", reason=str(outdated), in_s=pause_s)
-            if not self._stop.wait(pause_s):
-                raise
-        except BaseException as error:
-            health.ended(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the process decides
+            self._ended(self._process.begins_again(error), error)
         health.ended()
+
+    def _ended(self, meaning: BaseException, error: BaseException) -> None:
+        """It could not go on: begin again, or end for good. One that was told to stop has nothing to begin."""
+        if not isinstance(meaning, StartAgain):
+            self._process.health.ended(meaning)
+            raise meaning from (None if meaning is error else error)
+        if self._stop.is_set():
+            log.warning("stopped_in_disorder", reason=str(meaning))
+            return
+        pause_s = self._process.pause_s()
+        log.warning("begins_anew", reason=str(meaning), in_s=round(pause_s, 2))
+        self._process.health.begins_again(str(meaning))
+        if not self._stop.wait(pause_s):
+            raise meaning from error
 
     def stop(self) -> None:
         self._stop.set()

@@ -1,8 +1,9 @@
 """
 `salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
 
-A process that crashes is started again with backoff. One that only a person can help (exit code 2) or that was
-fenced (3) ends them all, since the sync cannot go on without it.
+A process that crashes is started again with backoff, and one that hangs is replaced. One that only a person can help
+(exit code 2, and it was not ready before) or in whose place a newer instance lives (3) ends them all, since the sync
+cannot go on without it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +42,7 @@ from salmon.runtime.run import (
     EXIT_OK,
     EXIT_UNEXPECTED,
     PARENT_VARIABLE,
+    REACHED_VARIABLE,
     told,
 )
 
@@ -52,7 +55,12 @@ FIRST_ALONE_S: Final = 30.0
 _GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
 _STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
 _RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
-_FINAL: Final = frozenset({EXIT_FATAL, EXIT_FENCED})
+_LIVE_LOOK_S: Final = 2.0
+# Looks in a row at which a process did not answer, or was not live. Its own watchdog is faster; this is for one that can
+# do nothing itself. Looks are counted and no time: if we were suspended, we have not looked.
+NOT_LIVE_MAX: Final = 30
+_LIVE_ANSWER_S: Final = 2.0
+_HUNG_GRACE_S: Final = 5.0  # from SIGTERM to SIGKILL, of one that hangs
 
 
 def run_all(
@@ -135,9 +143,18 @@ def choose_ports(host: str, first: int) -> dict[str, int]:
 
 def is_ready(host: str, port: int) -> bool:
     """What /health of a process says; False also where nobody answers yet."""
-    connection = HTTPConnection(host, port, timeout=_HEALTH_ANSWER_S)
+    return _is_well(host, port, "/health", _HEALTH_ANSWER_S)
+
+
+def is_live(host: str, port: int) -> bool:
+    """What /health/live of a process says; False also where nobody answers."""
+    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S)
+
+
+def _is_well(host: str, port: int, path: str, answer_s: float) -> bool:
+    connection = HTTPConnection(host, port, timeout=answer_s)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False
@@ -156,11 +173,23 @@ class Child:
     started_at: float = 0.0
     crashes: int = 0  # in a row
     start_at: float | None = 0.0  # when it is to be started (again); None while it runs
+    is_ready: bool = False  # has been, since its last start
+    was_ready: bool = False  # has ever been: what it needs can be reached
+    not_live: int = 0  # looks in a row
+    kill_at: float | None = None  # when one that hangs is killed, which was asked to end
 
     def start(self, environment: Mapping[str, str], now: float) -> None:
+        reached = {REACHED_VARIABLE: "1"} if self.was_ready else {}
         # A session of its own: Ctrl-C at the terminal is for us, who pass it on once.
-        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)
+        self.process = subprocess.Popen(self.command, env={**environment, **reached}, start_new_session=True)
         self.started_at, self.start_at = now, None
+        self.is_ready, self.not_live, self.kill_at = False, 0, None
+
+    def seen(self, *, live: bool, ready: bool) -> None:
+        """What a look at it has found."""
+        self.not_live = 0 if live else self.not_live + 1
+        if ready:
+            self.is_ready = self.was_ready = True
 
     def ended(self) -> int | None:
         """Its exit code, once."""
@@ -186,6 +215,10 @@ class Supervisor:
     rng: random.Random = field(default_factory=random.Random)
     first: str | None = None  # the name of the child that starts before all others
     is_ready: Callable[[str, int], bool] = is_ready
+    is_live: Callable[[str, int], bool] = is_live
+    live_look_s: float = _LIVE_LOOK_S
+    not_live_max: int = NOT_LIVE_MAX
+    hung_grace_s: float = _HUNG_GRACE_S
     _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _told: bool = False  # that all are ready
@@ -199,13 +232,47 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         code = EXIT_OK
-        while self._next_signal(_LOOK_S) is None:
-            self._start_due()
-            self._tell_when_all_are_ready()
-            if (final := self._look()) is not None:
-                code = final
-                break
+        stopped = threading.Event()
+        # One that hangs may answer no sooner than never: a thread of its own asks.
+        threading.Thread(target=self._look_after, args=(stopped,), name="looking", daemon=True).start()
+        try:
+            while self._next_signal(_LOOK_S) is None:
+                self._start_due()
+                self._tell_when_all_are_ready()
+                self._replace_hung()
+                if (final := self._look()) is not None:
+                    code = final
+                    break
+        finally:
+            stopped.set()
         return self._stop(code)
+
+    def _look_after(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self.live_look_s):
+            for child in self.children:
+                self.look_at(child)
+
+    def look_at(self, child: Child) -> None:
+        """Note how a child is."""
+        process = child.process
+        if process is None or child.kill_at is not None:
+            return
+        live = self.is_live(self.host, child.port)
+        ready = live and not child.is_ready and self.is_ready(self.host, child.port)
+        if child.process is process:  # else the answer, or its lack, was of the one before
+            child.seen(live=live, ready=ready)
+
+    def _replace_hung(self) -> None:
+        """Ask a child that hangs to end, then make it; what has ended is started again."""
+        for child in self.children:
+            if child.process is None:
+                continue
+            if child.kill_at is None and child.not_live >= self.not_live_max:
+                log.error("connector_hangs", name=child.name, looks=child.not_live, pid=child.process.pid)
+                child.kill_at = self.clock() + self.hung_grace_s
+                child.signal(signal.SIGTERM)
+            elif child.kill_at is not None and self.clock() >= child.kill_at:
+                child.signal(signal.SIGKILL)
 
     def _start_due(self) -> None:
         now = self.clock()
@@ -244,7 +311,7 @@ class Supervisor:
             code = child.ended()
             if code is None:
                 continue
-            if code in _FINAL:
+            if code == EXIT_FENCED or (code == EXIT_FATAL and not child.is_ready):
                 log.error("connector_gave_up", name=child.name, exit_code=code)
                 return code
             now = self.clock()

@@ -112,7 +112,10 @@ def await_schemas(
                 f"registers it when it starts: see what its log says."
             )
         if told_at is None or now - told_at > TELL_AFTER_S:
-            health.starting(f"waiting for the schema of {lacking}")
+            health.starting(
+                f"waiting for the schema of {lacking}",
+                "salesforce-source registers it when it starts: see whether it runs, and what its /health says.",
+            )
             log.info("waiting_for_schema", objects=lacking, waited_s=round(now - began))
             told_at = now
         if stop.wait(LOOK_AGAIN_S):

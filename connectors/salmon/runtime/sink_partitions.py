@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from salmon.errors import FatalError, PositionLost, SalmonError, Unavailable
+from salmon.errors import PositionLost, RetriableError, SalmonError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
 from salmon.runtime.commands import Place
@@ -30,12 +30,15 @@ HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: some 3
 LOOK_AGAIN_S: Final = 60.0  # and so often we look what has become of those that are not read
 HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
 _ASK_S: Final = 10.0
+# What is owed is looked for when partitions are assigned, which is within a poll: minutes, where millions of writes wait.
+_POLL_MAX_MS: Final = 3_600_000
 
 
 class SinkPartitions:
     """
     Args:
         topics: Those to read.
+        is_command: See writes_scan.scan.
         taken: Called with all that we hold whenever partitions were taken; may raise Unavailable.
         tell: Tells the outcomes of what has landed, before partitions are handed over.
     """
@@ -50,7 +53,9 @@ class SinkPartitions:
         stop: Event,
         taken: Callable[[], None],
         tell: Callable[[], None],
+        is_command: Callable[[Message], bool],
     ) -> None:
+        self._is_command = is_command
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._retrying, self._stop = buffer, retrying, stop
         self._on_taken, self._tell = taken, tell
@@ -61,7 +66,11 @@ class SinkPartitions:
         self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         self.consumer: Consumer = clients.consumer(
-            instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
+            instance.kafka,
+            group_id=instance.group,
+            client_id=instance.id,
+            instance_id=instance.id,
+            max_poll_interval_ms=_POLL_MAX_MS,
         )
         self.consumer.subscribe(
             sorted(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
@@ -102,7 +111,7 @@ class SinkPartitions:
             errors = [failure.args[0]]
         if errors:
             error = translated(errors[0], "committing offsets")
-            if isinstance(error, FatalError):
+            if not isinstance(error, RetriableError | PositionLost):
                 raise error
             log.warning("offsets_not_committed", reason=str(error))
             self._metrics.offset_commits_skipped.inc()
@@ -161,7 +170,7 @@ class SinkPartitions:
     def close(self) -> None:
         """Leave the group. What still flies is given up: whoever goes on puts it again."""
         self._closing = True
-        self.consumer.close()
+        clients.close(self.consumer)
 
     def _is_of_use(self, message: Message) -> bool:
         topic, number, offset = clients.place_of(message)
@@ -183,6 +192,9 @@ class SinkPartitions:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
             return
+        self._instance.health.holds(
+            len(self._buffer.places) + len(partitions)
+        )  # to scan them may take minutes
         try:
             placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
         except (SalmonError, Stopping) as trouble:
@@ -196,7 +208,14 @@ class SinkPartitions:
         """Find out where each partition goes on, and what is owed in it."""
         starts = self._starts(partitions)
         places = {place: at for place, (at, _) in starts.items()}
-        owed = scan(self._instance.kafka, self._instance.id, places, self._stop)
+        owed = scan(
+            self._instance.kafka,
+            self._instance.id,
+            places,
+            self._stop,
+            turned=self._instance.health.turned,
+            is_command=self._is_command,
+        )
         for place, (at, known) in starts.items():
             self._buffer.open(place, at, committed=known)
             if owed[place].end > at:

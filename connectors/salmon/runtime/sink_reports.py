@@ -16,6 +16,7 @@ from confluent_kafka import Message, TopicPartition
 
 from salmon.errors import DataError
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.transactions import Observer
 from salmon.model.connector import Position
 from salmon.runtime.commands import Command, Place
 from salmon.runtime.identity_tables import IdentityTables
@@ -35,6 +36,7 @@ class SinkReports:
         telling: What an outcome leads to.
         entries: The connector's entries in `offsets`.
         group: The consumer's group, for offsets in a transaction.
+        observer: Is told when a transaction waits for Kafka.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SinkReports:
         entries: OffsetStore,
         *,
         group: Callable[[], Any],
+        observer: Observer | None = None,
     ) -> None:
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._telling, self._entries, self._group = buffer, telling, entries, group
@@ -53,7 +56,8 @@ class SinkReports:
             set()
         )  # whose Ids may be known, and whose children are not told yet
         self.waits = Waits()
-        self._producer = instance.producer()
+        self._producer = instance.producer(observer)
+        self.side_was_reached = False  # by an instance of this sink, some time ago; after load()
 
     # Starting and stopping.
 
@@ -63,7 +67,11 @@ class SinkReports:
 
     def load(self) -> dict[str, Position]:
         """All entries of the connector. Raises Unavailable, SetupError."""
-        return self._entries.load(self._instance.connector)
+        entries = self._entries.load(self._instance.connector)
+        self.side_was_reached |= any(
+            bool(mark.get("reached")) for entry, mark in entries.items() if entry.startswith(_CLEAN)
+        )
+        return entries
 
     def was_clean(self, entries: Mapping[str, Position]) -> bool:
         """
@@ -82,8 +90,14 @@ class SinkReports:
 
     def note_clean(self, clean: bool) -> None:
         """Note whether this instance leaves nothing in doubt. Raises Unavailable, Fenced."""
-        key, value = self._entries.record(self._instance.connector, self._clean_entry, {"clean": clean})
+        mark = {"clean": clean, "reached": self.side_was_reached}
+        key, value = self._entries.record(self._instance.connector, self._clean_entry, mark)
         self._produce([Output(self._entries.topic, key, value)])
+
+    def note_reached(self) -> None:
+        """The side has answered: from now on, when it does not, that is an outage. Raises Unavailable, Fenced."""
+        self.side_was_reached = True
+        self.note_clean(False)
 
     def close(self) -> None:
         """Cut short what waits for Kafka. From any thread."""
@@ -128,9 +142,9 @@ class SinkReports:
         self._landed = []
         self._finish(told, commands, positions)
 
-    def set_aside(self, message: Message, error: DataError) -> None:
+    def set_aside(self, message: Message, error: DataError, stage: str) -> None:
         """A record that is not even a command. Raises Unavailable, Fenced."""
-        self._produce([self._telling.dead_letter(message, error, "KEY_CONVERTER")])
+        self._produce([self._telling.dead_letter(message, error, stage)])
         self._count_dead_letters(1)
 
     def _drop_lost(self) -> None:

@@ -7,6 +7,7 @@ committed up to the first record that is not finished; so a crash repeats writes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from threading import Event
 from typing import Any, Final
@@ -14,8 +15,9 @@ from typing import Any, Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.errors import DataError, Unavailable
 from salmon.kafka import clients
+from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Changes, Signals, Writes
 from salmon.model.connector import Position, SinkTask
@@ -76,6 +78,9 @@ class SinkWorker:
         observer = FailuresTold(instance)
         self._retrying = Retrying(self._stop, observer, rng=instance.rng)
         self._objects = {topics.writes(instance.side, name): name for name in written}
+        self._codecs = {
+            topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()
+        }
         entries = OffsetStore(instance.kafka, topics, registry)
         telling = Telling(
             connector=instance.connector,
@@ -86,13 +91,15 @@ class SinkWorker:
             entries=entries,
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
         )
-        self._reports = SinkReports(instance, self.buffer, telling, entries, group=self._group)
+        self._reports = SinkReports(
+            instance, self.buffer, telling, entries, group=self._group, observer=observer
+        )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
         self._putters = Putters(
             task,
             self.buffer,
-            {topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()},
+            self._codecs,
             self._reports.waits,
             self._guard.guard,
             metrics=self._metrics,
@@ -111,7 +118,7 @@ class SinkWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._begin()
             self._loop()
@@ -137,19 +144,19 @@ class SinkWorker:
     def _begin(self) -> None:
         patiently = self._retrying.until_it_works
         patiently("starting transactions", self._reports.start)
-        clean = self._trusted = self._reports.was_clean(patiently("loading entries", self._reports.load))
+        entries = patiently("loading entries", self._reports.load)
+        clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("hearing approvals", self._guard.start)
         identities = self._identities = patiently("loading identities", self._load_identities)
         self._health.starting(f"connecting to {self._instance.side}")
-        try:
-            patiently(
-                "starting the task",
-                lambda: self._task.start(self._schemas, identities, clean=clean),
-                give_up_after_s=self._first_contact_max_s,
-            )
-        except RetriableError as error:
-            raise FatalError(str(error)) from error
+        self._retrying.first_contact(
+            "starting the task",
+            lambda: self._task.start(self._schemas, identities, clean=clean),
+            max_s=math.inf if self._reports.side_was_reached else self._first_contact_max_s,
+        )
+        if not self._reports.side_was_reached:
+            patiently("noting that the side was reached", self._reports.note_reached)
         self._partitions = SinkPartitions(
             self._instance,
             self.buffer,
@@ -158,6 +165,7 @@ class SinkWorker:
             stop=self._stop,
             taken=self._take_waits,
             tell=self._tell_all,
+            is_command=lambda message: self._fault(message) is None,
         )
         self._putters.start()
         self._health.running()
@@ -217,6 +225,8 @@ class SinkWorker:
                 return
 
     def _turn(self, partitions: SinkPartitions) -> None:
+        if self._objects:
+            self._health.holds(len(self.buffer.places))
         self._keep_lease(partitions)
         idle = self.buffer.idle and not self._reports.waits
         for message in partitions.read(READ_MAX, IDLE_POLL_S if idle else POLL_S):
@@ -254,19 +264,38 @@ class SinkWorker:
 
     def _add(self, message: Message) -> None:
         topic, number, offset = clients.place_of(message)
-        key = message.key()
+        fault = self._retrying.until_it_works("looking at a record", lambda: self._fault(message))
+        if fault is not None:
+            error, stage = fault
+            FOREIGN.pass_over(topic, number, offset, message.key(), str(error))
+            self._retrying.until_it_works(
+                "setting a record aside", lambda: self._reports.set_aside(message, error, stage)
+            )
+            self.buffer.pass_over((topic, number), offset)
+            return
+        name = (message.key() or b"").decode()
+        self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+
+    def _fault(self, message: Message) -> tuple[DataError, str] | None:
+        """
+        Why a record is foreign, and Kafka Connect's name of the stage that finds it out; None for a command, and for
+        what takes one back. It must not take the place of the key's command, so this is asked before anything is coalesced.
+
+        Raises:
+            Unavailable: the registry cannot be asked now.
+        """
+        topic, key, value = message.topic() or "", message.key(), message.value()
+        stage = "KEY_CONVERTER"
         try:
             if key is None:
                 raise DataError(f"{topic}: a record without a key is no write. Find out who wrote it.")
-            name = key.decode()
-        except (DataError, UnicodeDecodeError) as fault:
-            spoilt = fault if isinstance(fault, DataError) else DataError(f"{topic}: a key is no UTF-8.")
-            self._retrying.until_it_works(
-                "setting a record aside", lambda: self._reports.set_aside(message, spoilt)
-            )
-            self.buffer.pass_over((topic, number), offset)
-        else:
-            self.buffer.add((topic, number), offset, (self._objects[topic], name), message.value(), message)
+            key_text(topic, key)
+            stage = "VALUE_CONVERTER"
+            if value is not None:
+                self._codecs[topic].check_writer(value)
+        except DataError as error:
+            return error, stage
+        return None
 
     def _tell(self) -> None:
         self._reports.take(self._putters.landed())

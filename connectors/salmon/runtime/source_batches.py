@@ -1,32 +1,45 @@
 """
-A source's batch as the records of one transaction; what cannot be encoded goes to the dead letters.
+A source's batch as the records of one transaction; what cannot be told goes to the dead letters.
+
+Of a record that Kafka does not take, the field at fault alone is left out, and told as such: the rest goes on.
 
 Pure but for the codecs. Encoding is done once, before the transaction: a batch that must be written again is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from salmon.errors import DataError
+from salmon.errors import DataError, RecordTooLarge
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.registry import Registry
 from salmon.kafka.serdes import Changes, Identities
 from salmon.kafka.topics import Topics
+from salmon.model.change import NOT_OF_TYPE, Change, Misfit
 from salmon.model.connector import DeadLetter, SourceBatch, SourceRecord
+from salmon.model.reducing import without, without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.dead_letters import dead_letter_headers
 from salmon.runtime.telling import Output
 
+IsTaken = Callable[[Sequence[Output]], bool]
+"""Whether Kafka takes these records, for what they are."""
+
 
 @dataclass(slots=True)
 class Encoded:
-    """The records of one transaction. *written*: the changes among them."""
+    """The records of one transaction. *changes*: place among the outputs -> the change that stands there."""
 
     outputs: list[Output] = field(default_factory=list)
-    written: list[SourceRecord] = field(default_factory=list)
+    changes: dict[int, SourceRecord] = field(default_factory=dict)
     dead_letters: int = 0
+
+    @property
+    def written(self) -> list[SourceRecord]:
+        """The changes."""
+        return list(self.changes.values())
 
 
 class BatchEncoder:
@@ -52,6 +65,7 @@ class BatchEncoder:
             entries,
             task_class,
         )
+        self._schemas = schemas
         self._changes = {name: Changes(s, registry, topics.changes(name)) for name, s in schemas.items()}
         self._identities = {name: Identities(registry, topics.identity(name)) for name in schemas}
 
@@ -65,13 +79,7 @@ class BatchEncoder:
             value = None if identity.key is None else self._identities[identity.object].encode(identity.key)
             add(Output(self._topics.identity(identity.object), identity.native_id, value))
         for record in batch.records:
-            try:
-                value = self._changes[record.object].encode(record.change)
-            except DataError as error:
-                self._set_aside(DeadLetter(record.object, record.key, b"", error, "VALUE_CONVERTER"), encoded)
-                continue
-            add(Output(self._topics.changes(record.object), record.key, value))
-            encoded.written.append(record)
+            self._add(record, encoded)
         for letter in batch.dead_letters:
             self._set_aside(letter, encoded)
         for partition, position in batch.positions.items():
@@ -87,27 +95,106 @@ class BatchEncoder:
         )
         return Output(self._topics.dlq(self._connector), key, original, tuple(headers))
 
-    def without_largest(self, encoded: Encoded, error: DataError) -> Encoded:
+    def without_refused(self, encoded: Encoded, error: DataError, is_taken: IsTaken) -> Encoded:
         """
-        *encoded* with its largest record replaced by a dead letter without original, since that is too large. A
-        position or an identity is never given up: without it, more than that record would be lost.
+        *encoded* without what is at fault in one record that Kafka does not take.
 
-        Raises *error* where nothing is left that could be at fault.
+        Of a change, the largest value is left out where it is too large, else all values; a dead letter goes without its
+        original. A position or an identity is never given up: without it, more than that record would be lost.
+
+        Raises *error* where no change and no dead letter is at fault.
         """
-        topics = {*map(self._topics.changes, self._changes), self._topics.dlq(self._connector)}
-        suspects = [output for output in encoded.outputs if output.topic in topics and output.value]
-        largest = max(suspects, key=lambda output: len(output.value or b""), default=None)
-        if largest is None:
+        at = self._at_fault(encoded, is_taken)
+        if at is None:
             raise error
-        outputs = [output for output in encoded.outputs if output is not largest]
-        outputs.append(self.set_aside(largest.key, None, error, "KAFKA_PRODUCE"))
-        return replace(
-            encoded,
-            outputs=outputs,
-            written=[each for each in encoded.written if each.key != largest.key],
-            dead_letters=encoded.dead_letters + 1,
-        )
+        less = replace(encoded, outputs=list(encoded.outputs), changes=dict(encoded.changes))
+        refused, record = less.outputs[at], less.changes.pop(at, None)
+        smaller = None if record is None else self._smaller(record, error)
+        if record is None:
+            less.outputs[at] = self._shortened(refused, error)
+            return less
+        if smaller is None:
+            less.outputs[at] = self.set_aside(record.key, None, error, "KAFKA_PRODUCE")
+        else:
+            less.outputs[at] = self._output(smaller)
+            less.changes[at] = smaller
+            left_out = sorted(smaller.change.misfits.keys() - record.change.misfits.keys())
+            reasons = DataError(" ".join(smaller.change.misfits[name].reason for name in left_out))
+            reasons.__cause__ = error
+            rest = _as_json(smaller.change)
+            less.outputs.append(self.set_aside(record.key, rest, reasons, "KAFKA_PRODUCE"))
+        less.dead_letters += 1
+        return less
+
+    def _at_fault(self, encoded: Encoded, is_taken: IsTaken) -> int | None:
+        """The place of the first change or dead letter that is not taken; None where it is none of them."""
+        topics = {*map(self._topics.changes, self._changes), self._topics.dlq(self._connector)}
+        suspects = [at for at, output in enumerate(encoded.outputs) if output.topic in topics]
+        while len(suspects) > 1:
+            half = suspects[: len(suspects) // 2]
+            taken = is_taken([encoded.outputs[at] for at in half])
+            suspects = suspects[len(half) :] if taken else half
+        if not suspects or is_taken([encoded.outputs[suspects[0]]]):
+            return None
+        return suspects[0]
+
+    def _smaller(self, record: SourceRecord, error: DataError) -> SourceRecord | None:
+        reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+        change = reduce(record.change, self._schemas[record.object])
+        return None if change is None else replace(record, change=change)
+
+    def _shortened(self, letter: Output, error: DataError) -> Output:
+        """A dead letter without its original: why it is one is still told. Raises *error* where that is all it has."""
+        if letter.value is None:
+            raise error
+        return replace(letter, value=None)
+
+    def _add(self, record: SourceRecord, encoded: Encoded) -> None:
+        try:
+            output = self._output(record)
+        except DataError as error:
+            readable = self._without_unencodable(record, error)
+            self._set_aside(
+                DeadLetter(record.object, record.key, _as_json(record.change), error, "VALUE_CONVERTER"),
+                encoded,
+            )
+            if readable is None:
+                return
+            record, output = readable, self._output(readable)
+        encoded.changes[len(encoded.outputs)] = record
+        encoded.outputs.append(output)
+
+    def _output(self, record: SourceRecord) -> Output:
+        value = self._changes[record.object].encode(record.change)
+        return Output(self._topics.changes(record.object), record.key, value)
+
+    def _without_unencodable(self, record: SourceRecord, error: DataError) -> SourceRecord | None:
+        """The record with those of its values alone left out that cannot be encoded; None where that is not the fault."""
+        codec, schema = self._changes[record.object], self._schemas[record.object]
+        change = record.change
+        names = [
+            name
+            for name, value in change.fields.items()
+            if name in schema.by_name and not _encodes(codec, replace(change, fields={name: value}))
+        ]
+        if not names:
+            return None
+        less = without(change, schema, names, lambda _name: Misfit(NOT_OF_TYPE, str(error)))
+        return replace(record, change=less) if _encodes(codec, less) else None
 
     def _set_aside(self, letter: DeadLetter, encoded: Encoded) -> None:
         encoded.outputs.append(self.set_aside(letter.key, letter.original, letter.error, letter.stage))
         encoded.dead_letters += 1
+
+
+def _encodes(codec: Changes, change: Change) -> bool:
+    try:
+        codec.encode(change)
+    except DataError:
+        return False
+    return True
+
+
+def _as_json(change: Change) -> bytes:
+    """The values of a change, for the person who looks at a dead letter."""
+    return json.dumps(dict(change.fields), default=str, ensure_ascii=False).encode(errors="replace")

@@ -7,19 +7,22 @@ be committed is written again as it is: so nothing is lost and nothing doubled.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from typing import Final
 
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, FatalError, RetriableError, Unavailable
+from salmon.errors import DataError, RetriableError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.serdes import Identities, Signals
-from salmon.model.connector import Position, SourceBatch, SourceTask
+from salmon.kafka.transactions import Transaction
+from salmon.model.change import CUT
+from salmon.model.connector import Position, Signal, SignalKind, SourceBatch, SourceTask
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
@@ -28,7 +31,7 @@ from salmon.runtime.leadership import SIGNALS_MAX, Leadership
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.runtime.schema_watch import SchemaWatch
 from salmon.runtime.source_batches import BatchEncoder, Encoded
-from salmon.runtime.tasks import Closes, Connects, TellsSchemas, UsesSchemas
+from salmon.runtime.tasks import Closes, Connects, Notes, TellsSchemas, UsesSchemas
 from salmon.runtime.telling import Output
 
 log = structlog.get_logger(__name__)
@@ -73,7 +76,7 @@ class SourceWorker:
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._schema_watch: SchemaWatch | None = None  # where others tell the schemas
-        self._producer = instance.leaders_producer()
+        self._producer = instance.leaders_producer(self._retrying.observer)
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
         )
@@ -81,7 +84,7 @@ class SourceWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend; Fenced among it."""
+        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
         try:
             self._stand_by()
             self._begin()
@@ -119,10 +122,12 @@ class SourceWorker:
     def _begin(self) -> None:
         """The lead is ours, and the instance before us is fenced: go on where it left off."""
         instance = self._instance
-        schemas = self._schemas()
         positions: Mapping[str, Position] = self._retrying.until_it_works(
             "loading positions", lambda: self._entries.load(instance.connector)
         )
+        if positions:
+            self._first_contact_max_s = math.inf  # our side gave them: it was reached before
+        schemas = self._schemas()
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -160,12 +165,8 @@ class SourceWorker:
         self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
         return found
 
-    def _first_contact(self, doing: str, call: object) -> None:
-        assert callable(call)
-        try:
-            self._retrying.until_it_works(doing, call, give_up_after_s=self._first_contact_max_s)
-        except RetriableError as error:
-            raise FatalError(str(error)) from error
+    def _first_contact(self, doing: str, call: Callable[[], object]) -> None:
+        self._retrying.first_contact(doing, call, max_s=self._first_contact_max_s)
 
     def _load_identities(self) -> dict[str, dict[str, str]]:
         instance = self._instance
@@ -173,8 +174,7 @@ class SourceWorker:
         for name in self._objects:
             topic = instance.topics.identity(name)
             codec = Identities(instance.registry, topic)
-            rows = tables.load(instance.kafka, topic)
-            found[name] = {native_id: codec.decode(value) for native_id, value in rows.items()}
+            found[name] = tables.load(instance.kafka, topic, codec.decode)
         return found
 
     # The loop.
@@ -189,8 +189,17 @@ class SourceWorker:
             self._commit(batch)
         if self._measure_time.due():
             self._metrics.snapshots(self._task.progress())
+            if isinstance(self._task, Notes):
+                self._health.note(self._task.note())
 
     def _take_signals(self) -> None:
+        if self._leadership.signals_lost:
+            # Nobody knows what they asked for. Reading everything anew answers all of it.
+            self._leadership.signals_lost = False
+            log.error("objects_read_anew", objects=sorted(self._objects), why="signals were lost")
+            for number, name in enumerate(self._objects, start=1):
+                # No offset is negative, so this answers no signal of the topic.
+                self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))
         # The topic keeps the others.
         for message in self._leadership.signals(SIGNALS_MAX - len(self._unanswered)):
             offset = message.offset()
@@ -250,16 +259,31 @@ class SourceWorker:
             except Unavailable as trouble:
                 writing.failed("writing to Kafka", trouble)
             except DataError as error:
-                encoded = encoder.without_largest(encoded, error)
+                encoded = self._without_refused(encoded, error)
         writing.worked()
         self._signals_told, self._spoilt_signals = signals_up_to, []
         self._count(encoded)
 
+    def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
+        """Kafka takes none of a batch for what one record of it says: find that one."""
+        assert self._encoder is not None
+        encoder = self._encoder
+
+        def is_taken(outputs: Sequence[Output]) -> bool:
+            self._health.turned()
+            # Each trial by itself: after a refusal, librdkafka numbers its records anew, at the cost of one transaction.
+            return self._retrying.until_it_works(
+                "finding what Kafka refuses",
+                lambda: self._producer.takes(lambda transaction: _produce(transaction, outputs)),
+            )
+
+        log.warning("record_refused_by_kafka", error=type(error).__name__)
+        return encoder.without_refused(encoded, error, is_taken)
+
     def _write(self, encoded: Encoded, signals_up_to: int | None) -> None:
         began = time.monotonic()
         with self._producer.transaction() as transaction:
-            for output in encoded.outputs:
-                transaction.produce(output.topic, output.key, output.value, headers=output.headers)
+            _produce(transaction, encoded.outputs)
             if signals_up_to is not None and signals_up_to != self._signals_told:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
@@ -271,6 +295,8 @@ class SourceWorker:
             # A row's time is that of the record's last edit, perhaps years ago: no lag of ours.
             committed_at = change.committed_at if change.is_event else 0
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
+            if CUT in change.source:
+                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
         self._metrics.records_written.inc(len(encoded.written))
         self._metrics.records_polled_active.set(0)
         if encoded.dead_letters:
@@ -290,6 +316,11 @@ class SourceWorker:
         if isinstance(self._task, Closes):
             self._task.close()
         self._metrics.leads.set(0)
+
+
+def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        transaction.produce(output.topic, output.key, output.value, headers=output.headers)
 
 
 def _says_anything(batch: SourceBatch) -> bool:

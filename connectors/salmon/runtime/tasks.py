@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol, runtime_checkable
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError
 from salmon.model.schema import ObjectSchema
 
@@ -60,6 +61,21 @@ class CountsCalls(Protocol):
     """Counts its calls to the side, by resource."""
 
     def api_calls(self) -> Mapping[str, int]: ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """Tells of its calls to the side, so that a side that hangs is noticed. Before everything else."""
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """Tell of every call from now on; return how each peer can be asked while nothing else asks it."""
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """Has something to say to a person, though all is well; empty where it has not. For health."""
+
+    def note(self) -> str: ...
 
 
 @runtime_checkable

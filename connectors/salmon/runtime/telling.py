@@ -78,11 +78,15 @@ class Telling:
     task_class: str
 
     def of(self, landed: Landed, waits: Waits, told: Told) -> None:
-        """Add to *told* what one outcome leads to. A spoilt record can only be set aside."""
+        """
+        Add to *told* what one outcome leads to. A spoilt record can only be set aside; since it may have taken the
+        place of a command, the record is read again, and merge then says anew what is owed.
+        """
         record, outcome = landed.record, landed.outcome
         if record is None or outcome is None:
             assert landed.error is not None
             self._set_aside(landed.command, landed.error, "VALUE_CONVERTER", told)
+            told.outputs.append(self._read_signal(*landed.command.key, (), "a write cannot be read"))
             return
         if outcome.kind in QUIET:
             if (wait := waits.settled_by(record)) is not None:
@@ -102,7 +106,15 @@ class Telling:
                 )
                 self._set_aside(landed.command, error, "TASK_PUT", told)
             case OutcomeKind.GONE | OutcomeKind.EXISTS:
-                told.outputs.append(self._read_signal(record, outcome))
+                native_id = outcome.native_id or record.write.native_id
+                told.outputs.append(
+                    self._read_signal(
+                        record.object,
+                        record.key,
+                        (native_id,) if native_id else (),
+                        f"{outcome.kind} {outcome.code}".rstrip(),
+                    )
+                )
             case OutcomeKind.DEFERRED:
                 wait = waits.deferred(record, outcome, landed.command.partition.place[1])
                 told.outputs.append(self._entry(wait, wait))
@@ -120,17 +132,11 @@ class Telling:
         yield Output(self.topics.changes(wait.object), wait.key, self.changes[wait.object].encode(change))
         yield self._entry(wait, None)
 
-    def _read_signal(self, record: SinkRecord, outcome: Outcome) -> Output:
-        native_id = outcome.native_id or record.write.native_id
+    def _read_signal(self, name: str, key: str, native_ids: tuple[str, ...], why: str) -> Output:
         signal = Signal(
-            0,
-            SignalKind.READ,
-            record.object,
-            keys=(record.key,),
-            native_ids=(native_id,) if native_id else (),
-            reason=f"{self.connector}: {outcome.kind} {outcome.code}".rstrip(),
+            0, SignalKind.READ, name, keys=(key,), native_ids=native_ids, reason=f"{self.connector}: {why}"
         )
-        return Output(self.topics.signals(f"{self.side}-source"), record.key, self.signals.encode(signal))
+        return Output(self.topics.signals(f"{self.side}-source"), key, self.signals.encode(signal))
 
     def _entry(self, wait: Wait, now: Wait | None) -> Output:
         key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)

@@ -2,17 +2,18 @@
 What a sink owes in a partition that it takes over: the newest record of each key, found before anything is written.
 
 A command that a newer one supersedes must not be carried out any more: the newer one says everything that is still
-owed, and perhaps that nothing is. Only keys and offsets are kept; the values are read again when their turn comes.
+owed, and perhaps that nothing is. A foreign record supersedes nothing: it is no command. Only keys and offsets are kept;
+the values are read again when their turn comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from salmon.kafka import clients
 from salmon.kafka.clients import translated
@@ -36,10 +37,20 @@ class Owed:
 
 
 def scan(
-    kafka: Mapping[str, str], client_id: str, starts: Mapping[Place, int], stop: Event
+    kafka: Mapping[str, str],
+    client_id: str,
+    starts: Mapping[Place, int],
+    stop: Event,
+    *,
+    turned: Callable[[], None] = lambda: None,
+    is_command: Callable[[Message], bool] = lambda _: True,
 ) -> dict[Place, Owed]:
     """
     Read the keys of each partition from its start to its end.
+
+    Args:
+        turned: Called while it is read: that may take minutes, and is no hanging loop.
+        is_command: Whether a record is a command, or takes one back; others supersede nothing.
 
     Raises:
         Stopping: told to stop meanwhile.
@@ -56,20 +67,26 @@ def scan(
         while unread:
             if stop.is_set():
                 raise Stopping
-            _take(consumer, found, unread)
+            turned()
+            _take(consumer, found, unread, is_command)
     finally:
         consumer.close()
     return found
 
 
-def _take(consumer: Consumer, found: Mapping[Place, Owed], unread: set[Place]) -> None:
+def _take(
+    consumer: Consumer,
+    found: Mapping[Place, Owed],
+    unread: set[Place],
+    is_command: Callable[[Message], bool],
+) -> None:
     for message in clients.arrived(consumer, _BATCH, _WAIT_S):
         error = message.error()
         place = (message.topic() or "", message.partition() or 0)
         if error is None:
             *_, offset = clients.place_of(message)
             found[place].end = offset + 1
-            if (key := message.key()) is not None:
+            if (key := message.key()) is not None and is_command(message):
                 found[place].newest[key] = offset
         elif error.code() == KafkaError._PARTITION_EOF:
             unread.discard(place)

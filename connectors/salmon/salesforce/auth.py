@@ -20,7 +20,8 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, Unavailable
+from salmon.calls import Calls, Peer
+from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.http import Https
 
@@ -50,12 +51,19 @@ class SignIn:
     """
 
     def __init__(
-        self, config: SalesforceConfig, https: Https | None = None, now_s: Callable[[], float] = time.time
+        self,
+        config: SalesforceConfig,
+        https: Https | None = None,
+        now_s: Callable[[], float] = time.time,
+        *,
+        calls: Calls | None = None,
     ) -> None:
         self._config = config
-        self._https = https or Https(config.ca_file)
+        self._calls = calls or Calls()
+        self._https = https or Https(config.ca_file, calls=self._calls)
         self._now_s = now_s
-        self._lock = threading.Lock()
+        # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
+        self._signing_in = threading.Lock()
         self._token: Token | None = None
 
     def token(self) -> Token:
@@ -66,18 +74,36 @@ class SignIn:
             ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
         """
-        with self._lock:
-            if self._token is None:
-                self._token = self._sign_in()
-            return self._token
+        return self._token or self._signed_in(None)
+
+    @property
+    def known(self) -> Token | None:
+        """The token in use, if there is one; signs in nowhere."""
+        return self._token
+
+    @property
+    def host(self) -> str:
+        """Where the org is: its instance once we have signed in, else the login host."""
+        token = self._token
+        return self._config.login_url if token is None else token.instance_url
 
     def renew(self, refused: Token) -> Token:
         """A token other than the one that was *refused*. Raises as `token` does."""
-        with self._lock:
-            if self._token is None or self._token.access_token == refused.access_token:
-                self._token = self._sign_in()
-                log.info("salesforce_token_renewed", user_id=self._token.user_id)
-            return self._token
+        return self._signed_in(refused)
+
+    def _signed_in(self, refused: Token | None) -> Token:
+        """A token, other than the one that was *refused*."""
+        waiting = self._calls.begin(Peer.SALESFORCE, "signing in")
+        try:
+            with self._signing_in:
+                token = self._token
+                if token is None or (refused is not None and token.access_token == refused.access_token):
+                    token = self._token = self._sign_in()
+                    if refused is not None:
+                        log.info("salesforce_token_renewed", user_id=token.user_id)
+                return token
+        finally:
+            self._calls.dropped(waiting)
 
     def _sign_in(self) -> Token:
         response = self._ask(self._now_s())
@@ -108,27 +134,27 @@ class SignIn:
         error, status = _error_of(response), response.status_code
         where = f"{self._config.login_url} refused to sign in"
         if status == 429:
-            return RateLimited(f"{where}: too many sign-ins. It is tried again.")
+            return RateLimited(f"{where}: too many sign-ins.")
         if status >= 500:
-            return Unavailable(f"{where} (HTTP {status}). It is tried again.")
+            return Unavailable(f"{where} (HTTP {status}).")
         if error in _WRONG_CLIENT:
-            return ConfigError(
+            return SignInRefused(
                 f"salesforce.auth.client_id: {where}: {error}. Set it to the consumer key of the connected app"
                 f"{'' if self._config.auth.client_secret is None else ', and client_secret to its secret'}."
             )
         if error == "invalid_grant" and self._config.auth.flow == "jwt_bearer":
-            return SetupError(
+            return SignInRefused(
                 f"salesforce.auth: {where}: {error} ({_said(response)}). Check username, that private_key belongs"
                 " to the certificate of the connected app, that the app is pre-authorised for the user, and"
                 " salesforce.login_url (test.salesforce.com for a sandbox)."
             )
         if error:
-            return SetupError(
+            return SignInRefused(
                 f"salesforce.auth: {where}: {error} ({_said(response)}). Check that the connected app allows the"
                 f" {self._config.auth.flow} flow for the integration user, and salesforce.login_url"
                 f"{' (it must be the My Domain)' if self._config.login_url in _PUBLIC_LOGINS else ''}."
             )
-        return ConfigError(
+        return SignInRefused(
             f"salesforce.login_url: {self._config.login_url} is no Salesforce login host (HTTP {status} for"
             f" {_TOKEN_PATH}). Set it to https://login.salesforce.com, or to the org's My Domain."
         )

@@ -36,6 +36,8 @@ class ObjectConfig(Protocol):
 
     @property
     def fields(self) -> FieldChoice: ...
+    @property
+    def numbers(self) -> str: ...
 
 
 class Describes(Protocol):
@@ -81,12 +83,18 @@ def synced_object(
             " Correct the name, or let the user read the object."
         ) from error
     fields = {field["name"]: field for field in describe["fields"]}
+    if "Id" not in fields:
+        raise SetupError(
+            f"objects.{name}: the org's describe of {name} has no field Id, so none of its records can be told from"
+            f" another. Take {name} out of `objects`, or ask whoever changed the org or stands between it and us."
+        )
     _check_markers(name, fields)
     schema = schema_of_describe(
         describe,
         include=config.fields.include,
         exclude=config.fields.exclude,
         live=None if events is None else _live_fields(name, events),
+        decimals=config.numbers == "decimal",
     )
     return SyncedObject(schema, frozenset(fields))
 

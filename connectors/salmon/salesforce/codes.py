@@ -50,6 +50,11 @@ _RETRY: Final = frozenset(
 _LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA", "STORAGE_LIMIT_EXCEEDED"})
 _GONE: Final = frozenset({"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
 _FATAL: Final = frozenset({"API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED", "INVALID_LOGIN"})
+UNKNOWN_FIELD: Final = "INVALID_FIELD"
+# The org cannot make out what a record or a whole request says, and need not say of which field.
+UNREADABLE: Final = frozenset(
+    {"JSON_PARSER_ERROR", UNKNOWN_FIELD, "INVALID_TYPE_ON_FIELD_IN_RECORD", "HTTP_400", "HTTP_413"}
+)
 # A trigger's error wraps what made it fail; the code inside is not translated like the rest of the message.
 _WRAPPERS: Final = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"})
 

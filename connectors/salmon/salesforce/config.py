@@ -7,10 +7,12 @@ does not know is told by auth, when it is used: other processes read the same co
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+import re
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
 
 
 class Auth(BaseModel):
@@ -47,7 +49,7 @@ class PubSub(BaseModel):
 
     endpoint: str = Field(
         default="api.pubsub.salesforce.com:7443",
-        pattern=r"^[^\s/]+:\d{1,5}$",
+        pattern=r"^[^\s/@?#]+:\d{1,5}$",
         description="Host and port; api.deu.pubsub.salesforce.com:7443 for orgs with EU data residency.",
     )
     fetch_size: int = Field(
@@ -83,7 +85,7 @@ class SalesforceConfig(BaseModel):
     @field_validator("login_url")
     @classmethod
     def _https(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme != "https" or not parts.netloc or parts.path.strip("/"):
-            raise ValueError("must be https://HOST, without a path")
-        return f"https://{parts.netloc}"
+        # What urlsplit makes of it could differ from what a client makes of it: only what is plain is taken.
+        if not _LOGIN_URL.fullmatch(value):
+            raise ValueError("must be https://HOST, without user, password, path or query")
+        return value.rstrip("/")

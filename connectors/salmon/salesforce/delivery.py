@@ -10,16 +10,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.salesforce.codes import UNKNOWN_FIELD, UNREADABLE
+from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.markers import Found, Overwrite, Querying, judged, read_markers
-from salmon.salesforce.outcomes import Look, duplicate_of_nothing, outcome_of, refusal_of, refused
+from salmon.salesforce.outcomes import Look, deferred, duplicate_of_nothing, outcome_of, refusal_of, refused
 from salmon.salesforce.references import Body, RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+from salmon.salesforce.troubles import ObjectRefused
+
+OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
+_PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -67,6 +73,8 @@ class Delivery:
         self._references = references
         self._stopped = stopped
         self._outcomes: dict[int, Outcome] = {}
+        self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
+        self._probes_left = _PROBES_MAX
 
     def carry_out(
         self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
@@ -172,22 +180,26 @@ class Delivery:
                 code="SCHEMA_CHANGED",
                 reason=f"{', '.join(body.unknown)} came after this process started: restart it",
             )
+        elif body.out_of_range:
+            names = ", ".join(sorted(body.out_of_range))
+            self._outcomes[job.index] = Outcome(
+                OutcomeKind.REFUSED,
+                fields=frozenset(body.out_of_range),
+                code=OUT_OF_RANGE,
+                reason=f"{names}: Salesforce keeps dates of the years 1700 to 4000 only. Correct the date.",
+            )
         elif body.missing:
             waits_for = tuple(parent for parents in body.missing.values() for parent in parents)
-            self._outcomes[job.index] = Outcome(
-                OutcomeKind.DEFERRED,
-                fields=frozenset(body.missing),
-                reason=f"{', '.join(sorted(body.missing))} refer to records that are not there yet",
-                waits_for=tuple(dict.fromkeys(waits_for)),
-            )
-        return not (body.unknown or body.missing)
+            self._outcomes[job.index] = deferred(body.missing, tuple(dict.fromkeys(waits_for)))
+        return job.index not in self._outcomes
 
     def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
         bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
-        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+            result = self._with_fields(answer, bodies[job.index])
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
             if isinstance(outcome, Look):
                 looks[outcome].append((job, result))
@@ -214,7 +226,8 @@ class Delivery:
         bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
-        for job, result in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+            result = self._with_fields(answer, bodies[job.index])
             references = self._schemas[job.record.object].references
             referring = [field.name for field in references if field.name in bodies[job.index]]
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
@@ -251,6 +264,13 @@ class Delivery:
                 for (index, name), (parent, _) in parents.items()
                 if index == job.index and found[parent] is None
             }
+            written = job.record.write.fields
+            to_come = {name for name in missing if len(str(written.get(name))) == ID_CHARS_SHORT}
+            if to_come and to_come == missing:
+                # Any 15 letters and digits look like an Id: they may be the key of a parent that is still to come.
+                waits_for = tuple((parents[job.index, name][0][0], str(written[name])) for name in to_come)
+                self._outcomes[job.index] = deferred(to_come, waits_for)
+                continue
             self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 
     def _delete(self, jobs: Sequence[Job]) -> None:
@@ -284,6 +304,59 @@ class Delivery:
                 return [RowResult(False, None, (RowError(error.code, error.fields),))]
             middle = len(bodies) // 2
             return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
+
+    def _with_fields(self, result: RowResult, body: Mapping[str, Any]) -> RowResult:
+        """
+        The result; where the org could not read the record and does not say why, with the fields that are at fault. They
+        are found by halving what is sent to a record that does not exist: the org reads it, and carries nothing out.
+
+        Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
+        """
+        code = next((error.code for error in result.errors if not error.fields), "")
+        schema = self._schemas[body["attributes"]["type"]]
+        if code not in UNREADABLE or schema.key_prefix is None:
+            return result
+        names = [name for name in body if name in schema.by_name]
+        # What the object does not have, no other record of the batch need look for.
+        found = tuple(name for name in names if (schema.name, name) in self._not_there)
+        if not found:
+            found = self._found_unreadable(schema, body, names, code)
+            if code == UNKNOWN_FIELD:
+                self._not_there.update((schema.name, name) for name in found)
+        return replace(result, errors=(RowError(code, found),))
+
+    def _found_unreadable(
+        self, schema: ObjectSchema, body: Mapping[str, Any], names: Sequence[str], code: str
+    ) -> tuple[str, ...]:
+        nobody = id18((schema.key_prefix or "").ljust(ID_CHARS_SHORT, "0"))
+        frame = {"attributes": body["attributes"], "Id": nobody}
+
+        def at_fault(some: Sequence[str]) -> tuple[str, ...]:
+            if not some or self._is_read({**frame, **{name: body[name] for name in some}}, code):
+                return ()
+            if len(some) == 1 or not self._probes_left:
+                return tuple(some)
+            middle = len(some) // 2
+            return (*at_fault(some[:middle]), *at_fault(some[middle:]))
+
+        if not self._is_read(frame, code):
+            return ()
+        found = at_fault(names)
+        if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
+            words = f"it has no field {' or '.join(markers)}, or hides it from the integration user"
+            raise ObjectRefused(schema.name, RequestRejected(words, code=code, words=words))
+        return found
+
+    def _is_read(self, body: Mapping[str, Any], code: str) -> bool:
+        """Whether the org can read a record: what it cannot read, it refuses with *code*. False when too much was asked."""
+        if not self._probes_left:
+            return False
+        self._probes_left -= 1
+        try:
+            [result] = self._org.update([body])
+        except RequestRejected:
+            return False
+        return code not in {error.code for error in result.errors}
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:

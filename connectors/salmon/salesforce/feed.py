@@ -5,7 +5,10 @@ Rules:
 - The stream's position is known before the first row is read.
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
+- A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
 - The position that is stored is never past an event that has not been told.
+- An org with another Id than before is of another history (a sandbox that was refreshed): all is read anew, and each change
+  says of which history it is.
 One thread calls it; the stream and the snapshots fill their queues from theirs.
 """
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -39,6 +43,7 @@ from salmon.salesforce.rows import RowReader
 from salmon.salesforce.runs import Runs
 from salmon.salesforce.snapshot import Org, Snapshots
 from salmon.salesforce.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.windows import Reads
 
 log = structlog.get_logger(__name__)
@@ -68,6 +73,8 @@ class Feed:
         snapshots: Snapshots,
         our_user: str,
         positions: Mapping[str, Position],
+        troubles: Troubles | None = None,
+        org_id: Callable[[], str] = lambda: "",
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,6 +89,8 @@ class Feed:
             snapshots: Reads whole objects.
             our_user: The Id of the user that Salmon writes as.
             positions: As they were stored.
+            troubles: The objects that the org refuses; shared with the snapshots.
+            org_id: The Id of the org that we are signed in to.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -96,6 +105,15 @@ class Feed:
         self._monotonic_s = monotonic_s
 
         stored = positions.get(STREAM)
+        self._org_id = org_id
+        self._org_told = stored.get("org_id", "") if stored is not None else ""
+        self._history: str = stored.get("history", "") if stored is not None else ""
+        self.note = ""
+        is_another = self._is_another_org()
+        if is_another:
+            stored = None  # nothing in it is of this org
+        # It was there once: that is a hole, and no first start.
+        was_forgotten = is_another or (stored is None and bool(positions))
         if stored is None:
             positions = {}  # rows without the stream that goes on after them say nothing
         self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
@@ -108,6 +126,7 @@ class Feed:
             held=self._held,
             identity=identity,
             must_wait=self._must_wait,
+            troubles=troubles or Troubles(),
         )
         self._snapshots = snapshots
         self._identities_due = True
@@ -119,7 +138,8 @@ class Feed:
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
-        self._lost = False
+        self._lost = was_forgotten
+        self._from_the_beginning_again = self._place == ""
         self._arriving_since: float | None = None if stored is not None else monotonic_s()
         self._stream = open_stream(_start_at(self._place))
 
@@ -139,6 +159,10 @@ class Feed:
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
         if not self._has_begun:
+            if self._from_the_beginning_again:
+                # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
+                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
+                self._read_all_anew()
             # Before the first event is told: what it covers must be told by rows alone.
             self._runs.begin_first(self._commit_time, self._told_up_to())
             self._has_begun = True
@@ -147,6 +171,10 @@ class Feed:
         self._runs.take(harvest)
         self._tell_identities(harvest, None)
         self._tell_positions(harvest)
+        if self._history:
+            harvest.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
+            ]
         return harvest
 
     def wait_s(self) -> float | None:
@@ -204,12 +232,17 @@ class Feed:
         log.info("stream_position_taken", from_the_earliest_event=self._place == "")
         if self._lost:
             self._lost = False
-            for name in self._objects:
-                self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+            self._read_all_anew()
         return True
+
+    def _read_all_anew(self) -> None:
+        for name in self._objects:
+            self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read anew."""
+        if self._is_another_org():
+            self._commit_time = self._taken_up_to = 0  # by another org's clock
         log.error("stream_position_lost", error=str(error))
         self._stream.close()
         self._stream = self._open_stream(Preset.LATEST)
@@ -217,6 +250,21 @@ class Feed:
         self._lost = True
         self._arriving_since = self._monotonic_s()
         self._held.detach()
+
+    def _is_another_org(self) -> bool:
+        """Whether the org is not the one that was told of; its history is another then."""
+        now = self._org_id()
+        before, self._org_told = self._org_told, now
+        if not before or not now or before == now:
+            return False
+        self._history = now
+        self.note = (
+            f"The org is another one than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
+            f"are read anew; what was agreed before counts, and goes back into the org. Records that it lacks are found by "
+            f"`salmon verify`, and made again by `salmon verify --repair`."
+        )
+        log.error("history_went_back", org=now, before=before, objects=sorted(self._objects), mend=self.note)
+        return True
 
     # Events.
 
@@ -227,10 +275,13 @@ class Feed:
             if received is None:
                 break
             if isinstance(received, Ended):
-                if isinstance(received.error, PositionLost):
+                try:
+                    if not isinstance(received.error, PositionLost):
+                        raise received.error
                     self._lose_position(received.error)
-                elif not harvest:
-                    raise received.error
+                except Exception:
+                    if not harvest:
+                        raise  # else the next call meets it again
                 return
             try:
                 schemas = {
@@ -345,6 +396,8 @@ class Feed:
                 "replay_id": place,
                 "commit_time": self._commit_time,
                 "told_up_to": self._told_up_to(),
+                "org_id": self._org_told,
+                "history": self._history,
             }
             self._stored_place = place
         self._runs.tell_positions(harvest)

@@ -22,11 +22,11 @@ class Harvest:
         return bool(self.records or self.positions or self.identities or self.dead_letters or self.answered)
 
     def row(self, name: str, row: Row | BadRow) -> None:
-        """Tell a row, or set it aside."""
+        """Tell a row, or set it aside; and what of it could not be taken."""
+        faults = row.faults if isinstance(row, Row) else (row,)
         if isinstance(row, Row):
             self.records.append(SourceRecord(name, row.key, row.change))
-        else:
-            self.dead_letters.append(DeadLetter(name, row.key, row.original, row.error))
+        self.dead_letters += [DeadLetter(name, fault.key, fault.original, fault.error) for fault in faults]
 
     def batch(self) -> SourceBatch:
         return SourceBatch(

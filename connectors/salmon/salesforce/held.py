@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 
@@ -84,10 +84,12 @@ class Held:
             (each.commit_time for line in lines for _, each in line if each.signal is None), default=None
         )
 
-    def due(self, covered: int, limit: int) -> tuple[str, list[tuple[str, Waiting]]]:
+    def due(
+        self, covered: int, limit: int, *, without: Container[str] = ()
+    ) -> tuple[str, list[tuple[str, Waiting]]]:
         """
-        Take out keys whose first can be answered by rows that hold everything up to *covered*: of one object, at
-        most *limit*, as (key, first). Each is given back by `reconsider`, or answered with `answered` before.
+        Take out keys whose first can be answered by rows that hold everything up to *covered*: of one object, none of
+        *without*, at most *limit*, as (key, first). Each is given back by `reconsider`, or answered with `answered` before.
         """
         name = ""
         found: list[tuple[str, Waiting]] = []
@@ -95,7 +97,7 @@ class Held:
         while self._first and self._first[0][0] <= covered and len(found) < limit:
             entry = heapq.heappop(self._first)
             of, key = entry[2]
-            if name in ("", of):
+            if of not in without and name in ("", of):
                 name = of
                 found.append((key, self._waiting[entry[2]][0][1]))
             else:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
+from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, Unavailable
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -25,12 +26,17 @@ class Https:
     """HTTPS to Salesforce's hosts. Its calls may come from several threads, each with a connection of its own."""
 
     def __init__(
-        self, ca_file: str | None, *, timeout_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        self,
+        ca_file: str | None,
+        *,
+        timeout_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+        calls: Calls | None = None,
     ) -> None:
         """
         Args:
             ca_file: The config's `salesforce.ca_file`.
             timeout_s: To connect, and between two bytes of an answer.
+            calls: Where our calls are watched, if anywhere.
 
         Raises:
             ConfigError: there is no such file, or it holds no certificate.
@@ -49,6 +55,7 @@ class Https:
                 ) from None
         self._verify: str | bool = ca_file or True
         self._timeout_s = timeout_s
+        self._calls = calls or Calls()
         self._session = requests.Session()
         # No retries below us: a write that was sent may have been carried out (see sink).
         self._session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=8, max_retries=0))
@@ -65,12 +72,11 @@ class Https:
             ConfigError: the server's certificate does not verify.
             Unavailable: no answer. The request may have been carried out.
         """
-        host = urlsplit(url).netloc
+        parts = urlsplit(url)
+        host = parts.netloc
         try:
-            # `verify` goes with each call: set on the session, the environment's REQUESTS_CA_BUNDLE would win.
-            return self._session.request(
-                method, url, verify=self._verify, timeout=self._timeout_s, allow_redirects=False, **request
-            )
+            with self._calls.calling(Peer.SALESFORCE, f"{method} {parts.path}"):
+                return self._exchanged(method, url, self._timeout_s, **request)
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ConfigError(
@@ -81,13 +87,25 @@ class Https:
                 f"TLS with {host} ({key}) broke off. Check that the address is that of a server that speaks TLS."
             ) from error
         except requests.exceptions.Timeout as error:
-            raise Unavailable(f"{host} ({key}) did not answer in time. It is tried again.") from error
+            raise Unavailable(f"{host} ({key}) did not answer in time.") from error
         except requests.exceptions.ConnectionError as error:
             raise Unavailable(
                 f"{host} ({key}) cannot be reached. Check the address, the network and that the server runs."
             ) from error
         except requests.exceptions.RequestException as error:
-            raise Unavailable(f"{host} ({key}): the answer broke off. It is tried again.") from error
+            raise Unavailable(f"{host} ({key}): the answer broke off.") from error
+
+    def ask(self, url: str, *, timeout_s: float) -> None:
+        """See whether anybody answers there, whatever the answer is. Raises requests' own errors."""
+        self._exchanged("GET", url, (timeout_s, timeout_s))
+
+    def _exchanged(
+        self, method: str, url: str, timeout_s: tuple[float, float], **request: Any
+    ) -> requests.Response:
+        # `verify` goes with each call: set on the session, the environment's REQUESTS_CA_BUNDLE would win.
+        return self._session.request(
+            method, url, verify=self._verify, timeout=timeout_s, allow_redirects=False, **request
+        )
 
     def close(self) -> None:
         """Give up the connections."""

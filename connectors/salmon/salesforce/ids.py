@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+ID_CHARS_SHORT: Final = 15  # of an Id without its checksum, as people copy them
 _CHECKSUM: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _SHAPE: Final = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?")
 
@@ -21,8 +22,8 @@ def id18(text: str) -> str | None:
     """The 18-character form of an Id in either form; None if *text* is no Id, its checksum included."""
     if not _SHAPE.fullmatch(text):
         return None
-    whole = text[:15] + "".join(_checksum(text[start : start + 5]) for start in (0, 5, 10))
-    return whole if len(text) == 15 or text == whole else None
+    whole = text[:ID_CHARS_SHORT] + "".join(_checksum(text[start : start + 5]) for start in (0, 5, 10))
+    return whole if len(text) == ID_CHARS_SHORT or text == whole else None
 
 
 def prefix_of(native_id: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from salmon.errors import RequestRejected, SetupError
+from salmon.errors import RequestRejected
 from salmon.model.change import Write, WriteOp
 from salmon.model.connector import Outcome, OutcomeKind
 from salmon.model.schema import MARKER_ID, MARKER_SEQ
@@ -20,6 +20,7 @@ from salmon.salesforce import soql
 from salmon.salesforce.references import RecordId
 from salmon.salesforce.rest import Page
 from salmon.salesforce.rows import IDS_A_QUERY, batches, key_batches
+from salmon.salesforce.troubles import ObjectRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,7 @@ def _shown(org: Querying, name: str, where: str) -> Iterator[Mapping[str, Any]]:
         for page in org.pages(soql.select(["Id", MARKER_SEQ, MARKER_ID], name, where=[where])):
             yield from page.rows
     except RequestRejected as error:
-        raise SetupError(
-            f"objects.{name}: the org refuses to show the marker fields of {name} ({error.code}). Let the integration"
-            " user read the object and both fields."
-        ) from error
+        raise ObjectRefused(name, error) from error
 
 
 def _found(row: Mapping[str, Any]) -> Found:

@@ -78,6 +78,16 @@ def outcome_of(
     return refusal.outcome(OutcomeKind.GONE, "the record is not there")
 
 
+def deferred(fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) -> Outcome:
+    """The outcome of a write whose references point at records that are not there yet."""
+    return Outcome(
+        OutcomeKind.DEFERRED,
+        fields=frozenset(fields),
+        reason=f"{', '.join(sorted(fields))} refer to records that are not there yet",
+        waits_for=waits_for,
+    )
+
+
 def refused(refusal: Refusal) -> Outcome:
     """The outcome of a write that Salesforce will never take. Its message is not told: it may quote the record."""
     at_fault = f" for {', '.join(sorted(refusal.fields))}" if refusal.fields else ""

@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import fastavro
 import grpc
 
+from salmon.calls import Calls, Peer
 from salmon.errors import (
     ConfigError,
     PositionLost,
@@ -34,6 +35,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.layout import EventLayout, layout_of
 
 UNARY_TIMEOUT_S: Final = 30.0
+_PROBE_TIMEOUT_S: Final = 10.0
 _SERVICE: Final = "/eventbus.v1.PubSub"
 _CODES: Final = "sfdc.platform.eventbus.grpc."
 _OPTIONS: Final = (
@@ -76,8 +78,9 @@ class EventSchema:
 class PubSub:
     """A channel to the Pub/Sub API. Threads may share it."""
 
-    def __init__(self, config: SalesforceConfig, sign_in: SignIn) -> None:
+    def __init__(self, config: SalesforceConfig, sign_in: SignIn, *, calls: Calls | None = None) -> None:
         self.sign_in = sign_in
+        self._calls = calls or Calls()
         self._endpoint = config.pubsub.endpoint
         roots = Path(config.ca_file).read_bytes() if config.ca_file else None
         self._channel = grpc.secure_channel(
@@ -134,9 +137,9 @@ class PubSub:
                 f"{what}: the position is not served any more; what lies between is read anew."
             )
         if "service.auth.error" in code or (not code and _status_of(error) == "UNAUTHENTICATED"):
-            return TokenRefused(f"{what}. It is tried again with a new token.")
+            return TokenRefused(f"{what}. It asks for a new token.")
         if any(limited in code for limited in _LIMITED):
-            return RateLimited(f"{what}: an allowance is used up. It is tried again later.")
+            return RateLimited(f"{what}: an allowance is used up.")
         if any(missing in code for missing in _MISSING):
             return RequestRejected(f"{what}.", code=code)
         if any(fatal in code for fatal in _FATAL):
@@ -149,9 +152,25 @@ class PubSub:
                 f"salesforce.ca_file: the certificate of {self._endpoint} (salesforce.pubsub.endpoint) does not"
                 " verify. Set it to the PEM file of the authority that signed it."
             )
-        return Unavailable(
-            f"{what}. Check salesforce.pubsub.endpoint, the network and that the server runs; it is tried again."
-        )
+        return Unavailable(f"{what}. Check salesforce.pubsub.endpoint, the network and that the server runs.")
+
+    def heard(self) -> None:
+        """A stream has brought something: the API is there."""
+        self._calls.heard(Peer.PUBSUB)
+
+    def probe(self, topic: str) -> bool:
+        """See whether the API answers at all; False where we have not signed in. Raises where it does not."""
+        token = self.sign_in.known
+        if token is None:
+            return False
+        try:
+            self._get_topic(
+                pb2.TopicRequest(topic_name=topic), metadata=_metadata(token), timeout=_PROBE_TIMEOUT_S
+            )
+        except grpc.RpcError as error:
+            if not _is_answer(error):
+                raise
+        return True
 
     def close(self) -> None:
         """End the channel and every call on it."""
@@ -170,13 +189,23 @@ class PubSub:
         token = self.sign_in.token()
         for last in (False, True):
             try:
-                return method(request, metadata=_metadata(token), timeout=UNARY_TIMEOUT_S)
+                return self._asked(method, request, token)
             except grpc.RpcError as error:
                 trouble = self.trouble(error)
                 if last or not isinstance(trouble, TokenRefused):
                     raise trouble from error
                 token = self.sign_in.renew(token)
         raise AssertionError("unreachable")
+
+    def _asked(self, method: Any, request: Any, token: Token) -> Any:
+        call = self._calls.begin(Peer.PUBSUB, type(request).__name__)
+        try:
+            answer = method(request, metadata=_metadata(token), timeout=UNARY_TIMEOUT_S)
+        except BaseException as error:
+            (self._calls.answered if _is_answer(error) else self._calls.given_up)(call)
+            raise
+        self._calls.answered(call)
+        return answer
 
 
 def _metadata(token: Token) -> tuple[tuple[str, str], ...]:
@@ -193,6 +222,14 @@ def _code_of(error: grpc.RpcError) -> str:
     trailers = (trailing_metadata() if trailing_metadata else None) or ()
     code = next((value for key, value in trailers if key == "error-code"), "")
     return str(code).removeprefix(_CODES)
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Whether the server itself said so, and not the line or the clock."""
+    return isinstance(error, grpc.RpcError) and (
+        bool(_code_of(error))
+        or _status_of(error) not in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN"}
+    )
 
 
 def _status_of(error: grpc.RpcError) -> str:

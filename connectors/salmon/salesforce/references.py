@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from salmon.model.change import Value
 from salmon.model.connector import Identities
-from salmon.model.convert import to_rest
-from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.model.convert import out_of_range, to_rest
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.salesforce.ids import id18, prefix_of
 
 RecordId = tuple[str, str]  # object, record key
@@ -33,6 +33,7 @@ class Body:
         str, tuple[RecordId, ...]
     ]  # reference field -> the parent (for several targets: any of them)
     unknown: tuple[str, ...] = ()  # fields that the object did not have when we started
+    out_of_range: tuple[str, ...] = ()  # fields whose value Salesforce cannot hold
 
 
 class References:
@@ -83,31 +84,48 @@ class References:
         shown: dict[str, Any] = {}
         missing: dict[str, tuple[RecordId, ...]] = {}
         unknown = tuple(field_name for field_name in fields if field_name not in schema.by_name)
+        beyond: list[str] = []
         for field_name, value in fields.items():
             field = schema.by_name.get(field_name)
             if field is None:
+                continue
+            if value is None and not field.nillable:
+                # The org refuses null there. A checkbox that is missing is false; of the others nothing is said.
+                if field.kind is Kind.BOOLEAN:
+                    shown[field_name] = False
+                continue
+            if out_of_range(field, value):
+                beyond.append(field_name)
                 continue
             targets = self._targets(field) if isinstance(value, str) else ()
             if not targets:
                 shown[field_name] = to_rest(field, value)
                 continue
             parents = tuple((target, str(value)) for target in targets)
-            native_id = None if any(parent in in_batch for parent in parents) else self._resolve(parents)
+            awaited = any(parent in in_batch for parent in parents)
+            native_id = None if awaited else self._resolve(field, parents)
             if native_id is None:
                 missing[field_name] = parents
             else:
                 shown[field_name] = native_id
-        return Body(shown, missing, unknown)
+        return Body(shown, missing, unknown, tuple(beyond))
 
     def _targets(self, field: FieldSchema) -> tuple[str, ...]:
         return tuple(target for target in field.reference_to if target in self._schemas)
 
-    def _resolve(self, parents: tuple[RecordId, ...]) -> str | None:
+    def _resolve(self, field: FieldSchema, parents: tuple[RecordId, ...]) -> str | None:
         for parent in parents:
             if (native_id := self.native_id(parent)) is not None:
                 return native_id
-        # The field may point at objects that are not synced, too; their Ids are passed on as they are.
         value = parents[0][1]
-        if id18(value) == value and prefix_of(value) not in self._prefixes:
-            return value
-        return None
+        whole = id18(value)
+        if whole is None:
+            return None
+        target = self._prefixes.get(prefix_of(value))
+        if target is not None:
+            # Its 15 characters, as people copy them, are as good as its 18. An Id of another object is no parent.
+            return whole if target in field.reference_to else None
+        # The field may point at objects that are not synced, too. Any 15 letters and digits look like an Id: where
+        # all its objects are synced, they are the key of a parent that is still to come.
+        elsewhere = any(name not in self._schemas for name in field.reference_to)
+        return whole if elsewhere or whole == value else None

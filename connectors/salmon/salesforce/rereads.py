@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from salmon.errors import RequestRejected, SetupError
+from salmon.errors import RequestRejected
 from salmon.model.connector import SourceRecord
 from salmon.salesforce.clock import SECOND_MS
 from salmon.salesforce.harvest import Harvest
@@ -16,9 +16,11 @@ from salmon.salesforce.held import Held, Waiting
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
 from salmon.salesforce.snapshot import Org
+from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.windows import Reads, Window
 
 _DUE_MIN_S: Final = 0.05
+_DUE_IN_TROUBLE_S: Final = 1.0  # what waits first may be of an object that the org refuses
 
 
 class Rereads:
@@ -33,6 +35,7 @@ class Rereads:
         held: Held,
         identity: Identity,
         must_wait: Callable[[str, str, int], bool],
+        troubles: Troubles,
     ) -> None:
         """*must_wait*: whether an event of (object, Id, commit_time) has to wait (again) for a row."""
         self._org = org
@@ -41,6 +44,7 @@ class Rereads:
         self._held = held
         self._identity = identity
         self._must_wait = must_wait
+        self._troubles = troubles
         self._unanswered: dict[int, int] = {}  # signal -> records of it that still wait
         self._nothing_asked: set[int] = set()
 
@@ -59,7 +63,8 @@ class Rereads:
         due_at = self._held.due_at()
         if due_at is None:
             return None
-        return max(_DUE_MIN_S, (due_at + SECOND_MS - self._org.clock.now) / 1000)
+        least_s = _DUE_IN_TROUBLE_S if self._troubles.waiting() else _DUE_MIN_S
+        return max(least_s, (due_at + SECOND_MS - self._org.clock.now) / 1000)
 
     def answer(self, harvest: Harvest) -> None:
         """
@@ -74,7 +79,9 @@ class Rereads:
             return
         if (self._org.clock.covered or 0) < due_at:
             self._org.look_at_clock()
-        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY)
+        name, due = self._held.due(
+            self._org.clock.covered or 0, IDS_A_QUERY, without=self._troubles.waiting()
+        )
         if not due:
             return
         try:
@@ -83,11 +90,10 @@ class Rereads:
             for key, _ in due:
                 self._held.reconsider((name, key))
             if isinstance(error, RequestRejected):
-                raise SetupError(
-                    f"objects.{name}: the org refuses to show records of {name} ({error.code}). Let the integration"
-                    " user read the object and all synced fields; if a field was removed, restart this process."
-                ) from error
+                self._troubles.found(name, error)
+                return
             raise
+        self._troubles.over(name)
         for key, first in due:
             row = rows[key]
             harvest.row(name, row)

@@ -13,11 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import requests
 
+from salmon.calls import Calls
 from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
 from salmon.salesforce.auth import SignIn
 from salmon.salesforce.clock import OrgClock
@@ -34,6 +36,9 @@ URI_BYTES: Final = 14_000
 # the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
 # write of an outage aside.
 _FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
+# What the org says of these tells of fields and objects, and quotes no record.
+_QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_WORDS_MAX: Final = 200
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -42,6 +47,7 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
+_PROBE_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +91,10 @@ class Rest:
         *,
         https: Https | None = None,
         clock: OrgClock | None = None,
+        calls: Calls | None = None,
     ) -> None:
-        self._https = https or Https(config.ca_file)
-        self.sign_in = sign_in or SignIn(config, self._https)
+        self._https = https or Https(config.ca_file, calls=calls)
+        self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
         self._base = f"/services/data/v{config.api_version}"
         self._count = threading.Lock()
@@ -108,6 +115,11 @@ class Rest:
     def look_at_clock(self) -> None:
         """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
         self._send("GET", "/services/data", resource="versions")
+
+    def probe(self) -> bool:
+        """See whether the org answers at all; it costs no API call. Raises where it does not."""
+        self._https.ask(f"{self.sign_in.host}/services/data", timeout_s=_PROBE_TIMEOUT_S)
+        return True
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
@@ -196,7 +208,7 @@ class Rest:
                 " ordered by. Check that no proxy removes it."
             )
         try:
-            answer = response.json()
+            answer = response.json(parse_float=Decimal)  # with the digits that the org shows
         except ValueError as error:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is no JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
@@ -252,29 +264,37 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
         return _error_without_code(status, what, retry_after_s)
     match verdict_of(first.code, first.message):
         case Verdict.SIGN_IN:
-            return _TokenRefused(f"{what}, for a token that it had just given. It is tried again.")
+            return _TokenRefused(f"{what}, for a token that it had just given.")
         case Verdict.RETRY:
-            return Unavailable(f"{what}. It is tried again.")
+            return Unavailable(f"{what}.")
         case Verdict.LIMITED:
             return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
         case Verdict.FATAL:
             return SetupError(f"{what}. Check that the integration user may use the API.")
         case _:
-            return RequestRejected(f"{what}.", code=first.code, fields=first.fields)
+            words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
+            return RequestRejected(f"{what}.", code=first.code, fields=first.fields, words=words)
+
+
+def _words_of(error: RowError) -> str:
+    """What the org says of a query: the last line, since those before repeat the query, in printable characters."""
+    last = next((line for line in reversed(error.message.splitlines()) if line.strip()), "")
+    plain = "".join(char for char in last.strip() if char.isprintable())
+    return plain[:_WORDS_MAX].rstrip(".")
 
 
 def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:
     if status == 401:
-        return _TokenRefused(f"{what}. It is tried again.")
+        return _TokenRefused(f"{what}.")
     if status in (420, 429):
         return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
     if status >= 500:
-        return Unavailable(f"{what}. It is tried again.")
+        return Unavailable(f"{what}.")
     if status in _FAULTS_OF_THE_REQUEST:
         return RequestRejected(f"{what}.", code=f"HTTP_{status}")
     if status < 400 or status == 404:
-        return _TokenRefused(f"{what}, twice: it is not where signing in says it is. It is tried again.")
-    return Unavailable(f"{what}: something on the way may have answered for it. It is tried again.")
+        return _TokenRefused(f"{what}, twice: it is not where signing in says it is.")
+    return Unavailable(f"{what}: something on the way may have answered for it.")
 
 
 def _error_rows(response: requests.Response) -> tuple[RowError, ...]:

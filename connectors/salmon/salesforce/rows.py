@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from salmon.errors import SchemaMismatch
-from salmon.model.change import SALESFORCE, Change, Op, Value
+from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
 from salmon.model.convert import from_rest
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
 from salmon.salesforce import soql
@@ -52,11 +52,12 @@ class Row:
     native_id: str
     key: str
     change: Change
+    faults: tuple[BadRow, ...] = ()  # one for each of the change's misfits
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A record with a value that does not fit its field's type: it is set aside, as its JSON."""
+    """A record with a value that does not fit its field's type, as its JSON, for a dead letter."""
 
     native_id: str
     key: str
@@ -227,12 +228,15 @@ class RowReader:
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
         native_id = shown["Id"]
         key = self._learn(shown)
+        fields: dict[str, Value] = {}
+        misfits: dict[str, SchemaMismatch] = {}
+        for field in self._synced.schema.fields:
+            if shown.get(field.name) not in (None, ""):
+                try:
+                    fields[field.name] = self._value(field, shown)
+                except SchemaMismatch as error:
+                    misfits[field.name] = error
         try:
-            fields = {
-                field.name: self._value(field, shown)
-                for field in self._synced.schema.fields
-                if shown.get(field.name) not in (None, "")
-            }
             marker = shown.get(MARKER_SEQ)
             change = Change(
                 origin=SALESFORCE,
@@ -241,12 +245,18 @@ class RowReader:
                 as_of=as_of,
                 native_id=native_id,
                 ack=None if marker is None else int(marker),
+                changed=frozenset(self._synced.schema.by_name) - misfits.keys() if misfits else None,
                 fields=fields,
+                misfits={name: Misfit(NOT_OF_TYPE, error.reason) for name, error in misfits.items()},
                 by_us=bool(self._our_user) and (shown.get(_WHO) or "")[:15] == self._our_user,
             )
-        except SchemaMismatch as error:
-            return BadRow(native_id, key, json.dumps(shown).encode(), error)
-        return Row(native_id, key, change)
+        except SchemaMismatch as error:  # of a stamp
+            return BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
+        faults = tuple(
+            BadRow(native_id, key, json.dumps(shown, default=float).encode(), error)
+            for error in misfits.values()
+        )
+        return Row(native_id, key, change, faults)
 
     def _learn_who_carries(self, keys: Iterable[str]) -> None:
         """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
 from salmon.model.connector import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.model.schema import ObjectSchema
@@ -27,10 +28,12 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.delivery import Delivery
 from salmon.salesforce.references import RecordId, References
 from salmon.salesforce.rest import COLLECTION_ROWS, Rest
+from salmon.salesforce.troubles import ObjectRefused
 
 log = structlog.get_logger(__name__)
 
 _SURE_MAX: Final = 100_000  # keys that are known to need no look; to forget one costs a look
+_OBJECT_REFUSED: Final = "OBJECT_REFUSED"
 _UNEXPLAINED: Final = "UNKNOWN_EXCEPTION"
 # By time and not by tries: an incident that fails every write so for minutes must not set them all aside, and one
 # write that a trigger fails for good must not hold up its key for ever.
@@ -69,6 +72,7 @@ class SalesforceSinkTask:
         self._configured = objects
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
+        self._calls = Calls()
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -78,10 +82,15 @@ class SalesforceSinkTask:
         # Of what fails for no known reason: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+
     def connect(self) -> None:
         """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
         if self._rest is None:
-            self._rest = Rest(self._config)
+            self._rest = Rest(self._config, calls=self._calls)
         for name, config in self._configured.items():
             synced_object(name, config, self._rest)
 
@@ -139,6 +148,11 @@ class SalesforceSinkTask:
         sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
+        except ObjectRefused as refused:
+            self._doubted.update(map(_id, records))
+            others = iter(self._put_others(records, refused.name))
+            waits = Outcome(OutcomeKind.RETRY_LATER, code=_OBJECT_REFUSED, reason=str(refused))
+            return [waits if record.object == refused.name else next(others) for record in records]
         except RetriableError:
             self._doubted.update(map(_id, records))
             raise
@@ -159,6 +173,11 @@ class SalesforceSinkTask:
         """Give up the connections, when nothing is put any more."""
         if self._rest is not None:
             self._rest.close()
+
+    def _put_others(self, records: Sequence[SinkRecord], refused: str) -> Sequence[Outcome]:
+        """Carry out the writes of all objects but the one that the org refuses as a whole."""
+        others = [record for record in records if record.object != refused]
+        return self.put(others) if others else ()
 
     def _must_look(self, record: SinkRecord) -> bool:
         return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)

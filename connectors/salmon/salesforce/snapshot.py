@@ -18,11 +18,12 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from salmon.errors import RequestRejected, RetriableError, SalmonError, SetupError
+from salmon.errors import RequestRejected, RetriableError, SalmonError
 from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.clock import OrgClock
 from salmon.salesforce.rest import PAGE_ROWS
 from salmon.salesforce.rows import ReadRows
+from salmon.salesforce.troubles import Troubles
 
 log = structlog.get_logger(__name__)
 
@@ -140,12 +141,14 @@ class Snapshots:
         wake: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
         rows_a_chunk: int = PAGE_ROWS,
+        troubles: Troubles | None = None,
     ) -> None:
         self._org = org
         self._readers = readers
         self._wake = wake
         self._backoff = backoff or Backoff()
         self._rows_a_chunk = rows_a_chunk
+        self._troubles = troubles or Troubles()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._latest: dict[str, _Job] = {}
         self._chunks: queue.Queue[tuple[_Job, Chunk] | Failed] = queue.Queue(CHUNKS_AHEAD)
@@ -181,8 +184,13 @@ class Snapshots:
         while (job := self._jobs.get()) is not None and not self._stopped.is_set():
             try:
                 self._run(job)
+            except RequestRejected as error:
+                self._troubles.found(job.run.object, error)
+                again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
+                again.daemon = True
+                again.start()
             except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() tells it
-                self._put(job, Failed(_explained(job.run.object, error)))
+                self._put(job, Failed(error))
                 return
 
     def _run(self, job: _Job) -> None:
@@ -194,8 +202,10 @@ class Snapshots:
             read = self._retried(job, partial(self._read, run))
             if read is None:
                 return
+            self._troubles.over(run.object)
             run = self._told(run, read)
             self._put(job, (job, Chunk(run, read)))
+            job.run = run
 
     def _read(self, run: Run) -> ReadRows:
         reader = self._readers[run.object]
@@ -248,12 +258,3 @@ class Snapshots:
                 continue
             self._wake()
             return
-
-
-def _explained(name: str, error: Exception) -> Exception:
-    if not isinstance(error, RequestRejected):
-        return error
-    return SetupError(
-        f"objects.{name}: the org refuses to show records of {name} ({error.code}). Let the integration user read the"
-        " object and all synced fields; if a field was removed, restart this process."
-    )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
+from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RequestRejected, SetupError
 from salmon.model.connector import Position, Signal, SnapshotProgress, SourceBatch
-from salmon.model.schema import MARKER_ID, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.feed import SETTLE_S, Feed
@@ -24,8 +25,10 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.pubsub import PubSub
 from salmon.salesforce.rest import Rest
 from salmon.salesforce.rows import RowReader, learn_keys
+from salmon.salesforce.runs import partition_of
 from salmon.salesforce.snapshot import Snapshots
 from salmon.salesforce.subscription import Start, Subscription
+from salmon.salesforce.troubles import Troubles, sentence
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +66,20 @@ class SalesforceSourceTask:
         self._settle_s = settle_s
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._calls = Calls()
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
         self._objects: dict[str, SyncedObject] = {}
         self._feed: Feed | None = None
+        self._troubles = Troubles()
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched of the runtime."""
+        self._calls = calls
+        return {
+            Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
+            Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
+        }
 
     def connect(self) -> None:
         """
@@ -75,8 +88,8 @@ class SalesforceSourceTask:
         if self._objects:
             return
         self.close()  # what an earlier try has left
-        rest = Rest(self._config)
-        pubsub = PubSub(self._config, rest.sign_in)
+        rest = Rest(self._config, calls=self._calls)
+        pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._objects = {
             name: synced_object(name, config, rest, pubsub) for name, config in self._configured.items()
@@ -105,6 +118,9 @@ class SalesforceSourceTask:
             self._feed.close()
         rest, pubsub = self._rest, self._pubsub
         identity = Identity(self.schemas())
+        troubles = self._troubles = Troubles()
+        # An object that has been read before may wait; one that never was must not be told without its keys.
+        worked = frozenset(name for name in self._objects if partition_of(name) in positions)
         for name in self._objects.keys() & identities.keys():
             identity.load(name, identities[name])
         our_user = rest.sign_in.token().user_id
@@ -123,12 +139,14 @@ class SalesforceSourceTask:
             },
             readers=readers,
             identity=identity,
-            load_identities=lambda: load_identities(rest, self._objects, identity),
+            load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),
             open_stream=self._open_stream,
             schema_of=pubsub.schema,
-            snapshots=Snapshots(rest, readers, wake=self._wake.set),
+            snapshots=Snapshots(rest, readers, wake=self._wake.set, troubles=troubles),
+            troubles=troubles,
             our_user=our_user,
             positions=positions,
+            org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
@@ -155,6 +173,11 @@ class SalesforceSourceTask:
     def progress(self) -> Sequence[SnapshotProgress]:
         """How far the snapshots have come."""
         return self._feed.progress() if self._feed is not None else ()
+
+    def note(self) -> str:
+        """What a person should know, though all is well, or has to mend in the org while the others go on."""
+        notes = [self._feed.note if self._feed is not None else "", *self._troubles.told().values()]
+        return " ".join(filter(None, notes))
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
@@ -183,15 +206,21 @@ class SalesforceSourceTask:
         )
 
 
-def load_identities(rest: Rest, objects: Mapping[str, SyncedObject], identity: Identity) -> None:
+def load_identities(
+    rest: Rest,
+    objects: Collection[str],
+    identity: Identity,
+    troubles: Troubles,
+    worked: Collection[str],
+) -> None:
     """
-    Learn every key that records of the synced objects carry. Raises Unavailable, RateLimited, SetupError.
+    Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
+    before is one of the *troubles*. Raises Unavailable, RateLimited, SetupError.
     """
     for name in objects:
         try:
             learn_keys(rest, identity, name)
         except RequestRejected as error:
-            raise SetupError(
-                f"objects.{name}: the org refuses to show {MARKER_ID} of {name} ({error.code}). Let the integration"
-                " user read the object and that field."
-            ) from error
+            if name not in worked:
+                raise SetupError(sentence(name, error)) from error
+            troubles.found(name, error)

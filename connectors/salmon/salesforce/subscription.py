@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 RESPONSES_MAX: Final = 64  # of up to 100 events each, received ahead of need; then the server waits
 _LIMITED_WAIT_S: Final = 60.0  # an allowance is counted over a day: asking more often helps nobody
 _WATCH_EVERY_S: Final = 1.0
+# Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
+# keepalives come within minutes.
+BEGINNING_GOOD_S: Final = 3600.0
 
 
 class Preset(Enum):
@@ -78,6 +81,7 @@ class Subscription:
         silence_max_s: float,
         wake: Callable[[], None] = lambda: None,
         backoff: Backoff | None = None,
+        beginning_good_s: float = BEGINNING_GOOD_S,
     ) -> None:
         """
         Args:
@@ -86,6 +90,7 @@ class Subscription:
             silence_max_s: A stream that said nothing for so long is opened again.
             wake: Called when there is something to take.
             backoff: Between tries to open it.
+            beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
         """
         self._pubsub = pubsub
         self._topic = topic
@@ -99,6 +104,7 @@ class Subscription:
         self._stopped = threading.Event()
         self._call: Any = None
         self._heard_at_s = time.monotonic()
+        self._beginning_good_until_s = time.monotonic() + beginning_good_s
         for work in (self._receive, self._watch):
             threading.Thread(target=work, name=f"subscription-{work.__name__}", daemon=True).start()
 
@@ -153,6 +159,11 @@ class Subscription:
                 self._put(Ended(error))
                 return
             refused = token if isinstance(error, TokenRefused) else None
+            if self._resume is Preset.EARLIEST and time.monotonic() > self._beginning_good_until_s:
+                self._put(
+                    Ended(PositionLost("nothing was heard of the stream, and its first events may be gone."))
+                )
+                return
             wait_s = self._backoff.next_s()
             if isinstance(error, RateLimited):
                 wait_s = max(wait_s, error.retry_after_s or _LIMITED_WAIT_S)
@@ -168,6 +179,7 @@ class Subscription:
                 return
             for response in call:
                 self._backoff.worked()
+                self._pubsub.heard()
                 self._put(Received(tuple(response.events), response.latest_replay_id))
                 self._heard_at_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from salmon.errors import SalmonError
+from salmon.harmless import harmless_sentences
 from salmon.simulator.describes import PACKAGED
 from salmon.simulator.server import Ports, Simulator
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             marker_fields=not options.no_marker_fields,
         )
     except SalmonError as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        print(harmless_sentences(str(error)), file=sys.stderr)  # noqa: T201
         return 2
     with simulator:
         endpoints = simulator.endpoints.as_dict()

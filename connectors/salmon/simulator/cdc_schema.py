@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import fastavro
@@ -62,6 +63,21 @@ _KNOWN_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
             StopStartDate CreatedDate CreatedById LastModifiedDate LastModifiedById""",
     }.items()
 }
+
+# The standard objects that can be selected (Change Data Capture Developer Guide, "Standard Objects That Support
+# Change Events"); besides them, every custom object. A star stands for any ending.
+_SELECTABLE: Final = """
+    Account AccountContactRole ActionCadence* Asset AssetWarranty AssignedResource AuthorizationFormConsent Campaign
+    CampaignMember CampaignMemberStatus Case CaseRelatedIssue ChangeRequest* CommSubscriptionConsent Contact
+    ContactPointAddress ContactPointConsent ContactPointEmail ContactPointPhone ContactPointTypeConsent
+    ContentDocument ContentDocumentLink ContentVersion Contract ContractLineItem EmailMessage EmailTemplate
+    Engagement* Entitlement Event EventRelation Incident* Individual Lead ListEmail LiveChatTranscript Location Macro
+    MacroInstruction MaintenanceAsset MaintenancePlan Opportunity OpportunityContactRole OpportunityLineItem
+    OpportunitySplit Order OrderItem PartyConsent Pricebook2 PricebookEntry Problem* ProcessInstance
+    ProcessInstanceStep Product2 ProductConsumed ProductItem ProductRequest* QuickText Quote QuoteLineItem
+    Recommendation ServiceContract SocialPost Task TaskRelation User VideoCall VoiceCall WorkOrder WorkOrderLineItem
+    WorkPlan* WorkStep* WorkType WarrantyTerm
+"""
 
 # Not in the body of a change event (Change Data Capture Developer Guide, Change Event Body Fields): the Id is in
 # the header, and the others are derived, differ by user, or are no data of the record.
@@ -202,6 +218,14 @@ def event_schema(describe: Json) -> EventSchema:
 def event_name_of(entity: str) -> str:
     """Account -> AccountChangeEvent, My__c -> My__ChangeEvent (Change Data Capture Developer Guide)."""
     return f"{entity.removesuffix('__c')}__ChangeEvent" if entity.endswith("__c") else f"{entity}ChangeEvent"
+
+
+def can_be_selected(entity: str) -> bool:
+    """
+    Whether Change Data Capture can be switched on for the object. Not for documents, attachments and notes, for
+    histories, feeds and shares, or for what is no object with records of its own (`__e`, `__mdt`, `__b`, `__x`).
+    """
+    return entity.endswith("__c") or any(fnmatchcase(entity, pattern) for pattern in _SELECTABLE.split())
 
 
 def schema_id_of(schema: Json) -> str:

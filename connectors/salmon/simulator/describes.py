@@ -63,9 +63,11 @@ def load_describes(
         marker_fields: Add `Salmon_Seq__c` and `Salmon_Id__c` where they are missing.
 
     Raises:
-        SetupError: The folder has no describe at all, or none of an object that was asked for.
+        SetupError: The folder has no describe at all, or none of an object that was asked for; or one that is no
+            whole describe, or two of one object.
     """
     found: dict[str, Describe] = {}
+    read_from: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text("utf-8"))
@@ -74,7 +76,13 @@ def load_describes(
                 f"{path.name} in the describe folder is not JSON ({error}); mend or remove it"
             ) from None
         if isinstance(content, dict) and isinstance(content.get("fields"), list) and content.get("name"):
-            found[content["name"]] = content
+            name = content["name"]
+            if name in found:
+                raise SetupError(
+                    f"{read_from[name]} and {path.name} in the describe folder both describe {name}; remove one of them"
+                )
+            _check_fields(path.name, content)
+            found[name], read_from[name] = content, path.name
     if not found:
         raise SetupError(
             f"{folder} holds no sObject describe; put answers of /sobjects/X/describe there, as X.json"
@@ -85,6 +93,26 @@ def load_describes(
             f"no describe of {', '.join(missing)} in {folder}; it has {', '.join(sorted(found))}"
         )
     return {name: with_marker_fields(found[name]) if marker_fields else found[name] for name in wanted}
+
+
+def _check_fields(file: str, describe: Describe) -> None:
+    """Raises SetupError where what is no describe's field stands among the fields, or the Id among them is missing."""
+    fields = describe["fields"]
+    if not all(
+        isinstance(field, dict) and isinstance(field.get("name"), str) and field.get("type")
+        for field in fields
+    ):
+        raise SetupError(f"{file} in the describe folder has a field without a name or a type; get it anew")
+    names = [field["name"] for field in fields]
+    if "Id" not in names:
+        raise SetupError(
+            f"{file} in the describe folder: the describe of {describe['name']} has no field Id, which every object"
+            " has; get it anew, with all its fields"
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SetupError(
+            f"{file} in the describe folder describes {', '.join(twice)} twice; remove one of each"
+        )
 
 
 def with_marker_fields(describe: Describe) -> Describe:

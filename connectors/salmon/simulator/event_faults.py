@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from salmon.simulator.cdc import ChangeEvent
+from salmon.simulator.cdc_schema import can_be_selected
 from salmon.simulator.faults import BadFault
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class EventFaults:
         entity, on = self._entity("cdc", params), params.get("on")
         if entity is None or not isinstance(on, bool):
             raise BadFault("cdc: needs object, and on as true or false")
+        if on and not can_be_selected(entity):
+            raise BadFault(f"cdc: Change Data Capture cannot be switched on for {entity}")
         self._bus.select(entity, on=on)
 
     def _clear(self) -> None:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from salmon.simulator.cdc import events_of
-from salmon.simulator.cdc_schema import EventSchema, event_name_of, event_schema
+from salmon.simulator.cdc_schema import EventSchema, can_be_selected, event_name_of, event_schema
 from salmon.simulator.event_faults import EventFaults, Faults
 from salmon.simulator.transaction import Transaction
 
@@ -155,7 +155,7 @@ class EventBus:
 
     Args:
         org: Its commits are published from now on.
-        entities: The objects that are selected for Change Data Capture; None for all that the org has.
+        entities: The objects that are selected for Change Data Capture; None for all of the org's that can be.
         retention_s: How long events are kept, by the org's clock.
     """
 
@@ -364,6 +364,8 @@ class EventBus:
 
     def _schema_if_selected(self, entity: str) -> EventSchema | None:
         if entity in self._deselected or (self._entities is not None and entity not in self._entities):
+            return None
+        if not can_be_selected(entity):
             return None
         describe = self._org.describe(entity)
         known = self._schemas.get(entity)

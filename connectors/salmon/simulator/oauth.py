@@ -145,7 +145,8 @@ class TokenEndpoint:
         return {"issued_at": issued_at, "signature": base64.b64encode(digest).decode()}
 
     def _identity_url(self, user: User) -> str:
-        return f"https://login.salesforce.com/id/{self._org.org_id}/{user.user_id}"
+        # Not of the real login host: a client that follows the URL must not take its token there.
+        return f"{self._instance_url}/id/{self._org.org_id}/{user.user_id}"
 
     def _is_audience(self, audience: Any) -> bool:
         host = urlsplit(str(audience)).hostname or ""

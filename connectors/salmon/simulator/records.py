@@ -15,6 +15,7 @@ from salmon.simulator.derived import derive
 from salmon.simulator.ids import STANDARD_PREFIXES
 from salmon.simulator.object_types import Field, ObjectType
 from salmon.simulator.refusals import (
+    BadRequest,
     Refusal,
     entity_is_deleted,
     invalid_cross_reference,
@@ -83,8 +84,14 @@ class Unit:
     def update(self, object_name: str, record_id: str, body: Body) -> None:
         """Change fields of a live record."""
         table = self._table(object_name)
+        try:
+            said = self._said(table.type, body, creating=False)
+        except Refusal as refusal:
+            # What cannot be read, or names no field of the object, is told before any record is looked for.
+            if not isinstance(refusal, BadRequest) and refusal.code != "INVALID_FIELD":
+                self._live(table, record_id)
+            raise
         before = self._live(table, record_id)
-        said = self._said(table.type, body, creating=False)
         cleared = [name for name, value in said.items() if value is None and not _nillable(table.type, name)]
         if cleared:
             raise _required(cleared)

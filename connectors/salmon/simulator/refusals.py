@@ -6,6 +6,7 @@ They are answers of a server to its clients, not errors of ours, so they are no 
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 
@@ -54,9 +55,9 @@ def entity_is_deleted() -> Refusal:
     return Refusal("ENTITY_IS_DELETED", "entity is deleted", status=404)
 
 
-def invalid_cross_reference() -> Refusal:
-    """An id is well formed, but no record has it."""
-    return Refusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+def invalid_cross_reference(status: int = 400) -> Refusal:
+    """An id is well formed, but no record has it. A row that is written to by such an id is answered with 404."""
+    return Refusal("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", status=status)
 
 
 def locked(record_id: str) -> Refusal:
@@ -90,9 +91,12 @@ def not_writable(field: str) -> Refusal:
 
 def cannot_deserialize(kind: str, value: Any) -> BadRequest:
     """A JSON value has the wrong type for its field: the whole request cannot be parsed."""
-    token = {bool: f"VALUE_{str(value).upper()}", int: "VALUE_NUMBER_INT", float: "VALUE_NUMBER_FLOAT"}.get(
-        type(value)
-    )
+    token = {
+        bool: f"VALUE_{str(value).upper()}",
+        int: "VALUE_NUMBER_INT",
+        float: "VALUE_NUMBER_FLOAT",
+        Decimal: "VALUE_NUMBER_FLOAT",
+    }.get(type(value))
     if isinstance(value, list | dict):
         token = "START_ARRAY" if isinstance(value, list) else "START_OBJECT"
         return BadRequest(

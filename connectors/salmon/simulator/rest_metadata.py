@@ -6,6 +6,7 @@ import re
 import threading
 from typing import Any
 
+from salmon.simulator.cdc_schema import can_be_selected
 from salmon.simulator.clock import whole_second_ms
 from salmon.simulator.object_types import ObjectType
 from salmon.simulator.org import Org
@@ -67,7 +68,8 @@ class Describes:
         for object_type in self._org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            objects.append(_change_event(object_type, call.version))
+            if can_be_selected(object_type.name):
+                objects.append(_change_event(object_type, call.version))
         body = {
             "encoding": "UTF-8",
             "maxBatchSize": 200,

@@ -10,7 +10,14 @@ from salmon.simulator.ids import id18
 from salmon.simulator.object_types import Field
 from salmon.simulator.presenting import Presenter, all_fields
 from salmon.simulator.records import Unit
-from salmon.simulator.refusals import BadRequest, Refusal, entity_is_deleted, no_such_row, unknown_field
+from salmon.simulator.refusals import (
+    BadRequest,
+    Refusal,
+    entity_is_deleted,
+    invalid_cross_reference,
+    no_such_row,
+    unknown_field,
+)
 from salmon.simulator.table import Table
 from salmon.simulator.transaction import Row
 from salmon.simulator.values import stored_value
@@ -31,7 +38,7 @@ def create(call: Call, object_name: str) -> Answer:
 def row(call: Call, object_name: str, record_id: str) -> Answer:
     """GET, PATCH and DELETE /sobjects/X/id"""
     table = call.table(object_name)
-    found = _existing(table, record_id)
+    found = _existing(table, record_id, reading=call.method == "GET")
     full_id = str(found["Id"])
     if call.method == "GET":
         return _show(call, table, found)
@@ -110,14 +117,16 @@ def _write(call: Call, work: Callable[[Unit], Result]) -> Result:
         return work(unit)
 
 
-def _existing(table: Table, record_id: str) -> Row:
+def _existing(table: Table, record_id: str, *, reading: bool) -> Row:
     full_id = id18(record_id)
     if full_id is None:
         message = f"Provided external ID field does not exist or is not accessible: {record_id}"
         raise BadRequest("NOT_FOUND", message, status=404)
     found = table.live.get(full_id)
+    if found is None and full_id in table.bin:
+        raise entity_is_deleted()
     if found is None:
-        raise entity_is_deleted() if full_id in table.bin else no_such_row()
+        raise no_such_row() if reading else invalid_cross_reference(404)
     return found
 
 

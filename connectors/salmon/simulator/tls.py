@@ -70,6 +70,7 @@ def make_key_pair(private_key_file: Path) -> bytes:
 
 
 def _write_key(path: Path, key: PrivateKey) -> None:
+    path.unlink(missing_ok=True)  # one that is there may be open to others
     path.touch(mode=0o600)
     path.write_bytes(
         key.private_bytes(

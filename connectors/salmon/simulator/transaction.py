@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 # A stored value, exactly as the REST API shows it: text, true/false, numbers, date "2022-03-17",
 # datetime "2022-03-17T16:21:26.000+0000", time "13:05:30.000Z", multi-select picklist "a;b".
-Stored = str | bool | int | float | None
+# A number is a Decimal where it has more digits than a float.
+Stored = str | bool | int | float | Decimal | None
 Row = Mapping[str, Stored]
 
 ChangeType = Literal["CREATE", "UPDATE", "DELETE", "UNDELETE"]

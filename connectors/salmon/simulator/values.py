@@ -24,6 +24,7 @@ _DATETIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?Z?")
 _NUMBERS = frozenset({"double", "currency", "percent"})
 _INT_MAX = 2**31 - 1
+_YEAR_MIN, _YEAR_MAX = 1700, 4000  # of dates and times (Object Reference, "Primitive Data Types")
 
 
 def stored_value(field: Field, value: Any) -> Stored:
@@ -35,7 +36,10 @@ def stored_value(field: Field, value: Any) -> Stored:
         Refusal: The value is of the right type and still not allowed.
     """
     if value is None:
-        return False if field.type == "boolean" else None
+        if field.type == "boolean":
+            message = f"{field.label}: value not of required type: null"
+            raise Refusal("INVALID_TYPE_ON_FIELD_IN_RECORD", message, field.name)
+        return None
     if field.type in TEXT_TYPES:
         return _text(field, value)
     if field.type in _NUMBERS:
@@ -45,9 +49,9 @@ def stored_value(field: Field, value: Any) -> Stored:
     if field.type == "boolean":
         return _boolean(value)
     if field.type == "date":
-        return _date(value)
+        return _date(field, value)
     if field.type == "datetime":
-        return _datetime(value)
+        return _datetime(field, value)
     if field.type == "time":
         return _time(value)
     if field.type in {"reference", "id"}:
@@ -100,7 +104,9 @@ def _number(field: Field, value: Any) -> Stored:
     )
     if field.precision and abs(rounded) >= Decimal(10) ** (field.precision - field.scale):
         raise _out_of_range(field, value)
-    return float(rounded)
+    nearest = float(rounded)
+    # The org keeps decimal digits, all 18 of them, though its events and most clients show the nearest double.
+    return nearest if Decimal(repr(nearest)) == rounded else rounded
 
 
 def _integer(field: Field, value: Any) -> Stored:
@@ -115,7 +121,7 @@ def _integer(field: Field, value: Any) -> Stored:
 
 def _decimal(field: Field, value: Any) -> Decimal:
     # A text that holds a number is taken; true and false are not.
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         raise cannot_deserialize(field.type, value)
     try:
         number = Decimal(str(value).strip())
@@ -139,28 +145,37 @@ def _boolean(value: Any) -> bool:
     raise cannot_deserialize("boolean", value)
 
 
-def _date(value: Any) -> Stored:
+def _date(field: Field, value: Any) -> Stored:
     if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, str) and _DATE.fullmatch(value):
         try:
-            return date.fromisoformat(value).isoformat()
+            day = date.fromisoformat(value)
         except ValueError:
-            pass
+            raise cannot_deserialize("date", value) from None
+        _check_year(field, day)
+        return day.isoformat()
     raise cannot_deserialize("date", value)
 
 
-def _datetime(value: Any) -> Stored:
+def _datetime(field: Field, value: Any) -> Stored:
     if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, str) and _DATETIME.fullmatch(value):
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
+            moment = datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
             raise cannot_deserialize("datetime", value) from None
+        _check_year(field, moment)
         # Fractions of a second are accepted and not kept.
-        return datetime_text(int(moment.astimezone(UTC).timestamp() // 1 * 1000))
+        return datetime_text(int(moment.timestamp() // 1 * 1000))
     raise cannot_deserialize("datetime", value)
+
+
+def _check_year(field: Field, day: date) -> None:
+    if not _YEAR_MIN <= day.year <= _YEAR_MAX:
+        message = f"{field.label}: invalid date: {day:%a %b %d} 00:00:00 GMT {day.year}"
+        raise Refusal("FIELD_INTEGRITY_EXCEPTION", message, field.name)
 
 
 def _time(value: Any) -> Stored:

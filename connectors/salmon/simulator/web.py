@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ class Call:
     def json(self) -> Any:
         """The body as JSON. Raises BadRequest where it is none."""
         try:
-            return json.loads(self.body or b"null")
+            return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
         except ValueError:
             raise BadRequest(
                 "JSON_PARSER_ERROR",
@@ -91,7 +92,12 @@ class Answer:
 
 def encode(body: Any) -> bytes:
     """JSON as it goes on the wire."""
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False, default=_number).encode()
+
+
+def _number(number: Decimal) -> int | float:
+    """A number with more digits than a double has: whole ones are shown with all of them."""
+    return int(number) if number == number.to_integral_value() else float(number)
 
 
 def unpacked(body: bytes, encoding: str) -> bytes:

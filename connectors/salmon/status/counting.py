@@ -24,6 +24,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from salmon.errors import Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import translated
+from salmon.kafka.foreign import looks_ours
 
 Place = tuple[str, int]  # topic, partition
 
@@ -158,6 +159,8 @@ def _counted(
                 continue
             if offset + 1 >= ends[topic, partition]:
                 left.discard((topic, partition))
+            if owed and not looks_ours(message):
+                continue  # nobody is owed it
             numbers[topic] = numbers.get(topic, 0) + 1
             keys = standing.setdefault(topic, set())
             (keys.discard if message.value() is None else keys.add)(message.key() or b"")

@@ -1,22 +1,25 @@
 """
 The whole of `salmon status`: what each process says of itself, and what Kafka tells of what lies between them.
 
-It reads Kafka and the processes' REST ports, never Salesforce or MongoDB: it costs no API call.
+The processes come first: what they say is there within seconds, whatever hangs. It reads Kafka and their REST ports, never Salesforce or MongoDB: it costs no API call.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.errors import SalmonError, Unavailable
 from salmon.kafka import clients, tables
+from salmon.kafka.errors import translated
 from salmon.kafka.serdes import Offsets
-from salmon.kafka.topics import CONNECTORS, Topics, partition_counts
+from salmon.kafka.topics import CONNECTORS, Topics
 from salmon.model.change import SIDES
 from salmon.model.connector import Position
 from salmon.model.state import Park
@@ -24,14 +27,16 @@ from salmon.runtime.config import SyncConfig
 from salmon.runtime.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.runtime.registries import registry_of
 from salmon.status.counting import NONE, Count, Place, committed, counts
-from salmon.status.scraping import ProcessReport, ask
+from salmon.status.scraping import ProcessReport, Sync, ask
 
 _CONNECT_S: Final = 10.0
+_CONNECT_MARGIN_S: Final = 2.0
 # To count `records` is to read it; a larger one is told by its offsets.
 _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
-PARKED_WHY: Final = tuple(why.value.lower() for why in Park)
+MISFIT: Final = "misfit"
+PARKED_WHY: Final = (*(why.value.lower() for why in Park), MISFIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class ObjectStatus:
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
 
+    @property
+    def misfits(self) -> int:
+        """Fields that hold a value which could not be taken, since merge started, without those that were corrected."""
+        return max(0, self.parked.get(MISFIT, 0) - self.freed.get(MISFIT, 0))
+
 
 @dataclass(frozen=True, slots=True)
 class Overview:
@@ -71,10 +81,15 @@ class Overview:
     dead_letters: Mapping[str, Count]  # connector -> records in its dead letter queue
     positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it goes on
     missing_topics: tuple[str, ...] = ()
+    trouble: str = ""  # why nothing but the processes could be looked at
 
     @property
     def healthy(self) -> bool:
-        return not self.missing_topics and all(process.healthy for process in self.processes)
+        return (
+            not self.missing_topics
+            and not self.trouble
+            and all(process.healthy for process in self.processes)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """As `salmon status --json` prints it. Where there is too much to count, a number is an estimate."""
@@ -85,6 +100,9 @@ class Overview:
                     "url": each.url or None,
                     "status": each.status,
                     "message": each.message,
+                    "ready": each.ready,
+                    "degraded": each.degraded,
+                    "waiting_for": list(each.waiting_for),
                     "deferred": int(each.samples.total("salmon_deferred_records")),
                     "api_calls": {
                         resource: int(calls)
@@ -118,43 +136,92 @@ class Overview:
             "dead_letters": {name: count.records for name, count in self.dead_letters.items()},
             "positions": {name: dict(places) for name, places in self.positions.items()},
             "missing_topics": list(self.missing_topics),
+            "trouble": self.trouble or None,
         }
 
 
-def overview(config: SyncConfig, addresses: Mapping[str, str]) -> Overview:
+class Look:
     """
-    Look at everything once.
+    One look at everything: first the processes, then Kafka, which may be away.
 
     Args:
         addresses: Connector -> the base address of its REST port; those that are missing are unknown.
-
-    Raises:
-        Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
     """
-    kafka, topics = config.kafka_properties(), config.topic_names
-    admin = clients.connect(kafka, client_id="salmon-status", timeout_s=_CONNECT_S)
-    with ThreadPoolExecutor(len(CONNECTORS)) as pool:
-        processes = tuple(pool.map(lambda name: _asked(name, addresses), CONNECTORS))
-    partitions = partition_counts(admin)
-    looked = _Look(kafka, topics, admin, partitions, {each.connector: each for each in processes})
-    missing = tuple(sorted(looked.needed(config.objects) - partitions.keys()))
-    if missing:
-        return Overview(processes, (), NONE, {}, {}, missing)
-    with closing(registry_of(config)) as registry:
-        looked.positions = _positions(kafka, Offsets(registry, topics.offsets))
-    dead_letters = looked.counted(map(topics.dlq, CONNECTORS))
-    return Overview(
-        processes,
-        looked.objects(config),
-        looked.counted([topics.conflicts])[topics.conflicts],
-        {name: dead_letters[topics.dlq(name)] for name in CONNECTORS},
-        looked.positions,
-    )
+
+    def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
+        self._config, self._addresses = config, addresses
+        self._cluster_id: str | None = None
+        self._admin: AdminClient | None = None
+        self._partitions: Mapping[str, int] = {}
+        self._trouble: SalmonError | None = None
+        # Kafka is asked at once: whose processes they are is also said by its cluster.
+        self._thread = threading.Thread(target=self._connect, name="kafka", daemon=True)
+        self._thread.start()
+        self._processes: tuple[ProcessReport, ...] | None = None
+
+    @property
+    def processes(self) -> tuple[ProcessReport, ...]:
+        """What each process says, within a bounded time whatever hangs."""
+        if self._processes is None:
+            sync = Sync(self._config.name, lambda: self._cluster_id)
+            told = {each.connector: each for each in ask(sync, self._addresses)}
+            self._processes = tuple(told.get(name) or _unknown(name) for name in CONNECTORS)
+        return self._processes
+
+    def overview(self) -> Overview:
+        """
+        Everything.
+
+        Raises:
+            Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
+        """
+        config, processes = self._config, self.processes
+        self._thread.join(_CONNECT_S + _CONNECT_MARGIN_S)
+        if self._trouble is not None:
+            raise self._trouble
+        if self._admin is None:
+            raise Unavailable(
+                f"no Kafka broker has answered within {_CONNECT_S:.0f} s. Check the brokers, and "
+                f"kafka.bootstrap.servers."
+            )
+        kafka, topics = config.kafka_properties(), config.topic_names
+        looked = _Look(
+            kafka, topics, self._admin, self._partitions, {each.connector: each for each in processes}
+        )
+        missing = tuple(sorted(looked.needed(config.objects) - self._partitions.keys()))
+        if missing:
+            return Overview(processes, (), NONE, {}, {}, missing)
+        with closing(registry_of(config)) as registry:
+            looked.positions = _positions(kafka, Offsets(registry, topics.offsets))
+        dead_letters = looked.counted(map(topics.dlq, CONNECTORS))
+        return Overview(
+            processes,
+            looked.objects(config),
+            looked.counted([topics.conflicts])[topics.conflicts],
+            {name: dead_letters[topics.dlq(name)] for name in CONNECTORS},
+            looked.positions,
+        )
+
+    def without_kafka(self, trouble: SalmonError) -> Overview:
+        """What there is to say where overview() raised *trouble*."""
+        return Overview(self.processes, (), NONE, {}, {}, trouble=str(trouble))
+
+    def _connect(self) -> None:
+        try:
+            admin = clients.connect(
+                self._config.kafka_properties(), client_id="salmon-status", timeout_s=_CONNECT_S
+            )
+            cluster = admin.list_topics(timeout=_CONNECT_S)
+            self._cluster_id = cluster.cluster_id
+            self._partitions = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
+            self._admin = admin
+        except SalmonError as trouble:
+            self._trouble = trouble
+        except KafkaException as error:
+            self._trouble = translated(error, "connecting to Kafka")
 
 
-def _asked(connector: str, addresses: Mapping[str, str]) -> ProcessReport:
-    if connector in addresses:
-        return ask(connector, addresses[connector])
+def _unknown(connector: str) -> ProcessReport:
     return ProcessReport(
         connector, "", "unknown", "Nobody knows its port: name the --ports-file of `run all`."
     )
@@ -162,9 +229,11 @@ def _asked(connector: str, addresses: Mapping[str, str]) -> ProcessReport:
 
 def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, Position]]:
     found: dict[str, dict[str, Position]] = {}
-    for key, value in sorted(tables.load(kafka, serde.topic).items()):
+    for key, position in sorted(tables.load(kafka, serde.topic, serde.decode).items()):
         connector, _, partition = key.partition("/")
-        found.setdefault(connector, {})[partition] = serde.decode(value)
+        if connector not in CONNECTORS:
+            continue  # who runs them, say: no position
+        found.setdefault(connector, {})[partition] = position
     return found
 
 

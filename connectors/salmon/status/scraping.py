@@ -1,5 +1,5 @@
 """
-What one process says of itself: /health and /metrics of its REST port.
+What the processes say of themselves: /, /health and /metrics of their REST ports, within a bounded time.
 
 The metrics' names and meanings are declared in salmon.runtime.metrics.
 """
@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import requests
 
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 
-_TIMEOUT_S: Final = 2.0
+# With the start of the command, the table is there within three seconds, whatever hangs.
+ANSWER_MAX_S: Final = 2.0
 # A line of Prometheus' text format: name, labels, value (Prometheus, Exposition Formats).
 _LINE: Final = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -92,26 +95,132 @@ class ProcessReport:
 
     connector: str
     url: str
-    status: str  # healthy, starting, unhealthy; down: no answer; unknown: nobody knows where it is
+    # healthy, starting, unhealthy; down: no answer; foreign: somebody else's process; unknown: nobody knows where it is
+    status: str
     message: str
     samples: Samples = Samples()
+    ready: bool = False
+    degraded: bool = False
+    waiting_for: tuple[Mapping[str, Any], ...] = ()  # as /health has it
 
     @property
     def healthy(self) -> bool:
         return self.status == "healthy"
 
+    @property
+    def says(self) -> str:
+        """What somebody who looks should know; nothing where all is well."""
+        if self.healthy:
+            return ""
+        if self.waiting_for:
+            return " ".join(f"{each['sentence']} (Since {each['since']}.)" for each in self.waiting_for)
+        return self.message
 
-def ask(connector: str, url: str) -> ProcessReport:
-    """Ask one process how it is. Never raises: no answer is an answer."""
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Whose processes they must be. *cluster_id*: of Kafka, where it is known by now."""
+
+    name: str
+    cluster_id: Callable[[], str | None] = lambda: None
+
+
+def ask(sync: Sync, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
+    """
+    Ask processes how they are, all at once.
+
+    Args:
+        places: Connector -> the base address of its REST port.
+        within_s: What has not answered by then does not answer.
+
+    Returns:
+        One report for each, in order. Never raises: no answer is an answer.
+    """
+    asked = [_Asked(connector, url, within_s) for connector, url in places.items()]
+    deadline = time.monotonic() + within_s
+    for each in asked:
+        each.wait(deadline)
+    cluster_id = sync.cluster_id()
+    return [each.report(sync.name, cluster_id, within_s) for each in asked]
+
+
+class _Asked:
+    """The questions to one process. Each has a thread of its own that nobody waits for: a time-out ends no slow answer."""
+
+    def __init__(self, connector: str, url: str, within_s: float) -> None:
+        self._connector, self._url, self._within_s = connector, url, within_s
+        self._answers: dict[str, requests.Response] = {}
+        self._error: requests.RequestException | None = None
+        self._threads = [
+            threading.Thread(target=self._ask, args=(path,), name=f"ask-{connector}{path}", daemon=True)
+            for path in ("/", "/health", "/metrics")
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, deadline: float) -> None:
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _ask(self, path: str) -> None:
+        try:
+            self._answers[path] = requests.get(f"{self._url}{path}", timeout=self._within_s)
+        except requests.RequestException as error:
+            self._error = error
+
+    def report(self, sync: str, cluster_id: str | None, within_s: float) -> ProcessReport:
+        answers = dict(self._answers)  # threads may still add
+        if not answers:
+            return self._down(within_s)
+        if "/" in answers and (somebody := _somebody_else(answers["/"], self._connector, sync, cluster_id)):
+            return ProcessReport(self._connector, self._url, "foreign", somebody)
+        health = _object(answers.get("/health"))
+        if "/" not in answers or health is None:
+            message = f"It answers only in part: not all of its answers came within {within_s:.0f} s."
+            return ProcessReport(self._connector, self._url, "down", message)
+        return ProcessReport(
+            self._connector,
+            self._url,
+            str(health.get("status")),
+            str(health.get("message")),
+            parsed(answers["/metrics"].text) if "/metrics" in answers else Samples(),
+            ready=bool(health.get("ready")),
+            degraded=bool(health.get("degraded")),
+            waiting_for=tuple(health.get("waiting_for") or ()),
+        )
+
+    def _down(self, within_s: float) -> ProcessReport:
+        message = f"It does not answer within {within_s:.0f} s: it hangs, or it is suspended."
+        if self._error is not None and not isinstance(self._error, requests.Timeout):
+            message = f"No answer ({type(self._error).__name__}): it does not run, or not there."
+        return ProcessReport(self._connector, self._url, "down", message)
+
+
+def _somebody_else(root: requests.Response, connector: str, sync: str, cluster_id: str | None) -> str:
+    """Who answers, if it is not our *connector*; empty if it is."""
+    said = _object(root) or {}
+    if "sync" not in said:
+        return (
+            "Another program answers there, or a Salmon of an older version: it does not say for which sync."
+        )
+    if said["sync"] != sync:
+        return f"It answers for another sync ({said['sync']}), not for {sync}."
+    if said.get("connector") != connector:
+        return f"{said.get('connector')} answers there."
+    theirs = said.get("kafka_cluster_id")
+    if theirs and cluster_id and theirs != cluster_id:
+        return f"It answers for a sync of this name on another Kafka cluster ({theirs}, not {cluster_id})."
+    return ""
+
+
+def _object(answer: requests.Response | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
     try:
-        health = requests.get(f"{url}/health", timeout=_TIMEOUT_S).json()
-        samples = parsed(requests.get(f"{url}/metrics", timeout=_TIMEOUT_S).text)
-    except (requests.RequestException, ValueError) as error:
-        return ProcessReport(connector, url, "down", f"No answer ({type(error).__name__}).")
-    names = {has["connector"] for _, has, _ in samples.lines if "connector" in has}
-    if names and connector not in names:
-        return ProcessReport(connector, url, "down", f"{', '.join(sorted(names))} answers there.")
-    return ProcessReport(connector, url, str(health.get("status")), str(health.get("message")), samples)
+        body = answer.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: int) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError
 from salmon.kafka import clients, scans
+from salmon.kafka.foreign import decoded
 from salmon.kafka.serdes import Conflicts
 from salmon.kafka.tables import Progress
 from salmon.model.change import Value
@@ -113,10 +114,9 @@ def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | Non
 
     def take(message: Message) -> None:
         nonlocal count
-        if (value := message.value()) is None:
+        if message.value() is None or (record := decoded(message, codec.decode)) is None:
             return
         _, partition, offset = clients.place_of(message)
-        record = codec.decode(value)
         told = Told(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
         if asked.wants(told):
             count += 1

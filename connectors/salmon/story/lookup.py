@@ -7,15 +7,16 @@ Of each topic only the partitions that hold the asked keys are read, and only th
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from confluent_kafka import Message
 
 from salmon.errors import ConfigError, SetupError
 from salmon.kafka import clients, scans
+from salmon.kafka.foreign import decoded
 from salmon.kafka.partitions import partition_of
 from salmon.kafka.registry import object_schema
 from salmon.kafka.serdes import Identities
@@ -25,9 +26,12 @@ from salmon.merge.settings import rules_of
 from salmon.merge.states import States
 from salmon.model.rules import Rules
 from salmon.model.state import State
+from salmon.mongodb.keys import keys_of_untyped
 from salmon.runtime.config import SyncConfig
 from salmon.runtime.registries import registry_of
 from salmon.salesforce.ids import id18
+
+T = TypeVar("T")
 
 _CONNECT_S: Final = 10.0
 
@@ -111,15 +115,20 @@ class Lookup:
         self,
         topic: str,
         keys: Collection[str],
+        decode: Callable[[bytes], T],
         *,
         since_ms: int | None = None,
         progress: Progress | None = None,
-    ) -> dict[str, bytes]:
+    ) -> dict[str, T]:
         """The newest value of each of *keys* in a compacted topic; without those that have none."""
-        found: dict[str, bytes | None] = {}
+        found: dict[str, T | None] = {}
 
         def take(message: Message) -> None:
-            found[(message.key() or b"").decode()] = message.value()
+            key = (message.key() or b"").decode()  # one of *keys*
+            if message.value() is None:
+                found[key] = None
+            elif (value := decoded(message, decode)) is not None:
+                found[key] = value
 
         places = {self.place(topic, key) for key in keys}
         scans.scan(self.kafka, self.admin, places, take, keys=keys, since_ms=since_ms, progress=progress)
@@ -135,8 +144,7 @@ class Lookup:
     ) -> dict[str, State]:
         """What merge knows of *keys*; without those that it has never heard of."""
         codec = States(self.rules(name), self.registry, self.topics.state(name))
-        found = self.newest(codec.topic, keys, since_ms=since_ms, progress=progress)
-        return {key: codec.decode(value) for key, value in found.items()}
+        return self.newest(codec.topic, keys, codec.decode, since_ms=since_ms, progress=progress)
 
     def keys_meant(self, name: str, text: str) -> list[str]:
         """
@@ -148,10 +156,10 @@ class Lookup:
         meant = [text]
         if (native_id := id18(text)) is not None:
             codec = Identities(self.registry, self.topics.identity(name))
-            entry = self.newest(codec.topic, [native_id]).get(native_id)
-            meant = [*([codec.decode(entry)] if entry else []), native_id, text]
+            keys = self.newest(codec.topic, [native_id], codec.decode)
+            meant = [*keys.values(), native_id, text]
         elif not text.startswith("$"):
-            meant += [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:", "$")]
+            meant += keys_of_untyped(text)
         return list(dict.fromkeys(meant))
 
     def key_and_state(

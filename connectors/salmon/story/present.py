@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
+from salmon.model.misfits import lacks_required, left_alone
 from salmon.model.owed import agreed_on, owed_to, told_in_part
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
@@ -75,7 +76,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
         n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
         for n in sorted(agreed.keys() | side.shadow.keys())
         if side.exists
-        and n not in side.unknown | rules.stamps  # stamps ride along with other fields
+        and n not in side.unknown | rules.stamps | side.misfits.keys()  # stamps ride along with other fields
         and agreed.get(n) != side.shadow.get(n)
     }
     owed = owed_to(state, name, rules)
@@ -94,6 +95,10 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
             {"field": n, "why": p.why.value, "since_seq": p.group, "code": p.code, "reason": p.reason}
             for n, p in sorted(side.parked.items())
         ],
+        "misfits": [
+            {"field": n, "since_seq": m.since, "code": m.code, "reason": m.reason}
+            for n, m in sorted(side.misfits.items())
+        ],
         "waits_to_be_read": side.held,
     }
 
@@ -104,6 +109,8 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
 def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
     for name, side in state.sides.items():
         yield from _parked(material, state, name, side, rules)
+    if state.lives:
+        yield from _misfits(state, rules)
     for name, side in state.sides.items():
         if side.held and rules.one_way_to is None:
             yield (
@@ -140,7 +147,7 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
         told = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
-                yield _refused(state, name, parked, told, whole=EXISTENCE in fields)
+                yield _refused(material, state, name, parked, told, whole=EXISTENCE in fields)
             case Park.DEFERRED:
                 yield (
                     f"waits in {told} for the record that it refers to, because {side_named(name)} does not have that one "
@@ -158,17 +165,37 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
                 yield f"is set aside in {told} on {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
 
 
-def _refused(state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
+def _misfits(state: State, rules: Rules) -> Iterator[str]:
+    """What a side holds that could not be taken: the reasons name the fields and the mend."""
+    for name, side in state.sides.items():
+        alone = left_alone(state, side)
+        if alone:
+            fields = ", ".join(sorted(alone))
+            reasons = " ".join(side.misfits[field].reason for field in sorted(alone)).rstrip(".")
+            yield f"holds in {side_named(name)} what could not be taken in {fields}, and goes on without: {reasons}"
+    for name, side in state.sides.items():
+        if side.exists is not True and (lacking := lacks_required(state, name, rules)):
+            yield (
+                f"waits to be created in {side_named(name)}, which makes no {rules.schema.name} without "
+                f"{', '.join(sorted(lacking))}"
+            )
+
+
+def _refused(material: Material, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
     other = next(side for side in state.sides if side != name)
     code = parked.code or "no code"
     reason = f" ({parked.reason})" if parked.reason else ""
+    retry = f"salmon retry --object {material.object} --key '{material.key}'"
     if whole and not state.lives:
         return (
             f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
-            f"what keeps it there, and delete it there"
+            f"what keeps it there, and delete it there, or have it tried again: {retry}"
         )
     what = "as a new record" if whole else f"in {told}"
-    return f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and it is tried again"
+    return (
+        f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and it is tried again, "
+        f"or, if what refused it is gone: {retry}"
+    )
 
 
 def _held(material: Material, state: State, name: str, fields: list[str], rules: Rules) -> str:

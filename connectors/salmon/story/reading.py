@@ -14,6 +14,7 @@ from salmon.kafka.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
+from salmon.mongodb.keys import why_no_key
 from salmon.runtime.dead_letters import PREFIX
 from salmon.story.lookup import Lookup
 from salmon.story.material import At, Letter, Material, replayed
@@ -55,6 +56,8 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
         SetupError, Unavailable: as Kafka and the registry answer.
     """
     rules = lookup.rules(name)
+    if (refused := why_no_key(text)) is not None:
+        return _story_without_key(lookup, name, *refused)
     material = _material(lookup, name, text, progress)
     replay = replayed(material, rules)
     if replay.exact:
@@ -67,6 +70,14 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
     return Story(name, material.key, tuple(entries), now, whole=replay.exact)
 
 
+def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> Story:
+    """Of a document whose `_id` cannot be a record key: no topic has it but the dead letters."""
+    material = Material(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
+    sentence = f"{name} {shown} is not synced: {reason}"
+    entries = tell(material, lookup.rules(name), replayed(material, lookup.rules(name)))
+    return Story(name, shown, tuple(entries), Present(False, sentence, None, {}, None), whole=True)
+
+
 def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Material:
     # The state first: what is folded after it is then among the changes, and known not to be in it.
     key, state = lookup.key_and_state(name, text, progress=progress)
@@ -74,7 +85,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
     changes = Changes(schema, registry, topics.changes(name))
     records = Records(schema, registry, topics.records(name))
     conflicts = Conflicts(registry, topics.conflicts)
-    row = lookup.newest(records.topic, [key]).get(key)
+    row = lookup.newest(records.topic, [key], records.decode).get(key)
     writes = {side: Writes(schema, registry, topics.writes(side, name)) for side in SIDES}
     topic, partition = place = lookup.place(changes.topic, key)
     first = tables.extents(lookup.admin, topic, [partition])[partition].start
@@ -87,7 +98,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         object=name,
         key=key,
         state=state,
-        row=None if row is None else records.decode(row),
+        row=row,
         changes=_read(lookup, place, key, changes.decode, progress),
         writes={
             side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
@@ -195,4 +206,6 @@ def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
     for parked in told["parked"]:
         code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
         said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
+    for misfit in told["misfits"]:
+        said.append(f"    could not be taken: {misfit['field']} ({misfit['code']})")
     return said

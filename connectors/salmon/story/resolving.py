@@ -19,6 +19,7 @@ from confluent_kafka import Message
 
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans, tables
+from salmon.kafka.foreign import decoded
 from salmon.kafka.serdes import Changes, Offsets
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.convert import from_text
@@ -317,10 +318,10 @@ def _last_offsets(
 
     def take(message: Message) -> None:
         topic, partition, offset = clients.place_of(message)
-        if (value := message.value()) is not None:
-            change = by_topic[topic].decode(value)
-            if change.origin == OPERATOR and change.source.get("correlation") == correlation:
-                found[topic, partition] = offset
+        if message.value() is None or (change := decoded(message, by_topic[topic].decode)) is None:
+            return
+        if change.origin == OPERATOR and change.source.get("correlation") == correlation:
+            found[topic, partition] = offset
 
     scans.scan(lookup.kafka, lookup.admin, list(begins), take, begins=begins)
     return found
@@ -329,7 +330,7 @@ def _last_offsets(
 def _folded(lookup: Lookup, last: Mapping[scans.Place, int], deadline: float) -> bool:
     """Wait until merge's places are behind these offsets; a place and what it gave are of one transaction."""
     codec = Offsets(lookup.registry, lookup.topics.offsets)
-    with tables.Table(lookup.kafka, codec.topic) as offsets:
+    with tables.Table(lookup.kafka, codec.topic, codec.decode) as offsets:
         offsets.load()
         while True:
             places = {
@@ -337,8 +338,8 @@ def _folded(lookup: Lookup, last: Mapping[scans.Place, int], deadline: float) ->
                 for topic, partition in last
             }
             if all(
-                value is not None and int(codec.decode(value)["offset"]) > last[place]
-                for place, value in places.items()
+                position is not None and int(position["offset"]) > last[place]
+                for place, position in places.items()
             ):
                 return True
             if time.monotonic() >= deadline:

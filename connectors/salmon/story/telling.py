@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from salmon.model.change import ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
+from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.work import Fact, Folded
@@ -33,10 +33,12 @@ _OPS: Final[Mapping[Op, str]] = {
 }
 # What a fold reports that a reader should know; the rest is plain from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
-    Fact.OVERRULED: "not taken: nobody there may set it",
+    Fact.OVERRULED: "not taken: nobody there may set it, or clear it",
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record of the same key: left alone",
     Fact.PARKED: "set aside until somebody edits or decides it",
+    Fact.RESTORED: "older than what was agreed, since the history of that side went back: the agreed value is given back to it",
+    Fact.MISFIT: "a value that could not be taken: left where it is",
     Fact.REPEATED: "heard before: nothing new",
     Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
 }
@@ -133,6 +135,8 @@ class _Teller:
             lag_ms = at_ms - began if began else None
         elif change.committed_at and change.is_event:
             remarks.insert(0, f"committed {when(change.committed_at)}")
+        if CUT in change.source:
+            remarks.append(f"{change.source[CUT]}: the time of day is left out, because a date has none")
         if lag_ms is not None:
             remarks.insert(0, f"{span(max(0, lag_ms))} after the edit")
         fields = self._fields(change.fields, change.changed)
@@ -167,14 +171,17 @@ class _Teller:
             values = f" with {len(change.fields)} fields"
             return what + values + (f", marker {change.ack}" if change.ack is not None else "")
         values = self._values(change.fields, change.changed)
+        unfit = "".join(f"; {misfit.reason}" for _, misfit in sorted(change.misfits.items()))
         if change.ack is not None:
-            return f"{side} answers write {change.ack}" + (f": {values}" if values else "")
+            return f"{side} answers write {change.ack}" + (f": {values}" if values else "") + unfit
         user = f" (user {change.source['user']})" if change.source.get("user") else ""
-        return what + user + (f": {values}" if values else "")
+        return what + user + (f": {values}" if values else "") + unfit
 
     def _operator(self, change: Change) -> str:
         by, reason = change.source.get("by", "an operator"), change.source.get("reason", "")
-        if change.op is Op.DELETE:
+        if change.op is Op.RETRY:
+            what = f"had what was refused of write {change.ack} sent again"
+        elif change.op is Op.DELETE:
             what = "decided that it is deleted"
         elif change.changed == frozenset({EXISTENCE}):
             what = "decided that it lives"

@@ -24,7 +24,7 @@ from salmon.model.state import State
 
 # Rows in the topic's order (None: removed), the partition, and the offset there that comes next.
 TakeRows = Callable[[Mapping[str, Mapping[str, Value] | None], int, int], None]
-_PIECE: Final = 1_000  # rows that are decoded at once
+_BATCH: Final = 1_000  # rows that are decoded at once
 
 
 class Agreed:
@@ -56,7 +56,6 @@ class Agreed:
 
         Raises:
             SetupError: there is no such topic.
-            SchemaMismatch: a row that is none.
         """
         topic = self._records.topic
         count = partition_counts(self._admin).get(topic)
@@ -66,42 +65,33 @@ class Agreed:
             partition: max(extent.start, offsets.get(str(partition), 0))
             for partition, extent in tables.extents(self._admin, topic, range(count)).items()
         }
-        before = dict(starts)
-
-        def decoded(partition: int, rows: Mapping[str, bytes | None], following: int) -> None:
-            names = list(rows)
-            for start in range(0, len(names), _PIECE):
-                piece = {name: self._row_of(rows[name]) for name in names[start : start + _PIECE]}
-                # All of them were passed only with the last piece; before, the place is still that of the batch.
-                last = start + _PIECE >= len(names)
-                take(piece, partition, following if last else before[partition])
-            if not names:
-                take({}, partition, following)
-            before[partition] = following
-
         tables.replay(
-            self._kafka, topic, starts, decoded, progress=progress, fetch_bytes=tables.SLOW_FETCH_BYTES
+            self._kafka,
+            topic,
+            starts,
+            lambda partition, rows, following: take(rows, partition, following),
+            decode=self._records.decode,
+            progress=progress,
+            fetch_bytes=tables.SLOW_FETCH_BYTES,
+            batch=_BATCH,
         )
 
     def watch(self, keys: Collection[str]) -> None:
         """Keep these keys, and no others, from both topics; `follow` brings them up to date."""
         self._closing.close()
         some = frozenset(keys)
-        rows = self._closing.enter_context(Table(self._kafka, self._records.topic, only=some))
-        self._watched = (
-            rows,
-            self._closing.enter_context(Table(self._kafka, self._states.topic, only=some)),
-        )
+        rows = Table(self._kafka, self._records.topic, self._records.decode, only=some)
+        self._closing.enter_context(rows)
+        states = Table(self._kafka, self._states.topic, self._states.decode, only=some)
+        self._watched = rows, self._closing.enter_context(states)
 
     def row(self, key: str) -> Mapping[str, Value] | None:
         """The agreed record, or None; of a key that is watched."""
-        data = None if self._watched is None else self._watched[0].rows.get(key)
-        return self._row_of(data)
+        return None if self._watched is None else self._watched[0].rows.get(key)
 
     def state(self, key: str) -> State | None:
         """What merge knows of a record as of the last `follow`; None if it knows nothing, or nobody watches."""
-        data = None if self._watched is None else self._watched[1].rows.get(key)
-        return None if data is None else self._states.decode(data)
+        return None if self._watched is None else self._watched[1].rows.get(key)
 
     def follow(self) -> bool:
         """Bring both up to date; whether anything was new, of any key."""
@@ -113,12 +103,10 @@ class Agreed:
 
     def keys_of(self, ids: Collection[str]) -> Mapping[str, str]:
         """Salesforce Id -> record key, of those among *ids* whose record has another key than its Id."""
-        with Table(self._kafka, self._identities.topic, only=frozenset(ids)) as table:
+        topic, decode = self._identities.topic, self._identities.decode
+        with Table(self._kafka, topic, decode, only=frozenset(ids)) as table:
             table.load()
-            return {native_id: self._identities.decode(data) for native_id, data in table.rows.items()}
-
-    def _row_of(self, data: bytes | None) -> Mapping[str, Value] | None:
-        return None if data is None else self._records.decode(data)
+            return table.rows
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from salmon.model.change import SALESFORCE, SIDES, Value
 from salmon.model.state import State
 from salmon.salesforce.rows import batches
 from salmon.verify.comparing import (
+    NOTHING,
     Finding,
     ObjectVerdict,
     Seen,
@@ -26,6 +27,7 @@ from salmon.verify.comparing import (
     excused,
     findings,
     shown,
+    withheld,
 )
 from salmon.verify.ledger import RECORDS, Ledger
 from salmon.verify.reading import Progress, ids_told
@@ -238,10 +240,17 @@ class Check:
     def _excused(self, key: str, look: Look) -> dict[str, tuple[Finding, tuple[Waiting, ...]]]:
         state = self.agreement.state(key)
         return {
-            side: excused(key, side, found, state.sides.get(side) if state else None)
+            side: self._excused_on(key, side, found, state)
             for side, found in look.found.items()
             if found.differs
         }
+
+    def _excused_on(
+        self, key: str, side: str, found: Finding, state: State | None
+    ) -> tuple[Finding, tuple[Waiting, ...]]:
+        if (waiting := withheld(key, side, found, state, self.terms[side])) is not None:
+            return NOTHING, (waiting,)
+        return excused(key, side, found, state.sides.get(side) if state else None)
 
     # Repairing: the sides are asked what they have, and the fold decides.
 

@@ -6,19 +6,21 @@ How the three are read, and when a difference is believed, is for checking.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import Parked, SideState
+from salmon.model.state import Parked, SideState, State
 from salmon.salesforce.ids import id18
 
 # How a person finds merge's own property in a document.
 SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
+MISFIT: Final = "MISFIT"
 _SETTING: Final = (WriteOp.CREATE, WriteOp.UPDATE)
 
 
@@ -47,6 +49,18 @@ class Terms:
     # May differ for now: stamps ride along with the next write, refreshed fields come with the next read.
     later: frozenset[str]
     strangers: bool  # whether a record that `records` lacks is a difference
+    # References: an Id of 15 characters and of 18 is the same. Decimals that the side shows as doubles.
+    ids: frozenset[str] = frozenset()
+    doubles: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()  # without these, the side makes no new record
+
+    def comparable(self, name: str, value: Value) -> Value:
+        """The value, in the one form that all equal ones of the field have."""
+        if isinstance(value, str) and name in self.ids:
+            return id18(value) or value
+        if isinstance(value, Decimal) and name in self.doubles:
+            return float(value)
+        return value
 
 
 def terms_of(rules: Rules) -> Mapping[str, Terms]:
@@ -63,7 +77,20 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
         MONGODB: every if rules.one_way_to == SALESFORCE else every | {SALESFORCE_ID},
     }
     later = {SALESFORCE: rules.stamps | (every - rules.live[SALESFORCE]), MONGODB: rules.stamps}
-    return {side: Terms(compared[side], later[side], strangers=rules.one_way_to != side) for side in SIDES}
+    ids = frozenset(field.name for field in rules.schema.references)
+    doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
+    required = {SALESFORCE: rules.required, MONGODB: frozenset[str]()}
+    return {
+        side: Terms(
+            compared[side],
+            later[side],
+            strangers=rules.one_way_to != side,
+            ids=ids,
+            doubles=doubles[side],
+            required=required[side],
+        )
+        for side in SIDES
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +127,8 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
     differing = {
         name
         for name in terms.compared
-        if name in seen.unreadable or agreed.get(name) != seen.fields.get(name)
+        if name in seen.unreadable
+        or terms.comparable(name, agreed.get(name)) != terms.comparable(name, seen.fields.get(name))
     }
     return Finding(fields=frozenset(differing - terms.later), later=frozenset(differing & terms.later))
 
@@ -131,11 +159,14 @@ def findings(
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes."""
+    """
+    A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes; or the side holds what
+    could not be taken, until somebody corrects it.
+    """
 
     key: str
     side: str
-    why: str  # REFUSED, DEFERRED or HELD
+    why: str  # REFUSED, DEFERRED, HELD or MISFIT
     fields: tuple[str, ...]  # empty: the record as a whole
     code: str = ""
 
@@ -145,9 +176,12 @@ def excused(
 ) -> tuple[Finding, tuple[Waiting, ...]]:
     """Split what was found on a side into what nobody knows of, and what is parked there."""
     parked = state.parked if state is not None else {}
-    if not parked:
+    misfits = state.misfits if state is not None else {}
+    if not parked and not misfits:
         return found, ()
     if found.missing or found.extra:
+        if not parked:
+            return found, ()
         # A record can wait as a whole, or because a field that it cannot do without does.
         cause = parked.get(EXISTENCE) or next(iter(parked.values()))
         waits_whole = EXISTENCE in parked or (
@@ -157,8 +191,22 @@ def excused(
     known: dict[Parked, list[str]] = {}
     for name in found.fields & parked.keys():
         known.setdefault(parked[name], []).append(name)
-    rest = Finding(fields=found.fields - parked.keys(), later=found.later)
-    return rest, tuple(_waiting(key, side, why, sorted(names)) for why, names in known.items())
+    waiting = [_waiting(key, side, why, sorted(names)) for why, names in known.items()]
+    waiting += [
+        Waiting(key, side, MISFIT, (name,), misfits[name].code)
+        for name in sorted((found.fields & misfits.keys()) - parked.keys())
+    ]
+    return Finding(fields=found.fields - parked.keys() - misfits.keys(), later=found.later), tuple(waiting)
+
+
+def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> Waiting | None:
+    """A record that is not made on *side*, because another side holds what could not be taken in a field it needs there."""
+    if state is None or not found.missing:
+        return None
+    for other, told in state.sides.items():
+        for name in sorted(terms.required & told.misfits.keys() - state.canonical.keys()):
+            return Waiting(key, other, MISFIT, (name,), told.misfits[name].code)
+    return None
 
 
 def _waiting(key: str, side: str, parked: Parked, fields: tuple[str, ...] | list[str]) -> Waiting:
@@ -196,6 +244,7 @@ class ObjectVerdict:
     not_looked_at: int = 0  # differed when they were read, beyond those that are named
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
+    keyless: Sequence[tuple[str, str]] = ()  # the first of them: the _id, and why
     on_their_way: int = 0  # of the records that differ: those with a write that has not come back
     met: frozenset[str] | None = None  # where only some keys were looked for: those that are anywhere
     # What a repair has done: records that the sources were asked for, and of these how many are in step now.
@@ -246,6 +295,7 @@ class ObjectVerdict:
             "not_looked_at": self.not_looked_at,
             "refreshed_later": self.refreshed_later,
             "without_key": self.without_key,
+            "keyless": [{"_id": shown, "why": why} for shown, why in self.keyless],
             "on_their_way": self.on_their_way,
             "repair": {
                 "asked": self.asked,

@@ -59,6 +59,8 @@ class Form:
     """
 
     def __init__(self, terms: Terms, *, ids_told: bool) -> None:
+        self._terms = terms
+        self._special = terms.ids | terms.doubles  # of which equal values have several forms
         own = terms.compared - {SALESFORCE_ID}
         self._firm = sorted(own - terms.later)
         self._later = sorted(own & terms.later)
@@ -67,8 +69,8 @@ class Form:
     def agreed(self, key: str, row: Mapping[str, Value]) -> Digest:
         """Of a row of `records`."""
         return Digest(
-            _hashed(_FIRM_BYTES, key, self._firm, row),
-            _hashed(_LATER_BYTES, key, self._later, row),
+            self._hashed(_FIRM_BYTES, key, self._firm, row),
+            self._hashed(_LATER_BYTES, key, self._later, row),
         )
 
     def org(self, seen: Seen) -> Digest:
@@ -81,15 +83,35 @@ class Form:
 
     def _seen(self, seen: Seen, told_id: Value) -> Digest:
         if UNREADABLE in seen.unreadable:
-            firm = _hashed(_FIRM_BYTES, seen.key, [UNREADABLE], {}, seen.unreadable)
+            firm = self._hashed(_FIRM_BYTES, seen.key, [UNREADABLE], {}, seen.unreadable)
         else:
-            firm = _hashed(_FIRM_BYTES, seen.key, self._firm, seen.fields, seen.unreadable)
-        later = _hashed(_LATER_BYTES, seen.key, self._later, seen.fields, seen.unreadable)
+            firm = self._hashed(_FIRM_BYTES, seen.key, self._firm, seen.fields, seen.unreadable)
+        later = self._hashed(_LATER_BYTES, seen.key, self._later, seen.fields, seen.unreadable)
         if not self._ids_told:
             return Digest(firm, later)
         unread = SALESFORCE_ID in seen.unreadable
         parts = (seen.key, ... if unread else told_id)
         return Digest(firm, later, blake2b(repr(parts).encode(), digest_size=_ID_BYTES).digest())
+
+    def _hashed(
+        self,
+        size: int,
+        key: str,
+        names: Collection[str],
+        fields: Mapping[str, Value],
+        unreadable: Collection[str] = (),
+    ) -> bytes:
+        """Null is the same as missing, and numbers that Python calls equal are equal."""
+        parts: list[Any] = [key]
+        for name in names:
+            if unreadable and name in unreadable:
+                parts += (name, ...)  # no value's text is this
+            elif (value := fields.get(name)) is not None:
+                if name in self._special:
+                    value = self._terms.comparable(name, value)
+                kind = type(value)
+                parts += (name, value if kind is str or kind is int else _normal(value))
+        return blake2b(repr(parts).encode(), digest_size=size).digest()
 
 
 def bucket_of(key: str) -> int:
@@ -125,24 +147,6 @@ class Sums:
     def total(self) -> int:
         """How many records there are."""
         return sum(self.counts)
-
-
-def _hashed(
-    size: int,
-    key: str,
-    names: Collection[str],
-    fields: Mapping[str, Value],
-    unreadable: Collection[str] = (),
-) -> bytes:
-    """Null is the same as missing, and numbers that Python calls equal are equal."""
-    parts: list[Any] = [key]
-    for name in names:
-        if unreadable and name in unreadable:
-            parts += (name, ...)  # no value's text is this
-        elif (value := fields.get(name)) is not None:
-            kind = type(value)
-            parts += (name, value if kind is str or kind is int else _normal(value))
-    return blake2b(repr(parts).encode(), digest_size=size).digest()
 
 
 def _normal(value: Any) -> Any:

@@ -7,9 +7,9 @@ and one that was finished is not repeated; only `records` is read on to its end 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
 from salmon.verify.agreed import TakeRows
@@ -17,6 +17,8 @@ from salmon.verify.comparing import Terms
 from salmon.verify.digests import Form
 from salmon.verify.ledger import RECORDS, Ledger
 from salmon.verify.sides import Side
+
+_KEYLESS_MAX: Final = 100  # documents without a key that are named
 
 # What is being read, how many of how many records.
 Progress = Callable[[str, int, int], None]
@@ -35,6 +37,7 @@ class Read:
     """How much was read now, and how much an earlier run had left."""
 
     without_key: int  # documents whose _id cannot be a record key
+    keyless: Sequence[tuple[str, str]]  # the first of them, each with why
     pages: int
     resumed: bool
 
@@ -70,16 +73,19 @@ def read(
     pages = 0
     for side in SIDES:
         digest = forms[side].org if side == SALESFORCE else forms[side].document
-        place = {"after": "", "read": 0, "without_key": 0, "done": False, **ledger.place(side)}
+        place = {"after": "", "read": 0, "without_key": 0, "keyless": [], "done": False, **ledger.place(side)}
         progress(side, place["read"], len(ledger))
         if place["done"]:
             continue
         for page in sides[side].pages(place["after"]):
             place["after"] = page.after
             place["read"] += len(page.records)
-            place["without_key"] += page.without_key
+            place["without_key"] += len(page.keyless)
+            place["keyless"] = [*place["keyless"], *map(list, page.keyless)][:_KEYLESS_MAX]
             ledger.take_side(side, [(seen, digest(seen)) for seen in page.records], place)
             pages += 1
             progress(side, place["read"], len(ledger))
         ledger.take_side(side, (), {**place, "done": True})
-    return Read(ledger.place(MONGODB)["without_key"], pages, resumed)
+    last = ledger.place(MONGODB)
+    keyless = [(shown, why) for shown, why in last.get("keyless", ())]
+    return Read(last["without_key"], keyless, pages, resumed)

@@ -16,7 +16,7 @@ from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.client import Document
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.keys import id_of, key_of, shown_id
 from salmon.mongodb.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.salesforce.identity import Identity
@@ -31,11 +31,14 @@ _LEARNT_MAX: Final = 50_000  # keys that are not their records' Ids
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some records of a side. *after* is where the next page goes on; *without_key*: those that can have no record key."""
+    """
+    Some records of a side. *after* is where the next page goes on; *keyless*: documents whose `_id` cannot be a record
+    key, each with why.
+    """
 
     records: Sequence[Seen]
     after: str
-    without_key: int = 0
+    keyless: Sequence[tuple[str, str]] = ()
 
 
 class Side(Protocol):
@@ -120,8 +123,9 @@ class MongoSide:
             if not documents:
                 return
             last = [documents[-1]["_id"]]
-            seen = list(self._seen(documents))
-            yield Page(seen, id_to_json(last[0]), without_key=len(documents) - len(seen))
+            keyless: list[tuple[str, str]] = []
+            seen = list(self._seen(documents, keyless))
+            yield Page(seen, id_to_json(last[0]), keyless)
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         ids = []
@@ -138,11 +142,15 @@ class MongoSide:
                 found.update((seen.key, seen) for seen in self._seen(read.documents))
         return found
 
-    def _seen(self, documents: Sequence[Document]) -> Iterator[Seen]:
+    def _seen(
+        self, documents: Sequence[Document], keyless: list[tuple[str, str]] | None = None
+    ) -> Iterator[Seen]:
         for document in documents:
             try:
                 key = key_of(document["_id"])
-            except BadRecordKey:
+            except BadRecordKey as error:
+                if keyless is not None:
+                    keyless.append((shown_id(document["_id"]), str(error)))
                 continue
             reading = self._shape.reading(document)
             yield Seen(key, reading.fields, frozenset(reading.misfits))
@@ -151,4 +159,9 @@ class MongoSide:
 def _seen(row: Row | BadRow) -> Seen:
     if isinstance(row, BadRow):
         return Seen(row.key, {}, unreadable=frozenset({UNREADABLE}), native_id=row.native_id)
-    return Seen(row.key, row.change.fields, native_id=row.native_id)
+    return Seen(
+        row.key,
+        row.change.fields,
+        unreadable=frozenset(row.change.misfits),
+        native_id=row.native_id,
+    )

@@ -6,7 +6,6 @@ It reads only, and can run beside the connectors or without them. A repair asks 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -35,6 +34,7 @@ from salmon.verify.checking import Check, Patience
 from salmon.verify.comparing import ObjectVerdict, terms_of
 from salmon.verify.ledger import Ledger, discard
 from salmon.verify.reading import read
+from salmon.verify.scratch import scratch
 from salmon.verify.sides import MongoSide, SalesforceSide, Side
 
 # Object, what of it is compared (records, salesforce, mongodb), how many of about how many.
@@ -129,7 +129,7 @@ def verify(
             return Verdict(verdicts, time.monotonic() - began, nowhere=run.nowhere(wanted.keys))
         folder = wanted.folder
         if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salmon-verify-")))
+            folder = stack.enter_context(scratch())
         verdicts = {name: run.whole(name, folder / name) for name in names}
         for name in names:
             # What was said of it is said: the next run reads anew.
@@ -174,7 +174,9 @@ class _Run:
             told = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
             self.pages += told.pages
             self.resumed = self.resumed or told.resumed
-            return self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
+            verdict = self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
+            verdict.keyless = told.keyless
+            return verdict
 
     @contextmanager
     def _ledger(self, name: str, folder: Path, agreed: Agreed) -> Iterator[Ledger]:

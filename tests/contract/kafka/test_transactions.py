@@ -102,6 +102,27 @@ def test_a_record_that_only_the_broker_finds_too_large_is_the_records_fault(
     assert tables.load(kafka, topic) == {"small": b"x"}
 
 
+def test_what_kafka_would_take_can_be_tried(
+    kafka: dict[str, Any], create: Create, producer: TransactionalProducer
+) -> None:
+    """Nothing of a trial is written, whoever refuses it; afterwards the producer goes on."""
+    topic = create(max_message_bytes="10000")
+
+    def takes(value: bytes) -> bool:
+        for _ in range(2):  # after a refusal, librdkafka numbers its records anew
+            with contextlib.suppress(Unavailable):
+                return producer.takes(lambda transaction: transaction.produce(topic, "k", value))
+        raise AssertionError("one transaction is all that it costs")
+
+    assert takes(b"small")
+    assert not takes(os.urandom(100_000)), "by the broker"
+    assert not takes(b"x" * 20_000_000), "by the producer"
+    assert takes(b"small")
+    with producer.transaction() as transaction:
+        transaction.produce(topic, "k", b"committed")
+    assert tables.load(kafka, topic) == {"k": b"committed"}
+
+
 def test_offsets_are_committed_with_the_records(
     kafka: dict[str, Any], create: Create, producer: TransactionalProducer, name: str
 ) -> None:

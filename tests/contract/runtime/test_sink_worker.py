@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from salmon.errors import Fenced, SetupError, Unavailable
+from salmon.kafka.serdes import Signals
 from salmon.model.change import Op
 from salmon.model.connector import Outcome, OutcomeKind, SignalKind, SinkRecord
 from salmon.runtime.sink_worker import SinkWorker
@@ -283,6 +284,51 @@ def test_bytes_that_are_no_write_are_set_aside_and_the_rest_goes_on(sync: Sync) 
     (letter,) = sync.dead_letters(CONNECTOR)
     assert letter.value() == b"no avro"
     assert headers_of(letter)["__connect.errors.stage"] == "VALUE_CONVERTER"
+
+
+def test_a_foreign_record_takes_no_commands_place_and_stops_nobody(sync: Sync) -> None:
+    """In `writes`, `identity` and `offsets`, before the start and after it: what is owed is still put (case L7)."""
+    topic = sync.topics.writes("mongodb", OBJECT)
+    sync.identify("a00000000000001AAA", "p")
+    for identities in (sync.topics.identity(OBJECT), sync.topics.offsets):
+        sync.produce(identities, b"\xff\xfe", b"x")
+        sync.produce(identities, "a00000000000001AAA", b'{"a":1}')
+    sync.produce(sync.topics.offsets, f"{CONNECTOR}/clean/0", b'{"a":1}')
+    sync.write("a", 1)
+    sync.produce(topic, "a", b'{"a":1}')
+    sink = Sink()
+    it = worker(sync, sink)
+    with running(it) as (run,):
+        eventually(lambda: sink.seqs("a") == [1])
+        sink.gate.clear()
+        sync.write("b", 2)
+        eventually(lambda: sink.tries == 2)
+        sync.write("b", 3)
+        sync.produce(topic, "b", b'{"a":1}')
+        sync.produce(topic, b"\xff\xfe", b"x")
+        eventually(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
+        sink.gate.set()
+        eventually(lambda: sink.seqs("b") == [2, 3])
+        run.stop()
+    assert sink.identities is not None
+    assert sink.identities.key(OBJECT, "a00000000000001AAA") == "p"
+    assert {letter.key() for letter in sync.dead_letters(CONNECTOR)} == {b"a", b"b", b"\xff\xfe"}
+
+
+def test_a_write_whose_bytes_are_garbage_has_the_record_read_again(sync: Sync) -> None:
+    """Only the putter finds out; it may have taken a command's place, and merge then says anew what is owed (case L7)."""
+    sync.write("a", 1, Name="Acme")
+    sync.produce(sync.topics.writes("mongodb", OBJECT), "a", _newest(sync)[:-3])
+    with running(worker(sync, Sink())) as (run,):
+        eventually(lambda: sync.dead_letters(CONNECTOR))
+        run.stop()
+    (message,) = sync.records(sync.topics.signals("mongodb-source"))
+    signal = Signals(sync.registry, message.topic() or "").decode(message.value() or b"", offset=0)
+    assert (signal.kind, signal.object, signal.keys) == (SignalKind.READ, OBJECT, ("a",))
+
+
+def _newest(sync: Sync) -> bytes:
+    return sync.records(sync.topics.writes("mongodb", OBJECT))[-1].value() or b""
 
 
 # Parents that are not there yet.

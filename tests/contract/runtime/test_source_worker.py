@@ -49,6 +49,26 @@ def test_changes_positions_and_identities_are_committed_together(sync: Sync) -> 
     assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
 
 
+def test_foreign_records_in_its_tables_do_not_keep_it_from_starting(sync: Sync) -> None:
+    """Keys of any bytes, values of any kind: positions and identities are those that it wrote itself (case L7)."""
+    source = Source()
+    with running(worker(sync, source)) as (run,):
+        source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
+        eventually(sync.changes)
+        run.stop()
+    for topic, key in (
+        (sync.topics.identity(OBJECT), "a00000000000001AAA"),
+        (sync.topics.offsets, f"{CONNECTOR}/stream"),
+    ):
+        sync.produce(topic, key, b'{"a":1}')
+        sync.produce(topic, b"\xff\xfe", b'{"a":1}')
+    again = Source()
+    with running(worker(sync, again)):
+        positions, identities = eventually(lambda: again.started_with)
+    assert positions == {"stream": {"at": 1}}
+    assert identities == {OBJECT: {"a00000000000001AAA": "k1"}}
+
+
 def test_what_was_polled_when_the_signal_came_is_still_committed(sync: Sync) -> None:
     """Stopping commits the batch in hand before it ends."""
     source = Source()
@@ -169,6 +189,19 @@ def test_a_signal_is_answered_before_it_is_forgotten(sync: Sync) -> None:
         assert last.asked == []
 
 
+def test_signals_that_nobody_read_in_time_are_answered_by_reading_everything_anew(sync: Sync) -> None:
+    """Nobody knows what they asked for: a hole like any other (case L2)."""
+    source = Source()
+    it = worker(sync, source)
+    it._leadership.signals_lost = True
+    with running(it) as (run,):
+        asked = eventually(lambda: list(source.asked))
+        source.offers.put(SourceBatch(answered=frozenset({asked[0].id})))
+        run.stop()
+    assert [(each.kind, each.object) for each in asked] == [(SignalKind.SNAPSHOT, OBJECT)]
+    assert asked[0].id < 0, "it is no signal of the topic's"
+
+
 def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) -> None:
     """A task's dead letter, a value that does not fit, and a signal nobody can read: the rest goes on."""
     source = Source()
@@ -186,7 +219,7 @@ def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) 
         )
         eventually(lambda: len(sync.dead_letters(CONNECTOR)) == 3)
         run.stop()
-    assert [key for key, _ in sync.changes()] == ["k1"]
+    assert {key: set(change.misfits) for key, change in sync.changes()} == {"k1": set(), "k2": {"Name"}}
     letters = {(letter.key() or b"").decode(): letter for letter in sync.dead_letters(CONNECTOR)}
     assert letters["k3"].value() == b"\x00raw"
     assert letters["x"].value() == b"no avro"
@@ -198,7 +231,7 @@ def test_what_can_never_be_a_change_is_a_dead_letter_with_its_bytes(sync: Sync) 
 
 
 def test_a_record_that_kafka_never_takes_does_not_stop_the_others(sync: Sync) -> None:
-    """Nine megabytes in one field: set aside with the reason, its position passed."""
+    """Nine megabytes in one field: it alone is set aside, with the reason; the position is passed (case L9)."""
     source = Source()
     with running(worker(sync, source)) as (run,):
         source.offers.put(
@@ -206,9 +239,9 @@ def test_a_record_that_kafka_never_takes_does_not_stop_the_others(sync: Sync) ->
         )
         eventually(lambda: sync.entries(CONNECTOR))
         run.stop()
-    assert [key for key, _ in sync.changes()] == ["k1"]
+    assert {key: set(change.misfits) for key, change in sync.changes()} == {"k1": set(), "huge": {"Name"}}
     (letter,) = sync.dead_letters(CONNECTOR)
-    assert letter.value() is None
+    assert letter.value() == b"{}", "what fits of it: it had no other field"
     assert headers_of(letter)["__connect.errors.stage"] == "KAFKA_PRODUCE"
 
 

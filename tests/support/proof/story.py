@@ -71,6 +71,8 @@ def _change(change: Change) -> str:
         said.append(_values({name: change.fields.get(name) for name in change.changed}))
     elif change.fields:
         said.append(_values(change.fields))
+    if change.misfits:
+        said.append(f"misfits {' '.join(sorted(change.misfits))}")
     return " ".join(said)
 
 

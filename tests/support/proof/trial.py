@@ -20,10 +20,14 @@ from support.proof.mutants import Mutant, MutantError, put_in_force
 
 # Room of the mutated module -> the tests that know its rules.
 TESTS: Final = {
-    "model": ("tests/unit/model/test_[fpr]*.py", "tests/property/test_judge.py"),
+    "model": ("tests/unit/model/test_[cfpr]*.py", "tests/property/test_judge.py"),
     "merge": ("tests/unit/merge",),
     "salesforce": ("tests/unit/salesforce",),
-    "mongodb": ("tests/unit/mongodb", "tests/contract/test_mongodb_sink.py"),
+    "mongodb": (
+        "tests/unit/mongodb",
+        "tests/contract/test_mongodb_sink.py",
+        "tests/contract/test_mongodb_went_back.py",
+    ),
     "runtime": ("tests/unit/runtime",),
     "kafka": ("tests/unit/kafka",),
 }

@@ -71,6 +71,8 @@ class Knobs:
     early: bool = False  # MongoDB's events may come before the first rows of their documents
     restarts: float = 0.02  # merge starts anew from what its topic holds
     operator: float = 0.0  # an operator edits records, and resolves what is held
+    unfit: float = 0.0  # users of the database set a field to what is no text
+    retries: float = 0.0  # an operator has what was refused sent again
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -124,6 +126,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.staggers = knobs.grows and aside.random() < 0.5
     knobs.overlaps = knobs.grows and not knobs.one_way_to and aside.random() < 0.5
     knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
+    knobs.unfit, knobs.retries = aside.choice((0, 0, 0.15)), aside.choice((0, 0.05))
 
 
 @dataclass
@@ -196,6 +199,12 @@ class Nature:
         """A new value for the field *name*, by somebody who saw *seen*."""
         letter = self.random.choice("akr")
         return self.history.wrote(f"{letter}{len(self.history.authored)}", name, seen)
+
+    def unfit(self, seen: Value) -> int:
+        """A new value that is no text, by somebody who saw *seen*."""
+        value = 1_000 + len(self.history.parents)
+        self.history.parents[value] = seen
+        return value
 
     def rules(self, schema: ObjectSchema) -> Rules:
         knobs = self.knobs

@@ -9,7 +9,7 @@ support.world.promises.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -172,6 +172,8 @@ class World:
                 self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
+            if self.knobs.retries and self.nature.chance(self.knobs.retries):
+                self.retry()
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
                 self._operate()
             self._act()
@@ -321,6 +323,19 @@ class World:
             self.nature.history.chosen.add(chosen)
             self._decide(key, name, chosen)
 
+    def retry(self, *, all_of_it: bool = False) -> None:
+        """An operator has what was refused sent again, all of it or of one record; some of it twice."""
+        refused = [
+            (key, parked.group)
+            for key, state in sorted(self.merge.states.items())
+            for side in state.sides.values()
+            for _, parked in sorted(side.parked.items())
+            if parked.why is Park.REFUSED
+        ]
+        chosen = refused if all_of_it or not refused else [self.nature.random.choice(refused)]
+        for key, group in chosen:
+            self.merge.tell(key, Change(OPERATOR, Op.RETRY, committed_at=self.nature.time.ms, ack=group))
+
     def _operate(self) -> None:
         """The operator resolves what is held, or edits something of which both sides have told."""
         if held := self.held():
@@ -398,7 +413,7 @@ class World:
         else:
             self.database.delete(key)
 
-    def born(self, side: str, fields: dict[str, str]) -> str:
+    def born(self, side: str, fields: Mapping[str, Value]) -> str:
         """A user's creation; returns the record's key."""
         if side == SALESFORCE:
             key = self.org.create(dict(fields)).key
@@ -414,7 +429,10 @@ class World:
         gone = sorted(set(self.merge.states) - self.database.documents.keys())
         again = side == MONGODB and gone and self.knobs.deletes and self.nature.chance(0.5)
         if again or len(self.merge.states) < 2 * _RECORDS:
-            fields = {n: self.nature.token(n, None) for n in self.edited}
+            unfit = "City" if side == MONGODB and self._errs() else ""
+            fields: dict[str, Value] = {
+                n: self.nature.unfit(None) if n == unfit else self.nature.token(n, None) for n in self.edited
+            }
             if again:
                 key = self.nature.random.choice(gone)
                 self.database.insert({"_id": key, **fields})
@@ -422,9 +440,16 @@ class World:
             else:
                 self.born(side, fields)
 
+    def _errs(self) -> bool:
+        """Whether somebody puts in the database what the field cannot hold."""
+        return self.knobs.unfit > 0 and self.nature.chance(self.knobs.unfit)
+
     def _somebody_edits(self, side: str, key: str) -> None:
         held, name = self.fields(side, key), self.nature.random.choice(self.edited)
         assert held is not None
+        if side == MONGODB and self._errs():
+            self.edit(side, key, {name: self.nature.unfit(held.get(name))})
+            return
         value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
         self.nature.history.records[value] = key
         if value is None:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+from salmon.model.misfits import left_alone
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.mongodb.documents import owned_of
@@ -41,7 +42,8 @@ def broken(world: World) -> list[str]:
         found += [f"cut into other batches: {text}" for text in cuts.differences()]
     found += [f"let go: {text}" for text in world.merge.let_go]
     found += [f"not quiet: {text}" for text in unrest(world)]
-    return found + [f"not resolved: {text}" for text in unresolved(world)]
+    found += [f"not resolved: {text}" for text in unresolved(world)]
+    return found + [f"not sent again: {text}" for text in unsent(world)]
 
 
 # Convergence.
@@ -85,7 +87,11 @@ def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
 
 def _fields_differ(world: World, state: State, side: str, fields: dict[str, Value]) -> Iterator[str]:
     rules = world.merge.rules
-    compared = rules.live[SALESFORCE] - rules.stamps - state.sides[side].parked.keys()
+    alone = left_alone(state, state.sides[side])
+    compared = rules.live[SALESFORCE] - rules.stamps - state.sides[side].parked.keys() - alone
+    for name in sorted(alone & rules.schema.by_name.keys()):
+        if not isinstance(fields.get(name), int):
+            yield f"{name} {fields.get(name)!r}, known as what could not be taken"
     if side == world.knobs.one_way_to == SALESFORCE:
         compared -= rules.only_of(MONGODB) - set(EDITABLE)
     if side == MONGODB and state.sides[SALESFORCE].exists is not True:
@@ -103,6 +109,7 @@ def _owned_differ(world: World, state: State, key: str) -> Iterator[str]:
     if owned.get(SALESFORCE_ID) != (record.native_id if record else None):
         yield "its Salesforce Id is wrong"
     refused = any(p.why in (Park.REFUSED, Park.OSCILLATING) for p in state.sides[SALESFORCE].parked.values())
+    refused |= any(left_alone(state, side) for side in state.sides.values())
     if (owned.get(ERROR) is not None) != refused:
         yield "its error is wrong"
 
@@ -149,7 +156,11 @@ def lost_edits(world: World) -> Iterator[str]:
     if world.knobs.holes:
         return
     history = world.nature.history
-    changed = {seen for value in history.authored - history.found for seen in history.ancestors(value)}
+    # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
+    replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
+    changed = {
+        seen for value in history.authored - history.found - replaced for seen in history.ancestors(value)
+    }
     for key, state in world.merge.states.items():
         for name in (*EDITABLE, LINK):
             value = state.canonical.get(name)
@@ -323,3 +334,21 @@ def unresolved(world: World) -> Iterator[str]:
     yield from (f"differs: {text}" for text in differences(world))
     if len(world.merge.conflicts) != conflicts and not world.knobs.normalise:
         yield "a conflict"
+
+
+# What was refused.
+
+
+def unsent(world: World) -> Iterator[str]:
+    """What is still refused, or differs, once nobody refuses anything and an operator has had all of it sent again."""
+    knobs = world.knobs
+    if not (knobs.refuse_city or knobs.refuse_deletes):
+        return
+    knobs.refuse_city = knobs.refuse_deletes = False
+    world.retry(all_of_it=True)
+    world.settle()
+    yield from (f"differs: {text}" for text in differences(world))
+    for key, state in world.merge.states.items():
+        for side, told in state.sides.items():
+            refused = sorted(name for name, parked in told.parked.items() if parked.why is Park.REFUSED)
+            yield from (f"{key} {side}: {name} is parked" for name in refused)

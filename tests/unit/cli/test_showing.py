@@ -111,7 +111,7 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     """A process that is down says why; its work piles up."""
     lags = {"to_mongodb": Lag(0.04, 1.5), "to_salesforce": Lag(None, None)}
     owed = {"mongodb": Count(12), "salesforce": Count(20_000, exact=False)}
-    parked, freed = {"refused": 7, "held": 2}, {"held": 1}
+    parked, freed = {"refused": 7, "held": 2, "misfit": 5}, {"held": 1, "misfit": 2}
     account = ObjectStatus(
         "Account",
         Count(2_000),
@@ -133,11 +133,15 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     )
     seen = Overview(processes, (account,), Count(4), {"mongodb-sink": Count(1)}, {})
     output, text = console()
+    status.show_processes(seen.processes, output)
     status.show(seen, output)
     assert not seen.healthy
+    assert "Dead letters: mongodb-sink 1." in text.getvalue()
     shown = seen.as_dict()["objects"]["Account"]
     assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
     assert shown["freed"]["held"] == 1
+    assert shown["parked"]["misfit"] == 5
+    assert "Account: 3 fields hold values that could not be taken" in text.getvalue()
     for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
         assert part in text.getvalue()
     assert "Account: 580 deletes on salesforce are held back" in text.getvalue()

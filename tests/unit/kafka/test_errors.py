@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from salmon.errors import (
+    ClientLost,
     DataError,
-    FatalError,
     Fenced,
     PositionLost,
     RetriableError,
@@ -32,7 +32,7 @@ from salmon.kafka.errors import translated
         (KafkaError._AUTHENTICATION, SetupError, "kafka.sasl.password"),
         (KafkaError._SSL, SetupError, "kafka.ssl.ca.location"),
         (KafkaError.INVALID_REPLICATION_FACTOR, SetupError, "Correct the setting"),
-        (KafkaError._FATAL, FatalError, "Start again"),
+        (KafkaError._FATAL, ClientLost, "begins again"),
         (KafkaError._ALL_BROKERS_DOWN, RetriableError, "tried again"),
         (KafkaError._TRANSPORT, RetriableError, "tried again"),
         (KafkaError.NOT_LEADER_FOR_PARTITION, RetriableError, "tried again"),
@@ -49,7 +49,7 @@ def test_each_code_is_repeat_set_aside_or_stop(code: int, kind: type[SalmonError
         assert mend in str(meaning)
 
 
-def test_what_ends_a_client_is_fatal_whatever_its_code() -> None:
-    """librdkafka will answer nothing else from then on."""
+def test_what_ends_a_client_does_not_end_the_sync() -> None:
+    """librdkafka will answer nothing else from then on, whatever the code: another client is needed, and no person."""
     meaning = translated(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "x", True), "writing")
-    assert isinstance(meaning, FatalError)
+    assert isinstance(meaning, ClientLost)

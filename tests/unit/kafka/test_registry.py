@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from salmon.calls import Calls, Peer
 from salmon.errors import SetupError, Unavailable
 from salmon.kafka.registry import SchemaRegistry
 
@@ -187,3 +189,67 @@ def test_a_subject_may_have_any_name(server: Scripted) -> None:
     server.answers = [NOT_FOUND]
     SchemaRegistry(f"{server.url}/apis/ccompat/v7/").latest("a/b value")
     assert server.asked[0][1] == "/apis/ccompat/v7/subjects/a%2Fb%20value/versions/latest"
+
+
+WRONG_PATH = [
+    (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
+    (404, {"detail": "Not Found"}),
+    (404, b"<html>nginx</html>"),
+    (404, b"[]"),
+]
+
+
+@pytest.mark.parametrize("answer", WRONG_PATH)
+def test_a_wrong_path_is_a_mistake_in_the_configuration_and_no_missing_subject(
+    server: Scripted, answer: tuple[int, Any]
+) -> None:
+    """It would be waited for for ever; one sentence names the key and the mend (case S10)."""
+    server.answers = [answer]
+    registry = SchemaRegistry(server.url)
+    for ask in (lambda: registry.latest("a-value"), lambda: registry.schema_by_id(7)):
+        with pytest.raises(SetupError, match=r"answers 404 to GET .*Set schema_registry\.url"):
+            ask()
+
+
+@pytest.mark.parametrize("answer", [*WRONG_PATH, (401, {}), (200, b"<html>")])
+def test_a_registry_that_has_worked_is_waited_for_whatever_it_says_later(
+    server: Scripted, answer: tuple[int, Any]
+) -> None:
+    """It is being moved, or a proxy stands in for it: an outage (cases S4 and S10)."""
+    server.answers = [NOT_FOUND, answer]
+    registry = SchemaRegistry(server.url, attempts=1)
+    assert registry.latest("a-value") is None
+    with pytest.raises(Unavailable, match=r"schema_registry\.(url|username)"):
+        registry.latest("a-value")
+
+
+def test_a_user_who_may_read_and_not_write_is_a_mistake_in_the_configuration(server: Scripted) -> None:
+    """To register has never worked, though to look has."""
+    server.answers = [NOT_FOUND, (403, {})]
+    with pytest.raises(SetupError, match=r"does not let us in\. Check schema_registry\.username"):
+        SchemaRegistry(server.url).register("a-value", SCHEMA)
+
+
+def test_what_is_tried_again_writes_no_lines_of_a_library(
+    server: Scripted, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever calls says in one sentence what fails, and since when (case S10)."""
+    server.answers = [(503, b"")]
+    with caplog.at_level("DEBUG", logger="salmon"), pytest.raises(Unavailable):
+        SchemaRegistry(server.url).latest("a-value")
+    assert (capsys.readouterr().out, capsys.readouterr().err) == ("", "")
+    assert [record for record in caplog.records if not record.name.startswith("urllib3")] == []
+
+
+def test_a_registry_that_hangs_is_asked_once_and_is_seen() -> None:
+    """A try that has waited for its whole time-out is not made five times in a row (case S5)."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        calls = Calls()
+        registry = SchemaRegistry(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_s=0.2, calls=calls)
+        with pytest.raises(Unavailable, match="does not answer"):
+            registry.latest("a-value")
+        deaf.settimeout(0)
+        deaf.accept()
+        with pytest.raises(BlockingIOError):
+            deaf.accept()
+    assert calls.unheard_s(Peer.REGISTRY) == float("inf")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
+from structlog.testing import capture_logs
+
 from salmon.kafka.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import Batch, ObjectCodecs
@@ -91,3 +93,23 @@ def test_a_signal_names_the_ids_of_all_its_records_or_of_none_and_not_too_many()
     signals = [SIGNALS.decode(request.value or b"", offset=0) for request in batch.requests()]
     assert [(len(signal.keys), len(signal.native_ids)) for signal in signals] == [(500, 500), (1, 1), (2, 0)]
     assert signals[2].keys == ("m1", "m2")
+
+
+def test_what_cannot_be_taken_is_counted_and_named_in_the_log() -> None:
+    """Until it is corrected: operators see object, side and field, and the reason waits in `why` (case V6)."""
+    batch = Batch(TOPICS, CONFLICTS, SIGNALS)
+    story = in_step(RULES, Name="Acme", Phone="555 0000")
+    story.mongodb.edits(misfits=["Phone"])
+    for offset, change in enumerate(story.changes, start=101):
+        add(batch, KEY, change, offset)
+    metrics = Metrics("merge")
+    with capture_logs() as logs:
+        tell(metrics, batch, len(story.changes), 0)
+    labels = 'connector="merge",object="Account",side="mongodb",why="misfit"'
+    assert f"salmon_parked_fields_total{{{labels}}} 1.0" in metrics.exposition().decode()
+    (told,) = [each for each in logs if each["event"] == "fields_hold_misfits"]
+    assert (told["key"], told["side"], told["fields"]) == (KEY, "mongodb", ("Phone",))
+    story.mongodb.edits(Phone="555 0101")
+    add(batch, KEY, story.changes[-1], 101 + len(story.changes))
+    tell(metrics, batch, 1, 0)
+    assert f"salmon_freed_fields_total{{{labels}}} 1.0" in metrics.exposition().decode()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
+from salmon.kafka import schemas
+from salmon.kafka.avro import Codec
+from salmon.kafka.serdes import Changes
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, SALESFORCE, Change, Op, WriteOp
+from salmon.model.change import MONGODB, NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, WriteOp
 from salmon.model.fold import fold
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
@@ -107,3 +112,44 @@ def test_a_target_that_has_a_record_of_its_own_is_updated_as_a_whole_after_a_res
     target = state.sides[SALESFORCE]
     target.exists, target.held, target.unknown = False, True, rules.names[SALESFORCE]
     assert codec.decode(codec.encode(state)).sides[SALESFORCE] == target
+
+
+def test_what_could_not_be_taken_survives_a_restart() -> None:
+    """But for a field that is synced no more, which waits for nobody."""
+    registry, rules = MemoryRegistry(), Rules(GROWN)
+    state = new_state(rules.names)
+    city = Misfit(NOT_OF_TYPE, "City: Int32 is not a string.", since=7)
+    state.sides[MONGODB].misfits = {"City": city, ADDED: city}
+    written = States(rules, registry, TOPIC).encode(state)
+    assert States(rules, registry, TOPIC).decode(written).sides == state.sides
+    assert States(Rules(SCHEMA), registry, TOPIC).decode(written).sides[MONGODB].misfits == {"City": city}
+
+
+def test_states_and_changes_from_before_there_were_misfits_are_read() -> None:
+    """Nothing was known to be set aside then."""
+    registry, rules = MemoryRegistry(), Rules(SCHEMA)
+    state, states = new_state(rules.names), States(rules, registry, TOPIC)
+    assert states.decode(_written_before(states, states.encode(state), registry)) == state
+    changes = Changes(SCHEMA, registry, "crm.changes.Account")
+    change = Change(MONGODB, Op.UPDATE, changed=frozenset({"City"}), fields={"City": "Oslo"})
+    assert changes.decode(_written_before(changes, changes.encode(change), registry)) == change
+
+
+def _written_before(codec: Codec, value: bytes, registry: MemoryRegistry) -> bytes:
+    """The same value, as the schema without misfits wrote it."""
+    schema = deepcopy(schemas.envelope(codec.topic.split(".")[1].removesuffix("s"), SCHEMA.to_avro()))
+    return Codec(_without_misfits(schema), registry, codec.topic).encode_datum(
+        _without_misfits(codec.decode_datum(value))
+    )
+
+
+def _without_misfits(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_misfits(each) for each in node if not _is_misfits(each)]
+    if isinstance(node, dict):
+        return {name: _without_misfits(each) for name, each in node.items() if name != "misfits"}
+    return node
+
+
+def _is_misfits(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("name") == "misfits"

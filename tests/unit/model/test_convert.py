@@ -145,9 +145,56 @@ def test_a_time_may_be_written_shorter(shown: str, ms: int) -> None:
 
 
 def test_money_is_rounded_to_the_fields_scale() -> None:
-    """A double from the org, or a long fraction in a document, becomes what the field can hold."""
-    assert from_document(MONEY, Decimal("0.126")) == Decimal("0.13")
-    assert from_rest(MONEY, 0.1 + 0.2) == Decimal("0.30")
+    """A double from the org or of a document that was calculated with becomes what the field can hold."""
+    assert from_rest(MONEY, 0.126) == Decimal("0.13")
+    assert from_rest(MONEY, 0.1 + 0.2) == from_document(MONEY, 0.1 + 0.2) == Decimal("0.30")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "shown"),
+    [
+        (Kind.DOUBLE, {}, 123456789012345678),
+        (Kind.DOUBLE, {}, Decimal("1234567890.12345678")),
+        (Kind.DECIMAL, {"precision": 12, "scale": 2}, Decimal("0.126")),
+        (Kind.DECIMAL, {"precision": 12, "scale": 2}, 0.126),
+        (Kind.DECIMAL, {"precision": 18, "scale": 15}, Decimal("1.0000000000000000001")),
+    ],
+)
+def test_a_number_that_would_lose_digits_is_set_aside(kind: Kind, told: dict[str, int], shown: Any) -> None:
+    """It is never passed on as another number; the message says how many digits there may be (case V5)."""
+    with pytest.raises(SchemaMismatch, match="more digits than") as misfit:
+        from_document(field(kind, "currency", **told), shown)
+    assert ("numbers: decimal" in str(misfit.value)) is (kind is Kind.DOUBLE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "shown", "value"),
+    [
+        (Kind.DOUBLE, {}, 2**53, float(2**53)),
+        (Kind.DOUBLE, {}, Decimal("0.1"), 0.1),
+        (Kind.DECIMAL, {"precision": 18}, 123456789012345678, Decimal("123456789012345678")),
+        (Kind.DECIMAL, {"precision": 18}, 999999999999999999, Decimal("999999999999999999")),
+        (
+            Kind.DECIMAL,
+            {"precision": 18, "scale": 8},
+            Decimal("1234567890.12345678"),
+            Decimal("1234567890.12345678"),
+        ),
+        (Kind.DECIMAL, {"precision": 18, "scale": 2}, Decimal("10"), Decimal("10.00")),
+    ],
+)
+def test_a_number_keeps_all_its_digits(kind: Kind, told: dict[str, int], shown: Any, value: Value) -> None:
+    """An Int64 or a Decimal128 passes through no double on its way into a decimal (case V5)."""
+    assert from_document(field(kind, "currency", **told), shown) == value
+
+
+def test_the_nearest_double_of_the_largest_number_is_that_number() -> None:
+    """Of eighteen nines the org's events show 1e18, which the field could not hold (case V5)."""
+    largest = field(Kind.DECIMAL, "double", precision=18)
+    assert from_event(largest, 1e18) == from_rest(largest, Decimal("1.0E18")) == Decimal("9" * 18)
+    assert from_event(largest, -1e18) == Decimal("-" + "9" * 18)
+    with pytest.raises(SchemaMismatch):
+        from_event(largest, 1.1e18)
 
 
 def test_an_array_is_read_from_avro_as_a_tuple() -> None:
@@ -299,3 +346,34 @@ def test_whatever_is_shown_is_a_value_or_a_data_error(kind: Kind, read: Reader, 
     except SchemaMismatch:
         return
     assert value == value, "no NaN, which would differ from itself for ever"  # noqa: PLR0124
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+        (-8_520_336_000_001, "1699-12-31T23:59:59.999Z"),
+        (0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_year_has_four_digits(ms: int, text: str) -> None:
+    """Some C libraries write the year 1 as "1", which the org cannot read (case V3)."""
+    assert to_rest(FieldSchema("EmailBouncedDate", "datetime", Kind.DATETIME), ms) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [
+        ("123456789012345678", 123456789012345678),
+        ("999999999999999999.00", 999999999999999999),
+        ("12.50", 12.5),
+        ("1234567890.12345678", "1234567890.12345678"),
+        ("0.000000000000000001", 1e-18),
+        ("-0.1", -0.1),
+    ],
+)
+def test_a_decimal_is_sent_with_exactly_its_digits(number: str, sent: object) -> None:
+    """As a JSON number where its text has them all, else as text that holds a number, which the org takes (case V5)."""
+    shown = to_rest(FieldSchema("AnnualRevenue", "currency", Kind.DECIMAL, precision=18), Decimal(number))
+    assert (shown, type(shown)) == (sent, type(sent))
+    assert Decimal(json.loads(json.dumps(shown), parse_float=Decimal)) == Decimal(number)

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
+from structlog.testing import capture_logs
 
 from salmon.errors import BadRecordKey
 from salmon.model.change import ERROR, MONGODB, SALESFORCE_ID, Op
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.events import Told, absent, collections_lost_by, row_of, told_by
+from salmon.mongodb.misfits import Misfits
 from support.mongo import ACCOUNT
 
 SHAPE = DocumentShape(ACCOUNT, frozenset({"Account"}))
@@ -201,3 +203,47 @@ def test_what_a_dropped_or_renamed_collection_holds_must_be_read(
 ) -> None:
     """Its documents went, or came, without events of their own."""
     assert collections_lost_by(event, ["accounts", "contacts"]) == lost
+
+
+_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("shown", "cut"), [(_NOON, {"cut": "Since"}), (_MIDNIGHT, {})], ids=["noon", "midnight"]
+)
+def test_a_time_of_day_in_a_date_is_left_out_and_told(shown: datetime, cut: dict[str, str]) -> None:
+    """Whatever tells of the field: an update, a whole save, a row (case V9)."""
+    document = {"_id": "a", "Since": shown}
+    for told in (
+        _update({"Since": shown}),
+        told_by(_event("replace", fullDocument=document), SHAPE),
+        row_of(document, SHAPE, as_of=1),
+    ):
+        assert told.change is not None
+        assert told.change.fields["Since"] == 20_454
+        assert {name: text for name, text in told.change.source.items() if name == "cut"} == cut
+
+
+def test_the_log_tells_once_that_a_time_of_day_was_left_out() -> None:
+    """One line for a field of a record, however often it is saved (case V9)."""
+    misfits = Misfits()
+    with capture_logs() as logged:
+        for _ in range(3):
+            misfits.cut("Account", _update({"Since": _NOON}))
+    assert [(line["event"], line["key"], line["field"]) for line in logged] == [
+        ("time_of_day_left_out", "a", "Since")
+    ]
+
+
+@pytest.mark.parametrize("document_id", ["x" * 300, "", " a ", {"a": "\x1b[2J"}, "a\nb" * 100], ids=str)
+def test_a_document_that_can_have_no_key_is_named_in_the_log(document_id: Any) -> None:
+    """In a short form without control characters, and with the reason (case V8)."""
+    with pytest.raises(BadRecordKey) as refused:
+        told_by(_event("delete", document_id), SHAPE)
+    with capture_logs() as logged:
+        letter = Misfits().without_key("Account", document_id, {"_id": document_id}, refused.value)
+    [line] = logged
+    assert line["key"] == letter.key[:80]
+    assert line["key"].isprintable()
+    assert line["reason"] == str(refused.value)

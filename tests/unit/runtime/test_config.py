@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,131 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 SECRET = "hunter2hunter2"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (changed(salesforce__login_url=f"https://u:{SECRET}@acme.example"), "salesforce.login_url"),
+        (changed(salesforce__login_url=f"https://acme.example?token={SECRET}"), "salesforce.login_url"),
+        (changed(salesforce__login_url=f"https://acme.example#{SECRET}"), "salesforce.login_url"),
+        (changed(salesforce__pubsub={"endpoint": f"{SECRET}@acme:7443"}), "salesforce.pubsub.endpoint"),
+        (changed(schema_registry__url=f"http://u:{SECRET}@registry:8081"), "schema_registry.url"),
+        (changed(schema_registry__url=f"http://registry:8081?token={SECRET}"), "schema_registry.url"),
+        (changed(schema_registry__url=f"http://registry:8081/#{SECRET}"), "schema_registry.url"),
+        (changed(kafka={"bootstrap.servers": f"SASL://u:{SECRET}@h:1"}), "kafka.bootstrap.servers"),
+        (changed(kafka={"bootstrap.servers": f"h:1,u:{SECRET}@h:1"}), "kafka.bootstrap.servers"),
+        (
+            changed(kafka={"bootstrap.servers": "h:1", "metadata.broker.list": f"u:{SECRET}@h"}),
+            "kafka.metadata.broker.list",
+        ),
+        (
+            changed(
+                kafka={
+                    "bootstrap.servers": "h:1",
+                    "sasl.oauthbearer.token.endpoint.url": f"https://u:{SECRET}@idp.example/token",
+                }
+            ),
+            "kafka.sasl.oauthbearer.token.endpoint.url",
+        ),
+        (changed(merge={"state_dir": f"https://x?password={SECRET}"}), "merge.state_dir"),
+        (changed(mongodb__uri=f"mongodb://u:pa?{SECRET}=1@db"), "mongodb.uri"),
+    ],
+)
+def test_credentials_in_an_address_are_refused_without_being_quoted(
+    write: Write, text: str, key: str
+) -> None:
+    """Addresses are shown in errors, logs and the REST API; users and passwords have settings of their own (case X2)."""
+    message = refused(write(text))
+    assert f"{key}: " in message
+    assert SECRET not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "servers", ["h:9092", "PLAINTEXT://h:9092, [::1]:9093", "h", "SASL_SSL://b-1.x.example:9096"]
+)
+def test_brokers_without_credentials_are_taken(write: Write, servers: str) -> None:
+    """With or without a protocol and a port, as librdkafka takes them."""
+    assert config.load(write(changed(kafka={"bootstrap.servers": servers})), env=ENV)
+
+
+def bomb(levels: int) -> str:
+    return "\n".join(
+        ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels))]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(bomb(12), "with its aliases", id="bomb"),
+        pytest.param(
+            "a0: &a0 {x: 1}\n"
+            + "\n".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 12)),
+            "with its aliases",
+            id="bomb of merges",
+        ),
+        pytest.param("a: " + "[" * 5_000 + "]" * 5_000, "levels deep", id="deep"),
+        pytest.param("a: " + "{a: " * 5_000, "levels deep", id="deep mappings"),
+        pytest.param("[" + "1," * 100_000 + "]", "more than 50,000 values", id="many"),
+        pytest.param("a" * 300_000, "larger than 256 KiB", id="large"),
+        pytest.param("1: a\n1: b\n", "is there twice", id="a number twice"),
+        pytest.param(f"name: *{SECRET}", "put it in quotes", id="an alias that is a password"),
+        pytest.param(f"name: !{SECRET} x", "put it in quotes", id="a tag that is a password"),
+        pytest.param("name: 2001-99-99", "Put it in quotes", id="no date"),
+        pytest.param("? [a]\n: b", "is no YAML", id="a list as a key"),
+        pytest.param("name: \x00", "is no YAML", id="a control character"),
+    ],
+)
+def test_a_file_that_no_operator_wrote_is_refused_at_once_in_one_sentence(
+    write: Write, text: str, told: str
+) -> None:
+    """A YAML bomb, a depth or a size beyond all sense; and nothing of it is quoted (case X3)."""
+    path = write(text)
+    began = time.monotonic()
+    message = refused(path)
+    assert time.monotonic() - began < 15.0
+    assert told in message
+    assert "\n" not in message
+    assert len(message) < 400
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (changed(objects__Account__collection="a\nb"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a\u202eb"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a$b"), "objects.Account.collection"),
+        (changed(objects__Account__collection="a\0b"), "objects.Account.collection"),
+        (changed(objects__Account__collection=None), "objects.Account.collection"),
+        (changed(mongodb__database="crm\n"), "mongodb.database"),
+        (changed(name="crm\n"), "name"),
+        (changed(salesforce__auth__username="sync\x1b[2J@acme.example"), "salesforce.auth.username"),
+        (changed(objects={"Account\n": {"collection": "x"}}), "objects"),
+        (changed(mongodb__uri="mongodb://db/?retryWritez=true"), "mongodb.uri"),
+        (changed(mongodb__uri="mongodb://db/?nonsense"), "mongodb.uri"),
+    ],
+)
+def test_a_name_that_no_server_should_ever_see_is_refused(write: Write, text: str, key: str) -> None:
+    """Control characters, MongoDB's own signs, options that no driver knows (case X3)."""
+    message = refused(write(text))
+    assert f"{key}: " in message
+    assert message.isprintable()
+
+
+def test_a_misspelt_option_of_the_uri_is_answered_by_what_it_may_be_meant_for(write: Write) -> None:
+    """Drivers ignore what they do not know."""
+    assert "Did you mean retrywrites?" in refused(
+        write(changed(mongodb__uri="mongodb://db/?retryWritez=true"))
+    )
+
+
+def test_a_file_without_end_is_refused(write: Write) -> None:
+    """`${file:/dev/zero}` would fill the memory (case X3)."""
+    assert "is larger than" in refused(write(changed(salesforce__auth__private_key="${file:/dev/zero}")))
+    assert "larger than 256 KiB" in refused(Path("/dev/zero"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -270,3 +271,45 @@ def test_what_an_object_counted_before_it_left_is_not_told_by_us() -> None:
     it.held_back(deletes(3))
     it.own([("Contact", 0)], {}, partitions=2)
     assert it.entries({}) == {}
+
+
+def test_the_loop_goes_on_while_the_records_are_counted() -> None:
+    """To count may take minutes; whoever else asks the guard meanwhile is answered (case S13)."""
+    counting, go_on = threading.Event(), threading.Event()
+
+    def size(_: str) -> int:
+        counting.set()
+        assert go_on.wait(30)
+        return 1000
+
+    it = guard(size=size)
+    held: list[Delete] = []
+    putter = threading.Thread(target=lambda: held.extend(it.held_back(deletes(4))), daemon=True)
+    putter.start()
+    assert counting.wait(30)
+
+    def ask() -> None:
+        assert it.paused == frozenset()
+        it.entries({})
+        it.approve(OBJECT, [0], anew=True)
+
+    loop = threading.Thread(target=ask, daemon=True)
+    loop.start()
+    loop.join(10)
+    assert not loop.is_alive(), "the loop is not held up"
+    go_on.set()
+    putter.join(10)
+    assert held == []
+
+
+def test_deletes_of_two_putters_are_counted_together_while_one_of_them_counts_the_records() -> None:
+    """What another putter lets go in between counts, too: five of forty records are more than a tenth."""
+    others: list[Delete] = deletes(2, first=10)
+
+    def size(_: str) -> int:
+        while others:
+            assert it.held_back([others.pop()]) == []
+        return 34
+
+    it = guard(size=size)
+    assert len(it.held_back(deletes(4))) == 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from salmon.errors import Unavailable
-from salmon.kafka import serdes
 from salmon.kafka.topics import Topics
 from salmon.runtime import identity_tables
 from salmon.runtime.identity_tables import IdentityTables
@@ -18,10 +17,10 @@ class FakeTable:
     """A table that gives what it is told to give, once."""
 
     def __init__(self) -> None:
-        self.news: dict[str, bytes | None] = {}
+        self.news: dict[str, str | None] = {}
         self.fails = False
 
-    def follow(self) -> dict[str, bytes | None]:
+    def follow(self) -> dict[str, str | None]:
         if self.fails:
             raise Unavailable("no broker answers")
         news, self.news = self.news, {}
@@ -32,14 +31,13 @@ def test_what_one_table_told_outlives_that_another_cannot_be_read(monkeypatch: p
     """Who waits for that parent would wait for ever: no table tells a thing twice."""
     tables: dict[str, FakeTable] = {}
 
-    def make(_kafka: object, topic: str) -> FakeTable:
+    def make(_kafka: object, topic: str, _decode: object) -> FakeTable:
         return tables.setdefault(topic, FakeTable())
 
     monkeypatch.setattr(identity_tables, "Table", make)
-    registry = MemoryRegistry()
-    known = IdentityTables({}, TOPICS, registry, ("Account", "Contact"))
+    known = IdentityTables({}, TOPICS, MemoryRegistry(), ("Account", "Contact"))
     account, contact = tables[TOPICS.identity("Account")], tables[TOPICS.identity("Contact")]
-    account.news = {"001A": serdes.Identities(registry, TOPICS.identity("Account")).encode("m1")}
+    account.news = {"001A": "m1"}
     contact.fails = True
     with pytest.raises(Unavailable):
         known.follow()

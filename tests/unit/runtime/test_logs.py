@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +26,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[
     handlers, level, own = list(root.handlers), root.level, salmon.level
     logs.configure(log_format="json", level="info", secrets=SECRETS, connector="merge")
     yield capsys
+    logging.captureWarnings(False)
     structlog.reset_defaults()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -50,6 +55,50 @@ def test_a_secret_leaves_in_no_form(lines: pytest.CaptureFixture[str], form: str
     assert said.count("\n") == 3
     for secret in ("ss/word", "ss%2Fword", "s3cr3t", "MIIEvQIBADANBgkqhkiG9w0BAQ", "abcdefghijklmnopqrstu"):
         assert secret not in said
+
+
+def test_a_warning_of_python_is_a_line_like_all_others(lines: pytest.CaptureFixture[str]) -> None:
+    """It does not go raw to standard error (case S10)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("an old call", UserWarning, stacklevel=1)
+    assert "an old call" in json.loads(lines.readouterr().err)["event"]
+
+
+# A server that speaks no TLS: gRPC would tell the terminal of each handshake.
+_GRPC = """
+import socket, threading
+from salmon.runtime import logs
+logs.configure(log_format="json")
+import grpc
+server = socket.create_server(("127.0.0.1", 0))
+def serve():
+    while True:
+        client, _ = server.accept()
+        client.sendall(b"HTTP/1.0 400 no")
+        client.close()
+threading.Thread(target=serve, daemon=True).start()
+channel = grpc.secure_channel(f"127.0.0.1:{server.getsockname()[1]}", grpc.ssl_channel_credentials())
+try:
+    channel.unary_unary("/a/b", bytes, bytes)(b"", timeout=20)
+except grpc.RpcError as error:
+    print(error.code().name)
+"""
+
+
+def test_grpc_writes_no_lines_of_its_own() -> None:
+    """What it has to say comes as an error, and is told once, by us (case S10)."""
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    ended = subprocess.run(
+        [sys.executable, "-c", _GRPC],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("UNAVAILABLE\n", "")
 
 
 def test_secrets_are_found_wherever_a_configuration_holds_them() -> None:

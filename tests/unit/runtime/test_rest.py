@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import requests
 
+from salmon.calls import Peer
 from salmon.errors import ConfigError, Unavailable
 from salmon.runtime.health import Health
 from salmon.runtime.metrics import Metrics
@@ -21,6 +23,7 @@ class Served:
 
     def __init__(self) -> None:
         self.health, self.metrics = Health(), Metrics("mongodb-sink")
+        self.metrics.watch_peers(self.health.calls.silences)
         self.server = serving(0, self.health, self.metrics)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -40,6 +43,8 @@ def serving(port: int, health: Health, metrics: Metrics) -> RestServer:
         health=health,
         metrics=metrics,
         cluster_id=lambda: "cluster",
+        sync="crm",
+        ordinal=2,
     )
 
 
@@ -52,11 +57,16 @@ def served() -> Iterator[Served]:
     assert not served.thread.is_alive(), "it stops when told"
 
 
-def test_the_root_names_version_and_cluster(served: Served) -> None:
-    """What tools ask first."""
+def test_the_root_says_whose_answer_it_is(served: Served) -> None:
+    """What tools ask first, and how `status` knows its own processes from a neighbour's (case S7)."""
     status, body = served.get("/")
     assert status == 200
-    assert (body["kafka_cluster_id"], set(body)) == ("cluster", {"version", "commit", "kafka_cluster_id"})
+    assert {name: body[name] for name in body if name not in {"version", "commit"}} == {
+        "kafka_cluster_id": "cluster",
+        "sync": "crm",
+        "connector": "mongodb-sink",
+        "ordinal": 2,
+    }
 
 
 def test_health_has_the_codes_of_kip_1017(served: Served) -> None:
@@ -69,6 +79,29 @@ def test_health_has_the_codes_of_kip_1017(served: Served) -> None:
     served.health.ended(Unavailable("gone"))
     assert served.get("/health")[0] == 500
     assert served.get("/health/live")[0] == 500
+
+
+def test_a_server_that_hangs_shows_in_health_and_metrics_and_not_in_live(served: Served) -> None:
+    """Each probe has its path: readiness sees the outage, liveness does not (case S5)."""
+    served.health.running()
+    assert served.get("/health/ready") == (
+        200,
+        {"ready": True, "message": "Worker has completed startup and runs.", "waiting_for": []},
+    )
+    served.health.calls.begin(Peer.MONGODB, "find", patience_s=0)
+    status, body = served.get("/health")
+    assert (status, body["status"], body["live"], body["degraded"]) == (500, "unhealthy", True, True)
+    [waiting] = body["waiting_for"]
+    assert waiting["what"] == "mongodb"
+    assert waiting["since_s"] >= 0
+    assert datetime.fromisoformat(waiting["since"]) <= datetime.now(UTC)
+    assert "MongoDB has not answered" in waiting["sentence"]
+    assert served.get("/health/ready")[0] == 503
+    assert served.get("/health/live")[0] == 200
+    samples = served.metrics.registry.get_sample_value
+    labels = {"connector": "mongodb-sink"}
+    assert (samples("salmon_peer_silent_seconds", {**labels, "peer": "mongodb"}) or 0) > 0
+    assert samples("salmon_peer_silent_seconds", {**labels, "peer": "kafka"}) == 0
 
 
 def test_status_is_shaped_as_kafka_connect_shapes_it(served: Served) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from threading import Event
 
 import pytest
 
-from salmon.errors import DataError, RateLimited, Unavailable
+from salmon.errors import DataError, FatalError, RateLimited, SignInRefused, Unavailable
 from salmon.runtime.retry import Backoff, Retrying, Stopping, Streak
 
 
@@ -100,3 +101,37 @@ def test_a_streak_waits_longer_with_each_failure_and_its_end_is_told() -> None:
     assert (heard.failed, streak.failures) == (["reading"] * 3, 3)
     assert streak.worked()
     assert (heard.recoveries, streak.failures) == (1, 0)
+
+
+def test_a_server_that_never_answered_ends_the_wait_with_what_to_correct() -> None:
+    """The last words do not promise another try (case S4)."""
+    now = iter(range(0, 1000, 10))
+    retrying = Retrying(Event(), Heard(), Backoff(first_s=0.0), clock=lambda: float(next(now)))
+
+    def call() -> None:
+        raise Unavailable("https://org refused to sign in (HTTP 503).")
+
+    with pytest.raises(FatalError) as caught:
+        retrying.first_contact("connecting", call, max_s=30)
+    assert str(caught.value).startswith("https://org refused to sign in (HTTP 503). ")
+    assert "has never worked" in str(caught.value)
+    assert "tried again" not in str(caught.value)
+
+
+def test_a_server_that_was_reached_before_is_waited_for_even_where_it_refuses_us() -> None:
+    """503 and 401 of a sign-in that worked yesterday are an outage, and health tells of it (case S4)."""
+    heard = Heard()
+    answers: list[Exception] = [Unavailable("503"), SignInRefused("401"), Unavailable("503")]
+
+    def call() -> None:
+        if answers:
+            raise answers.pop()
+
+    Retrying(Event(), heard, Backoff(first_s=0.0)).first_contact("connecting", call, max_s=math.inf)
+    assert answers == []
+    with pytest.raises(SignInRefused):
+        Retrying(Event(), heard, Backoff(first_s=0.0)).first_contact("connecting", refuse, max_s=30)
+
+
+def refuse() -> None:
+    raise SignInRefused("401")

@@ -7,10 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from salmon.errors import Fenced, SchemaOutdated, SetupError
+from salmon.errors import (
+    ClientLost,
+    Fenced,
+    PositionLost,
+    SchemaOutdated,
+    SetupError,
+    SignInRefused,
+    StartAgain,
+    Superseded,
+    TopicGone,
+    Unavailable,
+)
+from salmon.runtime import config as configuration
 from salmon.runtime.lifecycle import Lifecycle
+from salmon.runtime.reached import Reached
 from salmon.runtime.run import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, _Process, run, told
+from support.runtime import eventually
 
 
 def test_a_config_that_cannot_be_used_is_one_sentence_and_exit_code_2(
@@ -35,7 +50,7 @@ def test_a_connector_that_does_not_exist_is_told_with_those_that_do(
 def test_each_end_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """2 for what a person mends, 3 for a newer instance, 1 for the rest."""
     assert told(SetupError("no such object. Correct the name.")) == EXIT_FATAL
-    assert told(Fenced("a newer instance has taken over.")) == EXIT_FENCED
+    assert told(Superseded("a newer instance lives.")) == EXIT_FENCED
     assert told(ValueError("odd")) == EXIT_UNEXPECTED
     assert told(TimeoutError("late")) == EXIT_UNEXPECTED
 
@@ -92,3 +107,95 @@ def test_a_process_that_is_told_to_stop_does_not_begin_anew(
     """It would not know of the signal any more."""
     monkeypatch.setattr(Lifecycle, "is_signalled", True)
     assert run("merge", outdated, port=0) == EXIT_OK
+
+
+# What begins again, and what ends for good.
+
+
+@pytest.fixture
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Process:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    path = tmp_path / "sync.yaml"
+    path.write_text(CONFIG)
+    return _Process("merge", configuration.load(path), port=0, ordinal=0, drain_deadline_s=1.0)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Fenced("Kafka serves this one no longer"),
+        ClientLost("this client can do no more"),
+        SchemaOutdated("Account has a newer schema"),
+        Unavailable("nobody answers"),
+        PositionLost("the topic no longer has this offset"),
+        KafkaException(KafkaError(KafkaError._STATE)),
+        KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "x", True)),
+    ],
+)
+def test_what_heals_by_itself_ends_no_process(process: _Process, error: Exception) -> None:
+    """Whichever way it came up: the process becomes a new one (cases S1, S2); nothing is "unexpected" of Kafka's."""
+    assert isinstance(process.begins_again(error), StartAgain)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SetupError("no such object. Correct the name."),
+        Superseded("a newer instance lives"),
+        ValueError("a mistake of ours"),
+        KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)),
+    ],
+)
+def test_what_only_a_person_can_mend_ends_it(process: _Process, error: Exception) -> None:
+    """So does what nobody foresaw: whoever started the process starts it again."""
+    assert not isinstance(process.begins_again(error), StartAgain)
+
+
+def test_a_server_that_refuses_us_for_the_first_time_is_an_outage_if_it_has_let_us_in(
+    process: _Process,
+) -> None:
+    """An org whose sign-in answers 401 for a minute (case S4); one that has never let us in is told at once."""
+    refused = SignInRefused("salesforce.auth: refused to sign in.")
+    assert process.begins_again(refused) is refused
+    process.health.running()
+    assert isinstance(process.begins_again(refused), StartAgain)
+
+
+def test_a_topic_that_was_deleted_is_named_where_kafka_speaks_of_numbers(
+    process: _Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own word is OUT_OF_ORDER_SEQUENCE_NUMBER, which says nothing to anybody (case S14)."""
+    lost = ClientLost("OUT_OF_ORDER_SEQUENCE_NUMBER")
+    assert process.begins_again(lost) is lost
+    gone = TopicGone("crm.changes.Account: deleted while the sync ran.")
+    monkeypatch.setattr(process._topics, "look", lambda: gone)
+    assert process.begins_again(lost) is gone
+
+
+def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it could not commit is repeated; no stack trace, no exit code 1 (case S8)."""
+    monkeypatch.setattr(Lifecycle, "install", lambda _: None)
+
+    def part(process: _Process, _retrying: object) -> None:
+        process._lifecycle.stop("SIGTERM")
+        work = process._lifecycle._running[1].part
+        eventually(work._stop.is_set)  # type: ignore[attr-defined]
+        raise Unavailable("committing: nobody answers")
+
+    monkeypatch.setattr(_Process, "part", part)
+    path = tmp_path / "sync.yaml"
+    path.write_text(CONFIG)
+    assert run("merge", path, port=0) == EXIT_OK
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_kafka_that_was_reached_once_is_waited_for_after_a_restart(tmp_path: Path) -> None:
+    """A kill -9 while Kafka is away must not make a mistake in the configuration of it (case S4)."""
+    ours = Reached(str(tmp_path), "crm", ("localhost:9092", "http://localhost:8081"))
+    assert not ours.before()
+    ours.note()
+    assert Reached(str(tmp_path), "crm", ("localhost:9092", "http://localhost:8081")).before()
+    assert not Reached(str(tmp_path), "crm", ("elsewhere:9092", "http://localhost:8081")).before()
+    assert not Reached(str(tmp_path), "other", ("localhost:9092", "http://localhost:8081")).before()

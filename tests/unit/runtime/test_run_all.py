@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from salmon.errors import ConfigError
 from salmon.runtime import run_all
 from salmon.runtime.run import CONNECTORS, ordinal_of
-from salmon.runtime.run_all import Child, Supervisor, choose_ports, command_of
+from salmon.runtime.run_all import NOT_LIVE_MAX, Child, Supervisor, choose_ports, command_of
 from support.runtime import eventually
 
 # A child that notes each start in a file, and ends as its argument says: a code, or when it is told to stop.
@@ -207,3 +207,115 @@ def test_the_others_do_not_wait_for_one_that_crashes_again_and_again(tmp_path: P
     children = [child(tmp_path, "describing", "1"), child(tmp_path, "other", "run")]
     run_in_main(children, told, is_ready=lambda *_: False, first="describing")
     assert starts(tmp_path, "other") == 1
+
+
+def test_a_child_that_was_ready_is_started_again_and_knows_it(tmp_path: Path) -> None:
+    """It was killed: what it has reached before, its successor waits for (case S4)."""
+    note = tmp_path / "reached"
+    script = f"import os, pathlib\npathlib.Path({str(note)!r}).write_text(os.environ.get('SALMON_WAS_READY', ''))\n{CHILD}"
+    (only,) = children = [
+        Child("child", [sys.executable, "-c", script, str(tmp_path / "child"), "run"], port=1)
+    ]
+    killed: list[int] = []
+
+    def kill_first() -> bool:
+        if not killed and only.is_ready and starts(tmp_path, "child") and only.process:
+            killed.append(only.process.pid)
+            only.process.kill()
+        return starts(tmp_path, "child") == 2
+
+    looks = {"is_ready": lambda *_: True, "is_live": lambda *_: True, "live_look_s": 0.01}
+    assert run_in_main(children, when(kill_first), **looks) == 0
+    assert note.read_text() == "1"
+
+
+def test_exit_code_2_of_one_that_was_ready_is_tried_once_more(tmp_path: Path) -> None:
+    """If it then ends with 2 before it is ready, only a person can help, and all end."""
+    child = Child("c", ["true"], port=1)
+    supervisor = Supervisor([child], "127.0.0.1", rng=LowRandom(), clock=lambda: 100.0)
+    child.seen(live=True, ready=True)
+    child.process = Ended(2)  # type: ignore[assignment]
+    assert supervisor._look() is None
+    child.is_ready, child.process = False, Ended(2)  # type: ignore[assignment]
+    assert supervisor._look() == 2
+    child.seen(live=True, ready=True)
+    child.process = Ended(3)  # type: ignore[assignment]
+    assert supervisor._look() == 3, "a newer instance lives, which the child has found out"
+
+
+class Ended:
+    """A process that has ended."""
+
+    pid = 1
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def poll(self) -> int:
+        return self._code
+
+
+# Ignores SIGTERM, as one does whose main thread hangs in a library.
+DEAF = CHILD.replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
+
+
+def test_a_child_that_hangs_is_replaced(tmp_path: Path) -> None:
+    """It does not say that it is live, and does not hear SIGTERM; the other one is left alone (case S3)."""
+    hanging = Child("hanging", [sys.executable, "-c", DEAF, str(tmp_path / "hanging"), "run"], port=2)
+    children = [child(tmp_path, "steady", "run"), hanging]
+    replaced = when(lambda: starts(tmp_path, "hanging") == 2)
+    with capture_logs() as said:
+        run_in_main(
+            children,
+            replaced,
+            is_live=lambda _host, port: port == 1 or hanging.crashes > 0 or not starts(tmp_path, "hanging"),
+            is_ready=lambda *_: False,
+            live_look_s=0.01,
+            not_live_max=3,
+            hung_grace_s=0.05,
+        )
+    assert [each["name"] for each in said if each["event"] == "connector_hangs"] == ["hanging"]
+    assert starts(tmp_path, "steady") == 1
+
+
+def test_a_supervisor_that_was_suspended_kills_nobody() -> None:
+    """The clock has moved on by an hour, and it has looked once, in vain: looks are counted, no time (case S1)."""
+    now = [100.0]
+    child = Child("c", ["true"], port=1)
+    child.process = Running()  # type: ignore[assignment]
+    supervisor = Supervisor([child], "127.0.0.1", clock=lambda: now[0], is_live=lambda *_: False)
+    supervisor.look_at(child)
+    now[0] += 3600
+    supervisor.look_at(child)
+    supervisor._replace_hung()
+    assert child.kill_at is None
+    for _ in range(NOT_LIVE_MAX):
+        supervisor.look_at(child)
+    supervisor._replace_hung()
+    assert child.kill_at is not None, "one that goes on not answering is replaced"
+
+
+class Running(Ended):
+    """A process that runs, and hears nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def poll(self) -> None:  # type: ignore[override]
+        return None
+
+    def send_signal(self, _number: int) -> None:
+        pass
+
+
+def test_an_answer_of_the_process_before_says_nothing_about_the_next() -> None:
+    """It was asked before it was replaced."""
+    child = Child("c", ["true"], port=1)
+    child.process = Running()  # type: ignore[assignment]
+
+    def is_live(*_: object) -> bool:
+        child.process = Running()  # type: ignore[assignment]
+        return False
+
+    Supervisor([child], "127.0.0.1", is_live=is_live).look_at(child)
+    assert child.not_live == 0

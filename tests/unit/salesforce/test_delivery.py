@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from salmon.errors import RequestRejected, SetupError, Unavailable
-from salmon.model.connector import OutcomeKind
+from salmon.errors import RequestRejected, Unavailable
+from salmon.model.change import Write
+from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.salesforce.rest import COLLECTION_ROWS, RowError, RowResult
 from support.salesforce import schema
 from support.salesforce_org import CREATE, DELETE, UPDATE, A, B, C, write
 from support.salesforce_org import SinkRig as Rig
+
+CONTACT = "003000000000001AAA"
 
 
 def test_each_write_sets_its_marker() -> None:
@@ -250,6 +254,62 @@ def test_a_record_that_spoils_a_whole_call_is_found() -> None:
     assert kinds == [OutcomeKind.APPLIED] * 5 + [OutcomeKind.REFUSED] + [OutcomeKind.APPLIED] * 2
 
 
+def test_a_field_that_spoils_a_whole_call_is_found_and_the_others_do_not_wait() -> None:
+    """The org names neither record nor field; what it cannot read is found without carrying anything out (case V3)."""
+    rig = Rig()
+    rig.org.spoils |= {"Fax", "Website"}
+    rig.org.put("Account", A, Name="x")
+    names = ("Phone", "Fax", "Site", "Website", "Sic", "Industry", "Description", "AccountNumber")
+    (outcome,) = rig.task.put(
+        [SinkRecord("Account", A, Write(10, UPDATE, native_id=A, fields=dict.fromkeys(names, "1")))]
+    )
+    assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"Fax", "Website"}))
+    assert rig.org.records["Account"][A] == {"Id": A, "Name": "x"}, (
+        "a refused write is never carried out in part"
+    )
+
+
+def test_a_field_that_is_gone_is_looked_for_once_in_a_batch() -> None:
+    """All records of the batch name it: the API calls do not grow with them (case V3)."""
+    rig = Rig()
+    rig.org.spoils.add("Fax")
+    ids = [f"0010000000000{number:02}AAA" for number in range(32)]
+    for native_id in ids:
+        rig.org.put("Account", native_id, Name="x")
+    outcomes = rig.task.put([write(UPDATE, i, native_id=i, Fax="1", Phone="2", Site="3") for i in ids])
+    assert {outcome.fields for outcome in outcomes} == {frozenset({"Fax"})}
+    probes = [asked for kind, asked in rig.org.calls if kind == "update" and asked == ["001000000000000AAA"]]
+    assert len(probes) < 10
+
+
+@pytest.mark.parametrize(
+    ("when", "kept"),
+    [
+        ("0001-01-01", False),
+        ("1699-12-31", False),
+        ("1700-01-01", True),
+        ("4000-12-31", True),
+        ("4001-01-01", False),
+    ],
+)
+def test_a_date_that_salesforce_cannot_hold_is_refused_alone_and_never_sent(when: str, kept: bool) -> None:
+    """Only its field is named, so merge sends the other fields at once (case V3)."""
+    rig = Rig()
+    ms = int(datetime.fromisoformat(f"{when}T00:00:00+00:00").timestamp()) * 1000
+    days = ms // 86_400_000
+    contact = write(CREATE, "$oid:c", name="Contact", LastName="C", EmailBouncedDate=ms, Birthdate=days)
+    (outcome,) = rig.task.put([contact])
+    if kept:
+        assert outcome.kind is OutcomeKind.APPLIED
+        return
+    assert (outcome.kind, outcome.fields) == (
+        OutcomeKind.REFUSED,
+        frozenset({"EmailBouncedDate", "Birthdate"}),
+    )
+    assert "1700 to 4000" in outcome.reason
+    assert rig.org.calls == []
+
+
 def test_a_missing_parent_and_a_missing_record_are_told_apart() -> None:
     """The same code stands for both; a look tells which."""
     rig = Rig()
@@ -315,9 +375,33 @@ def test_a_task_that_is_stopped_makes_no_further_call() -> None:
     assert rig.org.calls == []
 
 
-def test_markers_that_are_hidden_are_a_matter_for_people() -> None:
-    """Without them no write is safe."""
+def test_an_object_whose_markers_are_hidden_waits_and_the_others_go_on() -> None:
+    """Without them no write of it is safe; a person has to mend it, and is told how (case V10)."""
     rig = Rig(clean=False)
-    rig.org.fails_with = RequestRejected("no", code="INVALID_FIELD")
-    with pytest.raises(SetupError, match="marker fields"):
-        rig.put(write(UPDATE, A, native_id=A, Phone="1"))
+    rig.org.put("Contact", CONTACT, LastName="C")
+    rig.org.hides["Account"] = RequestRejected(
+        "no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'"
+    )
+    outcomes = rig.task.put(
+        [
+            write(UPDATE, A, native_id=A, Phone="1"),
+            write(UPDATE, CONTACT, name="Contact", native_id=CONTACT, Phone="2"),
+        ]
+    )
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.RETRY_LATER, OutcomeKind.APPLIED]
+    assert "objects.Account: the org refuses Account with INVALID_FIELD: No such column 'Salmon_Seq__c'" in (
+        outcomes[0].reason
+    )
+    rig.org.hides.clear()
+    rig.org.put("Account", A, Name="A")
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+
+
+def test_a_marker_field_that_is_gone_refuses_no_write() -> None:
+    """The writes wait until somebody has given the field back; none of them is set aside (case V10)."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A")
+    rig.org.spoils.add("Salmon_Seq__c")
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
+    rig.org.spoils.clear()
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import Unavailable
+from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.model.connector import Signal, SignalKind
 from salmon.salesforce.subscription import Preset
@@ -60,12 +60,51 @@ def test_where_nobody_works_the_stream_is_taken_from_its_beginning() -> None:
     assert rig.restarted().stream.start == (2).to_bytes(8, "big")
 
 
-def test_a_stream_that_was_never_heard_of_begins_at_the_beginning_again() -> None:
-    """The empty position is stored, and a restart takes it up."""
-    rig = Rig(org_of(A))
+def test_a_start_at_the_streams_beginning_is_a_hole_once_it_was_taken_before() -> None:
+    """
+    A quiet org: nothing was ever heard, so the stored position is the beginning. Meanwhile somebody edits, and the
+    event expires: only the record's row tells of it, and so it comes before any event (case L2).
+    """
+    org = org_of(A)
+    rig = Rig(org)
     rig.pass_s(6)
     rig.gather()
-    assert rig.restarted().stream.start is Preset.EARLIEST
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    assert rig.ops() == [(A, Op.ROW)]
+    org.put("Account", A, Name="edited, and the event has expired")
+    again = rig.restarted()
+    assert again.stream.start is Preset.EARLIEST
+    again.pass_s(3)
+    again.gather()
+    again.hear(payload("UPDATE", A, at=org.now_ms - 1000, Phone="of an event that is still there"))
+    again.gather()
+    assert again.ops() == [], "the record's row comes first"
+    assert {run.object for run in again.snapshots.begun} == {"Account", "Contact"}
+    again.pass_s(3)
+    org.look_at_clock()
+    read_all(again)
+    rows = [one.change.fields["Name"] for one in again.told if one.change.op is Op.ROW]
+    assert set(rows) == {"edited, and the event has expired"}
+
+
+def test_a_position_that_is_missing_is_a_hole_where_rows_were_told_before() -> None:
+    """The entry of the stream is gone, that of the object is not: deletions are looked for too (case L2)."""
+    org = org_of(A, B)
+    rig = started(org)
+    rig.pass_s(2)
+    org.look_at_clock()
+    read_all(rig)
+    org.remove("Account", B, "2001-09-09T01:46:50Z")
+    del rig.stored["stream"]
+    again = rig.restarted()
+    again.keepalive()
+    again.gather()
+    again.pass_s(20)
+    org.look_at_clock()
+    read_all(again)
+    assert again.ops() == [(A, Op.ROW), (B, Op.ABSENT)]
 
 
 # Rows and events.
@@ -244,14 +283,14 @@ def test_an_event_that_does_not_fit_is_answered_by_its_row() -> None:
     assert rig.ops() == [(A, Op.ROW)]
 
 
-def test_a_row_that_does_not_fit_is_set_aside() -> None:
-    """One bad value holds up nothing else."""
+def test_a_value_that_does_not_fit_is_set_aside() -> None:
+    """One bad value holds up nothing else, not even the rest of its record."""
     org = org_of(A, B)
     org.put("Account", A, Name="A", NumberOfEmployees="many")
     rig = started(org)
     read_all(rig)
     assert rig.dead == [A]
-    assert rig.ops() == [(B, Op.ROW)]
+    assert rig.ops() == [(A, Op.ROW), (B, Op.ROW)]
 
 
 # Requests.
@@ -343,3 +382,25 @@ def test_a_second_request_for_an_object_waits_for_the_end_of_the_first() -> None
         rig.gather()
         assert number in rig.answered
     assert rig.ops() == [(A, Op.ROW), (A, Op.ROW)]
+
+
+def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
+    """Records of others are read meanwhile; its own are read a minute after somebody has mended it (case V10)."""
+    org = org_of(A)
+    org.put("Contact", "003000000000001AAA", LastName="C")
+    rig = Rig.streaming(org)
+    org.hides["Account"] = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
+    rig.feed.request(Signal(1, SignalKind.READ, "Account", keys=(A,)))
+    rig.feed.request(Signal(2, SignalKind.READ, "Contact", keys=("003000000000001AAA",)))
+    rig.pass_s(5)
+    for _ in range(3):
+        rig.gather()
+    assert rig.answered == {2}
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    org.hides.clear()
+    rig.gather()
+    assert rig.answered == {2}, "it is not asked for all the time"
+    rig.pass_s(61)
+    rig.gather()
+    assert rig.answered == {1, 2}
+    assert rig.troubles.told() == {}

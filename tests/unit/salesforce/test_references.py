@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.model.change import Write
+from salmon.model.change import Value, Write
 from salmon.model.connector import OutcomeKind, SinkRecord
 from salmon.salesforce.rest import RowError
-from support.salesforce_org import CREATE, A, B, write
+from support.salesforce_org import CREATE, UPDATE, A, B, C, write
 from support.salesforce_org import SinkRig as Rig
+
+OWNER = "005000000000001AAA"
 
 
 def test_a_contact_and_its_account_in_one_batch() -> None:
@@ -115,3 +117,54 @@ def test_a_parent_that_was_deleted_is_named() -> None:
         [write(CREATE, "$c", name="Contact", LastName="C", AccountId=A, OwnerId="005000000000001AAA")]
     )
     assert (outcome.kind, outcome.fields) == (OutcomeKind.REFUSED, frozenset({"AccountId"}))
+
+
+def test_a_reference_of_15_characters_is_the_same_id_as_its_18() -> None:
+    """A contact's AccountId as people copy it links; the org's answer brings the 18 back (case V1)."""
+    rig = Rig()
+    rig.put(
+        write(CREATE, "$oid:c", name="Contact", LastName="C", AccountId=A[:15], OwnerId="005000000000001")
+    )
+    (contact,) = rig.org.records["Contact"].values()
+    assert (contact["AccountId"], contact["OwnerId"]) == (A, "005000000000001")
+
+
+def test_fifteen_characters_that_are_the_key_of_a_parent_are_that_parent() -> None:
+    """A record that was born in MongoDB may have such an `_id`: it comes before any Id."""
+    rig = Rig()
+    rig.known.ids["Account", "001000000000042"] = B
+    rig.put(write(CREATE, "$oid:c", name="Contact", LastName="C", AccountId="001000000000042"))
+    (contact,) = rig.org.records["Contact"].values()
+    assert contact["AccountId"] == B
+
+
+def test_fifteen_characters_of_no_record_wait_for_their_parent() -> None:
+    """It may be the key of a parent that is still to be created: DEFERRED, not refused for good."""
+    rig = Rig()
+    rig.org.refuses[C] = RowError("INVALID_CROSS_REFERENCE_KEY")
+    rig.org.put("Contact", C, LastName="C")
+    (outcome,) = rig.task.put([write(UPDATE, C, name="Contact", native_id=C, AccountId="001000000000042")])
+    assert (outcome.kind, outcome.fields, outcome.waits_for) == (
+        OutcomeKind.DEFERRED,
+        frozenset({"AccountId"}),
+        (("Account", "001000000000042"),),
+    )
+
+
+def test_fifteen_letters_and_digits_of_no_objects_id_are_a_key() -> None:
+    """`customer0000042` looks like an Id, but of no object that the field may refer to: its parent is to come."""
+    assert Rig().put(write(CREATE, "$oid:c", name="Contact", LastName="C", AccountId="customer0000042")) == [
+        OutcomeKind.DEFERRED
+    ]
+
+
+def test_null_is_never_sent_where_the_org_takes_none() -> None:
+    """A checkbox is set to false; of any other field that may not be empty nothing is said (case V4)."""
+    rig = Rig()
+    opportunity = "006000000000001AAA"
+    rig.org.put("Opportunity", opportunity, Name="O", OwnerId=OWNER, IsPrivate=True, NextStep="1")
+    nulls: dict[str, Value] = dict.fromkeys(("IsPrivate", "OwnerId", "Name", "NextStep"))
+    record = SinkRecord("Opportunity", opportunity, Write(10, UPDATE, native_id=opportunity, fields=nulls))
+    assert rig.put(record) == [OutcomeKind.APPLIED]
+    kept = rig.org.records["Opportunity"][opportunity]
+    assert (kept["IsPrivate"], kept["OwnerId"], kept["Name"], kept["NextStep"]) == (False, OWNER, "O", None)

@@ -129,7 +129,7 @@ def test_a_clock_that_is_off_is_set_right_by_the_orgs(private_key: str) -> None:
         ((400, {"error": "invalid_client_id"}), ConfigError, "salesforce.auth.client_id"),
         ((400, {"error": "invalid_app_access", "error_description": "user is not admin approved"}), SetupError, "approved"),
         ((404, "<html>"), ConfigError, "salesforce.login_url"),
-        ((503, "<html>"), Unavailable, "tried again"),
+        ((503, "<html>"), Unavailable, "HTTP 503"),
         ((429, "slow"), RateLimited, "too many"),
         ((200, {"access_token": "x"}), SetupError, "lacks"),
     ],

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from salmon.errors import RequestRejected, SetupError, Unavailable
+from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Change
 from salmon.salesforce import rows
 from salmon.salesforce.backoff import Backoff
@@ -17,6 +17,7 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.rows import BadRow, Row, RowReader, key_batches
 from salmon.salesforce.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.troubles import Troubles
 from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
 
 A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))
@@ -114,14 +115,26 @@ def test_an_object_without_stamps_is_read_without_them() -> None:
     assert row.change.committed_at == 0
 
 
-def test_a_value_of_another_type_sets_the_record_aside() -> None:
-    """With what was shown, and the reason without it."""
+def test_a_value_of_another_type_is_set_aside_and_the_rest_goes_on() -> None:
+    """With what was shown, and the reason without it (case V6, from the org's side)."""
     rig = Rig()
     rig.org.put("Account", A, Name="A", NumberOfEmployees="many")
     (row,) = rig.reader("Account").after("").rows
+    assert isinstance(row, Row)
+    assert row.change.fields["Name"] == "A"
+    assert row.change.misfits.keys() == {"NumberOfEmployees"}
+    assert row.change.changed == frozenset(OBJECTS["Account"].schema.by_name) - {"NumberOfEmployees"}
+    (fault,) = row.faults
+    assert b"many" in fault.original
+    assert "many" not in str(fault.error)
+
+
+def test_a_record_whose_stamp_cannot_be_read_is_set_aside() -> None:
+    """Nobody can say when it was changed."""
+    rig = Rig()
+    rig.org.put("Account", A, Name="A", LastModifiedDate="yesterday", SystemModstamp="yesterday")
+    (row,) = rig.reader("Account").after("").rows
     assert isinstance(row, BadRow)
-    assert b"many" in row.original
-    assert "many" not in str(row.error)
 
 
 def test_keys_are_asked_for_in_urls_of_bounded_length() -> None:
@@ -146,9 +159,15 @@ class Reading:
     def __init__(self, org: MemoryOrg) -> None:
         self.woken = threading.Event()
         identity = Identity({name: one.schema for name, one in OBJECTS.items()})
-        readers = {"Account": RowReader(org, OBJECTS["Account"], identity, OBJECTS)}
+        readers = {name: RowReader(org, one, identity, OBJECTS) for name, one in OBJECTS.items()}
+        self.troubles = Troubles(again_s=0.01)
         self.snapshots = Snapshots(
-            org, readers, wake=self.woken.set, backoff=Backoff(first_s=0.001), rows_a_chunk=2
+            org,
+            readers,
+            wake=self.woken.set,
+            backoff=Backoff(first_s=0.001),
+            rows_a_chunk=2,
+            troubles=self.troubles,
         )
 
     def take(self) -> Chunk | Failed:
@@ -222,16 +241,21 @@ def test_an_org_that_is_down_is_waited_for(reading: Begin) -> None:
     assert ids(one.chunk()) == [A, B]
 
 
-def test_an_object_that_is_hidden_fails_its_run(reading: Begin) -> None:
-    """A person has to look at it; the sentence names the object."""
+def test_an_object_that_the_org_refuses_waits_and_the_next_one_is_read(reading: Begin) -> None:
+    """A person has to look at it, and is told in the org's own words; then it goes on by itself (case V10)."""
     org = filled()
-    org.fails_with = RequestRejected("no", code="INVALID_FIELD")
+    org.hides["Account"] = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Id'")
     one = reading(org)
     one.snapshots.begin(run())
-    failed = one.take()
-    assert isinstance(failed, Failed)
-    assert isinstance(failed.error, SetupError)
-    assert "objects.Account" in str(failed.error)
+    one.snapshots.begin(replace(run(), object="Contact"))
+    assert one.chunk().run.object == "Contact"
+    told = one.troubles.told()["Account"]
+    assert told.startswith(
+        "objects.Account: the org refuses Account with INVALID_FIELD: No such column 'Id'. "
+    )
+    org.hides.clear()
+    assert ids(one.chunk()) == [A, B]
+    assert one.troubles.told() == {}
 
 
 def test_a_fault_of_ours_ends_a_run_loudly(reading: Begin) -> None:

@@ -16,7 +16,7 @@ from salmon.salesforce import pubsub_api_pb2 as pb2
 from salmon.salesforce.auth import Token
 from salmon.salesforce.backoff import Backoff
 from salmon.salesforce.pubsub import PubSub, TokenRefused
-from salmon.salesforce.subscription import Ended, Preset, Received, Start, Subscription
+from salmon.salesforce.subscription import BEGINNING_GOOD_S, Ended, Preset, Received, Start, Subscription
 
 WAIT_S = 10.0
 
@@ -90,6 +90,9 @@ class Server:
         self.calls.put(call)
         return call
 
+    def heard(self) -> None:
+        """Nobody watches."""
+
     def trouble(self, error: grpc.RpcError) -> SalmonError:
         return PubSub.trouble(self, error)  # type: ignore[arg-type]
 
@@ -100,7 +103,12 @@ class Server:
 
 
 class Rig:
-    def __init__(self, start: Start = Preset.LATEST, silence_max_s: float = 300) -> None:
+    def __init__(
+        self,
+        start: Start = Preset.LATEST,
+        silence_max_s: float = 300,
+        beginning_good_s: float = BEGINNING_GOOD_S,
+    ) -> None:
         self.server = Server()
         self.woken = threading.Event()
         self.subscription = Subscription(
@@ -111,6 +119,7 @@ class Rig:
             silence_max_s=silence_max_s,
             wake=self.woken.set,
             backoff=Backoff(first_s=0.001),
+            beginning_good_s=beginning_good_s,
         )
 
     def __enter__(self) -> Rig:
@@ -204,6 +213,16 @@ def test_a_lost_position_ends_it(code: str) -> None:
     """It is told, and nothing is opened in its place."""
     with Rig(b"\x01") as rig:
         rig.server.call().say(Broken(code, "INVALID_ARGUMENT"))
+        item = rig.next()
+        assert isinstance(item, Ended)
+        assert isinstance(item.error, PositionLost)
+        assert rig.server.calls.empty()
+
+
+def test_the_streams_beginning_is_not_asked_for_again_after_a_long_outage() -> None:
+    """Nothing was ever heard, and what came meanwhile may have expired: that is a hole (case L2)."""
+    with Rig(Preset.EARLIEST, beginning_good_s=0) as rig:
+        rig.server.call().say(Broken("service.unavailable"))
         item = rig.next()
         assert isinstance(item, Ended)
         assert isinstance(item.error, PositionLost)

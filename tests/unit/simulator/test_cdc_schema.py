@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from salmon.simulator.cdc_schema import event_schema, schema_id_of
+from salmon.simulator.cdc_schema import can_be_selected, event_schema, schema_id_of
 from salmon.simulator.describes import load_describes, with_marker_fields
 
 RECORDED = Path(__file__).parents[2] / "data" / "salesforce" / "cdc"
@@ -131,3 +131,21 @@ def test_a_new_field_makes_a_new_schema_and_a_new_label_does_not() -> None:
     renamed = {**opportunity, "fields": [{**f, "label": "x", "length": 300} for f in opportunity["fields"]]}
     assert event_schema(renamed).schema_id == event_schema(opportunity).schema_id
     assert event_schema(with_marker_fields(opportunity)).schema_id != event_schema(opportunity).schema_id
+
+
+@pytest.mark.parametrize(
+    ("entity", "offered"),
+    [
+        ("Account", True),
+        ("Order_Item__c", True),
+        ("WorkPlanTemplate", True),
+        ("Document", False),
+        ("Attachment", False),
+        ("AccountHistory", False),
+        ("Order_Shipped__e", False),
+        ("Setting__mdt", False),
+    ],
+)
+def test_change_events_are_offered_for_objects_that_can_have_them(entity: str, offered: bool) -> None:
+    """As in Setup, Change Data Capture: what cannot be selected there has no topic here."""
+    assert can_be_selected(entity) is offered

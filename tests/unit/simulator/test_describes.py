@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,33 @@ def test_what_is_no_describe_of_an_object_is_passed_over(tmp_path: Path) -> None
     (tmp_path / "global.json").write_text('{"encoding": "UTF-8", "sobjects": []}')
     (tmp_path / "list.json").write_text("[]")
     assert list(load_describes(tmp_path)) == ["Whizbang"]
+
+
+def test_two_describes_of_one_object_are_refused(tmp_path: Path) -> None:
+    """Which of them the org would have, nobody could tell."""
+    for name in ("Whizbang.json", "copy.json"):
+        shutil.copy(DESCRIBES / "Whizbang.json", tmp_path / name)
+    with pytest.raises(
+        SetupError, match=r"Whizbang\.json and copy\.json .* both describe Whizbang; remove one"
+    ):
+        load_describes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ([], "has no field Id"),
+        ([{"name": "Name", "type": "string"}], "has no field Id"),
+        ([{"name": "Id", "type": "id"}, {"name": "Name"}], "without a name or a type"),
+        ([{"name": "Id", "type": "id"}, "Name"], "without a name or a type"),
+        ([{"name": "Id", "type": "id"}] * 2, "describes Id twice"),
+    ],
+)
+def test_a_broken_describe_is_refused(fields: list[Any], message: str, tmp_path: Path) -> None:
+    """Cut short or edited by hand: no org has such an object (case V10)."""
+    (tmp_path / "Lead.json").write_text(json.dumps({"name": "Lead", "fields": fields}))
+    with pytest.raises(SetupError, match=rf"Lead\.json .*{message}"):
+        load_describes(tmp_path)
 
 
 def test_a_folder_that_cannot_make_the_org_is_told_with_the_mend(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from salmon.simulator.object_types import Field, ObjectType
-from salmon.simulator.refusals import BadRequest
+from salmon.simulator.refusals import BadRequest, Refusal
 from salmon.simulator.values import stored_value
 
 
@@ -30,7 +31,8 @@ def field(kind: str, **told: Any) -> Field:
         ("int", {"digits": 8}, "10000", 10000),
         ("int", {"digits": 8}, 5.0, 5),
         ("boolean", {}, "TRUE", True),
-        ("boolean", {}, None, False),
+        ("double", {"precision": 18, "scale": 0}, 999999999999999999, Decimal("999999999999999999")),
+        ("double", {"precision": 18, "scale": 8}, "1234567890.12345678", Decimal("1234567890.12345678")),
         ("date", {}, "2024-02-29", "2024-02-29"),
         ("date", {}, "", None),
         ("datetime", {}, "2022-03-17T16:21:26.987Z", "2022-03-17T16:21:26.000+0000"),
@@ -44,7 +46,7 @@ def field(kind: str, **told: Any) -> Field:
 def test_a_value_is_kept_in_salesforces_own_form(
     kind: str, told: dict[str, Any], given: Any, kept: Any
 ) -> None:
-    """Trimmed, rounded half up, normalised to UTC; empty is null, and a checkbox is never null."""
+    """Trimmed, rounded half up, normalised to UTC; empty is null; all 18 digits of a number are kept."""
     value = stored_value(field(kind, **told), given)
     assert value == kept
     assert type(value) is type(kept)
@@ -103,3 +105,32 @@ def test_a_json_value_of_the_wrong_type_spoils_the_whole_request(kind: str, give
         stored_value(field(kind), given)
     assert refused.value.code == "JSON_PARSER_ERROR"
     assert refused.value.message.startswith(message)
+
+
+def test_a_checkbox_takes_no_null() -> None:
+    """A real org refuses it, on creation and on update; so a sync that sends it must fail here, too (case V4)."""
+    with pytest.raises(Refusal) as refused:
+        stored_value(field("boolean"), None)
+    assert (refused.value.code, refused.value.fields) == ("INVALID_TYPE_ON_FIELD_IN_RECORD", ["F__c"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("date", "1699-12-31"),
+        ("date", "4001-01-01"),
+        ("datetime", "0001-01-01T00:00:00.000Z"),
+        ("datetime", "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_dates_are_of_the_years_1700_to_4000(kind: str, given: str) -> None:
+    """Beyond, the record is refused and the field named (case V3)."""
+    with pytest.raises(Refusal) as refused:
+        stored_value(field(kind), given)
+    assert (refused.value.code, refused.value.fields) == ("FIELD_INTEGRITY_EXCEPTION", ["F__c"])
+
+
+def test_a_moment_that_no_calendar_has_in_utc_cannot_be_read() -> None:
+    """The year 0 does not exist."""
+    with pytest.raises(BadRequest):
+        stored_value(field("datetime"), "0001-01-01T00:00:00+05:00")

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +21,9 @@ from salmon.runtime.health import Health
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.runtime.metrics import Metrics
 from salmon.runtime.rest import RestServer
-from salmon.status.scraping import Samples, addresses, ask, parsed
+from salmon.status.scraping import Samples, Sync, addresses, ask, parsed
 
+CRM = Sync("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"
 NOW_S = 1_700_000_000.0
 
@@ -39,13 +46,53 @@ def serving(metrics: Metrics) -> Iterator[RestServer]:
         config={},
         health=health,
         metrics=metrics,
-        cluster_id=lambda: None,
+        cluster_id=lambda: "here",
+        sync="crm",
     )
     lifecycle = Lifecycle()
     lifecycle.start(server)
     yield server
     lifecycle.stop("the test is over")
     lifecycle.wait()
+
+
+@contextmanager
+def scripted(answer: Mapping[str, Any]) -> Iterator[str]:
+    """A server that gives the same JSON for every path."""
+    payload = json.dumps(answer).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name that http.server looks for
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def deaf(drip: bytes = b"") -> Iterator[str]:
+    """A server that takes connections and never answers, as a suspended process does; or *drip* by drip."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connections = [listener.accept()[0] for _ in range(3)]
+            while not ended.wait(0.05):
+                for each in connections:
+                    each.sendall(drip)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ended.set()
 
 
 def test_samples_are_summed_by_the_labels_that_are_asked_for(metrics: Metrics) -> None:
@@ -87,24 +134,87 @@ def test_a_histogram_that_has_seen_nothing_has_no_quantile() -> None:
 
 
 def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) -> None:
-    """Both come from the same port."""
-    report = ask("merge", serving.url)
-    assert (report.healthy, report.status) == (True, "healthy")
+    """All come from the same port."""
+    [report] = ask(CRM, {"merge": serving.url})
+    assert (report.healthy, report.status, report.says) == (True, "healthy", "")
     assert report.samples.total("salmon_leads", connector="merge") == 0
 
 
-def test_another_connector_on_that_port_is_not_taken_for_the_one_that_is_asked_for(
-    serving: RestServer,
+@pytest.mark.parametrize(
+    ("connector", "sync", "says"),
+    [
+        ("mongodb-sink", CRM, "merge answers there."),
+        ("merge", Sync("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
+        (
+            "merge",
+            Sync("crm", lambda: "there"),
+            "It answers for a sync of this name on another Kafka cluster (here, not there).",
+        ),
+    ],
+)
+def test_a_neighbour_is_not_taken_for_ours(
+    serving: RestServer, connector: str, sync: Sync, says: str
 ) -> None:
-    """Somebody started the processes with ports of their own."""
-    report = ask("mongodb-sink", serving.url)
-    assert (report.status, report.message) == ("down", "merge answers there.")
+    """Two syncs on one machine want the same ports; whose processes answer is told (case S7)."""
+    [report] = ask(sync, {connector: serving.url})
+    assert (report.status, report.message, report.healthy) == ("foreign", says, False)
+    assert report.samples.lines == ()
+
+
+def test_another_program_is_not_taken_for_ours() -> None:
+    """Kafka Connect itself has the same ports, and the same paths (case S7)."""
+    with scripted({"version": "4.0.0", "commit": "unknown", "kafka_cluster_id": "here"}) as url:
+        [report] = ask(CRM, {"merge": url})
+    assert (report.status, report.healthy) == ("foreign", False)
+    assert "does not say for which sync" in report.message
+
+
+def test_what_a_process_waits_for_is_said_with_its_time() -> None:
+    """Since when, and what to do (case S5)."""
+    waits = [
+        {
+            "what": "mongodb",
+            "since": "2026-11-29T01:00:00+00:00",
+            "since_s": 31,
+            "sentence": "MongoDB is away.",
+        }
+    ]
+    told = {
+        "sync": "crm",
+        "connector": "merge",
+        "status": "unhealthy",
+        "degraded": True,
+        "waiting_for": waits,
+    }
+    with scripted(told) as url:
+        [report] = ask(CRM, {"merge": url})
+    assert (report.status, report.degraded, report.healthy) == ("unhealthy", True, False)
+    assert report.says == "MongoDB is away. (Since 2026-11-29T01:00:00+00:00.)"
 
 
 def test_no_answer_is_an_answer() -> None:
     """A process that is down is told of, and stops nothing."""
     (port,) = free_ports(1)
-    assert ask("merge", f"http://127.0.0.1:{port}").status == "down"
+    [report] = ask(CRM, {"merge": f"http://127.0.0.1:{port}"})
+    assert (report.status, report.message) == (
+        "down",
+        "No answer (ConnectionError): it does not run, or not there.",
+    )
+
+
+def test_whatever_hangs_the_others_are_shown_in_time(serving: RestServer) -> None:
+    """One says nothing, one sends a byte now and then for ever: each has its row, and the bound holds (case S6)."""
+    with deaf() as silent, deaf(drip=b"H") as dripping:
+        places = {"salesforce-source": silent, "mongodb-source": dripping, "merge": serving.url}
+        began = time.monotonic()
+        reports = {each.connector: each for each in ask(CRM, places, within_s=1.0)}
+        assert time.monotonic() - began < 3.0
+    assert [(name, each.status) for name, each in reports.items()] == [
+        ("salesforce-source", "down"),
+        ("mongodb-source", "down"),
+        ("merge", "healthy"),
+    ]
+    assert reports["mongodb-source"].message == "It does not answer within 1 s: it hangs, or it is suspended."
 
 
 def test_ports_come_from_the_file_that_run_all_wrote(tmp_path: Path) -> None:

@@ -52,6 +52,39 @@ def test_a_refused_field_names_code_reason_and_mend() -> None:
     assert (parked["field"], parked["why"], parked["code"]) == ("City", "REFUSED", "INVALID")
 
 
+def test_a_refused_field_names_the_command_that_sends_it_again() -> None:
+    """For when the document is right, and what refused it is gone (case L10)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="nowhere")
+    story.salesforce.refuses(story.writes["salesforce"], "City", code="INVALID")
+    story.come_to_rest()
+    assert f"salmon retry --object Account --key '{story.key}'" in now_of(story).sentence
+
+
+def test_a_value_that_could_not_be_taken_is_named_with_its_mend() -> None:
+    """The record is not in step: its document holds what Salesforce cannot (case V6)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(misfits=["City"])
+    story.come_to_rest()
+    now = now_of(story)
+    assert not now.settled
+    assert (
+        "holds in MongoDB what could not be taken in City, and goes on without: City: it is not of its type."
+    ) in now.sentence
+    (misfit,) = now.sides["mongodb"]["misfits"]
+    assert (misfit["field"], misfit["code"]) == ("City", "NOT_OF_TYPE")
+
+
+def test_a_new_document_without_what_salesforce_needs_says_what_that_is() -> None:
+    """Nothing else is wrong: no process is to be looked at (case V7)."""
+    story = Story(key="65f0c0ffee")
+    story.mongodb.creates(City="Oslo", misfits=["Name"])
+    story.come_to_rest()
+    now = now_of(story)
+    assert "waits to be created in Salesforce, which makes no Account without Name" in now.sentence
+    assert "see whether" not in now.sentence
+
+
 def test_a_refused_creation_speaks_of_the_record() -> None:
     """Not of each of its fields."""
     story = born_in_mongodb(Name="x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from salmon.model.change import CUT
 from salmon.model.policies import HOLD
 from salmon.story.material import At, Letter, replayed
 from support.stories import Story, in_step, rules
@@ -135,3 +136,11 @@ def test_entries_follow_the_log_where_the_writers_clocks_differ() -> None:
     material = material_of(story)
     skewed = [*material.changes[:-1], replace(material.changes[-1], at_ms=BEGAN_MS - 3_600_000)]
     assert [entry.kind for entry in told_of(story, changes=skewed)][-2:] == ["write", "echo"]
+
+
+def test_a_time_of_day_that_was_left_out_is_told_with_the_edit() -> None:
+    """The document holds more than both sides agree on (case V9)."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="Bergen")
+    story.changes[-1] = replace(story.changes[-1], source={CUT: "City"})
+    assert "City: the time of day is left out, because a date has none" in told_of(story)[-2].says

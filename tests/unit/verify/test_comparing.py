@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Misfit, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Park, Parked, SideState
+from salmon.model.state import Park, Parked, SideState, State
 from salmon.verify.comparing import (
     UNREADABLE,
     Finding,
     ObjectVerdict,
     Seen,
+    Terms,
     Waiting,
     excused,
     finding,
     terms_of,
+    withheld,
 )
+from salmon.verify.digests import Form
 
 READ_ONLY: dict[str, Any] = {"create": False, "update": False}
 SCHEMA = ObjectSchema(
@@ -31,6 +36,7 @@ SCHEMA = ObjectSchema(
     ),
     key_prefix="001",
 )
+OWNER = FieldSchema("OwnerId", "reference", Kind.STRING, reference_to=("User",))
 TERMS = terms_of(Rules(SCHEMA))
 AGREED: dict[str, Value] = {"Name": "Acme", "Phone": None, "LastModifiedDate": 1_000, "Score__c": 1.0}
 SAME: dict[str, Value] = {"Name": "Acme", "LastModifiedDate": 1_000, "Score__c": 1.0}
@@ -136,3 +142,49 @@ def test_a_verdict_is_equal_until_something_differs_that_nobody_knows_of() -> No
     assert verdict.all_equal
     verdict.without_key = 1
     assert not verdict.all_equal
+
+
+def test_an_id_in_15_characters_and_in_18_are_the_same() -> None:
+    """In a reference, on either side; elsewhere text is text (case V1)."""
+    terms = terms_of(Rules(replace(SCHEMA, fields=(*SCHEMA.fields, OWNER))))[MONGODB]
+    agreed: dict[str, Value] = {**AGREED, "OwnerId": "005000000000001AAA"}
+    short = Seen("a", {**SAME, "OwnerId": "005000000000001"})
+    assert not finding(agreed, short, terms).differs
+    assert finding({**agreed, "OwnerId": "005000000000002AAA"}, short, terms).fields == {"OwnerId"}
+    form = Form(terms, ids_told=False)
+    assert form.document(short).firm == form.agreed("a", agreed).firm
+    named = Seen("a", {**SAME, "OwnerId": "005000000000001", "Name": "001000000000001"})
+    assert finding({**agreed, "Name": "001000000000001AAA"}, named, terms).fields == {"Name"}
+
+
+def test_a_decimal_is_held_against_what_the_org_shows_of_it() -> None:
+    """Its REST API shows the nearest double; a document shows every digit (case V5)."""
+    rate = FieldSchema("Rate__c", "double", Kind.DECIMAL, precision=18, scale=8)
+    terms = terms_of(Rules(replace(SCHEMA, fields=(*SCHEMA.fields, rate))))
+    agreed: dict[str, Value] = {**AGREED, "Rate__c": Decimal("1234567890.12345678")}
+    seen = Seen("a", {**SAME, "Rate__c": Decimal("1234567890.12345670")})
+    assert not finding(agreed, seen, terms[SALESFORCE]).differs
+    assert finding(agreed, seen, terms[MONGODB]).fields == {"Rate__c"}
+    for side, same in ((SALESFORCE, True), (MONGODB, False)):
+        form = Form(terms[side], ids_told=False)
+        assert (form.org(seen).firm == form.agreed("a", agreed).firm) is same
+
+
+def test_a_value_that_merge_could_not_take_waits_and_is_no_difference() -> None:
+    """The document holds it, the org does not, and the state knows why (case V6)."""
+    state = SideState(
+        exists=True, misfits={"Phone": Misfit("NOT_OF_TYPE", "Phone: a Double is not a phone.")}
+    )
+    rest, waiting = excused("a", MONGODB, Finding(fields=frozenset({"Name", "Phone"})), state)
+    assert rest == Finding(fields=frozenset({"Name"}))
+    assert waiting == (Waiting("a", MONGODB, "MISFIT", ("Phone",), "NOT_OF_TYPE"),)
+
+
+def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
+    """A new document has a Name that is no text: nothing is lost, and nothing else is to be mended (case V7)."""
+    terms = Terms(frozenset({"Name"}), frozenset(), strangers=True, required=frozenset({"Name"}))
+    unfit = SideState(exists=True, misfits={"Name": Misfit("NOT_OF_TYPE", "Name: a Double is not a string.")})
+    state = State({SALESFORCE: SideState(), MONGODB: unfit}, lives=True)
+    waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)
+    assert waiting == Waiting("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
+    assert withheld("a", SALESFORCE, Finding(missing=True), State({MONGODB: SideState()}), terms) is None

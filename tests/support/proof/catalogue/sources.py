@@ -70,7 +70,7 @@ SOURCES: Final = (
         "salesforce.rereads",
         "        if due_at is None or self._org.clock.now - SECOND_MS < due_at:\n            return\n"
         "        if (self._org.clock.covered or 0) < due_at:\n            self._org.look_at_clock()\n"
-        "        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY)\n",
+        "        name, due = self._held.due(\n            self._org.clock.covered or 0, IDS_A_QUERY, without=self._troubles.waiting()\n        )\n",
         "        if due_at is None:\n            return\n"
         "        name, due = self._held.due(1 << 62, IDS_A_QUERY)\n",
     ),

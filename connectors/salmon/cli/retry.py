@@ -1,0 +1,112 @@
+"""`salmon retry`: what was refused or not taken, once the reason is gone. What it does is in salmon.story.retrying."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from salmon.cli.conflicts import watched
+from salmon.cli.terminal import (
+    CONFIG_DEFAULT,
+    ConfigOption,
+    JsonOption,
+    complain,
+    configured,
+    print_json,
+    say,
+)
+from salmon.errors import ConfigError, RetriableError
+
+if TYPE_CHECKING:
+    from salmon.story.retrying import Refusal
+
+EXIT_COULD_NOT: Final = 1
+_KEYS_SHOWN: Final = 5
+_WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d"
+
+
+def retry(
+    config: ConfigOption = CONFIG_DEFAULT,
+    *,
+    object_name: Annotated[str | None, typer.Option("--object", help="Only of this object.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only what was refused with this error code.")] = None,
+    field: Annotated[str | None, typer.Option(help="Only writes of which this field was refused.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only what was refused since: {_WHEN}.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only of this record of --object.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Who asks, for the record; by default the user of this machine.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is shown in the record's story.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """
+    Send again what a side refused, once the reason is gone: a rule was removed, a permission given, a picklist completed.
+
+    What could not be taken is read again. Without options, all of it. Safe to repeat. What is refused again waits again. Exit code 0: it is sent again, or nothing
+    was refused. 1: it could not be done. 2: the options cannot be used, or only a person can mend it.
+    """
+    from salmon.story.lookup import Lookup
+    from salmon.story.retrying import Asked, refusals, send_again
+
+    asked = Asked(object_name, key, code, field, _moment(since))
+    settings = configured(config)
+    try:
+        with Lookup(settings) as lookup:
+            with watched("reading states", shown=not as_json) as progress:
+                found = refusals(lookup, asked, progress=progress)
+            if not as_json:
+                say(*_lines(found))
+            if not dry_run:
+                send_again(lookup, found, by=by or getpass.getuser(), reason=reason)
+    except RetriableError as error:
+        complain(f"salmon: {error}")
+        raise typer.Exit(EXIT_COULD_NOT) from None
+    records = len({(each.object, each.key) for each in found})
+    if as_json:
+        print_json(
+            {
+                "refused": [each.as_dict() for each in found],
+                "records": records,
+                "sent": 0 if dry_run else records,
+                "dry_run": dry_run,
+            }
+        )
+    elif found and dry_run:
+        say("Nothing was sent: --dry-run.")
+    elif found:
+        say("Merge sends them again as soon as it runs. `salmon why` shows what became of a record.")
+
+
+def _lines(found: Sequence[Refusal]) -> Iterator[str]:
+    """How much will be sent, before it is."""
+    from salmon.story.words import side_named
+
+    if not found:
+        yield "Nothing of what was asked for waits after a refusal."
+        return
+    records = len({(each.object, each.key) for each in found})
+    yield f"{records:,} {'record waits' if records == 1 else 'records wait'} after a refusal:"
+    kinds: dict[tuple[str, str, bool, str], dict[str, None]] = {}
+    for each in found:
+        code = " or ".join(filter(None, each.codes)) or "without a code"
+        kinds.setdefault((each.object, each.side, each.misfit, code), {})[each.key] = None
+    for (name, side, misfit, code), keys in sorted(kinds.items()):
+        shown = ", ".join(list(keys)[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
+        what = f"not taken from {side_named(side)}" if misfit else f"refused by {side_named(side)}"
+        yield f"  {name}: {len(keys):,} {what}, {code}: {shown}"
+
+
+def _moment(text: str | None) -> int | None:
+    from salmon.story.words import moment_ms
+
+    if text is None:
+        return None
+    try:
+        return moment_ms(text, int(time.time() * 1000))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"--since: {text!r} is not a time. Give {_WHEN}.") from None

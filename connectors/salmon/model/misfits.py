@@ -1,0 +1,77 @@
+"""
+What a side holds and cannot be taken: a value of another type, or one that is too large. It has a place in the state.
+
+Such a value is nobody's edit: it is never agreed on, never taken for null, and never overwritten unasked. It stays where
+it is, beside the agreed value that the other side keeps, and the record goes on without it. It is over when its side
+reports a value that can be taken. An edit of the field that is folded after it is sent there as any other; a value in a
+field that its side may not set is put right at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import Final
+
+from salmon.model.change import SALESFORCE
+from salmon.model.rules import Rules
+from salmon.model.state import NEVER, SideState, State
+from salmon.model.work import Fact, Work
+
+_OVERRULED: Final = -1  # as `since`: whatever is agreed takes its place
+_SENTENCES_MAX: Final = 3
+
+
+def note(work: Work, among: Collection[str] | None = None) -> None:
+    """Remember what the change could not tell for its value; of the fields *among*, where they are given."""
+    x, told = work.x, work.change.misfits
+    names = [n for n in told if n in work.rules.names[work.change.origin] and (among is None or n in among)]
+    fresh = []
+    for name in sorted(names):
+        if work.change.is_row and name in x.misfits:
+            continue  # the side still holds what we knew
+        since = work.state.seq if _may_win(work, name) else _OVERRULED
+        x.misfits[name] = replace(told[name], since=since)
+        fresh.append(name)
+    x.unknown -= frozenset(names)
+    if fresh:
+        work.report(Fact.MISFIT, *fresh)
+
+
+def _may_win(work: Work, name: str) -> bool:
+    knows = SALESFORCE in work.state.sides and work.state.sides[SALESFORCE].exists is True
+    return work.rules.may_win(work.change.origin, name, known_to_salesforce=knows)
+
+
+def left_alone(state: State, side: SideState) -> frozenset[str]:
+    """The fields of *side* that are not written there, because of what it holds in them."""
+    if not side.misfits:
+        return frozenset()  # of most records, in every fold
+    return frozenset(
+        name
+        for name, misfit in side.misfits.items()
+        if misfit.since != _OVERRULED and not _edited_since(state, name, misfit.since)
+    )
+
+
+def _edited_since(state: State, name: str, since: int) -> bool:
+    version = state.versions.get(name, NEVER)
+    return version.seq > since and not version.baseline
+
+
+def lacks_required(state: State, name: str, rules: Rules) -> frozenset[str]:
+    """What Salesforce needs of a new record, and another side has no value for that could be taken."""
+    if name != SALESFORCE:
+        return frozenset()
+    unfit = {n for other, side in state.sides.items() if other != name for n in side.misfits}
+    return frozenset(n for n in unfit & rules.required if n not in state.canonical)
+
+
+def sentences(state: State) -> Iterator[str]:
+    """What the sides hold that could not be taken, for the person who looks at the document."""
+    told = [
+        side.misfits[name].reason for side in state.sides.values() for name in sorted(left_alone(state, side))
+    ]
+    yield from told[:_SENTENCES_MAX]
+    if len(told) > _SENTENCES_MAX:
+        yield f"{len(told) - _SENTENCES_MAX} more fields could not be taken; `salmon why` names them."

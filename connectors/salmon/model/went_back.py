@@ -1,0 +1,71 @@
+"""
+A part of the fold: the first that a side tells of a record after its history went back.
+
+A database restored from a backup and a sandbox that was refreshed show what was true before. That is nobody's edit and
+nobody's deletion: what was agreed since stands, and step 7 gives it back to the side. What happens there afterwards is
+judged like everything else.
+"""
+
+from __future__ import annotations
+
+from salmon.model.change import OWNED_BY_MERGE, Op
+from salmon.model.policies import EXISTENCE
+from salmon.model.state import NEVER, SideState
+from salmon.model.values import fold_value
+from salmon.model.work import Fact, Work
+
+
+def forget_order(x: SideState) -> None:
+    """The side's clock and its order have begun anew: by them nothing that it tells now is old."""
+    x.order, x.commit_time, x.as_of, x.overwritten = b"", 0, -1, ()
+
+
+def shown_again(work: Work) -> None:
+    """A row: the side has the record as it once was, or as it is."""
+    change, x, state = work.change, work.x, work.state
+    work.exists()
+    x.marker, x.held = change.ack or 0, False
+    restored = []
+    for name in sorted(work.rules.spoken(change)):
+        value = change.fields.get(name)
+        if name in x.unknown and state.lives:
+            fold_value(work, name, None)  # first contact, as ever
+            continue
+        work.set_shadow(name, value)
+        if value == state.canonical.get(name) or not state.lives:
+            continue
+        if name in work.rules.only_of(change.origin):
+            work.take(name, value, work.version)  # nobody else can say what it is
+        elif name not in OWNED_BY_MERGE:
+            restored.append(name)
+    x.unknown -= work.rules.spoken(change)
+    if not state.lives:
+        restored = [EXISTENCE]
+    if restored:
+        work.report(Fact.RESTORED, *restored)
+
+
+def missing_again(work: Work) -> None:
+    """ABSENT: the record is of the time that the side has lost, or is deleted everywhere."""
+    x = work.x
+    if x.exists and work.state.lives:
+        work.report(Fact.RESTORED, EXISTENCE)
+    x.exists, x.native_id, x.marker, x.held = False, None, 0, False
+    x.shadow, x.unknown, x.parked = {}, frozenset(), {}
+
+
+def is_known(work: Work) -> bool:
+    """Whether the side and merge have agreed on anything of the record that its history could have lost."""
+    return work.x.exists is not None and (work.state.lives or work.state.life is not NEVER)
+
+
+def tell(work: Work) -> None:
+    """See above. The change is a row."""
+    if work.change.op is Op.ABSENT:
+        missing_again(work)
+    else:
+        shown_again(work)
+    x = work.x
+    x.as_of = work.change.as_of if work.change.as_of is not None else -1
+    x.row_since_write, x.burst = True, 0
+    x.sent = x.in_flight

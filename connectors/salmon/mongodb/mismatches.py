@@ -1,0 +1,102 @@
+"""Why a value of a document does not fit its field, in MongoDB's words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from bson.regex import Regex
+from bson.timestamp import Timestamp
+
+from salmon.errors import BadRecordKey, DataError, SchemaMismatch
+from salmon.model.change import NO_RECORD_KEY, NOT_OF_TYPE, Misfit
+from salmon.model.schema import FieldSchema, Kind
+
+_NUMBERS: Final = (int, float, Decimal, Decimal128)
+_KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
+_INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
+_MEND: Final = "Correct it in MongoDB, or exclude the field from the sync."
+# The first that fits: a bool is an int to Python, and a Regex has no class of its own in every driver.
+_NAMES: Final[Mapping[type, str]] = {
+    bool: "Boolean",
+    Int64: "Int64",
+    float: "Double",
+    Decimal: "Decimal128",
+    Decimal128: "Decimal128",
+    str: "String",
+    datetime: "Date",
+    DatetimeMS: "Date",
+    ObjectId: "ObjectId",
+    UUID: "UUID",
+    bytes: "Binary",
+    Timestamp: "Timestamp",
+    Regex: "Regular expression",
+    list: "Array",
+    tuple: "Array",
+    dict: "Object",
+}
+
+
+def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMismatch:
+    """
+    *error* of a value that a document holds, so that whoever wrote the document knows what it means.
+
+    The message names a number that is too large, for the dead letter, which has the document anyway; the reason, which
+    goes to logs and to the state, does not.
+    """
+    kind, wanted = bson_type(shown), _with_article(field.type)
+    if field.kind in _KINDS_OF_NUMBER and isinstance(shown, _NUMBERS) and not isinstance(shown, bool):
+        number = shown.to_decimal() if isinstance(shown, Decimal128) else Decimal(shown)
+        if not number.is_finite():
+            name = "NaN" if number.is_nan() else "Infinity" if number > 0 else "-Infinity"
+            return _mismatch(field, f"{name} is not {wanted}")
+        if field.kind in (Kind.INT, Kind.LONG):
+            most = _INT32_MAX if field.kind is Kind.INT else _INT64_MAX
+            if abs(number) > most:
+                size = f"too {'large' if number > 0 else 'small'} for {wanted}"
+                bound = f"at {'most' if number > 0 else 'least'} {most if number > 0 else -most - 1}"
+                return _mismatch(field, f"{kind} is {size} ({bound})", f"{kind} {shown} is {size} ({bound})")
+            return _mismatch(field, f"{kind} with a fraction is not {wanted}")
+        return error
+    if field.kind is Kind.TIME and isinstance(shown, str):
+        return _mismatch(field, f"String is not {wanted} of day, such as 13:05:00")
+    if field.kind is Kind.STRINGS and isinstance(shown, (list, tuple)):
+        return _mismatch(field, f"Array with other values than Strings is not {wanted}")
+    if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, DatetimeMS):
+        return _mismatch(field, "Date is outside the years 1 to 9999")
+    if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, datetime):
+        return error
+    if field.kind is Kind.STRING and isinstance(shown, str):
+        return error
+    return _mismatch(field, f"{kind} is not {wanted}")
+
+
+def bson_type(shown: Any) -> str:
+    """The type of a value, as MongoDB's tools call it."""
+    if isinstance(shown, int) and not isinstance(shown, bool):
+        return "Int32" if not isinstance(shown, Int64) and abs(shown) <= _INT32_MAX else "Int64"
+    return next((name for known, name in _NAMES.items() if isinstance(shown, known)), type(shown).__name__)
+
+
+def misfit(name: str, error: DataError) -> Misfit:
+    """*error* of the field *name*, as a change reports it: without the value."""
+    if isinstance(error, BadRecordKey):
+        return Misfit(NO_RECORD_KEY, f"{name}: its value cannot be the key of a record: {error}")
+    return Misfit(NOT_OF_TYPE, error.reason if isinstance(error, SchemaMismatch) else str(error))
+
+
+def _mismatch(field: FieldSchema, reason: str, message: str = "") -> SchemaMismatch:
+    return SchemaMismatch(
+        f"{field.name}: {message or reason}. {_MEND}", reason=f"{field.name}: {reason}. {_MEND}"
+    )
+
+
+def _with_article(word: str) -> str:
+    return f"an {word}" if word[:1] in "aeiou" else f"a {word}"

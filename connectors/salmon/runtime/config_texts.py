@@ -1,0 +1,70 @@
+"""
+What no text of a configuration may hold: control characters, and user names and passwords within an address.
+
+Settings that are secrets, or keys in PEM, are left out: those are hidden wherever the configuration is shown. An
+address is not, so a password in it would be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from salmon.kafka.properties import BROKERS
+
+SECRET_PROPERTY: Final = re.compile(
+    r"password|secret|\.pem$|sasl\.oauthbearer\.(config|assertion\.private)|sasl\.jaas"
+)
+_SECRETS: Final = frozenset(
+    {
+        ("mongodb", "uri"),
+        ("schema_registry", "password"),
+        ("salesforce", "auth", "client_secret"),
+        ("salesforce", "auth", "private_key"),
+    }
+)
+_USER_IN_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/?#]*@|//[^\s/?#]*@")
+_SECRET_IN_QUERY: Final = re.compile(
+    r"[?&#;][^=&;\s]*(token|secret|passw|pwd|key|auth|sig|credential)[^=&;\s]*=", re.IGNORECASE
+)
+_BROKER: Final = re.compile(
+    r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s@/?#,:\[\]]+)(?::[0-9]{1,5})?", re.ASCII
+)
+
+Path = tuple[str, ...]
+
+
+def faults_of_texts(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Each fault as the path of its key and a sentence, which quotes nothing."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            name = str(key)
+            if not name.isprintable():
+                yield path, f"has a key with a control character in it ({ascii(name)[1:-1]}). Take it out."
+            yield from faults_of_texts(value, (*path, name))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from faults_of_texts(value, (*path, str(index)))
+    elif isinstance(node, str) and not _is_secret(path):
+        yield from ((path, sentence) for sentence in _faults(node, path))
+
+
+def _is_secret(path: Path) -> bool:
+    return path in _SECRETS or (path[:1] == ("kafka",) and SECRET_PROPERTY.search(path[-1]) is not None)
+
+
+def _faults(text: str, path: Path) -> Iterator[str]:
+    if not text.isprintable():
+        yield "holds a control character, or another that cannot be seen. Take it out."
+    elif path[:1] == ("kafka",) and path[-1] in BROKERS:
+        if any(not _BROKER.fullmatch(each.strip()) for each in text.split(",") if each.strip()):
+            yield (
+                "must be HOST:PORT of one broker or more, with commas between. User and password have properties of "
+                "their own: sasl.username, sasl.password."
+            )
+    elif "://" in text and (_USER_IN_ADDRESS.search(text) or _SECRET_IN_QUERY.search(text)):
+        yield (
+            "is an address with a user, a password or a token in it, where it would be shown in logs and errors. Take "
+            "it out, and use the settings for signing in."
+        )

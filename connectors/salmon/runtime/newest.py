@@ -1,0 +1,129 @@
+"""
+Which of two instances of a process is the newer one, and whether it lives.
+
+Each process signs its name in `<name>.offsets` as it starts, before it takes anything from anybody: the log's order says
+who came last. One that Kafka serves no longer begins again under the same name, and looks there first. Where its own
+name stands, nobody has taken its place: it goes on, whatever words Kafka had for it. Where another name stands, and
+its owner is in the consumer group, this instance ends for good.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from salmon.errors import Superseded
+from salmon.kafka import clients
+from salmon.kafka.errors import answered, translated
+from salmon.kafka.offsets import OffsetStore
+from salmon.runtime.health import Health
+from salmon.runtime.retry import Stopping
+
+log = structlog.get_logger(__name__)
+
+ENTRIES: Final = "instances"  # beside the connectors' names
+# What a sink may need to load before it joins its group. One that has not joined by then is taken for dead.
+JOIN_MAX_S: Final = 60.0
+_MARGIN_S: Final = 2.0
+_LOOK_S: Final = 0.5
+_ASK_S: Final = 10.0
+
+
+def new_name() -> str:
+    """The name of a process that starts now; it keeps it when it begins again."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """
+    Args:
+        group: The connector's consumer group; *instance_id* is this instance's membership in it.
+        name: Of this process.
+        session_s: How long the group keeps a member that it does not hear.
+    """
+
+    kafka: Mapping[str, Any] = field(repr=False)
+    admin: AdminClient
+    entries: OffsetStore
+    connector: str
+    ordinal: int
+    group: str
+    instance_id: str
+    name: str
+    health: Health
+    stop: Event
+    session_s: float = 6.0
+    join_max_s: float = JOIN_MAX_S
+
+    def sign_in(self) -> None:
+        """
+        Be the newest from now on.
+
+        Raises:
+            Unavailable, SetupError: as the brokers and the registry answer.
+        """
+        signature = {
+            "name": self.name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "at_ms": int(time.time() * 1000),
+        }
+        key, value = self.entries.record(ENTRIES, self._entry, signature)
+        clients.write(self.kafka, self.instance_id, self.entries.topic, key, value)
+
+    def check(self) -> None:
+        """
+        Go on under our name, if nobody newer lives.
+
+        Raises:
+            Superseded: somebody does.
+            Unavailable, SetupError: as the brokers and the registry answer. Stopping: told to stop meanwhile.
+        """
+        found = self.entries.load(ENTRIES).get(self._entry)
+        if found is None or found["name"] == self.name:
+            return
+        if self._lives():
+            raise Superseded(
+                f"{self.instance_id}: a newer instance has taken its place (process {found['pid']} on "
+                f"{found['host']}). This one ends, and writes nothing more."
+            )
+        log.warning("newer_instance_gone", instance=self.instance_id, host=found["host"], pid=found["pid"])
+        self.sign_in()
+
+    @property
+    def _entry(self) -> str:
+        return f"{self.connector}/{self.ordinal}"
+
+    def _lives(self) -> bool:
+        """
+        Whether somebody holds our membership. At first that may be ourselves, from before: the group forgets whom it
+        does not hear.
+        """
+        self.health.starting("finding out whether a newer instance of this process lives")
+        began = time.monotonic()
+        while (waited_s := time.monotonic() - began) < self.join_max_s:
+            if waited_s > self.session_s + _MARGIN_S and self._is_member():
+                return True
+            if self.stop.wait(_LOOK_S):
+                raise Stopping
+        return False
+
+    def _is_member(self) -> bool:
+        doing = f"looking who is in the group {self.group}"
+        try:
+            asked = self.admin.describe_consumer_groups([self.group], request_timeout=_ASK_S)[self.group]
+        except KafkaException as error:
+            raise translated(error, doing) from error
+        told = answered(asked, _ASK_S, doing)
+        return any(member.group_instance_id == self.instance_id for member in told.members)

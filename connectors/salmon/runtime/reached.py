@@ -1,0 +1,44 @@
+"""
+Whether this machine has reached a sync's Kafka and registry before: then they are waited for when they are away.
+
+What never answered is a mistake in the configuration, and ends the process with one sentence. For the sides, positions
+in Kafka are the proof; for Kafka itself nothing but a file beside the working copies can be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+
+class Reached:
+    """
+    Args:
+        state_dir: The setting; None for a folder in the system's place for temporary files.
+        addresses: Whose: a sync that is given other servers has not reached those.
+    """
+
+    def __init__(self, state_dir: str | None, sync: str, addresses: Sequence[str]) -> None:
+        base = (
+            Path(state_dir).expanduser()
+            if state_dir
+            else Path(tempfile.gettempdir()) / f"salmon-{os.getuid()}"
+        )
+        self._folder = base / sync
+        self._file = self._folder / f"reached-{hashlib.sha256(repr(addresses).encode()).hexdigest()[:16]}"
+
+    def before(self) -> bool:
+        """Whether they have answered once."""
+        with suppress(OSError):
+            return self._file.is_file() and self._file.stat().st_uid == os.getuid()
+        return False
+
+    def note(self) -> None:
+        """They have answered. Where no file can be made, the next start knows nothing of it."""
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file.touch(mode=0o600)

@@ -1,0 +1,60 @@
+"""
+Whether an instance without partitions is a spare: there are more instances than partitions, and it stands by for one.
+
+Otherwise it has nothing to do though there is work: another member of the group holds more than its share, perhaps a dead
+one whose time has not run out. A thread asks: Kafka may take long to answer, and the loop must turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from salmon.errors import SalmonError
+from salmon.runtime.health import Health
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S: Final = 5.0
+
+
+class SpareWatch:
+    """
+    Looks from its making on, whenever the instance has no partitions, until it is closed.
+
+    Args:
+        held: How many partitions each member of the group has; nothing while they are being shared out.
+    """
+
+    def __init__(
+        self, health: Health, held: Callable[[], Sequence[int]], *, every_s: float = LOOK_EVERY_S
+    ) -> None:
+        self._health, self._held, self._every_s = health, held, every_s
+        self._closing = threading.Event()
+        threading.Thread(target=self._run, name="spares", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._every_s):
+            if self._health.without_partitions:
+                self._look()
+
+    def _look(self) -> None:
+        try:
+            self._health.spare(is_spare(self._held()))
+        except SalmonError as trouble:
+            log.debug("group_not_looked_at", reason=str(trouble))  # the calls to Kafka are watched elsewhere
+
+
+def is_spare(held: Sequence[int]) -> bool:
+    """
+    Whether a member that has no partition can have none: Kafka shares all of them out evenly, so one that has two would
+    have to give one away.
+    """
+    return max(held, default=0) == 1

@@ -1,0 +1,146 @@
+"""
+A YAML file read with bounds: in its size, its depth, and what its aliases stand for.
+
+Nothing that is in the file is quoted: what looks like an alias or a tag may be a password.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from salmon.errors import ConfigError
+
+BYTES_MAX: Final = 256 * 1024
+_DEPTH_MAX: Final = 30
+_VALUES_MAX: Final = 50_000  # aliases written out
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+
+
+def read(file: Path) -> Any:
+    """
+    Read what the file holds; nothing for an empty one.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, is nested too deep, or is not YAML.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
+        raise ConfigError(f"{file}: cannot be read ({reason}). Name the sync's YAML file by -c.") from None
+    if len(data) > BYTES_MAX:
+        raise ConfigError(f"{file}: is larger than {BYTES_MAX // 1024} KiB. Name the sync's YAML file by -c.")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is no UTF-8 text. Name the sync's YAML file by -c.") from None
+    try:
+        return _loaded(text)
+    except _Refused as refused:
+        raise ConfigError(f"{file}: {refused}") from None
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(
+            f"{file}: is no YAML: {_without_quotes(error)} ({_place(error.problem_mark)}). Correct it."
+        ) from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{file}: is no YAML. Correct it.") from None
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
+        # What PyYAML lets pass: 2001-99-99 looks like a date and is none.
+        raise ConfigError(
+            f"{file}: holds a value that looks like a date or a number and is none. Put it in quotes."
+        ) from None
+
+
+class _Refused(Exception):
+    """A sentence about the file."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe types, and no key twice: of two equal keys the first would be dropped without a word."""
+
+    _depth = 0
+    _count = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        self._count += 1
+        if self._depth > _DEPTH_MAX:
+            raise _Refused(
+                f"is nested more than {_DEPTH_MAX} levels deep. No setting of Salmon's is; correct it."
+            )
+        if self._count > _VALUES_MAX:
+            raise _too_many()
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE_TAG:
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, (list, dict, set)):
+                continue  # which is refused next
+            if key in seen:
+                shown = ascii(key) if isinstance(key, str) and len(key) <= 60 else "a key"
+                raise _Refused(
+                    f"is no YAML: the key {shown} is there twice ({_place(key_node.start_mark)}). Correct it."
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _loaded(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}) > _VALUES_MAX:
+            raise _too_many()
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _written_out(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """How many values *node* is, with its aliases written out; *known*: of nodes counted, None for those under way."""
+    if (identity := id(node)) in known:
+        count = known[identity]
+        if count is None:
+            raise _Refused(
+                "is nested without end: an alias (*) stands within what its anchor (&) names. Write it out."
+            )
+        return count
+    known[identity] = None
+    count = 1
+    if isinstance(node, yaml.SequenceNode):
+        count += sum(_written_out(each, known) for each in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        count += sum(_written_out(each, known) for pair in node.value for each in pair)
+    known[identity] = count
+    return count
+
+
+def _too_many() -> _Refused:
+    return _Refused(
+        f"stands for more than {_VALUES_MAX:,} values, with its aliases (*) written out. Write out what is meant."
+    )
+
+
+def _without_quotes(error: yaml.MarkedYAMLError) -> str:
+    """PyYAML's own sentence, without what it quotes of the file."""
+    problem = error.problem or "it cannot be read"
+    if problem.startswith(("found undefined alias", "could not determine a constructor for the tag")):
+        return "a value begins with * or !, which mean something else there: put it in quotes"
+    return problem.partition("'")[0].partition('"')[0].rstrip(" ,:") if "'" in problem else problem
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"

@@ -1,0 +1,248 @@
+"""
+What was refused or could not be taken, and how it is tried again once its reason is gone.
+
+Which it is, merge's states say; since when, the reports in `changes`. What was refused is sent again by an operator's change
+of each refused write, which merge folds; what could not be taken is read again by its source (a topic takes larger records
+now, a field has another type). So it is safe to ask twice, and it works whether or not the processes run just now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Message
+
+from salmon.errors import ConfigError, DataError
+from salmon.kafka import clients, scans
+from salmon.kafka.serdes import Changes, Signals
+from salmon.kafka.tables import Progress
+from salmon.merge.states import States
+from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
+from salmon.model.connector import Signal, SignalKind
+from salmon.model.policies import EXISTENCE
+from salmon.model.state import Park, State
+from salmon.story.lookup import Lookup
+
+_AT_ONCE: Final = 500  # changes in one transaction
+# Avro writes text as it is: a state without any of these bytes tells of nothing to try again, and need not be decoded.
+_IN_A_STATE: Final = tuple(text.encode() for text in (Park.REFUSED.value, *sorted(MISFIT_CODES)))
+_READ: Final = 0  # in place of a write's seq: nothing was written, and it is read again
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which refusals; None for any."""
+
+    object: str | None = None
+    key: str | None = None
+    code: str | None = None
+    field: str | None = None
+    since_ms: int | None = None  # since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """
+    What is parked of one refused write. *whole*: its creation or its deletion was refused. *misfit*: there is no write; the
+    side holds what could not be taken.
+    """
+
+    object: str
+    key: str
+    side: str
+    write: int  # its seq
+    codes: tuple[str, ...]
+    fields: tuple[str, ...]
+    whole: bool
+
+    @property
+    def misfit(self) -> bool:
+        return self.write == _READ
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `salmon retry --json` prints it."""
+        return {
+            "object": self.object,
+            "key": self.key,
+            "side": self.side,
+            "write": self.write,
+            "codes": list(self.codes),
+            "fields": list(self.fields),
+            "whole": self.whole,
+            "misfit": self.misfit,
+        }
+
+
+def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) -> list[Refusal]:
+    """
+    What is parked after a refusal, or could not be taken, among what is asked for; by object and key.
+
+    Raises:
+        ConfigError: an object or field that the sync does not have, a one-way object, or a time that has not come yet.
+        DataError: a record that merge has never heard of.
+        SetupError, Unavailable: as Kafka and the registry answer.
+    """
+    names = _objects(lookup, asked)
+    found = []
+    for name in names:
+        key = None
+        if asked.key is not None:
+            key, state = lookup.key_and_state(name, asked.key, progress=progress)
+            if state is None:
+                raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+            states = {key: state}
+        else:
+            states = _states(lookup, name, progress)
+        refused = [each for key, state in sorted(states.items()) for each in _refused(name, key, state)]
+        if refused and asked.since_ms is not None:
+            since = _refused_since(lookup, name, asked.since_ms, key, progress)
+            refused = [each for each in refused if (each.key, each.write) in since]
+        found += [each for each in refused if _is_meant(each, asked)]
+    return found
+
+
+def send_again(
+    lookup: Lookup,
+    found: Sequence[Refusal],
+    *,
+    by: str,
+    reason: str = "",
+    now: Callable[[], float] = time.time,
+) -> None:
+    """
+    Have merge send *found* again, and the sources read it. Where it fails on the way, what is left can be asked for again.
+
+    Raises:
+        Unavailable, SetupError: as Kafka and the registry answer.
+    """
+    if not found:
+        return
+    writes = list(dict.fromkeys((each.object, each.key, each.write) for each in found if not each.misfit))
+    source = {"by": by, "reason": reason} if reason else {"by": by}
+    codecs = {
+        name: Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
+        for name in {name for name, _, _ in writes}
+    }
+    # One operator at a time: a second one fences the first, and what both ask for has one effect.
+    client = f"{lookup.config.name}-retry"
+    producer = clients.producer(lookup.kafka, transactional_id=client, client_id=client)
+    producer.start()
+    try:
+        for first in range(0, len(writes), _AT_ONCE):
+            with producer.transaction() as transaction:
+                for name, key, write in writes[first : first + _AT_ONCE]:
+                    change = Change(
+                        OPERATOR, Op.RETRY, committed_at=int(now() * 1000), ack=write, source=source
+                    )
+                    transaction.produce(codecs[name].topic, key, codecs[name].encode(change))
+        with producer.transaction() as transaction:
+            for topic, signal, encoded in _signals(lookup, found):
+                transaction.produce(topic, signal.object, encoded, partition=0)
+    finally:
+        producer.close()
+
+
+def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Signal, bytes]]:
+    """The requests to read again what could not be taken."""
+    places = sorted({(each.side, each.object) for each in found if each.misfit})
+    for side, name in places:
+        codec = Signals(lookup.registry, lookup.topics.signals(f"{side}-source"))
+        keys = sorted(
+            {each.key for each in found if each.misfit and (each.side, each.object) == (side, name)}
+        )
+        for first in range(0, len(keys), _AT_ONCE):
+            some = tuple(keys[first : first + _AT_ONCE])
+            signal = Signal(0, SignalKind.READ, name, keys=some, reason="salmon retry")
+            yield codec.topic, signal, codec.encode(signal)
+
+
+def _objects(lookup: Lookup, asked: Asked) -> list[str]:
+    """The objects that are meant, all of what is asked for being checked first."""
+    if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
+        raise ConfigError("--since: this time has not come yet. Give one in the past, or how long ago: 2h.")
+    if asked.key is not None and asked.object is None:
+        raise ConfigError("--key: give --object, too: the same key may be used by several objects.")
+    if asked.object is not None:
+        if (side := lookup.rules(asked.object).one_way_to) is not None:
+            raise ConfigError(
+                f"--object: {asked.object} flows one way, to {side}, and is not retried: an edit of a record in its source "
+                f"sends the whole record again."
+            )
+        if asked.field is not None:
+            lookup.check_field(asked.object, asked.field)
+        return [asked.object]
+    names = [name for name in lookup.config.objects if lookup.rules(name).one_way_to is None]
+    if asked.field is not None:
+        names = [name for name in names if asked.field in lookup.rules(name).schema.by_name]
+        if not names:
+            raise ConfigError(
+                f"--field: no object of this sync that flows both ways has a field {asked.field}."
+            )
+    return names
+
+
+def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, State]:
+    """The newest state of each record that may have something refused."""
+    codec = States(lookup.rules(name), lookup.registry, lookup.topics.state(name))
+    found: dict[str, bytes] = {}
+
+    def take(message: Message) -> None:
+        key, value = (message.key() or b"").decode(errors="replace"), message.value()
+        if value is not None and any(text in value for text in _IN_A_STATE):
+            found[key] = value
+        else:
+            found.pop(key, None)
+
+    places = scans.all_places(lookup.admin, [codec.topic])
+    scans.scan(lookup.kafka, lookup.admin, places, take, progress=progress)
+    return {key: codec.decode(value) for key, value in found.items()}
+
+
+def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
+    for side, told in state.sides.items():
+        writes: dict[int, dict[str, str]] = {}
+        for field, parked in sorted(told.parked.items()):
+            if parked.why is Park.REFUSED:
+                writes.setdefault(parked.group, {})[field] = parked.code
+        for write, codes in sorted(writes.items()):
+            fields = tuple(field for field in codes if field != EXISTENCE)
+            distinct = tuple(sorted(set(codes.values())))
+            yield Refusal(name, key, side, write, distinct, fields, EXISTENCE in codes)
+        for field in sorted(told.misfits if state.lives else ()):
+            yield Refusal(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
+
+
+def _refused_since(
+    lookup: Lookup, name: str, since_ms: int, key: str | None, progress: Progress | None
+) -> set[tuple[str, int]]:
+    """Key and write of what was reported at that time or later."""
+    codec = Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
+    found: set[tuple[str, int]] = set()
+
+    def take(message: Message) -> None:
+        raw_key, value = message.key(), message.value()
+        if raw_key is None or value is None or message.timestamp()[1] < since_ms:
+            return
+        try:
+            change = codec.decode(value)
+        except DataError:
+            return  # merge has set it aside
+        if change.op is Op.REFUSED and change.ack is not None:
+            found.add((raw_key.decode(errors="replace"), change.ack))
+        if change.misfits:
+            found.add((raw_key.decode(errors="replace"), _READ))
+
+    places = (
+        scans.all_places(lookup.admin, [codec.topic]) if key is None else [lookup.place(codec.topic, key)]
+    )
+    scans.scan(lookup.kafka, lookup.admin, places, take, since_ms=since_ms, progress=progress)
+    return found
+
+
+def _is_meant(refusal: Refusal, asked: Asked) -> bool:
+    return (asked.code is None or asked.code in refusal.codes) and (
+        asked.field is None or asked.field in refusal.fields
+    )

@@ -1,0 +1,64 @@
+"""
+A temporary folder of one run, which the next run removes where this one was killed.
+
+Whoever lives holds a lock in its folder, which the system takes back when it dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_PREFIX: Final = "salmon-verify-"
+_LOCK: Final = "owner.lock"
+# One without a lock is of a run that is just beginning, or of one that died there.
+_UNLOCKED_MAX_S: Final = 3600.0
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for this run, after those of dead ones were swept."""
+    sweep()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with (folder / _LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+
+
+def sweep() -> None:
+    """Remove the folders of runs of ours that are dead."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if _is_left_behind(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                log.info("folder_of_a_dead_run_removed", folder=str(folder))
+
+
+def _is_left_behind(folder: Path) -> bool:
+    """Whether it is a folder of ours whose owner is dead. Raises OSError where that cannot be found out."""
+    told = folder.lstat()
+    if told.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
+        return False
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return time.time() - told.st_mtime > _UNLOCKED_MAX_S
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True

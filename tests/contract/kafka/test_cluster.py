@@ -1,0 +1,59 @@
+"""What brokers say of themselves and of a group, on both brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer
+
+from salmon.devstack.processes import free_ports
+from salmon.errors import Unavailable
+from salmon.kafka import clients, cluster
+from support.waiting import until
+
+Join = Callable[[int], Consumer]
+
+
+@pytest.fixture
+def join(kafka: dict[str, Any], name: str, create: Callable[..., str]) -> Iterator[Join]:
+    """Lets one more static member into a group that reads a topic of two partitions."""
+    topic, members = create(), list[Consumer]()
+
+    def join(number: int) -> Consumer:
+        member = clients.consumer(
+            kafka, group_id=name, client_id=f"{name}-{number}", instance_id=f"{name}-{number}"
+        )
+        member.subscribe([topic])
+        members.append(member)
+        return member
+
+    yield join
+    for member in members:
+        member.close()
+
+
+def test_a_member_without_partitions_is_told_from_one_whose_share_is_held(
+    kafka: dict[str, Any], name: str, join: Join
+) -> None:
+    """Three members of a group with two partitions: one each, and one has none (case S11)."""
+    admin = clients.admin(kafka)
+    members = [join(0)]
+
+    def held() -> list[int]:
+        for member in members:
+            member.poll(0.05)
+        return sorted(cluster.partitions_held(admin, name))
+
+    until(lambda: held() == [2], "the first has both")
+    members += [join(1), join(2)]
+    until(lambda: held() == [0, 1, 1], "each has its share", within_s=60)
+
+
+def test_a_broker_that_is_there_answers_and_one_that_is_not_does_not(kafka: dict[str, Any]) -> None:
+    """The cheapest question there is; it needs no topic and makes none."""
+    cluster.ask(clients.admin(kafka))
+    nobody = clients.admin({**kafka, "bootstrap.servers": f"127.0.0.1:{free_ports(1)[0]}"})
+    with pytest.raises(Unavailable):
+        cluster.ask(nobody, timeout_s=1.0)

@@ -1,0 +1,97 @@
+"""Sides whose history went back, and positions that are empty."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.proof.mutants import Mutant
+
+_RULE: Final = "4a: a side whose history went back is noticed, told, and read anew"
+_EMPTY: Final = "4a: a start at the beginning of a stream that was once heard is a hole"
+
+HISTORY: Final = (
+    Mutant(
+        "a restored side's older values are edits",
+        _RULE,
+        "model.fold",
+        "        if change.is_row and went_back.is_known(work):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "every row of a restored side is no news",
+        _RULE,
+        "model.fold",
+        "        x.history = change.history\n",
+        "",
+    ),
+    Mutant(
+        "by the clock of the time before, what a restored side tells is old",
+        _RULE,
+        "model.fold",
+        "        went_back.forget_order(x)\n",
+        "",
+    ),
+    Mutant(
+        "a first row forgets of which history it is",
+        _RULE,
+        "model.first_row",
+        "        history=change.history,\n",
+        "",
+    ),
+    Mutant(
+        "what a restored side lacks it still has",
+        _RULE,
+        "model.went_back",
+        "    x.exists, x.native_id, x.marker, x.held = False, None, 0, False\n",
+        "",
+    ),
+    Mutant(
+        "a restored side's formulas are overruled",
+        _RULE,
+        "model.went_back",
+        "        if name in work.rules.only_of(change.origin):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "a write in flight when the side went back is not said anew",
+        _RULE,
+        "model.went_back",
+        "    x.row_since_write, x.burst = True, 0\n",
+        "",
+    ),
+    Mutant(
+        "MongoDB's position is believed without its last event",
+        _RULE,
+        "mongodb.streams",
+        "        if seen is not None:\n            self._require_event(seen)\n",
+        "",
+    ),
+    Mutant(
+        "a fresh MongoDB is believed to be the old one",
+        _RULE,
+        "mongodb.source",
+        "        if after is not None and not feed.proven and _all_differ(self._ids, ids):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "another org's position is taken up",
+        _RULE,
+        "salesforce.feed",
+        "            stored = None  # nothing in it is of this org\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a stream's beginning that was stored is no hole",
+        _EMPTY,
+        "salesforce.feed",
+        '        self._from_the_beginning_again = self._place == ""\n',
+        "        self._from_the_beginning_again = False\n",
+    ),
+    Mutant(
+        "a missing position is a first start",
+        _EMPTY,
+        "salesforce.feed",
+        "        self._lost = was_forgotten\n",
+        "        self._lost = False\n",
+    ),
+)

@@ -1,0 +1,96 @@
+"""Transactions that wait for Kafka: who is told, and what ends the wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from salmon.errors import ClientLost, Unavailable
+from salmon.kafka.transactions import TransactionalProducer
+
+
+class Heard:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def failing(self, doing: str, error: Exception) -> None:
+        self.told.append(f"{doing}: {type(error).__name__}")
+
+    def recovered(self) -> None:
+        self.told.append("recovered")
+
+
+class Kafka:
+    """A producer of librdkafka's that answers a commit as the test says: an error to raise, or None."""
+
+    def __init__(self, *answers: KafkaError | None, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self.answers, self.meanwhile = list(answers), meanwhile
+        self.calls: list[str] = []
+
+    def begin_transaction(self) -> None:
+        self.calls.append("begin")
+
+    def commit_transaction(self, _timeout_s: float) -> None:
+        self.calls.append("commit")
+        self.meanwhile()
+        if self.answers and (error := self.answers.pop(0)) is not None:
+            raise KafkaException(error)
+
+    def abort_transaction(self, _timeout_s: float) -> None:
+        self.calls.append("abort")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("salmon.kafka.transactions._PAUSE_S", 0.0)
+
+
+def producer(kafka: Kafka, heard: Heard) -> TransactionalProducer:
+    made = TransactionalProducer(
+        {"bootstrap.servers": "127.0.0.1:1"}, transactional_id="crm-merge-0", client_id="test", observer=heard
+    )
+    made._producer = kafka  # type: ignore[assignment]
+    return made
+
+
+LATE = KafkaError(KafkaError._TIMED_OUT, "late", False, True)  # not fatal, and may be called again
+
+
+def test_a_commit_that_kafka_does_not_answer_shows_in_health_until_it_does() -> None:
+    """The loop does not turn meanwhile: without a word it would be taken for one that hangs (case S3)."""
+    heard, kafka = Heard(), Kafka(LATE, LATE, None)
+    with producer(kafka, heard).transaction():
+        pass
+    doing = "committing a transaction of crm-merge-0"
+    assert heard.told == [f"{doing}: Unavailable", f"{doing}: Unavailable", "recovered"]
+
+
+def test_a_commit_that_kafka_answers_at_once_tells_nobody() -> None:
+    """A recovery would take back what others say is failing."""
+    heard = Heard()
+    with producer(Kafka(), heard).transaction():
+        pass
+    assert heard.told == []
+
+
+def test_who_is_told_to_cut_short_does_not_wait_for_an_abort_as_well() -> None:
+    """The deadline of a stop is near, and the broker aborts by itself (case S8)."""
+    kafka = Kafka(LATE)
+    made = producer(kafka, Heard())
+    kafka.meanwhile = made.close
+    with pytest.raises(Unavailable), made.transaction():
+        pass
+    assert kafka.calls == ["begin", "commit"]
+
+
+def test_a_client_that_is_dead_says_so_from_then_on() -> None:
+    """Whatever is asked of it: so that the process begins again, and does not wait for it."""
+    fatal = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "x", True)
+    made = producer(Kafka(fatal), Heard())
+    for _ in range(2):
+        with pytest.raises(ClientLost), made.transaction():
+            pass

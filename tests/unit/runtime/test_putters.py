@@ -1,0 +1,139 @@
+"""The putters: whose outage it is that a batch meets, and which keys it leaves in doubt."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+
+from salmon.errors import Unavailable
+from salmon.kafka.serdes import Writes
+from salmon.model.change import Write, WriteOp
+from salmon.model.connector import Outcome, OutcomeKind, SinkRecord
+from salmon.runtime.config import DeleteGuardConfig
+from salmon.runtime.delete_guard import DeleteGuard
+from salmon.runtime.metrics import Metrics
+from salmon.runtime.putters import Putters
+from salmon.runtime.sink_buffer import SinkBuffer
+from salmon.runtime.waits import Waits
+from support.waiting import until
+
+PLACE = ("crm.writes.mongodb.Account", 0)
+
+
+class Side:
+    """A task that takes all it is given, unless it is away."""
+
+    def __init__(self) -> None:
+        self.away, self.seen = False, 0
+
+    def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        self.seen += len(records)
+        if self.away:
+            raise Unavailable("the side is away")
+        return [Outcome(OutcomeKind.APPLIED) for _ in records]
+
+
+class Codec:
+    """A codec whose registry may be away."""
+
+    away = False
+
+    def decode(self, value: bytes) -> Write:
+        if self.away:
+            raise Unavailable("the registry is away")
+        return Write(seq=1, op=WriteOp(value.decode()), expected=0)
+
+
+class Told:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.recoveries = 0
+
+    def failing(self, doing: str, error: Exception) -> None:
+        self.failures.append(f"{doing}: {error}")
+
+    def recovered(self) -> None:
+        self.recoveries += 1
+
+
+class Sink:
+    """A buffer with one partition, and the putters that empty it."""
+
+    def __init__(self) -> None:
+        self.side, self.codec, self.told = Side(), Codec(), Told()
+        self.metrics = Metrics("mongodb-sink")
+        self.kafka_away = False
+        self.buffer = SinkBuffer()
+        self.buffer.open(PLACE, 0)
+        guard = DeleteGuard({"Account": DeleteGuardConfig(share_floor=0)}, size_of=self.size)
+        guard.own([("Account", 0)], {}, partitions=1)
+        self.putters = Putters(
+            cast("Any", self.side),
+            self.buffer,
+            {PLACE[0]: cast("Writes", self.codec)},
+            Waits(),
+            guard,
+            metrics=self.metrics,
+            observer=self.told,
+            direction="to_mongodb",
+            rng=random.Random(1),
+        )
+
+    def size(self, _: str) -> int:
+        if self.kafka_away:
+            raise Unavailable("Kafka is away")
+        return 1_000
+
+    def owes(self, op: WriteOp) -> None:
+        self.buffer.renew()
+        self.buffer.add(PLACE, 0, ("Account", "001"), op.encode())
+
+    @property
+    def outage(self) -> float:
+        return self.metrics.registry.get_sample_value("salmon_outage", {"connector": "mongodb-sink"}) or 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.putters.start()
+        try:
+            yield
+        finally:
+            self.buffer.stop()
+            self.putters.join(10)
+
+
+@pytest.mark.parametrize(("what", "op"), [("registry", WriteOp.CREATE), ("Kafka", WriteOp.DELETE)])
+def test_what_fails_before_a_batch_is_sent_is_no_outage_of_the_side(what: str, op: WriteOp) -> None:
+    """The registry, or Kafka for the guard, is away: that is said, and no key is in doubt (case S12)."""
+    sink = Sink()
+    sink.codec.away, sink.kafka_away = what == "registry", what == "Kafka"
+    sink.owes(op)
+    with sink.running():
+        until(lambda: len(sink.told.failures) > 1, "it is tried again")
+        assert {f"preparing writes: {'the registry' if what == 'registry' else what} is away"} == set(
+            sink.told.failures
+        )
+        assert (sink.side.seen, sink.putters.in_doubt, sink.outage) == (0, set(), 0.0)
+        sink.codec.away = sink.kafka_away = False
+        until(lambda: sink.side.seen == 1, "it is sent")
+        until(lambda: sink.told.recoveries == 1, "health is told that it is over")
+    assert sink.buffer.idle
+
+
+def test_an_outage_of_the_side_leaves_the_keys_in_doubt_that_were_sent() -> None:
+    """Nobody knows whether they were carried out, until they are put again."""
+    sink = Sink()
+    sink.side.away = True
+    sink.owes(WriteOp.CREATE)
+    with sink.running():
+        until(lambda: sink.outage, "the outage is the side's")
+        assert sink.putters.in_doubt == {("Account", "001")}
+        sink.side.away = False
+        until(lambda: not sink.putters.in_doubt, "nothing is in doubt any more")
+        until(lambda: sink.told.recoveries == 1, "health is told that it is over")

@@ -1,0 +1,119 @@
+"""What came from elsewhere is shown on a terminal, and never sent to it (case X1)."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from salmon.cli import main, terminal
+from salmon.errors import ConfigError, SetupError
+from salmon.harmless import harmless, harmless_json, harmless_sentences
+from salmon.runtime import logs, run
+
+# Clears the screen, sets the title, rings, begins a line, C1's CSI, turns the reading direction, ends a line in Unicode.
+EVIL = "a\x1b[2J\x1b]0;x\x07b\r\nsalmon: all is well\x9b31m\x7f\u202ec\u2066\u2028d\x00"
+
+
+def is_harmless(text: str) -> bool:
+    return all(line.isprintable() for line in text.split("\n")) and "\nsalmon: all is well" not in text
+
+
+def test_all_that_cannot_be_seen_is_written_out() -> None:
+    """As Python would; what can be seen stays as it is, in any language."""
+    assert harmless("Zoë Müller 東京 🐟 'x' \\") == "Zoë Müller 東京 🐟 'x' \\"
+    assert harmless("\x1b\x07\n\t\x9b\u202e\U000e0041\ud800") == r"\x1b\x07\n\t\x9b\u202e\U000e0041\ud800"
+    assert harmless("a\nb", keep="\n") == "a\nb"
+    assert is_harmless(harmless(EVIL))
+
+
+def test_json_says_the_same_and_holds_nothing_that_is_sent() -> None:
+    """C1 and reading directions are not JSON's own business, but a terminal's."""
+    text = harmless_json(json.dumps({EVIL: [EVIL, "Zoë \U000e0041"]}, ensure_ascii=False))
+    assert text.isprintable()
+    assert json.loads(text) == {EVIL: [EVIL, "Zoë \U000e0041"]}
+    assert "Zoë" in text
+
+
+def test_the_faults_of_a_configuration_keep_their_lines_and_no_other_error_does() -> None:
+    """A server's text must not look like a sentence of ours."""
+    assert harmless_sentences("x has 2 faults:\n  a\n  b") == "x has 2 faults:\n  a\n  b"
+    assert "\n" not in harmless_sentences(f"refused: {EVIL}")
+
+
+def test_lines_tables_consoles_and_json_escape_what_they_are_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each way by which a command shows anything."""
+    terminal.say(EVIL, "two")
+    terminal.out().print(EVIL, markup=False)
+    rows = terminal.table(box=None)
+    rows.add_column("x")
+    rows.add_row(EVIL)
+    terminal.out().print(rows)
+    terminal.err().print(EVIL, markup=False)
+    terminal.print_json({"x": EVIL})
+    terminal.complain(EVIL)
+    shown = capsys.readouterr()
+    assert is_harmless(shown.out), shown.out
+    assert is_harmless(shown.err), shown.err
+    assert "\ntwo\n" in shown.out
+
+
+@pytest.mark.parametrize("error", [SetupError(EVIL), ConfigError(EVIL), RuntimeError(EVIL)])
+def test_errors_are_told_harmlessly(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """By every command, with and without --debug, and by the processes themselves."""
+    for debug in ("", "1"):
+        monkeypatch.setenv("SALMON_DEBUG", debug)
+        main.told(error)
+    if not isinstance(error, RuntimeError):
+        run.told(error)
+    assert is_harmless(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_log_lines_are_harmless(monkeypatch: pytest.MonkeyPatch, log_format: logs.LogFormat) -> None:
+    """Keys, reasons, tracebacks, and what foreign libraries say."""
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logs.configure(log_format=log_format)
+        try:
+            raise ValueError(EVIL)
+        except ValueError:
+            structlog.get_logger("salmon.test").error("odd", key=EVIL, keys=[EVIL], exc_info=True)
+        logging.getLogger("urllib3").warning("%s", EVIL)
+    finally:
+        root.handlers[:], root.level = before
+        structlog.reset_defaults()
+    assert "odd" in said.getvalue()
+    lines = said.getvalue().split("\n")
+    assert all(line.isprintable() for line in lines), said.getvalue()
+
+
+def test_no_command_prints_past_the_terminal_module() -> None:
+    """The one place is the one place: neither print nor a console of its own."""
+    folder = Path(terminal.__file__).parent
+    for file in sorted(folder.glob("*.py")):
+        if file.name == "terminal.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            assert not _prints(node), (
+                f"{file.name}:{getattr(node, 'lineno', 0)} prints by itself; use terminal.say"
+            )
+
+
+def _prints(node: Any) -> bool:
+    name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+    return name in {"print", "Console", "Table"}
