@@ -212,7 +212,7 @@ def vanished_values(world: World) -> Iterator[str]:
     What the target of a one-way object held before is nobody's concern.
     """
     knobs, history = world.knobs, world.nature.history
-    if not knobs.grows or knobs.fades or knobs.deletes or knobs.holes or knobs.one_way_to:
+    if not knobs.grows or knobs.fades or knobs.holes or knobs.one_way_to or ADDED in _set_back(world):
         return
     told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
     seen = set(history.parents.values()) | history.cleared | told
