@@ -170,13 +170,26 @@ class Teller:
         ack: int | None = None,
         at: int | None = None,
         native_id: str | None = None,
+        knows: frozenset[str] | None = None,
         misfits: Collection[str] = (),
         **fields: Value,
     ) -> Folded:
-        """A creation; it shows every live field, those not named as nulls. *misfits*: what cannot be taken."""
+        """
+        A creation; it shows every live field (that its source *knows*), those not named as nulls.
+
+        *misfits*: what cannot be taken.
+        """
         changed = self.story.rules.names[self.name] - frozenset(misfits) if misfits else None
-        fields = {**(told or {}), **fields}
-        return self._event(Op.CREATE, changed, fields, ack=ack, at=at, native_id=native_id, misfits=misfits)
+        return self._event(
+            Op.CREATE,
+            changed,
+            {**(told or {}), **fields},
+            ack=ack,
+            at=at,
+            native_id=native_id,
+            knows=knows,
+            misfits=misfits,
+        )
 
     def edits(
         self,

@@ -209,9 +209,10 @@ def vanished_edits(world: World) -> Iterator[str]:
 def vanished_values(world: World) -> Iterator[str]:
     """
     What was in the added field before the sync knew it, that nobody has changed or cleared, and in whose place is nothing.
+    What the target of a one-way object held before is nobody's concern.
     """
     knobs, history = world.knobs, world.nature.history
-    if not knobs.grows or knobs.fades or knobs.deletes or knobs.holes:
+    if not knobs.grows or knobs.fades or knobs.holes or knobs.one_way_to or ADDED in _set_back(world):
         return
     told = {edit.value for c in world.merge.conflicts for edit in (c.contest.standing, c.contest.challenger)}
     seen = set(history.parents.values()) | history.cleared | told

@@ -313,6 +313,20 @@ def test_and_one_that_was_told_before_the_row() -> None:
     assert second.seq < third.seq
 
 
+def test_what_a_creation_cleared_of_a_field_that_nobody_has_told_of_is_found_too() -> None:
+    """An older source has told of the document, and did not know the Phone. (Case L4, seed 2390.)"""
+    story, first, second = two_creations()
+    story.mongodb.creates(dict(first.fields), ack=first.seq, knows=frozenset({"Name", "City"}))
+    edited = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row(dict(second.fields), marker=second.seq)
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits({"City": "Bergen", "Phone": None}, ack=second.seq)
+    assert story.state.canonical["Phone"] == "555 0101"
+    assert story.conflicts == []
+
+
 def test_a_creation_of_many_fields_is_remembered_whole() -> None:
     """The bound is for the writes of hours, and cuts no write in two."""
     fields = tuple(text(f"F{number}") for number in range(OVERWRITTEN_MAX + 10))

@@ -81,11 +81,10 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
         seq = work.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
-        elif made_with := {sent.fields.get(name) for s, sent in work.made_before.items() if s < seq}:
-            # Nobody has told of the record yet, which earlier creations of ours have made.
-            before = made_with.pop() if len(made_with) == 1 else None
         else:
-            continue
+            # Nobody has told of the field yet; earlier creations of ours have made the record.
+            made_with = {sent.fields.get(name) for s, sent in work.made_before.items() if s < seq}
+            before = made_with.pop() if len(made_with) == 1 else None
         shown = work.change.fields.get(name)
         # A row of an older source does not show a newer field: it may hold what we wrote.
         later = () if name not in spoken or shown == ours.fields[name] else (shown,)

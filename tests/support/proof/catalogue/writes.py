@@ -207,14 +207,14 @@ WRITES: Final = (
         "a document does not tell its Salesforce Id",
         "3: for MongoDB salesforce_id and error, which merge owns and shadows like fields",
         "model.steps.owed",
-        "    own = {SALESFORCE_ID: salesforce.native_id, ERROR: _refusals(salesforce)}\n",
-        "    own = {ERROR: _refusals(salesforce)}\n",
+        '    own = {SALESFORCE_ID: salesforce.native_id, ERROR: " ".join(t for t in told if t) or None}\n',
+        '    own = {ERROR: " ".join(t for t in told if t) or None}\n',
     ),
     Mutant(
         "a document does not tell what was refused",
         "3: for MongoDB salesforce_id and error, which merge owns and shadows like fields",
         "model.steps.owed",
-        "    own = {SALESFORCE_ID: salesforce.native_id, ERROR: _refusals(salesforce)}\n",
+        '    own = {SALESFORCE_ID: salesforce.native_id, ERROR: " ".join(t for t in told if t) or None}\n',
         "    own = {SALESFORCE_ID: salesforce.native_id}\n",
     ),
     # One-way objects.
