@@ -26,7 +26,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_descr
 from support.registries import MemoryRegistry
 
 _DESCRIBES = (
-    *(Path(salmon.simulator.__file__).parents[1] / "describes").glob("*.json"),
+    *(Path(salmon.simulator.__file__).parent / "describes").glob("*.json"),
     *(Path(__file__).parents[2] / "data" / "salesforce" / "describe").glob("*.json"),
 )
 OBJECTS = {

@@ -69,7 +69,7 @@ def test_a_warning_of_python_is_a_line_like_all_others(lines: pytest.CaptureFixt
 # A server that speaks no TLS: gRPC would tell the terminal of each handshake.
 _GRPC = """
 import socket, threading
-from salmon.runtime import logs
+from salmon.ops import logs
 logs.configure(log_format="json")
 import grpc
 server = socket.create_server(("127.0.0.1", 0))

@@ -108,7 +108,7 @@ def test_the_dump_names_every_thread() -> None:
 # A process whose loop waits for a lock that nobody gives back, as in a library that hangs.
 HANGING = """
 import threading
-from salmon.runtime import logs
+from salmon.ops import logs
 from salmon.ops.health import Health
 from salmon.runtime.watchdog import Watchdog
 logs.configure(log_format="json", level="info", secrets=[], connector="merge")

@@ -17,7 +17,7 @@ from salmon.errors import SetupError
 # The record that stands in change.avsc and write.avsc (and state.avsc) for the object's own.
 PLACEHOLDER: Final = "salmon.records.Row"
 
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
+_PACKAGE: Final = Path(__file__).resolve().parents[2]
 _FOLDERS: Final = (
     _PACKAGE / "schemas_avro" / "fixed",  # in the wheel
     _PACKAGE.parent.parent / "schemas-avro" / "fixed",  # in a checkout
