@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.clock import Clock
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until the test moves it."""
+    return Clock()
 
 
 @pytest.fixture(scope="session", params=STACKS)

@@ -7,21 +7,7 @@ import threading
 import pytest
 
 from salmon.calls import CALL_MAX_S, GIVEN_UP_S, Calls, Peer, Silence
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from support.clock import Clock
 
 
 @pytest.fixture

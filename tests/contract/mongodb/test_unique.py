@@ -11,25 +11,11 @@ from pymongo import ASCENDING
 from salmon.model.change import Op, Write, WriteOp
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from support.clock import Clock
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, put, write
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
 APPLIED, REFUSED, LATER = OutcomeKind.APPLIED, OutcomeKind.REFUSED, OutcomeKind.RETRY_LATER
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -5,16 +5,7 @@ from __future__ import annotations
 from salmon.calls import Peer
 from salmon.errors import Unavailable
 from salmon.ops.health import Health, State, Status
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from support.clock import Clock
 
 
 def test_it_says_what_it_is_waiting_for_while_it_starts() -> None:

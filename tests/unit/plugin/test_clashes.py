@@ -7,23 +7,10 @@ import pytest
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.clashes import Clashes
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from support.clock import Clock
 
 LATER, REFUSED = OutcomeKind.RETRY_LATER, OutcomeKind.REFUSED
 CODE = "DuplicateKey"
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

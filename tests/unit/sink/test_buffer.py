@@ -9,24 +9,10 @@ import pytest
 
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command
+from support.clock import Clock
 
 PLACE = ("writes", 0)
 OTHER = ("writes", 1)
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

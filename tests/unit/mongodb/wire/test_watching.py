@@ -7,15 +7,7 @@ from typing import Any
 
 from salmon.calls import Calls, Peer
 from salmon.mongodb.wire.watching import watching
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from support.clock import Clock
 
 
 def event(**facts: Any) -> Any:
