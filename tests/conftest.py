@@ -5,10 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from support.clock import Clock
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_logger_is_cached() -> Iterator[None]:
+    """A logger that was cached by one test could not be listened to in the next (structlog.testing.capture_logs)."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            structlog, "configure", lambda **said: configure(**{**said, "cache_logger_on_first_use": False})
+        )
+        yield
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before(no_logger_is_cached: None) -> Iterator[None]:
+    """What a test makes of the logs is gone after it."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture
