@@ -90,7 +90,7 @@ def test_a_policy_that_nobody_offers_is_refused_with_those_there_are(tmp_path: P
         configured(tmp_path, {key: wrong})
     said = str(refused.value)
     where = "objects.Account.conflicts." + ("default" if key == "default" else "fields.Phone")
-    assert f"{where}: is text (str), and must be the name of a policy: " in said
+    assert f"{where}: is text (str), but must be the name of a policy: " in said
     assert all(name in said for name in (*POLICIES, GROUP))
 
 
