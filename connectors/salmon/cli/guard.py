@@ -1,4 +1,4 @@
-"""`salmon guard`: deletes that wait for a person. What is done about them is in salmon.guard."""
+"""`salmon guard`: deletes that wait for a decision. The deciding itself is in salmon.guard."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 KEYS_SHOWN: Final = 10
 
 app = typer.Typer(
-    help="Deletes that a sink holds back, because there were too many at once.", no_args_is_help=True
+    help="Decide about deletes that wait because there were too many at once.", no_args_is_help=True
 )
 ObjectOption = Annotated[
-    list[str] | None, typer.Option("--object", help="Only this sObject; may be repeated. By default all.")
+    list[str] | None, typer.Option("--object", help="Only this sObject; may be repeated. Default: all.")
 ]
 SideOption = Annotated[
-    str | None, typer.Option("--side", help="Only what would be deleted there: mongodb or salesforce.")
+    str | None,
+    typer.Option("--side", help="Only deletes that would be carried out there: mongodb or salesforce."),
 ]
 ByOption = Annotated[
-    str | None, typer.Option("--by", help="Who decides, for the record; by default the user of this machine.")
+    str | None,
+    typer.Option("--by", help="Who decides; kept in the history. Default: the user of this machine."),
 ]
 
 
@@ -52,7 +54,7 @@ def approve(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let exactly the deletes that wait now be carried out. Later ones are counted anew."""
+    """Carry out exactly the deletes that wait now. Later deletes are counted from zero."""
     _each(
         config, object_, side, by, as_json=as_json, done="approved", act=lambda desk, held: desk.approve(held)
     )
@@ -67,7 +69,7 @@ def discard(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the records live on: the side that deleted them gets them back."""
+    """Keep the records: the side that deleted them gets them back."""
     _each(
         config,
         object_,
@@ -94,10 +96,10 @@ def _each(
 
     settings = configured(config)
     if side is not None and side not in SIDES:
-        raise ConfigError(f"--side: there is no side {side!r}. Choose one of {', '.join(SIDES)}.")
+        raise ConfigError(f"--side: {side!r} is not a side. Give one of {', '.join(SIDES)}.")
     if unknown := sorted(set(objects or ()) - settings.objects.keys()):
         raise ConfigError(
-            f"--object: {', '.join(unknown)} is not synced. Choose of {', '.join(settings.objects)}."
+            f"--object: {', '.join(unknown)} is not in the configuration. It has {', '.join(settings.objects)}."
         )
     with opened(settings, by=by or getpass.getuser()) as desk:
         found = desk.held(objects or (), SIDES if side is None else (side,))

@@ -1,7 +1,8 @@
 """
-The conflicts of a sync, newest first, as its `conflicts` topic tells them, and which of them still wait for a person.
+The conflicts of a sync, newest first, and which of them still wait for a person.
 
-What is decided is told by the topic; whether somebody has settled what was on hold is told by merge's state of the record.
+The `conflicts` topic has every conflict and who won. Whether a person has settled one that was on hold is in merge's state
+of the record.
 """
 
 from __future__ import annotations
@@ -131,9 +132,8 @@ def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | Non
         since_ms=asked.since_ms,
         progress=progress,
     )
-    newest = _with_waits(lookup, found, progress)[
-        ::-1
-    ]  # told in one millisecond, the later in the log is the newer
+    # Of two within one millisecond, the later one in the log is the newer.
+    newest = _with_waits(lookup, found, progress)[::-1]
     newest.sort(key=lambda told: told.at_ms, reverse=True)
     if asked.held:
         newest = [told for told in newest if told.waits]
@@ -151,7 +151,7 @@ def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -
     found = listed(lookup, Asked(id=conflict_id), limit=1, progress=progress).conflicts
     if not found:
         raise ConfigError(
-            f"{conflict_id}: there is no such conflict any more. `salmon conflicts list` shows those there are."
+            f"{conflict_id}: this conflict does not exist, or is no longer kept. `salmon conflicts list` shows all that are kept."
         )
     return found[0]
 

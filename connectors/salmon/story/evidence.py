@@ -1,4 +1,4 @@
-"""What a record's story is told from: what the topics have of one key. Pure; salmon.story.reading fetches it."""
+"""What the topics contain about one record: the evidence for its history. Pure; salmon.story.reading fetches it."""
 
 from __future__ import annotations
 

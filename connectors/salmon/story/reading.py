@@ -172,11 +172,11 @@ def _headers(message: Message) -> Mapping[str, str]:
 
 
 def lines(story: Story, limit: int) -> list[str]:
-    """The story for people: how it stands, what happened, and one plain sentence."""
+    """The history for people: the present state, what happened, and one plain sentence."""
     now = story.now
     said = [
         f"{story.object} {story.key}: "
-        + {True: "lives", False: "is deleted", None: "is not known"}[now.lives]
+        + {True: "exists", False: "is deleted", None: "is not known"}[now.lives]
     ]
     for side, told in now.sides.items():
         said += _side_lines(side, told)
@@ -184,21 +184,23 @@ def lines(story: Story, limit: int) -> list[str]:
     said.append(f"  `records`: {row}")
     said.append("")
     if not story.whole and story.entries:
-        said.append("Told from what is left in `changes` and `writes`; earlier writes may be gone.")
+        said.append(
+            "Some of the history has expired in Kafka. This is what `changes` and `writes` still contain."
+        )
     if (earlier := len(story.entries) - limit) > 0:
-        said.append(f"... {earlier:,} earlier; --limit shows more")
+        said.append(f"... {earlier:,} earlier entries; --limit shows more")
     said += [f"{when(e.at_ms)}  {e.kind:11} {e.says}" for e in story.entries[-limit:]]
     return [*said, "", now.sentence]
 
 
 def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
-    has = {True: "has it", False: "does not have it", None: "has not told of it"}[told["has_it"]]
+    has = {True: "has it", False: "does not have it", None: "not known yet"}[told["has_it"]]
     native = f" as {told['native_id']}" if told["native_id"] else ""
     said = [f"  {side}: {has}{native}"]
     for name, values in told["differs"].items():
         said.append(f"    {name}: holds {values['holds']!r}, agreed {values['agreed']!r}")
     if told["not_told_yet"]:
-        said.append(f"    has not told of {len(told['not_told_yet'])} fields")
+        said.append(f"    {len(told['not_told_yet'])} fields not read yet")
     for write in told["in_flight"]:
         said.append(
             f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
@@ -207,5 +209,5 @@ def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
         code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
         said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
     for misfit in told["misfits"]:
-        said.append(f"    could not be taken: {misfit['field']} ({misfit['code']})")
+        said.append(f"    cannot be synced: {misfit['field']} ({misfit['code']})")
     return said

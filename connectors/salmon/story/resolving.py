@@ -59,7 +59,7 @@ class Take:
             ConfigError: not exactly one of them.
         """
         if (take is None) == (value is None):
-            raise ConfigError("--take salesforce|mongodb|VALUE, or --value VALUE: give one of them.")
+            raise ConfigError("Give either --take (salesforce, mongodb or a value) or --value VALUE.")
         if take in SIDES:
             return cls(From.SIDE, take)
         return cls(From.TEXT, take if take is not None else value or "")
@@ -232,7 +232,7 @@ def _check(lookup: Lookup, name: str, fields: Collection[str]) -> None:
     rules = lookup.rules(name)
     if rules.one_way_to is not None:
         raise ConfigError(
-            f"{name}: its changes flow one way, so there are no conflicts. Edit the record in {_origin(rules)}."
+            f"{name} is synced in one direction only, so it has no conflicts. Edit the record in {_origin(rules)}."
         )
     for field in fields:
         if field != EXISTENCE:
@@ -250,16 +250,18 @@ def _decision(
     newest: Mapping[str, Told],
 ) -> Decision:
     if state is None:
-        raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+        raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
     if not state.lives:
-        raise DataError(f"{name} {key} is deleted: there is nothing to decide any more.")
+        raise DataError(f"{name} {key} is deleted, so there is nothing to decide.")
     settles = tuple(newest[each] for each in fields if each in newest)
     if EXISTENCE not in fields:
         rules = lookup.rules(name)
         values = {each: _value(rules, state, each, take, newest.get(each)) for each in fields}
         return Decision(name, key, values, None, settles)
     if len(fields) > 1:
-        raise ConfigError(f"{EXISTENCE}: decide whether the record lives by itself, and then of its fields.")
+        raise ConfigError(
+            f"{EXISTENCE}: first decide on its own whether the record is kept, then decide about its fields."
+        )
     return Decision(name, key, {}, _life(name, key, state, take), settles)
 
 
@@ -271,13 +273,13 @@ def _life(name: str, key: str, state: State, take: Take) -> bool:
     without = {side for side, told in state.sides.items() if told.holds(EXISTENCE)}
     if not without:
         raise DataError(
-            f"{name} {key}: nobody contests whether it lives. Delete it on either side, and it is deleted."
+            f"{name} {key}: no decision about its deletion is open. To delete it, delete it on either side."
         )
     if take.source is From.SIDE:
         return take.text not in without
     if take.text not in {"true", "false"}:
         raise ConfigError(
-            f"{EXISTENCE}: take salesforce or mongodb, or give true (it lives) or false (it is deleted)."
+            f"{EXISTENCE}: give salesforce or mongodb, or true (keep the record) or false (delete it)."
         )
     return take.text == "true"
 
@@ -286,8 +288,8 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | No
     knows = state.sides[SALESFORCE].exists is True
     if not rules.may_win(OPERATOR, field, known_to_salesforce=knows):
         raise ConfigError(
-            f"{field}: nobody but Salesforce itself sets this field of {rules.schema.name}, so that no decision could "
-            f"be written there. Change what it is made of."
+            f"{field}: only Salesforce itself sets this field of {rules.schema.name}, so a decision cannot be written there. "
+            f"If it is calculated, change the fields that it is calculated from."
         )
     if take.source is From.TEXT:
         return from_text(rules.schema.by_name[field], take.text)
@@ -299,7 +301,7 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | No
             if edit.side == take.text:
                 return _typed(rules, field, edit.value)
     raise ConfigError(
-        f"{field}: no conflict tells of a value of {side_named(take.text)}. Give the value itself: --value VALUE."
+        f"{field}: no conflict has a value from {side_named(take.text)}. Give the value itself: --value VALUE."
     )
 
 

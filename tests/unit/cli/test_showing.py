@@ -69,15 +69,15 @@ def test_a_repair_tells_people_what_remains_and_why(capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert "Account 001A still differs: a source has not read it" in shown
     assert "mongodb-source has not answered" in shown
-    assert "repair: 4 of 5 are in step now" in shown
-    assert "Neither on a side nor in `records`: 001Z" in shown
+    assert "repair: 4 of 5 are in sync now" in shown
+    assert "Found on neither side and not in `records`: 001Z" in shown
 
 
 def test_people_are_told_when_it_could_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 is not called different."""
     moving = ObjectVerdict("Contact", counts={"salesforce": 1, "mongodb": 1, "records": 1}, moving=["003A"])
     verify.show(Verdict({"Contact": moving}, took_s=1.0))
-    assert "Could not tell" in capsys.readouterr().out
+    assert "Could not find out" in capsys.readouterr().out
 
 
 def test_every_reason_has_words_for_people() -> None:
@@ -141,10 +141,10 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
     assert shown["freed"]["held"] == 1
     assert shown["parked"]["misfit"] == 5
-    assert "Account: 3 fields hold values that could not be taken" in text.getvalue()
+    assert "Account: 3 fields have values that cannot be synced" in text.getvalue()
     for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
         assert part in text.getvalue()
-    assert "Account: 580 deletes on salesforce are held back" in text.getvalue()
+    assert "Account: 580 deletes on salesforce wait" in text.getvalue()
     assert "salmon guard approve" in text.getvalue(), "with the mend"
     assert "Account: two automations undo each other" in text.getvalue()
 
@@ -155,7 +155,7 @@ def test_a_sync_without_topics_says_who_makes_them() -> None:
     output, text = console()
     status.show(seen, output)
     assert not seen.healthy
-    assert "topic crm.offsets is missing: the connectors create it" in text.getvalue()
+    assert "Topic crm.offsets does not exist. Start the connectors" in text.getvalue()
 
 
 def test_the_live_table_has_a_row_for_each_object() -> None:

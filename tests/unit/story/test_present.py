@@ -11,7 +11,7 @@ def test_a_record_in_step_says_so() -> None:
     """Nothing waits, and nothing differs."""
     now = now_of(in_step(Name="Acme"))
     assert now.settled
-    assert now.sentence.endswith("is in step: both sides hold what is agreed.")
+    assert now.sentence.endswith("is in sync: both sides have the agreed values.")
     assert now.row == {"Name": "Acme"}
     assert [side["differs"] for side in now.sides.values()] == [{}, {}]
 
@@ -69,7 +69,7 @@ def test_a_value_that_could_not_be_taken_is_named_with_its_mend() -> None:
     now = now_of(story)
     assert not now.settled
     assert (
-        "holds in MongoDB what could not be taken in City, and goes on without: City: it is not of its type."
+        "has a value in MongoDB that cannot be synced in City; all other fields are synced: City: it is not of its type."
     ) in now.sentence
     (misfit,) = now.sides["mongodb"]["misfits"]
     assert (misfit["field"], misfit["code"]) == ("City", "NOT_OF_TYPE")
@@ -118,7 +118,7 @@ def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
     reason = "the record is locked; it is tried again at 2026-11-29T01:00:00Z"
     story.salesforce.defers(locked, code="ENTITY_IS_LOCKED", reason=reason)
     assert (
-        f"waits in City, because Salesforce does not take it now: ENTITY_IS_LOCKED ({reason}); it goes on by itself"
+        f"waits with City, because Salesforce cannot take it now: ENTITY_IS_LOCKED ({reason}); Salmon tries again by itself"
     ) in now_of(story).sentence
 
 
@@ -154,7 +154,7 @@ def test_a_write_that_met_another_record_waits_for_a_look() -> None:
 def test_what_merge_has_not_folded_is_said() -> None:
     """Beside whatever else waits; of a record that merge knows, and of one that it does not."""
     story = in_step(Name="Acme")
-    assert "has not folded its last 2 changes" in now_of(story, unmerged=2).sentence
+    assert "has not processed its last 2 changes" in now_of(story, unmerged=2).sentence
     assert "waits for merge" in now_of(story, unmerged=2, state=None).sentence
 
 
@@ -162,4 +162,4 @@ def test_a_record_that_nobody_has_told_of() -> None:
     """Perhaps the key is mistyped."""
     now = now_of(Story(), state=None)
     assert not now.settled
-    assert "Salmon has never heard of" in now.sentence
+    assert "Salmon does not know" in now.sentence

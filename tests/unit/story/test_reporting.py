@@ -127,7 +127,7 @@ def test_an_edit_tells_its_user_and_repeated_news_is_told_as_such() -> None:
     assert edit.says.startswith("Salesforce edited it (user 005A): Name = 'Acme Ltd'")
     assert edit.told_by["change_origin"] == "com/acme"
     assert write.kind == "write"
-    assert "heard before: nothing new" in again.says
+    assert "received before: nothing new" in again.says
 
 
 def test_entries_follow_the_log_where_the_writers_clocks_differ() -> None:
@@ -143,4 +143,4 @@ def test_a_time_of_day_that_was_left_out_is_told_with_the_edit() -> None:
     story = in_step(Name="Acme", City="Oslo")
     story.mongodb.edits(City="Bergen")
     story.changes[-1] = replace(story.changes[-1], source={CUT: "City"})
-    assert "City: the time of day is left out, because a date has none" in told_of(story)[-2].says
+    assert "City: only the date is synced, without the time of day" in told_of(story)[-2].says
