@@ -146,7 +146,7 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
         assert part in text.getvalue()
     assert "Account: 580 deletes on salesforce wait" in text.getvalue()
     assert "salmon guard approve" in text.getvalue(), "with the mend"
-    assert "Account: two automations undo each other" in text.getvalue()
+    assert "Account: two automations keep undoing each other" in text.getvalue()
 
 
 def test_a_sync_without_topics_says_who_makes_them() -> None:

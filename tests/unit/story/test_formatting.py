@@ -123,5 +123,5 @@ def test_the_name_of_a_side_is_that_side_after_take_and_a_text_after_value() -> 
     assert Take.of(None, "mongodb") == Take(From.TEXT, "mongodb")
     assert Take.of("Oslo", None) == Take(From.TEXT, "Oslo")
     for take, value in ((None, None), ("mongodb", "x")):
-        with pytest.raises(ConfigError, match="give one of them"):
+        with pytest.raises(ConfigError, match="Give either --take"):
             Take.of(take, value)

@@ -24,7 +24,7 @@ def test_a_deleted_record_says_so() -> None:
     story.come_to_rest()
     now = now_of(story)
     assert now.settled
-    assert now.sentence.endswith("is deleted, on both sides.")
+    assert now.sentence.endswith("is deleted on both sides.")
 
 
 def test_a_write_under_way_names_the_side_the_write_and_whom_to_look_at() -> None:
@@ -46,7 +46,7 @@ def test_a_refused_field_names_code_reason_and_mend() -> None:
     story.come_to_rest()
     now = now_of(story)
     assert (
-        "was refused by Salesforce in City: INVALID (no such city); correct it in MongoDB and it is tried again"
+        "was refused by Salesforce in City: INVALID (no such city); correct it in MongoDB and Salmon tries again"
     ) in now.sentence
     (parked,) = now.sides["salesforce"]["parked"]
     assert (parked["field"], parked["why"], parked["code"]) == ("City", "REFUSED", "INVALID")
@@ -81,7 +81,7 @@ def test_a_new_document_without_what_salesforce_needs_says_what_that_is() -> Non
     story.mongodb.creates(City="Oslo", misfits=["Name"])
     story.come_to_rest()
     now = now_of(story)
-    assert "waits to be created in Salesforce, which makes no Account without Name" in now.sentence
+    assert "waits to be created in Salesforce, because Account needs a value in Name" in now.sentence
     assert "see whether" not in now.sentence
 
 
@@ -107,7 +107,7 @@ def test_a_missing_parent_is_waited_for() -> None:
     story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
     story.salesforce.defers(story.writes["salesforce"], "ParentId")
     story.come_to_rest()
-    assert "waits in ParentId for the record that it refers to" in now_of(story).sentence
+    assert "waits with ParentId for the record that it refers to" in now_of(story).sentence
 
 
 def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
@@ -148,7 +148,7 @@ def test_a_write_that_met_another_record_waits_for_a_look() -> None:
     story = in_step(Name="Acme")
     story.mongodb.edits(Name="Acme Ltd")
     story.salesforce.finds_it_gone(story.writes["salesforce"])
-    assert "waits until Salesforce has been read again" in now_of(story).sentence
+    assert "waits until it has been read again in Salesforce" in now_of(story).sentence
 
 
 def test_what_merge_has_not_folded_is_said() -> None:
