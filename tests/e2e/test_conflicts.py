@@ -160,7 +160,7 @@ def test_one_conflict_is_shown_by_its_id_or_by_its_record(play: Play) -> None:
     [
         (
             ("Account", "{number}", "NumberOfEmployees", "--take", "many"),
-            "NumberOfEmployees: the value is no int",
+            "NumberOfEmployees: the value is not a valid int",
         ),
         (("Account", "{number}", "NumberOfEmployes", "--take", "7"), "Did you mean NumberOfEmployees"),
         (
@@ -382,7 +382,7 @@ def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: P
         (["--object", "Account", "--field", "Fox"], "Did you mean Fax"),
         (["--field", "Nothing__c"], "Nothing__c"),
         (["--since", "yesterday"], "is not a valid time"),
-        (["--since", "2999-01-01"], "has not come yet"),
+        (["--since", "2999-01-01"], "is in the future"),
         (["--key", "0015g00000Unknown0"], "--object"),
         (["--object", "Account", "--key", "0015g00000Unknown0"], "does not know"),
     ],

@@ -410,7 +410,7 @@ class _Work:
             log.warning("stopped_in_disorder", reason=str(meaning))
             return
         pause_s = self._process.pause_s()
-        log.warning("begins_anew", reason=str(meaning), in_s=round(pause_s, 2))
+        log.warning("process_restarts", reason=str(meaning), in_s=round(pause_s, 2))
         self._process.health.begins_again(str(meaning))
         if not self._stop.wait(pause_s):
             raise meaning from error

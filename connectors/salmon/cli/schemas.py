@@ -45,7 +45,7 @@ def written(describes: Path, out: Path) -> list[Path]:
     files = sorted(describes.glob("*.json"))
     if not files:
         raise SetupError(
-            f"--describe {describes}: there are no *.json files. Name a folder of describe answers."
+            f"--describe {describes}: this folder has no *.json files. Give a folder with describe answers."
         )
     paths = []
     try:
@@ -76,6 +76,6 @@ def generated(file: Path) -> dict[str, Any]:
         return schema_of_describe(json.loads(file.read_text(encoding="utf-8"))).to_avro()
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{file}: is no describe of an object ({type(error).__name__}: {error}). Save the answer of "
+            f"{file}: is not an object's describe ({type(error).__name__}: {error}). Save the answer of "
             f"GET /services/data/v64.0/sobjects/NAME/describe as it is."
         ) from None

@@ -134,8 +134,8 @@ def show(seen: Overview, console: Console) -> None:
             )
     console.print()
     console.print(
-        f"Dead letters: {_dead_letters(seen)}. Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
-        f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
+        f"Dead letters: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. All other counts, and the lags, are since the process started. "
+        f"`salmon conflicts list --held` shows what waits for a decision now."
     )
 
 

@@ -140,7 +140,9 @@ class DevStack:
         if (root / "salesforce").is_dir():
             # The org lives in memory; Kafka and MongoDB do not.
             log.warning(
-                "org_is_new", folder=str(root), mend="`salmon dev down --purge` begins anew everywhere"
+                "org_is_new",
+                folder=str(root),
+                mend="`salmon dev down --purge` deletes all data, to start from nothing everywhere",
             )
         with contextlib.ExitStack() as started:
             servers: tuple[Server, ...] = (kafka, registry, mongodb, simulator)
@@ -235,7 +237,7 @@ def _read_note(root: Path) -> _Note | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise SetupError(
-            f"{file} is no note of a stack. Choose another folder, or remove the file if no server runs in this one."
+            f"{file} was not written by `salmon dev up`. Choose another folder, or delete the file if no server runs in this one."
         ) from None
 
 
@@ -260,7 +262,7 @@ def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]
     """The objects of the org; found out before anything is started."""
     if describe is not None and not describe.is_dir():
         raise ConfigError(
-            f"--describe {describe} is no folder. Name one that holds describe files (<sObject>.json)."
+            f"--describe {describe} is not a folder. Give a folder with describe files (<sObject>.json)."
         )
     # Imported here, because reading describe files is all the simulator is needed for in this process.
     from salmon.simulator.org.describes import PACKAGED, load_describes

@@ -1,10 +1,9 @@
 """
-Deletes that wait for a person: which they are, and what becomes of them.
+Lists, approves and discards the deletes that wait for a decision.
 
-What is held back stands in `writes`, and that a sink has paused is an entry of its in `offsets`; so they can be listed,
-approved and discarded whether the sink runs or not. To approve is a signal to the sink, that names offsets: exactly the
-deletes written up to now. To discard is an operator's edit in `changes`: the record lives again, as the side has it that
-was to delete it, and merge gives it back to the other.
+The waiting deletes are in `writes`, and a sink's pause is an entry in `offsets`; so the sink need not run. Approving is a
+signal to the sink. It names offsets, so it covers exactly the deletes written up to now. Discarding is an operator's edit in
+`changes`: the record is kept as the side has it that was to delete it, and merge gives it back to the other side.
 """
 
 from __future__ import annotations
@@ -93,8 +92,8 @@ class Desk:
         """
         if self.config.objects[held.object].direction != "both":
             raise ConfigError(
-                f"objects.{held.object}.direction is {self.config.objects[held.object].direction}: what its source has "
-                f"deleted cannot be given back to it. Restore the records there, or approve."
+                f"objects.{held.object}.direction is {self.config.objects[held.object].direction}, so its source is never "
+                f"written to, and cannot get the records back. Restore them there, or use `salmon guard approve`."
             )
         topic = self.config.topic_names.changes(held.object)
         codec = Changes(self._schema(held.object), self.registry, topic)
@@ -134,7 +133,7 @@ class Desk:
 
     @contextmanager
     def _producer(self) -> Iterator[clients.TransactionalProducer]:
-        # One operator at a time: a second one fences the first, whose decision is not half taken.
+        # One operator at a time: a second one fences the first, so that no decision is carried out by half.
         name = f"{self.config.name}-guard"
         producer = clients.producer(self.kafka, transactional_id=name, client_id=name)
         producer.start()

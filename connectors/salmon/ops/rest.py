@@ -206,7 +206,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"rest: {host}:{port} cannot be bound ({error.strerror or error}). Choose another rest.port, or --port 0 "
-            f"for a free one."
+            f"rest: {host}:{port} cannot be used ({error.strerror or error}). Choose another rest.port, or --port 0 "
+            f"for any free port."
         ) from None
     return listener

@@ -109,7 +109,7 @@ def await_schemas(
         if now - began > wait_max_s:
             raise SetupError(
                 f"the schema of {lacking} is not in the registry after {wait_max_s:.0f} s. salesforce-source "
-                f"registers it when it starts: see what its log says."
+                f"registers it when it starts: see its log."
             )
         if told_at is None or now - told_at > TELL_AFTER_S:
             health.starting(

@@ -1,9 +1,9 @@
 """
-What was refused or could not be taken, and how it is tried again once its reason is gone.
+Finds what was refused or could not be synced, and has it tried again after the reason is removed.
 
-Which it is, merge's states say; since when, the reports in `changes`. What was refused is sent again by an operator's change
-of each refused write, which merge folds; what could not be taken is read again by its source (a topic takes larger records
-now, a field has another type). So it is safe to ask twice, and it works whether or not the processes run just now.
+Merge's states say what that is; the reports in `changes` say since when. For a refused write, an operator's change is
+written, and merge sends the write again. A value that could not be synced is read again by its source (e.g. because the topic
+takes larger records now). So it is safe to ask twice, and the processes need not run at the moment.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) 
 
     Raises:
         ConfigError: an object or field that the sync does not have, a one-way object, or a time that has not come yet.
-        DataError: a record that merge has never heard of.
+        DataError: a record that merge does not know.
         SetupError, Unavailable: as Kafka and the registry answer.
     """
     names = _objects(lookup, asked)
@@ -92,7 +92,7 @@ def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) 
         if asked.key is not None:
             key, state = lookup.key_and_state(name, asked.key, progress=progress)
             if state is None:
-                raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+                raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
             states = {key: state}
         else:
             states = _states(lookup, name, progress)
@@ -162,14 +162,16 @@ def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Si
 def _objects(lookup: Lookup, asked: Asked) -> list[str]:
     """The objects that are meant, all of what is asked for being checked first."""
     if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
-        raise ConfigError("--since: this time has not come yet. Give one in the past, or how long ago: 2h.")
+        raise ConfigError(
+            "--since: this time is in the future. Give a time in the past, or how long ago: 2h."
+        )
     if asked.key is not None and asked.object is None:
-        raise ConfigError("--key: give --object, too: the same key may be used by several objects.")
+        raise ConfigError("--key needs --object, because several objects may use the same key.")
     if asked.object is not None:
         if (side := lookup.rules(asked.object).one_way_to) is not None:
             raise ConfigError(
-                f"--object: {asked.object} flows one way, to {side}, and is not retried: an edit of a record in its source "
-                f"sends the whole record again."
+                f"--object: {asked.object} is synced in one direction only, to {side}, and needs no retry: edit the record at "
+                f"its source, and the whole record is sent again."
             )
         if asked.field is not None:
             lookup.check_field(asked.object, asked.field)
@@ -179,7 +181,7 @@ def _objects(lookup: Lookup, asked: Asked) -> list[str]:
         names = [name for name in names if asked.field in lookup.rules(name).schema.by_name]
         if not names:
             raise ConfigError(
-                f"--field: no object of this sync that flows both ways has a field {asked.field}."
+                f"--field: no object that is synced in both directions has a field {asked.field}."
             )
     return names
 

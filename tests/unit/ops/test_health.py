@@ -161,7 +161,7 @@ def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:
     assert waiting.since_s == 20
     assert (
         waiting.sentence
-        == "Since 20 s: waiting for the schema of Account. See whether salesforce-source runs."
+        == "For 20 s now: waiting for the schema of Account. See whether salesforce-source runs."
     )
 
 

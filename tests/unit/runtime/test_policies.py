@@ -113,7 +113,7 @@ def test_a_plugin_cannot_take_the_name_of_one_of_ours(
     [
         ("no_such_module:decide", "cannot be imported (ModuleNotFoundError)"),
         ("os:no_such_function", "cannot be imported (AttributeError)"),
-        ("os:sep", "is a str, and must be a function of a contest"),
+        ("os:sep", "is a str, but must be a function that takes a contest"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_ends_the_start(

@@ -211,7 +211,7 @@ class SchemaRegistry:
             requests.exceptions.InvalidSchema,
             requests.exceptions.MissingSchema,
         ):
-            raise SetupError(f"{where}: that is no URL. Correct schema_registry.url.") from None
+            raise SetupError(f"{where}: this is not a valid URL. Correct schema_registry.url.") from None
         except OSError as error:  # all of requests' other errors are, missing CA files included
             if isinstance(error, requests.RequestException):
                 raise Unavailable(

@@ -194,7 +194,7 @@ class ChangeFeed:
             # That one was committed by a majority, so no server that goes on from there can be behind it.
             ahead = ahead or (seen is not None and time_of_token(seen) > now.time << 32 | now.inc)
         except (KeyError, TypeError, ValueError):
-            raise PositionLost("the stream's stored position is no resume token.") from None
+            raise PositionLost("the stream's stored position is not a resume token.") from None
         if ahead:
             raise HistoryWentBack("the stream's position is ahead of the cluster's time.")
         if seen is not None:

@@ -102,12 +102,14 @@ def _check_fields(file: str, describe: Describe) -> None:
         isinstance(field, dict) and isinstance(field.get("name"), str) and field.get("type")
         for field in fields
     ):
-        raise SetupError(f"{file} in the describe folder has a field without a name or a type; get it anew")
+        raise SetupError(
+            f"{file} in the describe folder has a field without a name or a type; download it again"
+        )
     names = [field["name"] for field in fields]
     if "Id" not in names:
         raise SetupError(
             f"{file} in the describe folder: the describe of {describe['name']} has no field Id, which every object"
-            " has; get it anew, with all its fields"
+            " has; download it again, with all its fields"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SetupError(
