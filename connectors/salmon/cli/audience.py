@@ -1,4 +1,4 @@
-"""How the play of `salmon demo` looks: with bars and a live table on a terminal, in plain lines elsewhere."""
+"""Shows `salmon demo` while it runs: bars and a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

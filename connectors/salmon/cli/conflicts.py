@@ -25,7 +25,7 @@ from salmon.cli.terminal import (
 
 if TYPE_CHECKING:
     from salmon.kafka.tables import Progress
-    from salmon.story.conflicts import Told
+    from salmon.story.conflicts import ListedConflict
     from salmon.story.lookup import Lookup
     from salmon.story.resolving import Resolved
 
@@ -63,11 +63,13 @@ def _list(
     as_json: JsonOption = False,
 ) -> None:
     """List conflicts, newest first, with both values."""
-    from salmon.story.conflicts import Asked, listed
+    from salmon.story.conflicts import ConflictFilter, listed
     from salmon.story.lookup import Lookup
 
     settings = configured(config)
-    asked = Asked(object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held)
+    asked = ConflictFilter(
+        object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held
+    )
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         found = listed(lookup, asked, limit=limit, progress=progress)
         told = [as_dict(lookup, each) for each in found.conflicts]
@@ -105,7 +107,7 @@ def _show(
 ) -> None:
     """Show one conflict by its id, or the newest one of a record, and what is agreed now."""
     from salmon.errors import ConfigError
-    from salmon.story.conflicts import Asked, listed, one
+    from salmon.story.conflicts import ConflictFilter, listed, one
     from salmon.story.lookup import Lookup
 
     if len(what) > 3:
@@ -119,7 +121,7 @@ def _show(
         else:
             key, _ = lookup.key_and_state(what[0], what[1], progress=progress)
             field = what[2] if len(what) == 3 else None
-            found = listed(lookup, Asked(what[0], key, field), limit=1, progress=progress).conflicts
+            found = listed(lookup, ConflictFilter(what[0], key, field), limit=1, progress=progress).conflicts
             if not found:
                 raise ConfigError(
                     f"{' '.join(what)}: there is no conflict of it. Conflicts are kept as long as the topic's retention says, by default seven days."
@@ -177,7 +179,7 @@ def _resolve(
 
     Exit code 0: done. 1: recorded, but merge has not applied it yet. 2: refused; nothing was changed.
     """
-    from salmon.story.conflicts import Asked
+    from salmon.story.conflicts import ConflictFilter
     from salmon.story.lookup import Lookup
     from salmon.story.resolving import Take, decide, decide_all, enter
 
@@ -189,7 +191,7 @@ def _resolve(
         if what:
             decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]
         else:
-            asked = Asked(object_name, key, field, held=True)
+            asked = ConflictFilter(object_name, key, field, held=True)
             decisions = decide_all(lookup, asked, taken, progress=progress)
         resolved = enter(lookup, decisions, by=by or getpass.getuser(), reason=reason, wait_s=wait_s)
         told = [_resolved_dict(lookup, each) for each in resolved]
@@ -203,7 +205,7 @@ def _resolve(
     raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
 
 
-def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
+def as_dict(lookup: Lookup, told: ListedConflict) -> dict[str, Any]:
     """A conflict with its values as people read them."""
     contest = told.conflict.contest
     known = contest.object in lookup.config.objects
@@ -211,7 +213,7 @@ def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
     return told.as_dict(schema.by_name.get(contest.field) if schema else None)
 
 
-def _now(lookup: Lookup, told: Told) -> dict[str, Any] | None:
+def _now(lookup: Lookup, told: ListedConflict) -> dict[str, Any] | None:
     from salmon.model.policies import EXISTENCE
     from salmon.story.formatting import shown, when
 

@@ -13,7 +13,7 @@ from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, config
 from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from salmon.guard.deciding import Desk, Held
+    from salmon.guard.deciding import Desk, WaitingDeletes
 
 KEYS_SHOWN: Final = 10
 
@@ -42,7 +42,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Show which deletes wait, and on which side."""
-    _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _held: None)
+    _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _waiting: None)
 
 
 @app.command()
@@ -56,7 +56,13 @@ def approve(
 ) -> None:
     """Carry out exactly the deletes that wait now. Later deletes are counted from zero."""
     _each(
-        config, object_, side, by, as_json=as_json, done="approved", act=lambda desk, held: desk.approve(held)
+        config,
+        object_,
+        side,
+        by,
+        as_json=as_json,
+        done="approved",
+        act=lambda desk, waiting: desk.approve(waiting),
     )
 
 
@@ -77,7 +83,7 @@ def discard(
         by,
         as_json=as_json,
         done="discarded",
-        act=lambda desk, held: desk.discard(held),
+        act=lambda desk, waiting: desk.discard(waiting),
     )
 
 
@@ -89,7 +95,7 @@ def _each(
     *,
     as_json: bool,
     done: str,
-    act: Callable[[Desk, Held], None],
+    act: Callable[[Desk, WaitingDeletes], None],
 ) -> None:
     from salmon.guard.deciding import opened
     from salmon.model.change import SIDES
@@ -102,14 +108,16 @@ def _each(
             f"--object: {', '.join(unknown)} is not in the configuration. It has {', '.join(settings.objects)}."
         )
     with opened(settings, by=by or getpass.getuser()) as desk:
-        found = desk.held(objects or (), SIDES if side is None else (side,))
-        for held in found:
-            act(desk, held)
+        found = desk.waiting(objects or (), SIDES if side is None else (side,))
+        for waiting in found:
+            act(desk, waiting)
     if as_json:
-        print_json({done: [held.as_dict() for held in found]})
+        print_json({done: [waiting.as_dict() for waiting in found]})
         return
-    for held in found:
-        shown = ", ".join(held.keys[:KEYS_SHOWN]) + (", ..." if len(held.keys) > KEYS_SHOWN else "")
-        out().print(f"{held.object}: {len(held.keys):,} deletes on {held.side} {done}: {shown}", markup=False)
+    for waiting in found:
+        shown = ", ".join(waiting.keys[:KEYS_SHOWN]) + (", ..." if len(waiting.keys) > KEYS_SHOWN else "")
+        out().print(
+            f"{waiting.object}: {len(waiting.keys):,} deletes on {waiting.side} {done}: {shown}", markup=False
+        )
     if not found:
         out().print("No deletes wait.")

@@ -22,7 +22,7 @@ from salmon.cli.terminal import (
 from salmon.errors import ConfigError, RetriableError
 
 if TYPE_CHECKING:
-    from salmon.story.retrying import Refusal
+    from salmon.story.retrying import RefusedWrite
 
 EXIT_COULD_NOT: Final = 1
 _KEYS_SHOWN: Final = 5
@@ -55,9 +55,9 @@ def retry(
     Exit code 0: sent, or nothing to send. 1: Kafka or the registry did not answer; try again. 2: correct what the message names.
     """
     from salmon.story.lookup import Lookup
-    from salmon.story.retrying import Asked, refusals, send_again
+    from salmon.story.retrying import RefusalFilter, refusals, send_again
 
-    asked = Asked(object_name, key, code, field, _moment(since))
+    asked = RefusalFilter(object_name, key, code, field, _moment(since))
     settings = configured(config)
     try:
         with Lookup(settings) as lookup:
@@ -86,7 +86,7 @@ def retry(
         say("Merge sends them again, at once if it runs. `salmon why` shows the result for a record.")
 
 
-def _lines(found: Sequence[Refusal]) -> Iterator[str]:
+def _lines(found: Sequence[RefusedWrite]) -> Iterator[str]:
     """How much will be sent, before it is."""
     from salmon.story.formatting import side_named
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from salmon.ops.metrics import Metrics
     from salmon.runtime.lifecycle import Part
     from salmon.verify.comparing import ObjectVerdict
-    from salmon.verify.verifying import Verdict, Watcher
+    from salmon.verify.verifying import VerifyResult, Watcher
 
 # Words for salmon.verify.comparing.Why.
 _WHY: Final = {
@@ -142,7 +142,7 @@ def keys_named(keys: str | None, keys_file: Path | None) -> list[str] | None:
     return found
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(verdict: VerifyResult) -> int:
     """0: equal; 1: different; 2: some records were edited all the while, and the others are equal."""
     if verdict.equal:
         return 0
@@ -177,7 +177,7 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
         yield told
 
 
-def show(verdict: Verdict) -> None:
+def show(verdict: VerifyResult) -> None:
     """The verdict for people."""
     console = out()
     counts_of = table(box=None, pad_edge=False)

@@ -1,7 +1,7 @@
 """
-The acts: the cases that a sync is judged by, each played on records of its own and watched until it is decided.
+The acts of the demo: the hard cases of a two-way sync, each played on its own records and watched to the end.
 
-An act says what it saw; it passes when what must come true did, on both sides, in time.
+An act says what it saw. It passes if the expected result appeared on both sides in time.
 """
 
 from __future__ import annotations

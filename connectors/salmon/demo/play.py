@@ -1,9 +1,9 @@
 """
-The play, from an empty folder to the proof.
+The demo from start to end.
 
     servers, connectors -> first load -> edits on both sides, acts between them -> verify
 
-Who watches it, and how it looks to them, is for salmon.cli.demo.
+How it is shown is in salmon.cli.demo and salmon.cli.audience.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The stage: a development stack and the five connectors, started in one folder and ended together.
+Starts a development stack and the five connectors in one folder, and ends them together.
 
-What the servers are is said in salmon.devstack, what the connectors do in salmon.runtime.
+The servers are in salmon.devstack, the connectors' processes in salmon.app.
 """
 
 from __future__ import annotations

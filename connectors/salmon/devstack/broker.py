@@ -1,8 +1,8 @@
 """
 The embedded Kafka: `noida-db`, a small broker that speaks Kafka's protocol, from a wheel.
 
-It keeps everything in memory and saves it when it is asked to end (SIGTERM), so it must never be killed where its
-records matter. Clients speak to it through kafka_front.py, which mends one of its answers. Apache Kafka is in jvm.py.
+It keeps everything in memory and saves it when it is asked to end (SIGTERM). So it must not be killed if its records
+matter. Clients talk to it through kafka_front.py, which corrects some of its answers. Apache Kafka is in jvm.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The embedded MongoDB: a real mongod from a wheel, as a replica set of one member, or a server that MONGODB_URI names.
 
-Change streams and transactions need a replica set, so a server that is none is refused.
+Change streams and transactions need a replica set, so a standalone server is refused.
 """
 
 from __future__ import annotations

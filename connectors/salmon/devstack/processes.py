@@ -1,7 +1,7 @@
 """
-Server processes in the background: started detached, known by pid *and* start time, ended politely and then not.
+Server processes in the background: started detached, identified by pid *and* start time, ended with SIGTERM and then SIGKILL.
 
-What runs in them, and how one sees that it serves, is said by the modules of the servers.
+What runs in them, and how to see that it is ready, is in the modules of the servers.
 """
 
 from __future__ import annotations

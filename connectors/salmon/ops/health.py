@@ -61,7 +61,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFor:
     """Something that is waited for. *since*: when that began, in seconds since 1970. *sentence*: and what to do."""
 
     what: str
@@ -71,7 +71,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HealthReport:
     """What /health says. *live*: no need to kill the process. *degraded*: something is missing for too long."""
 
     status: Status
@@ -80,7 +80,7 @@ class Report:
     state: State
     trace: str | None = None  # why it FAILED
     degraded: bool = False
-    waiting_for: tuple[Waiting, ...] = ()
+    waiting_for: tuple[WaitingFor, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -204,18 +204,18 @@ class Health:
             self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
             self._failure = "" if error is None else f"{type(error).__name__}: {error}"
 
-    def report(self) -> Report:
+    def report(self) -> HealthReport:
         """How it is now."""
         silences = self.calls.silences()
         with self._lock:
             return self._report(silences)
 
-    def _report(self, silences: list[Silence]) -> Report:
+    def _report(self, silences: list[Silence]) -> HealthReport:
         now = self._clock()
         if self._state is State.FAILED:
-            return Report(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
+            return HealthReport(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
         if self._state is State.STOPPED:
-            return Report(Status.UNHEALTHY, "Stopped.", True, self._state)
+            return HealthReport(Status.UNHEALTHY, "Stopped.", True, self._state)
         waits = [self._silence(each) for each in silences]
         failing_s = None if self._failing_since is None else now - self._failing_since
         if failing_s is not None:
@@ -234,8 +234,12 @@ class Health:
             began_s = now - self._phase_since
             waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
 
-        def report(status: Status, message: str, *, live: bool = True, degraded: bool = False) -> Report:
-            return Report(status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits))
+        def report(
+            status: Status, message: str, *, live: bool = True, degraded: bool = False
+        ) -> HealthReport:
+            return HealthReport(
+                status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits)
+            )
 
         if (still_s := self._still_s(now)) > self._turn_max_s:
             message = f"The main loop has not moved for {still_s:.0f} s: the process hangs. Restart it."
@@ -277,13 +281,13 @@ class Health:
     def _phase_sentence(self, began_s: float) -> str:
         return f"For {began_s:.0f} s now: {self._phase}.{f' {self._phase_mend}' if self._phase_mend else ''}"
 
-    def _silence(self, silence: Silence) -> Waiting:
+    def _silence(self, silence: Silence) -> WaitingFor:
         name, mend = _PEERS[silence.peer]
         sentence = f"{name} has not answered for {silence.since_s:.0f} s ({silence.doing}). {mend} {_GOES_ON}"
         return self._waiting(silence.peer, silence.since_s, sentence)
 
-    def _waiting(self, what: str, since_s: float, sentence: str) -> Waiting:
-        return Waiting(what, since_s, self._wall_clock() - since_s, sentence)
+    def _waiting(self, what: str, since_s: float, sentence: str) -> WaitingFor:
+        return WaitingFor(what, since_s, self._wall_clock() - since_s, sentence)
 
 
 def _without_partitions(since_s: float) -> str:

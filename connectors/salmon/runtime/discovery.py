@@ -1,4 +1,4 @@
-"""How the tasks of the sides are found: by entry point, Salmon's own included."""
+"""Finds the tasks of the sides by entry point, Salmon's own included."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
 Conflict policies by their names: Salmon's own, and plugins found by entry point.
 
-A plugin is a function of the contest (salmon.model.policies.Policy says what it may return); an example that can be
-installed is in deploy/examples/longest-text.
+A plugin is a function that takes the contest (salmon.model.policies.Policy says what it may return). There is an
+example to install in deploy/examples/longest-text.
 """
 
 from __future__ import annotations

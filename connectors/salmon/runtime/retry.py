@@ -1,8 +1,8 @@
 """
 The loop that tries again, with the waits of salmon.backoff between two tries.
 
-What may be tried again is said by the error's branch (salmon.errors) and by nothing else. Whoever tries again
-says so to health and metrics, through the observer it passes in.
+Only the error's branch (salmon.errors) says what may be tried again. Each try is reported to health and metrics through the
+observer that the caller passes in.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The schemas of the synced objects: registered by the source that describes them, awaited by everybody else.
 
-The registry is the one place where the processes learn an object's schema. `records` is registered last, since it
-is what the others wait for.
+The processes learn an object's schema only from the registry. `records` is registered last, because the others wait
+for it.
 """
 
 from __future__ import annotations

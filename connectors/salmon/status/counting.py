@@ -1,8 +1,8 @@
 """
-How many records a topic has from some place on.
+Counts the records that a topic has from some offset on.
 
-Offsets alone do not tell: each transaction leaves a marker that takes up an offset, and what was aborted stays in
-the log. So what is little is read and counted, and what is much is told by its offsets.
+Offsets alone do not say it: each transaction leaves a marker that uses an offset, and aborted records stay in the log. So
+small numbers are counted by reading, and large ones are estimated from the offsets.
 """
 
 from __future__ import annotations

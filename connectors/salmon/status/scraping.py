@@ -1,5 +1,5 @@
 """
-What the processes say of themselves: /, /health and /metrics of their REST ports, within a bounded time.
+Asks the processes for /, /health and /metrics on their REST ports, within a bounded time.
 
 The metrics' names and meanings are declared in salmon.ops.metrics.
 """

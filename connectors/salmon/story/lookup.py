@@ -1,5 +1,5 @@
 """
-Kafka and the registry of one sync, for a command that looks a record up.
+Access to Kafka and the registry of one sync, for commands that look up a record.
 
 Of each topic only the partitions that hold the asked keys are read, and only those keys are decoded.
 """

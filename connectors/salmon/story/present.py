@@ -1,4 +1,4 @@
-"""Where a record stands now, and one plain sentence for whoever asks why it did not sync. Pure."""
+"""The present state of a record, and one plain sentence that says why it did not sync. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
-from salmon.story.evidence import Material
+from salmon.story.evidence import Evidence
 from salmon.story.formatting import quoted, shown, side_named, span
 
 _SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mongodb-sink"}
@@ -39,18 +39,18 @@ class Present:
         }
 
 
-def present(material: Material, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
+def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
     """
     Args:
         unmerged: Changes of the record that merge has not folded yet.
     """
-    state = material.state
+    state = evidence.state
     schema = rules.schema.by_name
-    row = material.row and {
-        name: shown(value, schema.get(name)) for name, value in material.row.items() if value is not None
+    row = evidence.row and {
+        name: shown(value, schema.get(name)) for name, value in evidence.row.items() if value is not None
     }
     if state is None:
-        told = f"{material.object} {material.key}"
+        told = f"{evidence.object} {evidence.key}"
         if unmerged:
             sentence = f"{told} waits for merge, which has not processed its changes yet: check that merge runs (salmon status)."
         else:
@@ -58,15 +58,15 @@ def present(material: Material, rules: Rules, *, unmerged: int, now_ms: int) -> 
                 f"Salmon does not know {told}: check the key, and that both sources run (salmon status)."
             )
         return Present(False, sentence, None, {}, row)
-    waits = [*_waits(material, state, rules, unmerged, now_ms)]
+    waits = [*_waits(evidence, state, rules, unmerged, now_ms)]
     if waits:
         sentence = " ".join(
-            [f"{material.object} {material.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
+            [f"{evidence.object} {evidence.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
         )
     elif state.lives:
-        sentence = f"{material.object} {material.key} is in sync: both sides have the agreed values."
+        sentence = f"{evidence.object} {evidence.key} is in sync: both sides have the agreed values."
     else:
-        sentence = f"{material.object} {material.key} is deleted on both sides."
+        sentence = f"{evidence.object} {evidence.key} is deleted on both sides."
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
 
@@ -108,9 +108,9 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
 # What it waits for, the most serious first. Each continues a sentence that begins with "Account 001... ".
 
 
-def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
+def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
     for name, side in state.sides.items():
-        yield from _parked(material, state, name, side, rules)
+        yield from _parked(evidence, state, name, side, rules)
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
@@ -120,7 +120,7 @@ def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms
                 f"than expected: check that {name}-source runs (salmon status)"
             )
         elif side.in_flight and EXISTENCE not in side.parked:
-            yield from _in_flight(material, name, side, now_ms)
+            yield from _in_flight(evidence, name, side, now_ms)
         elif state.lives and told_in_part(state, rules):
             if side.exists and not side.unknown.isdisjoint(rules.live[name]):
                 yield f"waits until all its fields have been read in {side_named(name)}: check that {name}-source runs (salmon status)"
@@ -130,9 +130,9 @@ def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms
         yield f"waits for merge, which has not processed its last {unmerged} changes yet: check that merge runs (salmon status)"
 
 
-def _in_flight(material: Material, name: str, side: SideState, now_ms: int) -> Iterator[str]:
+def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> Iterator[str]:
     seq = max(side.in_flight)
-    began = next((told.at_ms for told in material.changes if told.offset == seq), 0)
+    began = next((told.at_ms for told in evidence.changes if told.offset == seq), 0)
     ago = f", sent {span(max(0, now_ms - began))} ago" if began else ""
     yield (
         f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), which has not been "
@@ -140,7 +140,7 @@ def _in_flight(material: Material, name: str, side: SideState, now_ms: int) -> I
     )
 
 
-def _parked(material: Material, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
+def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
     groups: dict[Parked, list[str]] = {}
     for field, parked in sorted(side.parked.items()):
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
@@ -149,7 +149,7 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
         told = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
-                yield _refused(material, state, name, parked, told, whole=EXISTENCE in fields)
+                yield _refused(evidence, state, name, parked, told, whole=EXISTENCE in fields)
             case Park.DEFERRED if parked.code:
                 yield (
                     f"waits with {told}, because {side_named(name)} cannot take it now: {parked.code} ({parked.reason}); "
@@ -166,7 +166,7 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
                     f"({parked.reason}): correct one of them; then edit the field again, or use `salmon conflicts resolve`"
                 )
             case Park.HELD:
-                yield _held(material, state, name, fields, rules)
+                yield _held(evidence, state, name, fields, rules)
             case other:
                 why = f" ({parked.code} {parked.reason})".replace("( )", "").rstrip()
                 yield f"is not synced in {told} to {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
@@ -188,11 +188,11 @@ def _misfits(state: State, rules: Rules) -> Iterator[str]:
             )
 
 
-def _refused(material: Material, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
+def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
     other = next(side for side in state.sides if side != name)
     code = parked.code or "no code"
     reason = f" ({parked.reason})" if parked.reason else ""
-    retry = f"salmon retry --object {material.object} --key '{material.key}'"
+    retry = f"salmon retry --object {evidence.object} --key '{evidence.key}'"
     if whole and not state.lives:
         return (
             f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
@@ -205,9 +205,9 @@ def _refused(material: Material, state: State, name: str, parked: Parked, told: 
     )
 
 
-def _held(material: Material, state: State, name: str, fields: list[str], rules: Rules) -> str:
+def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules: Rules) -> str:
     other = next(side for side in state.sides if side != name)
-    command = f"salmon conflicts resolve {material.object} '{material.key}'"
+    command = f"salmon conflicts resolve {evidence.object} '{evidence.key}'"
     if EXISTENCE in fields:
         return (
             f"waits for a decision, because it was deleted in {side_named(name)} and edited in {side_named(other)} at the same time: "

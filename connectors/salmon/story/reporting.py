@@ -15,7 +15,7 @@ from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op,
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.steps.work import Fact, Folded
-from salmon.story.evidence import At, Letter, Material, Replay
+from salmon.story.evidence import At, Evidence, Letter, Replay
 from salmon.story.formatting import quoted, shown, side_named, span, when
 
 _FIELDS_SHOWN_MAX: Final = 6
@@ -71,9 +71,9 @@ class Entry:
         }
 
 
-def tell(material: Material, rules: Rules, replay: Replay) -> list[Entry]:
+def tell(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
     """Everything that happened to the record, as far as the topics still show it, in the order in which it arrived."""
-    teller = _Teller(material, rules, replay)
+    teller = _Teller(evidence, rules, replay)
     entries = [*teller.changes(), *teller.conflicts(), *teller.letters()]
     if not replay.exact:
         entries += teller.writes_left()
@@ -81,19 +81,19 @@ def tell(material: Material, rules: Rules, replay: Replay) -> list[Entry]:
 
 
 class _Teller:
-    def __init__(self, material: Material, rules: Rules, replay: Replay) -> None:
-        self._material, self._rules, self._replay = material, rules, replay
-        self._at = {told.offset: told for told in material.changes}
+    def __init__(self, evidence: Evidence, rules: Rules, replay: Replay) -> None:
+        self._evidence, self._rules, self._replay = evidence, rules, replay
+        self._at = {told.offset: told for told in evidence.changes}
         self._left = {
             (side, told.what.seq): told.what
-            for side, writes in material.writes.items()
+            for side, writes in evidence.writes.items()
             for told in writes
             if told.what is not None
         }
 
     def changes(self) -> Iterator[Entry]:
         at_ms = 0
-        for index, told in enumerate(self._material.changes):
+        for index, told in enumerate(self._evidence.changes):
             at_ms = max(at_ms, told.at_ms)  # writers' clocks differ; the log's order does not
             folded = self._replay.of(index)
             yield self._change(told, at_ms, folded)
@@ -103,12 +103,12 @@ class _Teller:
                         yield self._write(side, write, at_ms)
 
     def conflicts(self) -> Iterator[Entry]:
-        for told in self._material.conflicts:
+        for told in self._evidence.conflicts:
             conflict, seq = told.what
             yield Entry(told.at_ms, "merge", "conflict", self._conflict(conflict), seq=seq)
 
     def letters(self) -> Iterator[Entry]:
-        for told in self._material.letters:
+        for told in self._evidence.letters:
             letter: Letter = told.what
             says = f"set aside: {letter.message}"
             source = {"from": letter.source} if letter.source else {}
@@ -118,7 +118,7 @@ class _Teller:
 
     def writes_left(self) -> Iterator[Entry]:
         """If changes are missing: a compacted topic is only sure to keep the newest write of each side."""
-        for side, writes in self._material.writes.items():
+        for side, writes in self._evidence.writes.items():
             for told in writes:
                 if told.what is not None:
                     yield self._write(side, told.what, told.at_ms)

@@ -1,8 +1,8 @@
 """
-A person's decision: an operator's edit of a record, entered into `changes`, and what merge makes of it.
+Carries out a person's decision about a conflict: writes an operator's edit into `changes` and waits for merge.
 
-The edit is causal by definition. Nothing is entered that merge would not take: an unknown or read-only field, a value of
-another type, a record that is not there are refused before.
+The edit is causal by definition. What merge could not accept is refused before anything is written: an unknown or read-only
+field, a value of another type, a record that does not exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
 from salmon.model.state import State
-from salmon.story.conflicts import Asked, Told, held_value, listed
+from salmon.story.conflicts import ConflictFilter, ListedConflict, held_value, listed
 from salmon.story.formatting import side_named
 from salmon.story.lookup import Lookup
 
@@ -73,7 +73,7 @@ class Decision:
     key: str
     fields: Mapping[str, Value]
     lives: bool | None
-    settles: tuple[Told, ...]  # the conflicts that it decides, where the topic still has them
+    settles: tuple[ListedConflict, ...]  # the conflicts that it decides, where the topic still has them
 
     def change(self, *, by: str, reason: str, correlation: str, now_ms: int) -> Change:
         """As it is entered into `changes`."""
@@ -136,15 +136,15 @@ def decide(
     """
     _check(lookup, name, fields)
     key, state = lookup.key_and_state(name, text, progress=progress)
-    told = listed(lookup, Asked(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
-    newest: dict[str, Told] = {}
+    told = listed(lookup, ConflictFilter(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
+    newest: dict[str, ListedConflict] = {}
     for each in told:
         newest.setdefault(each.conflict.contest.field, each)
     return _decision(lookup, name, key, state, fields=fields, take=take, newest=newest)
 
 
 def decide_all(
-    lookup: Lookup, asked: Asked, take: Take, *, progress: tables.Progress | None = None
+    lookup: Lookup, asked: ConflictFilter, take: Take, *, progress: tables.Progress | None = None
 ) -> list[Decision]:
     """
     The same for all conflicts that wait for a person, among those asked for; either all of it can be, or nothing is done.
@@ -152,7 +152,7 @@ def decide_all(
     Raises:
         As decide().
     """
-    waiting: dict[tuple[str, str], dict[str, Told]] = {}
+    waiting: dict[tuple[str, str], dict[str, ListedConflict]] = {}
     for told in listed(lookup, asked, limit=_CONFLICTS_MAX, progress=progress).conflicts:
         contest = told.conflict.contest
         if told.waits:
@@ -247,7 +247,7 @@ def _decision(
     *,
     fields: Sequence[str],
     take: Take,
-    newest: Mapping[str, Told],
+    newest: Mapping[str, ListedConflict],
 ) -> Decision:
     if state is None:
         raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
@@ -284,7 +284,7 @@ def _life(name: str, key: str, state: State, take: Take) -> bool:
     return take.text == "true"
 
 
-def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | None) -> Value:
+def _value(rules: Rules, state: State, field: str, take: Take, newest: ListedConflict | None) -> Value:
     knows = state.sides[SALESFORCE].exists is True
     if not rules.may_win(OPERATOR, field, known_to_salesforce=knows):
         raise ConfigError(

@@ -33,7 +33,7 @@ _READ: Final = 0  # in place of a write's seq: nothing was written, and it is re
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RefusalFilter:
     """Which refusals; None for any."""
 
     object: str | None = None
@@ -44,7 +44,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedWrite:
     """
     What is parked of one refused write. *whole*: its creation or its deletion was refused. *misfit*: there is no write; the
     side holds what could not be taken.
@@ -76,7 +76,7 @@ class Refusal:
         }
 
 
-def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) -> list[Refusal]:
+def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None = None) -> list[RefusedWrite]:
     """
     What is parked after a refusal, or could not be taken, among what is asked for; by object and key.
 
@@ -106,7 +106,7 @@ def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) 
 
 def send_again(
     lookup: Lookup,
-    found: Sequence[Refusal],
+    found: Sequence[RefusedWrite],
     *,
     by: str,
     reason: str = "",
@@ -145,7 +145,7 @@ def send_again(
         producer.close()
 
 
-def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Signal, bytes]]:
+def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[str, Signal, bytes]]:
     """The requests to read again what could not be taken."""
     places = sorted({(each.side, each.object) for each in found if each.misfit})
     for side, name in places:
@@ -159,7 +159,7 @@ def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Si
             yield codec.topic, signal, codec.encode(signal)
 
 
-def _objects(lookup: Lookup, asked: Asked) -> list[str]:
+def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
     """The objects that are meant, all of what is asked for being checked first."""
     if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
         raise ConfigError(
@@ -203,7 +203,7 @@ def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, S
     return {key: codec.decode(value) for key, value in found.items()}
 
 
-def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
+def _refused(name: str, key: str, state: State) -> Iterator[RefusedWrite]:
     for side, told in state.sides.items():
         writes: dict[int, dict[str, str]] = {}
         for field, parked in sorted(told.parked.items()):
@@ -212,9 +212,9 @@ def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
         for write, codes in sorted(writes.items()):
             fields = tuple(field for field in codes if field != EXISTENCE)
             distinct = tuple(sorted(set(codes.values())))
-            yield Refusal(name, key, side, write, distinct, fields, EXISTENCE in codes)
+            yield RefusedWrite(name, key, side, write, distinct, fields, EXISTENCE in codes)
         for field in sorted(told.misfits if state.lives else ()):
-            yield Refusal(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
+            yield RefusedWrite(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
 
 
 def _refused_since(
@@ -244,7 +244,7 @@ def _refused_since(
     return found
 
 
-def _is_meant(refusal: Refusal, asked: Asked) -> bool:
+def _is_meant(refusal: RefusedWrite, asked: RefusalFilter) -> bool:
     return (asked.code is None or asked.code in refusal.codes) and (
         asked.field is None or asked.field in refusal.fields
     )

@@ -1,8 +1,8 @@
 """
-Asking the sources to read records anew: what their sides hold goes through the fold like any other change.
+Asks the sources to read records again. What they read goes through the fold like any other change.
 
-Nothing is written to a side from here. A signal names at most 200 records, so that however many are asked for none is
-large; a source commits its place in `signals` when the rows that answer them are in `changes`.
+Nothing is written to a side from here. A signal names at most 200 records, so no signal gets too large. A source
+commits its place in `signals` when the rows that answer them are in `changes`.
 """
 
 from __future__ import annotations

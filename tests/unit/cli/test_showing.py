@@ -16,8 +16,8 @@ from salmon.model.change import MONGODB, SALESFORCE
 from salmon.status.counting import Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
 from salmon.status.scraping import ProcessReport
-from salmon.verify.comparing import ObjectVerdict, Waiting, Why
-from salmon.verify.verifying import Verdict
+from salmon.verify.comparing import ObjectVerdict, ParkedFields, Why
+from salmon.verify.verifying import VerifyResult
 
 
 def console() -> tuple[Console, io.StringIO]:
@@ -32,11 +32,11 @@ def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.Cap
         counts={"salesforce": 3, "mongodb": 2, "records": 3},
         equal=1,
         different={"003A": {MONGODB: ("Phone", "Title")}},
-        parked=[Waiting("003C", SALESFORCE, "REFUSED", ("Email",), "INVALID_EMAIL_ADDRESS")],
+        parked=[ParkedFields("003C", SALESFORCE, "REFUSED", ("Email",), "INVALID_EMAIL_ADDRESS")],
         on_their_way=1,
     )
     contact.missing_in[MONGODB].append("003B")
-    verify.show(Verdict({"Contact": contact}, took_s=1.0))
+    verify.show(VerifyResult({"Contact": contact}, took_s=1.0))
     shown = capsys.readouterr().out
     assert "Contact 003A differs in mongodb: Phone, Title" in shown
     assert "Contact 003B is missing in mongodb" in shown
@@ -50,7 +50,9 @@ def test_the_exit_code_says_equal_different_or_could_not_tell() -> None:
     equal = ObjectVerdict("Account")
     moving = ObjectVerdict("Contact", moving=["003A"])
     different = ObjectVerdict("Contact", different={"003B": {MONGODB: ("Phone",)}}, moving=["003A"])
-    codes = [verify.exit_code(Verdict({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)]
+    codes = [
+        verify.exit_code(VerifyResult({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)
+    ]
     assert codes == [0, 2, 1]
 
 
@@ -65,7 +67,7 @@ def test_a_repair_tells_people_what_remains_and_why(capsys: pytest.CaptureFixtur
         remains={"001A": Why.NOT_ANSWERED},
         unanswered=frozenset({MONGODB}),
     )
-    verify.show(Verdict({"Account": account}, took_s=1.0, nowhere=["001Z"]))
+    verify.show(VerifyResult({"Account": account}, took_s=1.0, nowhere=["001Z"]))
     shown = capsys.readouterr().out
     assert "Account 001A still differs: a source has not read it" in shown
     assert "mongodb-source has not answered" in shown
@@ -76,7 +78,7 @@ def test_a_repair_tells_people_what_remains_and_why(capsys: pytest.CaptureFixtur
 def test_people_are_told_when_it_could_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 is not called different."""
     moving = ObjectVerdict("Contact", counts={"salesforce": 1, "mongodb": 1, "records": 1}, moving=["003A"])
-    verify.show(Verdict({"Contact": moving}, took_s=1.0))
+    verify.show(VerifyResult({"Contact": moving}, took_s=1.0))
     assert "Could not find out" in capsys.readouterr().out
 
 
@@ -101,7 +103,7 @@ def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixt
     """Scripts get all of them by --json."""
     account = ObjectVerdict("Account", counts={"salesforce": 0, "mongodb": 0, "records": 0})
     account.missing_in[MONGODB].extend(f"001{number}" for number in range(30))
-    verify.show(Verdict({"Account": account}, took_s=1.0))
+    verify.show(VerifyResult({"Account": account}, took_s=1.0))
     shown = capsys.readouterr().out
     assert shown.count("is missing in mongodb") == 20
     assert "Account: and 10 more" in shown

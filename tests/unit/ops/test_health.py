@@ -118,7 +118,7 @@ def test_without_partitions_it_is_not_ready_and_says_for_how_long() -> None:
     health.turned()
     report = health.report()
     assert (report.ready, report.live, report.degraded) == (False, True, True)
-    assert "no partition for 40 s" in report.message
+    assert "not given this instance a partition for 40 s" in report.message
     assert [each.what for each in report.waiting_for] == ["partitions"]
     health.holds(3)
     assert health.report().ready
