@@ -177,7 +177,9 @@ def _resolve(
 
     If one side deleted the record and the other edited it, decide FIELD $exists: `--take` the side that is right.
 
-    Exit code 0: done. 1: recorded, but merge has not applied it yet. 2: refused; nothing was changed.
+    Exit code 0: done.
+    1: recorded, but merge has not applied it yet.
+    2: refused; nothing was changed.
     """
     from salmon.story.conflicts import ConflictFilter
     from salmon.story.lookup import Lookup

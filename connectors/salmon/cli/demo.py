@@ -42,9 +42,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Show it: a Salesforce org, Kafka and MongoDB on this machine, synced, edited on both sides at once, and compared.
+    Try Salmon on this machine: a simulated org, Kafka and MongoDB are synced, edited on both sides at once, and compared.
 
-    Exit code 0 only if all that it promises held.
+    Exit code 0: every promise held.
+    1: one did not.
     """
     from salmon.cli.audience import audience_of
     from salmon.demo.play import Options, Play

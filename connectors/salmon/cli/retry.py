@@ -49,10 +49,12 @@ def retry(
     """
     Send again what a side refused, after you have removed the reason, e.g. a validation rule or a missing permission.
 
-    Without options: everything that was refused. Values that could not be synced are read again. It is safe to run this
-    twice. What is refused again waits again.
+    Without options: everything that was refused. It is safe to run this twice.
+    Values that could not be synced are read again. What is refused again waits again.
 
-    Exit code 0: sent, or nothing to send. 1: Kafka or the registry did not answer; try again. 2: correct what the message names.
+    Exit code 0: sent, or nothing to send.
+    1: Kafka or the registry did not answer; try again.
+    2: correct what the message names.
     """
     from salmon.story.lookup import Lookup
     from salmon.story.retrying import RefusalFilter, refusals, send_again

@@ -21,9 +21,9 @@ def _schemas() -> None:
 def generate(
     *,
     describe: Annotated[
-        Path, typer.Option(help="Folder of describe answers (GET /sobjects/X/describe), one *.json each.")
+        Path, typer.Option(help="Folder with one *.json file per object: the answer of GET /sobjects/X/describe.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write X.avsc to; made if it is not there.")],
+    out: Annotated[Path, typer.Option(help="Folder for the X.avsc files; created if needed.")],
 ) -> None:
     """Write the flat Avro record of each described object: the schema of its `records` topic."""
     for path in written(describe, out):

@@ -37,7 +37,9 @@ def status(
 
     The processes appear within three seconds, even if something hangs; then the objects, from Kafka.
 
-    Exit code 0: all processes are healthy. 1: one is not, or belongs to another sync. 2: Kafka or the registry cannot be reached.
+    Exit code 0: all processes are healthy.
+    1: one is not, or belongs to another sync.
+    2: Kafka or the registry cannot be reached.
     """
     from salmon.errors import SalmonError
     from salmon.status.overview import Look

@@ -81,11 +81,12 @@ def verify(
     """
     Compare Salesforce, MongoDB and the agreed records, field by field.
 
-    It may run while the connectors run, and writes to neither side. What differs is read again until nothing changes
-    any more.
+    It may run while the connectors run, and writes to neither side.
+    What differs is read again until nothing changes any more.
 
-    Exit code 0: equal (with --repair: after the repair), except for what is known to wait: refused, on hold, or deferred.
-    1: different. 2: could not find out.
+    Exit code 0: equal, or equal after --repair. What is refused, on hold or deferred may differ.
+    1: different.
+    2: could not find out.
     """
     from salmon.verify import verifying
 

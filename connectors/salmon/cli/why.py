@@ -31,8 +31,11 @@ def why(
     """
     Show the history of one record: edits, writes, conflicts, refusals; what it waits for, and why.
 
-    The output contains the record's values. Exit code 0: in sync. 1: it waits for something, or is not known. 2: could not
-    find out.
+    The output contains the record's values.
+
+    Exit code 0: in sync.
+    1: it waits for something, or is not known.
+    2: could not find out.
     """
     from salmon.story.lookup import Lookup
     from salmon.story.reading import lines, story_of

@@ -180,7 +180,7 @@ def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path) -> None:
 
 def test_a_url_that_is_none_is_told() -> None:
     """Where the configuration was made by a program, not read from YAML."""
-    with pytest.raises(SetupError, match=r"no URL.*schema_registry\.url"):
+    with pytest.raises(SetupError, match=r"not a valid URL.*schema_registry\.url"):
         SchemaRegistry("registry:8081").latest("a-value")
 
 
