@@ -7,7 +7,7 @@ from typing import Any
 
 from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.present import Present, present
-from salmon.story.reporting import Entry, tell
+from salmon.story.reporting import Entry, entries_of
 from support.stories import Story
 
 BEGAN_MS = 1_700_000_000_000
@@ -33,7 +33,7 @@ def evidence_of(story: Story, *, letters: Sequence[At[Letter]] = (), **instead: 
 def told_of(story: Story, **instead: Any) -> list[Entry]:
     """The record's story."""
     evidence = evidence_of(story, **instead)
-    return tell(evidence, story.rules, replayed(evidence, story.rules))
+    return entries_of(evidence, story.rules, replayed(evidence, story.rules))
 
 
 def now_of(story: Story, *, unmerged: int = 0, **instead: Any) -> Present:

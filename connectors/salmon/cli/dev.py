@@ -71,7 +71,7 @@ def up(
     if as_json:
         print_json(answer)
     else:
-        _tell(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
+        _print_addresses(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
 
 
 @app.command()
@@ -109,7 +109,7 @@ def _counts(text: str) -> Mapping[str, int] | int | None:
     return counts
 
 
-def _tell(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
+def _print_addresses(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
     org = answer["salesforce"]
     lines = {
         "Kafka": answer["kafka"]["bootstrap_servers"],

@@ -53,11 +53,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends here, in one sentence
-        sys.exit(told(error))
+        sys.exit(exit_code_of(error))
 
 
-def told(error: Exception) -> int:
-    """Say in one sentence what went wrong, and return the exit code. With --debug, also where."""
+def exit_code_of(error: Exception) -> int:
+    """Print in one sentence what went wrong, and return the exit code. With --debug, also print where."""
     if os.environ.get(DEBUG_VARIABLE):
         for line in harmless_traceback(error).splitlines():
             complain(line)

@@ -21,7 +21,8 @@ def _schemas() -> None:
 def generate(
     *,
     describe: Annotated[
-        Path, typer.Option(help="Folder with one *.json file per object: the answer of GET /sobjects/X/describe.")
+        Path,
+        typer.Option(help="Folder with one *.json file per object: the answer of GET /sobjects/X/describe."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the X.avsc files; created if needed.")],
 ) -> None:

@@ -145,7 +145,7 @@ class Play:
             if (written, read) != last:
                 deadline = time.monotonic() + _STANDSTILL_MAX_S
             elif time.monotonic() > deadline:
-                raise SetupError(f"merge does not read on. See {self.stage.log_file}.")
+                raise SetupError(f"merge has stopped reading. See {self.stage.log_file}.")
             last = (written, read)
             time.sleep(_LOOK_S)
 

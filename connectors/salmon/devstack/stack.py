@@ -89,7 +89,7 @@ class DevStack:
         try:
             private.folder(root, ours=(_NOTE, "sync.yaml"))
         except OSError as error:
-            raise SetupError(f"{root} cannot be made ({error.strerror}). Choose another --dir.") from None
+            raise SetupError(f"{root} cannot be created ({error.strerror}). Choose another --dir.") from None
         with _locked(root):
             note = _read_note(root)
             if note and all(process.is_alive for process in note.processes):
@@ -128,8 +128,8 @@ class DevStack:
         org = self._org()
         if self.options.jvm and (root / "kafka").is_dir():
             raise SetupError(
-                f"{root} holds the records of an earlier stack, but Apicurio had its schemas in memory only, and without "
-                f"them nobody can read the records. Remove them: salmon dev down --purge --dir {root}"
+                f"{root} has the records of an earlier stack, but Apicurio had their schemas only in memory, so the records "
+                f"cannot be read any more. Delete them: salmon dev down --purge --dir {root}"
             )
         make_kafka, make_registry = self._makers()
         logs = root / "logs"
@@ -206,7 +206,7 @@ class DevStack:
     def _demand_same_options(self, note: _Note) -> None:
         if self.options != DevOptions() and self.options.as_dict() != note.options:
             raise SetupError(
-                f"a stack with other options runs in {self._root}. End it first: salmon dev down --dir {self._root}"
+                f"a stack with other options runs in {self._root}. Stop it first: salmon dev down --dir {self._root}"
             )
 
 

@@ -57,7 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="salmon simulator", description=__doc__)
-    parser.add_argument("--dir", type=Path, required=True, help="folder for the certificates and the private key")
+    parser.add_argument(
+        "--dir", type=Path, required=True, help="folder for the certificates and the private key"
+    )
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     parser.add_argument("--describe", type=Path, default=PACKAGED, help="folder with describe files")
     parser.add_argument("--objects", help="objects, separated by commas; default: all in the folder")
@@ -65,12 +67,17 @@ def _parser() -> argparse.ArgumentParser:
         "--records", action="append", metavar="OBJECT=COUNT", help="records at the start; may be repeated"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
-    parser.add_argument("--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes")
+    parser.add_argument(
+        "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+    )
     parser.add_argument("--rest-port", type=int, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
     parser.add_argument(
-        "--advertised-rest-port", type=int, default=0, help="port of a proxy in front of REST, if there is one"
+        "--advertised-rest-port",
+        type=int,
+        default=0,
+        help="port of a proxy in front of REST, if there is one",
     )
     return parser
 

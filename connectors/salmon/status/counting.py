@@ -148,7 +148,7 @@ def _counted(
         heard = clients.arrived(consumer, _BATCH, _WAIT_S)
         silences = 0 if heard else silences + 1
         if silences > _TIMEOUT_S / _WAIT_S:
-            raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")
+            raise Unavailable(f"{min(left)[0]}: this topic cannot be read to its end. Check the brokers.")
         for message in heard:
             topic, partition, offset = clients.place_of(message)
             trouble = message.error()

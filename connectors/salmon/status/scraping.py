@@ -243,7 +243,7 @@ def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: in
             return {name: str(found[name]["url"]) for name in CONNECTORS if name in found}
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
-                f"--ports-file {ports_file}: cannot be read. Name the file that `salmon run all --ports-file` writes."
+                f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None
     if port == 0:
         return {}

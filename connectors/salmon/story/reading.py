@@ -20,7 +20,7 @@ from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.formatting import when
 from salmon.story.lookup import Lookup
 from salmon.story.present import Present, present
-from salmon.story.reporting import Entry, tell
+from salmon.story.reporting import Entry, entries_of
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
     else:
         seq = -1 if evidence.state is None else evidence.state.seq
         unmerged = sum(told.offset > seq for told in evidence.changes)
-    entries = tell(evidence, rules, replay)
+    entries = entries_of(evidence, rules, replay)
     now = present(evidence, rules, unmerged=unmerged, now_ms=now_ms)
     return Story(name, evidence.key, tuple(entries), now, whole=replay.exact)
 
@@ -74,7 +74,7 @@ def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> St
     """Of a document whose `_id` cannot be a record key: no topic has it but the dead letters."""
     evidence = Evidence(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
     sentence = f"{name} {shown} is not synced: {reason}"
-    entries = tell(evidence, lookup.rules(name), replayed(evidence, lookup.rules(name)))
+    entries = entries_of(evidence, lookup.rules(name), replayed(evidence, lookup.rules(name)))
     return Story(name, shown, tuple(entries), Present(False, sentence, None, {}, None), whole=True)
 
 

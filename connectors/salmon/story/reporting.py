@@ -71,16 +71,16 @@ class Entry:
         }
 
 
-def tell(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
+def entries_of(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
     """Everything that happened to the record, as far as the topics still show it, in the order in which it arrived."""
-    teller = _Teller(evidence, rules, replay)
-    entries = [*teller.changes(), *teller.conflicts(), *teller.letters()]
+    found = _Entries(evidence, rules, replay)
+    entries = [*found.changes(), *found.conflicts(), *found.letters()]
     if not replay.exact:
-        entries += teller.writes_left()
+        entries += found.writes_left()
     return sorted(entries, key=lambda entry: entry.at_ms)  # stable: a write stays behind what caused it
 
 
-class _Teller:
+class _Entries:
     def __init__(self, evidence: Evidence, rules: Rules, replay: Replay) -> None:
         self._evidence, self._rules, self._replay = evidence, rules, replay
         self._at = {told.offset: told for told in evidence.changes}

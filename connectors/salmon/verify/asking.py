@@ -112,7 +112,9 @@ class Sources:
         if self._failed is not None:
             raise translated(self._failed, f"writing to {topic}")
         if left:
-            raise Unavailable(f"{topic}: Kafka has not taken what was asked within {_SEND_MAX_S:.0f} s.")
+            raise Unavailable(
+                f"{topic}: Kafka has not accepted the requests within {_SEND_MAX_S:.0f} s. Check the brokers, and try again."
+            )
         return sorted(offsets)
 
     def _unanswered(self, places: Mapping[str, Sequence[int]], what: str, progress: Progress) -> set[str]:

@@ -81,8 +81,7 @@ class Ledger:
         except Exception as error:
             self._lock.close()
             raise SetupError(
-                f"{folder}: what is read cannot be kept there ({type(error).__name__}). Free space, or name another "
-                f"folder."
+                f"{folder}: cannot be written ({type(error).__name__}). Free some space, or give another folder."
             ) from error
         self._add_up()
 
@@ -257,15 +256,13 @@ def _locked(folder: Path) -> IO[bytes]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / _LOCK).open("wb")
     except OSError as error:
-        raise SetupError(
-            f"{folder}: what is read cannot be kept there ({error.strerror}). Name another folder."
-        ) from error
+        raise SetupError(f"{folder}: cannot be written ({error.strerror}). Give another folder.") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise SetupError(
-            f"{folder}: another `salmon verify` uses it. Wait until that has ended, or name another folder."
+            f"{folder}: another `salmon verify` uses this folder. Wait until it has ended, or give another folder."
         ) from None
     return lock
 

@@ -119,7 +119,7 @@ def verify(
     for name in wanted.objects:
         if name not in config.objects:
             raise ConfigError(
-                f"--object {name}: the configuration has no such object. It has {', '.join(config.objects)}."
+                f"--object {name}: this object is not in the configuration. It has {', '.join(config.objects)}."
             )
     with ExitStack() as stack:
         run = _Run(config, wanted, stack, watcher, patience)

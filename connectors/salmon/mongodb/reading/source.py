@@ -183,7 +183,9 @@ class MongoSourceTask:
         self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
         self._untold, self._left = begin.untold, begin.left
         if begin.passed_by:
-            log.warning("collections_read_anew", objects=begin.passed_by, why="the stream has passed them by")
+            log.warning(
+                "collections_read_again", objects=begin.passed_by, why="the stream has passed them by"
+            )
         stream = positions.get(STREAM)
         if stream is not None:
             self._token = token_from_json(stream["token"])
