@@ -1,8 +1,8 @@
 """
-Describe files: what the objects of the box look like.
+Describe files: the objects and fields of the simulated org.
 
-Any folder of `/sobjects/X/describe` answers, unchanged, makes an org; old API versions with fewer keys too.
-What an administrator would add for Salmon (the two marker fields) is added on request, as real fields.
+Any folder with unchanged answers of `/sobjects/X/describe` makes an org, also from old API versions with fewer keys.
+The two marker fields, which an administrator would add for Salmon, are added on request.
 """
 
 from __future__ import annotations
