@@ -116,7 +116,7 @@ def run(
     try:
         if connector not in CONNECTORS:
             raise ConfigError(
-                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
+                f"run: unknown connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
             )
         config = configuration.load(config_path)
         logs.configure(

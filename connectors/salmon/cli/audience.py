@@ -132,7 +132,7 @@ def table_of(board: Board) -> Table:
         caption=f"{board.api_calls:,} API calls of Salmon's since its start{left}", caption_justify="left"
     )
     shown.add_column("object")
-    headings = ("in step", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
+    headings = ("in sync", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
     for heading in headings:
         shown.add_column(heading, justify="right")
     for each in board.objects:

@@ -147,7 +147,7 @@ def same_field(scene: Scene) -> str:
         key = scene.another("Contact")
         told = _clash(scene, key, f"Head of Rivers {number}", f"Head of Oceans {number}")
         if len(told) > 1:
-            raise NotSo(f"one conflict and no more: {len(told)} were told")
+            raise NotSo(f"exactly one conflict was expected, but {len(told)} were reported")
         if told:
             return _of_conflict(scene, key, told[0])
         # One edit had reached the other side before that made its own: then it was no conflict. Try again.

@@ -110,7 +110,7 @@ class Newest:
         Whether somebody holds our membership. At first that may be ourselves, from before: the group forgets whom it
         does not hear.
         """
-        self.health.starting("finding out whether a newer instance of this process lives")
+        self.health.starting("finding out whether a newer instance of this process runs")
         began = time.monotonic()
         while (waited_s := time.monotonic() - began) < self.join_max_s:
             if waited_s > self.session_s + _MARGIN_S and self._is_member():

@@ -94,7 +94,7 @@ class SchemaRegistry:
         if username is not None:
             self._session.auth = (username, password or "")
         if ca_file is not None and not Path(ca_file).is_file():
-            raise SetupError(f"schema_registry.ca_file: there is no file {ca_file}. Correct it.")
+            raise SetupError(f"schema_registry.ca_file: the file {ca_file} does not exist. Correct the path.")
         if ca_file is not None:
             try:
                 ssl.create_default_context(cafile=ca_file)

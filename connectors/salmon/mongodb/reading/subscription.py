@@ -219,10 +219,10 @@ class ChangeFeed:
                         return
                     token = stream.resume_token
                     if event is not None or (token is not None and time_of_token(token) > told_at):
-                        raise HistoryWentBack("the last event that was told is not in MongoDB's log.")
+                        raise HistoryWentBack("the last event that was read is not in MongoDB's log.")
         except PyMongoError as error:
             if is_retriable(error):
-                raise translated(error, "looking for the last event that was told") from error
+                raise translated(error, "looking for the last event that was read") from error
             # It has left the log, as old events do: that says nothing.
 
     def _read_on(self, stream: ChangeStream[Document]) -> None:

@@ -73,7 +73,7 @@ def load_describes(
             content = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise SetupError(
-                f"{path.name} in the describe folder is not JSON ({error}); mend or remove it"
+                f"{path.name} in the describe folder is not JSON ({error}); correct or delete it"
             ) from None
         if isinstance(content, dict) and isinstance(content.get("fields"), list) and content.get("name"):
             name = content["name"]
