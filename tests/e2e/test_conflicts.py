@@ -160,18 +160,18 @@ def test_one_conflict_is_shown_by_its_id_or_by_its_record(play: Play) -> None:
     [
         (
             ("Account", "{number}", "NumberOfEmployees", "--take", "many"),
-            "NumberOfEmployees: the value is no int",
+            "NumberOfEmployees: the value is not a valid int",
         ),
         (("Account", "{number}", "NumberOfEmployes", "--take", "7"), "Did you mean NumberOfEmployees"),
         (
             ("Account", "{number}", "LastModifiedDate", "--take", "mongodb"),
-            "nobody but Salesforce itself sets",
+            "only Salesforce itself sets",
         ),
-        (("Account", "{number}", "$exists", "--take", "mongodb"), "nobody contests whether it lives"),
-        (("Account", "0015g00000Unknown0", "Site", "--take", "x"), "merge has never heard of such a record"),
+        (("Account", "{number}", "$exists", "--take", "mongodb"), "no decision about its deletion is open"),
+        (("Account", "0015g00000Unknown0", "Site", "--take", "x"), "Salmon does not know this record"),
         (("Lead", "{number}", "Site", "--take", "x"), "It has Account, Contact, Opportunity"),
         (("Account", "{number}", "Fax", "--take", "mongodb"), "Give the value itself: --value VALUE"),
-        (("Account", "{number}", "Site"), "give one of them"),
+        (("Account", "{number}", "Site"), "Give either --take"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_entered(
@@ -220,7 +220,7 @@ def test_a_contested_life_is_kept_or_ended(play: Play) -> None:
     """The side that still has the record is right about one, the one that deleted it about the other."""
     kept, ended = play.dead
     waits = play.salmon.json("why", "Contact", kept, code=1)["now"]
-    assert "deleted in Salesforce and edited in MongoDB at once" in waits["says"]
+    assert "deleted in Salesforce and edited in MongoDB at the same time" in waits["says"]
     play.salmon.json("conflicts", "resolve", "Contact", kept, "$exists", "--take", "mongodb")
     play.salmon.json("conflicts", "resolve", "Contact", ended, "$exists", "--take", "salesforce")
     play.ring.wait_gone("contacts", ended)
@@ -258,7 +258,7 @@ def test_the_story_of_an_edit_is_whole_and_ends_in_step(play: Play) -> None:
     assert story["story"][write]["seq"] == story["story"][echo]["seq"]
     assert 0 <= story["story"][echo]["lag_ms"] < 60_000
     now = story["now"]
-    assert now["says"] == f"Account {key} is in step: both sides hold what is agreed."
+    assert now["says"] == f"Account {key} is in sync: both sides have the agreed values."
     assert now["record"]["Site"] == "Oslo"
     assert now["sides"]["salesforce"]["native_id"] == key
     last = play.salmon("why", "Account", key).out.splitlines()[-1]
@@ -277,7 +277,7 @@ def test_the_story_of_a_refusal_names_the_code_and_what_to_do(play: Play) -> Non
     (parked,) = story["now"]["sides"]["salesforce"]["parked"]
     assert (parked["field"], parked["why"]) == ("Fax", "REFUSED")
     assert f"Account {key} was refused by Salesforce in Fax: {parked['code']}" in story["now"]["says"]
-    assert "correct it in MongoDB and it is tried again" in story["now"]["says"]
+    assert "correct it in MongoDB and Salmon tries again" in story["now"]["says"]
     play.ring.db.accounts.update_one({"_id": key}, {"$set": {"Fax": "+1 555 0199"}})
     play.ring.wait_equal()
     assert play.salmon.json("why", "Account", key)["now"]["settled"] is True
@@ -316,7 +316,7 @@ def test_what_was_refused_is_sent_again_once_its_reason_is_gone(play: Play) -> N
     play.ring.wait_row("Account", key, lambda row: row["Fax"] == fax)
     play.ring.wait_equal()
     ended = play.salmon("retry", *narrowed)
-    assert (ended.code, ended.out) == (0, "Nothing of what was asked for waits after a refusal.\n")
+    assert (ended.code, ended.out) == (0, "Nothing to send again: no refused write matches.\n")
     story = play.salmon.json("why", "Account", key)
     assert any(entry["kind"] == "operator" and "sent again" in entry["says"] for entry in story["story"])
 
@@ -333,7 +333,7 @@ def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play
         lambda seen: "AnnualRevenue: NaN is not a currency" in seen["_salmon"].get("error", ""),
     )
     story = play.salmon.json("why", "Account", key, code=1)
-    assert "holds in MongoDB what could not be taken in AnnualRevenue" in story["now"]["says"]
+    assert "has a value in MongoDB that cannot be synced in AnnualRevenue" in story["now"]["says"]
     assert "NaN is not a currency" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
     waits = play.salmon.json("verify", "--object", "Account")["objects"]["Account"]["parked"]
     assert ("mongodb", "MISFIT", ["AnnualRevenue"]) in [(w["side"], w["why"], w["fields"]) for w in waits]
@@ -381,10 +381,10 @@ def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: P
         (["--object", "Lead"], "Lead"),
         (["--object", "Account", "--field", "Fox"], "Did you mean Fax"),
         (["--field", "Nothing__c"], "Nothing__c"),
-        (["--since", "yesterday"], "is not a time"),
-        (["--since", "2999-01-01"], "has not come yet"),
+        (["--since", "yesterday"], "is not a valid time"),
+        (["--since", "2999-01-01"], "is in the future"),
         (["--key", "0015g00000Unknown0"], "--object"),
-        (["--object", "Account", "--key", "0015g00000Unknown0"], "never heard of"),
+        (["--object", "Account", "--key", "0015g00000Unknown0"], "does not know"),
     ],
 )
 def test_a_retry_of_what_is_not_there_is_refused(play: Play, options: list[str], says: str) -> None:
@@ -434,4 +434,4 @@ def test_a_record_that_nobody_knows(play: Play) -> None:
     command += ["-c", str(play.ring.config_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (1, "")
-    assert "Salmon has never heard of" in ended.stdout
+    assert "Salmon does not know" in ended.stdout

@@ -39,7 +39,7 @@ from salmon.kafka import clients, topics
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
 from salmon.verify.checking import Patience
-from salmon.verify.verifying import Verdict, verify
+from salmon.verify.verifying import VerifyResult, verify
 from support.stacks import Stack
 from support.waiting import until
 
@@ -129,11 +129,11 @@ class Ring:
 
     # What came of it.
 
-    def wait_equal(self, within_s: float = 90.0) -> Verdict:
+    def wait_equal(self, within_s: float = 90.0) -> VerifyResult:
         """Wait until both sides and `records` agree, and return what verify then says."""
         told: list[Any] = [None]
 
-        def equal() -> Verdict | None:
+        def equal() -> VerifyResult | None:
             for name, process in self.processes.items():
                 assert process.poll() is None, f"{name} ended by itself: {self.last_words(name)}"
             try:
@@ -146,7 +146,7 @@ class Ring:
         try:
             return until(equal, "both sides are equal", within_s=within_s)  # type: ignore[return-value]
         except AssertionError:
-            said = told[0].as_dict() if isinstance(told[0], Verdict) else told[0]
+            said = told[0].as_dict() if isinstance(told[0], VerifyResult) else told[0]
             raise AssertionError(f"not equal within {within_s:.0f} s: {said}") from None
 
     def read(self, *names: str) -> list[Message]:

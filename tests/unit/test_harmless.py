@@ -75,7 +75,7 @@ def test_errors_are_told_harmlessly(
     """By every command, with and without --debug, and by the processes themselves."""
     for debug in ("", "1"):
         monkeypatch.setenv("SALMON_DEBUG", debug)
-        main.told(error)
+        main.exit_code_of(error)
     if not isinstance(error, RuntimeError):
         process.told(error)
     assert is_harmless(capsys.readouterr().err)

@@ -116,7 +116,7 @@ def run(
     try:
         if connector not in CONNECTORS:
             raise ConfigError(
-                f"run: there is no connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
+                f"run: unknown connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
             )
         config = configuration.load(config_path)
         logs.configure(
@@ -410,7 +410,7 @@ class _Work:
             log.warning("stopped_in_disorder", reason=str(meaning))
             return
         pause_s = self._process.pause_s()
-        log.warning("begins_anew", reason=str(meaning), in_s=round(pause_s, 2))
+        log.warning("process_restarts", reason=str(meaning), in_s=round(pause_s, 2))
         self._process.health.begins_again(str(meaning))
         if not self._stop.wait(pause_s):
             raise meaning from error

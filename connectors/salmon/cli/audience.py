@@ -1,4 +1,4 @@
-"""How the play of `salmon demo` looks: with bars and a live table on a terminal, in plain lines elsewhere."""
+"""Shows `salmon demo` while it runs: bars and a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def table_of(board: Board) -> Table:
         caption=f"{board.api_calls:,} API calls of Salmon's since its start{left}", caption_justify="left"
     )
     shown.add_column("object")
-    headings = ("in step", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
+    headings = ("in sync", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
     for heading in headings:
         shown.add_column(heading, justify="right")
     for each in board.objects:

@@ -1,4 +1,4 @@
-"""`salmon conflicts`: what two people did not know of each other, who won, and what waits for a decision."""
+"""`salmon conflicts`: who edited the same field at the same time, who won, and what waits for a decision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from salmon.cli.terminal import (
 
 if TYPE_CHECKING:
     from salmon.kafka.tables import Progress
-    from salmon.story.conflicts import Told
+    from salmon.story.conflicts import ListedConflict
     from salmon.story.lookup import Lookup
     from salmon.story.resolving import Resolved
 
@@ -34,14 +34,17 @@ _VALUE_SHOWN_MAX: Final = 40  # characters of a value in a table
 
 app = typer.Typer(
     name="conflicts",
-    help="List, show and resolve conflicts: edits of both sides that did not know of each other.",
+    help="List, show and resolve conflicts: both sides edited the same field without knowing of each other.",
     no_args_is_help=True,
 )
 
-_ObjectOption = Annotated[str | None, typer.Option("--object", help="Only of this object.")]
-_KeyOption = Annotated[str | None, typer.Option("--key", help="Only of the record with this key.")]
+_ObjectOption = Annotated[str | None, typer.Option("--object", help="Only this object.")]
+_KeyOption = Annotated[str | None, typer.Option("--key", help="Only the record with this key.")]
 _FieldOption = Annotated[
-    str | None, typer.Option("--field", help="Only of this field; $exists: whether the record lives.")
+    str | None,
+    typer.Option(
+        "--field", help="Only this field; $exists: one side deleted the record, the other edited it."
+    ),
 ]
 _WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d."
 
@@ -53,18 +56,20 @@ def _list(
     object_name: _ObjectOption = None,
     key: _KeyOption = None,
     field: _FieldOption = None,
-    since: Annotated[str | None, typer.Option(help=f"Not before this time: {_WHEN}")] = None,
-    until: Annotated[str | None, typer.Option(help=f"Before this time: {_WHEN}")] = None,
-    held: Annotated[bool, typer.Option("--held", help="Only those that wait for a person.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many, the newest first.")] = 50,
+    since: Annotated[str | None, typer.Option(help=f"Only since this time: {_WHEN}")] = None,
+    until: Annotated[str | None, typer.Option(help=f"Only before this time: {_WHEN}")] = None,
+    held: Annotated[bool, typer.Option("--held", help="Only those that wait for a decision.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show, newest first.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List conflicts, newest first, with both values."""
-    from salmon.story.conflicts import Asked, listed
+    from salmon.story.conflicts import ConflictFilter, listed
     from salmon.story.lookup import Lookup
 
     settings = configured(config)
-    asked = Asked(object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held)
+    asked = ConflictFilter(
+        object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held
+    )
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         found = listed(lookup, asked, limit=limit, progress=progress)
         told = [as_dict(lookup, each) for each in found.conflicts]
@@ -83,7 +88,7 @@ def _list(
     if told:
         out().print(shown)
     else:
-        say("No conflict waits for anybody." if held else "No conflicts.")
+        say("No conflict waits for a decision." if held else "No conflicts.")
     if found.more:
         say(f"... and {found.more:,} older ones: --limit shows more.")
 
@@ -92,20 +97,22 @@ def _list(
 def _show(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="ID | OBJECT KEY [FIELD]", help="An id that `list` shows, or a record."),
+        typer.Argument(
+            metavar="ID | OBJECT KEY [FIELD]", help="An id from `salmon conflicts list`, or a record."
+        ),
     ],
     config: ConfigOption = CONFIG_DEFAULT,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell the newest conflict of a record, or the one of that id, and what is agreed now."""
+    """Show one conflict by its id, or the newest one of a record, and what is agreed now."""
     from salmon.errors import ConfigError
-    from salmon.story.conflicts import Asked, listed, one
+    from salmon.story.conflicts import ConflictFilter, listed, one
     from salmon.story.lookup import Lookup
 
     if len(what) > 3:
         raise typer.BadParameter(
-            "an id, or OBJECT KEY and perhaps FIELD", param_hint="ID | OBJECT KEY [FIELD]"
+            "give an id, or OBJECT KEY, or OBJECT KEY FIELD", param_hint="ID | OBJECT KEY [FIELD]"
         )
     settings = configured(config)
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
@@ -114,10 +121,10 @@ def _show(
         else:
             key, _ = lookup.key_and_state(what[0], what[1], progress=progress)
             field = what[2] if len(what) == 3 else None
-            found = listed(lookup, Asked(what[0], key, field), limit=1, progress=progress).conflicts
+            found = listed(lookup, ConflictFilter(what[0], key, field), limit=1, progress=progress).conflicts
             if not found:
                 raise ConfigError(
-                    f"{' '.join(what)}: no conflict is told of it. The topic keeps them as long as its retention says."
+                    f"{' '.join(what)}: there is no conflict of it. Conflicts are kept as long as the topic's retention says, by default seven days."
                 )
             told = found[0]
         seen = {**as_dict(lookup, told), "now": _now(lookup, told)}
@@ -131,48 +138,62 @@ def _show(
 def _resolve(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="OBJECT KEY FIELD...", help="The record and its fields; none with --held."),
+        typer.Argument(
+            metavar="OBJECT KEY FIELD...", help="The record and its fields; leave out with --held."
+        ),
     ] = None,
     config: ConfigOption = CONFIG_DEFAULT,
     *,
     take: Annotated[
         str | None,
-        typer.Option(help="salesforce or mongodb: that side's value. Anything else is the value itself."),
+        typer.Option(help="salesforce or mongodb: the value of that side. Anything else: the value itself."),
     ] = None,
     value: Annotated[
-        str | None, typer.Option(help="The value itself, whatever it says; an empty one clears the field.")
+        str | None,
+        typer.Option(
+            help="The value itself, also if it is the word salesforce or mongodb; empty: clear the field."
+        ),
     ] = None,
     held: Annotated[
         bool,
-        typer.Option("--held", help="All that waits for a person, of --object, --key and --field if given."),
+        typer.Option(
+            "--held", help="Everything that waits for a decision; narrow it with --object, --key, --field."
+        ),
     ] = False,
     object_name: _ObjectOption = None,
     key: _KeyOption = None,
     field: _FieldOption = None,
-    by: Annotated[str | None, typer.Option(help="Who decides; by default the user of this machine.")] = None,
-    reason: Annotated[str, typer.Option(help="Why; it is told in the record's history.")] = "",
-    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for merge.")] = 30.0,
+    by: Annotated[
+        str | None, typer.Option(help="Who decides; kept in the history. Default: the user of this machine.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the record's history.")] = "",
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="How many seconds to wait until merge has applied it.")
+    ] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Decide: the value becomes the agreed one on both sides, as an operator's edit.
+    Decide a conflict: the value becomes the agreed value and goes to both sides.
 
-    FIELD $exists decides whether a record lives that one side deleted: `--take` the side that is right. Exit code 0: it
-    is agreed. 1: it was entered, and merge has not agreed to it yet. 2: it was refused, and nothing was entered.
+    If one side deleted the record and the other edited it, decide FIELD $exists: `--take` the side that is right.
+
+    Exit code 0: done.
+    1: recorded, but merge has not applied it yet.
+    2: refused; nothing was changed.
     """
-    from salmon.story.conflicts import Asked
+    from salmon.story.conflicts import ConflictFilter
     from salmon.story.lookup import Lookup
     from salmon.story.resolving import Take, decide, decide_all, enter
 
     taken = Take.of(take, value)
     if held == bool(what) or (what and len(what) < 3):
-        raise typer.BadParameter("OBJECT KEY FIELD..., or --held", param_hint="OBJECT KEY FIELD...")
+        raise typer.BadParameter("give OBJECT KEY FIELD..., or --held", param_hint="OBJECT KEY FIELD...")
     settings = configured(config)
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         if what:
             decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]
         else:
-            asked = Asked(object_name, key, field, held=True)
+            asked = ConflictFilter(object_name, key, field, held=True)
             decisions = decide_all(lookup, asked, taken, progress=progress)
         resolved = enter(lookup, decisions, by=by or getpass.getuser(), reason=reason, wait_s=wait_s)
         told = [_resolved_dict(lookup, each) for each in resolved]
@@ -182,11 +203,11 @@ def _resolve(
         for each in told:
             say(each["says"])
         if not told:
-            say("No conflict waits for anybody.")
+            say("No conflict waits for a decision.")
     raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
 
 
-def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
+def as_dict(lookup: Lookup, told: ListedConflict) -> dict[str, Any]:
     """A conflict with its values as people read them."""
     contest = told.conflict.contest
     known = contest.object in lookup.config.objects
@@ -194,7 +215,7 @@ def as_dict(lookup: Lookup, told: Told) -> dict[str, Any]:
     return told.as_dict(schema.by_name.get(contest.field) if schema else None)
 
 
-def _now(lookup: Lookup, told: Told) -> dict[str, Any] | None:
+def _now(lookup: Lookup, told: ListedConflict) -> dict[str, Any] | None:
     from salmon.model.policies import EXISTENCE
     from salmon.story.formatting import shown, when
 
@@ -219,19 +240,19 @@ def _lines(seen: dict[str, Any]) -> Iterator[str]:
     yield f"{seen['object']} {seen['key']} {seen['field']}: conflict {seen['id']} at {seen['at']}"
     for name in ("standing", "challenger"):
         edit = seen[name]
-        yield f"  {side_named(edit['side'])}: {edit['value']!r}, committed {edit['committed_at'] or 'at a time not known'}"
+        yield f"  {side_named(edit['side'])}: {edit['value']!r}, committed {edit['committed_at'] or 'at an unknown time'}"
     fault = f" could not decide: {seen['fault']}" if seen["fault"] else ""
     yield f"  policy {seen['policy']}{fault}; {'on hold' if seen['winner'] is None else side_named(seen['winner']) + ' won'}"
     now = seen["now"]
     if now is None:
-        yield "  merge no longer knows the record"
+        yield "  now: Salmon no longer knows the record"
     elif not now["lives"]:
         yield "  now: the record is deleted"
     else:
         yield f"  agreed now: {now['agreed']!r}, by {side_named(now['origin'] or 'nobody')}"
     if seen["waits"]:
         yield (
-            f"  It waits for a person: salmon conflicts resolve {seen['object']} '{seen['key']}' '{seen['field']}' "
+            f"  It waits for a decision: salmon conflicts resolve {seen['object']} '{seen['key']}' '{seen['field']}' "
             f"--take salesforce|mongodb|VALUE"
         )
 
@@ -243,16 +264,16 @@ def _resolved_dict(lookup: Lookup, resolved: Resolved) -> dict[str, Any]:
     schema = lookup.rules(decision.object).schema.by_name
     record = f"{decision.object} {decision.key}"
     if resolved.after is None:
-        says = f"{record}: entered. Merge has not folded it yet: see whether it runs (salmon status)."
+        says = f"{record}: recorded. Merge has not applied it yet: check that merge runs (salmon status)."
     elif not resolved.done:
         says = (
-            f"{record}: entered, and edited again since: see `salmon why {decision.object} {decision.key}`."
+            f"{record}: recorded, but edited again since: see `salmon why {decision.object} {decision.key}`."
         )
     elif decision.lives is not None:
-        says = f"{record}: {'lives, and is created where it is missing' if decision.lives else 'is deleted everywhere'}."
+        says = f"{record}: {'is kept, and created again where it is missing' if decision.lives else 'is deleted on both sides'}."
     else:
         agreed = ", ".join(f"{n} is {quoted(v, schema[n])}" for n, v in decision.fields.items())
-        says = f"{record}: agreed: {agreed}. Both sides are told."
+        says = f"{record}: agreed: {agreed}. Both sides get it."
     return {
         "object": decision.object,
         "key": decision.key,
@@ -283,7 +304,7 @@ def _moment(text: str | None, option: str) -> int | None:
     try:
         return moment_ms(text, int(time.time() * 1000))
     except ValueError:
-        raise typer.BadParameter(f"is no time. Give {_WHEN}", param_hint=option) from None
+        raise typer.BadParameter(f"not a valid time; give {_WHEN}", param_hint=option) from None
 
 
 @contextmanager

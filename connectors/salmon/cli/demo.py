@@ -1,4 +1,4 @@
-"""`salmon demo`: the whole of it on this machine, from an empty folder to a proof. The play itself is in salmon.demo."""
+"""`salmon demo`: a whole sync on this machine, from an empty folder to the final comparison. The play itself is in salmon.demo."""
 
 from __future__ import annotations
 
@@ -27,22 +27,25 @@ _RECORDS_MIN: Final = 60  # of each object: the acts need some of their own
 def demo(
     *,
     folder: Annotated[
-        Path | None, typer.Option("--dir", help="Where data and logs are; a temporary folder by default.")
+        Path | None, typer.Option("--dir", help="Folder for data and logs. Default: a temporary folder.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=5, max=3600, help="How long both sides are edited.")] = 20.0,
-    rate: Annotated[float, typer.Option(min=0.5, max=200, help="Edits a second, on each side.")] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(min=5, max=3600, help="How many seconds both sides are edited.")
+    ] = 20.0,
+    rate: Annotated[float, typer.Option(min=0.5, max=200, help="Edits per second on each side.")] = 10.0,
     scale: Annotated[
-        float, typer.Option(min=0.01, max=20, help="How many times 2,000 + 5,000 + 3,000 records.")
+        float, typer.Option(min=0.01, max=20, help="Multiplies the records: 2,000 + 5,000 + 3,000.")
     ] = 1.0,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave it running, and say how to look into it.")
+        bool, typer.Option("--keep", help="Leave everything running, and print how to look into it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Show it: a Salesforce org, Kafka and MongoDB on this machine, synced, edited on both sides at once, and compared.
+    Try Salmon on this machine: a simulated org, Kafka and MongoDB are synced, edited on both sides at once, and compared.
 
-    Exit code 0 only if all that it promises held.
+    Exit code 0: every promise held.
+    1: one did not.
     """
     from salmon.cli.audience import audience_of
     from salmon.demo.play import Options, Play

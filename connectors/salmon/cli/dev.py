@@ -1,7 +1,7 @@
 """
-`salmon dev up` and `salmon dev down`: a stack for one machine, in the background.
+`salmon dev up` and `salmon dev down`: Kafka, registry, MongoDB and a simulated org on this machine, in the background.
 
-What it is made of is said in salmon.devstack.
+The servers themselves are in salmon.devstack.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from salmon.cli.terminal import err, print_json, say, typed
 from salmon.errors import ConfigError
 
 app = typer.Typer(
-    help="A stack for one machine: Kafka, a registry, MongoDB and a simulated org.", no_args_is_help=True
+    help="Start or stop Kafka, a schema registry, MongoDB and a simulated org on this machine.",
+    no_args_is_help=True,
 )
 
 _FOLDER: Final = Path(".salmon/dev")
-# What these servers cannot do and real ones can: whoever tries outages on them should know.
-_ORG_LIMITS: Final = "The org keeps its records in memory: if it is killed, they are gone."
+# What these servers cannot do but real ones can. Whoever tests outages with them should know.
+_ORG_LIMITS: Final = "The org keeps its records in memory: if it is killed, they are lost."
 _EMBEDDED_LIMITS: Final = (
-    "Kafka keeps its records in memory until it is ended by `dev down`: if it is killed, they are gone. It does not end "
-    f"the\ntransaction of a process that died; the next start of that process does. {_ORG_LIMITS}"
+    "Kafka keeps its records in memory until `dev down` stops it: if it is killed, they are lost. It does not end the\n"
+    f"transaction of a process that died; the next start of that process does. {_ORG_LIMITS}"
 )
-_JVM_LIMITS: Final = f"Apicurio keeps the schemas in memory: if it is killed, nobody can read the records any more. {_ORG_LIMITS}"
-Folder = Annotated[Path, typer.Option("--dir", help="Where its data and logs are.")]
+_JVM_LIMITS: Final = (
+    f"Apicurio keeps the schemas in memory: if it is killed, the records can no longer be read. {_ORG_LIMITS}"
+)
+Folder = Annotated[Path, typer.Option("--dir", help="Folder for data and logs.")]
 
 
 @app.command()
@@ -35,23 +38,22 @@ def up(
     folder: Folder = _FOLDER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")] = False,
     describe: Annotated[
-        Path | None, typer.Option(help="Folder of describe files; default: Account, Contact, Opportunity.")
+        Path | None, typer.Option(help="Folder of describe files. Default: Account, Contact, Opportunity.")
     ] = None,
     objects: Annotated[
-        str, typer.Option(help="Comma-separated; default: all that there are describe files of.")
+        str, typer.Option(help="Objects, separated by commas. Default: all with a describe file.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Chooses the records of the org.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the org's random records.")] = 0,
     records: Annotated[
-        str, typer.Option(help="Records to begin with: Account=2000,Contact=5000, or one number for each.")
+        str,
+        typer.Option(help="Records at the start: Account=2000,Contact=5000, or one number for all objects."),
     ] = "",
     jvm: Annotated[
         bool,
-        typer.Option(
-            "--jvm", help="Apache Kafka and Apicurio (for developers; needs Java 17, Maven, a checkout)."
-        ),
+        typer.Option("--jvm", help="Use Apache Kafka and Apicurio (needs Java 17, Maven and a clone)."),
     ] = False,
 ) -> None:
-    """Start the stack in the background, wait until it serves, and tell where everything is."""
+    """Start the servers in the background, wait until they answer, and print all addresses."""
     from salmon.devstack.stack import DevOptions, DevStack
     from salmon.ops import logs
 
@@ -69,22 +71,22 @@ def up(
     if as_json:
         print_json(answer)
     else:
-        _tell(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
+        _print_addresses(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
 
 
 @app.command()
 def down(
     folder: Folder = _FOLDER,
-    purge: Annotated[bool, typer.Option("--purge", help="Remove its data, too.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Also delete the data.")] = False,
 ) -> None:
-    """End the stack. Its data stay, but for the org's, which are in memory only."""
+    """Stop the servers. Kafka and MongoDB keep their data; the org's records are lost."""
     from salmon.devstack.stack import DevStack
     from salmon.ops import logs
 
     logs.configure(log_format="console", level="warning")
     was_running = DevStack(folder).down(purge=purge)
-    ended = "ended" if was_running else "no stack was running"
-    err().print(f"{folder}: {ended}{', data removed' if purge else ''}.", markup=False)
+    ended = "stopped" if was_running else "nothing was running"
+    err().print(f"{folder}: {ended}{', data deleted' if purge else ''}.", markup=False)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -101,13 +103,13 @@ def _counts(text: str) -> Mapping[str, int] | int | None:
         name, _, count = part.partition("=")
         if not (name and count.isascii() and count.isdigit()):
             raise ConfigError(
-                f"--records: {part!r} is no count of an object. Write Account=2000,Contact=5000, or 1000."
+                f"--records: {part!r} is not OBJECT=COUNT. Write Account=2000,Contact=5000, or 1000."
             )
         counts[name] = int(count)
     return counts
 
 
-def _tell(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
+def _print_addresses(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
     org = answer["salesforce"]
     lines = {
         "Kafka": answer["kafka"]["bootstrap_servers"],

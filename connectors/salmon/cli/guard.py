@@ -1,4 +1,4 @@
-"""`salmon guard`: deletes that wait for a person. What is done about them is in salmon.guard."""
+"""`salmon guard`: deletes that wait for a decision. The deciding itself is in salmon.guard."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, config
 from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from salmon.guard.deciding import Desk, Held
+    from salmon.guard.deciding import Desk, WaitingDeletes
 
 KEYS_SHOWN: Final = 10
 
 app = typer.Typer(
-    help="Deletes that a sink holds back, because there were too many at once.", no_args_is_help=True
+    help="Decide about deletes that wait because there were too many at once.", no_args_is_help=True
 )
 ObjectOption = Annotated[
-    list[str] | None, typer.Option("--object", help="Only this sObject; may be repeated. By default all.")
+    list[str] | None, typer.Option("--object", help="Only this sObject; may be repeated. Default: all.")
 ]
 SideOption = Annotated[
-    str | None, typer.Option("--side", help="Only what would be deleted there: mongodb or salesforce.")
+    str | None,
+    typer.Option("--side", help="Only deletes that would be carried out there: mongodb or salesforce."),
 ]
 ByOption = Annotated[
-    str | None, typer.Option("--by", help="Who decides, for the record; by default the user of this machine.")
+    str | None,
+    typer.Option("--by", help="Who decides; kept in the history. Default: the user of this machine."),
 ]
 
 
@@ -40,7 +42,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Show which deletes wait, and on which side."""
-    _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _held: None)
+    _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _waiting: None)
 
 
 @app.command()
@@ -52,9 +54,15 @@ def approve(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let exactly the deletes that wait now be carried out. Later ones are counted anew."""
+    """Carry out exactly the deletes that wait now. Later deletes are counted from zero."""
     _each(
-        config, object_, side, by, as_json=as_json, done="approved", act=lambda desk, held: desk.approve(held)
+        config,
+        object_,
+        side,
+        by,
+        as_json=as_json,
+        done="approved",
+        act=lambda desk, waiting: desk.approve(waiting),
     )
 
 
@@ -67,7 +75,7 @@ def discard(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the records live on: the side that deleted them gets them back."""
+    """Keep the records: the side that deleted them gets them back."""
     _each(
         config,
         object_,
@@ -75,7 +83,7 @@ def discard(
         by,
         as_json=as_json,
         done="discarded",
-        act=lambda desk, held: desk.discard(held),
+        act=lambda desk, waiting: desk.discard(waiting),
     )
 
 
@@ -87,27 +95,29 @@ def _each(
     *,
     as_json: bool,
     done: str,
-    act: Callable[[Desk, Held], None],
+    act: Callable[[Desk, WaitingDeletes], None],
 ) -> None:
     from salmon.guard.deciding import opened
     from salmon.model.change import SIDES
 
     settings = configured(config)
     if side is not None and side not in SIDES:
-        raise ConfigError(f"--side: there is no side {side!r}. Choose one of {', '.join(SIDES)}.")
+        raise ConfigError(f"--side: {side!r} is not a side. Give one of {', '.join(SIDES)}.")
     if unknown := sorted(set(objects or ()) - settings.objects.keys()):
         raise ConfigError(
-            f"--object: {', '.join(unknown)} is not synced. Choose of {', '.join(settings.objects)}."
+            f"--object: {', '.join(unknown)} is not in the configuration. It has {', '.join(settings.objects)}."
         )
     with opened(settings, by=by or getpass.getuser()) as desk:
-        found = desk.held(objects or (), SIDES if side is None else (side,))
-        for held in found:
-            act(desk, held)
+        found = desk.waiting(objects or (), SIDES if side is None else (side,))
+        for waiting in found:
+            act(desk, waiting)
     if as_json:
-        print_json({done: [held.as_dict() for held in found]})
+        print_json({done: [waiting.as_dict() for waiting in found]})
         return
-    for held in found:
-        shown = ", ".join(held.keys[:KEYS_SHOWN]) + (", ..." if len(held.keys) > KEYS_SHOWN else "")
-        out().print(f"{held.object}: {len(held.keys):,} deletes on {held.side} {done}: {shown}", markup=False)
+    for waiting in found:
+        shown = ", ".join(waiting.keys[:KEYS_SHOWN]) + (", ..." if len(waiting.keys) > KEYS_SHOWN else "")
+        out().print(
+            f"{waiting.object}: {len(waiting.keys):,} deletes on {waiting.side} {done}: {shown}", markup=False
+        )
     if not found:
         out().print("No deletes wait.")

@@ -1,9 +1,9 @@
 """
-`salmon`: the commands, and what becomes of their errors.
+`salmon`: the commands, their exit codes, and how errors are printed.
 
-What a command does is in its own module, imported when it runs: `salmon --help` must not wait for gRPC. Exit codes:
-0 it is so; 1 it is not so, or an error that nobody foresaw; 2 only a person can mend it, told in one sentence on
-standard error; 3 fenced by a newer instance; 130 interrupted.
+Each command is in a module of its own, imported when it runs: `salmon --help` must not wait for gRPC. Exit codes:
+0 yes, or done; 1 no, or an unexpected error; 2 a person must correct something, named in one sentence on standard
+error; 3 replaced by a newer instance; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends here, in one sentence
-        sys.exit(told(error))
+        sys.exit(exit_code_of(error))
 
 
-def told(error: Exception) -> int:
-    """Say in one sentence what went wrong, and return the exit code. With --debug, also where."""
+def exit_code_of(error: Exception) -> int:
+    """Print in one sentence what went wrong, and return the exit code. With --debug, also print where."""
     if os.environ.get(DEBUG_VARIABLE):
         for line in harmless_traceback(error).splitlines():
             complain(line)
     if isinstance(error, SalmonError):
         complain(f"salmon: {error}")
         return EXIT_FENCED if isinstance(error, Superseded | Fenced) else EXIT_FATAL
-    hint = "`salmon --debug ...` shows where; please report it."
-    complain(f"salmon: an error that nobody foresaw: {type(error).__name__}: {error}. {hint}")
+    hint = "This is a fault in Salmon. Run `salmon --debug ...` to see where, and please report it."
+    complain(f"salmon: unexpected error: {type(error).__name__}: {error}. {hint}")
     return EXIT_UNFORESEEN
 
 
@@ -94,8 +94,8 @@ def _run(
         str,
         typer.Argument(
             metavar="NAME",
-            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink; or all: each of them "
-            "in a process of its own.",
+            help="salesforce-source, mongodb-source, merge, mongodb-sink or salesforce-sink. Or all: these five, "
+            "each as a process.",
         ),
     ],
     config: Annotated[
@@ -104,17 +104,26 @@ def _run(
     *,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Of /health and /metrics; 0 for a free one. all: of the first."),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of /health and /metrics; 0: any free port. With all: the first of five ports.",
+        ),
     ] = None,
     ports_file: Annotated[
         Path | None,
-        typer.Option(help="all: write here, as JSON, where each process serves /health and /metrics."),
+        typer.Option(help="With all: write the address of each process to this file, as JSON."),
     ] = None,
-    ordinal: Annotated[int | None, typer.Option(min=0, help="Which replica of NAME this is.")] = None,
+    ordinal: Annotated[
+        int | None,
+        typer.Option(min=0, help="Number of this replica of NAME, from 0. Default: from the pod's name."),
+    ] = None,
     log_format: Annotated[
-        Literal["auto", "json", "console"], typer.Option(help="auto: console on a terminal, else json.")
+        Literal["auto", "json", "console"], typer.Option(help="auto: console on a terminal, json elsewhere.")
     ] = "auto",
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], typer.Option()] = "info",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="Least severity to log.")
+    ] = "info",
 ) -> None:
     """Run one connector, or all of them on this machine, until SIGTERM or Ctrl-C."""
     if name == "all":
@@ -149,7 +158,7 @@ def _run(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def _simulator(context: typer.Context) -> None:
-    """Run a Salesforce org in a box in the foreground; `salmon simulator --help` has its options."""
+    """Run a simulated Salesforce org in the foreground; `salmon simulator --help` shows its options."""
     from salmon.simulator.__main__ import main as simulate
 
     raise typer.Exit(simulate(context.args))

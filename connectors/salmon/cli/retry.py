@@ -1,4 +1,4 @@
-"""`salmon retry`: what was refused or not taken, once the reason is gone. What it does is in salmon.story.retrying."""
+"""`salmon retry`: send again what was refused, after the reason is removed. The work is in salmon.story.retrying."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from salmon.cli.terminal import (
 from salmon.errors import ConfigError, RetriableError
 
 if TYPE_CHECKING:
-    from salmon.story.retrying import Refusal
+    from salmon.story.retrying import RefusedWrite
 
 EXIT_COULD_NOT: Final = 1
 _KEYS_SHOWN: Final = 5
@@ -32,28 +32,34 @@ _WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d"
 def retry(
     config: ConfigOption = CONFIG_DEFAULT,
     *,
-    object_name: Annotated[str | None, typer.Option("--object", help="Only of this object.")] = None,
-    code: Annotated[str | None, typer.Option(help="Only what was refused with this error code.")] = None,
-    field: Annotated[str | None, typer.Option(help="Only writes of which this field was refused.")] = None,
-    since: Annotated[str | None, typer.Option(help=f"Only what was refused since: {_WHEN}.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only of this record of --object.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Who asks, for the record; by default the user of this machine.")
+    object_name: Annotated[str | None, typer.Option("--object", help="Only this object.")] = None,
+    code: Annotated[
+        str | None, typer.Option(help="Only writes that were refused with this error code.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why; it is shown in the record's story.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    field: Annotated[str | None, typer.Option(help="Only writes in which this field was refused.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only refusals since this time: {_WHEN}.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only the record with this key; needs --object.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Who asks; kept in the history. Default: the user of this machine.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the record's history.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Send again what a side refused, once the reason is gone: a rule was removed, a permission given, a picklist completed.
+    Send again what a side refused, after you have removed the reason, e.g. a validation rule or a missing permission.
 
-    What could not be taken is read again. Without options, all of it. Safe to repeat. What is refused again waits again. Exit code 0: it is sent again, or nothing
-    was refused. 1: it could not be done. 2: the options cannot be used, or only a person can mend it.
+    Without options: everything that was refused. It is safe to run this twice.
+    Values that could not be synced are read again. What is refused again waits again.
+
+    Exit code 0: sent, or nothing to send.
+    1: Kafka or the registry did not answer; try again.
+    2: correct what the message names.
     """
     from salmon.story.lookup import Lookup
-    from salmon.story.retrying import Asked, refusals, send_again
+    from salmon.story.retrying import RefusalFilter, refusals, send_again
 
-    asked = Asked(object_name, key, code, field, _moment(since))
+    asked = RefusalFilter(object_name, key, code, field, _moment(since))
     settings = configured(config)
     try:
         with Lookup(settings) as lookup:
@@ -77,27 +83,27 @@ def retry(
             }
         )
     elif found and dry_run:
-        say("Nothing was sent: --dry-run.")
+        say("Nothing was sent, because of --dry-run.")
     elif found:
-        say("Merge sends them again as soon as it runs. `salmon why` shows what became of a record.")
+        say("Merge sends them again, at once if it runs. `salmon why` shows the result for a record.")
 
 
-def _lines(found: Sequence[Refusal]) -> Iterator[str]:
+def _lines(found: Sequence[RefusedWrite]) -> Iterator[str]:
     """How much will be sent, before it is."""
     from salmon.story.formatting import side_named
 
     if not found:
-        yield "Nothing of what was asked for waits after a refusal."
+        yield "Nothing to send again: no refused write matches."
         return
     records = len({(each.object, each.key) for each in found})
-    yield f"{records:,} {'record waits' if records == 1 else 'records wait'} after a refusal:"
+    yield f"{records:,} {'record waits' if records == 1 else 'records wait'} because of a refusal:"
     kinds: dict[tuple[str, str, bool, str], dict[str, None]] = {}
     for each in found:
         code = " or ".join(filter(None, each.codes)) or "without a code"
         kinds.setdefault((each.object, each.side, each.misfit, code), {})[each.key] = None
     for (name, side, misfit, code), keys in sorted(kinds.items()):
         shown = ", ".join(list(keys)[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
-        what = f"not taken from {side_named(side)}" if misfit else f"refused by {side_named(side)}"
+        what = f"not synced from {side_named(side)}" if misfit else f"refused by {side_named(side)}"
         yield f"  {name}: {len(keys):,} {what}, {code}: {shown}"
 
 
@@ -109,4 +115,4 @@ def _moment(text: str | None) -> int | None:
     try:
         return moment_ms(text, int(time.time() * 1000))
     except (ValueError, OverflowError):
-        raise ConfigError(f"--since: {text!r} is not a time. Give {_WHEN}.") from None
+        raise ConfigError(f"--since: {text!r} is not a valid time. Give {_WHEN}.") from None

@@ -21,9 +21,10 @@ def _schemas() -> None:
 def generate(
     *,
     describe: Annotated[
-        Path, typer.Option(help="Folder of describe answers (GET /sobjects/X/describe), one *.json each.")
+        Path,
+        typer.Option(help="Folder with one *.json file per object: the answer of GET /sobjects/X/describe."),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write X.avsc to; made if it is not there.")],
+    out: Annotated[Path, typer.Option(help="Folder for the X.avsc files; created if needed.")],
 ) -> None:
     """Write the flat Avro record of each described object: the schema of its `records` topic."""
     for path in written(describe, out):
@@ -45,7 +46,7 @@ def written(describes: Path, out: Path) -> list[Path]:
     files = sorted(describes.glob("*.json"))
     if not files:
         raise SetupError(
-            f"--describe {describes}: there are no *.json files. Name a folder of describe answers."
+            f"--describe {describes}: this folder has no *.json files. Give a folder with describe answers."
         )
     paths = []
     try:
@@ -76,6 +77,6 @@ def generated(file: Path) -> dict[str, Any]:
         return schema_of_describe(json.loads(file.read_text(encoding="utf-8"))).to_avro()
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{file}: is no describe of an object ({type(error).__name__}: {error}). Save the answer of "
+            f"{file}: is not an object's describe ({type(error).__name__}: {error}). Save the answer of "
             f"GET /services/data/v64.0/sobjects/NAME/describe as it is."
         ) from None

@@ -1,4 +1,4 @@
-"""`salmon status`: what flows, how fast, and what waits. What it looks at is in salmon.status."""
+"""`salmon status`: is every process healthy, what is on its way, and what waits. The looking is in salmon.status."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """
-    Show each process, and of each object what is agreed, on its way, and how long that takes.
+    Show whether each process is healthy, and for each object what is agreed and what is on its way.
 
-    The processes are shown within three seconds, whatever hangs; then what Kafka tells.
+    The processes appear within three seconds, even if something hangs; then the objects, from Kafka.
 
-    Exit code 0: all processes are healthy. 1: one is not, or is another sync's. 2: Kafka or the registry cannot be reached.
+    Exit code 0: all processes are healthy.
+    1: one is not, or belongs to another sync.
+    2: Kafka or the registry cannot be reached.
     """
     from salmon.errors import SalmonError
     from salmon.status.overview import Look
@@ -83,10 +85,10 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
 
 
 def show(seen: Overview, console: Console) -> None:
-    """What Kafka tells, for people."""
+    """What is in Kafka, for people."""
 
     for topic in seen.missing_topics:
-        console.print(f"topic {topic} is missing: the connectors create it when they start", markup=False)
+        console.print(f"Topic {topic} does not exist. Start the connectors: they create it.", markup=False)
     if not seen.objects:
         return
     objects = table(box=None, pad_edge=False)
@@ -116,26 +118,26 @@ def show(seen: Overview, console: Console) -> None:
         for side, count in one.guarded.items():
             if count:
                 console.print(
-                    f"{one.name}: {count:,} deletes on {side} are held back, because there were too many at once. "
-                    f"`salmon guard list` shows them, `salmon guard approve` or `discard` decides.",
+                    f"{one.name}: {count:,} deletes on {side} wait, because there were too many at once. "
+                    f"See them with `salmon guard list`; decide with `salmon guard approve` or `discard`.",
                     markup=False,
                 )
         if one.misfits:
             console.print(
-                f"{one.name}: {one.misfits:,} fields hold values that could not be taken; the rest of their records goes on. "
+                f"{one.name}: {one.misfits:,} fields have values that cannot be synced; the other fields of these records are synced. "
                 f"`salmon verify` lists the records, `salmon why` says what to correct.",
                 markup=False,
             )
         if one.oscillating:
             console.print(
-                f"{one.name}: two automations undo each other; {one.oscillating:,} times a field was parked for it. "
-                f"merge's log names it (fields_oscillate): mend one of them.",
+                f"{one.name}: two automations keep undoing each other's value; sync of a field was paused {one.oscillating:,} times. "
+                f"merge's log names the fields (fields_oscillate). Correct one of the automations.",
                 markup=False,
             )
     console.print()
     console.print(
-        f"Dead letters: {_dead_letters(seen)}. Conflicts in all: {seen.conflicts}. Lags, API calls, an object's conflicts and its fields that were held, "
-        f"refused or deferred: since the process started. `salmon conflicts list --held` shows what waits for a person now."
+        f"Dead letters: {_dead_letters(seen)}. Conflicts in the topic: {seen.conflicts}. All other counts, and the lags, are since the process started. "
+        f"`salmon conflicts list --held` shows what waits for a decision now."
     )
 
 

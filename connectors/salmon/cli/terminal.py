@@ -1,4 +1,4 @@
-"""What the one-shot commands share: the configuration and logging of a command that a person or a script types."""
+"""What the commands share: reading the configuration, logging, and printing."""
 
 from __future__ import annotations
 

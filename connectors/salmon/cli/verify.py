@@ -1,4 +1,4 @@
-"""`salmon verify`: do both sides and `records` agree? The comparison itself is in salmon.verify."""
+"""`salmon verify`: do both sides and the agreed records match? The comparison itself is in salmon.verify."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from salmon.ops.metrics import Metrics
     from salmon.runtime.lifecycle import Part
     from salmon.verify.comparing import ObjectVerdict
-    from salmon.verify.verifying import Verdict, Watcher
+    from salmon.verify.verifying import VerifyResult, Watcher
 
 # Words for salmon.verify.comparing.Why.
 _WHY: Final = {
     "NOT_ANSWERED": "a source has not read it",
-    "ON_ITS_WAY": "a write to it has not come back",
-    "ONE_WAY": "nobody reads the target of a one-way object; edit the record at its source",
-    "EDITED": "it was edited all the while",
+    "ON_ITS_WAY": "a write to it has not been confirmed yet",
+    "ONE_WAY": "the object is synced in one direction, and its target is never read; edit the record at its source",
+    "EDITED": "it was edited again and again meanwhile",
     "LEFT": "both sides were read, and merge found nothing to do",
 }
 EXIT_DIFFERENT: Final = 1
@@ -47,33 +47,33 @@ def verify(
     config: ConfigOption = CONFIG_DEFAULT,
     *,
     objects: Annotated[
-        list[str] | None, typer.Option("--object", help="Only this object; may be given again.")
+        list[str] | None, typer.Option("--object", help="Only this object; may be repeated. Default: all.")
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Have the sources read anew what differs, and merge decide: an edit or a deletion that was missed goes "
-            "to the other side then.",
+            help="Let the sources read again what differs, and merge decide. A missed edit or deletion then goes to the "
+            "other side.",
         ),
     ] = False,
     answer_max_s: Annotated[
         int,
         typer.Option(
-            min=1, metavar="SECONDS", help="With --repair: a source that answers nothing for so long is down."
+            min=1, metavar="SECONDS", help="With --repair: how long to wait for an answer from a source."
         ),
     ] = 60,
     keys: Annotated[
         str | None,
-        typer.Option(help="Only these records: record keys or Salesforce Ids, with commas between."),
+        typer.Option(help="Only these records: record keys or Salesforce Ids, separated by commas."),
     ] = None,
     keys_file: Annotated[
-        Path | None, typer.Option(help="Only the records that this file names, one a line.")
+        Path | None, typer.Option(help="Only the records in this file, one key per line.")
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Keep in this folder what is read: a run that is cut, and started again within a day, goes on there."
+            help="Keep progress in this folder. A run that was interrupted continues there if started again within a day."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -81,16 +81,19 @@ def verify(
     """
     Compare Salesforce, MongoDB and the agreed records, field by field.
 
-    Exit code 0: equal (with --repair: afterwards), but for what is parked: refused, on hold or deferred. 1: they
-    differ. 2: could not tell. It writes to neither side, and may run beside the connectors: what differs is read
-    again until nothing moves any more.
+    It may run while the connectors run, and writes to neither side.
+    What differs is read again until nothing changes any more.
+
+    Exit code 0: equal, or equal after --repair. What is refused, on hold or deferred may differ.
+    1: different.
+    2: could not find out.
     """
     from salmon.verify import verifying
 
     settings = configured(config)
     named = keys_named(keys, keys_file)
     if named is not None and resume is not None:
-        raise ConfigError("--resume: single records are looked at, and nothing is kept. Leave it out.")
+        raise ConfigError("--resume cannot be used with --keys or --keys-file. Leave one of them out.")
     wanted = verifying.Wanted(
         objects or (), keys=named, repair=repair, answer_max_s=answer_max_s, folder=resume
     )
@@ -140,7 +143,7 @@ def keys_named(keys: str | None, keys_file: Path | None) -> list[str] | None:
     return found
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(verdict: VerifyResult) -> int:
     """0: equal; 1: different; 2: some records were edited all the while, and the others are equal."""
     if verdict.equal:
         return 0
@@ -175,7 +178,7 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
         yield told
 
 
-def show(verdict: Verdict) -> None:
+def show(verdict: VerifyResult) -> None:
     """The verdict for people."""
     console = out()
     counts_of = table(box=None, pad_edge=False)
@@ -202,15 +205,16 @@ def show(verdict: Verdict) -> None:
         for line in lines[:_SHOWN_MAX]:
             console.print(f"{name} {line}", markup=False)
         if len(lines) > _SHOWN_MAX:
-            console.print(f"{name}: and {len(lines) - _SHOWN_MAX:,} more; --json names them all")
+            console.print(f"{name}: and {len(lines) - _SHOWN_MAX:,} more; --json shows all")
         if each.on_their_way:
             console.print(
-                f"{name}: {each.on_their_way:,} of them have a write on its way: see whether the sinks run "
+                f"{name}: {each.on_their_way:,} of them have a write on its way: check that the sinks run "
                 f"(salmon status)"
             )
     if verdict.nowhere:
         console.print(
-            f"Neither on a side nor in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}", markup=False
+            f"Found on neither side and not in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}",
+            markup=False,
         )
         from salmon.mongodb.keys import why_no_key
 
@@ -219,12 +223,12 @@ def show(verdict: Verdict) -> None:
     took = f"compared in {verdict.took_s:.1f} s"
     if verdict.equal:
         parked = sum(len(each.parked) for each in verdict.objects.values())
-        waits = f", but for {parked:,} parked (salmon why tells of each)" if parked else ""
+        waits = f", except for {parked:,} that wait (`salmon why` explains each)" if parked else ""
         console.print(f"Equal: both sides and `records` agree{waits}; {took}.")
     elif verdict.differs:
         console.print(f"Different; {took}.")
     else:
-        console.print(f"Could not tell; {took}.")
+        console.print(f"Could not find out: some records could not be compared; {took}.")
 
 
 def differences(verdict: ObjectVerdict) -> Iterator[str]:
@@ -242,13 +246,13 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
     for key, why in verdict.remains.items():
         yield f"{key} still differs: {_WHY[why]}"
     for side in sorted(verdict.unanswered):
-        yield f"was not read anew: {side}-source has not answered; see whether it runs (salmon status)"
+        yield f"was not read again: {side}-source has not answered; check that it runs (salmon status)"
     if verdict.asked:
-        yield f"repair: {verdict.repaired:,} of {verdict.asked:,} are in step now"
+        yield f"repair: {verdict.repaired:,} of {verdict.asked:,} are in sync now"
     if verdict.not_looked_at:
-        yield f"has {verdict.not_looked_at:,} more that differed when they were read"
+        yield f"has {verdict.not_looked_at:,} more records that differed at first and were not compared again"
     if verdict.moving:
-        yield f"has {len(verdict.moving):,} records that were edited all the while: compare again when it is quieter"
+        yield f"has {len(verdict.moving):,} records that kept changing: compare again when there are fewer edits"
     if verdict.without_key:
         yield f"has {verdict.without_key:,} documents whose _id cannot be a record key"
     for shown, reason in verdict.keyless:

@@ -1,4 +1,4 @@
-"""`salmon why`: one record's story, and why it is as it is. What it is told from is in salmon.story."""
+"""`salmon why`: the history of one record, and what it waits for. The history itself is made in salmon.story."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXIT_WAITS: Final = 1
 
 
 def why(
-    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="E.g. Account.")],
+    object_name: Annotated[str, typer.Argument(metavar="OBJECT", help="The sObject, e.g. Account.")],
     key: Annotated[
         str,
         typer.Argument(
@@ -23,13 +23,19 @@ def why(
     ],
     config: ConfigOption = CONFIG_DEFAULT,
     *,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="So many entries, the last ones.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="How many entries to show, the last ones.")
+    ] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """
-    Tell a record's story: edits, writes, echoes, conflicts, refusals, what waits and why.
+    Show the history of one record: edits, writes, conflicts, refusals; what it waits for, and why.
 
-    It shows the record's values. Exit code 0: in step. 1: it waits for something, or nobody knows it. 2: could not tell.
+    The output contains the record's values.
+
+    Exit code 0: in sync.
+    1: it waits for something, or is not known.
+    2: could not find out.
     """
     from salmon.story.lookup import Lookup
     from salmon.story.reading import lines, story_of

@@ -1,1 +1,1 @@
-"""The configuration of a sync: its models, what is wrong with one, interpolation, the printed table."""
+"""The configuration of a sync: its models, error messages, interpolation, and the README's table of settings."""

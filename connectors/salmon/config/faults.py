@@ -1,7 +1,7 @@
 """
-What pydantic finds wrong with a configuration, in an operator's words.
+Turns pydantic's errors about a configuration into sentences for an operator.
 
-A fault names the key, the type of the value it holds, and what would be right; never the value, which may be a
+A sentence names the key, the type of its value, and what is expected. It never shows the value, which may be a
 secret in the wrong place.
 """
 
@@ -48,7 +48,7 @@ def _sentence(detail: ErrorDetails, path: Sequence[str], model: type[BaseModel])
         case _:
             quoted = detail["type"] == "string_type" and isinstance(detail["input"], (int, float))
             hint = " Put it in quotes." if quoted else ""
-            return f"is {type_named(detail['input'])}, and {_demand(detail)}.{hint}{meaning}"
+            return f"is {type_named(detail['input'])}, but {_demand(detail)}.{hint}{meaning}"
 
 
 def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
@@ -56,7 +56,7 @@ def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
     known = sorted(place.model_fields) if place else []
     close = difflib.get_close_matches(path[-1], known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    return f"is no key of Salmon's.{hint} Here it knows {', '.join(known)}."
+    return f"unknown key.{hint} Known keys here: {', '.join(known)}."
 
 
 def _demand(detail: ErrorDetails) -> str:

@@ -1,7 +1,7 @@
 """
-`${env:NAME}`, `${env:NAME:default}` and `${file:/path}` in the texts of a configuration.
+Replaces `${env:NAME}`, `${env:NAME:default}` and `${file:/path}` in the texts of a configuration.
 
-It works on texts that YAML has been read from already, so that a password may hold any character.
+This happens after the YAML is parsed, so a password may contain any character.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILE_MAX: Final = 1024 * 1024  # a key, a password
 
 
 class Unresolved(Exception):
-    """A reference that leads nowhere; the message says the mend."""
+    """A reference that cannot be resolved; the message says what to do."""
 
 
 def interpolated(
@@ -29,7 +29,7 @@ def interpolated(
     Args:
         env: The environment.
         folder: What relative paths of files are relative to.
-        faults: Gets, by the path of keys, what is wrong with references that lead nowhere; they stay as they are.
+        faults: Filled here: path of keys -> why that reference cannot be resolved. Such references stay unchanged.
     """
     return _interpolated(node, (), env, folder, faults)
 
@@ -76,9 +76,9 @@ def _resolved(found: re.Match[str], env: Mapping[str, str], folder: Path) -> str
                 raise Unresolved(f"the file {reference} is larger than {_FILE_MAX // 1024} KiB.")
             return data.decode().removesuffix("\n")
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise Unresolved(f"the file {reference} cannot be read ({reason}).") from None
     raise Unresolved(
-        f"${{{provider}:...}} is not known. Use ${{env:NAME}}, ${{env:NAME:default}} or ${{file:/path}}; write $${{ for a "
-        f"plain ${{."
+        f"${{{provider}:...}} is not known. Use ${{env:NAME}}, ${{env:NAME:default}} or ${{file:/path}}; to get a plain "
+        f"${{, write $${{."
     )

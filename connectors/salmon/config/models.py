@@ -1,8 +1,8 @@
 """
-The one configuration of a sync, read by every process.
+The configuration of a sync. Every process reads the same file.
 
-What may be said of a side is that side's own config module; here they are put together, read from YAML, and what
-is wrong is told, all of it at once.
+Each side's own settings are in that side's config module. This module puts them together, reads the YAML file, and
+reports everything that is wrong at once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from salmon.salesforce.config import SalesforceConfig
 def _policy_offered(name: str) -> str:
     if name not in policies.known():
         raise ValueError(
-            f"is text (str), and must be the name of a policy: {', '.join(policies.known())}, or that of an installed "
-            f"plugin (entry point group {policies.GROUP})"
+            f"is text (str), but must be the name of a policy: {', '.join(policies.known())}, or of an installed plugin "
+            f"(entry point group {policies.GROUP})"
         )
     return name
 
@@ -71,7 +71,8 @@ class SchemaRegistryConfig(BaseModel):
     username: str | None = Field(default=None, description="For basic authentication.")
     password: SecretStr | None = Field(default=None, description="For basic authentication.")
     ca_file: str | None = Field(
-        default=None, description="PEM file of the CA that signed its certificate, where it is not public."
+        default=None,
+        description="PEM file of the CA that signed the registry's certificate, if that CA is not a public one.",
     )
 
 
@@ -84,13 +85,13 @@ class TopicsConfig(BaseModel):
         default=6,
         ge=1,
         le=1000,
-        description="Of each topic of an object, for ever: as many instances of merge and of each sink can share the work.",
+        description="Partitions of each object's topics. This many instances of merge and of each sink can share the work. Cannot be changed later.",
     )
     replication_factor: int = Field(
         default=3,
         ge=1,
         le=32767,
-        description="Copies of each topic, on as many brokers. 1 loses data with its one disk: for trying out only.",
+        description="How many brokers keep a copy of each topic. With 1, one broken disk loses data: only for trying out.",
     )
 
 
@@ -100,9 +101,9 @@ class FieldsConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     include: tuple[str, ...] | None = Field(
-        default=None, description="Only these fields; without it, all that can be synced."
+        default=None, description="Sync only these fields. Without it: all fields that can be synced."
     )
-    exclude: tuple[str, ...] = Field(default=(), description="Not these fields.")
+    exclude: tuple[str, ...] = Field(default=(), description="Do not sync these fields.")
 
 
 class ConflictsConfig(BaseModel):
@@ -112,18 +113,18 @@ class ConflictsConfig(BaseModel):
 
     default: PolicyName = Field(
         default="last_writer_wins",
-        description="last_writer_wins: the later edit by the sides' own clocks. salesforce, mongodb: that side. hold: "
-        "both keep their value until a person decides (salmon conflicts). Or a plugin's name (entry point group "
-        "salmon.policies).",
+        description="Who wins a conflict. last_writer_wins: the later edit, by the clocks of the two sides. salesforce, "
+        "mongodb: that side. hold: both sides keep their value until a person decides (`salmon conflicts`). Or the name of "
+        "a plugin (entry point group salmon.policies).",
     )
-    ties: Side = Field(default="salesforce", description="Who wins where both edits are of the same time.")
+    ties: Side = Field(default="salesforce", description="Who wins if both edits have the same time.")
     fields: dict[str, PolicyName] = Field(
-        default_factory=dict, description="Policies of single fields: field name -> policy."
+        default_factory=dict, description="Policies for single fields: field name -> policy."
     )
 
 
 class BreakerConfig(BaseModel):
-    """When two automations that undo each other's value of one field are no longer obeyed."""
+    """When to stop following two automations that keep undoing each other's value of a field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -131,37 +132,53 @@ class BreakerConfig(BaseModel):
         default=5,
         ge=1,
         le=100,
-        description="So often a field may go to one side's value and back to the other's, within window_s. Then it is "
-        "parked on both sides and reported.",
+        description="How often a field may change to one side's value and back to the other's within window_s. After that "
+        "it is no longer synced, and reported, until it has been quiet.",
     )
     window_s: float = Field(
         default=600,
         gt=0,
         le=86_400,
-        description="Sliding; an edit after so long without any is sent again.",
+        description="Sliding window. The first edit after this long without edits is synced again.",
     )
 
 
 class DeleteGuardConfig(BaseModel):
-    """When to stop believing deletes: a broken mapping looks just like a user deleting it all."""
+    """When to stop believing deletes: a broken script looks exactly like a user who deletes everything."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    deletes_max: int = Field(default=500, ge=1, description="On one side, within window_s.")
-    window_s: float = Field(default=600, gt=0, le=86_400, description="Sliding, by the source's commit time.")
-    share_max: float = Field(
-        default=0.1, gt=0, le=1, description="Not more than this share of the object's records, either ..."
+    deletes_max: int = Field(
+        default=500,
+        ge=1,
+        description="Most deletes of this object on one side within window_s, before the guard acts.",
     )
-    share_floor: int = Field(default=20, ge=0, description="... but so many at least, however few there are.")
+    window_s: float = Field(
+        default=600,
+        gt=0,
+        le=86_400,
+        description="Sliding window, by the time of the deletion on the other side.",
+    )
+    share_max: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="The guard also acts when more than this share of the object's records is deleted within window_s.",
+    )
+    share_floor: int = Field(
+        default=20,
+        ge=0,
+        description="This many deletes are always allowed, however few records there are (share_max only).",
+    )
     beyond: Literal["pause", "alert", "allow"] = Field(
         default="pause",
-        description="pause: further deletes of the object wait for `salmon guard approve` or `discard`. alert: they "
-        "are carried out and reported. allow: nobody counts.",
+        description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
+        "`discard`. alert: they are carried out and reported. allow: the guard is off.",
     )
 
 
 class DeletesConfig(BaseModel):
-    """What becomes of a deletion. A plain word is the mode."""
+    """What happens to a deletion. A plain word is the mode."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,8 +189,8 @@ class DeletesConfig(BaseModel):
         default=2.0,
         ge=0,
         le=3_600,
-        description="So long a deletion waits: a record that is created again with the same key within it is an edit, "
-        "and the other side's record stays, with its Id and what belongs to it. 0: no wait.",
+        description="How long a deletion waits before it is carried out. If a record with the same key is created "
+        "meanwhile, that counts as an edit: the other side's record stays, with its Id and its related records. 0: no wait.",
     )
 
 
@@ -183,32 +200,32 @@ class ObjectConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # MongoDB Manual, Restrictions on Collection Names.
-    collection: str = Field(pattern=r"^[^$\x00]+$", description="Name of its collection in MongoDB.")
+    collection: str = Field(pattern=r"^[^$\x00]+$", description="The object's collection in MongoDB.")
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(
         default="both", description="Which way changes flow."
     )
     fields: FieldsConfig = FieldsConfig()
     numbers: Numbers = Field(
         default="double",
-        description="As `numbers` of the sync, for this object alone.",
+        description="Like the top-level `numbers`, for this object only.",
     )
     initial: Side = Field(
         default="salesforce",
-        description="Whose value is taken where both sides had different ones before the first start.",
+        description="Whose value counts if both sides already had different values before the first start.",
     )
     conflicts: ConflictsConfig = ConflictsConfig()
     on_reject: Literal["keep", "revert"] = Field(
         default="keep",
-        description="What becomes of a value that the other side refuses for good: keep it and report it, or take "
-        "it back.",
+        description="What happens to a value that the other side refuses for good. keep: it stays where it was entered, "
+        "and the refusal is reported. revert: it is set back there.",
     )
     breaker: BreakerConfig = BreakerConfig()
     delete_guard: DeleteGuardConfig = DeleteGuardConfig()
     deletes: DeletesConfig = DeletesConfig()
     stamps: Literal["ride_along", "always"] = Field(
         default="ride_along",
-        description="Whether audit stamps (LastModifiedDate and the like) are written with other fields only, or cause "
-        "writes of their own.",
+        description="Audit stamps (LastModifiedDate and the like). ride_along: written only together with other fields. "
+        "always: a new stamp alone causes a write.",
     )
 
     @field_validator("deletes", mode="before")
@@ -220,9 +237,9 @@ class ObjectConfig(BaseModel):
     @classmethod
     def _ours_to_take(cls, value: str) -> str:
         if not value.isprintable():
-            raise ValueError("must not hold control characters, or others that cannot be seen")
+            raise ValueError("must not contain control characters or other invisible characters")
         if value.startswith("system."):
-            raise ValueError("must not begin with system., which MongoDB keeps to itself")
+            raise ValueError("must not begin with system., which is reserved by MongoDB")
         if value.startswith(".") or value.endswith("."):
             raise ValueError("must not begin or end with a dot, which MongoDB refuses")
         if value != value.strip():
@@ -233,16 +250,16 @@ class ObjectConfig(BaseModel):
 
 
 class MergeConfig(BaseModel):
-    """The process that judges."""
+    """The process that decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state_dir: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder for merge's working copy of `state`, a few hundred bytes a record. All of it can be read "
-        "again from Kafka; where it outlives the process (on Kubernetes: a volume), a restart reads only what is new. "
-        "Without it: the system's folder for temporary files.",
+        description="Folder for merge's working copy of `state`, a few hundred bytes per record. It is a cache of what is "
+        "in Kafka. If it survives a restart (on Kubernetes: on a volume), merge reads only what is new. Without it: the "
+        "system's folder for temporary files.",
     )
 
 
@@ -254,7 +271,7 @@ class VerifyConfig(BaseModel):
     every: str | None = Field(
         default=None,
         description="How often merge's first replica runs `salmon verify` and shows the result in its metrics: a number "
-        "with s, m, h or d, e.g. 24h. Without it: never. Each run reads the whole org once (2,000 records a call).",
+        "with s, m, h or d, e.g. 24h. Without it: never. Each run reads the whole org once (2,000 records per API call).",
     )
 
     @property
@@ -268,7 +285,7 @@ class VerifyConfig(BaseModel):
         found = None if value is None else re.fullmatch(r"([0-9]{1,6})([smhd])", value)
         if value is not None and (found is None or int(found[1]) * _UNITS_S[found[2]] < _VERIFY_EVERY_S_MIN):
             raise ValueError(
-                f"is text (str), and must be a whole number with s, m, h or d behind it, e.g. 24h or 30m, and at least "
+                f"is text (str), but must be a whole number followed by s, m, h or d, e.g. 24h or 30m, and at least "
                 f"{_VERIFY_EVERY_S_MIN:.0f}s"
             )
         return value
@@ -284,7 +301,7 @@ class RestConfig(BaseModel):
         default=8083,
         ge=0,
         le=65535,
-        description="Port to listen on, or --port of the process. 0: any free one.",
+        description="Port to listen on; --port overrides it. 0: any free port.",
     )
 
 
@@ -296,10 +313,10 @@ class SyncConfig(BaseModel):
     name: str = Field(
         # The first part of every topic's name, so it has no dots (and topic names end at 249 characters).
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="Name of the sync: the first part of the name of every topic, group and transactional id.",
+        description="Name of the sync. The names of all its topics, consumer groups and transactional ids begin with it.",
     )
     kafka: dict[str, Any] = Field(
-        description="Any property of librdkafka; bootstrap.servers at least. Passwords and keys are kept secret."
+        description="Any librdkafka properties; bootstrap.servers is required. Passwords and keys are never shown."
     )
     schema_registry: SchemaRegistryConfig
     topics: TopicsConfig = TopicsConfig()
@@ -308,9 +325,9 @@ class SyncConfig(BaseModel):
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
     numbers: Numbers = Field(
         default="double",
-        description="What numbers (double, currency, percent) are in Avro and MongoDB. double: about 15 digits, as most "
-        "programs calculate; a number in MongoDB with more is not synced, and told. decimal: all 18 digits, as Decimal128. "
-        "Choose before the first start: the schemas of a sync that runs cannot change it.",
+        description="How number, currency and percent fields are stored in Avro and MongoDB. double: about 15 digits; a "
+        "number in MongoDB with more digits is not synced, and reported. decimal: all 18 digits, as Decimal128. Choose "
+        "before the first start: it cannot be changed later.",
     )
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
@@ -339,15 +356,15 @@ class SyncConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _numbers_of_all(cls, told: Any) -> Any:
-        """`numbers` of the sync is that of each object that has none of its own."""
-        if not isinstance(told, Mapping) or told.get("numbers") != "decimal":
-            return told
-        objects = told.get("objects")
+    def _numbers_of_all(cls, raw: Any) -> Any:
+        """The top-level `numbers` applies to each object that does not set its own."""
+        if not isinstance(raw, Mapping) or raw.get("numbers") != "decimal":
+            return raw
+        objects = raw.get("objects")
         if not isinstance(objects, Mapping):
-            return told  # which is refused next
+            return raw  # which is refused next
         return {
-            **told,
+            **raw,
             "objects": {
                 name: {"numbers": "decimal", **each} if isinstance(each, Mapping) else each
                 for name, each in objects.items()
@@ -363,7 +380,7 @@ class SyncConfig(BaseModel):
         counts = Counter(each.collection for each in objects.values())
         if shared := [collection for collection, count in counts.items() if count > 1]:
             raise ValueError(
-                f"several objects have the collection {', '.join(shared)}: give each one of its own"
+                f"several objects have the collection {', '.join(shared)}: give each object its own collection"
             )
         return objects
 
@@ -377,7 +394,7 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         env: Where `${env:...}` looks.
 
     Raises:
-        ConfigError: with all that is wrong, one fault a line, each with its key and the mend, and without values.
+        ConfigError: everything that is wrong, one fault per line, each with its key and what to do, without values.
     """
     file = Path(path)
     faults: dict[tuple[str, ...], str] = {}
@@ -389,7 +406,7 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         config = SyncConfig.model_validate(raw)
     except ValidationError as error:
         for key, sentence in faults_of(error, SyncConfig):
-            # A reference that leads nowhere, or a text that may not be, is the cause; what pydantic says of it follows.
+            # Keep the first fault of a key: an unresolved reference or a forbidden text causes pydantic's complaint.
             faults.setdefault(key, sentence)
     for key, sentence in _faults_of_kafka(raw.get("kafka")):
         faults.setdefault(key, sentence)
@@ -406,31 +423,33 @@ def settings_table() -> str:
 def _parsed(file: Path) -> dict[Any, Any]:
     raw = yaml_file.read(file)
     if not isinstance(raw, dict):
-        raise ConfigError(f"{file}: must hold a mapping with the keys {', '.join(SyncConfig.model_fields)}.")
+        raise ConfigError(
+            f"{file}: must contain a mapping with the keys {', '.join(SyncConfig.model_fields)}."
+        )
     return raw
 
 
 def _faults_of_kafka(properties: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What can be judged of librdkafka's properties without it; it judges the rest when a client is made."""
+    """Check what we can of librdkafka's properties; librdkafka checks the rest when a client is created."""
     if not isinstance(properties, Mapping):
         return
     for name, content in properties.items():
         if name in OWN_PROPERTIES:
-            yield ("kafka", name), "is set by Salmon itself, because its promises stand on it. Remove it."
+            yield ("kafka", name), "is set by Salmon itself, because its guarantees depend on it. Remove it."
         elif not isinstance(content, (str, int, float)):
             yield (
                 ("kafka", str(name)),
-                f"is {type_named(content)}, and must be one text, number or truth value.",
+                f"is {type_named(content)}, but must be a single text, number, true or false.",
             )
     if not properties.get("bootstrap.servers"):
         yield (
             ("kafka", "bootstrap.servers"),
-            "is missing. HOST:PORT of one broker or more, with commas between.",
+            "is missing. Give HOST:PORT of one broker or more, separated by commas.",
         )
 
 
 def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:
-    lines = [f"{'.'.join(key) or 'the whole'}: {sentence}" for key, sentence in faults.items()]
+    lines = [f"{'.'.join(key) or 'the file'}: {sentence}" for key, sentence in faults.items()]
     if len(lines) == 1:
         return ConfigError(f"{file}: {lines[0]}")
     return ConfigError("\n  ".join([f"{file} has {len(lines)} faults:", *lines]))

@@ -1,4 +1,4 @@
-"""A configuration's models as the README's table of settings, so that it is never typed a second time."""
+"""Prints the configuration's models as the README's table of settings, so that nobody has to type it a second time."""
 
 from __future__ import annotations
 

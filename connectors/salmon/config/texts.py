@@ -1,8 +1,8 @@
 """
-What no text of a configuration may hold: control characters, and user names and passwords within an address.
+Checks the texts of a configuration: no control characters, and no user names or passwords inside an address.
 
-Settings that are secrets, or keys in PEM, are left out: those are hidden wherever the configuration is shown. An
-address is not, so a password in it would be.
+Secret settings and PEM keys are not checked: they are hidden wherever the configuration is shown. An address is
+shown, so a password in it would be shown too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def faults_of_texts(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
         for key, value in node.items():
             name = str(key)
             if not name.isprintable():
-                yield path, f"has a key with a control character in it ({ascii(name)[1:-1]}). Take it out."
+                yield path, f"has a key with a control character in it ({ascii(name)[1:-1]}). Remove it."
             yield from faults_of_texts(value, (*path, name))
     elif isinstance(node, list):
         for index, value in enumerate(node):
@@ -56,15 +56,15 @@ def _is_secret(path: Path) -> bool:
 
 def _faults(text: str, path: Path) -> Iterator[str]:
     if not text.isprintable():
-        yield "holds a control character, or another that cannot be seen. Take it out."
+        yield "contains a control character or another invisible character. Remove it."
     elif path[:1] == ("kafka",) and path[-1] in BROKERS:
         if any(not _BROKER.fullmatch(each.strip()) for each in text.split(",") if each.strip()):
             yield (
-                "must be HOST:PORT of one broker or more, with commas between. User and password have properties of "
-                "their own: sasl.username, sasl.password."
+                "must be HOST:PORT of one broker or more, separated by commas. Give the user and password as "
+                "sasl.username and sasl.password."
             )
     elif "://" in text and (_USER_IN_ADDRESS.search(text) or _SECRET_IN_QUERY.search(text)):
         yield (
-            "is an address with a user, a password or a token in it, where it would be shown in logs and errors. Take "
-            "it out, and use the settings for signing in."
+            "is an address that contains a user, a password or a token, which would be shown in logs and errors. Remove "
+            "it, and use the settings for signing in."
         )

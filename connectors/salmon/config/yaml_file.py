@@ -1,7 +1,7 @@
 """
-A YAML file read with bounds: in its size, its depth, and what its aliases stand for.
+Reads a YAML file within bounds: its size, its depth, and the number of values after aliases are expanded.
 
-Nothing that is in the file is quoted: what looks like an alias or a tag may be a password.
+Error messages never quote the file's content: what looks like an alias or a tag may be a password.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ def read(file: Path) -> Any:
         with file.open("rb") as opened:
             data = opened.read(BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no name of a file"
-        raise ConfigError(f"{file}: cannot be read ({reason}). Name the sync's YAML file by -c.") from None
+        reason = error.strerror if isinstance(error, OSError) else "that is not a valid file name"
+        raise ConfigError(f"{file}: cannot be read ({reason}). Give the sync's YAML file with -c.") from None
     if len(data) > BYTES_MAX:
-        raise ConfigError(f"{file}: is larger than {BYTES_MAX // 1024} KiB. Name the sync's YAML file by -c.")
+        raise ConfigError(
+            f"{file}: is larger than {BYTES_MAX // 1024} KiB. Give the sync's YAML file with -c."
+        )
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise ConfigError(f"{file}: is no UTF-8 text. Name the sync's YAML file by -c.") from None
+        raise ConfigError(f"{file}: is not UTF-8 text. Give the sync's YAML file with -c.") from None
     try:
         return _loaded(text)
     except _Refused as refused:
         raise ConfigError(f"{file}: {refused}") from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(
-            f"{file}: is no YAML: {_without_quotes(error)} ({_place(error.problem_mark)}). Correct it."
+            f"{file}: is not valid YAML: {_without_quotes(error)} ({_place(error.problem_mark)})."
         ) from None
     except yaml.YAMLError:
-        raise ConfigError(f"{file}: is no YAML. Correct it.") from None
+        raise ConfigError(f"{file}: is not valid YAML.") from None
     except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
-        # What PyYAML lets pass: 2001-99-99 looks like a date and is none.
+        # PyYAML does not catch these itself: 2001-99-99 looks like a date, but is not one.
         raise ConfigError(
-            f"{file}: holds a value that looks like a date or a number and is none. Put it in quotes."
+            f"{file}: contains a value that looks like a date or a number, but is not valid as one. Put it in quotes."
         ) from None
 
 
@@ -60,7 +62,7 @@ class _Refused(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types, and no key twice: of two equal keys the first would be dropped without a word."""
+    """YAML's safe types. A key that is there twice is an error; PyYAML would silently drop the first one."""
 
     _depth = 0
     _count = 0
@@ -70,7 +72,7 @@ class _Loader(yaml.SafeLoader):
         self._count += 1
         if self._depth > _DEPTH_MAX:
             raise _Refused(
-                f"is nested more than {_DEPTH_MAX} levels deep. No setting of Salmon's is; correct it."
+                f"is nested more than {_DEPTH_MAX} levels deep. No setting needs that; check the indentation."
             )
         if self._count > _VALUES_MAX:
             raise _too_many()
@@ -90,7 +92,7 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 shown = ascii(key) if isinstance(key, str) and len(key) <= 60 else "a key"
                 raise _Refused(
-                    f"is no YAML: the key {shown} is there twice ({_place(key_node.start_mark)}). Correct it."
+                    f"the key {shown} is there twice ({_place(key_node.start_mark)}). Remove one of them."
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -115,7 +117,7 @@ def _written_out(node: yaml.Node, known: dict[int, int | None]) -> int:
         count = known[identity]
         if count is None:
             raise _Refused(
-                "is nested without end: an alias (*) stands within what its anchor (&) names. Write it out."
+                "an alias (*) is used inside its own anchor (&), so it would never end. Write the value out instead."
             )
         return count
     known[identity] = None
@@ -130,7 +132,7 @@ def _written_out(node: yaml.Node, known: dict[int, int | None]) -> int:
 
 def _too_many() -> _Refused:
     return _Refused(
-        f"stands for more than {_VALUES_MAX:,} values, with its aliases (*) written out. Write out what is meant."
+        f"contains more than {_VALUES_MAX:,} values once its aliases (*) are expanded. Use fewer aliases."
     )
 
 
@@ -138,7 +140,7 @@ def _without_quotes(error: yaml.MarkedYAMLError) -> str:
     """PyYAML's own sentence, without what it quotes of the file."""
     problem = error.problem or "it cannot be read"
     if problem.startswith(("found undefined alias", "could not determine a constructor for the tag")):
-        return "a value begins with * or !, which mean something else there: put it in quotes"
+        return "a value begins with * or !, which have a special meaning in YAML; put it in quotes"
     return problem.partition("'")[0].partition('"')[0].rstrip(" ,:") if "'" in problem else problem
 
 

@@ -1,7 +1,7 @@
 """
-The acts: the cases that a sync is judged by, each played on records of its own and watched until it is decided.
+The acts of the demo: the hard cases of a two-way sync, each played on its own records and watched to the end.
 
-An act says what it saw; it passes when what must come true did, on both sides, in time.
+An act says what it saw. It passes if the expected result appeared on both sides in time.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def same_field(scene: Scene) -> str:
         key = scene.another("Contact")
         told = _clash(scene, key, f"Head of Rivers {number}", f"Head of Oceans {number}")
         if len(told) > 1:
-            raise NotSo(f"one conflict and no more: {len(told)} were told")
+            raise NotSo(f"exactly one conflict was expected, but {len(told)} were reported")
         if told:
             return _of_conflict(scene, key, told[0])
         # One edit had reached the other side before that made its own: then it was no conflict. Try again.

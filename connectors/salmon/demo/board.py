@@ -1,4 +1,4 @@
-"""The numbers of the play: what a table shows while both sides are edited, and what is left of it in the end. Pure."""
+"""The numbers of the demo: the table shown while both sides are edited, and the summary at the end. Pure."""
 
 from __future__ import annotations
 

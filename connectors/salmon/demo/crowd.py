@@ -1,7 +1,7 @@
 """
-The crowd: many small edits on both sides at once, each on a record of its own and each with a value of its own.
+Makes many small edits on both sides at once, each on its own record and with its own value.
 
-The two sides edit different records, so that a conflict among these edits would be a false one.
+The two sides edit different records, so any conflict among these edits would be a false one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The two who edit: a person in the org, by simple-salesforce, and an application, by PyMongo.
+The two editors: a person in the org, through simple-salesforce, and an application, through PyMongo.
 
-Neither knows of Salmon. The person is another user than the integration user, so that the org tells them apart.
+Neither knows about Salmon. The person is a different user than the integration user, so the org can distinguish them.
 """
 
 from __future__ import annotations

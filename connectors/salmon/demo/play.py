@@ -1,9 +1,9 @@
 """
-The play, from an empty folder to the proof.
+The demo from start to end.
 
     servers, connectors -> first load -> edits on both sides, acts between them -> verify
 
-Who watches it, and how it looks to them, is for salmon.cli.demo.
+How it is shown is in salmon.cli.demo and salmon.cli.audience.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Play:
             if (written, read) != last:
                 deadline = time.monotonic() + _STANDSTILL_MAX_S
             elif time.monotonic() > deadline:
-                raise SetupError(f"merge does not read on. See {self.stage.log_file}.")
+                raise SetupError(f"merge has stopped reading. See {self.stage.log_file}.")
             last = (written, read)
             time.sleep(_LOOK_S)
 

@@ -1,7 +1,7 @@
 """
-The stage: a development stack and the five connectors, started in one folder and ended together.
+Starts a development stack and the five connectors in one folder, and ends them together.
 
-What the servers are is said in salmon.devstack, what the connectors do in salmon.runtime.
+The servers are in salmon.devstack, the connectors' processes in salmon.app.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Stage:
         """Raises SetupError: one cannot be started, or the folder holds something else."""
         if not self._is_temporary and self.folder.is_dir() and any(self.folder.iterdir()):
             raise SetupError(
-                f"--dir {self.folder}: is not empty, and the demo begins anew. Name another folder, or end and remove "
+                f"--dir {self.folder}: is not empty, but the demo needs an empty folder. Give another one, or stop and delete "
                 f"what is there: salmon dev down --purge --dir {self.folder}"
             )
         self.stack = self._dev.up()

@@ -1,8 +1,8 @@
 """
-How long edits take: from the moment an edit's call returned to the moment the other side shows it.
+Measures how long edits take: from the end of the call that made the edit until the other side shows it.
 
-Measured from outside, with nothing of Salmon's own metrics: a change stream of our own on MongoDB, a subscription
-of the person's on the org.
+It measures from outside, without Salmon's own metrics: with its own change stream on MongoDB, and a subscription of the
+person's on the org.
 """
 
 from __future__ import annotations

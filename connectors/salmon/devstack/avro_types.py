@@ -75,7 +75,7 @@ def parse(text: str) -> AvroType:
     try:
         return _Parser().type(json.loads(text), namespace="", depth=0)
     except ValueError as error:
-        raise BadSchema(f"the schema is no JSON: {error}") from None
+        raise BadSchema(f"the schema is not JSON: {error}") from None
 
 
 def content(schema: AvroType) -> str:

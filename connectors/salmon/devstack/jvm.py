@@ -57,7 +57,11 @@ def missing() -> str | None:
     """What this machine lacks to run the real stack, in a few words; None where it lacks nothing."""
     if lacking := [program for program in ("java", "mvn") if shutil.which(program) is None]:
         return f"{' and '.join(lacking)} is not installed"
-    return None if POM.is_file() else "deploy/jvm/pom.xml is not here: this is no checkout"
+    return (
+        None
+        if POM.is_file()
+        else "deploy/jvm/pom.xml is missing, because this is not a clone of the repository"
+    )
 
 
 def fetch() -> tuple[Path, Path]:
@@ -190,7 +194,7 @@ class Apicurio(InBackground):
         jar = next(unpacked.rglob("apicurio-registry-app-*-runner.jar"), None)
         if jar is None:
             raise SetupError(
-                f"{unpacked} holds no Apicurio Registry. Remove it and start again: it is fetched anew."
+                f"{unpacked} does not contain an Apicurio Registry. Delete it and start again: it is downloaded again."
             )
         on_free_ports(1, lambda ports: self._start_on(jar, ports[0]))
 

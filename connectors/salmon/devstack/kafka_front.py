@@ -1,18 +1,18 @@
 """
-A front before the embedded broker that mends two of its ways. Nothing of it is needed before Apache Kafka.
+A proxy in front of the embedded broker that corrects two of its answers. Apache Kafka does not need it.
 
 `noida-db` 0.2.3 answers every read_committed fetch with all transactions that were ever aborted in the partition,
-where Apache Kafka names those that overlap the records it sends (KIP-98). librdkafka then takes every later record of
-the same producer for aborted, and passes over it in silence: after one crash, its readers would be blind to a process
-for ever. The broker leaves aborted records out by itself, so the list is needed for nothing. The front moves each of
-its entries behind the end of time, in place.
+while Apache Kafka names only those that overlap the records it sends (KIP-98). librdkafka then treats every later record of
+the same producer as aborted and skips it silently: after one crash, readers would never see that process again. The broker
+leaves aborted records out by itself, so the list is not needed. The proxy changes each entry, in place, to an offset that is
+never reached.
 
-And it answers a fetch that finds nothing at once, whatever the client says in `max_wait_ms`: ten readers that wait for
-changes ask 17,000 times a second (measured on two cores, which they fill). The front holds such an answer back, where
-the client has asked the very same just before, and asks again when somebody has produced or ended a transaction.
+The broker also answers a fetch that finds nothing at once, whatever the client says in `max_wait_ms`: ten waiting readers
+ask 17,000 times a second, which fills two cores. The proxy delays such an answer if the client has just asked the same, and
+asks again when somebody has produced or ended a transaction.
 
-The broker listens on 127.0.0.2 and the front on 127.0.0.1, on the same port, so that the address which the broker
-tells its clients can be corrected in place, too.
+The broker listens on 127.0.0.2 and the proxy on 127.0.0.1, on the same port, so that the address that the broker
+gives its clients can be corrected in place too.
 
 Leaves to others: starting both (salmon.devstack.broker).
 """

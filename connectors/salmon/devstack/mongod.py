@@ -1,7 +1,7 @@
 """
 The embedded MongoDB: a real mongod from a wheel, as a replica set of one member, or a server that MONGODB_URI names.
 
-Change streams and transactions need a replica set, so a server that is none is refused.
+Change streams and transactions need a replica set, so a standalone server is refused.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class ExternalMongo:
         hello = self._hello()
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise SetupError(
-                f"the MongoDB that {URI_VARIABLE} names is no replica set, and change streams need one. Start it "
+                f"the MongoDB that {URI_VARIABLE} names is not a replica set, but change streams need one. Start it "
                 f"with --replSet and run rs.initiate() once, or unset {URI_VARIABLE} to use the embedded one."
             )
 
@@ -129,7 +129,7 @@ class ExternalMongo:
             kind = type(error).__name__
             if kind in {"InvalidURI", "ConfigurationError"}:
                 raise ConfigError(
-                    f"{URI_VARIABLE} is no MongoDB connection string ({kind}). Correct or unset it."
+                    f"{URI_VARIABLE} is not a MongoDB connection string ({kind}). Correct or unset it."
                 ) from None
             # The message would quote the address, and with it perhaps a password.
             raise Unavailable(

@@ -1,7 +1,7 @@
 """
-Server processes in the background: started detached, known by pid *and* start time, ended politely and then not.
+Server processes in the background: started detached, identified by pid *and* start time, ended with SIGTERM and then SIGKILL.
 
-What runs in them, and how one sees that it serves, is said by the modules of the servers.
+What runs in them, and how to see that it is ready, is in the modules of the servers.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Background:
                 raise Died(self.name, code, last_line(self.log_file), self.log_file)
             if time.monotonic() > deadline:
                 raise SetupError(
-                    f"{self.name} did not serve within {within_s:.0f} s; it says: {last_line(self.log_file) or 'nothing'}. "
+                    f"{self.name} was not ready within {within_s:.0f} s. Its last line: {last_line(self.log_file) or 'none'}. "
                     f"See {self.log_file}."
                 )
             time.sleep(_POLL_S)

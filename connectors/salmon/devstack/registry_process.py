@@ -1,7 +1,7 @@
 """
-A registry of a stack: ours as a process of its own, or one that others run.
+The registry of a stack: our own, as a process, or one that runs elsewhere.
 
-What ours answers is said in registry.py; Apicurio is in jvm.py.
+Our own is in registry.py; Apicurio is in jvm.py.
 """
 
 from __future__ import annotations

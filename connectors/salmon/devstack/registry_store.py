@@ -259,7 +259,7 @@ class RegistryStore:
             except (ValueError, KeyError, DataError):
                 raise SetupError(
                     f"{self._file}, line {number}: not a line of this registry. Restore the file, or remove it and "
-                    f"register all schemas anew."
+                    f"register all schemas again."
                 ) from None
 
 

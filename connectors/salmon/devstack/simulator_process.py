@@ -1,7 +1,7 @@
 """
-The simulator of a stack: a Salesforce in a box, as a process of its own.
+Starts the simulated org of a stack as a process, and asks it for its endpoints.
 
-What it can do is said in salmon.simulator; here it is only started and asked for its endpoints.
+What it can do is in salmon.simulator.
 """
 
 from __future__ import annotations

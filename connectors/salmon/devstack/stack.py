@@ -89,7 +89,7 @@ class DevStack:
         try:
             private.folder(root, ours=(_NOTE, "sync.yaml"))
         except OSError as error:
-            raise SetupError(f"{root} cannot be made ({error.strerror}). Choose another --dir.") from None
+            raise SetupError(f"{root} cannot be created ({error.strerror}). Choose another --dir.") from None
         with _locked(root):
             note = _read_note(root)
             if note and all(process.is_alive for process in note.processes):
@@ -128,8 +128,8 @@ class DevStack:
         org = self._org()
         if self.options.jvm and (root / "kafka").is_dir():
             raise SetupError(
-                f"{root} holds the records of an earlier stack, but Apicurio had its schemas in memory only, and without "
-                f"them nobody can read the records. Remove them: salmon dev down --purge --dir {root}"
+                f"{root} has the records of an earlier stack, but Apicurio had their schemas only in memory, so the records "
+                f"cannot be read any more. Delete them: salmon dev down --purge --dir {root}"
             )
         make_kafka, make_registry = self._makers()
         logs = root / "logs"
@@ -140,7 +140,9 @@ class DevStack:
         if (root / "salesforce").is_dir():
             # The org lives in memory; Kafka and MongoDB do not.
             log.warning(
-                "org_is_new", folder=str(root), mend="`salmon dev down --purge` begins anew everywhere"
+                "org_is_new",
+                folder=str(root),
+                mend="`salmon dev down --purge` deletes all data, to start from nothing everywhere",
             )
         with contextlib.ExitStack() as started:
             servers: tuple[Server, ...] = (kafka, registry, mongodb, simulator)
@@ -204,7 +206,7 @@ class DevStack:
     def _demand_same_options(self, note: _Note) -> None:
         if self.options != DevOptions() and self.options.as_dict() != note.options:
             raise SetupError(
-                f"a stack with other options runs in {self._root}. End it first: salmon dev down --dir {self._root}"
+                f"a stack with other options runs in {self._root}. Stop it first: salmon dev down --dir {self._root}"
             )
 
 
@@ -235,7 +237,7 @@ def _read_note(root: Path) -> _Note | None:
         return None
     except (ValueError, KeyError, TypeError):
         raise SetupError(
-            f"{file} is no note of a stack. Choose another folder, or remove the file if no server runs in this one."
+            f"{file} was not written by `salmon dev up`. Choose another folder, or delete the file if no server runs in this one."
         ) from None
 
 
@@ -260,7 +262,7 @@ def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]
     """The objects of the org; found out before anything is started."""
     if describe is not None and not describe.is_dir():
         raise ConfigError(
-            f"--describe {describe} is no folder. Name one that holds describe files (<sObject>.json)."
+            f"--describe {describe} is not a folder. Give a folder with describe files (<sObject>.json)."
         )
     # Imported here, because reading describe files is all the simulator is needed for in this process.
     from salmon.simulator.org.describes import PACKAGED, load_describes

@@ -1,7 +1,7 @@
 """
 The sync.yaml of a stack: a whole configuration that `salmon run all -c` takes as it is. Pure but for the writing.
 
-What its keys mean is said by salmon.config.models.
+What its keys mean is in salmon.config.models.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What an operator does about deletes that a sink's guard holds back."""
+"""An operator's decisions about deletes that wait because a sink's guard has stopped them."""

@@ -1,10 +1,9 @@
 """
-Deletes that wait for a person: which they are, and what becomes of them.
+Lists, approves and discards the deletes that wait for a decision.
 
-What is held back stands in `writes`, and that a sink has paused is an entry of its in `offsets`; so they can be listed,
-approved and discarded whether the sink runs or not. To approve is a signal to the sink, that names offsets: exactly the
-deletes written up to now. To discard is an operator's edit in `changes`: the record lives again, as the side has it that
-was to delete it, and merge gives it back to the other.
+The waiting deletes are in `writes`, and a sink's pause is an entry in `offsets`; so the sink need not run. Approving is a
+signal to the sink. It names offsets, so it covers exactly the deletes written up to now. Discarding is an operator's edit in
+`changes`: the record is kept as the side has it that was to delete it, and merge gives it back to the other side.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _DISCARDED_AT_ONCE: Final = 500  # edits in one transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class WaitingDeletes:
     """The deletes of one object that wait on one side."""
 
     object: str
@@ -47,14 +46,14 @@ class Held:
 
 @dataclass(slots=True)
 class Desk:
-    """One look at what is held back, and the means to decide. Made by opened()."""
+    """Lists what waits, and carries out decisions. Made by opened()."""
 
     config: SyncConfig
     registry: Registry
     kafka: Mapping[str, Any] = field(repr=False)
     by: str  # the operator's name, for the record
 
-    def held(self, objects: Sequence[str] = (), sides: Sequence[str] = SIDES) -> list[Held]:
+    def waiting(self, objects: Sequence[str] = (), sides: Sequence[str] = SIDES) -> list[WaitingDeletes]:
         """
         What waits, of these objects (all, if none is named) and on these sides.
 
@@ -73,17 +72,19 @@ class Desk:
             }
             for name in sorted(paused & self.config.objects.keys()):
                 if not objects or name in objects:
-                    found.append(self._held(side, name))
+                    found.append(self._waiting(side, name))
         return [each for each in found if each.keys]
 
-    def approve(self, held: Held) -> None:
+    def approve(self, waiting: WaitingDeletes) -> None:
         """Let the sink carry out exactly these deletes. Raises Unavailable, SetupError."""
-        codec = Signals(self.registry, self.config.topic_names.signals(f"{held.side}-sink"))
-        signal = Signal(0, SignalKind.APPROVE, held.object, reason=f"approved {self._by()}", until=held.until)
+        codec = Signals(self.registry, self.config.topic_names.signals(f"{waiting.side}-sink"))
+        signal = Signal(
+            0, SignalKind.APPROVE, waiting.object, reason=f"approved {self._by()}", until=waiting.until
+        )
         with self._producer() as producer, producer.transaction() as transaction:
-            transaction.produce(codec.topic, held.object, codec.encode(signal), partition=0)
+            transaction.produce(codec.topic, waiting.object, codec.encode(signal), partition=0)
 
-    def discard(self, held: Held) -> None:
+    def discard(self, waiting: WaitingDeletes) -> None:
         """
         Let these records live on, and the side that deleted them have them back.
 
@@ -91,35 +92,38 @@ class Desk:
             ConfigError: the object is one-way: the side that deleted them is never written to.
             Unavailable, SetupError: as the brokers and the registry answer.
         """
-        if self.config.objects[held.object].direction != "both":
+        if self.config.objects[waiting.object].direction != "both":
             raise ConfigError(
-                f"objects.{held.object}.direction is {self.config.objects[held.object].direction}: what its source has "
-                f"deleted cannot be given back to it. Restore the records there, or approve."
+                f"objects.{waiting.object}.direction is {self.config.objects[waiting.object].direction}, so its source is never "
+                f"written to, and cannot get the records back. Restore them there, or use `salmon guard approve`."
             )
-        topic = self.config.topic_names.changes(held.object)
-        codec = Changes(self._schema(held.object), self.registry, topic)
+        topic = self.config.topic_names.changes(waiting.object)
+        codec = Changes(self._schema(waiting.object), self.registry, topic)
         change = Change(
             OPERATOR,
             Op.EDIT,
             committed_at=_now_ms(),
             changed=frozenset({EXISTENCE}),
-            source={"by": self.by, "reason": f"held deletes of {held.side} discarded {self._by()}"},
+            source={
+                "by": self.by,
+                "reason": f"deletes that waited on {waiting.side} were discarded {self._by()}",
+            },
         )
         value = codec.encode(change)
         with self._producer() as producer:
-            for first in range(0, len(held.keys), _DISCARDED_AT_ONCE):
+            for first in range(0, len(waiting.keys), _DISCARDED_AT_ONCE):
                 with producer.transaction() as transaction:
-                    for key in held.keys[first : first + _DISCARDED_AT_ONCE]:
+                    for key in waiting.keys[first : first + _DISCARDED_AT_ONCE]:
                         transaction.produce(topic, key, value)
 
-    def _held(self, side: str, name: str) -> Held:
+    def _waiting(self, side: str, name: str) -> WaitingDeletes:
         topic = self.config.topic_names.writes(side, name)
         codec = Writes(self._schema(name), self.registry, topic)
         with tables.Table(self.kafka, topic, lambda value: codec.decode(value).op) as table:
             table.load()
             until = tuple(offset for _, offset in sorted(table.next_offsets.items()))
             keys = [key for key, op in table.rows.items() if op is WriteOp.DELETE]
-        return Held(name, side, tuple(sorted(keys)), until)
+        return WaitingDeletes(name, side, tuple(sorted(keys)), until)
 
     def _schema(self, name: str) -> ObjectSchema:
         topic = self.config.topic_names.records(name)
@@ -134,7 +138,7 @@ class Desk:
 
     @contextmanager
     def _producer(self) -> Iterator[clients.TransactionalProducer]:
-        # One operator at a time: a second one fences the first, whose decision is not half taken.
+        # One operator at a time: a second one fences the first, so that no decision is carried out by half.
         name = f"{self.config.name}-guard"
         producer = clients.producer(self.kafka, transactional_id=name, client_id=name)
         producer.start()

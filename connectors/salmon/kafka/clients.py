@@ -260,8 +260,8 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
                 # The one fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
                 # INTRODUCTION). That other one may be itself: it joined twice, and the first answer was lost.
                 return Fenced(
-                    "reading from Kafka: the membership of this instance was given away, to a newer one or to itself "
-                    "as it joined again. It begins again, and finds out which."
+                    "reading from Kafka: the group membership of this instance was taken over, by a newer instance or by itself "
+                    "when it joined again. It restarts and finds out which."
                 )
             where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
             return translated(error, f"reading {where}")

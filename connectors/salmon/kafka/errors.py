@@ -82,7 +82,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
         # group whose answer was lost on the way, and who has joined again.
         return Fenced(
             f"{what}: a newer instance of this process has taken its place, or this one was away for longer than Kafka "
-            f"waits. It begins again, and finds out which."
+            f"waits. It restarts and finds out which."
         )
     if code in _LOST:
         return PositionLost(f"{what}: the topic no longer has this offset.")
@@ -111,7 +111,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     if code in _REFUSED:
         return SetupError(f"{what} ({cause.str()}). Correct the setting it names.")
     if cause.fatal() or code == KafkaError._FATAL:
-        return ClientLost(f"{what} ({cause.str()}), after which this client can do no more. It begins again.")
+        return ClientLost(f"{what} ({cause.str()}). This client cannot continue; the process restarts.")
     return Unavailable(f"{what} ({cause.str()}). It is tried again; check the brokers if this lasts.")
 
 

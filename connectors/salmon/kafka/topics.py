@@ -180,14 +180,14 @@ def gone(admin: AdminClient, wanted: Iterable[TopicSpec], *, timeout_s: float = 
     )
     made_anew = [name for name in lost if name in counts]
     also = (
-        f" The broker has made {', '.join(made_anew[:_NAMED_MAX])} anew by itself, in a form that is of no use: delete "
-        f"that first."
+        f" The broker has created {', '.join(made_anew[:_NAMED_MAX])} again by itself, with settings that cannot be used: "
+        f"delete that first."
         if made_anew
         else ""
     )
     return TopicGone(
-        f"{named}: deleted while the sync ran, and what was in there is lost. Restore it from a backup; or start again, "
-        f"which makes it anew, empty, and then run `salmon verify --repair`.{also}"
+        f"{named}: deleted while the sync ran, so its records are lost. Restore it from a backup; or start again, "
+        f"which creates it empty, and then run `salmon verify --repair`.{also}"
     )
 
 

@@ -127,7 +127,7 @@ class Batch:
     def _request(self, side: str, name: str, keys: Sequence[str]) -> Output:
         known = self.to_read[side, name]
         native_ids = tuple(native_id for key in keys if (native_id := known[key]) is not None)
-        reason = "told only in part"
+        reason = "only a part of its fields is known"
         signal = Signal(0, SignalKind.READ, name, keys=tuple(keys), native_ids=native_ids, reason=reason)
         topic = self.topics.signals(f"{side}-source")
         return Output(topic, keys[0], self.signals_codec.encode(signal), partition=0)

@@ -231,7 +231,7 @@ class MergeProcess:
         try:
             if raw_key is None or value is None:
                 raise DataError(
-                    f"{topic}: a record without a key or a value is no change. Find out who wrote it."
+                    f"{topic}: a record without a key or a value is not a change. Find out who wrote it."
                 )
             batch.add(
                 codecs,

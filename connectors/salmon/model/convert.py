@@ -209,7 +209,7 @@ def from_text(field: FieldSchema, text: str) -> Value:
                 return from_rest(field, text)
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, SchemaMismatch):
         raise SchemaMismatch(
-            f"{field.name}: the value is no {field.type} ({field.kind.value}). Give {form}."
+            f"{field.name}: the value is not a valid {field.type} ({field.kind.value}). Give {form}."
         ) from None
 
 

@@ -1,8 +1,8 @@
 """
-What an operator may set about MongoDB, and what the two tasks need to know of a synced object.
+Settings for MongoDB, and what the two tasks need to know about a synced object.
 
-TLS, sign-in and time-outs are said in the connection string, as for every other program (MongoDB Manual,
-Connection String Options); what it does not say gets the defaults of salmon.mongodb.wire.client.
+TLS, sign-in and time-outs are set in the connection string, as for every other program (MongoDB Manual,
+Connection String Options); for the rest, salmon.mongodb.wire.client has defaults.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class MongoConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: SecretStr = Field(
-        description="Connection string, mongodb:// or mongodb+srv://. Secret as a whole: it can hold a password."
+        description="Connection string, mongodb:// or mongodb+srv://. Never shown, because it can contain a password."
     )
     # MongoDB Manual, Limits and Thresholds, Naming Restrictions.
     database: str = Field(
         min_length=1,
         max_length=63,
         pattern=r'^[^/\\. "$*<>:|?\x00]+$',
-        description="The database that holds all synced collections.",
+        description="The database with all synced collections.",
     )
 
     @field_validator("uri")
@@ -42,9 +42,9 @@ class MongoConfig(BaseModel):
     @classmethod
     def _not_the_servers_own(cls, value: str) -> str:
         if not value.isprintable():
-            raise ValueError("must not hold control characters, or others that cannot be seen")
+            raise ValueError("must not contain control characters or other invisible characters")
         if value.lower() in {"admin", "local", "config"}:
-            raise ValueError("must not be admin, local or config, which MongoDB keeps to itself")
+            raise ValueError("must not be admin, local or config, which are reserved by MongoDB")
         return value
 
 
@@ -60,7 +60,7 @@ def _require_known_options(uri: str) -> None:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"has an option (behind ?) that MongoDB's drivers do not know.{hint} In a password, ? is written %3F"
+                f"has an option (after the ?) that MongoDB's drivers do not know.{hint} In a password, write ? as %3F"
             )
 
 

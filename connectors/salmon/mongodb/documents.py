@@ -222,7 +222,7 @@ def _require_unicode(field: FieldSchema, text: str) -> None:
     """Bytes that are no UTF-8 arrive as lone surrogates (the client's codec), which nothing after us can encode."""
     if not _is_unicode(text):
         raise SchemaMismatch(
-            f"{field.name}: the MongoDB document holds text that is no valid UTF-8. Correct it."
+            f"{field.name}: the MongoDB document has text that is not valid UTF-8. Correct it."
         )
 
 

@@ -65,7 +65,7 @@ def key_of(document_id: Any) -> str:
         size = len(key.encode())
     except UnicodeEncodeError:
         raise BadRecordKey(
-            "an _id is text that is no valid UTF-8. Store the document under another _id."
+            "an _id is text that is not valid UTF-8. Store the document under another _id."
         ) from None
     if size == 0 or size > KEY_BYTES_MAX or key.strip() != key:
         raise BadRecordKey(
@@ -195,7 +195,7 @@ def _parsed(key: str) -> Any:
     try:
         return parse(text)
     except (ValueError, OverflowError, ArithmeticError, BSONError, KeyError, TypeError):
-        raise BadRecordKey(f"a record key is no valid ${tag}. No document has it.") from None
+        raise BadRecordKey(f"a record key is not a valid ${tag}. No document has it.") from None
 
 
 def _date(text: str) -> datetime | DatetimeMS:

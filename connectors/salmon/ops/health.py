@@ -1,10 +1,9 @@
 """
-How a process is: the one answer behind /health, the status of a connector and the probes.
+The health of a process: the one answer behind /health, the connector's status and the probes.
 
-Live means that the loop turns, or waits for a server within that server's time-out: no need to kill the process. Ready
-means that it does its work now or stands by for its leader. Degraded means that something it needs is missing; what that
-is, since when, and what to do is in `waiting_for`. The words healthy, starting and unhealthy are Kafka Connect's
-(KIP-1017).
+Live: the loop turns, or waits for a server within that server's time-out; a restart would not help. Ready: the process
+does its work, or stands by for its leader. Degraded: something that it needs is missing; `waiting_for` says what, since
+when, and what to do. The words healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Final
 from salmon.calls import Calls, Peer, Silence
 
 TURN_MAX_S: Final = 60.0  # a loop that has not turned for so long hangs: no step of it may take half as long
-FAILING_MAX_S: Final = 30.0  # what fails for longer is no hiccup: somebody should look
+FAILING_MAX_S: Final = 30.0  # what fails for longer will not pass by itself: somebody should look
 PARTITIONS_MAX_S: Final = 30.0  # a rebalance is over long before
 
 # Peer -> its name, and what to look at when it does not answer.
@@ -37,7 +36,7 @@ _PEERS: Final[Mapping[Peer, tuple[str, str]]] = {
     Peer.KAFKA: ("Kafka", "Check that the brokers run, and the network to them."),
     Peer.REGISTRY: ("The schema registry", "Check that it runs, and the network to it."),
 }
-_GOES_ON: Final = "The process goes on by itself when the answer comes."
+_GOES_ON: Final = "The process continues by itself when the answer comes."
 
 
 class Status(StrEnum):
@@ -62,7 +61,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFor:
     """Something that is waited for. *since*: when that began, in seconds since 1970. *sentence*: and what to do."""
 
     what: str
@@ -72,7 +71,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HealthReport:
     """What /health says. *live*: no need to kill the process. *degraded*: something is missing for too long."""
 
     status: Status
@@ -81,7 +80,7 @@ class Report:
     state: State
     trace: str | None = None  # why it FAILED
     degraded: bool = False
-    waiting_for: tuple[Waiting, ...] = ()
+    waiting_for: tuple[WaitingFor, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -89,7 +88,7 @@ class Report:
 
 
 class Health:
-    """The health of one process. Its loop tells, its REST server asks; safe between threads."""
+    """The health of one process. Its loop reports, its REST server asks; safe between threads."""
 
     def __init__(
         self,
@@ -197,7 +196,7 @@ class Health:
         """What was built is of no use any more; the process becomes a new one."""
         with self._lock:
             self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None
-            self._phase = f"beginning again, because {reason}"
+            self._phase = f"restarting, because {reason}"
 
     def ended(self, error: BaseException | None = None) -> None:
         """The loop is over: in good order, or by *error*."""
@@ -205,18 +204,18 @@ class Health:
             self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
             self._failure = "" if error is None else f"{type(error).__name__}: {error}"
 
-    def report(self) -> Report:
+    def report(self) -> HealthReport:
         """How it is now."""
         silences = self.calls.silences()
         with self._lock:
             return self._report(silences)
 
-    def _report(self, silences: list[Silence]) -> Report:
+    def _report(self, silences: list[Silence]) -> HealthReport:
         now = self._clock()
         if self._state is State.FAILED:
-            return Report(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
+            return HealthReport(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
         if self._state is State.STOPPED:
-            return Report(Status.UNHEALTHY, "Stopped.", True, self._state)
+            return HealthReport(Status.UNHEALTHY, "Stopped.", True, self._state)
         waits = [self._silence(each) for each in silences]
         failing_s = None if self._failing_since is None else now - self._failing_since
         if failing_s is not None:
@@ -224,7 +223,7 @@ class Health:
                 self._waiting(
                     self._failure.partition(":")[0],
                     failing_s,
-                    f"It fails and is tried again: {self._failure}",
+                    f"This failed and is tried again: {self._failure}",
                 )
             )
         away = any(each.peer is Peer.KAFKA for each in silences)
@@ -235,11 +234,15 @@ class Health:
             began_s = now - self._phase_since
             waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
 
-        def report(status: Status, message: str, *, live: bool = True, degraded: bool = False) -> Report:
-            return Report(status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits))
+        def report(
+            status: Status, message: str, *, live: bool = True, degraded: bool = False
+        ) -> HealthReport:
+            return HealthReport(
+                status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits)
+            )
 
         if (still_s := self._still_s(now)) > self._turn_max_s:
-            message = f"The loop has not turned for {still_s:.0f} s."
+            message = f"The main loop has not moved for {still_s:.0f} s: the process hangs. Restart it."
             return report(Status.UNHEALTHY, message, live=False, degraded=True)
         missing = [self._silence(each).sentence for each in silences]
         if failing_s is not None and failing_s > self._failing_max_s:
@@ -250,7 +253,7 @@ class Health:
             return report(Status.UNHEALTHY, " ".join(missing), degraded=True)
         if self._standby:
             return report(
-                Status.HEALTHY, "Standing by: another instance leads, this one takes over when it is gone."
+                Status.HEALTHY, "Standing by: another instance leads; this one takes over when that one ends."
             )
         if self._state is State.UNASSIGNED:
             return report(Status.STARTING, f"Worker is still starting up: {self._phase}.")
@@ -260,7 +263,7 @@ class Health:
         suffix += f" {self._note}" if self._note else ""
         if self._spare:
             message = (
-                "Standing by: other instances hold all partitions, this one takes over when one is gone."
+                "Standing by: other instances have all partitions; this one takes over when one of them ends."
             )
             return report(Status.HEALTHY, f"{message}{suffix}")
         return report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}")
@@ -276,20 +279,20 @@ class Health:
         return now - self._without_since
 
     def _phase_sentence(self, began_s: float) -> str:
-        return f"Since {began_s:.0f} s: {self._phase}.{f' {self._phase_mend}' if self._phase_mend else ''}"
+        return f"For {began_s:.0f} s now: {self._phase}.{f' {self._phase_mend}' if self._phase_mend else ''}"
 
-    def _silence(self, silence: Silence) -> Waiting:
+    def _silence(self, silence: Silence) -> WaitingFor:
         name, mend = _PEERS[silence.peer]
         sentence = f"{name} has not answered for {silence.since_s:.0f} s ({silence.doing}). {mend} {_GOES_ON}"
         return self._waiting(silence.peer, silence.since_s, sentence)
 
-    def _waiting(self, what: str, since_s: float, sentence: str) -> Waiting:
-        return Waiting(what, since_s, self._wall_clock() - since_s, sentence)
+    def _waiting(self, what: str, since_s: float, sentence: str) -> WaitingFor:
+        return WaitingFor(what, since_s, self._wall_clock() - since_s, sentence)
 
 
 def _without_partitions(since_s: float) -> str:
     return (
-        f"Kafka has given this instance no partition for {since_s:.0f} s, so it does nothing. Another member of its "
-        f"consumer group may hold them, or be gone without having left: Kafka takes them from it after "
-        f"kafka.session.timeout.ms. Look at the group's members, and stop what should not be there."
+        f"Kafka has not given this instance a partition for {since_s:.0f} s, so it has nothing to do. Another member of its "
+        f"consumer group may have them, or may have ended without leaving the group; Kafka then waits for "
+        f"kafka.session.timeout.ms. Look at the group's members, and stop any that should not run."
     )

@@ -1,8 +1,8 @@
 """
-Logs as events: one JSON object a line, or readable lines on a terminal, on standard error.
+Logs are events: one JSON object per line, or readable lines on a terminal, on standard error.
 
-Secrets are kept out where they are known (SecretStr, errors without values); the redaction here is the last net
-under that, over the finished line, tracebacks and foreign libraries' messages included.
+Secrets are kept out at their source (SecretStr, errors without values). The redaction here is a second safeguard. It works
+on the finished line, so it also covers tracebacks and the messages of other libraries.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Metrics:
         )
         self.records_sent = self._connect_counter(
             "sink_task_metrics_sink_record_send",
-            "Records put to the sink task; fewer than were read, since newer ones of a key replace older ones.",
+            "Records given to the sink task. Fewer than were read, because a newer record of a key replaces older ones.",
         )
         self.records_active = self._connect_gauge(
             "sink_task_metrics_sink_record_active_count", "Records read and not yet finished."
@@ -87,7 +87,7 @@ class Metrics:
         )
         # Kafka Connect's: errors. Its names end in what a counter's name may not, so these are gauges that only rise.
         self.record_failures = self._connect_gauge(
-            "task_error_metrics_total_record_failures", "Records whose processing failed, each try counted."
+            "task_error_metrics_total_record_failures", "Failed tries to process a record."
         )
         self.record_errors = self._connect_gauge(
             "task_error_metrics_total_record_errors", "Records that failed for good."
@@ -105,11 +105,9 @@ class Metrics:
 
         # Our own.
         self._changes = self._counter(
-            "salmon_changes", "Changes written to `changes`, by what they tell.", "object", "op"
+            "salmon_changes", "Changes written to `changes`, by kind.", "object", "op"
         )
-        self._outcomes = self._counter(
-            "salmon_writes", "Writes, by what became of them.", "object", "outcome"
-        )
+        self._outcomes = self._counter("salmon_writes", "Writes, by outcome.", "object", "outcome")
         self._source_lag = self._histogram(
             "salmon_source_lag_seconds",
             "From a change's commit on its side to its commit in Kafka.",
@@ -130,39 +128,39 @@ class Metrics:
         )
         self._cut = self._counter(
             "salmon_cut_values",
-            "Values of documents of which a part was left out: the time of day, in a field that is a date.",
+            "Values in documents of which only a part is synced: a time of day in a date field is left out.",
             "object",
         )
         self._facts = self._counter(
             "salmon_folded",
-            "What the fold made of changes, by the side that told them.",
+            "Changes by what the fold decided, and by the side that reported them.",
             "object",
             "side",
             "fact",
         )
         self._conflicts = self._counter(
             "salmon_conflicts",
-            "Edits that did not know of each other, by the side that won.",
+            "Conflicts (edits that did not know of each other), by the side that won.",
             "object",
             "winner",
         )
         self._parked = self._counter(
             "salmon_parked_fields",
-            "Fields that a side is not sent for now: refused, deferred (a parent is missing), held (a conflict), oscillating, "
-            "or misfit (it holds a value that could not be taken).",
+            "Fields that are not sent to a side for now: refused, deferred (a parent is missing), held (a conflict), "
+            "oscillating, or misfit (its value cannot be synced).",
             "object",
             "side",
             "why",
         )
         self._freed = self._counter(
             "salmon_freed_fields",
-            "Fields that were parked and are not any more: edited, decided, or the parent came.",
+            "Fields that were parked and are synced again: edited, decided, or the parent exists now.",
             "object",
             "side",
             "why",
         )
         self._guard_held = self._gauge(
-            "salmon_guard_held_deletes", "Deletes that wait for a person; see `salmon guard`.", "object"
+            "salmon_guard_held_deletes", "Deletes that wait for a decision; see `salmon guard`.", "object"
         )
         self._guard_trips = self._counter(
             "salmon_guard_trips", "How often an object's deletes passed the guard's limit.", "object"
@@ -178,13 +176,13 @@ class Metrics:
         )
         self.verify_ended = self._gauge(
             "salmon_verify_last_run_timestamp_seconds",
-            "When the last scheduled verify ended that could tell, since 1970.",
+            "When the last scheduled verify ended with a result, in seconds since 1970.",
         ).labels(connector)
         self.verify_seconds = self._gauge(
-            "salmon_verify_last_run_duration_seconds", "How long it took."
+            "salmon_verify_last_run_duration_seconds", "How long the last scheduled verify took."
         ).labels(connector)
         self.verify_failures = self._counter(
-            "salmon_verify_failures", "Scheduled verifies that could not tell."
+            "salmon_verify_failures", "Scheduled verifies that ended without a result."
         ).labels(connector)
         self._verified = self._gauge(
             "salmon_verify_records", "Records, by what the last scheduled verify found.", "object", "verdict"
@@ -329,7 +327,7 @@ class _Silences(Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily(
             "salmon_peer_silent_seconds",
-            "For how long a server has owed this process an answer, once that is too long (25 s); else 0.",
+            "How long a server has not answered this process, if longer than 25 s; otherwise 0.",
             labels=("connector", "peer"),
         )
         silent_s = {each.peer: each.since_s for each in self._silences()}

@@ -1,7 +1,7 @@
 """
-Cheap calls to servers from which nothing has been heard for a while, so that one which hangs is noticed while all is quiet.
+Makes cheap calls to servers that have been silent for a while, so that a server that hangs is noticed even if nothing is synced.
 
-Each server has a thread of its own: one that hangs must not hide another. What a probe finds shows in salmon.calls.
+Each server has its own thread: one that hangs must not hide another. The results are in salmon.calls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The REST server of a worker: what Kafka Connect's shows of one connector, read-only, and /metrics.
+The REST server of a worker: Kafka Connect's API for one connector, read-only, and /metrics.
 
 Paths, fields and error bodies are Kafka Connect's (Kafka Connect REST Interface; KIP-1017 for /health). The server
-only reads what health and metrics hold; it never waits for the loop.
+only reads health and metrics; it never waits for the loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from salmon import __version__
 from salmon.errors import ConfigError
-from salmon.ops.health import Health, Report
+from salmon.ops.health import Health, HealthReport
 from salmon.ops.metrics import TASK, Metrics
 
 _BACKLOG: Final = 128
@@ -179,7 +179,7 @@ def application(
     return Starlette(routes=routes, exception_handlers={HTTPException: _refused})
 
 
-def _waiting_for(report: Report) -> list[dict[str, Any]]:
+def _waiting_for(report: HealthReport) -> list[dict[str, Any]]:
     return [
         {
             "what": each.what,
@@ -206,7 +206,7 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"rest: {host}:{port} cannot be bound ({error.strerror or error}). Choose another rest.port, or --port 0 "
-            f"for a free one."
+            f"rest: {host}:{port} cannot be used ({error.strerror or error}). Choose another rest.port, or --port 0 "
+            f"for any free port."
         ) from None
     return listener

@@ -1,8 +1,8 @@
 """
-Whether an instance without partitions is a spare: there are more instances than partitions, and it stands by for one.
+Finds out whether an instance without partitions is a spare, because there are more instances than partitions.
 
-Otherwise it has nothing to do though there is work: another member of the group holds more than its share, perhaps a dead
-one whose time has not run out. A thread asks: Kafka may take long to answer, and the loop must turn.
+If it is not a spare, something is wrong: another member of the group has more than its share, perhaps one that is dead and has
+not timed out yet. A thread asks Kafka, because the answer may take long and the loop must turn.
 """
 
 from __future__ import annotations

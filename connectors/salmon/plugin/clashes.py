@@ -1,8 +1,8 @@
 """
-How long a sink believes that a unique value will be free: writes that another record's value keeps away.
+How long a sink waits for a unique value that another record still has.
 
-A value is another record's for good only if nothing is owed to that record for a while: merge may still have to judge the
-change that frees it. As long as something is owed to it, there is nothing to refuse.
+A value belongs to the other record for good only if no write has been owed to that record for a while: merge may not have
+processed the change that frees it yet. As long as a write is owed to it, nothing is refused.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What keeps a connector running: its worker, signals, config, health, metrics, logs and REST API."""
+"""What all processes share: life cycle, retries, which instance is the newest, schemas, and finding plugins."""

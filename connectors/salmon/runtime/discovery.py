@@ -1,4 +1,4 @@
-"""How the tasks of the sides are found: by entry point, Salmon's own included."""
+"""Finds the tasks of the sides by entry point, Salmon's own included."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def _loaded(group: str, name: str) -> Any:
         return found[0].load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{group}: {found[0].value} cannot be imported ({error}). Install it anew."
+            f"{group}: {found[0].value} cannot be imported ({error}). Install it again."
         ) from error

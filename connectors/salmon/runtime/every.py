@@ -1,4 +1,4 @@
-"""What a loop does now and then, and not at each turn."""
+"""Something that a loop does from time to time, not at each turn."""
 
 from __future__ import annotations
 

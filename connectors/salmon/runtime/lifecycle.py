@@ -100,8 +100,8 @@ class Lifecycle:
                 return running.error
         if late:
             return TimeoutError(
-                f"{', '.join(late)}: still busy {self.drain_deadline_s:.0f} s after the signal; what was not "
-                f"committed is repeated at the next start."
+                f"{', '.join(late)}: still busy {self.drain_deadline_s:.0f} s after the signal. What was not "
+                f"committed is repeated after the next start."
             )
         log.info("stopped")
         return None

@@ -1,10 +1,10 @@
 """
-Which of two instances of a process is the newer one, and whether it lives.
+Finds out which of two instances of a process is the newer one, and whether that one still runs.
 
-Each process signs its name in `<name>.offsets` as it starts, before it takes anything from anybody: the log's order says
-who came last. One that Kafka serves no longer begins again under the same name, and looks there first. Where its own
-name stands, nobody has taken its place: it goes on, whatever words Kafka had for it. Where another name stands, and
-its owner is in the consumer group, this instance ends for good.
+Each process writes its name into `<name>.offsets` when it starts, before it takes anything over; the log's order says who
+came last. A process that Kafka has shut out restarts under the same name and looks there first. If its own name is
+the last one, nobody has replaced it, and it continues. If another name is there, and its owner is in the consumer group,
+this instance ends for good.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Newest:
         Whether somebody holds our membership. At first that may be ourselves, from before: the group forgets whom it
         does not hear.
         """
-        self.health.starting("finding out whether a newer instance of this process lives")
+        self.health.starting("finding out whether a newer instance of this process runs")
         began = time.monotonic()
         while (waited_s := time.monotonic() - began) < self.join_max_s:
             if waited_s > self.session_s + _MARGIN_S and self._is_member():

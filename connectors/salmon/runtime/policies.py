@@ -1,8 +1,8 @@
 """
 Conflict policies by their names: Salmon's own, and plugins found by entry point.
 
-A plugin is a function of the contest (salmon.model.policies.Policy says what it may return); an example that can be
-installed is in deploy/examples/longest-text.
+A plugin is a function that takes the contest (salmon.model.policies.Policy says what it may return). There is an
+example to install in deploy/examples/longest-text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def policy_named(name: str, where: str) -> Policy:
     found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
         raise ConfigError(
-            f"{where}: there is no policy {name!r}. Choose one of {', '.join(known())}, or install the plugin that "
+            f"{where}: the policy {name!r} does not exist. Choose one of {', '.join(known())}, or install the plugin that "
             f"offers it (entry point group {GROUP})."
         )
     try:
@@ -44,11 +44,11 @@ def policy_named(name: str, where: str) -> Policy:
     except Exception as error:
         raise ConfigError(
             f"{where}: the policy {name!r} ({found.value}) cannot be imported ({type(error).__name__}). Install the "
-            f"plugin anew."
+            f"plugin again."
         ) from error
     if not callable(decide):
         raise ConfigError(
-            f"{where}: the policy {name!r} ({found.value}) is a {type(decide).__name__}, and must be a function of a "
-            f"contest. Correct the plugin's entry point."
+            f"{where}: the policy {name!r} ({found.value}) is a {type(decide).__name__}, but must be a function that "
+            f"takes a contest. Correct the plugin's entry point."
         )
     return Policy(name, decide)

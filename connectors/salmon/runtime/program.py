@@ -1,4 +1,4 @@
-"""How this very installation of Salmon is started once more, for those who start processes of it."""
+"""The command that starts this installation of Salmon, for everything that starts processes of it."""
 
 from __future__ import annotations
 

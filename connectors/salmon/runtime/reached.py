@@ -1,8 +1,8 @@
 """
-Whether this machine has reached a sync's Kafka and registry before: then they are waited for when they are away.
+Remembers whether this machine has reached a sync's Kafka and registry before. If so, the processes wait for them.
 
-What never answered is a mistake in the configuration, and ends the process with one sentence. For the sides, positions
-in Kafka are the proof; for Kafka itself nothing but a file beside the working copies can be.
+A server that has never answered is probably a mistake in the configuration; it ends the process with one sentence. For the
+sides, the positions in Kafka are the proof. For Kafka itself the proof is a file beside the working copies.
 """
 
 from __future__ import annotations

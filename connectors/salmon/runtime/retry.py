@@ -1,8 +1,8 @@
 """
 The loop that tries again, with the waits of salmon.backoff between two tries.
 
-What may be tried again is said by the error's branch (salmon.errors) and by nothing else. Whoever tries again
-says so to health and metrics, through the observer it passes in.
+Only the error's branch (salmon.errors) says what may be tried again. Each try is reported to health and metrics through the
+observer that the caller passes in.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Retrying:
             self.until_it_works(doing, call, give_up_after_s=max_s, refused_too=math.isinf(max_s))
         except RetriableError as error:
             raise FatalError(
-                f"{error} This was tried for {max_s:.0f} s, and it has never worked: correct what the sentence names, or "
-                f"start again when the server is there."
+                f"{error} This was tried for {max_s:.0f} s and has never worked. Correct what the message names, or start again "
+                f"when the server runs."
             ) from error
 
     def wait(self, doing: str, error: Exception, attempt: int) -> None:

@@ -1,8 +1,8 @@
 """
 The schemas of the synced objects: registered by the source that describes them, awaited by everybody else.
 
-The registry is the one place where the processes learn an object's schema. `records` is registered last, since it
-is what the others wait for.
+The processes learn an object's schema only from the registry. `records` is registered last, because the others wait
+for it.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def await_schemas(
         if now - began > wait_max_s:
             raise SetupError(
                 f"the schema of {lacking} is not in the registry after {wait_max_s:.0f} s. salesforce-source "
-                f"registers it when it starts: see what its log says."
+                f"registers it when it starts: see its log."
             )
         if told_at is None or now - told_at > TELL_AFTER_S:
             health.starting(

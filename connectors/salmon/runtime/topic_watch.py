@@ -1,7 +1,8 @@
 """
-Whether the topics are still there. Kafka's clients wait for one that was deleted, or speak of sequence numbers.
+Checks that the topics still exist. Kafka's own clients wait for a deleted topic, or report odd sequence numbers.
 
-A part of the process (see lifecycle): it ends it where somebody has deleted a topic, since what was in there is lost.
+It is a part of the process (see lifecycle). If somebody has deleted a topic, it ends the process: the topic's records are
+lost, and a person should know.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Ends a process whose loop hangs: a library that never returns heals by nothing else.
+Ends a process whose loop hangs. If a library call never returns, nothing else helps.
 
-It counts its own ticks and no clock: a process that was suspended has not ticked, however late it is when it wakes up.
-A loop that waits for a server turns with each try (health.failing), and is left alone.
+It counts its own ticks instead of asking a clock: a suspended process does not tick, so it is left alone when it wakes up.
+A loop that waits for a server turns with each try (health.failing), and is left alone too.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def synced_object(
     fields = {field["name"]: field for field in describe["fields"]}
     if "Id" not in fields:
         raise SetupError(
-            f"objects.{name}: the org's describe of {name} has no field Id, so none of its records can be told from"
-            f" another. Take {name} out of `objects`, or ask whoever changed the org or stands between it and us."
+            f"objects.{name}: the org's describe of {name} has no field Id, so its records cannot be identified. Remove {name}"
+            f" from `objects`, or ask whoever runs the org or a proxy in front of it."
         )
     _check_markers(name, fields)
     schema = schema_of_describe(

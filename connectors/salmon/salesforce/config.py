@@ -1,8 +1,8 @@
 """
-What an operator may set about Salesforce, with units, bounds and reasons.
+Settings for Salesforce, with units, bounds and reasons.
 
-Only what can be judged without the org or a file is judged here; a file that is missing or a key that the org
-does not know is told by auth, when it is used: other processes read the same config and need neither.
+Only what can be checked without the org or a file is checked here. A missing file, or a key that the org does not
+know, is reported by auth when it is used: other processes read the same configuration and need neither.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Auth(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flow: Literal["jwt_bearer", "client_credentials"] = Field(
-        description="jwt_bearer: as `username`, by a private key. client_credentials: as the app's run-as user."
+        description="jwt_bearer: sign in as `username` with a private key. client_credentials: sign in as the app's run-as user."
     )
     client_id: str = Field(min_length=1, description="Consumer key of the connected app.")
     client_secret: SecretStr | None = Field(
@@ -29,7 +29,8 @@ class Auth(BaseModel):
     )
     username: str | None = Field(default=None, description="The integration user; jwt_bearer only.")
     private_key: SecretStr | None = Field(
-        default=None, description="PEM text of the key whose certificate the app holds; jwt_bearer only."
+        default=None,
+        description="Private key, as PEM text; its certificate is uploaded to the connected app. jwt_bearer only.",
     )
 
     @model_validator(mode="after")
@@ -53,12 +54,15 @@ class PubSub(BaseModel):
         description="Host and port; api.deu.pubsub.salesforce.com:7443 for orgs with EU data residency.",
     )
     fetch_size: int = Field(
-        default=100, ge=1, le=100, description="Events asked for ahead of need. Pub/Sub API, Allocations."
+        default=100,
+        ge=1,
+        le=100,
+        description="How many events to request at a time; the Pub/Sub API allows 100.",
     )
     silence_max_s: float = Field(
         default=300,
         gt=270,
-        description="A stream that says nothing for so long is opened again; keepalives come within 270 s.",
+        description="An event stream that is silent for this long is opened again. Salesforce sends a keepalive within 270 s.",
     )
 
 
@@ -79,7 +83,7 @@ class SalesforceConfig(BaseModel):
     pubsub: PubSub = PubSub()
     ca_file: str | None = Field(
         default=None,
-        description="PEM file of the authority that signed the servers' certificates, where it is not public.",
+        description="PEM file of the CA that signed the servers' certificates, if that CA is not a public one.",
     )
 
     @field_validator("login_url")

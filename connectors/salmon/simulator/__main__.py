@@ -1,4 +1,4 @@
-"""`python -m salmon.simulator`: a Salesforce in a box in the foreground, until SIGTERM or Ctrl-C."""
+"""`salmon simulator` (or `python -m salmon.simulator`): a simulated Salesforce org in the foreground, until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -56,21 +56,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m salmon.simulator", description=__doc__)
-    parser.add_argument("--dir", type=Path, required=True, help="for certificates and the private key")
-    parser.add_argument("--json", action="store_true", help="print the endpoints as one JSON object")
-    parser.add_argument("--describe", type=Path, default=PACKAGED, help="folder of describe files")
-    parser.add_argument("--objects", help="comma-separated; default: all of the folder")
+    parser = argparse.ArgumentParser(prog="salmon simulator", description=__doc__)
     parser.add_argument(
-        "--records", action="append", metavar="OBJECT=COUNT", help="records to begin with; repeatable"
+        "--dir", type=Path, required=True, help="folder for the certificates and the private key"
     )
-    parser.add_argument("--seed", type=int, default=0, help="chooses the records")
-    parser.add_argument("--no-marker-fields", action="store_true", help="leave the describes as they are")
-    parser.add_argument("--rest-port", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
+    parser.add_argument("--describe", type=Path, default=PACKAGED, help="folder with describe files")
+    parser.add_argument("--objects", help="objects, separated by commas; default: all in the folder")
+    parser.add_argument(
+        "--records", action="append", metavar="OBJECT=COUNT", help="records at the start; may be repeated"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
+    parser.add_argument(
+        "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+    )
+    parser.add_argument("--rest-port", type=int, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
     parser.add_argument(
-        "--advertised-rest-port", type=int, default=0, help="of what stands before REST, if something does"
+        "--advertised-rest-port",
+        type=int,
+        default=0,
+        help="port of a proxy in front of REST, if there is one",
     )
     return parser
 

@@ -1,7 +1,7 @@
 """
-The control API of the box: what is there, what was asked of it, its clock, triggers and faults (JSON over HTTP).
+The simulator's control API: its records, the calls it has received, its clock, triggers and faults (JSON over HTTP).
 
-It is no part of Salesforce: tests and demos steer the org with it.
+It is not part of Salesforce: tests and demos control the org with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The box as a whole: an org with its REST, Pub/Sub and control servers, in one process, on 127.0.0.1 only.
+The whole simulator: an org with its REST, Pub/Sub and control servers, in one process, on 127.0.0.1 only.
 
-`Simulator.start` gives a running box and where to find it; `python -m salmon.simulator` runs one in the foreground.
-The org lives in memory: a box that is stopped is gone.
+`Simulator.start` returns a running simulator and its addresses; `salmon simulator` runs one in the foreground.
+The org is in memory only: when the simulator stops, its records are gone.
 """
 
 from __future__ import annotations

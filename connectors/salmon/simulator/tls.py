@@ -1,4 +1,4 @@
-"""A certificate authority of the box's own, and a server certificate for its REST and Pub/Sub servers."""
+"""The simulator's own certificate authority, and a server certificate for its REST and Pub/Sub servers."""
 
 from __future__ import annotations
 

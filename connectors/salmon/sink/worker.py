@@ -294,7 +294,7 @@ class SinkWorker:
         stage = "KEY_CONVERTER"
         try:
             if key is None:
-                raise DataError(f"{topic}: a record without a key is no write. Find out who wrote it.")
+                raise DataError(f"{topic}: a record without a key is not a write. Find out who wrote it.")
             key_text(topic, key)
             stage = "VALUE_CONVERTER"
             if value is not None:

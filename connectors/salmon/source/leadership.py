@@ -162,7 +162,7 @@ class Leadership:
             self._fail(
                 ClientLost(
                     f"{self._instance.connector}: this instance has lost the lead, because Kafka did not hear of it for "
-                    f"too long or gave the lead to another one. It writes nothing more, and begins again."
+                    f"too long or gave the lead to another one. It writes nothing more, and restarts."
                 )
             )
 

@@ -206,7 +206,7 @@ class SourceWorker:
         if self._leadership.signals_lost:
             # Nobody knows what they asked for. Reading everything anew answers all of it.
             self._leadership.signals_lost = False
-            log.error("objects_read_anew", objects=sorted(self._objects), why="signals were lost")
+            log.error("objects_read_again", objects=sorted(self._objects), why="signals were lost")
             for number, name in enumerate(self._objects, start=1):
                 # No offset is negative, so this answers no signal of the topic.
                 self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))

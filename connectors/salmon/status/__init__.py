@@ -1,1 +1,1 @@
-"""What flows, how fast and what waits: read from the processes' REST ports and from Kafka; it writes nothing anywhere."""
+"""How healthy the processes are, what is on its way, and what waits: read from their REST ports and from Kafka. Writes nothing."""

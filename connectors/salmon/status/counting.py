@@ -1,8 +1,8 @@
 """
-How many records a topic has from some place on.
+Counts the records that a topic has from some offset on.
 
-Offsets alone do not tell: each transaction leaves a marker that takes up an offset, and what was aborted stays in
-the log. So what is little is read and counted, and what is much is told by its offsets.
+Offsets alone do not say it: each transaction leaves a marker that uses an offset, and aborted records stay in the log. So
+small numbers are counted by reading, and large ones are estimated from the offsets.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _counted(
         heard = clients.arrived(consumer, _BATCH, _WAIT_S)
         silences = 0 if heard else silences + 1
         if silences > _TIMEOUT_S / _WAIT_S:
-            raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")
+            raise Unavailable(f"{min(left)[0]}: this topic cannot be read to its end. Check the brokers.")
         for message in heard:
             topic, partition, offset = clients.place_of(message)
             trouble = message.error()

@@ -1,7 +1,8 @@
 """
-The whole of `salmon status`: what each process says of itself, and what Kafka tells of what lies between them.
+Collects everything for `salmon status`: what each process reports, and what is on its way in Kafka.
 
-The processes come first: what they say is there within seconds, whatever hangs. It reads Kafka and their REST ports, never Salesforce or MongoDB: it costs no API call.
+The processes come first: their part is there within seconds, whatever hangs. It reads Kafka and the REST ports, and never
+Salesforce or MongoDB, so it costs no API call.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class Look:
             raise self._trouble
         if self._admin is None:
             raise Unavailable(
-                f"no Kafka broker has answered within {_CONNECT_S:.0f} s. Check the brokers, and "
+                f"no Kafka broker has answered within {_CONNECT_S:.0f} s. Check that the brokers run, and "
                 f"kafka.bootstrap.servers."
             )
         kafka, topics = config.kafka_properties(), config.topic_names
@@ -223,7 +224,7 @@ class Look:
 
 def _unknown(connector: str) -> ProcessReport:
     return ProcessReport(
-        connector, "", "unknown", "Nobody knows its port: name the --ports-file of `run all`."
+        connector, "", "unknown", "Its port is not known. Give the --ports-file that `salmon run all` wrote."
     )
 
 

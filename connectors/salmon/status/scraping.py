@@ -1,5 +1,5 @@
 """
-What the processes say of themselves: /, /health and /metrics of their REST ports, within a bounded time.
+Asks the processes for /, /health and /metrics on their REST ports, within a bounded time.
 
 The metrics' names and meanings are declared in salmon.ops.metrics.
 """
@@ -243,7 +243,7 @@ def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: in
             return {name: str(found[name]["url"]) for name in CONNECTORS if name in found}
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
-                f"--ports-file {ports_file}: cannot be read. Name the file that `salmon run all --ports-file` writes."
+                f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None
     if port == 0:
         return {}

@@ -1,1 +1,1 @@
-"""What happened to records, out of the topics: conflicts, a person's decisions, and the story of one record."""
+"""What happened to records, read from the topics: conflicts, a person's decisions, and the history of one record."""

@@ -1,7 +1,8 @@
 """
-The conflicts of a sync, newest first, as its `conflicts` topic tells them, and which of them still wait for a person.
+The conflicts of a sync, newest first, and which of them still wait for a person.
 
-What is decided is told by the topic; whether somebody has settled what was on hold is told by merge's state of the record.
+The `conflicts` topic has every conflict and who won. Whether a person has settled one that was on hold is in merge's state
+of the record.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from salmon.story.lookup import Lookup
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ConflictFilter:
     """Which conflicts; None for any."""
 
     object: str | None = None
@@ -38,7 +39,7 @@ class Asked:
     held: bool = False  # only those that wait for a person
     id: str | None = None
 
-    def wants(self, told: Told) -> bool:
+    def wants(self, told: ListedConflict) -> bool:
         contest = told.conflict.contest
         return (
             self.object in (None, contest.object)
@@ -52,7 +53,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ListedConflict:
     """One conflict. *id*: its partition and offset in the topic. *waits*: for a person, to this hour."""
 
     id: str
@@ -88,14 +89,16 @@ def edit_dict(edit: Edit, field: FieldSchema | None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ConflictPage:
     """Some conflicts, newest first; *more*: how many others there were that are older."""
 
-    conflicts: tuple[Told, ...]
+    conflicts: tuple[ListedConflict, ...]
     more: int = 0
 
 
-def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | None = None) -> Listed:
+def listed(
+    lookup: Lookup, asked: ConflictFilter, *, limit: int, progress: Progress | None = None
+) -> ConflictPage:
     """
     Read the topic to its end.
 
@@ -109,7 +112,7 @@ def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | Non
             lookup.check_field(asked.object, asked.field or "")
     codec = Conflicts(lookup.registry, lookup.topics.conflicts)
     # What still waits is known only from states: with --held, all that nobody won are kept until then.
-    found: deque[Told] = deque(maxlen=None if asked.held else limit)
+    found: deque[ListedConflict] = deque(maxlen=None if asked.held else limit)
     count = 0
 
     def take(message: Message) -> None:
@@ -117,7 +120,7 @@ def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | Non
         if message.value() is None or (record := decoded(message, codec.decode)) is None:
             return
         _, partition, offset = clients.place_of(message)
-        told = Told(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
+        told = ListedConflict(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
         if asked.wants(told):
             count += 1
             found.append(told)
@@ -131,32 +134,31 @@ def listed(lookup: Lookup, asked: Asked, *, limit: int, progress: Progress | Non
         since_ms=asked.since_ms,
         progress=progress,
     )
-    newest = _with_waits(lookup, found, progress)[
-        ::-1
-    ]  # told in one millisecond, the later in the log is the newer
+    # Of two within one millisecond, the later one in the log is the newer.
+    newest = _with_waits(lookup, found, progress)[::-1]
     newest.sort(key=lambda told: told.at_ms, reverse=True)
     if asked.held:
         newest = [told for told in newest if told.waits]
         count = len(newest)
-    return Listed(tuple(newest[:limit]), more=count - len(newest[:limit]))
+    return ConflictPage(tuple(newest[:limit]), more=count - len(newest[:limit]))
 
 
-def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -> Told:
+def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -> ListedConflict:
     """
     The conflict of that id, PARTITION/OFFSET.
 
     Raises:
         ConfigError: there is none.
     """
-    found = listed(lookup, Asked(id=conflict_id), limit=1, progress=progress).conflicts
+    found = listed(lookup, ConflictFilter(id=conflict_id), limit=1, progress=progress).conflicts
     if not found:
         raise ConfigError(
-            f"{conflict_id}: there is no such conflict any more. `salmon conflicts list` shows those there are."
+            f"{conflict_id}: this conflict does not exist, or is no longer kept. `salmon conflicts list` shows all that are kept."
         )
     return found[0]
 
 
-def waits_in(state: State | None, told: Told) -> bool:
+def waits_in(state: State | None, told: ListedConflict) -> bool:
     """Whether this very conflict is on hold: a later one of the same field takes its place."""
     sides = () if state is None else state.sides.values()
     name = told.conflict.contest.field
@@ -169,7 +171,9 @@ def held_value(state: State, side: str, name: str) -> Value:
     return kept[name] if name in kept else state.canonical.get(name)
 
 
-def _with_waits(lookup: Lookup, found: Iterable[Told], progress: Progress | None) -> list[Told]:
+def _with_waits(
+    lookup: Lookup, found: Iterable[ListedConflict], progress: Progress | None
+) -> list[ListedConflict]:
     undecided: dict[str, set[str]] = {}
     since: dict[str, int] = {}
     for told in found:

@@ -1,4 +1,4 @@
-"""What a record's story is told from: what the topics have of one key. Pure; salmon.story.reading fetches it."""
+"""What the topics contain about one record: the evidence for its history. Pure; salmon.story.reading fetches it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Material:
+class Evidence:
     """Of one record, each list in its topic's order. *cut*: some of its changes may have left their topic."""
 
     object: str
@@ -63,7 +63,7 @@ class Replay:
         return self.folded[index] if self.exact and index < len(self.folded) else None
 
 
-def replayed(material: Material, rules: Rules) -> Replay:
+def replayed(evidence: Evidence, rules: Rules) -> Replay:
     """
     Fold the record's changes again. The same log gives the same state, unless it has lost its beginning or the rules
     were others then.
@@ -71,13 +71,13 @@ def replayed(material: Material, rules: Rules) -> Replay:
     state = new_state(rules.names)
     folded: list[Folded] = []
     merged = 0
-    for told in material.changes:
+    for told in evidence.changes:
         try:
             out = fold(
                 state,
                 told.what,
-                object=material.object,
-                key=material.key,
+                object=evidence.object,
+                key=evidence.key,
                 offset=told.offset,
                 rules=rules,
                 at=max(0, told.at_ms),
@@ -86,6 +86,6 @@ def replayed(material: Material, rules: Rules) -> Replay:
             break
         folded.append(out)
         state = out.state
-        if state == material.state:
+        if state == evidence.state:
             merged = len(folded)
     return Replay(folded[:merged], exact=merged > 0)

@@ -53,7 +53,7 @@ def moment_ms(text: str, now_ms: int) -> int:
     long ago: 90s, 30m, 2h, 7d.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is not a time.
     """
     if (ago := _AGO.fullmatch(text.strip())) is not None:
         return now_ms - int(ago[1]) * _UNIT_S[ago[2]] * 1000

@@ -1,5 +1,5 @@
 """
-Kafka and the registry of one sync, for a command that looks a record up.
+Access to Kafka and the registry of one sync, for commands that look up a record.
 
 Of each topic only the partitions that hold the asked keys are read, and only those keys are decoded.
 """
@@ -68,7 +68,7 @@ class Lookup:
         """Raises ConfigError for an object that the configuration does not have."""
         if name not in self.config.objects:
             raise ConfigError(
-                f"{name}: the configuration has no such object. It has {', '.join(self.config.objects)}."
+                f"{name}: this object is not in the configuration. It has {', '.join(self.config.objects)}."
             )
 
     def rules(self, name: str) -> Rules:
@@ -95,7 +95,7 @@ class Lookup:
         if field not in known:
             near = difflib.get_close_matches(field, known, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise ConfigError(f"{field}: {name} has no such field in this sync.{hint}")
+            raise ConfigError(f"{field}: this field of {name} does not exist or is not synced.{hint}")
 
     # Records of keys.
 
@@ -142,7 +142,7 @@ class Lookup:
         since_ms: int | None = None,
         progress: Progress | None = None,
     ) -> dict[str, State]:
-        """What merge knows of *keys*; without those that it has never heard of."""
+        """What merge knows of *keys*; without those that it does not know."""
         codec = States(self.rules(name), self.registry, self.topics.state(name))
         return self.newest(codec.topic, keys, codec.decode, since_ms=since_ms, progress=progress)
 

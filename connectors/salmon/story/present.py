@@ -1,4 +1,4 @@
-"""Where a record stands now, and one plain sentence for whoever asks why it did not sync. Pure."""
+"""The present state of a record, and one plain sentence that says why it did not sync. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
-from salmon.story.evidence import Material
+from salmon.story.evidence import Evidence
 from salmon.story.formatting import quoted, shown, side_named, span
 
 _SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mongodb-sink"}
@@ -20,7 +20,7 @@ _SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mon
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """*settled*: nothing waits. *sentence*: in step, or what it waits for, why, and what to do."""
+    """*settled*: nothing waits. *sentence*: in sync, or what it waits for, why, and what to do."""
 
     settled: bool
     sentence: str
@@ -39,32 +39,34 @@ class Present:
         }
 
 
-def present(material: Material, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
+def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
     """
     Args:
         unmerged: Changes of the record that merge has not folded yet.
     """
-    state = material.state
+    state = evidence.state
     schema = rules.schema.by_name
-    row = material.row and {
-        name: shown(value, schema.get(name)) for name, value in material.row.items() if value is not None
+    row = evidence.row and {
+        name: shown(value, schema.get(name)) for name, value in evidence.row.items() if value is not None
     }
     if state is None:
-        told = f"{material.object} {material.key}"
+        told = f"{evidence.object} {evidence.key}"
         if unmerged:
-            sentence = f"{told} waits for merge, which has not folded its changes yet: see whether it runs (salmon status)."
+            sentence = f"{told} waits for merge, which has not processed its changes yet: check that merge runs (salmon status)."
         else:
-            sentence = f"Salmon has never heard of {told}: check the key, and that the object's sources run (salmon status)."
+            sentence = (
+                f"Salmon does not know {told}: check the key, and that both sources run (salmon status)."
+            )
         return Present(False, sentence, None, {}, row)
-    waits = [*_waits(material, state, rules, unmerged, now_ms)]
+    waits = [*_waits(evidence, state, rules, unmerged, now_ms)]
     if waits:
         sentence = " ".join(
-            [f"{material.object} {material.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
+            [f"{evidence.object} {evidence.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
         )
     elif state.lives:
-        sentence = f"{material.object} {material.key} is in step: both sides hold what is agreed."
+        sentence = f"{evidence.object} {evidence.key} is in sync: both sides have the agreed values."
     else:
-        sentence = f"{material.object} {material.key} is deleted, on both sides."
+        sentence = f"{evidence.object} {evidence.key} is deleted on both sides."
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
 
@@ -103,42 +105,42 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
     }
 
 
-# What it waits for, the gravest first: each continues "Account 001... ".
+# What it waits for, the most serious first. Each continues a sentence that begins with "Account 001... ".
 
 
-def _waits(material: Material, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
+def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms: int) -> Iterator[str]:
     for name, side in state.sides.items():
-        yield from _parked(material, state, name, side, rules)
+        yield from _parked(evidence, state, name, side, rules)
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
         if side.held and rules.one_way_to is None:
             yield (
-                f"waits until {side_named(name)} has been read again, because a write met another record there than "
-                f"expected: see whether {name}-source runs (salmon status)"
+                f"waits until it has been read again in {side_named(name)}, because a write found a different record there "
+                f"than expected: check that {name}-source runs (salmon status)"
             )
         elif side.in_flight and EXISTENCE not in side.parked:
-            yield from _in_flight(material, name, side, now_ms)
+            yield from _in_flight(evidence, name, side, now_ms)
         elif state.lives and told_in_part(state, rules):
             if side.exists and not side.unknown.isdisjoint(rules.live[name]):
-                yield f"waits until {side_named(name)} has told the whole record: see whether {name}-source runs"
+                yield f"waits until all its fields have been read in {side_named(name)}: check that {name}-source runs (salmon status)"
         elif rules.one_way_to is None and owed_to(state, name, rules) is not None:
-            yield f"waits for an answer of {side_named(name)}, until which no further write is sent"
+            yield f"waits for an answer from {side_named(name)}; until then no further write is sent"
     if unmerged:
-        yield f"waits for merge, which has not folded its last {unmerged} changes: see whether it runs (salmon status)"
+        yield f"waits for merge, which has not processed its last {unmerged} changes yet: check that merge runs (salmon status)"
 
 
-def _in_flight(material: Material, name: str, side: SideState, now_ms: int) -> Iterator[str]:
+def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> Iterator[str]:
     seq = max(side.in_flight)
-    began = next((told.at_ms for told in material.changes if told.offset == seq), 0)
+    began = next((told.at_ms for told in evidence.changes if told.offset == seq), 0)
     ago = f", sent {span(max(0, now_ms - began))} ago" if began else ""
     yield (
-        f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), because its echo has "
-        f"not come back: see whether {_SINKS[name]} and {name}-source run (salmon status)"
+        f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), which has not been "
+        f"confirmed yet: check that {_SINKS[name]} and {name}-source run (salmon status)"
     )
 
 
-def _parked(material: Material, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
+def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
     groups: dict[Parked, list[str]] = {}
     for field, parked in sorted(side.parked.items()):
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
@@ -147,68 +149,68 @@ def _parked(material: Material, state: State, name: str, side: SideState, rules:
         told = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
-                yield _refused(material, state, name, parked, told, whole=EXISTENCE in fields)
+                yield _refused(evidence, state, name, parked, told, whole=EXISTENCE in fields)
             case Park.DEFERRED if parked.code:
                 yield (
-                    f"waits in {told}, because {side_named(name)} does not take it now: {parked.code} ({parked.reason}); it "
-                    f"goes on by itself"
+                    f"waits with {told}, because {side_named(name)} cannot take it now: {parked.code} ({parked.reason}); "
+                    f"Salmon tries again by itself"
                 )
             case Park.DEFERRED:
                 yield (
-                    f"waits in {told} for the record that it refers to, because {side_named(name)} does not have that one "
-                    f"yet: it goes on by itself once it is there"
+                    f"waits with {told} for the record that it refers to, which does not exist in {side_named(name)} yet: it "
+                    f"continues by itself as soon as that record exists"
                 )
             case Park.OSCILLATING:
                 yield (
-                    f"is not told of {told}, because two automations undo each other there ({parked.reason}): mend one of "
-                    f"them; an edit after a quiet while, or `salmon conflicts resolve`, is sent again"
+                    f"is not synced in {told} for now, because two automations keep undoing each other's value "
+                    f"({parked.reason}): correct one of them; then edit the field again, or use `salmon conflicts resolve`"
                 )
             case Park.HELD:
-                yield _held(material, state, name, fields, rules)
+                yield _held(evidence, state, name, fields, rules)
             case other:
                 why = f" ({parked.code} {parked.reason})".replace("( )", "").rstrip()
-                yield f"is set aside in {told} on {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
+                yield f"is not synced in {told} to {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
 
 
 def _misfits(state: State, rules: Rules) -> Iterator[str]:
-    """What a side holds that could not be taken: the reasons name the fields and the mend."""
+    """Values of a side that could not be synced; the reasons name the fields and what to do."""
     for name, side in state.sides.items():
         alone = left_alone(state, side)
         if alone:
             fields = ", ".join(sorted(alone))
             reasons = " ".join(side.misfits[field].reason for field in sorted(alone)).rstrip(".")
-            yield f"holds in {side_named(name)} what could not be taken in {fields}, and goes on without: {reasons}"
+            yield f"has a value in {side_named(name)} that cannot be synced in {fields}; all other fields are synced: {reasons}"
     for name, side in state.sides.items():
         if side.exists is not True and (lacking := lacks_required(state, name, rules)):
             yield (
-                f"waits to be created in {side_named(name)}, which makes no {rules.schema.name} without "
+                f"waits to be created in {side_named(name)}, because {rules.schema.name} needs a value in "
                 f"{', '.join(sorted(lacking))}"
             )
 
 
-def _refused(material: Material, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
+def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
     other = next(side for side in state.sides if side != name)
     code = parked.code or "no code"
     reason = f" ({parked.reason})" if parked.reason else ""
-    retry = f"salmon retry --object {material.object} --key '{material.key}'"
+    retry = f"salmon retry --object {evidence.object} --key '{evidence.key}'"
     if whole and not state.lives:
         return (
             f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
-            f"what keeps it there, and delete it there, or have it tried again: {retry}"
+            f"the reason, then delete it there or try again: {retry}"
         )
     what = "as a new record" if whole else f"in {told}"
     return (
-        f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and it is tried again, "
-        f"or, if what refused it is gone: {retry}"
+        f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and Salmon tries "
+        f"again, or, after the reason in {side_named(name)} is removed, run: {retry}"
     )
 
 
-def _held(material: Material, state: State, name: str, fields: list[str], rules: Rules) -> str:
+def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules: Rules) -> str:
     other = next(side for side in state.sides if side != name)
-    command = f"salmon conflicts resolve {material.object} '{material.key}'"
+    command = f"salmon conflicts resolve {evidence.object} '{evidence.key}'"
     if EXISTENCE in fields:
         return (
-            f"waits for a person, because it was deleted in {side_named(name)} and edited in {side_named(other)} at once: "
+            f"waits for a decision, because it was deleted in {side_named(name)} and edited in {side_named(other)} at the same time: "
             f"{command} '{EXISTENCE}' --take {other} keeps it, --take {name} deletes it"
         )
     schema, kept = rules.schema.by_name, state.sides[name].kept
@@ -218,10 +220,10 @@ def _held(material: Material, state: State, name: str, fields: list[str], rules:
         for field in fields
     )
     return (
-        f"waits for a person, because both sides edited it at once: {told}; decide by {command} {' '.join(fields)} --take "
-        f"{SALESFORCE}|{MONGODB}|VALUE"
+        f"waits for a decision, because both sides edited it at the same time: {told}; decide with {command} "
+        f"{' '.join(fields)} --take {SALESFORCE}|{MONGODB}|VALUE"
     )
 
 
 def _called(name: str) -> str:
-    return {SALESFORCE_ID: "its Salesforce Id", ERROR: "the refusal it shows"}.get(name, name)
+    return {SALESFORCE_ID: "its Salesforce Id", ERROR: "its error message"}.get(name, name)

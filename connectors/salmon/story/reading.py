@@ -1,4 +1,4 @@
-"""Fetch what the topics have of one record: of each topic only the key's partition is read, and only its own records decoded."""
+"""Fetches what the topics have about one record. It reads only the key's partitions, and decodes only the key's records."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
 from salmon.mongodb.keys import why_no_key
-from salmon.story.evidence import At, Letter, Material, replayed
+from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.formatting import when
 from salmon.story.lookup import Lookup
 from salmon.story.present import Present, present
-from salmon.story.reporting import Entry, tell
+from salmon.story.reporting import Entry, entries_of
 
 T = TypeVar("T")
 
@@ -58,27 +58,27 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
     rules = lookup.rules(name)
     if (refused := why_no_key(text)) is not None:
         return _story_without_key(lookup, name, *refused)
-    material = _material(lookup, name, text, progress)
-    replay = replayed(material, rules)
+    evidence = _evidence(lookup, name, text, progress)
+    replay = replayed(evidence, rules)
     if replay.exact:
-        unmerged = len(material.changes) - len(replay.folded)
+        unmerged = len(evidence.changes) - len(replay.folded)
     else:
-        seq = -1 if material.state is None else material.state.seq
-        unmerged = sum(told.offset > seq for told in material.changes)
-    entries = tell(material, rules, replay)
-    now = present(material, rules, unmerged=unmerged, now_ms=now_ms)
-    return Story(name, material.key, tuple(entries), now, whole=replay.exact)
+        seq = -1 if evidence.state is None else evidence.state.seq
+        unmerged = sum(told.offset > seq for told in evidence.changes)
+    entries = entries_of(evidence, rules, replay)
+    now = present(evidence, rules, unmerged=unmerged, now_ms=now_ms)
+    return Story(name, evidence.key, tuple(entries), now, whole=replay.exact)
 
 
 def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> Story:
     """Of a document whose `_id` cannot be a record key: no topic has it but the dead letters."""
-    material = Material(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
+    evidence = Evidence(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
     sentence = f"{name} {shown} is not synced: {reason}"
-    entries = tell(material, lookup.rules(name), replayed(material, lookup.rules(name)))
+    entries = entries_of(evidence, lookup.rules(name), replayed(evidence, lookup.rules(name)))
     return Story(name, shown, tuple(entries), Present(False, sentence, None, {}, None), whole=True)
 
 
-def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Material:
+def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Evidence:
     # The state first: what is folded after it is then among the changes, and known not to be in it.
     key, state = lookup.key_and_state(name, text, progress=progress)
     topics, registry, schema = lookup.topics, lookup.registry, lookup.rules(name).schema
@@ -94,7 +94,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         record = conflicts.decode(data)
         return (record.conflict, record.seq) if record.conflict.contest.object == name else None
 
-    return Material(
+    return Evidence(
         object=name,
         key=key,
         state=state,
@@ -172,11 +172,11 @@ def _headers(message: Message) -> Mapping[str, str]:
 
 
 def lines(story: Story, limit: int) -> list[str]:
-    """The story for people: how it stands, what happened, and one plain sentence."""
+    """The history for people: the present state, what happened, and one plain sentence."""
     now = story.now
     said = [
         f"{story.object} {story.key}: "
-        + {True: "lives", False: "is deleted", None: "is not known"}[now.lives]
+        + {True: "exists", False: "is deleted", None: "is not known"}[now.lives]
     ]
     for side, told in now.sides.items():
         said += _side_lines(side, told)
@@ -184,21 +184,23 @@ def lines(story: Story, limit: int) -> list[str]:
     said.append(f"  `records`: {row}")
     said.append("")
     if not story.whole and story.entries:
-        said.append("Told from what is left in `changes` and `writes`; earlier writes may be gone.")
+        said.append(
+            "Some of the history has expired in Kafka. This is what `changes` and `writes` still contain."
+        )
     if (earlier := len(story.entries) - limit) > 0:
-        said.append(f"... {earlier:,} earlier; --limit shows more")
+        said.append(f"... {earlier:,} earlier entries; --limit shows more")
     said += [f"{when(e.at_ms)}  {e.kind:11} {e.says}" for e in story.entries[-limit:]]
     return [*said, "", now.sentence]
 
 
 def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
-    has = {True: "has it", False: "does not have it", None: "has not told of it"}[told["has_it"]]
+    has = {True: "has it", False: "does not have it", None: "not known yet"}[told["has_it"]]
     native = f" as {told['native_id']}" if told["native_id"] else ""
     said = [f"  {side}: {has}{native}"]
     for name, values in told["differs"].items():
         said.append(f"    {name}: holds {values['holds']!r}, agreed {values['agreed']!r}")
     if told["not_told_yet"]:
-        said.append(f"    has not told of {len(told['not_told_yet'])} fields")
+        said.append(f"    {len(told['not_told_yet'])} fields not read yet")
     for write in told["in_flight"]:
         said.append(
             f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
@@ -207,5 +209,5 @@ def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
         code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
         said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
     for misfit in told["misfits"]:
-        said.append(f"    could not be taken: {misfit['field']} ({misfit['code']})")
+        said.append(f"    cannot be synced: {misfit['field']} ({misfit['code']})")
     return said

@@ -1,8 +1,8 @@
 """
-A record's story: its edits, writes, echoes, conflicts and refusals, one entry each, in order. Pure.
+A record's history: its edits, writes, echoes, conflicts and refusals, one entry each, in order. Pure.
 
-Out of the topics alone (salmon.story.evidence). What merge made of a change is told where folding it again leads to the
-state that merge has; else from what `writes` still holds.
+It is made from the topics alone (salmon.story.evidence). The changes are folded again; if that leads to the state that
+merge has, the history shows every write. Otherwise it shows the writes that are still in `writes`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op,
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.steps.work import Fact, Folded
-from salmon.story.evidence import At, Letter, Material, Replay
+from salmon.story.evidence import At, Evidence, Letter, Replay
 from salmon.story.formatting import quoted, shown, side_named, span, when
 
 _FIELDS_SHOWN_MAX: Final = 6
@@ -26,21 +26,21 @@ _OPS: Final[Mapping[Op, str]] = {
     Op.ROW: "was read",
     Op.ABSENT: "was read: it is not there",
     Op.REFUSED: "refused",
-    Op.GONE: "no longer has it, found by",
-    Op.EXISTS: "has it already, found by",
-    Op.DEFERRED: "lets wait",
+    Op.GONE: "no longer has the record, noticed by",
+    Op.EXISTS: "already has the record, noticed by",
+    Op.DEFERRED: "cannot take yet",
     Op.RETRY: "is to be tried again with what has waited since",
 }
 # What a fold reports that a reader should know; the rest is plain from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
-    Fact.OVERRULED: "not taken: nobody there may set it, or clear it",
+    Fact.OVERRULED: "ignored: this side may not set or clear it",
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
-    Fact.TWIN: "a second record of the same key: left alone",
-    Fact.PARKED: "set aside until somebody edits or decides it",
-    Fact.RESTORED: "older than what was agreed, since the history of that side went back: the agreed value is given back to it",
-    Fact.MISFIT: "a value that could not be taken: left where it is",
-    Fact.REPEATED: "heard before: nothing new",
-    Fact.CONSEQUENCE: "the side did this by itself as it carried out a write of Salmon's: nobody's edit",
+    Fact.TWIN: "a second record with the same key: not synced",
+    Fact.PARKED: "set aside until somebody edits the field or decides",
+    Fact.RESTORED: "older than the agreed value, because this side was restored to an earlier time: it gets the agreed value again",
+    Fact.MISFIT: "this value could not be synced: it stays on this side only",
+    Fact.REPEATED: "received before: nothing new",
+    Fact.CONSEQUENCE: "this side did it by itself while it carried out Salmon's write: not an edit",
 }
 
 
@@ -71,29 +71,29 @@ class Entry:
         }
 
 
-def tell(material: Material, rules: Rules, replay: Replay) -> list[Entry]:
-    """All that happened to the record, as far as the topics still tell, in the order in which it arrived."""
-    teller = _Teller(material, rules, replay)
-    entries = [*teller.changes(), *teller.conflicts(), *teller.letters()]
+def entries_of(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
+    """Everything that happened to the record, as far as the topics still show it, in the order in which it arrived."""
+    found = _Entries(evidence, rules, replay)
+    entries = [*found.changes(), *found.conflicts(), *found.letters()]
     if not replay.exact:
-        entries += teller.writes_left()
+        entries += found.writes_left()
     return sorted(entries, key=lambda entry: entry.at_ms)  # stable: a write stays behind what caused it
 
 
-class _Teller:
-    def __init__(self, material: Material, rules: Rules, replay: Replay) -> None:
-        self._material, self._rules, self._replay = material, rules, replay
-        self._at = {told.offset: told for told in material.changes}
+class _Entries:
+    def __init__(self, evidence: Evidence, rules: Rules, replay: Replay) -> None:
+        self._evidence, self._rules, self._replay = evidence, rules, replay
+        self._at = {told.offset: told for told in evidence.changes}
         self._left = {
             (side, told.what.seq): told.what
-            for side, writes in material.writes.items()
+            for side, writes in evidence.writes.items()
             for told in writes
             if told.what is not None
         }
 
     def changes(self) -> Iterator[Entry]:
         at_ms = 0
-        for index, told in enumerate(self._material.changes):
+        for index, told in enumerate(self._evidence.changes):
             at_ms = max(at_ms, told.at_ms)  # writers' clocks differ; the log's order does not
             folded = self._replay.of(index)
             yield self._change(told, at_ms, folded)
@@ -103,12 +103,12 @@ class _Teller:
                         yield self._write(side, write, at_ms)
 
     def conflicts(self) -> Iterator[Entry]:
-        for told in self._material.conflicts:
+        for told in self._evidence.conflicts:
             conflict, seq = told.what
             yield Entry(told.at_ms, "merge", "conflict", self._conflict(conflict), seq=seq)
 
     def letters(self) -> Iterator[Entry]:
-        for told in self._material.letters:
+        for told in self._evidence.letters:
             letter: Letter = told.what
             says = f"set aside: {letter.message}"
             source = {"from": letter.source} if letter.source else {}
@@ -117,8 +117,8 @@ class _Teller:
             )
 
     def writes_left(self) -> Iterator[Entry]:
-        """Where the log is not whole: the newest write of each side is all that a compacted topic is sure to keep."""
-        for side, writes in self._material.writes.items():
+        """If changes are missing: a compacted topic is only sure to keep the newest write of each side."""
+        for side, writes in self._evidence.writes.items():
             for told in writes:
                 if told.what is not None:
                     yield self._write(side, told.what, told.at_ms)
@@ -136,7 +136,7 @@ class _Teller:
         elif change.committed_at and change.is_event:
             remarks.insert(0, f"committed {when(change.committed_at)}")
         if CUT in change.source:
-            remarks.append(f"{change.source[CUT]}: the time of day is left out, because a date has none")
+            remarks.append(f"{change.source[CUT]}: only the date is synced, without the time of day")
         if lag_ms is not None:
             remarks.insert(0, f"{span(max(0, lag_ms))} after the edit")
         fields = self._fields(change.fields, change.changed)
@@ -180,11 +180,11 @@ class _Teller:
     def _operator(self, change: Change) -> str:
         by, reason = change.source.get("by", "an operator"), change.source.get("reason", "")
         if change.op is Op.RETRY:
-            what = f"had what was refused of write {change.ack} sent again"
+            what = f"had the refused part of write {change.ack} sent again"
         elif change.op is Op.DELETE:
-            what = "decided that it is deleted"
+            what = "decided to delete the record"
         elif change.changed == frozenset({EXISTENCE}):
-            what = "decided that it lives"
+            what = "decided to keep the record"
         else:
             what = f"decided: {self._values(change.fields, change.changed)}"
         settles = f", settling conflict {change.source['settles']}" if change.source.get("settles") else ""
@@ -211,7 +211,7 @@ class _Teller:
         return f"conflict on {contest.field}: {edit('standing')}, {edit('challenger')}; {ended}"
 
     def _began(self, change: Change, folded: Folded | None) -> int:
-        """When the edit was committed whose write this echo answers; 0 where nothing tells."""
+        """When the edit behind this echo was committed; 0 if that is not known."""
         for report in folded.reports if folded else ():
             if report.fact is Fact.ACKNOWLEDGED:
                 return report.committed_at
@@ -265,6 +265,6 @@ def _called(name: str) -> str:
     """A field's name as people know it."""
     return {
         SALESFORCE_ID: "its Salesforce Id",
-        ERROR: "the refusal it shows",
+        ERROR: "its error message",
         EXISTENCE: "its existence",
     }.get(name, name)

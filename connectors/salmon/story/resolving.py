@@ -1,8 +1,8 @@
 """
-A person's decision: an operator's edit of a record, entered into `changes`, and what merge makes of it.
+Carries out a person's decision about a conflict: writes an operator's edit into `changes` and waits for merge.
 
-The edit is causal by definition. Nothing is entered that merge would not take: an unknown or read-only field, a value of
-another type, a record that is not there are refused before.
+The edit is causal by definition. What merge could not accept is refused before anything is written: an unknown or read-only
+field, a value of another type, a record that does not exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
 from salmon.model.state import State
-from salmon.story.conflicts import Asked, Told, held_value, listed
+from salmon.story.conflicts import ConflictFilter, ListedConflict, held_value, listed
 from salmon.story.formatting import side_named
 from salmon.story.lookup import Lookup
 
@@ -59,7 +59,7 @@ class Take:
             ConfigError: not exactly one of them.
         """
         if (take is None) == (value is None):
-            raise ConfigError("--take salesforce|mongodb|VALUE, or --value VALUE: give one of them.")
+            raise ConfigError("Give either --take (salesforce, mongodb or a value) or --value VALUE.")
         if take in SIDES:
             return cls(From.SIDE, take)
         return cls(From.TEXT, take if take is not None else value or "")
@@ -73,7 +73,7 @@ class Decision:
     key: str
     fields: Mapping[str, Value]
     lives: bool | None
-    settles: tuple[Told, ...]  # the conflicts that it decides, where the topic still has them
+    settles: tuple[ListedConflict, ...]  # the conflicts that it decides, where the topic still has them
 
     def change(self, *, by: str, reason: str, correlation: str, now_ms: int) -> Change:
         """As it is entered into `changes`."""
@@ -136,15 +136,15 @@ def decide(
     """
     _check(lookup, name, fields)
     key, state = lookup.key_and_state(name, text, progress=progress)
-    told = listed(lookup, Asked(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
-    newest: dict[str, Told] = {}
+    told = listed(lookup, ConflictFilter(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
+    newest: dict[str, ListedConflict] = {}
     for each in told:
         newest.setdefault(each.conflict.contest.field, each)
     return _decision(lookup, name, key, state, fields=fields, take=take, newest=newest)
 
 
 def decide_all(
-    lookup: Lookup, asked: Asked, take: Take, *, progress: tables.Progress | None = None
+    lookup: Lookup, asked: ConflictFilter, take: Take, *, progress: tables.Progress | None = None
 ) -> list[Decision]:
     """
     The same for all conflicts that wait for a person, among those asked for; either all of it can be, or nothing is done.
@@ -152,7 +152,7 @@ def decide_all(
     Raises:
         As decide().
     """
-    waiting: dict[tuple[str, str], dict[str, Told]] = {}
+    waiting: dict[tuple[str, str], dict[str, ListedConflict]] = {}
     for told in listed(lookup, asked, limit=_CONFLICTS_MAX, progress=progress).conflicts:
         contest = told.conflict.contest
         if told.waits:
@@ -232,7 +232,7 @@ def _check(lookup: Lookup, name: str, fields: Collection[str]) -> None:
     rules = lookup.rules(name)
     if rules.one_way_to is not None:
         raise ConfigError(
-            f"{name}: its changes flow one way, so there are no conflicts. Edit the record in {_origin(rules)}."
+            f"{name} is synced in one direction only, so it has no conflicts. Edit the record in {_origin(rules)}."
         )
     for field in fields:
         if field != EXISTENCE:
@@ -247,19 +247,21 @@ def _decision(
     *,
     fields: Sequence[str],
     take: Take,
-    newest: Mapping[str, Told],
+    newest: Mapping[str, ListedConflict],
 ) -> Decision:
     if state is None:
-        raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+        raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
     if not state.lives:
-        raise DataError(f"{name} {key} is deleted: there is nothing to decide any more.")
+        raise DataError(f"{name} {key} is deleted, so there is nothing to decide.")
     settles = tuple(newest[each] for each in fields if each in newest)
     if EXISTENCE not in fields:
         rules = lookup.rules(name)
         values = {each: _value(rules, state, each, take, newest.get(each)) for each in fields}
         return Decision(name, key, values, None, settles)
     if len(fields) > 1:
-        raise ConfigError(f"{EXISTENCE}: decide whether the record lives by itself, and then of its fields.")
+        raise ConfigError(
+            f"{EXISTENCE}: first decide on its own whether the record is kept, then decide about its fields."
+        )
     return Decision(name, key, {}, _life(name, key, state, take), settles)
 
 
@@ -271,23 +273,23 @@ def _life(name: str, key: str, state: State, take: Take) -> bool:
     without = {side for side, told in state.sides.items() if told.holds(EXISTENCE)}
     if not without:
         raise DataError(
-            f"{name} {key}: nobody contests whether it lives. Delete it on either side, and it is deleted."
+            f"{name} {key}: no decision about its deletion is open. To delete it, delete it on either side."
         )
     if take.source is From.SIDE:
         return take.text not in without
     if take.text not in {"true", "false"}:
         raise ConfigError(
-            f"{EXISTENCE}: take salesforce or mongodb, or give true (it lives) or false (it is deleted)."
+            f"{EXISTENCE}: give salesforce or mongodb, or true (keep the record) or false (delete it)."
         )
     return take.text == "true"
 
 
-def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | None) -> Value:
+def _value(rules: Rules, state: State, field: str, take: Take, newest: ListedConflict | None) -> Value:
     knows = state.sides[SALESFORCE].exists is True
     if not rules.may_win(OPERATOR, field, known_to_salesforce=knows):
         raise ConfigError(
-            f"{field}: nobody but Salesforce itself sets this field of {rules.schema.name}, so that no decision could "
-            f"be written there. Change what it is made of."
+            f"{field}: only Salesforce itself sets this field of {rules.schema.name}, so a decision cannot be written there. "
+            f"If it is calculated, change the fields that it is calculated from."
         )
     if take.source is From.TEXT:
         return from_text(rules.schema.by_name[field], take.text)
@@ -299,7 +301,7 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: Told | No
             if edit.side == take.text:
                 return _typed(rules, field, edit.value)
     raise ConfigError(
-        f"{field}: no conflict tells of a value of {side_named(take.text)}. Give the value itself: --value VALUE."
+        f"{field}: no conflict has a value from {side_named(take.text)}. Give the value itself: --value VALUE."
     )
 
 

@@ -1,9 +1,9 @@
 """
-What was refused or could not be taken, and how it is tried again once its reason is gone.
+Finds what was refused or could not be synced, and has it tried again after the reason is removed.
 
-Which it is, merge's states say; since when, the reports in `changes`. What was refused is sent again by an operator's change
-of each refused write, which merge folds; what could not be taken is read again by its source (a topic takes larger records
-now, a field has another type). So it is safe to ask twice, and it works whether or not the processes run just now.
+Merge's states say what that is; the reports in `changes` say since when. For a refused write, an operator's change is
+written, and merge sends the write again. A value that could not be synced is read again by its source (e.g. because the topic
+takes larger records now). So it is safe to ask twice, and the processes need not run at the moment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READ: Final = 0  # in place of a write's seq: nothing was written, and it is re
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RefusalFilter:
     """Which refusals; None for any."""
 
     object: str | None = None
@@ -44,7 +44,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedWrite:
     """
     What is parked of one refused write. *whole*: its creation or its deletion was refused. *misfit*: there is no write; the
     side holds what could not be taken.
@@ -76,13 +76,13 @@ class Refusal:
         }
 
 
-def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) -> list[Refusal]:
+def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None = None) -> list[RefusedWrite]:
     """
     What is parked after a refusal, or could not be taken, among what is asked for; by object and key.
 
     Raises:
         ConfigError: an object or field that the sync does not have, a one-way object, or a time that has not come yet.
-        DataError: a record that merge has never heard of.
+        DataError: a record that merge does not know.
         SetupError, Unavailable: as Kafka and the registry answer.
     """
     names = _objects(lookup, asked)
@@ -92,7 +92,7 @@ def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) 
         if asked.key is not None:
             key, state = lookup.key_and_state(name, asked.key, progress=progress)
             if state is None:
-                raise DataError(f"{name} {key}: merge has never heard of such a record. Check its key.")
+                raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
             states = {key: state}
         else:
             states = _states(lookup, name, progress)
@@ -106,7 +106,7 @@ def refusals(lookup: Lookup, asked: Asked, *, progress: Progress | None = None) 
 
 def send_again(
     lookup: Lookup,
-    found: Sequence[Refusal],
+    found: Sequence[RefusedWrite],
     *,
     by: str,
     reason: str = "",
@@ -145,7 +145,7 @@ def send_again(
         producer.close()
 
 
-def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Signal, bytes]]:
+def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[str, Signal, bytes]]:
     """The requests to read again what could not be taken."""
     places = sorted({(each.side, each.object) for each in found if each.misfit})
     for side, name in places:
@@ -159,17 +159,19 @@ def _signals(lookup: Lookup, found: Sequence[Refusal]) -> Iterator[tuple[str, Si
             yield codec.topic, signal, codec.encode(signal)
 
 
-def _objects(lookup: Lookup, asked: Asked) -> list[str]:
+def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
     """The objects that are meant, all of what is asked for being checked first."""
     if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
-        raise ConfigError("--since: this time has not come yet. Give one in the past, or how long ago: 2h.")
+        raise ConfigError(
+            "--since: this time is in the future. Give a time in the past, or how long ago: 2h."
+        )
     if asked.key is not None and asked.object is None:
-        raise ConfigError("--key: give --object, too: the same key may be used by several objects.")
+        raise ConfigError("--key needs --object, because several objects may use the same key.")
     if asked.object is not None:
         if (side := lookup.rules(asked.object).one_way_to) is not None:
             raise ConfigError(
-                f"--object: {asked.object} flows one way, to {side}, and is not retried: an edit of a record in its source "
-                f"sends the whole record again."
+                f"--object: {asked.object} is synced in one direction only, to {side}, and needs no retry: edit the record at "
+                f"its source, and the whole record is sent again."
             )
         if asked.field is not None:
             lookup.check_field(asked.object, asked.field)
@@ -179,7 +181,7 @@ def _objects(lookup: Lookup, asked: Asked) -> list[str]:
         names = [name for name in names if asked.field in lookup.rules(name).schema.by_name]
         if not names:
             raise ConfigError(
-                f"--field: no object of this sync that flows both ways has a field {asked.field}."
+                f"--field: no object that is synced in both directions has a field {asked.field}."
             )
     return names
 
@@ -201,7 +203,7 @@ def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, S
     return {key: codec.decode(value) for key, value in found.items()}
 
 
-def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
+def _refused(name: str, key: str, state: State) -> Iterator[RefusedWrite]:
     for side, told in state.sides.items():
         writes: dict[int, dict[str, str]] = {}
         for field, parked in sorted(told.parked.items()):
@@ -210,9 +212,9 @@ def _refused(name: str, key: str, state: State) -> Iterator[Refusal]:
         for write, codes in sorted(writes.items()):
             fields = tuple(field for field in codes if field != EXISTENCE)
             distinct = tuple(sorted(set(codes.values())))
-            yield Refusal(name, key, side, write, distinct, fields, EXISTENCE in codes)
+            yield RefusedWrite(name, key, side, write, distinct, fields, EXISTENCE in codes)
         for field in sorted(told.misfits if state.lives else ()):
-            yield Refusal(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
+            yield RefusedWrite(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
 
 
 def _refused_since(
@@ -242,7 +244,7 @@ def _refused_since(
     return found
 
 
-def _is_meant(refusal: Refusal, asked: Asked) -> bool:
+def _is_meant(refusal: RefusedWrite, asked: RefusalFilter) -> bool:
     return (asked.code is None or asked.code in refusal.codes) and (
         asked.field is None or asked.field in refusal.fields
     )

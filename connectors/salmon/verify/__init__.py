@@ -1,1 +1,1 @@
-"""Are both sides and `records` equal? Reads all three and compares them; it writes nothing anywhere."""
+"""Compares both sides with `records`. It reads all three and writes nothing."""

@@ -1,7 +1,7 @@
 """
-What was agreed on one object, and what merge knows of a record: the topics `records` and `state`, decoded on demand.
+Reads what was agreed for one object, and what merge knows of a record: the topics `records` and `state`.
 
-`records` is streamed as a whole; of both, only the records that are being looked at are kept.
+`records` is read as a stream. Only the records that are being looked at are decoded and kept.
 """
 
 from __future__ import annotations

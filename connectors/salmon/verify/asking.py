@@ -1,8 +1,8 @@
 """
-Asking the sources to read records anew: what their sides hold goes through the fold like any other change.
+Asks the sources to read records again. What they read goes through the fold like any other change.
 
-Nothing is written to a side from here. A signal names at most 200 records, so that however many are asked for none is
-large; a source commits its place in `signals` when the rows that answer them are in `changes`.
+Nothing is written to a side from here. A signal names at most 200 records, so no signal gets too large. A source
+commits its place in `signals` when the rows that answer them are in `changes`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Sources:
         if self._failed is not None:
             raise translated(self._failed, f"writing to {topic}")
         if left:
-            raise Unavailable(f"{topic}: Kafka has not taken what was asked within {_SEND_MAX_S:.0f} s.")
+            raise Unavailable(
+                f"{topic}: Kafka has not accepted the requests within {_SEND_MAX_S:.0f} s. Check the brokers, and try again."
+            )
         return sorted(offsets)
 
     def _unanswered(self, places: Mapping[str, Sequence[int]], what: str, progress: Progress) -> set[str]:

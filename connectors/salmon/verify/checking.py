@@ -1,8 +1,8 @@
 """
-One object: what differs by its digests is looked at again, until nothing moves any more; and, if that is wanted, repaired.
+Checks one object: what differs by its digests is read again until nothing changes any more, and repaired if asked for.
 
-A sync at work always differs somewhere for a moment. So a difference is believed when nothing has changed for a
-while, or when the patience is over.
+A running sync always differs somewhere for a moment. So a difference counts only when nothing has changed for a
+while, or when the time is over.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from salmon.verify.comparing import (
     NOTHING,
     Finding,
     ObjectVerdict,
+    ParkedFields,
     Seen,
     Terms,
-    Waiting,
     Why,
     excused,
     findings,
@@ -237,7 +237,7 @@ class Check:
         """Whether something differs there that is not parked."""
         return look.differs and any(rest.differs for rest, _ in self._excused(key, look).values())
 
-    def _excused(self, key: str, look: Look) -> dict[str, tuple[Finding, tuple[Waiting, ...]]]:
+    def _excused(self, key: str, look: Look) -> dict[str, tuple[Finding, tuple[ParkedFields, ...]]]:
         state = self.agreement.state(key)
         return {
             side: self._excused_on(key, side, found, state)
@@ -247,7 +247,7 @@ class Check:
 
     def _excused_on(
         self, key: str, side: str, found: Finding, state: State | None
-    ) -> tuple[Finding, tuple[Waiting, ...]]:
+    ) -> tuple[Finding, tuple[ParkedFields, ...]]:
         if (waiting := withheld(key, side, found, state, self.terms[side])) is not None:
             return NOTHING, (waiting,)
         return excused(key, side, found, state.sides.get(side) if state else None)

@@ -1,7 +1,7 @@
 """
-One record on one side, held against what was agreed. Pure.
+Compares one record on one side with what was agreed. Pure.
 
-How the three are read, and when a difference is believed, is for checking.
+How the records are read, and when a difference counts, is in checking.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def findings(
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ParkedFields:
     """
     A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes; or the side holds what
     could not be taken, until somebody corrects it.
@@ -173,7 +173,7 @@ class Waiting:
 
 def excused(
     key: str, side: str, found: Finding, state: SideState | None
-) -> tuple[Finding, tuple[Waiting, ...]]:
+) -> tuple[Finding, tuple[ParkedFields, ...]]:
     """Split what was found on a side into what nobody knows of, and what is parked there."""
     parked = state.parked if state is not None else {}
     misfits = state.misfits if state is not None else {}
@@ -193,24 +193,24 @@ def excused(
         known.setdefault(parked[name], []).append(name)
     waiting = [_waiting(key, side, why, sorted(names)) for why, names in known.items()]
     waiting += [
-        Waiting(key, side, MISFIT, (name,), misfits[name].code)
+        ParkedFields(key, side, MISFIT, (name,), misfits[name].code)
         for name in sorted((found.fields & misfits.keys()) - parked.keys())
     ]
     return Finding(fields=found.fields - parked.keys() - misfits.keys(), later=found.later), tuple(waiting)
 
 
-def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> Waiting | None:
+def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> ParkedFields | None:
     """A record that is not made on *side*, because another side holds what could not be taken in a field it needs there."""
     if state is None or not found.missing:
         return None
     for other, told in state.sides.items():
         for name in sorted(terms.required & told.misfits.keys() - state.canonical.keys()):
-            return Waiting(key, other, MISFIT, (name,), told.misfits[name].code)
+            return ParkedFields(key, other, MISFIT, (name,), told.misfits[name].code)
     return None
 
 
-def _waiting(key: str, side: str, parked: Parked, fields: tuple[str, ...] | list[str]) -> Waiting:
-    return Waiting(key, side, parked.why.value, tuple(map(shown, fields)), parked.code)
+def _waiting(key: str, side: str, parked: Parked, fields: tuple[str, ...] | list[str]) -> ParkedFields:
+    return ParkedFields(key, side, parked.why.value, tuple(map(shown, fields)), parked.code)
 
 
 def shown(name: str) -> str:
@@ -240,7 +240,7 @@ class ObjectVerdict:
         default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}
     )
     moving: list[str] = field(default_factory=list)  # edited all the while, so that nothing can be said
-    parked: list[Waiting] = field(default_factory=list)
+    parked: list[ParkedFields] = field(default_factory=list)
     not_looked_at: int = 0  # differed when they were read, beyond those that are named
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key

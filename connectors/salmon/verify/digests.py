@@ -1,11 +1,11 @@
 """
 Records as digests: two are equal exactly where `comparing` finds nothing. Pure.
 
-A record is compared on other terms on each side, so `records` has one digest of each for both sides. What cannot be
-compared digest by digest has a place of its own in it:
+Each side shows a record differently, so a record of `records` has one digest for each side. What cannot be compared by a
+digest alone is handled separately:
 
-- what may differ *for now* (stamps, refreshed fields) must not hide among what may not, and is counted apart;
-- the Salesforce Id in a document is held against the org's, since `records` does not tell it;
+- fields that may differ *for now* (stamps, refreshed fields) are counted apart, so that they hide no real difference;
+- the Salesforce Id in a document is compared with the org's Id, because `records` does not have it;
 - a value that could not be read equals nothing, not even itself.
 
 A bucket's sums do not depend on the order in which records came, and one of them can be taken out again.

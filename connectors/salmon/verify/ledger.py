@@ -1,8 +1,8 @@
 """
-What was read of one object, on disk: of each record its digests, and how far the reading has come.
+Keeps on disk what was read of one object: the digests of each record, and how far the reading has come.
 
-Memory holds the buckets' sums only, however many records there are; on disk a record takes about a hundred bytes a place.
-What a page told and where the next one begins are written together: so a reading that was cut goes on from there.
+Only the buckets' sums are in memory, however many records there are. On disk a record takes about a hundred bytes per
+place. Each page is written together with the start of the next one, so an interrupted reading continues there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from salmon.verify.digests import BUCKETS, DIGEST_BYTES, Digest, Sums, bucket_of
 RECORDS: Final = "records"
 PLACES: Final = (RECORDS, *SIDES)
 
-_FORMAT: Final = 1  # of a ledger on disk; one of another format is begun anew
+_FORMAT: Final = 1  # of a ledger on disk; a ledger of another format is deleted and started again
 # What was read a day ago says little of today, and a tombstone that was missed since may be gone within a week.
 _AGE_S_MAX: Final = 24 * 3600.0
 _LETTERS: Final = {RECORDS: b"r", SALESFORCE: b"s", MONGODB: b"m"}
@@ -81,8 +81,7 @@ class Ledger:
         except Exception as error:
             self._lock.close()
             raise SetupError(
-                f"{folder}: what is read cannot be kept there ({type(error).__name__}). Free space, or name another "
-                f"folder."
+                f"{folder}: cannot be written ({type(error).__name__}). Free some space, or give another folder."
             ) from error
         self._add_up()
 
@@ -257,15 +256,13 @@ def _locked(folder: Path) -> IO[bytes]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / _LOCK).open("wb")
     except OSError as error:
-        raise SetupError(
-            f"{folder}: what is read cannot be kept there ({error.strerror}). Name another folder."
-        ) from error
+        raise SetupError(f"{folder}: cannot be written ({error.strerror}). Give another folder.") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise SetupError(
-            f"{folder}: another `salmon verify` uses it. Wait until that has ended, or name another folder."
+            f"{folder}: another `salmon verify` uses this folder. Wait until it has ended, or give another folder."
         ) from None
     return lock
 

@@ -1,8 +1,8 @@
 """
-Reading all of one object, page by page, into its ledger: `records`, the org, and the collection.
+Reads all of one object, page by page, into its ledger: `records`, the org, and the collection.
 
-Each page is written together with where the next one begins. So a reading that is cut goes on behind its last page,
-and one that was finished is not repeated; only `records` is read on to its end every time.
+Each page is written together with the start of the next one. So an interrupted reading continues after its last page,
+and a finished one is not repeated. Only `records` is read on to its end every time.
 """
 
 from __future__ import annotations

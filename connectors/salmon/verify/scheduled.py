@@ -1,8 +1,8 @@
 """
-`salmon verify` on a schedule, beside merge: one log event and a few metrics a run.
+Runs `salmon verify` on a schedule, beside merge. Each run gives one log event and a few metrics.
 
-It is the command itself, in a child process of low priority: so merge's loop never waits for it, its memory goes back to
-the system, and whatever goes wrong in it is a number in merge's metrics. Only merge's first replica has it.
+It runs the command in a child process of low priority: merge's loop never waits for it, its memory is returned to the
+system, and a failure in it is only a number in merge's metrics. Only merge's first replica does this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-A temporary folder of one run, which the next run removes where this one was killed.
+A temporary folder for one run. If the run is killed, the next run removes the folder.
 
-Whoever lives holds a lock in its folder, which the system takes back when it dies, however it dies.
+A running process holds a lock in its folder. The system releases the lock when the process ends, however it ends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-The whole of `salmon verify`: connect to both sides, Kafka and the registry, and check one object after the other.
+All of `salmon verify`: connects to both sides, Kafka and the registry, and checks one object after the other.
 
-It reads only, and can run beside the connectors or without them. A repair asks the sources, and needs all five.
+It only reads, and works with or without running connectors. A repair asks the sources, so it needs all five.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _CONNECT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerifyResult:
     """What came of it."""
 
     objects: Mapping[str, ObjectVerdict]
@@ -102,7 +102,7 @@ def verify(
     wanted: Wanted | None = None,
     watcher: Watcher = lambda *_: None,
     patience: Patience = _PATIENCE,
-) -> Verdict:
+) -> VerifyResult:
     """
     Compare Salesforce, MongoDB and `records`.
 
@@ -119,14 +119,14 @@ def verify(
     for name in wanted.objects:
         if name not in config.objects:
             raise ConfigError(
-                f"--object {name}: the configuration has no such object. It has {', '.join(config.objects)}."
+                f"--object {name}: this object is not in the configuration. It has {', '.join(config.objects)}."
             )
     with ExitStack() as stack:
         run = _Run(config, wanted, stack, watcher, patience)
         names = list(wanted.objects or config.objects)
         if wanted.keys is not None:
             verdicts = {name: run.some(name, wanted.keys) for name in names}
-            return Verdict(verdicts, time.monotonic() - began, nowhere=run.nowhere(wanted.keys))
+            return VerifyResult(verdicts, time.monotonic() - began, nowhere=run.nowhere(wanted.keys))
         folder = wanted.folder
         if folder is None:
             folder = stack.enter_context(scratch())
@@ -134,7 +134,7 @@ def verify(
         for name in names:
             # What was said of it is said: the next run reads anew.
             discard(folder / name)
-    return Verdict(verdicts, time.monotonic() - began, pages=run.pages, resumed=run.resumed)
+    return VerifyResult(verdicts, time.monotonic() - began, pages=run.pages, resumed=run.resumed)
 
 
 class _Run:

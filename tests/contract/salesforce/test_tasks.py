@@ -375,7 +375,7 @@ def refusal(box: BoxProcess, *names: str, exclude: tuple[str, ...] = (), **chang
 def test_a_certificate_that_does_not_verify(box: BoxProcess) -> None:
     """The sentence names the key that holds the authority."""
     assert "salesforce.ca_file: the certificate of" in str(refusal(box, ca_file=None))
-    assert "there is no file" in str(refusal(box, ca_file="/nowhere.pem"))
+    assert "does not exist" in str(refusal(box, ca_file="/nowhere.pem"))
 
 
 def test_a_server_that_cannot_be_reached(box: BoxProcess) -> None:

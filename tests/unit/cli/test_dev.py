@@ -22,7 +22,7 @@ ANSWER = {
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ([], "Kafka keeps its records in memory until it is ended by `dev down`"),
+        ([], "Kafka keeps its records in memory until `dev down`"),
         ([], "does not end the\ntransaction of a process that died"),
         (["--jvm"], "Apicurio keeps the schemas in memory"),
         ([], "The org keeps its records in memory"),

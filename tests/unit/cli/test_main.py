@@ -40,7 +40,7 @@ def test_each_of_our_errors_is_one_sentence_and_an_exit_code(
 ) -> None:
     """Whatever branch it is of: the message says what happened and the mend."""
     monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
-    assert command_line.told(error) == code
+    assert command_line.exit_code_of(error) == code
     assert capsys.readouterr() == ("", f"salmon: {error}\n")
 
 
@@ -49,7 +49,7 @@ def test_debug_shows_where_an_error_came_from(
 ) -> None:
     """The traceback is for those who ask."""
     monkeypatch.setenv(command_line.DEBUG_VARIABLE, "1")
-    command_line.told(ConfigError("kafka: wrong."))
+    command_line.exit_code_of(ConfigError("kafka: wrong."))
     assert "ConfigError" in capsys.readouterr().err
 
 
@@ -58,7 +58,7 @@ def test_an_error_that_nobody_foresaw_is_told_as_such(
 ) -> None:
     """It is our fault, not the caller's: exit code 1."""
     monkeypatch.delenv(command_line.DEBUG_VARIABLE, raising=False)
-    assert command_line.told(KeyError("x")) == 1
+    assert command_line.exit_code_of(KeyError("x")) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -35,5 +35,5 @@ def test_a_folder_without_describes_and_a_file_that_is_none_are_refused(tmp_path
     with pytest.raises(SetupError, match=r"no \*.json files"):
         written(tmp_path, tmp_path)
     (tmp_path / "Account.json").write_text('{"name": "Account"}', encoding="utf-8")
-    with pytest.raises(ConfigError, match="is no describe"):
+    with pytest.raises(ConfigError, match="is not an object"):
         written(tmp_path, tmp_path)

@@ -16,8 +16,8 @@ from salmon.model.change import MONGODB, SALESFORCE
 from salmon.status.counting import Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
 from salmon.status.scraping import ProcessReport
-from salmon.verify.comparing import ObjectVerdict, Waiting, Why
-from salmon.verify.verifying import Verdict
+from salmon.verify.comparing import ObjectVerdict, ParkedFields, Why
+from salmon.verify.verifying import VerifyResult
 
 
 def console() -> tuple[Console, io.StringIO]:
@@ -32,11 +32,11 @@ def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.Cap
         counts={"salesforce": 3, "mongodb": 2, "records": 3},
         equal=1,
         different={"003A": {MONGODB: ("Phone", "Title")}},
-        parked=[Waiting("003C", SALESFORCE, "REFUSED", ("Email",), "INVALID_EMAIL_ADDRESS")],
+        parked=[ParkedFields("003C", SALESFORCE, "REFUSED", ("Email",), "INVALID_EMAIL_ADDRESS")],
         on_their_way=1,
     )
     contact.missing_in[MONGODB].append("003B")
-    verify.show(Verdict({"Contact": contact}, took_s=1.0))
+    verify.show(VerifyResult({"Contact": contact}, took_s=1.0))
     shown = capsys.readouterr().out
     assert "Contact 003A differs in mongodb: Phone, Title" in shown
     assert "Contact 003B is missing in mongodb" in shown
@@ -50,7 +50,9 @@ def test_the_exit_code_says_equal_different_or_could_not_tell() -> None:
     equal = ObjectVerdict("Account")
     moving = ObjectVerdict("Contact", moving=["003A"])
     different = ObjectVerdict("Contact", different={"003B": {MONGODB: ("Phone",)}}, moving=["003A"])
-    codes = [verify.exit_code(Verdict({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)]
+    codes = [
+        verify.exit_code(VerifyResult({"a": equal, "b": each}, 1.0)) for each in (equal, moving, different)
+    ]
     assert codes == [0, 2, 1]
 
 
@@ -65,19 +67,19 @@ def test_a_repair_tells_people_what_remains_and_why(capsys: pytest.CaptureFixtur
         remains={"001A": Why.NOT_ANSWERED},
         unanswered=frozenset({MONGODB}),
     )
-    verify.show(Verdict({"Account": account}, took_s=1.0, nowhere=["001Z"]))
+    verify.show(VerifyResult({"Account": account}, took_s=1.0, nowhere=["001Z"]))
     shown = capsys.readouterr().out
     assert "Account 001A still differs: a source has not read it" in shown
     assert "mongodb-source has not answered" in shown
-    assert "repair: 4 of 5 are in step now" in shown
-    assert "Neither on a side nor in `records`: 001Z" in shown
+    assert "repair: 4 of 5 are in sync now" in shown
+    assert "Found on neither side and not in `records`: 001Z" in shown
 
 
 def test_people_are_told_when_it_could_not_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 is not called different."""
     moving = ObjectVerdict("Contact", counts={"salesforce": 1, "mongodb": 1, "records": 1}, moving=["003A"])
-    verify.show(Verdict({"Contact": moving}, took_s=1.0))
-    assert "Could not tell" in capsys.readouterr().out
+    verify.show(VerifyResult({"Contact": moving}, took_s=1.0))
+    assert "Could not find out" in capsys.readouterr().out
 
 
 def test_every_reason_has_words_for_people() -> None:
@@ -101,7 +103,7 @@ def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixt
     """Scripts get all of them by --json."""
     account = ObjectVerdict("Account", counts={"salesforce": 0, "mongodb": 0, "records": 0})
     account.missing_in[MONGODB].extend(f"001{number}" for number in range(30))
-    verify.show(Verdict({"Account": account}, took_s=1.0))
+    verify.show(VerifyResult({"Account": account}, took_s=1.0))
     shown = capsys.readouterr().out
     assert shown.count("is missing in mongodb") == 20
     assert "Account: and 10 more" in shown
@@ -141,12 +143,12 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     assert [shown["parked"][why] for why in ("refused", "deferred", "held")] == [7, 0, 2]
     assert shown["freed"]["held"] == 1
     assert shown["parked"]["misfit"] == 5
-    assert "Account: 3 fields hold values that could not be taken" in text.getvalue()
+    assert "Account: 3 fields have values that cannot be synced" in text.getvalue()
     for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
         assert part in text.getvalue()
-    assert "Account: 580 deletes on salesforce are held back" in text.getvalue()
+    assert "Account: 580 deletes on salesforce wait" in text.getvalue()
     assert "salmon guard approve" in text.getvalue(), "with the mend"
-    assert "Account: two automations undo each other" in text.getvalue()
+    assert "Account: two automations keep undoing each other" in text.getvalue()
 
 
 def test_a_sync_without_topics_says_who_makes_them() -> None:
@@ -155,7 +157,7 @@ def test_a_sync_without_topics_says_who_makes_them() -> None:
     output, text = console()
     status.show(seen, output)
     assert not seen.healthy
-    assert "topic crm.offsets is missing: the connectors create it" in text.getvalue()
+    assert "Topic crm.offsets does not exist. Start the connectors" in text.getvalue()
 
 
 def test_the_live_table_has_a_row_for_each_object() -> None:

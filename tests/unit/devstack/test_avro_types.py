@@ -64,7 +64,7 @@ def test_what_is_no_schema_is_refused(schema: Any) -> None:
 
 def test_what_is_no_json_is_refused() -> None:
     """The text is named as the fault, not a type in it."""
-    with pytest.raises(BadSchema, match="no JSON"):
+    with pytest.raises(BadSchema, match="not JSON"):
         parse("{")
 
 

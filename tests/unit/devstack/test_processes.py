@@ -50,7 +50,7 @@ def test_one_that_ends_while_it_starts_is_told_with_its_last_words(background: B
 
 def test_one_that_never_serves_is_not_left_behind(background: Background) -> None:
     """A bounded wait, and no orphan after it."""
-    with pytest.raises(SetupError, match="did not serve within"):
+    with pytest.raises(SetupError, match="was not ready within"):
         background.start(python("import signal; signal.pause()"), serves=lambda: False, within_s=0.2)
     assert not background.is_alive
 

@@ -32,7 +32,7 @@ from salmon.kafka.errors import translated
         (KafkaError._AUTHENTICATION, SetupError, "kafka.sasl.password"),
         (KafkaError._SSL, SetupError, "kafka.ssl.ca.location"),
         (KafkaError.INVALID_REPLICATION_FACTOR, SetupError, "Correct the setting"),
-        (KafkaError._FATAL, ClientLost, "begins again"),
+        (KafkaError._FATAL, ClientLost, "restarts"),
         (KafkaError._ALL_BROKERS_DOWN, RetriableError, "tried again"),
         (KafkaError._TRANSPORT, RetriableError, "tried again"),
         (KafkaError.NOT_LEADER_FOR_PARTITION, RetriableError, "tried again"),

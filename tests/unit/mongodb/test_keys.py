@@ -187,7 +187,7 @@ def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:
         (" a", '" a"', "begin nor end with a blank"),
         ('{"a": 1}', '{"a": {"$numberInt": "1"}}', "an _id of type dict"),
         ("a\x1b[2J\n", '"a\\u001b[2J\\n"', "begin nor end with a blank"),
-        ("\udcff", '"\\udcff"', "no valid UTF-8"),
+        ("\udcff", '"\\udcff"', "not valid UTF-8"),
     ],
     ids=["long", "empty", "blank", "document", "controls", "bytes"],
 )

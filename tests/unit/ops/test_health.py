@@ -109,7 +109,7 @@ def test_without_partitions_it_is_not_ready_and_says_for_how_long() -> None:
     health.turned()
     report = health.report()
     assert (report.ready, report.live, report.degraded) == (False, True, True)
-    assert "no partition for 40 s" in report.message
+    assert "not given this instance a partition for 40 s" in report.message
     assert [each.what for each in report.waiting_for] == ["partitions"]
     health.holds(3)
     assert health.report().ready
@@ -152,7 +152,7 @@ def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:
     assert waiting.since_s == 20
     assert (
         waiting.sentence
-        == "Since 20 s: waiting for the schema of Account. See whether salesforce-source runs."
+        == "For 20 s now: waiting for the schema of Account. See whether salesforce-source runs."
     )
 
 

@@ -90,7 +90,7 @@ def test_a_policy_that_nobody_offers_is_refused_with_those_there_are(tmp_path: P
         configured(tmp_path, {key: wrong})
     said = str(refused.value)
     where = "objects.Account.conflicts." + ("default" if key == "default" else "fields.Phone")
-    assert f"{where}: is text (str), and must be the name of a policy: " in said
+    assert f"{where}: is text (str), but must be the name of a policy: " in said
     assert all(name in said for name in (*POLICIES, GROUP))
 
 
@@ -113,7 +113,7 @@ def test_a_plugin_cannot_take_the_name_of_one_of_ours(
     [
         ("no_such_module:decide", "cannot be imported (ModuleNotFoundError)"),
         ("os:no_such_function", "cannot be imported (AttributeError)"),
-        ("os:sep", "is a str, and must be a function of a contest"),
+        ("os:sep", "is a str, but must be a function that takes a contest"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_ends_the_start(

@@ -58,7 +58,9 @@ def test_a_topic_that_was_deleted_ends_the_process_and_is_named() -> None:
 def test_a_topic_that_the_broker_made_anew_is_gone_as_well() -> None:
     """By a producer's next record, with as many partitions as it thinks fit."""
     watch, _ = watching(Admin(ALL | {"crm.changes.Account": 1}))
-    with pytest.raises(TopicGone, match=r"has made crm\.changes\.Account anew by itself.*delete that first"):
+    with pytest.raises(
+        TopicGone, match=r"has created crm\.changes\.Account again by itself.*delete that first"
+    ):
         watch.run()
 
 

@@ -51,7 +51,7 @@ def test_a_lead_that_is_lost_is_begun_again_and_nobody_else_is_blamed() -> None:
     calls = Calls()
     it = leadership(calls)
     it._taken_away(it._consumer, SIGNALS)
-    with pytest.raises(ClientLost, match=r"has lost the lead.* begins again"):
+    with pytest.raises(ClientLost, match=r"has lost the lead.* restarts"):
         it.check()
     assert calls.depositions == 1
     it.close()

@@ -68,7 +68,7 @@ def test_what_is_no_such_value_is_refused_with_the_form_that_would_do(
     with pytest.raises(SchemaMismatch) as refused:
         from_text(field(kind), text)
     said = str(refused.value)
-    assert said == f"It__c: the value is no any ({kind.value}). Give {form}."
+    assert said == f"It__c: the value is not a valid any ({kind.value}). Give {form}."
 
 
 def test_a_text_that_is_too_long_is_refused() -> None:
@@ -123,5 +123,5 @@ def test_the_name_of_a_side_is_that_side_after_take_and_a_text_after_value() -> 
     assert Take.of(None, "mongodb") == Take(From.TEXT, "mongodb")
     assert Take.of("Oslo", None) == Take(From.TEXT, "Oslo")
     for take, value in ((None, None), ("mongodb", "x")):
-        with pytest.raises(ConfigError, match="give one of them"):
+        with pytest.raises(ConfigError, match="Give either --take"):
             Take.of(take, value)

@@ -11,7 +11,7 @@ def test_a_record_in_step_says_so() -> None:
     """Nothing waits, and nothing differs."""
     now = now_of(in_step(Name="Acme"))
     assert now.settled
-    assert now.sentence.endswith("is in step: both sides hold what is agreed.")
+    assert now.sentence.endswith("is in sync: both sides have the agreed values.")
     assert now.row == {"Name": "Acme"}
     assert [side["differs"] for side in now.sides.values()] == [{}, {}]
 
@@ -24,7 +24,7 @@ def test_a_deleted_record_says_so() -> None:
     story.come_to_rest()
     now = now_of(story)
     assert now.settled
-    assert now.sentence.endswith("is deleted, on both sides.")
+    assert now.sentence.endswith("is deleted on both sides.")
 
 
 def test_a_write_under_way_names_the_side_the_write_and_whom_to_look_at() -> None:
@@ -46,7 +46,7 @@ def test_a_refused_field_names_code_reason_and_mend() -> None:
     story.come_to_rest()
     now = now_of(story)
     assert (
-        "was refused by Salesforce in City: INVALID (no such city); correct it in MongoDB and it is tried again"
+        "was refused by Salesforce in City: INVALID (no such city); correct it in MongoDB and Salmon tries again"
     ) in now.sentence
     (parked,) = now.sides["salesforce"]["parked"]
     assert (parked["field"], parked["why"], parked["code"]) == ("City", "REFUSED", "INVALID")
@@ -69,7 +69,7 @@ def test_a_value_that_could_not_be_taken_is_named_with_its_mend() -> None:
     now = now_of(story)
     assert not now.settled
     assert (
-        "holds in MongoDB what could not be taken in City, and goes on without: City: it is not of its type."
+        "has a value in MongoDB that cannot be synced in City; all other fields are synced: City: it is not of its type."
     ) in now.sentence
     (misfit,) = now.sides["mongodb"]["misfits"]
     assert (misfit["field"], misfit["code"]) == ("City", "NOT_OF_TYPE")
@@ -81,7 +81,7 @@ def test_a_new_document_without_what_salesforce_needs_says_what_that_is() -> Non
     story.mongodb.creates(City="Oslo", misfits=["Name"])
     story.come_to_rest()
     now = now_of(story)
-    assert "waits to be created in Salesforce, which makes no Account without Name" in now.sentence
+    assert "waits to be created in Salesforce, because Account needs a value in Name" in now.sentence
     assert "see whether" not in now.sentence
 
 
@@ -107,7 +107,7 @@ def test_a_missing_parent_is_waited_for() -> None:
     story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
     story.salesforce.defers(story.writes["salesforce"], "ParentId")
     story.come_to_rest()
-    assert "waits in ParentId for the record that it refers to" in now_of(story).sentence
+    assert "waits with ParentId for the record that it refers to" in now_of(story).sentence
 
 
 def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
@@ -118,7 +118,7 @@ def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
     reason = "the record is locked; it is tried again at 2026-11-29T01:00:00Z"
     story.salesforce.defers(locked, code="ENTITY_IS_LOCKED", reason=reason)
     assert (
-        f"waits in City, because Salesforce does not take it now: ENTITY_IS_LOCKED ({reason}); it goes on by itself"
+        f"waits with City, because Salesforce cannot take it now: ENTITY_IS_LOCKED ({reason}); Salmon tries again by itself"
     ) in now_of(story).sentence
 
 
@@ -148,13 +148,13 @@ def test_a_write_that_met_another_record_waits_for_a_look() -> None:
     story = in_step(Name="Acme")
     story.mongodb.edits(Name="Acme Ltd")
     story.salesforce.finds_it_gone(story.writes["salesforce"])
-    assert "waits until Salesforce has been read again" in now_of(story).sentence
+    assert "waits until it has been read again in Salesforce" in now_of(story).sentence
 
 
 def test_what_merge_has_not_folded_is_said() -> None:
     """Beside whatever else waits; of a record that merge knows, and of one that it does not."""
     story = in_step(Name="Acme")
-    assert "has not folded its last 2 changes" in now_of(story, unmerged=2).sentence
+    assert "has not processed its last 2 changes" in now_of(story, unmerged=2).sentence
     assert "waits for merge" in now_of(story, unmerged=2, state=None).sentence
 
 
@@ -162,4 +162,4 @@ def test_a_record_that_nobody_has_told_of() -> None:
     """Perhaps the key is mistyped."""
     now = now_of(Story(), state=None)
     assert not now.settled
-    assert "Salmon has never heard of" in now.sentence
+    assert "Salmon does not know" in now.sentence

@@ -8,7 +8,7 @@ from salmon.model.change import CUT
 from salmon.model.policies import HOLD
 from salmon.story.evidence import At, Letter, replayed
 from support.stories import Story, in_step, rules
-from support.told import BEGAN_MS, STEP_MS, material_of, told_of
+from support.told import BEGAN_MS, STEP_MS, evidence_of, told_of
 
 
 def edited() -> Story:
@@ -38,7 +38,7 @@ def test_the_same_log_leads_to_the_state_that_merge_has() -> None:
     story = edited()
     before = story.state
     story.mongodb.edits(City="Oslo")
-    replay = replayed(material_of(story, state=before), story.rules)
+    replay = replayed(evidence_of(story, state=before), story.rules)
     assert replay.exact
     assert len(replay.folded) == len(story.changes) - 1
 
@@ -47,7 +47,7 @@ def test_without_the_beginning_it_is_told_from_what_is_left() -> None:
     """Changes are kept for some days, and of the writes the newest: an echo still says which write it answers."""
     story = edited()
     story.mongodb.edits(City="Oslo")
-    left = material_of(story)
+    left = evidence_of(story)
     cut = replace(left, changes=left.changes[-2:], cut=True)
     assert not replayed(cut, story.rules).exact
     entries = told_of(story, changes=cut.changes, cut=True)
@@ -59,10 +59,10 @@ def test_without_the_beginning_it_is_told_from_what_is_left() -> None:
 def test_a_change_that_merge_has_set_aside_ends_the_replay_and_not_the_story() -> None:
     """A row without the time that it is of breaks a rule of the log."""
     story = edited()
-    material = material_of(story)
+    evidence = evidence_of(story)
     broken = replace(story.changes[0], as_of=None)
-    changes = [*material.changes, At(material.changes[-1].offset + 1, BEGAN_MS, broken)]
-    assert replayed(replace(material, changes=changes), story.rules).exact
+    changes = [*evidence.changes, At(evidence.changes[-1].offset + 1, BEGAN_MS, broken)]
+    assert replayed(replace(evidence, changes=changes), story.rules).exact
     assert told_of(story, changes=changes)[-1].kind == "row"
 
 
@@ -127,14 +127,14 @@ def test_an_edit_tells_its_user_and_repeated_news_is_told_as_such() -> None:
     assert edit.says.startswith("Salesforce edited it (user 005A): Name = 'Acme Ltd'")
     assert edit.told_by["change_origin"] == "com/acme"
     assert write.kind == "write"
-    assert "heard before: nothing new" in again.says
+    assert "received before: nothing new" in again.says
 
 
 def test_entries_follow_the_log_where_the_writers_clocks_differ() -> None:
     """The sink's machine is an hour behind: its outcome stays behind the write that it is of."""
     story = edited()
-    material = material_of(story)
-    skewed = [*material.changes[:-1], replace(material.changes[-1], at_ms=BEGAN_MS - 3_600_000)]
+    evidence = evidence_of(story)
+    skewed = [*evidence.changes[:-1], replace(evidence.changes[-1], at_ms=BEGAN_MS - 3_600_000)]
     assert [entry.kind for entry in told_of(story, changes=skewed)][-2:] == ["write", "echo"]
 
 
@@ -143,4 +143,4 @@ def test_a_time_of_day_that_was_left_out_is_told_with_the_edit() -> None:
     story = in_step(Name="Acme", City="Oslo")
     story.mongodb.edits(City="Bergen")
     story.changes[-1] = replace(story.changes[-1], source={CUT: "City"})
-    assert "City: the time of day is left out, because a date has none" in told_of(story)[-2].says
+    assert "City: only the date is synced, without the time of day" in told_of(story)[-2].says

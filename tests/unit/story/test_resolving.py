@@ -8,7 +8,7 @@ import pytest
 
 from salmon.model.change import OPERATOR, Op
 from salmon.model.policies import EXISTENCE, HOLD, Conflict, Contest, Edit
-from salmon.story.conflicts import Told, held_value, waits_in
+from salmon.story.conflicts import ListedConflict, held_value, waits_in
 from salmon.story.resolving import Decision, Resolved
 from support.stories import KEY, Story, in_step, rules
 
@@ -16,7 +16,9 @@ CONTEST = Contest("Account", KEY, "Phone", Edit("salesforce", "1", 1), Edit("mon
 
 
 def decision(lives: bool | None = None, **fields: Any) -> Decision:
-    return Decision("Account", KEY, fields, lives, (Told("0/7", 1, 103, Conflict(CONTEST, "hold", None)),))
+    return Decision(
+        "Account", KEY, fields, lives, (ListedConflict("0/7", 1, 103, Conflict(CONTEST, "hold", None)),)
+    )
 
 
 def held() -> Story:
@@ -74,9 +76,9 @@ def test_each_side_s_value_of_what_is_on_hold_is_known() -> None:
 def test_only_the_newest_conflict_of_a_field_waits() -> None:
     """A further edit takes the place of the one that was on hold; a decision ends both."""
     story = held()
-    first = Told("0/1", 1, story.state.seq, story.conflicts[-1])
+    first = ListedConflict("0/1", 1, story.state.seq, story.conflicts[-1])
     story.mongodb.edits(Phone="555 0909")
-    second = Told("0/2", 2, story.state.seq, story.conflicts[-1])
+    second = ListedConflict("0/2", 2, story.state.seq, story.conflicts[-1])
     assert [waits_in(story.state, told) for told in (first, second)] == [False, True]
     story.edit_of_an_operator(Phone="1")
     assert not waits_in(story.state, second)

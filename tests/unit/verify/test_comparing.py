@@ -15,9 +15,9 @@ from salmon.verify.comparing import (
     UNREADABLE,
     Finding,
     ObjectVerdict,
+    ParkedFields,
     Seen,
     Terms,
-    Waiting,
     excused,
     finding,
     terms_of,
@@ -108,7 +108,7 @@ def test_a_refused_field_is_parked_and_no_difference_but_the_others_are() -> Non
     state = SideState(exists=True, parked={"Phone": Parked(Park.REFUSED, 7, code="STRING_TOO_LONG")})
     rest, waiting = excused("a", SALESFORCE, Finding(fields=frozenset({"Name", "Phone"})), state)
     assert rest == Finding(fields=frozenset({"Name"}))
-    assert waiting == (Waiting("a", SALESFORCE, "REFUSED", ("Phone",), "STRING_TOO_LONG"),)
+    assert waiting == (ParkedFields("a", SALESFORCE, "REFUSED", ("Phone",), "STRING_TOO_LONG"),)
 
 
 def test_a_record_whose_creation_was_refused_waits_as_a_whole() -> None:
@@ -116,7 +116,7 @@ def test_a_record_whose_creation_was_refused_waits_as_a_whole() -> None:
     state = SideState(exists=False, parked={EXISTENCE: Parked(Park.REFUSED, 7)})
     assert excused("a", SALESFORCE, Finding(missing=True), state) == (
         Finding(),
-        (Waiting("a", SALESFORCE, "REFUSED", ()),),
+        (ParkedFields("a", SALESFORCE, "REFUSED", ()),),
     )
 
 
@@ -138,7 +138,7 @@ def test_a_parked_field_is_no_excuse_for_a_record_that_has_vanished() -> None:
 
 def test_a_verdict_is_equal_until_something_differs_that_nobody_knows_of() -> None:
     """Parked and refreshed ones are told apart; a document without a key can never be in step."""
-    verdict = ObjectVerdict("Account", refreshed_later=3, parked=[Waiting("a", SALESFORCE, "HELD", ())])
+    verdict = ObjectVerdict("Account", refreshed_later=3, parked=[ParkedFields("a", SALESFORCE, "HELD", ())])
     assert verdict.all_equal
     verdict.without_key = 1
     assert not verdict.all_equal
@@ -177,7 +177,7 @@ def test_a_value_that_merge_could_not_take_waits_and_is_no_difference() -> None:
     )
     rest, waiting = excused("a", MONGODB, Finding(fields=frozenset({"Name", "Phone"})), state)
     assert rest == Finding(fields=frozenset({"Name"}))
-    assert waiting == (Waiting("a", MONGODB, "MISFIT", ("Phone",), "NOT_OF_TYPE"),)
+    assert waiting == (ParkedFields("a", MONGODB, "MISFIT", ("Phone",), "NOT_OF_TYPE"),)
 
 
 def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
@@ -186,5 +186,5 @@ def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
     unfit = SideState(exists=True, misfits={"Name": Misfit("NOT_OF_TYPE", "Name: a Double is not a string.")})
     state = State({SALESFORCE: SideState(), MONGODB: unfit}, lives=True)
     waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)
-    assert waiting == Waiting("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
+    assert waiting == ParkedFields("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
     assert withheld("a", SALESFORCE, Finding(missing=True), State({MONGODB: SideState()}), terms) is None

@@ -83,7 +83,7 @@ def test_a_ledger_of_something_else_or_of_yesterday_is_begun_anew(tmp_path: Path
 def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     """The second is told so, and what to do."""
     one = Ledger(tmp_path, {})
-    with pytest.raises(SetupError, match="another `salmon verify` uses it"):
+    with pytest.raises(SetupError, match="another `salmon verify` uses this folder"):
         Ledger(tmp_path, {})
     one.close()
     Ledger(tmp_path, {}).close()

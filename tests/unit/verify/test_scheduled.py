@@ -13,7 +13,7 @@ from salmon.config.models import SyncConfig
 from salmon.ops.metrics import Metrics
 from salmon.verify.comparing import ObjectVerdict
 from salmon.verify.scheduled import Ended, ScheduledVerify, run_command, scheduled
-from salmon.verify.verifying import Verdict
+from salmon.verify.verifying import VerifyResult
 
 HOUR_S = 3600.0
 
@@ -36,7 +36,7 @@ class Days:
         return self.ended
 
     def says(self, code: int, **verdicts: ObjectVerdict) -> None:
-        self.ended = Ended(code, json.dumps(Verdict(verdicts, 1.0).as_dict()), "")
+        self.ended = Ended(code, json.dumps(VerifyResult(verdicts, 1.0).as_dict()), "")
 
     @property
     def due_in_s(self) -> float:

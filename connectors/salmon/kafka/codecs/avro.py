@@ -209,7 +209,9 @@ class Codec:
         try:
             parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
         except _UNFIT:
-            raise SchemaMismatch(f"{self.topic}: schema {schema_id} is no Avro schema we can read.") from None
+            raise SchemaMismatch(
+                f"{self.topic}: schema {schema_id} is not an Avro schema that Salmon can read."
+            ) from None
         self._same[schema_id] = parsed
         return parsed
 

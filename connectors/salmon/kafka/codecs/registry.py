@@ -94,7 +94,7 @@ class SchemaRegistry:
         if username is not None:
             self._session.auth = (username, password or "")
         if ca_file is not None and not Path(ca_file).is_file():
-            raise SetupError(f"schema_registry.ca_file: there is no file {ca_file}. Correct it.")
+            raise SetupError(f"schema_registry.ca_file: the file {ca_file} does not exist. Correct the path.")
         if ca_file is not None:
             try:
                 ssl.create_default_context(cafile=ca_file)
@@ -211,7 +211,7 @@ class SchemaRegistry:
             requests.exceptions.InvalidSchema,
             requests.exceptions.MissingSchema,
         ):
-            raise SetupError(f"{where}: that is no URL. Correct schema_registry.url.") from None
+            raise SetupError(f"{where}: this is not a valid URL. Correct schema_registry.url.") from None
         except OSError as error:  # all of requests' other errors are, missing CA files included
             if isinstance(error, requests.RequestException):
                 raise Unavailable(

@@ -79,5 +79,5 @@ def _text(name: str) -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise SetupError(
-        f"{name}.avsc is missing from this installation of Salmon. Install the package salmon-connect anew."
+        f"{name}.avsc is missing from this installation of Salmon. Install the package salmon-connect again."
     )

@@ -183,7 +183,9 @@ class MongoSourceTask:
         self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
         self._untold, self._left = begin.untold, begin.left
         if begin.passed_by:
-            log.warning("collections_read_anew", objects=begin.passed_by, why="the stream has passed them by")
+            log.warning(
+                "collections_read_again", objects=begin.passed_by, why="the stream has passed them by"
+            )
         stream = positions.get(STREAM)
         if stream is not None:
             self._token = token_from_json(stream["token"])
@@ -391,7 +393,7 @@ class MongoSourceTask:
         # A server that was set up just now serves any position.
         if after is not None and not feed.proven and _all_differ(self._ids, ids):
             feed.close()
-            raise HistoryWentBack("all collections were made anew.")
+            raise HistoryWentBack("all collections were created again.")
         self._ids = ids
         if after is None:
             self._token, self._seen = token, None
@@ -414,11 +416,11 @@ class MongoSourceTask:
             return
         assert self._token is not None
         self._history = self._token["_data"]
-        why = str(lost) if isinstance(lost, HistoryWentBack) else "all collections were made anew."
+        why = str(lost) if isinstance(lost, HistoryWentBack) else "all collections were created again."
         self._note = (
-            "MongoDB's history went back, as after a restore from a backup. All collections are read anew; what was agreed "
-            "before counts, and goes back into the documents. Documents that the restore lost are found by `salmon verify`, "
-            "and made again by `salmon verify --repair`."
+            "MongoDB shows an earlier time, as after a restore from a backup. All collections are read again. The values agreed "
+            "before are kept and written back into the documents. `salmon verify` finds documents that the restore lost, and "
+            "`salmon verify --repair` creates them again."
         )
         log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
 
@@ -447,7 +449,9 @@ class MongoSourceTask:
         """A collection was dropped, or another took its name: what it holds now is told by its rows."""
         operation = event["operationType"]
         lost = collections_lost_by(event, [self._collections[name] for name in self._streamed])
-        log.error("collections_replaced", operation=operation, collections=sorted(lost), deletes="not told")
+        log.error(
+            "collections_replaced", operation=operation, collections=sorted(lost), deletes="not reported"
+        )
         for collection in lost:
             self._begin_anew(self._names[collection])
             self._ids.pop(collection, None)  # known again when the stream is opened again

@@ -194,7 +194,7 @@ class ChangeFeed:
             # That one was committed by a majority, so no server that goes on from there can be behind it.
             ahead = ahead or (seen is not None and time_of_token(seen) > now.time << 32 | now.inc)
         except (KeyError, TypeError, ValueError):
-            raise PositionLost("the stream's stored position is no resume token.") from None
+            raise PositionLost("the stream's stored position is not a resume token.") from None
         if ahead:
             raise HistoryWentBack("the stream's position is ahead of the cluster's time.")
         if seen is not None:
@@ -219,10 +219,10 @@ class ChangeFeed:
                         return
                     token = stream.resume_token
                     if event is not None or (token is not None and time_of_token(token) > told_at):
-                        raise HistoryWentBack("the last event that was told is not in MongoDB's log.")
+                        raise HistoryWentBack("the last event that was read is not in MongoDB's log.")
         except PyMongoError as error:
             if is_retriable(error):
-                raise translated(error, "looking for the last event that was told") from error
+                raise translated(error, "looking for the last event that was read") from error
             # It has left the log, as old events do: that says nothing.
 
     def _read_on(self, stream: ChangeStream[Document]) -> None:

@@ -259,9 +259,9 @@ class Feed:
             return False
         self._history = now
         self.note = (
-            f"The org is another one than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
-            f"are read anew; what was agreed before counts, and goes back into the org. Records that it lacks are found by "
-            f"`salmon verify`, and made again by `salmon verify --repair`."
+            f"This is a different org than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
+            f"are read again. The values agreed before are kept and written back into the org. `salmon verify` finds records "
+            f"that it lacks, and `salmon verify --repair` creates them again."
         )
         log.error("history_went_back", org=now, before=before, objects=sorted(self._objects), mend=self.note)
         return True

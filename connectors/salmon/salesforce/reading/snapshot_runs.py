@@ -115,7 +115,7 @@ class Runs:
         )
         # The windows of what was read before say nothing any more: each record waits for its new row.
         self._reads[name].clear()
-        log.warning("object_is_read_anew", object=name, why=why)
+        log.warning("object_is_read_again", object=name, why=why)
 
     def want(self, name: str, signal: int, not_before: int) -> None:
         """A signal asks for the whole object, as it is at *not_before* or later."""

@@ -161,7 +161,7 @@ class Subscription:
             refused = token if isinstance(error, TokenRefused) else None
             if self._resume is Preset.EARLIEST and time.monotonic() > self._beginning_good_until_s:
                 self._put(
-                    Ended(PositionLost("nothing was heard of the stream, and its first events may be gone."))
+                    Ended(PositionLost("the stream has been silent, and its first events may have expired."))
                 )
                 return
             wait_s = self._tries.failed()

@@ -155,7 +155,7 @@ class SignIn:
                 f"{' (it must be the My Domain)' if self._config.login_url in _PUBLIC_LOGINS else ''}."
             )
         return SignInRefused(
-            f"salesforce.login_url: {self._config.login_url} is no Salesforce login host (HTTP {status} for"
+            f"salesforce.login_url: {self._config.login_url} is not a Salesforce login host (HTTP {status} for"
             f" {_TOKEN_PATH}). Set it to https://login.salesforce.com, or to the org's My Domain."
         )
 
@@ -187,7 +187,7 @@ def _private_key(auth: Auth) -> Any:
         return load_pem_private_key(auth.private_key.get_secret_value().encode(), password=None)
     except (ValueError, TypeError) as error:
         raise ConfigError(
-            "salesforce.auth.private_key: this is no PEM private key without a passphrase. Give the text of the"
+            "salesforce.auth.private_key: this is not a PEM private key without a passphrase. Give the text of the"
             ' key file, e.g. "${file:/run/secrets/salesforce.key}".'
         ) from error
 

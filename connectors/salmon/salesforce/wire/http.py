@@ -43,7 +43,7 @@ class Https:
         """
         if ca_file is not None and not Path(ca_file).is_file():
             raise ConfigError(
-                f"salesforce.ca_file: there is no file {ca_file}. Name the PEM file of the authority."
+                f"salesforce.ca_file: the file {ca_file} does not exist. Give the PEM file of the CA."
             )
         if ca_file is not None:
             try:
@@ -84,7 +84,7 @@ class Https:
                     f" {_by_what(self._verify)}. Set it to the PEM file of the authority that signed it."
                 ) from error
             raise Unavailable(
-                f"TLS with {host} ({key}) broke off. Check that the address is that of a server that speaks TLS."
+                f"TLS with {host} ({key}) failed. Check that the address belongs to a server that speaks TLS."
             ) from error
         except requests.exceptions.Timeout as error:
             raise Unavailable(f"{host} ({key}) did not answer in time.") from error

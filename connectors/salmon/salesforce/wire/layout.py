@@ -108,7 +108,9 @@ def layout_of(schema: Mapping[str, Any]) -> EventLayout:
     """
     fields = schema.get("fields") or [{}]
     if fields[0].get("name") != _HEADER:
-        raise SchemaMismatch(f"{schema.get('name')!r} is no schema of a change event: it has no {_HEADER}.")
+        raise SchemaMismatch(
+            f"{schema.get('name')!r} is not the schema of a change event: it has no {_HEADER}."
+        )
     records: dict[str, Mapping[str, Any]] = {}
     slots = [Slot(_HEADER, plain=False)]
     for field in fields[1:]:

@@ -133,9 +133,7 @@ class PubSub:
         code = _code_of(error)
         what = f"Pub/Sub API at {self._endpoint}: {code or _status_of(error)}"
         if any(lost in code for lost in _LOST):
-            return PositionLost(
-                f"{what}: the position is not served any more; what lies between is read anew."
-            )
+            return PositionLost(f"{what}: the stored position has expired; everything since is read again.")
         if "service.auth.error" in code or (not code and _status_of(error) == "UNAUTHENTICATED"):
             return TokenRefused(f"{what}. It asks for a new token.")
         if any(limited in code for limited in _LIMITED):

@@ -210,7 +210,7 @@ class Rest:
         try:
             answer = response.json(parse_float=Decimal)  # with the digits that the org shows
         except ValueError as error:
-            raise Unavailable(f"the answer of Salesforce's {resource} resource is no JSON") from error
+            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
 
     def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:

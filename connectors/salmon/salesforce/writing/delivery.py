@@ -138,7 +138,7 @@ class Delivery:
         for job in jobs:
             if job.index in own and lives[job.id] is not None:
                 self._outcomes[job.index] = Outcome(
-                    OutcomeKind.EXISTS, native_id=own[job.index], reason="the record lives under its own Id"
+                    OutcomeKind.EXISTS, native_id=own[job.index], reason="the record exists under its own Id"
                 )
             else:
                 rest.append(job)

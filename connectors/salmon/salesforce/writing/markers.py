@@ -97,7 +97,9 @@ def judged(write: Write, found: Found | None) -> Outcome | Overwrite | None:
     if write.op is WriteOp.CREATE:
         return Overwrite(found.native_id)
     if write.op is WriteOp.DELETE and seq < write.expected:
-        return Outcome(OutcomeKind.EXISTS, native_id=found.native_id, reason="the record lives another life")
+        return Outcome(
+            OutcomeKind.EXISTS, native_id=found.native_id, reason="the record was created again since"
+        )
     return None
 
 

@@ -1,8 +1,8 @@
 """
-What can go wrong with events, on request: the faults of the control API that strike at the event bus.
+The faults of the control API that concern the event bus.
 
-Each is a deed in the org's fault registry (salmon.simulator.org.faults). `lose_events`, `gap` and `overflow` lie in
-wait for the next events; the others are done to the bus at once. Clearing the faults calls all of it off.
+Each is in the org's fault registry (salmon.simulator.org.faults). `lose_events`, `gap` and `overflow` affect the next
+events; the others act on the bus at once. Clearing the faults ends all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The org's own clock: what the box shows as "now", which tests may set off or move on without waiting."""
+"""The org's own clock. Tests may skew it, or move it forward without waiting."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-What Salesforce itself computes when a record is saved: a person's name, and an opportunity's stage facts.
+What Salesforce itself calculates when a record is saved: a person's name, and what follows from an opportunity's stage.
 
-Only what every org does out of the box (Object Reference, Contact and Opportunity). Formula fields and
-roll-ups of an org's own stay null: their formula is not in the describe in a form that can be run.
+Only what every org does (Object Reference, Contact and Opportunity). An org's own formula fields and roll-ups stay
+null: the describe does not have their formula in a form that can be run.
 """
 
 from __future__ import annotations

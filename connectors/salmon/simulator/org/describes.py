@@ -1,8 +1,8 @@
 """
-Describe files: what the objects of the box look like.
+Describe files: the objects and fields of the simulated org.
 
-Any folder of `/sobjects/X/describe` answers, unchanged, makes an org; old API versions with fewer keys too.
-What an administrator would add for Salmon (the two marker fields) is added on request, as real fields.
+Any folder with unchanged answers of `/sobjects/X/describe` makes an org, also from old API versions with fewer keys.
+The two marker fields, which an administrator would add for Salmon, are added on request.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def load_describes(
             content = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise SetupError(
-                f"{path.name} in the describe folder is not JSON ({error}); mend or remove it"
+                f"{path.name} in the describe folder is not JSON ({error}); correct or delete it"
             ) from None
         if isinstance(content, dict) and isinstance(content.get("fields"), list) and content.get("name"):
             name = content["name"]
@@ -102,12 +102,14 @@ def _check_fields(file: str, describe: Describe) -> None:
         isinstance(field, dict) and isinstance(field.get("name"), str) and field.get("type")
         for field in fields
     ):
-        raise SetupError(f"{file} in the describe folder has a field without a name or a type; get it anew")
+        raise SetupError(
+            f"{file} in the describe folder has a field without a name or a type; download it again"
+        )
     names = [field["name"] for field in fields]
     if "Id" not in names:
         raise SetupError(
             f"{file} in the describe folder: the describe of {describe['name']} has no field Id, which every object"
-            " has; get it anew, with all its fields"
+            " has; download it again, with all its fields"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SetupError(

@@ -1,8 +1,8 @@
 """
-The faults that are switched on in the box: what the control API sets and the servers ask for.
+The faults that are switched on in the simulator: the control API sets them, and the servers ask for them.
 
-A fault is a state (`register`: REST and gRPC ask `active` or `take` where it would strike) or a deed (`on`: cut
-the streams, expire the replay ids), of which whoever registered is told once and the registry keeps nothing.
+A fault is either a state (`register`: REST and gRPC ask `active` or `take` where it would take effect) or an action (`on`: cut
+the streams, expire the replay ids). An action is passed on once, and not kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An object of the org as its describe tells it: fields by name, what is required, what is looked up by value."""
+"""An object of the org, from its describe: fields by name, which are required, which are unique or external ids."""
 
 from __future__ import annotations
 

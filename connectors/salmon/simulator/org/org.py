@@ -1,8 +1,8 @@
 """
-The org in a box: its objects, users, clock, sessions, faults, and what is told of each commit.
+The simulated org: its objects, users, clock, sessions and faults, and who is informed about each commit.
 
-What the records are and how they change is for the other modules of this package; this one holds them
-together, and is what the REST, Pub/Sub and control servers are given.
+The records, and how they change, are in the other modules of this package. This one puts them together; the REST, Pub/Sub
+and control servers get it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Writing records: one unit of work is one transaction of the org, with everything Salesforce checks on the way.
+Writes records. A unit of work is one transaction of the org, with everything that Salesforce checks.
 
-Each operation is all or nothing for its record; the unit commits what was done, or is rolled back whole.
-How a body arrives and how a refusal is told is for the REST server.
+Each operation is all or nothing for its record. The unit commits what was done, or is rolled back as a whole.
+Reading request bodies and answering with refusals is for the REST server.
 """
 
 from __future__ import annotations

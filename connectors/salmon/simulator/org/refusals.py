@@ -1,7 +1,7 @@
 """
-What the org says no with: the codes and texts of the REST API Developer Guide ("Status Codes and Error Responses").
+The org's refusals, with the codes and texts of the REST API Developer Guide ("Status Codes and Error Responses").
 
-They are answers of a server to its clients, not errors of ours, so they are no SalmonError.
+They are a server's answers to its clients, not our own errors, so they are not a SalmonError.
 """
 
 from __future__ import annotations

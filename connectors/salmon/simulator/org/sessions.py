@@ -1,4 +1,4 @@
-"""Users, connected apps and sessions of the box: who may come in, and which access tokens are good."""
+"""Users, connected apps and sessions of the simulated org: who may sign in, and which access tokens are valid."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-The records of one object: live ones, the Recycle Bin, and the indexes by which they are found.
+The records of one object: existing ones, the Recycle Bin, and the indexes to find them.
 
-A row is never changed once it is stored; a write puts another in its place. So a reader may keep what it got.
-Nothing here checks anything: that is for records.py.
+A stored row is never changed; a write replaces it by another. So a reader may keep a row.
+Nothing is checked here: that is for records.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the org in a box tells its event bus: committed transactions, with values as REST shows them."""
+"""What the org passes to its event bus: committed transactions, with values as REST shows them."""
 
 from __future__ import annotations
 

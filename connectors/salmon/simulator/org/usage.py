@@ -1,4 +1,4 @@
-"""What the org was asked for so far: API calls by resource, events delivered, and the daily allowance of calls."""
+"""Counts API calls by resource and delivered events, and keeps the daily allowance of calls."""
 
 from __future__ import annotations
 

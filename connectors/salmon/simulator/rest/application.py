@@ -1,9 +1,9 @@
 """
-The REST server of the box: one ASGI application for /services/data and /services/oauth2.
+The simulator's REST server: one ASGI application for /services/data and /services/oauth2.
 
-It knows the paths, who may come in, what is counted, which faults strike, and the headers every answer carries;
-the resources are in the rest_* modules. Hosts are not looked at: clients that insist on <domain>.salesforce.com
-may be sent here.
+It knows the paths, who may sign in, what is counted, which faults are active, and the headers of every answer. The
+resources are in the other modules of this package. It ignores the host name, so clients that insist on
+<domain>.salesforce.com may be redirected here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-sObject Collections (REST API Developer Guide): up to 200 records a call, each with a result of its own.
+sObject Collections (REST API Developer Guide): up to 200 records per call, each with its own result.
 
-A call is one transaction: with allOrNone=false of the records that could be saved, with true of all or none.
+A call is one transaction: with allOrNone=false, of the records that could be saved; with true, of all or none.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
 The OAuth token endpoint and userinfo: JWT bearer, client credentials and username-password.
 
-Times in assertions are held against the wall clock, not the org's: a skewed or advanced org must still let its
-clients in.
+Times in assertions are compared with the wall clock, not with the org's: clients must be able to sign in even if the org's
+clock is wrong.
 """
 
 from __future__ import annotations

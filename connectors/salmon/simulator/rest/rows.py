@@ -1,4 +1,4 @@
-"""sObject Rows and Rows by External ID (REST API Developer Guide): one record a call, one transaction a write."""
+"""sObject Rows and Rows by External ID (REST API Developer Guide): one record per call, one transaction per write."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-Filling an org with plausible records that have always been there: no events, no triggers, no API calls.
+Fills an org with plausible records, as if they had always been there: no events, no triggers, no API calls.
 
-The same seed gives the same records for the same describes, but for their stamps, which count back from now.
-Objects nobody thought of are filled by the types of their fields.
+The same seed gives the same records for the same describes, except for their stamps, which count back from now.
+Objects that are not known here are filled by the types of their fields.
 """
 
 from __future__ import annotations

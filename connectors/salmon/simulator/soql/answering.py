@@ -1,7 +1,7 @@
 """
-Answering a parsed query from the org's tables: names resolved, index chosen, rows filtered, sorted and shown.
+Answers a parsed query from the org's tables: resolves names, chooses an index, filters, sorts and shows rows.
 
-A query sees one moment of the org: it filters under the org's lock. What it found are rows that never change, so
+A query sees one moment of the org: it filters under the org's lock. The rows that it found never change, so
 its pages may be shown later.
 """
 

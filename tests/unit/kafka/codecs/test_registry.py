@@ -167,7 +167,7 @@ def test_a_schema_that_the_registry_cannot_read_is_told(server: Scripted) -> Non
 
 def test_a_ca_file_that_is_not_there_is_told() -> None:
     """With its key, before anything is asked."""
-    with pytest.raises(SetupError, match=r"schema_registry\.ca_file: there is no file /no/such/ca\.pem"):
+    with pytest.raises(SetupError, match=r"schema_registry\.ca_file: the file /no/such/ca\.pem"):
         SchemaRegistry("https://127.0.0.1:1", ca_file="/no/such/ca.pem")
 
 
@@ -180,7 +180,7 @@ def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path) -> None:
 
 def test_a_url_that_is_none_is_told() -> None:
     """Where the configuration was made by a program, not read from YAML."""
-    with pytest.raises(SetupError, match=r"no URL.*schema_registry\.url"):
+    with pytest.raises(SetupError, match=r"not a valid URL.*schema_registry\.url"):
         SchemaRegistry("registry:8081").latest("a-value")
 
 

@@ -82,5 +82,5 @@ def test_an_object_and_its_events_schema_name_each_other(name: str) -> None:
 
 def test_what_is_no_change_event_is_refused() -> None:
     """A platform event's schema has no change event header."""
-    with pytest.raises(SchemaMismatch, match="no schema of a change event"):
+    with pytest.raises(SchemaMismatch, match="not the schema of a change event"):
         layout_of({"name": "Order__e", "fields": [{"name": "CreatedDate", "type": "long"}]})
