@@ -126,15 +126,23 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
 
 def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
-    if ours is None or name in work.told_since_made:
+    answer = work.answer
+    if ours is None or name in answer.told_since_made:
         return UNSENT
     cleared = (
         ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded and name not in ours.lacks
     )
     sent = ours.fields.get(name, None if cleared else UNSENT)
-    # A row answers every write up to the one it carries; but an earlier one was perhaps never carried out.
-    of_earlier = work.answered is not None and name not in work.answered.fields and not cleared
-    return UNSENT if of_earlier and sent != work.change.fields.get(name) else sent
+    if answer.answered is None or name in answer.answered.fields or cleared:
+        return sent
+    # A row answers every write up to the one it carries. Any of them was perhaps never carried out, and then the field is
+    # as the one before has left it.
+    shown = work.change.fields.get(name)
+    return (
+        shown
+        if sent == shown or any(shown == w.fields[name] for w in answer.up_to_it if name in w.fields)
+        else UNSENT
+    )
 
 
 def fold_unseen_value(work: Work, name: str, before: Value) -> None:

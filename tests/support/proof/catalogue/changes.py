@@ -171,8 +171,8 @@ CHANGES: Final = (
         "a row answers only the write that it carries",
         "2: a row's marker answers the write of that seq and every earlier one",
         "model.fold",
-        "            ours, work.set_by = _all_until(work, seq)\n",
-        "            work.set_by = _all_until(work, seq)[1]\n",
+        "        ours=ours,\n",
+        "        ours=answer.ours,\n",
     ),
     Mutant(
         "deletes are not answered",
@@ -370,7 +370,7 @@ CHANGES: Final = (
         "what the side has told since our creation is forgotten",
         "4: causal: the side had seen the canonical value",
         "model.steps.values",
-        "    if ours is None or name in work.told_since_made:\n",
+        "    if ours is None or name in answer.told_since_made:\n",
         "    if ours is None:\n",
     ),
     Mutant(
@@ -379,5 +379,12 @@ CHANGES: Final = (
         "model.fold",
         "                is_before = (value,) != known.later\n",
         "                is_before = True\n",
+    ),
+    Mutant(
+        "a row shows only what the last write of a field has set",
+        "2: a row's marker answers the write of that seq and every earlier one, each of which was perhaps never carried out",
+        "model.steps.values",
+        "for w in answer.up_to_it if name in w.fields",
+        "for w in (ours,)",
     ),
 )
