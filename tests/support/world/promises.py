@@ -31,6 +31,7 @@ def broken(world: World) -> list[str]:
         *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
+        *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
@@ -285,6 +286,16 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         alive = contest.standing if contest.standing.value else contest.challenger
         if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
+
+
+def conflicts_with_defaults(world: World) -> Iterator[str]:
+    """
+    Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that.
+    """
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if {contest.standing.value, contest.challenger.value} & world.nature.history.filled:
+            yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"
 
 
 # Quiet.

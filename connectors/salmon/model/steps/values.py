@@ -168,12 +168,8 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
             _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
-    if work.is_consequence:
-        # It holds where the other side has edited nothing; but nobody's edit can be half of a conflict.
-        if verdict is Verdict.CAUSAL:
-            work.take(name, value, work.baseline)
-        elif work.x.holds(name):
-            work.keep(name, value)
+    if work.is_consequence or _is_filled_in(work, name, verdict):
+        _consequence(work, name, value, verdict, standing)
     elif verdict is Verdict.FIRST_CONTACT:
         _first_contact(work, name, value, standing)
     elif verdict is Verdict.CAUSAL or standing.baseline:
@@ -182,6 +178,37 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
         work.report(Fact.EDITED, name)
     else:
         _concurrent(work, name, value, standing)
+
+
+def _is_filled_in(work: Work, name: str, verdict: Verdict) -> bool:
+    """
+    Whether the org set the field by itself as it carried out our write, which did not: a default, or a flow's doing.
+
+    An event shows just what one transaction did. A row shows that only of a record which our write made, and which nobody
+    has modified since.
+    """
+    ours, change = work.answer.ours, work.change
+    if ours is None or change.origin in work.rules.guarded or verdict is Verdict.FIRST_CONTACT:
+        return False
+    return name not in ours.fields and (change.is_event or (work.answer.made and change.by_us))
+
+
+def _consequence(work: Work, name: str, value: Value, verdict: Verdict, standing: Version) -> None:
+    """It holds where the other side has edited nothing; but nobody's edit can be half of a conflict."""
+    if verdict is not Verdict.CAUSAL:
+        if work.x.holds(name):
+            work.keep(name, value)
+        return
+    if work.change.op is Op.CREATE or work.answer.made:
+        if not standing.baseline:
+            return  # somebody has cleared the field since our creation, which did not name it
+        work.take(name, value, work.baseline)
+    elif standing.origin == work.change.origin and not standing.baseline:
+        work.take(
+            name, value, work.version
+        )  # in the place of an edit, which the other side may not have seen
+    else:
+        work.take(name, value, work.baseline)
 
 
 def _overruled(work: Work, name: str) -> None:

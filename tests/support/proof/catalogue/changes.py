@@ -387,4 +387,32 @@ CHANGES: Final = (
         "for w in answer.up_to_it if name in w.fields",
         "for w in (ours,)",
     ),
+    Mutant(
+        "what the org fills in is an edit",
+        "4a: a consequence of our own write is no edit",
+        "model.steps.values",
+        "    if work.is_consequence or _is_filled_in(work, name, verdict):\n",
+        "    if work.is_consequence:\n",
+    ),
+    Mutant(
+        "what the org fills in goes over a field that was cleared",
+        "4a: a consequence of our own write is no edit",
+        "model.steps.values",
+        "            return  # somebody has cleared the field since our creation, which did not name it\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a flow makes nobody's edit of a user's",
+        "5: an edit that the other side had not seen contests a deletion",
+        "model.steps.values",
+        "    elif standing.origin == work.change.origin and not standing.baseline:\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "a row that somebody has modified shows what the org filled in",
+        "no lost causal edit: what may be an edit is one",
+        "model.steps.values",
+        "(work.answer.made and change.by_us)",
+        "work.answer.made",
+    ),
 )
