@@ -47,6 +47,16 @@ def test_a_deletion_that_had_not_seen_a_lookup_cleared_by_our_own_delete_is_no_c
     assert story.writes["salesforce"].op is WriteOp.DELETE
 
 
+def test_nor_is_it_one_where_a_user_of_the_org_had_set_that_lookup() -> None:
+    """The lookup was somebody's edit; that it is cleared is the org's doing all the same. (Seed 661 of the World.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(ParentId=PARENT)
+    story.come_to_rest()
+    story.salesforce.edits_as_we_write(ParentId=None, at=LATE)
+    story.mongodb.deletes(at=EARLY)
+    assert (story.record, story.conflicts) == (None, [])
+
+
 def test_a_row_tells_it_as_well_as_an_event() -> None:
     """The event fell into a gap; the record's last change was our user's, and its marker is the one it had."""
     story = child()

@@ -203,10 +203,9 @@ def _consequence(work: Work, name: str, value: Value, verdict: Verdict, standing
         if not standing.baseline:
             return  # somebody has cleared the field since our creation, which did not name it
         work.take(name, value, work.baseline)
-    elif standing.origin == work.change.origin and not standing.baseline:
-        work.take(
-            name, value, work.version
-        )  # in the place of an edit, which the other side may not have seen
+    elif not (work.is_consequence or standing.baseline) and standing.origin == work.change.origin:
+        # What a flow made of an edit, which the other side may not have seen.
+        work.take(name, value, work.version)
     else:
         work.take(name, value, work.baseline)
 

@@ -385,7 +385,7 @@ CHANGES: Final = (
         "2: a row's marker answers the write of that seq and every earlier one, each of which was perhaps never carried out",
         "model.steps.values",
         "for w in answer.up_to_it if name in w.fields",
-        "for w in (ours,)",
+        "for w in answer.up_to_it[-1:] if name in w.fields",
     ),
     Mutant(
         "what the org fills in is an edit",
@@ -405,7 +405,7 @@ CHANGES: Final = (
         "a flow makes nobody's edit of a user's",
         "5: an edit that the other side had not seen contests a deletion",
         "model.steps.values",
-        "    elif standing.origin == work.change.origin and not standing.baseline:\n",
+        "    elif not (work.is_consequence or standing.baseline) and standing.origin == work.change.origin:\n",
         "    elif False:\n",
     ),
     Mutant(
@@ -414,5 +414,12 @@ CHANGES: Final = (
         "model.steps.values",
         "(work.answer.made and change.by_us)",
         "work.answer.made",
+    ),
+    Mutant(
+        "the org's clearing of a lookup is an edit where a user had set the lookup",
+        "4a: a consequence of our own write is no edit",
+        "model.steps.values",
+        "    elif not (work.is_consequence or standing.baseline) and",
+        "    elif not standing.baseline and",
     ),
 )
