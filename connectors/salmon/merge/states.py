@@ -14,6 +14,7 @@ from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec, generation_of, row_of, writer_of
 from salmon.kafka.codecs.registry import Registry
 from salmon.model.change import Misfit, Value, WriteOp
+from salmon.model.convert import choices
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind
@@ -63,7 +64,7 @@ class States(Codec):
         row = {name: value for name, value in datum["row"].items() if value is not None}
         for name in self._lists:
             if name in row:
-                row[name] = tuple(row[name])
+                row[name] = choices(row[name])
         usual = _version(datum["version"])
         versions = dict.fromkeys(row, usual)
         for exception in datum["exceptions"]:
@@ -242,7 +243,7 @@ class States(Codec):
 
     def _value(self, name: str, value: Any) -> Value:
         if isinstance(value, list):
-            return tuple(value)
+            return choices(value)
         return Decimal(value) if name in self._decimals and value is not None else value
 
     def _fields_added_since(self, data: bytes) -> frozenset[str]:

@@ -7,6 +7,7 @@ field and the value's type but never the value, for everything else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
@@ -27,6 +28,14 @@ _CONTEXT: Final = Context(prec=80)  # more than an Int64 or a Decimal128 in a fi
 _NOISE: Final = 1e-15  # what calculating with doubles leaves behind
 
 
+def choices(chosen: Iterable[str]) -> tuple[str, ...] | None:
+    """
+    What a multi-select picklist holds. It is a set: the org shows it in the order of its definition, a document in the
+    order in which an application saved it; so that none of them differs from the other, all are sorted here.
+    """
+    return tuple(sorted(set(chosen) - {""})) or None
+
+
 # Salesforce REST: JSON (REST API Developer Guide, Primitive Data Types).
 
 
@@ -43,7 +52,7 @@ def from_rest(field: FieldSchema, shown: Any) -> Value:
             case Kind.TIME:
                 return _time_ms(shown)
             case Kind.STRINGS:
-                return tuple(shown.split(";"))
+                return choices(shown.split(";"))
             case _:
                 return _plain(field, shown)
     except (TypeError, ValueError, AttributeError, ArithmeticError):
@@ -105,7 +114,7 @@ def from_event(field: FieldSchema, shown: Any) -> Value:
             case Kind.TIME:
                 return int(shown)
             case Kind.STRINGS:
-                return tuple(shown.split(";"))
+                return choices(shown.split(";"))
             case _:
                 return _plain(field, shown)
     except (TypeError, ValueError, AttributeError, ArithmeticError):
@@ -204,7 +213,7 @@ def from_text(field: FieldSchema, text: str) -> Value:
             case Kind.DATETIME:
                 return _ms(_datetime(datetime.fromisoformat(text)))
             case Kind.STRINGS:
-                return tuple(part.strip() for part in text.split(";"))
+                return choices(part.strip() for part in text.split(";"))
             case _:
                 return from_rest(field, text)
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, SchemaMismatch):
@@ -294,7 +303,7 @@ def _decimal(field: FieldSchema, shown: float | Decimal) -> Decimal:
 def _strings(shown: Any) -> tuple[str, ...] | None:
     if not isinstance(shown, (list, tuple)) or not all(isinstance(item, str) for item in shown):
         raise TypeError
-    return tuple(shown) or None
+    return choices(shown)
 
 
 def _datetime(shown: Any) -> datetime:

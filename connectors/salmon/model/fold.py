@@ -36,7 +36,7 @@ from salmon.model.steps.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.steps.owed import emit, told_in_part
 from salmon.model.steps.retrying import send_again
 from salmon.model.steps.values import Verdict, fold_unseen_value, fold_value, judge
-from salmon.model.steps.work import Fact, Folded, Published, Report, Work
+from salmon.model.steps.work import Answer, Fact, Folded, Published, Report, Work
 
 __all__ = ["Fact", "Folded", "Published", "Report", "Verdict", "fold", "judge"]
 
@@ -114,7 +114,7 @@ def _is_twin(work: Work) -> bool:
     return work.x.exists is True and live is not None and told is not None and told != live
 
 
-def _told(work: Work) -> None:  # noqa: C901 - the steps in their order, a line or two each
+def _told(work: Work) -> None:
     change, x = work.change, work.x
     if change.history != x.history:
         x.history = change.history
@@ -125,8 +125,9 @@ def _told(work: Work) -> None:  # noqa: C901 - the steps in their order, a line 
             return
     old = _is_old_news(change, x)
     # An old row does not answer: what the write has set will be told by an event or a row that is not.
-    ours, late = (None, False) if old and change.is_row else _acknowledge(work)
-    work.is_consequence = ours is None and is_consequence(change, x, work.rules)
+    if not (old and change.is_row):
+        work.answer = _acknowledge(work)
+    work.is_consequence = work.answer.ours is None and is_consequence(change, x, work.rules)
     if change.is_row or change.op is not Op.UPDATE:
         x.held = False
     if old and change.is_event:
@@ -136,25 +137,37 @@ def _told(work: Work) -> None:  # noqa: C901 - the steps in their order, a line 
         return
     if work.is_consequence:
         work.report(Fact.CONSEQUENCE)
-    if change.op is Op.UPDATE and not old:
+    if old:
+        _old_row(work)
+    else:
+        _news_of_record(work)
+    _keep_place(work, old=old)
+
+
+def _news_of_record(work: Work) -> None:
+    """An event or a row that is not old: steps 3 to 5."""
+    change, x, ours = work.change, work.x, work.answer.ours
+    if change.op is Op.UPDATE:
         # It is newer than all that rows have shown: it is the event of the latest row's write, or that one is lost.
         shown = {x.marker, change.ack}
         _judge_overwritten(work, *(known for known in x.overwritten if known.seq in shown))
     if change.op in (Op.DELETE, Op.ABSENT):
-        if not old:
-            ends(work, ours)
-    elif old:
-        _old_row(work)
-    elif late:
+        ends(work, ours)
+    elif work.answer.late:
         _late_echo(work)
     else:
         if ours is None:
             x.parked = {n: p for n, p in x.parked.items() if n not in OWNED_BY_MERGE}
         lives(work, ours)
+
+
+def _keep_place(work: Work, *, old: bool) -> None:
+    """Remember up to where the side has told, by which step 1 knows what is old."""
+    change, x = work.change, work.x
     if change.is_event:
         x.order, x.commit_time = max(x.order, change.order), max(x.commit_time, change.commit_time)
         x.overwritten = ()
-    elif change.as_of is not None and not late:
+    elif change.as_of is not None and not work.answer.late:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
     if not old and (change.is_row or change.op is Op.DELETE):
@@ -169,9 +182,9 @@ def _is_old_news(change: Change, x: SideState) -> bool:
     return change.as_of < max(x.commit_time, x.as_of)
 
 
-def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
+def _acknowledge(work: Work) -> Answer:
     """
-    Step 2. Return the write of ours that the change answers, and whether it is a late echo of one answered before.
+    Step 2. Settle the write of ours that the change answers, and return what is known by that.
 
     A row's marker, and an event's ack, answer the write of that seq and, as each write says all that was owed,
     every earlier one. A delete carries no marker: it answers the newest delete in flight.
@@ -182,16 +195,11 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
     else:
         seq = change.ack
     if seq is not None and seq in x.sent:
-        ours = work.answered = x.sent[seq]
-        if change.is_row:
-            ours, work.set_by = _all_until(work, seq)
-        work.made_before = {s: w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE}
-        work.made = work.answered.op is WriteOp.CREATE and not (work.made_before or x.marker)
-        if work.made and change.is_row and x.exists:
-            work.told_since_made = work.rules.names[change.origin] - x.unknown
+        answer = _answer_of_row(work, seq) if change.is_row else _answer(x, seq)
+        committed_at = x.sent[seq].committed_at
         _settle(x, seq)
-        work.report(Fact.ACKNOWLEDGED, committed_at=ours.committed_at)
-        return ours, False
+        work.report(Fact.ACKNOWLEDGED, committed_at=committed_at)
+        return answer
     # A side without a guard may repeat a write after it was answered; a row shows that by a marker that went back. A
     # guarded one cannot: there, a copied or restored record took the marker along.
     late = (
@@ -200,7 +208,30 @@ def _acknowledge(work: Work) -> tuple[Sent | None, bool]:
         and change.origin not in work.rules.guarded
         and (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
     )
-    return None, late
+    return Answer(late=late)
+
+
+def _answer(x: SideState, seq: int) -> Answer:
+    """What is known by an event that answers the write *seq*."""
+    answered = x.sent[seq]
+    made_before = {s: w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE}
+    made = answered.op is WriteOp.CREATE and not (made_before or x.marker)
+    return Answer(ours=answered, answered=answered, made=made, made_before=made_before)
+
+
+def _answer_of_row(work: Work, seq: int) -> Answer:
+    """The same by a row, which shows what the writes before have set too, and what was edited after them."""
+    x, answer = work.x, _answer(work.x, seq)
+    ours, set_by = _all_until(work, seq)
+    return replace(
+        answer,
+        ours=ours,
+        set_by=set_by,
+        up_to_it=tuple(sent for s, sent in x.sent.items() if s <= seq),
+        told_since_made=work.rules.names[work.change.origin] - x.unknown
+        if answer.made and x.exists
+        else frozenset(),
+    )
 
 
 def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
@@ -288,7 +319,7 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
 def _old_row(work: Work) -> None:
     """A row older than what its side has told since: it only tells what is unknown."""
     x, rules = work.x, work.rules
-    if x.exists is False:
+    if x.exists is False or work.change.op is Op.ABSENT:
         return
     if x.exists is None:
         work.exists()

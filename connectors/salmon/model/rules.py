@@ -66,6 +66,11 @@ class Rules:
         return frozenset(field.name for field in self.schema.fields if field.required)
 
     @cached_property
+    def set_once(self) -> frozenset[str]:
+        """Fields that Salesforce takes as a record is created, and never again."""
+        return self._settable[WriteOp.CREATE] - self._settable[WriteOp.UPDATE]
+
+    @cached_property
     def decimals(self) -> frozenset[str]:
         return frozenset(field.name for field in self.schema.fields if field.kind is Kind.DECIMAL)
 

@@ -62,7 +62,18 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Overwritten:
-    """A row showed what our write had set; events that are still to come may tell of an edit that it overwrote."""
+    """
+    A field of which a row has shown what our write set, before the events of that time came.
+
+    An example. Salesforce holds 1. A user there sets 2, and our write, which knows nothing of that, sets 3. A row is read
+    next: it carries the marker of our write and shows 3. The event of the user's 2 is still on its way; when it comes it
+    is older than the row, and old news is not judged. So that 2 does not vanish without a word, the row leaves this note:
+    "write 7 set the field; before, it was 1". The late event of 2 goes into `edit`. The event of write 7 itself says that
+    2 was the last before it: only now is it judged, as an edit whose author saw 1. If instead the row showed 2, typed after
+    our 3, that is `later`: the late event tells what is known.
+
+    A note is dropped as soon as an event comes that is newer than the rows.
+    """
 
     name: str
     seq: int  # of our write

@@ -73,6 +73,9 @@ class Knobs:
     operator: float = 0.0  # an operator edits records, and resolves what is held
     unfit: float = 0.0  # users of the database set a field to what is no text
     retries: float = 0.0  # an operator has what was refused sent again
+    fills: bool = (
+        False  # Salesforce has a default for Phone, which it gives to what our sink creates without one
+    )
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -127,6 +130,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.overlaps = knobs.grows and not knobs.one_way_to and aside.random() < 0.5
     knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
     knobs.unfit, knobs.retries = aside.choice((0, 0, 0.15)), aside.choice((0, 0.05))
+    knobs.fills = not knobs.one_way_to and aside.random() < 0.25
 
 
 @dataclass
@@ -154,6 +158,7 @@ class History:
     emptied: set[tuple[str, str]] = field(default_factory=set)  # key and field that somebody has cleared
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
+    filled: set[Value] = field(default_factory=set)  # by the org, into what our sink created
     found: set[Value] = field(default_factory=set)  # there before the sync began
     unsure: dict[Value, str] = field(
         default_factory=dict

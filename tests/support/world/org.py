@@ -79,6 +79,9 @@ class Org:
         native_id = id18(f"001{self.ids:012d}")
         assert native_id is not None
         record = self.records[native_id] = OrgRecord(native_id, dict(fields), carried, seq)
+        if self.nature.knobs.fills and seq is not None and record.fields.get("Phone") is None:
+            record.fields["Phone"] = f"D{self.ids}"
+            self.nature.history.filled.add(f"D{self.ids}")
         self._triggers(record, {}, fields)
         self._event(record, Op.CREATE, None, seq, by_us=seq is not None)
         return record

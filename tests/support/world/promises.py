@@ -31,6 +31,7 @@ def broken(world: World) -> list[str]:
         *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
+        *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
@@ -258,6 +259,9 @@ def false_conflicts(world: World) -> Iterator[str]:
         key_and_field = contest.key, contest.field
         # A row shows what a trigger made of a write of long ago: or did somebody type it?
         is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
+        # An application saved a whole document before its first row was read: nobody can tell what it changed in it.
+        saved_early = world.knobs.early and contest.standing.value in history.found
+        is_guess = is_guess or (saved_early and (MONGODB, contest.standing.value) in world.merge.heard)
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
             continue
@@ -285,6 +289,16 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         alive = contest.standing if contest.standing.value else contest.challenger
         if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
+
+
+def conflicts_with_defaults(world: World) -> Iterator[str]:
+    """
+    Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that.
+    """
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if {contest.standing.value, contest.challenger.value} & world.nature.history.filled:
+            yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"
 
 
 # Quiet.

@@ -14,6 +14,7 @@ from salmon.model.change import MONGODB, NOT_OF_TYPE, SALESFORCE, Change, Misfit
 from salmon.model.fold import fold
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import Overwritten, Park, Parked, Sent, new_state
 from support.registries import MemoryRegistry
 from support.world.nature import ADDED, GROWN, SCHEMA
@@ -29,6 +30,19 @@ def test_a_field_that_is_synced_no_more_waits_for_nobody() -> None:
     state.sides[MONGODB].parked = {ADDED: held, "City": held, EXISTENCE: refused}
     after = States(Rules(SCHEMA), registry, TOPIC).decode(States(rules, registry, TOPIC).encode(state))
     assert after.sides[MONGODB].parked == {"City": held, EXISTENCE: refused}
+
+
+def test_a_state_of_before_takes_the_choices_of_a_picklist_in_any_order() -> None:
+    """It kept them in the order in which somebody had saved them; else each such record would seem to be edited."""
+    schema = ObjectSchema("Account", (FieldSchema("Tags", "multipicklist", Kind.STRINGS),), "001")
+    rules = Rules(schema)
+    state, codec = new_state(rules.names), States(rules, MemoryRegistry(), TOPIC)
+    state.canonical["Tags"] = ("b", "a")
+    state.sides[SALESFORCE].exists, state.sides[SALESFORCE].unknown = True, frozenset()
+    state.sides[SALESFORCE].shadow["Tags"] = ("c", "b", "a")
+    after = codec.decode(codec.encode(state))
+    assert after.canonical["Tags"] == ("a", "b")
+    assert after.sides[SALESFORCE].shadow["Tags"] == ("a", "b", "c")
 
 
 def test_an_edit_that_waits_for_the_event_of_our_write_survives_a_restart() -> None:

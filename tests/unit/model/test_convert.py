@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from salmon.errors import SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_avro, from_document, from_event, from_rest, to_document, to_rest
+from salmon.model.convert import (
+    from_avro,
+    from_document,
+    from_event,
+    from_rest,
+    from_text,
+    to_document,
+    to_rest,
+)
 from salmon.model.schema import FieldSchema, Kind
 
 DAY_MS: Final = 86_400_000
@@ -288,8 +296,21 @@ VALUES: Final[dict[Kind, st.SearchStrategy[Any]]] = {
     Kind.DATE: _days,
     Kind.DATETIME: _moments,
     Kind.TIME: st.integers(0, DAY_MS - 1),
-    Kind.STRINGS: st.lists(_items, min_size=1, max_size=5).map(tuple),
+    Kind.STRINGS: st.sets(_items, min_size=1, max_size=5).map(sorted).map(tuple),
 }
+
+
+def test_a_multi_select_picklist_is_a_set() -> None:
+    """Neither an order nor a repetition means anything: whoever shows the same choices shows the same value."""
+    told = field(Kind.STRINGS)
+    shown = {
+        from_rest(told, "b;a"),
+        from_event(told, "a;b"),
+        from_document(told, ["b", "a", "b"]),
+        from_text(told, "b; a"),
+    }
+    assert shown == {("a", "b")}
+    assert from_document(told, [""]) is None, "which the org would show as empty"
 
 
 def test_every_kind_has_its_values() -> None:

@@ -9,7 +9,7 @@ import pytest
 from salmon.model.change import WriteOp
 from salmon.model.fold import Fact, Folded
 from salmon.model.policies import EXISTENCE, HOLD, SALESFORCE_WINS, Policy
-from support.stories import Story, in_step, rules
+from support.stories import Story, born_in_mongodb, in_step, rules
 
 PARENT = "0015g00000Parent1AA"
 OTHER_PARENT = "0015g00000Parent2AA"
@@ -45,6 +45,16 @@ def test_a_deletion_that_had_not_seen_a_lookup_cleared_by_our_own_delete_is_no_c
     story.mongodb.deletes(at=EARLY)
     assert (story.record, story.conflicts) == (None, [])
     assert story.writes["salesforce"].op is WriteOp.DELETE
+
+
+def test_nor_is_it_one_where_a_user_of_the_org_had_set_that_lookup() -> None:
+    """The lookup was somebody's edit; that it is cleared is the org's doing all the same. (Seed 661 of the World.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(ParentId=PARENT)
+    story.come_to_rest()
+    story.salesforce.edits_as_we_write(ParentId=None, at=LATE)
+    story.mongodb.deletes(at=EARLY)
+    assert (story.record, story.conflicts) == (None, [])
 
 
 def test_a_row_tells_it_as_well_as_an_event() -> None:
@@ -182,3 +192,89 @@ def test_our_own_deletion_is_no_cascade() -> None:
     story.salesforce.deletes_as_we_write()
     assert Fact.CONSEQUENCE not in story.facts()
     assert story.writes == {}
+
+
+# What the org fills in as it carries out a write of ours: a default, or what a flow makes of it.
+
+
+def test_what_the_org_fills_in_as_our_creation_is_carried_out_is_agreed_where_nobody_says_otherwise() -> None:
+    """A checkbox is false and a probability comes from the stage; the document is given both."""
+    story = born_in_mongodb(Name="Acme")
+    story.salesforce.acks(story.writes["salesforce"], City="by default")
+    assert story.writes["mongodb"].fields["City"] == "by default"
+    assert "salesforce" not in story.writes
+
+
+def test_what_the_org_fills_in_never_beats_an_edit_nor_is_it_in_conflict_with_one() -> None:
+    """Whether the edit was made before merge heard of the default, or after."""
+    for heard_before in (False, True):
+        story = born_in_mongodb(Name="Acme")
+        creation = story.writes["salesforce"]
+        if heard_before:
+            story.salesforce.acks(creation, City="by default")
+        story.mongodb.edits(City="Oslo", at=1)
+        if not heard_before:
+            story.salesforce.acks(creation, City="by default")
+        assert story.conflicts == []
+        assert story.state.canonical["City"] == "Oslo"
+        assert story.writes["salesforce"].fields == {"City": "Oslo"}
+
+
+def test_a_field_that_was_cleared_since_our_creation_is_not_filled_in() -> None:
+    """Somebody set it and took it back before the creation was answered: that is the last word."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.mongodb.edits(City="Oslo")
+    story.mongodb.edits(City=None)
+    story.salesforce.acks(creation, City="by default")
+    assert "City" not in story.state.canonical
+    assert story.writes["salesforce"].fields == {"City": None}
+
+
+def test_what_the_org_fills_in_contests_no_deletion() -> None:
+    """The document was deleted before it was given the default. So it is where a row shows the new record, as we left it."""
+    for told_by in ("event", "row"):
+        story = born_in_mongodb(Name="Acme")
+        creation = story.writes["salesforce"]
+        story.salesforce.absent()
+        if told_by == "event":
+            story.salesforce.acks(creation, City="by default")
+        else:
+            story.salesforce.row(Name="Acme", City="by default", marker=creation.seq, by_us=True)
+        story.mongodb.deletes()
+        assert story.conflicts == []
+        assert not story.state.lives
+        assert story.writes["salesforce"].op is WriteOp.DELETE
+
+
+def test_what_a_flow_sets_besides_as_it_sees_our_update_is_no_half_of_a_conflict() -> None:
+    """Somebody edits that very field in the database meanwhile: a person's edit stands."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(Name="Globex")
+    write = story.writes["salesforce"]
+    story.mongodb.edits(City="Bergen", at=1)
+    story.salesforce.acks(write, City="by a flow")
+    assert story.conflicts == []
+    assert story.state.canonical["City"] == "Bergen"
+
+
+def test_what_a_flow_makes_of_somebody_s_edit_contests_a_deletion_as_that_edit_did() -> None:
+    """A user of the org set the field; that a flow in our transaction set it again does not take the edit away."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(Name="Globex")
+    write = story.writes["salesforce"]
+    story.salesforce.edits(City="Bergen")
+    story.salesforce.acks(write, City="BERGEN")
+    story.mongodb.deletes()
+    (conflict,) = story.conflicts
+    assert conflict.contest.field == EXISTENCE
+
+
+def test_what_a_row_shows_that_somebody_modified_since_our_creation_is_an_edit() -> None:
+    """It may be theirs; so it contests the deletion of the document."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.absent()
+    story.salesforce.row(Name="Acme", City="Oslo", marker=creation.seq)
+    story.mongodb.deletes()
+    assert [conflict.contest.field for conflict in story.conflicts] == [EXISTENCE]

@@ -338,6 +338,35 @@ def test_a_record_waits_as_a_whole_for_a_parent_that_it_cannot_do_without() -> N
     assert story.writes["salesforce"].fields == {"Name": "Acme Ltd", "ParentId": PARENT}
 
 
+def test_a_record_waits_as_a_whole_for_a_parent_that_can_be_named_at_its_creation_only() -> None:
+    """A creation without it could never be completed; it goes ahead with the parent, or once nobody wants that parent."""
+    for answer in ("the parent is there", "the reference is cleared"):
+        story = born_in_mongodb(Name="Acme", Source=PARENT)
+        deferred = story.writes["salesforce"]
+        story.salesforce.defers(deferred, "Source")
+        assert "salesforce" not in story.writes
+        assert "salesforce" not in story.mongodb.edits(Name="Acme Ltd").writes
+        if answer == "the parent is there":
+            story.salesforce.retries(deferred, "Source")
+            assert story.writes["salesforce"].fields == {"Name": "Acme Ltd", "Source": PARENT}
+        else:
+            story.mongodb.edits(Source=None)
+            assert story.writes["salesforce"].fields == {"Name": "Acme Ltd"}
+        story.come_to_rest()
+        assert story.salesforce.parked == {}
+
+
+def test_a_record_that_is_nothing_but_references_is_created_once_they_are_there() -> None:
+    """With all of them at fault nothing is left to create; the retry names the references, and frees the record with them."""
+    story = born_in_mongodb(ParentId=PARENT)
+    deferred = story.writes["salesforce"]
+    story.salesforce.defers(deferred, "ParentId")
+    assert "salesforce" not in story.writes
+    story.salesforce.retries(deferred, "ParentId")
+    assert story.writes["salesforce"].fields == {"ParentId": PARENT}
+    assert story.salesforce.parked == {}
+
+
 def test_a_deferred_field_is_no_error_of_the_document() -> None:
     """It waits by itself; nobody has anything to mend."""
     story = born_in_mongodb(Name="Acme", ParentId=PARENT)

@@ -249,6 +249,52 @@ def test_a_creation_over_an_older_one_of_ours_clears_what_it_does_not_name() -> 
     assert story.writes["mongodb"].fields["Phone"] == "555 0101"
 
 
+# Creations over creations of ours, in the org: each leaves what it does not name as it was. (Kin of case L4.)
+
+
+def test_what_an_earlier_creation_left_there_is_no_edit() -> None:
+    """
+    Our first creation set Name, which has been changed and then cleared in the database; the last one does not name it,
+    and the one between was never carried out. The row shows the first Name: it is ours, and is cleared. (Kin of case L4.)
+    """
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    story.salesforce.absent()
+    story.mongodb.edits(Name="Globex")
+    story.mongodb.edits(Name=None)
+    last = story.writes["salesforce"]
+    assert (last.op, last.fields) == (WriteOp.CREATE, {"Phone": "555 0101"})
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=last.seq)
+    assert story.state.canonical == {"Phone": "555 0101"}
+    assert story.writes["salesforce"].fields == {"Name": None}
+    assert story.conflicts == []
+
+
+def test_so_is_what_an_earlier_update_left_there() -> None:
+    """The update after it was refused, and the one that the row carries does not speak of City. (Kin of case L4.)"""
+    story = in_step(Name="Acme", City="Rome", Phone="555 0000")
+    story.mongodb.edits(City="Oslo")
+    story.mongodb.edits(City="Bergen")
+    story.mongodb.edits(City="Rome", Phone="555 x")
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    story.mongodb.edits(Name="Acme Ltd")
+    last = story.writes["salesforce"]
+    assert "City" not in last.fields
+    story.salesforce.row(Name="Acme Ltd", City="Oslo", Phone="555 0000", marker=last.seq)
+    assert story.state.canonical["City"] == "Rome"
+    assert story.writes["salesforce"].fields == {"City": "Rome"}
+    assert story.conflicts == []
+
+
+def test_what_none_of_our_writes_has_set_is_an_edit() -> None:
+    """Somebody typed it into the record that our creation made, before the row was read."""
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    story.salesforce.absent()
+    story.mongodb.edits(Name="Globex")
+    story.mongodb.edits(Name=None)
+    story.salesforce.row(Name="Initech", Phone="555 0101", marker=story.writes["salesforce"].seq)
+    assert story.state.canonical["Name"] == "Initech"
+
+
 # Creations over creations of ours, in a document: each clears what it does not name. (Case L4.)
 
 

@@ -74,16 +74,16 @@ def lives(work: Work, ours: Sent | None) -> None:
 def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     """What the side held before our write, which a row shows while events of the time before may still come."""
     x = work.x
-    if work.made:
+    if work.answer.made:
         return  # nothing was there before
     overwritten = []
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):
-        seq = work.set_by[name]
+        seq = work.answer.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
         else:
             # Nobody has told of the field yet; earlier creations of ours have made the record.
-            made_with = {sent.fields.get(name) for s, sent in work.made_before.items() if s < seq}
+            made_with = {sent.fields.get(name) for s, sent in work.answer.made_before.items() if s < seq}
             before = made_with.pop() if len(made_with) == 1 else None
         shown = work.change.fields.get(name)
         # A row of an older source does not show a newer field: it may hold what we wrote.

@@ -15,7 +15,11 @@ def outcome(work: Work) -> None:
     change, x = work.change, work.x
     assert change.ack is not None, "an outcome names the write that it is of"
     if change.op is Op.RETRY:
-        x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.DEFERRED or not _named(change, n)}
+        waited = {n: p for n, p in x.parked.items() if p.why is Park.DEFERRED}
+        groups = {p.group for n, p in waited.items() if _named(change, n)}
+        # A creation that had nothing else to say waited as a whole: it has something to say again.
+        freed = {n for n, p in waited.items() if _named(change, n) or (n == EXISTENCE and p.group in groups)}
+        x.parked = {n: p for n, p in x.parked.items() if n not in freed}
         # What another record kept away is sent again by the number of the write that was refused.
         x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.REFUSED or p.group != change.ack}
         return

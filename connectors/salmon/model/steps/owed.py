@@ -174,6 +174,8 @@ def _owed_a_creation(
 ) -> Owed | None:
     if EXISTENCE in side.parked or not rules.required.isdisjoint(side.parked):
         return None  # refused, or a parent that it cannot do without is not there yet
+    if any(p.why is Park.DEFERRED and n in rules.set_once for n, p in side.parked.items()):
+        return None  # without that parent now would be without it for ever
     return Owed(WriteOp.CREATE, {n: v for n, v in agreed.items() if n in settable and n not in side.parked})
 
 

@@ -126,15 +126,23 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
 
 def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
-    if ours is None or name in work.told_since_made:
+    answer = work.answer
+    if ours is None or name in answer.told_since_made:
         return UNSENT
     cleared = (
         ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded and name not in ours.lacks
     )
     sent = ours.fields.get(name, None if cleared else UNSENT)
-    # A row answers every write up to the one it carries; but an earlier one was perhaps never carried out.
-    of_earlier = work.answered is not None and name not in work.answered.fields and not cleared
-    return UNSENT if of_earlier and sent != work.change.fields.get(name) else sent
+    if answer.answered is None or name in answer.answered.fields or cleared:
+        return sent
+    # A row answers every write up to the one it carries. Any of them was perhaps never carried out, and then the field is
+    # as the one before has left it.
+    shown = work.change.fields.get(name)
+    return (
+        shown
+        if sent == shown or any(shown == w.fields[name] for w in answer.up_to_it if name in w.fields)
+        else UNSENT
+    )
 
 
 def fold_unseen_value(work: Work, name: str, before: Value) -> None:
@@ -160,12 +168,8 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
             _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
-    if work.is_consequence:
-        # It holds where the other side has edited nothing; but nobody's edit can be half of a conflict.
-        if verdict is Verdict.CAUSAL:
-            work.take(name, value, work.baseline)
-        elif work.x.holds(name):
-            work.keep(name, value)
+    if work.is_consequence or _is_filled_in(work, name, verdict):
+        _consequence(work, name, value, verdict, standing)
     elif verdict is Verdict.FIRST_CONTACT:
         _first_contact(work, name, value, standing)
     elif verdict is Verdict.CAUSAL or standing.baseline:
@@ -174,6 +178,36 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
         work.report(Fact.EDITED, name)
     else:
         _concurrent(work, name, value, standing)
+
+
+def _is_filled_in(work: Work, name: str, verdict: Verdict) -> bool:
+    """
+    Whether the org set the field by itself as it carried out our write, which did not: a default, or a flow's doing.
+
+    An event shows just what one transaction did. A row shows that only of a record which our write made, and which nobody
+    has modified since.
+    """
+    ours, change = work.answer.ours, work.change
+    if ours is None or change.origin in work.rules.guarded or verdict is Verdict.FIRST_CONTACT:
+        return False
+    return name not in ours.fields and (change.is_event or (work.answer.made and change.by_us))
+
+
+def _consequence(work: Work, name: str, value: Value, verdict: Verdict, standing: Version) -> None:
+    """It holds where the other side has edited nothing; but nobody's edit can be half of a conflict."""
+    if verdict is not Verdict.CAUSAL:
+        if work.x.holds(name):
+            work.keep(name, value)
+        return
+    if work.change.op is Op.CREATE or work.answer.made:
+        if not standing.baseline:
+            return  # somebody has cleared the field since our creation, which did not name it
+        work.take(name, value, work.baseline)
+    elif not (work.is_consequence or standing.baseline) and standing.origin == work.change.origin:
+        # What a flow made of an edit, which the other side may not have seen.
+        work.take(name, value, work.version)
+    else:
+        work.take(name, value, work.baseline)
 
 
 def _overruled(work: Work, name: str) -> None:

@@ -70,6 +70,27 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Which write of ours a change answers, and what is known by that. Step 2 gives it; nothing changes it afterwards."""
+
+    # That write. Of a row, with all that is ours in a record that carries its marker, whichever write up to it set that.
+    ours: Sent | None = None
+    late: bool = False  # no write that is on its way, but the repetition of one that was answered before
+    answered: Sent | None = None  # that write by itself
+    # Of each field, the last write up to it that set the field; earlier ones were perhaps never carried out.
+    set_by: Mapping[str, int] = field(default_factory=dict)
+    up_to_it: tuple[Sent, ...] = ()  # a row: the writes that it may show, ascending, that one included
+    made: bool = False  # whether that write made the record
+    # Our creations that may have come before it, by their seqs.
+    made_before: Mapping[int, Sent] = field(default_factory=dict)
+    # What the side has told of the record that it made, before the row that shows it.
+    told_since_made: frozenset[str] = frozenset()
+
+
+NO_ANSWER: Final = Answer()
+
+
 @dataclass(slots=True)
 class Work:
     """One fold under way: the draft of the new state and what is put out with it."""
@@ -80,14 +101,7 @@ class Work:
     key: str
     rules: Rules
     at: int = 0  # ms: when the log took the change; 0 where that is not known
-    answered: Sent | None = None  # the write of ours that the change answers, by itself
-    # Of each field, the last write up to it that set the field; earlier ones were perhaps never carried out.
-    set_by: Mapping[str, int] = field(default_factory=dict)
-    made: bool = False  # whether that write made the record
-    # What the side has told of that record before the row that shows it.
-    told_since_made: frozenset[str] = frozenset()
-    # Our creations that may have come before the write that is answered, by their seqs.
-    made_before: Mapping[int, Sent] = field(default_factory=dict)
+    answer: Answer = NO_ANSWER
     # Whether the side did it by itself as it carried out a write of ours to another record: that is nobody's edit.
     is_consequence: bool = False
 

@@ -280,8 +280,8 @@ LIVES: Final = (
         "RETRY frees nothing",
         "6: DEFERRED: those fields are parked until RETRY",
         "model.steps.outcomes",
-        "if p.why is not Park.DEFERRED or not _named(change, n)}",
-        "}",
+        "        x.parked = {n: p for n, p in x.parked.items() if n not in freed}\n",
+        "        pass\n",
     ),
     Mutant(
         "an outcome leaves its write in flight",

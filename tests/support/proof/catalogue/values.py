@@ -63,4 +63,18 @@ VALUES: Final = (
         "if value is None and not field.nillable:",
         "if False:",
     ),
+    Mutant(
+        "another order of the choices is another value",
+        "identity is by value: a multi-select picklist is a set",
+        "model.convert",
+        'tuple(sorted(set(chosen) - {""}))',
+        "tuple(dict.fromkeys(each for each in chosen if each))",
+    ),
+    Mutant(
+        "a state keeps the order of the choices",
+        "identity is by value: a multi-select picklist is a set, also in a state of before",
+        "merge.states",
+        "                row[name] = choices(row[name])\n",
+        "                row[name] = tuple(row[name])\n",
+    ),
 )

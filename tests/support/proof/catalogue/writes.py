@@ -190,6 +190,20 @@ WRITES: Final = (
         "            _edited_since(work, known) for known in x.overwritten\n",
     ),
     Mutant(
+        "a creation goes ahead without a parent that it can never name later",
+        "6: DEFERRED: the rest goes on where the reference may be set later",
+        "model.steps.owed",
+        "p.why is Park.DEFERRED and n in rules.set_once",
+        "False",
+    ),
+    Mutant(
+        "a record that waited as a whole waits on when its parent is there",
+        "6: DEFERRED: those fields are parked until RETRY",
+        "model.steps.outcomes",
+        " or (n == EXISTENCE and p.group in groups)}",
+        "}",
+    ),
+    Mutant(
         "no tombstone when nothing is owed",
         "7: when nothing is owed and nothing in flight, a tombstone clears the key from writes",
         "model.steps.owed",
