@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,15 @@ with watched_over():
 
 
 @pytest.fixture
-def tool() -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def tool() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-c", _TOOL],
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as tool:
+        yield tool
 
 
 def begun(tool: subprocess.Popen[str]) -> str:
@@ -52,15 +54,16 @@ def test_a_tool_that_is_killed_leaves_nothing_running(tool: subprocess.Popen[str
     mark = begun(tool)
     os.kill(marked(mark)[0], signal.SIGSTOP)
     tool.kill()
-    tool.communicate()
+    tool.wait()  # not for the end of its output: its children hold the other end
     until(lambda: not marked(mark), "nothing is left", within_s=30)
 
 
 def test_a_tool_that_ends_in_good_order_leaves_nothing_running(tool: subprocess.Popen[str]) -> None:
     """When the block is over, it is over."""
     mark = begun(tool)
-    tool.communicate("")
-    assert tool.returncode == 0
+    assert tool.stdin is not None
+    tool.stdin.close()
+    assert tool.wait(60) == 0
     assert marked(mark) == []
 
 
