@@ -24,6 +24,7 @@ from salmon.errors import SalmonError
 from support.chaos import options, plan, reading, results
 from support.chaos.options import BadInput, Options
 from support.chaos.playing import play
+from support.chaos.warden import watched_over
 
 EXIT_GOOD: Final = 0
 EXIT_FOUND: Final = 1
@@ -52,7 +53,8 @@ def main() -> int:
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="salmon-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        outcome = play(chosen, folder, say, enough)
+        with watched_over():
+            outcome = play(chosen, folder, say, enough)
     except (SalmonError, KafkaException, *reading.FAILURES) as error:
         say(f"The run could not be played or judged: {error} Its folder is kept: {folder}")
         return EXIT_FOUND

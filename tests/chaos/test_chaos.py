@@ -13,11 +13,15 @@ import pytest
 
 from salmon.kafka.topics import CONNECTORS
 from support.chaos import results
+from support.chaos.plan import HOLES, RUN_ALL, SUPERVISOR
 from support.proof.evidence import ROOT
 
 SECONDS = 60
-# Kills, a suspension, a cut, a server that hangs, and three faults of the org, all within the minute.
-SEED = 197
+# The registry and a sink are killed, an event is lost and told of (gap), `run all` itself is killed twice, the second time
+# while its processes are starting, Kafka is cut off, and events are lost without a word, all within the minute. Each of
+# these heals, and without --hasty no application touches what Salesforce is about to fill in, where it is open whose edit
+# stands: so every difference would be a fault of ours.
+SEED = 1839
 _RUN_MAX_S = 400
 
 
@@ -76,8 +80,11 @@ def test_a_minute_of_chaos_loses_nothing(tmp_path: Path) -> None:
     outcome: dict[str, Any] = json.loads(ended.stdout)
     assert ended.returncode == 0, ended.stderr + ended.stdout
     assert results.is_good(outcome)
+    assert outcome["supervisor"] == RUN_ALL
     assert len(outcome["faults"]) >= 3, "several kinds"
-    assert sum(outcome["kills"].values()) >= 1
+    assert HOLES & outcome["faults"].keys(), "the org was read again"
+    assert outcome["kills"][SUPERVISOR] >= 1
+    assert sum(outcome["kills"].values()) >= 3
     assert outcome["edits"]["acknowledged"] > 200
     assert all(outcome["edits"][kind] for kind in ("create", "update", "delete"))
     assert outcome["recovery_s"]

@@ -1,5 +1,5 @@
 """
-A proxy in front of the embedded broker that corrects two of its answers. Apache Kafka does not need it.
+A front before the embedded broker that mends three of its ways. Nothing of it is needed before Apache Kafka.
 
 `noida-db` 0.2.3 answers every read_committed fetch with all transactions that were ever aborted in the partition,
 while Apache Kafka names only those that overlap the records it sends (KIP-98). librdkafka then treats every later record of
@@ -11,8 +11,10 @@ The broker also answers a fetch that finds nothing at once, whatever the client 
 ask 17,000 times a second, which fills two cores. The proxy delays such an answer if the client has just asked the same, and
 asks again when somebody has produced or ended a transaction.
 
-The broker listens on 127.0.0.2 and the proxy on 127.0.0.1, on the same port, so that the address that the broker
-gives its clients can be corrected in place too.
+And it keeps open for ever what a dead client has left open: see left_open.py.
+
+The broker listens on 127.0.0.2 and the front on 127.0.0.1, on the same port, so that the address which the broker
+tells its clients can be corrected in place, too.
 
 Leaves to others: starting both (salmon.devstack.broker).
 """
@@ -28,6 +30,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from salmon.devstack.left_open import END_TRANSACTION, Heard, LeftOpen, heard
+
 BROKER_HOST: Final = "127.0.0.2"
 FRONT_HOST: Final = "127.0.0.1"
 
@@ -38,9 +42,8 @@ _PRODUCE: Final = 0
 _FETCH: Final = 1
 _API_VERSIONS: Final = 18
 _TELL_ADDRESSES: Final = frozenset({3, 10, 60})  # Metadata, FindCoordinator, DescribeCluster
-_END_TRANSACTION: Final = 26
 _MENDED: Final = _TELL_ADDRESSES | {_FETCH, _API_VERSIONS}
-_NEWS: Final = frozenset({_PRODUCE, _END_TRANSACTION})  # after its answer, a fetch may find something
+_NEWS: Final = frozenset({_PRODUCE, END_TRANSACTION})  # after its answer, a fetch may find something
 # The last version of Fetch without topic ids and flexible lengths, and the first that tells aborted transactions.
 _FETCH_VERSION_MAX: Final = 11
 _FETCH_VERSION_MIN: Final = 4
@@ -165,6 +168,7 @@ class _Asked:
     frame: bytes = b""  # of a fetch alone
     until: float = 0.0
     news: int = 0  # how often the front had been stirred then
+    heard: Heard | None = None  # of a request about a transaction
 
 
 class _Link:
@@ -190,6 +194,7 @@ class _Link:
         await asyncio.gather(*ways, return_exceptions=True)
         for out in (self._client_out, self._broker_out):
             out.close()
+        self._front.left_open.gone(self)
 
     async def _requests(self) -> None:
         """Pass requests on unchanged."""
@@ -208,7 +213,9 @@ class _Link:
                 until = asyncio.get_running_loop().time() + self._may_be_held_s(api_version, frame)
             self._asked[correlation] = _Asked(api_key, api_version, frame, until, self._front.news)
         else:
-            self._asked[correlation] = _Asked(api_key, api_version)
+            if (said := heard(frame)) is not None:
+                await self._front.left_open.asks(self, said)
+            self._asked[correlation] = _Asked(api_key, api_version, heard=said)
         await _send(self._broker_out, frame)
 
     def _may_be_held_s(self, api_version: int, fetch: bytes) -> float:
@@ -229,6 +236,8 @@ class _Link:
                 if asked.api_key in _MENDED:
                     frame = bytearray(frame)
                     mended(asked.api_key, asked.api_version, frame, host=self._front.advertised_host)
+                if asked.heard is not None:
+                    self._front.left_open.answered(self, asked.heard, frame)
                 await _send(self._client_out, frame)
                 if asked.api_key in _NEWS:
                     self._front.stir()
@@ -266,6 +275,7 @@ class Front:
         self._broker_port = broker_port
         self.waiting: set[_Link] = set()  # whose fetch is held back
         self.news = 0  # how often something has happened that a fetch may wait for
+        self.left_open = LeftOpen((BROKER_HOST, broker_port), ended=self.stir)
 
     async def listen(self) -> asyncio.Server:
         """Serve from now on, until what is returned is closed."""

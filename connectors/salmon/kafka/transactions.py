@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 # How long one call may block before we look around (for close(), and to say that we wait).
 _CALL_S: Final = 2.0
+_OFFSETS_S: Final = 5.0  # the one call that adds offsets
 _ABORT_MAX_S: Final = 5.0
 _PAUSE_S: Final = 0.1
 _QUEUE_FULL_S_MAX: Final = 60.0
@@ -38,6 +39,12 @@ class Observer(Protocol):
 
     def recovered(self) -> None:
         """It was answered, after at least one time without an answer."""
+
+
+class _Repeat(Protocol):
+    """Call until Kafka has answered, or until after *deadline*; see TransactionalProducer."""
+
+    def __call__(self, call: Callable[[], object], doing: str, *, deadline: float | None = None) -> None: ...
 
 
 class _Tried(Exception):
@@ -223,7 +230,7 @@ class Transaction:
     def __init__(
         self,
         producer: Producer,
-        repeat: Callable[[Callable[[], object], str], None],
+        repeat: _Repeat,
         doing: Callable[[str], str],
     ) -> None:
         self._producer = producer
@@ -271,8 +278,13 @@ class Transaction:
 
         Args:
             group: The consumer's consumer_group_metadata(): an instance that has lost its partitions is refused.
+
+        Raises:
+            Unavailable: Kafka did not take them. They are not asked for twice in one transaction: after an error that
+                may be repeated, librdkafka's second call has not come back, whatever its timeout.
         """
         self._repeat(
-            lambda: self._producer.send_offsets_to_transaction(list(offsets), group, _CALL_S),
+            lambda: self._producer.send_offsets_to_transaction(list(offsets), group, _OFFSETS_S),
             self._doing("adding offsets to"),
+            deadline=time.monotonic(),
         )

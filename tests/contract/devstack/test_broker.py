@@ -229,25 +229,42 @@ def test_a_newer_instance_fences_the_older_and_aborts_what_it_left_open(broker: 
 def test_what_a_killed_process_left_open_is_aborted_when_it_starts_again(broker: Broker) -> None:
     """kill -9 in a transaction: init_transactions() of the same id frees the readers at once."""
     topic, transactional_id = broker.topic(), fresh("tx")
-    killed = subprocess.Popen(
-        [sys.executable, "-c", _LEAVES_OPEN, broker.bootstrap_servers, transactional_id, topic],
-        stdout=subprocess.PIPE,
-    )
-    assert killed.stdout is not None
-    assert killed.stdout.readline() == b"open\n"
-    killed.kill()
-    killed.wait()
-    killed.stdout.close()
+    killed_in_a_transaction(broker, transactional_id, topic)
     again = broker.producer(transactional_id)
     transaction(again, topic, "alive")
     assert broker.values(topic) == [b"alive"]
 
 
+def test_what_a_killed_process_left_open_is_aborted_when_its_time_is_over(broker: Broker) -> None:
+    """Also where it never starts again: others' records behind it are read (the embedded broker needs its front)."""
+    topic = broker.topic()
+    killed_in_a_transaction(broker, fresh("tx"), topic, timeout_ms=1000)
+    transaction(broker.producer(fresh("tx")), topic, "of another")
+    reader = broker.consumer()
+    reader.assign([TopicPartition(topic, 0, 0)])
+    assert next_value(reader) == b"of another"
+
+
+def killed_in_a_transaction(
+    broker: Broker, transactional_id: str, topic: str, *, timeout_ms: int = 60_000
+) -> None:
+    """A process with a record in an open transaction, and its kill -9."""
+    said = [broker.bootstrap_servers, transactional_id, topic, str(timeout_ms)]
+    killed = subprocess.Popen([sys.executable, "-c", _LEAVES_OPEN, *said], stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == b"open\n"
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+
+
 _LEAVES_OPEN = """
 import sys
 from confluent_kafka import Producer
-servers, transactional_id, topic = sys.argv[1:]
-producer = Producer({"bootstrap.servers": servers, "transactional.id": transactional_id})
+servers, transactional_id, topic, timeout_ms = sys.argv[1:]
+producer = Producer(
+    {"bootstrap.servers": servers, "transactional.id": transactional_id, "transaction.timeout.ms": timeout_ms}
+)
 producer.init_transactions(30)
 producer.begin_transaction()
 producer.produce(topic, value=b"left open")

@@ -78,7 +78,8 @@ NOTES: Final[Mapping[str, Mapping[str, str]]] = {
     EMBEDDED: {
         "server-kill kafka": "the front before the embedded broker is killed, so that every connection breaks; the broker "
         "itself keeps its records in memory",
-        "transactions": "the embedded broker does not end the transaction of a dead client; the client's next start does",
+        "transactions": "the front, not the broker, ends the transaction of a dead client after its time; where the front "
+        "was killed meanwhile, the client's next start does",
     },
     JVM: {},
 }
