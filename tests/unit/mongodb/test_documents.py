@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
+from salmon.model.convert import choices
 from salmon.mongodb.documents import DocumentShape, marker_of
 from salmon.mongodb.wire.client import CODEC
 from support.mongo import ACCOUNT, CONTACT
@@ -68,7 +69,8 @@ _values: dict[str, st.SearchStrategy[Value]] = {
     "SeenAt": st.integers(-(10**12), 10**13),
     "OpensAt": st.integers(0, 86_399_999),
     "Active": st.booleans(),
-    "Interests": st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3).map(tuple),
+    # A set: what is chosen, in the order in which we write it.
+    "Interests": st.sets(st.text(min_size=1, max_size=5), min_size=1, max_size=3).map(choices),
     "ParentId": st.sampled_from(["001000000000001AAA", f"$oid:{_OID}", "$int:5", "$$x"]),
     "OwnerId": st.just("005000000000001AAA"),
     SALESFORCE_ID: st.just("001000000000001AAA"),
