@@ -49,7 +49,7 @@ def test_it_is_killed_and_serves_again_where_it_was(victim: Victim, port: int) -
     for _ in range(2):
         victim.kill()
         assert not victim.is_alive
-        assert not accepts(port)
+        until(lambda: not accepts(port), "nobody listens there")
         victim.start_again()
         assert victim.is_alive
         assert accepts(port)

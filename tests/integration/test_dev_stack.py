@@ -171,7 +171,7 @@ def test_a_mongodb_that_is_no_replica_set_is_refused_with_the_mend(tmp_path: Pat
         within_s=60,
     )
     try:
-        with pytest.raises(SetupError, match="no replica set"):
+        with pytest.raises(SetupError, match="not a replica set"):
             ExternalMongo(f"mongodb://{HOST}:{port}/").start()
     finally:
         single.stop()
