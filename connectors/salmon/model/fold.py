@@ -170,8 +170,9 @@ def _keep_place(work: Work, *, old: bool) -> None:
     elif change.as_of is not None and not work.answer.late:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
-    if not old and (change.is_row or change.op is Op.DELETE):
-        x.sent = x.in_flight  # whatever an outcome has overtaken is told by now
+    if not old and change.op in (Op.DELETE, Op.ABSENT):
+        # The record is gone. A row proves nothing of what an outcome has overtaken: it may have been read before that.
+        x.sent = x.in_flight
 
 
 def _is_old_news(change: Change, x: SideState) -> bool:

@@ -136,3 +136,16 @@ def test_an_edit_between_two_of_the_same_value_is_told_where_our_write_has_overw
     story.salesforce.edits(City="Oslo", ack=write.seq)
     (*_, told) = story.conflicts
     assert "Rome" in {told.contest.standing.value, told.contest.challenger.value}
+
+
+def test_a_write_that_an_outcome_has_overtaken_is_ours_though_a_row_came_first() -> None:
+    """The row was read before the write was carried out, so it proves nothing of it: its echo is no edit. (7477.)"""
+    story = in_step(Name="Acme", Phone="555 0000", City="Oslo")
+    story.salesforce.edits(Phone="555 0101")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(City="Moss")
+    story.mongodb.finds_it_gone(story.writes["mongodb"])
+    story.mongodb.row(Name="Acme", Phone="555 0000", City="Oslo")
+    story.salesforce.edits(Phone="555 0202")
+    story.mongodb.acks(first)
+    assert (story.state.canonical["Phone"], story.conflicts) == ("555 0202", [])

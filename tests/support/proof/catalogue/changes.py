@@ -7,6 +7,13 @@ from typing import Final
 from support.proof.mutants import Mutant
 
 CHANGES: Final = (
+    Mutant(
+        "a row forgets what an outcome has overtaken",
+        "2: a write that an outcome has overtaken stays ours until an event or a row's marker answers it",
+        "model.fold",
+        "if not old and change.op in (Op.DELETE, Op.ABSENT):",
+        "if not old and (change.is_row or change.op is Op.DELETE):",
+    ),
     # seq.
     Mutant(
         "seq follows the offset alone",
