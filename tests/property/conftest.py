@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
-    """Errors only; a failing schedule is told with its seed."""
+    """Errors only; a failing schedule is told with its seed. Undone after each test: other rooms listen to warnings."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     yield

@@ -143,11 +143,10 @@ class Ring:
                 return None
             return verdict if verdict.equal else None
 
-        try:
-            return until(equal, "both sides are equal", within_s=within_s)  # type: ignore[return-value]
-        except AssertionError:
-            said = told[0].as_dict() if isinstance(told[0], VerifyResult) else told[0]
-            raise AssertionError(f"not equal within {within_s:.0f} s: {said}") from None
+        def seen() -> object:
+            return told[0].as_dict() if isinstance(told[0], VerifyResult) else told[0]
+
+        return until(equal, "both sides are equal:", within_s=within_s, seen=seen)  # type: ignore[return-value]
 
     def read(self, *names: str) -> list[Message]:
         """All committed records of these topics, e.g. `crm.conflicts`."""
