@@ -10,25 +10,24 @@ was to delete it, and merge gives it back to the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
+from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
-from salmon.config.registries import registry_of
-from salmon.errors import ConfigError, SetupError
-from salmon.kafka import clients, tables
-from salmon.kafka.codecs.registry import Registry, object_schema
+from salmon.errors import ConfigError
+from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.change import OPERATOR, SIDES, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
-from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.sink.delete_guard import PREFIX
 
-_CONNECT_S: Final = 10.0
+# One operator at a time: a second one fences the first, whose decision is not half taken.
+_PURPOSE: Final = "guard"
 _DISCARDED_AT_ONCE: Final = 500  # edits in one transaction
 
 
@@ -49,9 +48,7 @@ class Held:
 class Desk:
     """One look at what is held back, and the means to decide. Made by opened()."""
 
-    config: SyncConfig
-    registry: Registry
-    kafka: Mapping[str, Any] = field(repr=False)
+    sync: Sync
     by: str  # the operator's name, for the record
 
     def held(self, objects: Sequence[str] = (), sides: Sequence[str] = SIDES) -> list[Held]:
@@ -61,8 +58,8 @@ class Desk:
         Raises:
             Unavailable, SetupError: as the brokers and the registry answer.
         """
-        topics = self.config.topic_names
-        entries = OffsetStore(self.kafka, topics, self.registry)
+        sync = self.sync
+        entries = OffsetStore(sync.kafka, sync.topics, sync.registry)
         found = []
         for side in sides:
             kept = entries.load(f"{side}-sink")
@@ -71,16 +68,16 @@ class Desk:
                 for entry, position in kept.items()
                 if entry.startswith(PREFIX) and position["paused"]
             }
-            for name in sorted(paused & self.config.objects.keys()):
+            for name in sorted(paused & sync.config.objects.keys()):
                 if not objects or name in objects:
                     found.append(self._held(side, name))
         return [each for each in found if each.keys]
 
     def approve(self, held: Held) -> None:
         """Let the sink carry out exactly these deletes. Raises Unavailable, SetupError."""
-        codec = Signals(self.registry, self.config.topic_names.signals(f"{held.side}-sink"))
+        codec = Signals(self.sync.registry, self.sync.topics.signals(f"{held.side}-sink"))
         signal = Signal(0, SignalKind.APPROVE, held.object, reason=f"approved {self._by()}", until=held.until)
-        with self._producer() as producer, producer.transaction() as transaction:
+        with self.sync.producer(_PURPOSE) as producer, producer.transaction() as transaction:
             transaction.produce(codec.topic, held.object, codec.encode(signal), partition=0)
 
     def discard(self, held: Held) -> None:
@@ -91,13 +88,13 @@ class Desk:
             ConfigError: the object is one-way: the side that deleted them is never written to.
             Unavailable, SetupError: as the brokers and the registry answer.
         """
-        if self.config.objects[held.object].direction != "both":
+        if (direction := self.sync.config.objects[held.object].direction) != "both":
             raise ConfigError(
-                f"objects.{held.object}.direction is {self.config.objects[held.object].direction}: what its source has "
+                f"objects.{held.object}.direction is {direction}: what its source has "
                 f"deleted cannot be given back to it. Restore the records there, or approve."
             )
-        topic = self.config.topic_names.changes(held.object)
-        codec = Changes(self._schema(held.object), self.registry, topic)
+        topic = self.sync.topics.changes(held.object)
+        codec = Changes(self.sync.schema(held.object), self.sync.registry, topic)
         change = Change(
             OPERATOR,
             Op.EDIT,
@@ -106,42 +103,23 @@ class Desk:
             source={"by": self.by, "reason": f"held deletes of {held.side} discarded {self._by()}"},
         )
         value = codec.encode(change)
-        with self._producer() as producer:
+        with self.sync.producer(_PURPOSE) as producer:
             for first in range(0, len(held.keys), _DISCARDED_AT_ONCE):
                 with producer.transaction() as transaction:
                     for key in held.keys[first : first + _DISCARDED_AT_ONCE]:
                         transaction.produce(topic, key, value)
 
     def _held(self, side: str, name: str) -> Held:
-        topic = self.config.topic_names.writes(side, name)
-        codec = Writes(self._schema(name), self.registry, topic)
-        with tables.Table(self.kafka, topic, lambda value: codec.decode(value).op) as table:
+        topic = self.sync.topics.writes(side, name)
+        codec = Writes(self.sync.schema(name), self.sync.registry, topic)
+        with tables.Table(self.sync.kafka, topic, lambda value: codec.decode(value).op) as table:
             table.load()
             until = tuple(offset for _, offset in sorted(table.next_offsets.items()))
             keys = [key for key, op in table.rows.items() if op is WriteOp.DELETE]
         return Held(name, side, tuple(sorted(keys)), until)
 
-    def _schema(self, name: str) -> ObjectSchema:
-        topic = self.config.topic_names.records(name)
-        if (schema := object_schema(self.registry, topic)) is None:
-            raise SetupError(
-                f"{topic} has no schema yet. Start the connectors of this sync: they register it."
-            )
-        return schema
-
     def _by(self) -> str:
         return f"by {self.by} at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
-
-    @contextmanager
-    def _producer(self) -> Iterator[clients.TransactionalProducer]:
-        # One operator at a time: a second one fences the first, whose decision is not half taken.
-        name = f"{self.config.name}-guard"
-        producer = clients.producer(self.kafka, transactional_id=name, client_id=name)
-        producer.start()
-        try:
-            yield producer
-        finally:
-            producer.close()
 
 
 @contextmanager
@@ -150,10 +128,8 @@ def opened(config: SyncConfig, *, by: str) -> Iterator[Desk]:
     Raises:
         Unavailable, SetupError: Kafka or the registry cannot be reached, or the sync has not begun yet.
     """
-    kafka = config.kafka_properties()
-    clients.connect(kafka, client_id="salmon-guard", timeout_s=_CONNECT_S)
-    with closing(registry_of(config)) as registry:
-        yield Desk(config, registry, kafka, by)
+    with Sync(config, client_id="salmon-guard") as sync:
+        yield Desk(sync, by)
 
 
 def _now_ms() -> int:

@@ -118,14 +118,14 @@ class ProcessReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
+class Owner:
     """Whose processes they must be. *cluster_id*: of Kafka, where it is known by now."""
 
     name: str
     cluster_id: Callable[[], str | None] = lambda: None
 
 
-def ask(sync: Sync, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
+def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
     """
     Ask processes how they are, all at once.
 
@@ -140,8 +140,8 @@ def ask(sync: Sync, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S
     deadline = time.monotonic() + within_s
     for each in asked:
         each.wait(deadline)
-    cluster_id = sync.cluster_id()
-    return [each.report(sync.name, cluster_id, within_s) for each in asked]
+    cluster_id = owner.cluster_id()
+    return [each.report(owner.name, cluster_id, within_s) for each in asked]
 
 
 class _Asked:

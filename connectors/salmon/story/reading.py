@@ -81,7 +81,7 @@ def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> St
 def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Material:
     # The state first: what is folded after it is then among the changes, and known not to be in it.
     key, state = lookup.key_and_state(name, text, progress=progress)
-    topics, registry, schema = lookup.topics, lookup.registry, lookup.rules(name).schema
+    topics, registry, schema = lookup.topics, lookup.registry, lookup.schema(name)
     changes = Changes(schema, registry, topics.changes(name))
     records = Records(schema, registry, topics.records(name))
     conflicts = Conflicts(registry, topics.conflicts)

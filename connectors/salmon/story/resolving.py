@@ -193,9 +193,7 @@ def enter(
     correlation = f"operator-{uuid4()}"
     now_ms = int(now() * 1000)
     codecs = {
-        each.object: Changes(
-            lookup.rules(each.object).schema, lookup.registry, lookup.topics.changes(each.object)
-        )
+        each.object: Changes(lookup.schema(each.object), lookup.registry, lookup.topics.changes(each.object))
         for each in decisions
     }
     entered = [
@@ -211,13 +209,9 @@ def enter(
     begins = {
         place: tables.extents(lookup.admin, place[0], [place[1]])[place[1]].end for place, _, _ in entered
     }
-    client = f"{lookup.config.name}-{correlation}"
-    producer = clients.producer(lookup.kafka, transactional_id=client, client_id=client)
-    producer.start()
-    with producer.transaction() as transaction:
+    with lookup.producer(correlation) as producer, producer.transaction() as transaction:
         for (topic, _), each, encoded in entered:
             transaction.produce(topic, each.key, encoded)
-    producer.close()
     last = _last_offsets(lookup, codecs, begins, correlation)
     if not _folded(lookup, last, time.monotonic() + wait_s):
         return [Resolved(each, None) for each in decisions]

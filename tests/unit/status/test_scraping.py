@@ -21,9 +21,9 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
 from salmon.runtime.lifecycle import Lifecycle
-from salmon.status.scraping import Samples, Sync, addresses, ask, parsed
+from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
 
-CRM = Sync("crm", lambda: "here")
+CRM = Owner("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"
 NOW_S = 1_700_000_000.0
 
@@ -141,22 +141,22 @@ def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) 
 
 
 @pytest.mark.parametrize(
-    ("connector", "sync", "says"),
+    ("connector", "owner", "says"),
     [
         ("mongodb-sink", CRM, "merge answers there."),
-        ("merge", Sync("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
+        ("merge", Owner("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
         (
             "merge",
-            Sync("crm", lambda: "there"),
+            Owner("crm", lambda: "there"),
             "It answers for a sync of this name on another Kafka cluster (here, not there).",
         ),
     ],
 )
 def test_a_neighbour_is_not_taken_for_ours(
-    serving: RestServer, connector: str, sync: Sync, says: str
+    serving: RestServer, connector: str, owner: Owner, says: str
 ) -> None:
     """Two syncs on one machine want the same ports; whose processes answer is told (case S7)."""
-    [report] = ask(sync, {connector: serving.url})
+    [report] = ask(owner, {connector: serving.url})
     assert (report.status, report.message, report.healthy) == ("foreign", says, False)
     assert report.samples.lines == ()
 
