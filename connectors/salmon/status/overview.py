@@ -21,12 +21,13 @@ from salmon.errors import SalmonError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
+from salmon.kafka.reader import Place
 from salmon.kafka.topics import CONNECTORS, Topics
 from salmon.model.change import SIDES
 from salmon.model.state import Park
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
-from salmon.status.counting import NONE, Count, Place, committed, counts
+from salmon.status.counting import NONE, Count, committed, counts
 from salmon.status.scraping import Owner, ProcessReport, ask
 
 _CONNECT_S: Final = 10.0

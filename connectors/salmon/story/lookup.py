@@ -20,6 +20,7 @@ from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Identities
 from salmon.kafka.foreign import decoded
 from salmon.kafka.partitions import partition_of
+from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
 from salmon.model.state import State
@@ -49,7 +50,7 @@ class Lookup(Sync):
 
     # Records of keys.
 
-    def place(self, topic: str, key: str) -> scans.Place:
+    def place(self, topic: str, key: str) -> Place:
         """
         The topic's partition that has the key.
 

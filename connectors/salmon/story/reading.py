@@ -12,6 +12,7 @@ from salmon.errors import DataError
 from salmon.kafka import clients, scans, tables
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX
+from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
@@ -116,7 +117,7 @@ def _material(lookup: Lookup, name: str, text: str, progress: Progress | None) -
 
 def _read(
     lookup: Lookup,
-    place: scans.Place,
+    place: Place,
     key: str,
     decode: Callable[[bytes], T],
     progress: Progress | None,
