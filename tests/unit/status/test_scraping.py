@@ -113,6 +113,12 @@ def test_labels_may_hold_what_the_format_escapes() -> None:
     assert samples.total("plain") == 1000
 
 
+@pytest.mark.parametrize("text", ["", "<html>Not found</html>", "garbage {", 'cut{off="'])
+def test_what_is_no_exposition_has_no_samples(text: str) -> None:
+    """Another program may answer there: the table is printed all the same."""
+    assert parsed(text).lines == ()
+
+
 def test_a_quantile_lies_where_its_share_of_a_histogram_ends(metrics: Metrics) -> None:
     """Half of the lags are below 50 ms, and nearly all below 250 ms."""
     for lag_ms in [40] * 50 + [200] * 50:
