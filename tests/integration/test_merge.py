@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -34,6 +33,7 @@ from salmon.model.state import State, new_state
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from support.registries import MemoryRegistry
+from support.waiting import until
 from support.world.nature import SCHEMA
 
 PARTITIONS = 2
@@ -167,15 +167,6 @@ def edit(key: str, order: int, **fields: Value) -> tuple[str, Change]:
         fields=fields,
     )
     return key, change
-
-
-def until(condition: Callable[[], bool], *, within_s: float = 20) -> None:
-    """Wait until *condition* holds."""
-    deadline = monotonic() + within_s
-    waiting = threading.Event()
-    while not condition():
-        assert monotonic() < deadline, "it never came"
-        waiting.wait(0.02)
 
 
 def test_rows_become_records_and_writes_to_the_other_side(merging: Merging) -> None:

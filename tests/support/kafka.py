@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -41,14 +40,6 @@ def registry(stack: str, folder: Path) -> Iterator[str]:
     server: Registry = kind(folder / "registry", folder / "registry.log")
     with _running(server):
         yield server.url
-
-
-def eventually(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
-    """Wait until *condition* holds; fail where it never does."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s"
-        time.sleep(0.01)
 
 
 class Failure(Exception):

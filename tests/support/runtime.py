@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from salmon.plugin.contract import (
 from salmon.runtime import schemas
 from salmon.runtime.instance import Instance
 from support.registries import MemoryRegistry
+from support.waiting import until
 
 T = TypeVar("T")
 OBJECT = "Thing"
@@ -51,22 +51,22 @@ SCHEMA = ObjectSchema(
 
 def eventually(condition: Callable[[], Any], *, within_s: float = 20.0, saying: str = "") -> Any:
     """Wait until *condition* is true and return what it said; fails the test after *within_s*."""
-    deadline = time.monotonic() + within_s
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {saying or condition}"
-        time.sleep(0.01)
-    return answer
+    return until(condition, saying or str(condition), within_s=within_s)
 
 
 def patiently(call: Callable[[], T]) -> T:
     """What *call* returns; a topic that was made just now may not be served yet."""
-    deadline = time.monotonic() + 20.0
-    while True:
+    answers: list[T] = []
+
+    def answered() -> bool:
         try:
-            return call()
+            answers.append(call())
         except Unavailable:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            return False
+        return True
+
+    until(answered, str(call), within_s=20.0)
+    return answers[0]
 
 
 class Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,7 +13,7 @@ _POLL_S = 0.02
 
 def until(
     asked: Callable[[], T],
-    what: str,
+    what: str = "what was waited for",
     *,
     within_s: float = 30.0,
     every_s: float = _POLL_S,
@@ -24,3 +25,11 @@ def until(
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what} {seen()}"
         time.sleep(every_s)
     return answer
+
+
+async def until_async(asked: Callable[[], object], what: str, *, within_s: float = 30.0) -> None:
+    """The same in a loop of asyncio, whose other tasks go on meanwhile."""
+    deadline = time.monotonic() + within_s
+    while not asked():
+        assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
+        await asyncio.sleep(0.001)

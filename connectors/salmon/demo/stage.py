@@ -21,7 +21,7 @@ from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import SetupError
 from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.program import command
-from salmon.status.scraping import ProcessReport, Sync, ask
+from salmon.status.scraping import Owner, ProcessReport, ask
 
 _START_MAX_S: Final = 60.0
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
@@ -128,5 +128,5 @@ class Stage:
         """What the connectors with these names say of themselves; all of them by default."""
         wanted = names or CONNECTORS
         places = {name: url for name, url in self.addresses().items() if name in wanted}
-        told = {each.connector: each for each in ask(Sync(self.config.name), places)}
+        told = {each.connector: each for each in ask(Owner(self.config.name), places)}
         return [told.get(name) or ProcessReport(name, "", "down", "Not started.") for name in wanted]

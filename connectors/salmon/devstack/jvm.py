@@ -7,7 +7,6 @@ What is fetched is said in deploy/jvm/pom.xml. A machine without Java and Maven 
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import os
 import shutil
@@ -22,6 +21,7 @@ import requests
 from salmon.devstack.broker import answers
 from salmon.devstack.processes import HOST, Background, InBackground, last_line, on_free_ports
 from salmon.errors import SetupError
+from salmon.locks import locked
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[3]
 POM: Final = _REPOSITORY / "deploy" / "jvm" / "pom.xml"
@@ -79,8 +79,7 @@ def fetch() -> tuple[Path, Path]:
     wanted = hashlib.sha256(POM.read_bytes() + _APICURIO.encode()).hexdigest()[:12]
     kafka, apicurio, done = CACHE / "kafka", CACHE / "apicurio", CACHE / f"complete-{wanted}"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(CACHE / "lock"):
         if not done.exists():
             # Jars of other versions, or of a fetch that was interrupted, must not stay on the class path.
             for folder in (kafka, apicurio):

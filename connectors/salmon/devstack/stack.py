@@ -12,7 +12,6 @@ part of it: `salmon run all -c <folder>/sync.yaml`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
@@ -30,6 +29,7 @@ from salmon.devstack.processes import ProcessId, Server
 from salmon.devstack.registry_process import Registry, RegistryProcess
 from salmon.devstack.simulator_process import Org, SimulatorProcess
 from salmon.errors import ConfigError, SetupError
+from salmon.locks import locked
 
 log = structlog.get_logger(__name__)
 
@@ -275,9 +275,10 @@ def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]
 def _locked(root: Path) -> Iterator[None]:
     """One `up` or `down` at a time in a folder; the second waits for the first."""
     try:
-        lock = (root / ".lock").open("w")
+        lock = locked(root / ".lock")
     except OSError as error:
         raise SetupError(f"{root} cannot be written to ({error.strerror}). Choose another --dir.") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()

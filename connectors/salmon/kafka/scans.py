@@ -6,23 +6,20 @@ Only what is asked for is handed on, by its key, so that nothing else is decoded
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from salmon.errors import SetupError, Unavailable
+from salmon.errors import SetupError
 from salmon.kafka import clients, tables
 from salmon.kafka.errors import translated
+from salmon.kafka.reader import Place, Reader
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
 
-Place = tuple[str, int]  # topic, partition
-
-_BATCH: Final = 10_000
-_WAIT_S: Final = 1.0
-_SILENCE_S_MAX: Final = 30.0
+_NAME: Final = "salmon-scan"
 _ANSWER_S: Final = 15.0
 # Producers' clocks differ: what is said to be later may stand a little before.
 _CLOCKS_MS: Final = 300_000
@@ -54,40 +51,27 @@ def scan(
     """
     spans = _spans(admin, places)
     wanted = None if keys is None else {key.encode() for key in keys}
-    consumer = clients.consumer(
-        kafka, group_id="salmon-scan", client_id="salmon-scan", enable_partition_eof=True
-    )
-    try:
-        begins = {place: span.start for place, span in spans.items()} | dict(begins or {})
-        if since_ms is not None:
-            begins |= _from_time(consumer, spans, max(0, since_ms - _CLOCKS_MS))
-        left = {place for place, begin in begins.items() if begin < spans[place].end}
-        consumer.assign([TopicPartition(*place, begins[place]) for place in sorted(left)])
-        total = sum(spans[place].end - begins[place] for place in left)
-        passed = dict.fromkeys(left, 0)
-        silences = 0
-        while left:
-            heard = clients.arrived(consumer, _BATCH, _WAIT_S)
-            silences = 0 if heard else silences + 1
-            if silences * _WAIT_S > _SILENCE_S_MAX:
-                raise Unavailable(f"{min(left)[0]}: it cannot be read to its end. Check the brokers.")
-            for message in heard:
-                topic, partition, offset = clients.place_of(message)
-                place = topic, partition
-                if (trouble := message.error()) is not None:
-                    if trouble.code() != KafkaError._PARTITION_EOF:
-                        raise translated(trouble, f"reading {topic}")
-                    left.discard(place)
-                    continue
-                passed[place] = offset + 1 - begins[place]
-                if offset + 1 >= spans[place].end:
-                    left.discard(place)
-                if offset < spans[place].end and (wanted is None or message.key() in wanted):
-                    take(message)
+    begins = {place: span.start for place, span in spans.items()} | dict(begins or {})
+    if since_ms is not None:
+        begins |= _from_time(kafka, spans, max(0, since_ms - _CLOCKS_MS))
+    starts = {place: begin for place, begin in sorted(begins.items()) if begin < spans[place].end}
+    if not starts:
+        return
+    ends = {place: spans[place].end for place in starts}
+
+    def taken(records: Sequence[Message], _: Mapping[Place, int]) -> None:
+        for message in records:
+            topic, partition, offset = clients.place_of(message)
+            if offset < ends[topic, partition] and (wanted is None or message.key() in wanted):
+                take(message)
+
+    with Reader(kafka, starts, name=_NAME) as reader:
+
+        def turned() -> None:
             if progress is not None:
-                progress(min(sum(passed.values()), total), total)
-    finally:
-        consumer.close()
+                progress(*reader.passed(ends))
+
+        reader.read_to_end(taken, ends=ends, turned=turned)
 
 
 def all_places(admin: AdminClient, topics: Collection[str]) -> list[Place]:
@@ -117,12 +101,15 @@ def _spans(admin: AdminClient, places: Collection[Place]) -> dict[Place, tables.
     }
 
 
-def _from_time(consumer: Consumer, spans: Mapping[Place, tables.Extent], ms: int) -> dict[Place, int]:
+def _from_time(kafka: Mapping[str, Any], spans: Mapping[Place, tables.Extent], ms: int) -> dict[Place, int]:
     """Where records of that time and later begin; a partition that has none is read from its beginning."""
+    consumer = clients.consumer(kafka, group_id=_NAME, client_id=_NAME)
     try:
         found = consumer.offsets_for_times([TopicPartition(*place, ms) for place in spans], timeout=_ANSWER_S)
     except KafkaException as error:
         raise translated(error, "asking for offsets by time") from error
+    finally:
+        consumer.close()
     return {
         (each.topic, each.partition): each.offset
         for each in found

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-import structlog
 from confluent_kafka import (
     IsolationLevel,
     KafkaException,
@@ -28,9 +27,8 @@ from salmon.errors import DataError, SetupError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
 from salmon.kafka.foreign import FOREIGN, key_text
+from salmon.kafka.reader import BATCH, FETCH_BYTES, SLOW_FETCH_BYTES, Place, Reader
 from salmon.kafka.topics import partition_counts
-
-log = structlog.get_logger(__name__)
 
 Progress = Callable[[int, int], None]  # offsets passed, offsets in all
 # Of one partition: key -> newest value (None: removed), and the offset that comes next.
@@ -39,19 +37,9 @@ Take = Callable[[int, Mapping[str, Any], int], None]
 Decode = Callable[[bytes], Any]
 
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
-# Fetched ahead. The default of 64 MiB would be most of the memory of a process that keeps nothing, and is no faster.
-_QUEUE_KIB: Final = 8 * 1024
-# Of each partition at a time, compressed: a reader that decodes what it gets is slower than the broker, and all that has
-# come lies in memory unpacked.
-_FETCH_BYTES: Final = 1024 * 1024
-SLOW_FETCH_BYTES: Final = 128 * 1024
-_BATCH: Final = 10_000
-_WAIT_S: Final = 0.5
 # Shorter than a process may take to stop: who waits for it hears of that only afterwards.
 _ANSWER_MAX_S: Final = 8.0
 _REFRESH_MAX_S: Final = 2.0
-_TELL_AFTER_S: Final = 5.0
-_STANDSTILL_S_MAX: Final = 25.0  # a loop that waits for it must turn now and then
 # So many foreign records, if most records are, are no accident: the registry is probably not the writers'.
 _FOREIGN_MAX: Final = 1_000
 
@@ -89,8 +77,8 @@ def replay(
     *,
     decode: Decode = as_it_is,
     progress: Progress | None = None,
-    fetch_bytes: int = _FETCH_BYTES,
-    batch: int = _BATCH,
+    fetch_bytes: int = FETCH_BYTES,
+    batch: int = BATCH,
 ) -> dict[int, int]:
     """
     Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
@@ -201,7 +189,7 @@ class Table:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         wanted = sorted(range(count) if partitions is None else partitions)
         starts = _offsets(admin, topic, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        fetch_bytes = _FETCH_BYTES if only is None else SLOW_FETCH_BYTES
+        fetch_bytes = FETCH_BYTES if only is None else SLOW_FETCH_BYTES
         self._log = _Log(kafka, topic, starts, admin, decode=decode, only=only, fetch_bytes=fetch_bytes)
 
     @property
@@ -233,9 +221,7 @@ class Table:
         deadline = time.monotonic() + timeout_s
         changed: dict[str, Any] = {}
         while True:
-            for partition, rows in self._log.take(max(0.0, deadline - time.monotonic())).items():
-                self._keep(partition, rows, 0)
-                changed |= rows
+            changed |= self._log.follow(self._keep, max(0.0, deadline - time.monotonic()))
             # It may have heard of the topic's end only.
             if changed or time.monotonic() >= deadline:
                 return changed
@@ -272,69 +258,64 @@ class _Log:
         *,
         decode: Decode,
         only: Container[str] | None = None,
-        fetch_bytes: int = _FETCH_BYTES,
-        batch: int = _BATCH,
+        fetch_bytes: int = FETCH_BYTES,
+        batch: int = BATCH,
     ) -> None:
         self.topic = topic
-        self._decode, self._only, self._batch = decode, only, batch
-        self._heard: Sequence[Message] = ()  # taken from the consumer, and not looked at yet
+        self._decode, self._only = decode, only
         self._ours = self._foreign = 0  # records so far
         self._admin = admin or clients.admin(kafka)
-        self._starts = dict(starts)
-        self.next_offsets: dict[int, int] = dict(starts)
-        # The group is only a name: nothing is committed, and nobody joins it.
-        self._consumer = clients.consumer(
+        self._reader = Reader(
             kafka,
-            group_id=f"{topic}.table",
-            client_id=f"{topic}.table",
-            enable_partition_eof=True,
-            queued_max_messages_kbytes=_QUEUE_KIB,
-            max_partition_fetch_bytes=fetch_bytes,
+            {(topic, partition): offset for partition, offset in starts.items()},
+            name=f"{topic}.table",
+            fetch_bytes=fetch_bytes,
+            batch=batch,
         )
-        # By number: librdkafka takes half a second to find the beginning by itself.
-        self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])
+
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        return {partition: offset for (_, partition), offset in self._reader.next_offsets.items()}
 
     def read_to_end(self, take: Take, progress: Progress | None = None) -> None:
-        ends = _offsets(self._admin, self.topic, self._starts, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        total = sum(ends.values()) - sum(self._starts.values())
-        moved_at = told_at = time.monotonic()
-        while any(self.next_offsets[partition] < ends[partition] for partition in ends):
-            before = sum(self.next_offsets.values())
-            for partition, changed in self.take(_WAIT_S).items():
-                take(partition, changed, self.next_offsets[partition])
-            now = time.monotonic()
-            if progress:  # also where nothing moves: it may want to stop
-                left = sum(max(0, ends[p] - self.next_offsets[p]) for p in ends)
-                progress(total - left, total)
-            if sum(self.next_offsets.values()) > before:
-                moved_at = told_at = now
-            elif now - moved_at > _STANDSTILL_S_MAX:
-                raise Unavailable(
-                    f"{self.topic}: its end cannot be read: a transaction of another process is still open. It ends "
-                    f"when that process is started again, or when the broker gives it up."
-                )
-            elif now - told_at > _TELL_AFTER_S:
-                log.warning("table_load_waited", topic=self.topic, waited_s=round(now - moved_at))
-                told_at = now
-        if progress:
-            progress(total, total)
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        found = _offsets(self._admin, self.topic, self.next_offsets, latest)
+        ends = {(self.topic, partition): offset for partition, offset in found.items()}
 
-    def take(self, timeout_s: float) -> dict[int, dict[str, Any]]:
+        def turned() -> None:
+            if progress is not None:
+                progress(*self._reader.passed(ends))
+
+        self._reader.read_to_end(
+            lambda records, after: self._hand_on(records, after, take), ends=ends, settled=True, turned=turned
+        )
+
+    def follow(self, take: Take, timeout_s: float) -> dict[str, Any]:
         """
-        What arrives within *timeout_s*, by partition.
+        Take what arrives within *timeout_s*, and return it.
 
         Raises:
             Unavailable, SetupError: as the broker said, after what came beside the error was returned; or as a value
                 could not be read now: the next call tries again.
         """
-        heard = self._heard = self._heard or clients.hear(self._consumer, self._batch, timeout_s)
+        changed: dict[str, Any] = {}
+
+        def both(partition: int, rows: Mapping[str, Any], offset: int) -> None:
+            take(partition, rows, offset)
+            changed.update(rows)
+
+        self._reader.step(lambda records, after: self._hand_on(records, after, both), timeout_s)
+        return changed
+
+    def _hand_on(self, records: Sequence[Message], after: Mapping[Place, int], take: Take) -> None:
+        """Decode what is new, and give it to *take*, partition by partition."""
         changed: dict[int, dict[str, Any]] = {}
         ours, foreign = self._ours, self._foreign
         # From the newest on: of each key, one value is decoded, and an older one only where that is foreign.
-        for message in reversed(heard):
+        for message in reversed(records):
             topic, partition, offset = clients.place_of(message)
             raw_key, raw = message.key(), message.value()
-            if message.error() is not None or raw_key is None:
+            if raw_key is None:
                 continue
             rows = changed.setdefault(partition, {})
             try:
@@ -350,15 +331,12 @@ class _Log:
                 f"{self.topic}: {foreign:,} of {foreign + ours:,} records cannot be read. Point schema_registry.url at "
                 f"the registry that they were written with; if they are somebody else's, choose another sync name."
             )
-        self._heard, self._ours, self._foreign = (), ours, foreign
-        for message in heard:
-            _, partition, offset = clients.place_of(message)
-            # The end, as committed by now, also passes what is never delivered: markers, aborted records.
-            self.next_offsets[partition] = offset + 1 if message.error() is None else offset
-        return changed
+        self._ours, self._foreign = ours, foreign
+        for partition, rows in changed.items():
+            take(partition, rows, after[self.topic, partition])
 
     def close(self) -> None:
-        self._consumer.close()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,18 +9,18 @@ an older instance that has not noticed yet that it is fenced) a spare beside it 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import structlog
 
 from salmon.errors import SetupError
+from salmon.locks import Lock, locked_now
 from salmon.merge.cache import Memory, RocksCache, StateCache
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class StateFolder:
         return RocksCache(self.path / f"{topic}-{partition}", self._memory)
 
     def close(self) -> None:
-        self._lock.close()
+        self._lock.release()
 
 
 def _temporary() -> Path:
@@ -72,7 +72,7 @@ def _temporary() -> Path:
     return path
 
 
-def _locked(parent: Path, name: str) -> tuple[Path, IO[bytes]]:
+def _locked(parent: Path, name: str) -> tuple[Path, Lock]:
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for number in range(_SPARES_MAX):
         path = parent / (f"{name}.{number}" if number else name)
@@ -83,19 +83,13 @@ def _locked(parent: Path, name: str) -> tuple[Path, IO[bytes]]:
     raise SetupError(f"merge.state_dir: {_SPARES_MAX} processes use {parent / name}. Give each an --ordinal.")
 
 
-def _lock(path: Path) -> IO[bytes] | None:
-    """Lock *path*; None where another process has it."""
+def _lock(path: Path) -> Lock | None:
+    """Lock *path*; None where another process has it, or has just swept it away."""
     path.mkdir(exist_ok=True, mode=0o700)
-    file = (path / _LOCK).open("ab")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Not one that somebody has swept away between the two calls.
-        if os.fstat(file.fileno()).st_ino == (path / _LOCK).stat().st_ino:
-            return file
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    file.close()
-    return None
+        return locked_now(path / _LOCK)
+    except FileNotFoundError:
+        return None
 
 
 def _swept(parent: Path, name: str, ours: Path) -> None:
@@ -103,7 +97,7 @@ def _swept(parent: Path, name: str, ours: Path) -> None:
     for spare in parent.glob(f"{name}.*"):
         if spare != ours and (lock := _lock(spare)) is not None:
             shutil.rmtree(spare, ignore_errors=True)
-            lock.close()
+            lock.release()
     for copy in ours.iterdir():
         newest = max((each.stat().st_mtime for each in copy.glob("*")), default=0.0)
         if copy.is_dir() and time.time() - newest > _UNUSED_S_MAX:

@@ -8,20 +8,16 @@ the values are read again when their turn comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
 from salmon.kafka import clients
-from salmon.kafka.clients import translated
+from salmon.kafka.reader import Reader
 from salmon.runtime.retry import Stopping
 from salmon.sink.commands import Place
-
-_BATCH: Final = 10_000
-_WAIT_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -57,38 +53,20 @@ def scan(
         Unavailable, SetupError, PositionLost: as the brokers answer.
     """
     found = {place: Owed() for place in starts}
-    unread = set(starts)
-    # The group is only a name: nothing is committed, and nobody joins it.
-    consumer = clients.consumer(
-        kafka, group_id=f"{client_id}.scan", client_id=f"{client_id}.scan", enable_partition_eof=True
-    )
-    try:
-        consumer.assign([TopicPartition(topic, partition, at) for (topic, partition), at in starts.items()])
-        while unread:
-            if stop.is_set():
-                raise Stopping
-            turned()
-            _take(consumer, found, unread, is_command)
-    finally:
-        consumer.close()
-    return found
 
-
-def _take(
-    consumer: Consumer,
-    found: Mapping[Place, Owed],
-    unread: set[Place],
-    is_command: Callable[[Message], bool],
-) -> None:
-    for message in clients.arrived(consumer, _BATCH, _WAIT_S):
-        error = message.error()
-        place = (message.topic() or "", message.partition() or 0)
-        if error is None:
-            *_, offset = clients.place_of(message)
-            found[place].end = offset + 1
+    def take(records: Sequence[Message], _: Mapping[Place, int]) -> None:
+        for message in records:
+            topic, partition, offset = clients.place_of(message)
+            owed = found[topic, partition]
+            owed.end = offset + 1
             if (key := message.key()) is not None and is_command(message):
-                found[place].newest[key] = offset
-        elif error.code() == KafkaError._PARTITION_EOF:
-            unread.discard(place)
-        else:
-            raise translated(error, f"reading what is owed in {place[0]}")
+                owed.newest[key] = offset
+
+    def goes_on() -> None:
+        if stop.is_set():
+            raise Stopping
+        turned()
+
+    with Reader(kafka, starts, name=f"{client_id}.scan") as reader:
+        reader.read_to_end(take, turned=goes_on)
+    return found

@@ -7,31 +7,20 @@ small numbers are counted by reading, and large ones are estimated from the offs
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    IsolationLevel,
-    KafkaError,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import IsolationLevel, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from salmon.errors import Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import translated
 from salmon.kafka.foreign import looks_ours
-
-Place = tuple[str, int]  # topic, partition
+from salmon.kafka.reader import Place, Reader
 
 COUNTED_MAX: Final = 10_000
-_BATCH: Final = 5_000
 _TIMEOUT_S: Final = 15.0
-_WAIT_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,42 +115,18 @@ def _read(
 ) -> dict[str, int]:
     if not begins:
         return {}
-    consumer = clients.consumer(
-        kafka, group_id="salmon-status", client_id="salmon-status", enable_partition_eof=True
-    )
-    try:
-        consumer.assign(
-            [TopicPartition(*place, begin if begin else OFFSET_BEGINNING) for place, begin in begins.items()]
-        )
-        return _counted(consumer, set(begins), ends, owed=owed)
-    finally:
-        consumer.close()
-
-
-def _counted(
-    consumer: Consumer, left: set[Place], ends: Mapping[Place, int], *, owed: bool
-) -> dict[str, int]:
     numbers: dict[str, int] = {}
     standing: dict[str, set[bytes]] = {}
-    silences = 0
-    while left:
-        heard = clients.arrived(consumer, _BATCH, _WAIT_S)
-        silences = 0 if heard else silences + 1
-        if silences > _TIMEOUT_S / _WAIT_S:
-            raise Unavailable(f"{min(left)[0]}: this topic cannot be read to its end. Check the brokers.")
-        for message in heard:
-            topic, partition, offset = clients.place_of(message)
-            trouble = message.error()
-            if trouble is not None:
-                if trouble.code() != KafkaError._PARTITION_EOF:
-                    raise translated(trouble, f"reading {topic}")
-                left.discard((topic, partition))
-                continue
-            if offset + 1 >= ends[topic, partition]:
-                left.discard((topic, partition))
+
+    def take(records: Sequence[Message], _: Mapping[Place, int]) -> None:
+        for message in records:
             if owed and not looks_ours(message):
                 continue  # nobody is owed it
+            topic = clients.place_of(message)[0]
             numbers[topic] = numbers.get(topic, 0) + 1
             keys = standing.setdefault(topic, set())
             (keys.discard if message.value() is None else keys.add)(message.key() or b"")
+
+    with Reader(kafka, begins, name="salmon-status") as reader:
+        reader.read_to_end(take, ends={place: ends[place] for place in begins})
     return {topic: len(keys) for topic, keys in standing.items()} if owed else numbers

@@ -8,7 +8,7 @@ Salesforce or MongoDB, so it costs no API call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,19 +16,20 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
-from salmon.config.registries import registry_of
 from salmon.errors import SalmonError, Unavailable
-from salmon.kafka import clients, tables
+from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
+from salmon.kafka.reader import Place
 from salmon.kafka.topics import CONNECTORS, Topics
 from salmon.model.change import SIDES
 from salmon.model.state import Park
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
-from salmon.status.counting import NONE, Count, Place, committed, counts
-from salmon.status.scraping import ProcessReport, Sync, ask
+from salmon.status.counting import NONE, Count, committed, counts
+from salmon.status.scraping import Owner, ProcessReport, ask
 
 _CONNECT_S: Final = 10.0
 _CONNECT_MARGIN_S: Final = 2.0
@@ -150,7 +151,8 @@ class Look:
     """
 
     def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
-        self._config, self._addresses = config, addresses
+        self._sync = Sync(config, client_id="salmon-status", connect_s=_CONNECT_S)
+        self._addresses = addresses
         self._cluster_id: str | None = None
         self._admin: AdminClient | None = None
         self._partitions: Mapping[str, int] = {}
@@ -164,8 +166,8 @@ class Look:
     def processes(self) -> tuple[ProcessReport, ...]:
         """What each process says, within a bounded time whatever hangs."""
         if self._processes is None:
-            sync = Sync(self._config.name, lambda: self._cluster_id)
-            told = {each.connector: each for each in ask(sync, self._addresses)}
+            owner = Owner(self._sync.config.name, lambda: self._cluster_id)
+            told = {each.connector: each for each in ask(owner, self._addresses)}
             self._processes = tuple(told.get(name) or _unknown(name) for name in CONNECTORS)
         return self._processes
 
@@ -176,7 +178,7 @@ class Look:
         Raises:
             Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
         """
-        config, processes = self._config, self.processes
+        sync, processes = self._sync, self.processes
         self._thread.join(_CONNECT_S + _CONNECT_MARGIN_S)
         if self._trouble is not None:
             raise self._trouble
@@ -185,19 +187,19 @@ class Look:
                 f"no Kafka broker has answered within {_CONNECT_S:.0f} s. Check that the brokers run, and "
                 f"kafka.bootstrap.servers."
             )
-        kafka, topics = config.kafka_properties(), config.topic_names
+        topics, objects = sync.topics, sync.config.objects
         looked = _Look(
-            kafka, topics, self._admin, self._partitions, {each.connector: each for each in processes}
+            sync.kafka, topics, self._admin, self._partitions, {each.connector: each for each in processes}
         )
-        missing = tuple(sorted(looked.needed(config.objects) - self._partitions.keys()))
+        missing = tuple(sorted(looked.needed(objects) - self._partitions.keys()))
         if missing:
             return Overview(processes, (), NONE, {}, {}, missing)
-        with closing(registry_of(config)) as registry:
-            looked.positions = _positions(kafka, Offsets(registry, topics.offsets))
+        with closing(sync):
+            looked.positions = _positions(sync.kafka, Offsets(sync.registry, topics.offsets))
         dead_letters = looked.counted(map(topics.dlq, CONNECTORS))
         return Overview(
             processes,
-            looked.objects(config),
+            looked.objects(list(objects)),
             looked.counted([topics.conflicts])[topics.conflicts],
             {name: dead_letters[topics.dlq(name)] for name in CONNECTORS},
             looked.positions,
@@ -209,9 +211,7 @@ class Look:
 
     def _connect(self) -> None:
         try:
-            admin = clients.connect(
-                self._config.kafka_properties(), client_id="salmon-status", timeout_s=_CONNECT_S
-            )
+            admin = self._sync.admin
             cluster = admin.list_topics(timeout=_CONNECT_S)
             self._cluster_id = cluster.cluster_id
             self._partitions = {name: len(topic.partitions) for name, topic in cluster.topics.items()}
@@ -259,8 +259,8 @@ class _Look:
             *(make(name) for name in objects for make in (topics.changes, topics.records)),
         } | {topics.writes(side, name) for name in objects for side in SIDES}
 
-    def objects(self, config: SyncConfig) -> tuple[ObjectStatus, ...]:
-        topics, names = self.topics, list(config.objects)
+    def objects(self, names: Sequence[str]) -> tuple[ObjectStatus, ...]:
+        topics = self.topics
         records = counts(
             self.kafka,
             self.admin,

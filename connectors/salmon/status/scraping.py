@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,15 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 
 # With the start of the command, the table is there within three seconds, whatever hangs.
 ANSWER_MAX_S: Final = 2.0
-# A line of Prometheus' text format: name, labels, value (Prometheus, Exposition Formats).
-_LINE: Final = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
-_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 Labels = Mapping[str, str]
 
@@ -80,13 +77,14 @@ class Samples:
 
 
 def parsed(text: str) -> Samples:
-    """The samples of an exposition, without comments and time stamps."""
-    lines = []
-    for line in text.splitlines():
-        if (match := _LINE.match(line)) is not None:
-            labels = dict(_LABEL.findall(match[2] or ""))
-            lines.append((match[1], labels, float(match[3])))
-    return Samples(tuple(lines))
+    """The samples of an exposition (Prometheus' text format); none where it is not one."""
+    try:
+        families = list(text_string_to_metric_families(text))
+    except ValueError:
+        return Samples()
+    return Samples(
+        tuple((each.name, each.labels, each.value) for family in families for each in family.samples)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +116,14 @@ class ProcessReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
+class Owner:
     """Whose processes they must be. *cluster_id*: of Kafka, where it is known by now."""
 
     name: str
     cluster_id: Callable[[], str | None] = lambda: None
 
 
-def ask(sync: Sync, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
+def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
     """
     Ask processes how they are, all at once.
 
@@ -140,8 +138,8 @@ def ask(sync: Sync, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S
     deadline = time.monotonic() + within_s
     for each in asked:
         each.wait(deadline)
-    cluster_id = sync.cluster_id()
-    return [each.report(sync.name, cluster_id, within_s) for each in asked]
+    cluster_id = owner.cluster_id()
+    return [each.report(owner.name, cluster_id, within_s) for each in asked]
 
 
 class _Asked:

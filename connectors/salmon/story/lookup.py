@@ -1,5 +1,5 @@
 """
-Access to Kafka and the registry of one sync, for commands that look up a record.
+Reads of one sync, for commands that look up a record.
 
 Of each topic only the partitions that hold the asked keys are read, and only those keys are decoded.
 """
@@ -9,89 +9,40 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import Message
 
+from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
-from salmon.config.registries import registry_of
 from salmon.errors import ConfigError, SetupError
-from salmon.kafka import clients, scans
-from salmon.kafka.codecs.registry import object_schema
+from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Identities
 from salmon.kafka.foreign import decoded
 from salmon.kafka.partitions import partition_of
+from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
-from salmon.merge.settings import rules_of
-from salmon.merge.states import States
-from salmon.model.rules import Rules
 from salmon.model.state import State
 from salmon.mongodb.keys import keys_of_untyped
 from salmon.salesforce.ids import id18
 
 T = TypeVar("T")
 
-_CONNECT_S: Final = 10.0
 
-
-class Lookup:
-    """
-    A context manager.
-
-    Raises:
-        Unavailable, SetupError, ConfigError: Kafka or the registry cannot be reached or read.
-    """
+class Lookup(Sync):
+    """A sync whose records are looked up by their keys."""
 
     def __init__(self, config: SyncConfig) -> None:
-        self.config = config
-        self.kafka = config.kafka_properties()
-        self.topics = config.topic_names
-        self.admin = clients.connect(self.kafka, client_id="salmon-lookup", timeout_s=_CONNECT_S)
-        self.registry = registry_of(config)
-        self._rules: dict[str, Rules] = {}
+        super().__init__(config, client_id="salmon-lookup")
 
     @cached_property
     def _partitions(self) -> Mapping[str, int]:
         return partition_counts(self.admin)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.registry.close()
-
-    def check_object(self, name: str) -> None:
-        """Raises ConfigError for an object that the configuration does not have."""
-        if name not in self.config.objects:
-            raise ConfigError(
-                f"{name}: this object is not in the configuration. It has {', '.join(self.config.objects)}."
-            )
-
-    def rules(self, name: str) -> Rules:
-        """
-        The rules of an object, with the schema that the registry has.
-
-        Raises:
-            SetupError: the registry does not know it yet.
-        """
-        self.check_object(name)
-        if name not in self._rules:
-            schema = object_schema(self.registry, self.topics.records(name))
-            if schema is None:
-                raise SetupError(
-                    f"objects.{name}: the schema registry does not know {name} yet. Start the connectors of this sync "
-                    f"(`salmon run all`): salesforce-source registers it."
-                )
-            self._rules[name] = rules_of(schema, self.config.objects[name])
-        return self._rules[name]
-
     def check_field(self, name: str, field: str) -> None:
         """Raises ConfigError for a field that is not synced, with those that are meant perhaps."""
-        known = self.rules(name).schema.by_name
+        known = self.schema(name).by_name
         if field not in known:
             near = difflib.get_close_matches(field, known, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -99,7 +50,7 @@ class Lookup:
 
     # Records of keys.
 
-    def place(self, topic: str, key: str) -> scans.Place:
+    def place(self, topic: str, key: str) -> Place:
         """
         The topic's partition that has the key.
 
@@ -143,7 +94,7 @@ class Lookup:
         progress: Progress | None = None,
     ) -> dict[str, State]:
         """What merge knows of *keys*; without those that it does not know."""
-        codec = States(self.rules(name), self.registry, self.topics.state(name))
+        codec = self.state_codec(name)
         return self.newest(codec.topic, keys, codec.decode, since_ms=since_ms, progress=progress)
 
     def keys_meant(self, name: str, text: str) -> list[str]:

@@ -12,6 +12,7 @@ from salmon.errors import DataError
 from salmon.kafka import clients, scans, tables
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX
+from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
@@ -81,7 +82,7 @@ def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> St
 def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Evidence:
     # The state first: what is folded after it is then among the changes, and known not to be in it.
     key, state = lookup.key_and_state(name, text, progress=progress)
-    topics, registry, schema = lookup.topics, lookup.registry, lookup.rules(name).schema
+    topics, registry, schema = lookup.topics, lookup.registry, lookup.schema(name)
     changes = Changes(schema, registry, topics.changes(name))
     records = Records(schema, registry, topics.records(name))
     conflicts = Conflicts(registry, topics.conflicts)
@@ -116,7 +117,7 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
 
 def _read(
     lookup: Lookup,
-    place: scans.Place,
+    place: Place,
     key: str,
     decode: Callable[[bytes], T],
     progress: Progress | None,

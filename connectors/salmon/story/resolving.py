@@ -21,6 +21,7 @@ from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans, tables
 from salmon.kafka.codecs.serdes import Changes, Offsets
 from salmon.kafka.foreign import decoded
+from salmon.kafka.reader import Place
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.convert import from_text
 from salmon.model.policies import EXISTENCE
@@ -193,9 +194,7 @@ def enter(
     correlation = f"operator-{uuid4()}"
     now_ms = int(now() * 1000)
     codecs = {
-        each.object: Changes(
-            lookup.rules(each.object).schema, lookup.registry, lookup.topics.changes(each.object)
-        )
+        each.object: Changes(lookup.schema(each.object), lookup.registry, lookup.topics.changes(each.object))
         for each in decisions
     }
     entered = [
@@ -211,13 +210,9 @@ def enter(
     begins = {
         place: tables.extents(lookup.admin, place[0], [place[1]])[place[1]].end for place, _, _ in entered
     }
-    client = f"{lookup.config.name}-{correlation}"
-    producer = clients.producer(lookup.kafka, transactional_id=client, client_id=client)
-    producer.start()
-    with producer.transaction() as transaction:
+    with lookup.producer(correlation) as producer, producer.transaction() as transaction:
         for (topic, _), each, encoded in entered:
             transaction.produce(topic, each.key, encoded)
-    producer.close()
     last = _last_offsets(lookup, codecs, begins, correlation)
     if not _folded(lookup, last, time.monotonic() + wait_s):
         return [Resolved(each, None) for each in decisions]
@@ -312,11 +307,11 @@ def _typed(rules: Rules, field: str, value: Value) -> Value:
 
 
 def _last_offsets(
-    lookup: Lookup, codecs: Mapping[str, Changes], begins: Mapping[scans.Place, int], correlation: str
-) -> dict[scans.Place, int]:
+    lookup: Lookup, codecs: Mapping[str, Changes], begins: Mapping[Place, int], correlation: str
+) -> dict[Place, int]:
     """Where the last of our edits stands in each partition of `changes`."""
     by_topic = {codec.topic: codec for codec in codecs.values()}
-    found: dict[scans.Place, int] = {}
+    found: dict[Place, int] = {}
 
     def take(message: Message) -> None:
         topic, partition, offset = clients.place_of(message)
@@ -329,7 +324,7 @@ def _last_offsets(
     return found
 
 
-def _folded(lookup: Lookup, last: Mapping[scans.Place, int], deadline: float) -> bool:
+def _folded(lookup: Lookup, last: Mapping[Place, int], deadline: float) -> bool:
     """Wait until merge's places are behind these offsets; a place and what it gave are of one transaction."""
     codec = Offsets(lookup.registry, lookup.topics.offsets)
     with tables.Table(lookup.kafka, codec.topic, codec.decode) as offsets:

@@ -16,10 +16,9 @@ from typing import Any, Final
 from confluent_kafka import Message
 
 from salmon.errors import ConfigError, DataError
-from salmon.kafka import clients, scans
+from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Changes, Signals
 from salmon.kafka.tables import Progress
-from salmon.merge.states import States
 from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
@@ -123,14 +122,11 @@ def send_again(
     writes = list(dict.fromkeys((each.object, each.key, each.write) for each in found if not each.misfit))
     source = {"by": by, "reason": reason} if reason else {"by": by}
     codecs = {
-        name: Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
+        name: Changes(lookup.schema(name), lookup.registry, lookup.topics.changes(name))
         for name in {name for name, _, _ in writes}
     }
     # One operator at a time: a second one fences the first, and what both ask for has one effect.
-    client = f"{lookup.config.name}-retry"
-    producer = clients.producer(lookup.kafka, transactional_id=client, client_id=client)
-    producer.start()
-    try:
+    with lookup.producer("retry") as producer:
         for first in range(0, len(writes), _AT_ONCE):
             with producer.transaction() as transaction:
                 for name, key, write in writes[first : first + _AT_ONCE]:
@@ -141,8 +137,6 @@ def send_again(
         with producer.transaction() as transaction:
             for topic, signal, encoded in _signals(lookup, found):
                 transaction.produce(topic, signal.object, encoded, partition=0)
-    finally:
-        producer.close()
 
 
 def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[str, Signal, bytes]]:
@@ -178,7 +172,7 @@ def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
         return [asked.object]
     names = [name for name in lookup.config.objects if lookup.rules(name).one_way_to is None]
     if asked.field is not None:
-        names = [name for name in names if asked.field in lookup.rules(name).schema.by_name]
+        names = [name for name in names if asked.field in lookup.schema(name).by_name]
         if not names:
             raise ConfigError(
                 f"--field: no object that is synced in both directions has a field {asked.field}."
@@ -188,7 +182,7 @@ def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
 
 def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, State]:
     """The newest state of each record that may have something refused."""
-    codec = States(lookup.rules(name), lookup.registry, lookup.topics.state(name))
+    codec = lookup.state_codec(name)
     found: dict[str, bytes] = {}
 
     def take(message: Message) -> None:
@@ -221,7 +215,7 @@ def _refused_since(
     lookup: Lookup, name: str, since_ms: int, key: str | None, progress: Progress | None
 ) -> set[tuple[str, int]]:
     """Key and write of what was reported at that time or later."""
-    codec = Changes(lookup.rules(name).schema, lookup.registry, lookup.topics.changes(name))
+    codec = Changes(lookup.schema(name), lookup.registry, lookup.topics.changes(name))
     found: set[tuple[str, int]] = set()
 
     def take(message: Message) -> None:

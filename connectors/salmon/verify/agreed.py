@@ -15,6 +15,7 @@ from salmon.errors import SetupError
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Identities, Records
+from salmon.kafka.reader import SLOW_FETCH_BYTES
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics, partition_counts
 from salmon.merge.states import States
@@ -72,7 +73,7 @@ class Agreed:
             lambda partition, rows, following: take(rows, partition, following),
             decode=self._records.decode,
             progress=progress,
-            fetch_bytes=tables.SLOW_FETCH_BYTES,
+            fetch_bytes=SLOW_FETCH_BYTES,
             batch=_BATCH,
         )
 

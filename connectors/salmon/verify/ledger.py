@@ -7,7 +7,6 @@ place. Each page is written together with the start of the next one, so an inter
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from rocksdict import (
     BlockBasedOptions,
@@ -29,6 +28,7 @@ from rocksdict import (
 )
 
 from salmon.errors import SetupError
+from salmon.locks import Lock, locked_now
 from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.verify.comparing import Seen, Terms
 from salmon.verify.digests import BUCKETS, DIGEST_BYTES, Digest, Sums, bucket_of
@@ -79,7 +79,7 @@ class Ledger:
             if not self._is_of_use():
                 self._begin_anew()
         except Exception as error:
-            self._lock.close()
+            self._lock.release()
             raise SetupError(
                 f"{folder}: cannot be written ({type(error).__name__}). Free some space, or give another folder."
             ) from error
@@ -165,7 +165,7 @@ class Ledger:
     def close(self) -> None:
         """Let go of files and memory; what was read stays. Idempotent."""
         self._db.close()
-        self._lock.close()
+        self._lock.release()
 
     def _agrees(self, bucket: int, *, ids_told: bool) -> bool:
         org, documents = self.sums[SALESFORCE], self.sums[MONGODB]
@@ -251,19 +251,16 @@ def _mark(where: str) -> bytes:
     return b"\0" + where.encode()
 
 
-def _locked(folder: Path) -> IO[bytes]:
+def _locked(folder: Path) -> Lock:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / _LOCK).open("wb")
+        lock = locked_now(folder / _LOCK)
     except OSError as error:
         raise SetupError(f"{folder}: cannot be written ({error.strerror}). Give another folder.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
+    if lock is None:
         raise SetupError(
             f"{folder}: another `salmon verify` uses this folder. Wait until it has ended, or give another folder."
-        ) from None
+        )
     return lock
 
 

@@ -7,7 +7,6 @@ A running process holds a lock in its folder. The system releases the lock when 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+
+from salmon.locks import locked, locked_now
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +33,7 @@ def scratch() -> Iterator[Path]:
     sweep()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with (folder / _LOCK).open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder / _LOCK):
             yield folder
 
 
@@ -51,14 +51,9 @@ def _is_left_behind(folder: Path) -> bool:
     told = folder.lstat()
     if told.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
         return False
-    try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    if not os.path.lexists(folder / _LOCK):
         return time.time() - told.st_mtime > _UNLOCKED_MAX_S
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if (lock := locked_now(folder / _LOCK)) is None:
         return False
-    finally:
-        os.close(lock)
+    lock.release()
     return True

@@ -14,12 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
-from salmon.config.registries import registry_of
-from salmon.errors import ConfigError, SetupError
-from salmon.kafka import clients
-from salmon.kafka.codecs.registry import Registry, object_schema
-from salmon.merge.settings import rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
 from salmon.mongodb.wire.client import connect, database_of
@@ -41,7 +37,6 @@ from salmon.verify.sides import MongoSide, SalesforceSide, Side
 Watcher = Callable[[str, str, int, int], None]
 
 _PATIENCE: Final = Patience()
-_CONNECT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +111,11 @@ def verify(
     """
     began = time.monotonic()
     wanted = wanted or Wanted(objects)
+    sync = Sync(config)
     for name in wanted.objects:
-        if name not in config.objects:
-            raise ConfigError(
-                f"--object {name}: this object is not in the configuration. It has {', '.join(config.objects)}."
-            )
-    with ExitStack() as stack:
-        run = _Run(config, wanted, stack, watcher, patience)
+        sync.check_object(name, given_as="--object")
+    with sync, ExitStack() as stack:
+        run = _Run(sync, wanted, stack, watcher, patience)
         names = list(wanted.objects or config.objects)
         if wanted.keys is not None:
             verdicts = {name: run.some(name, wanted.keys) for name in names}
@@ -141,14 +134,11 @@ class _Run:
     """The connections of one run, and what it has met."""
 
     def __init__(
-        self, config: SyncConfig, wanted: Wanted, stack: ExitStack, watcher: Watcher, patience: Patience
+        self, sync: Sync, wanted: Wanted, stack: ExitStack, watcher: Watcher, patience: Patience
     ) -> None:
-        self._config, self._watcher, self._patience = config, watcher, patience
-        self._kafka = config.kafka_properties()
-        clients.connect(self._kafka, timeout_s=_CONNECT_S)
-        self._registry = registry_of(config)
-        stack.callback(self._registry.close)
-        self._rules = {name: _rules(config, self._registry, name) for name in config.objects}
+        config = sync.config
+        self._sync, self._watcher, self._patience = sync, watcher, patience
+        self._rules = {name: sync.rules(name) for name in config.objects}
         client = connect(config.mongodb, app="salmon-verify")
         stack.callback(client.close)
         self._database = database_of(client, config.mongodb)
@@ -158,9 +148,7 @@ class _Run:
         self._schemas = {name: each.schema for name, each in self._rules.items()}
         self._sources: Sources | None = None
         if wanted.repair:
-            self._sources = Sources(
-                self._kafka, config.topic_names, self._registry, answer_max_s=wanted.answer_max_s
-            )
+            self._sources = Sources(sync.kafka, sync.topics, sync.registry, answer_max_s=wanted.answer_max_s)
             stack.callback(self._sources.close)
         self.pages = 0
         self.resumed = False
@@ -181,10 +169,11 @@ class _Run:
     @contextmanager
     def _ledger(self, name: str, folder: Path, agreed: Agreed) -> Iterator[Ledger]:
         """What was read of an object, as it was left, or a new one."""
+        config = self._sync.config
         about = {
-            "sync": self._config.name,
-            "org": self._config.salesforce.login_url,
-            "collection": f"{self._config.mongodb.database}.{self._config.objects[name].collection}",
+            "sync": config.name,
+            "org": config.salesforce.login_url,
+            "collection": f"{config.mongodb.database}.{config.objects[name].collection}",
             "terms": {
                 side: [sorted(each.compared), sorted(each.later), each.strangers]
                 for side, each in terms_of(self._rules[name]).items()
@@ -233,7 +222,7 @@ class _Run:
         return keys
 
     def _agreed(self, name: str) -> Agreed:
-        return Agreed(self._kafka, self._config.topic_names, self._rules[name], self._registry)
+        return Agreed(self._sync.kafka, self._sync.topics, self._rules[name], self._sync.registry)
 
     def _check(self, name: str, agreed: Agreed, sides: Mapping[str, Side]) -> Check:
         return Check(name, agreed, sides, terms_of(self._rules[name]), self._patience, self._sources)
@@ -242,21 +231,11 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
-        collection = self._config.objects[name].collection
+        objects = self._sync.config.objects
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, collection, self._schemas[name], self._config.objects),
+            MONGODB: MongoSide(self._database, objects[name].collection, self._schemas[name], objects),
         }
-
-
-def _rules(config: SyncConfig, registry: Registry, name: str) -> Rules:
-    schema = object_schema(registry, config.topic_names.records(name))
-    if schema is None:
-        raise SetupError(
-            f"objects.{name}: the schema registry does not know {name} yet. Start the connectors of this sync "
-            f"(`salmon run all`): salesforce-source registers it."
-        )
-    return rules_of(schema, config.objects[name])
 
 
 def _synced(rest: Rest, rules: Rules) -> SyncedObject:

@@ -32,6 +32,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from support.fresh import fresh
 from support.stacks import Stack
+from support.waiting import until
 
 WITHIN_S = 30.0
 
@@ -129,10 +130,7 @@ def broker(stack: Stack) -> Iterator[Broker]:
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
+    until(condition, str(condition), within_s=WITHIN_S)
 
 
 def produce(producer: Producer, topic: str, *values: str) -> None:

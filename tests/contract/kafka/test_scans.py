@@ -13,6 +13,7 @@ from salmon.errors import SetupError
 from salmon.kafka import clients, scans
 from salmon.kafka.clients import TransactionalProducer
 from salmon.kafka.partitions import partition_of
+from salmon.kafka.reader import Place
 from support.kafka import Failure, fail_writing
 
 Create = Callable[..., str]
@@ -32,7 +33,7 @@ def log(create: Create, producer: TransactionalProducer) -> str:
     return topic
 
 
-def scanned(kafka: dict[str, Any], places: list[scans.Place], **asked: Any) -> list[Message]:
+def scanned(kafka: dict[str, Any], places: list[Place], **asked: Any) -> list[Message]:
     found: list[Message] = []
     scans.scan(kafka, clients.admin(kafka), places, found.append, **asked)
     return found

@@ -13,7 +13,8 @@ from confluent_kafka import TopicPartition
 from salmon.errors import DataError, Fenced, PositionLost, SetupError, Unavailable
 from salmon.kafka import clients, tables
 from salmon.kafka.clients import TransactionalProducer
-from support.kafka import Failure, eventually, fail_writing
+from support.kafka import Failure, fail_writing
+from support.waiting import until
 
 Create = Callable[..., str]
 
@@ -180,7 +181,7 @@ def test_a_consumer_never_chooses_its_place_by_itself(
     try:
         group.assign([TopicPartition(topic, 0, 1_000_000)])
         with pytest.raises(PositionLost, match=topic):
-            eventually(lambda: bool(clients.read(group, 10, 0.5)))
+            until(lambda: bool(clients.read(group, 10, 0.5)))
     finally:
         group.close()
 

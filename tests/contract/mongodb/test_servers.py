@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.simulator.tls import make_certificates
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, write
+from support.waiting import until
 
 
 @contextmanager
@@ -96,7 +97,7 @@ def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
         first: MongoClient[dict[str, object]] = MongoClient(HOST, port, directConnection=True)
         members = [{"_id": 0, "host": f"{HOST}:{port}"}]
         first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-        _until(lambda: bool(first.admin.command("hello").get("isWritablePrimary")))
+        until(lambda: bool(first.admin.command("hello").get("isWritablePrimary")), "it is the primary")
         with pytest.raises(SetupError, match=r"mongodb\.uri: its user may not"):
             connect(_config(port), app="test")
         wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
@@ -131,7 +132,7 @@ def test_a_server_that_stands_still_and_a_primary_that_steps_down_lose_nothing(t
         mongo.client.admin.command({"replSetStepDown": 1, "secondaryCatchUpPeriodSecs": 0, "force": True})
         record = write("after", WriteOp.CREATE, 5, Name="x")
         outcomes: list[Outcome] = []
-        _until(lambda: _put(sink, record, outcomes))
+        until(lambda: _put(sink, record, outcomes), "the new primary takes the write")
         assert outcomes[0].kind is OutcomeKind.APPLIED
         log.until(source, lambda log: Op.CREATE in log.ops("after"))
         assert [record.key for record in log.records] == ["before", "after"]
@@ -149,10 +150,3 @@ def _put(sink: MongoSinkTask, record: SinkRecord, outcomes: list[Outcome]) -> bo
     except RetriableError:
         return False
     return True
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # between two looks, not instead of one

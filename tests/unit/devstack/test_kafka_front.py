@@ -12,6 +12,7 @@ import pytest
 from salmon.devstack import kafka_front
 from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST, Front, finds_nothing, mended, places
 from salmon.devstack.processes import free_ports
+from support.waiting import until_async
 
 FETCH, METADATA, API_VERSIONS, PRODUCE = 1, 3, 18, 0
 NEVER = 2**63 - 1
@@ -199,8 +200,7 @@ async def held_back(broker: FakeBroker, reader: Client) -> None:
     reader.ask(fetch_request(11, 0))
     assert finds_nothing(11, await reader.answer())
     reader.ask(fetch_request(11, 0, correlation=8))
-    while not broker.fronts[0].waiting:
-        await asyncio.sleep(0.001)
+    await until_async(lambda: broker.fronts[0].waiting, "a fetch is held back")
 
 
 @pytest.fixture
@@ -274,7 +274,6 @@ def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
         reader.ask(fetch_request(11, 0, correlation=10))
         assert (await reader.answer())[:4] == struct.pack(">i", 10)
         reader.ask(fetch_request(11, 0, correlation=11))
-        while not broker.fronts[0].waiting:
-            await asyncio.sleep(0.001)
+        await until_async(lambda: broker.fronts[0].waiting, "a fetch is held back")
 
     through_a_front(play)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import uvicorn
 from salmon.devstack.processes import HOST, free_ports
 from salmon.devstack.registry import app
 from salmon.devstack.registry_store import RegistryStore
+from support.waiting import until
 
 SCHEMA = json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]})
 OTHER = json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]})
@@ -27,10 +27,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app(store), host=HOST, port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: server.started, "the registry serves")
     yield f"http://{HOST}:{port}"
     server.should_exit = True
     thread.join(20)

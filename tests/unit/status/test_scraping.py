@@ -21,9 +21,9 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
 from salmon.runtime.lifecycle import Lifecycle
-from salmon.status.scraping import Samples, Sync, addresses, ask, parsed
+from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
 
-CRM = Sync("crm", lambda: "here")
+CRM = Owner("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"
 NOW_S = 1_700_000_000.0
 
@@ -113,6 +113,12 @@ def test_labels_may_hold_what_the_format_escapes() -> None:
     assert samples.total("plain") == 1000
 
 
+@pytest.mark.parametrize("text", ["", "<html>Not found</html>", "garbage {", 'cut{off="'])
+def test_what_is_no_exposition_has_no_samples(text: str) -> None:
+    """Another program may answer there: the table is printed all the same."""
+    assert parsed(text).lines == ()
+
+
 def test_a_quantile_lies_where_its_share_of_a_histogram_ends(metrics: Metrics) -> None:
     """Half of the lags are below 50 ms, and nearly all below 250 ms."""
     for lag_ms in [40] * 50 + [200] * 50:
@@ -141,22 +147,22 @@ def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) 
 
 
 @pytest.mark.parametrize(
-    ("connector", "sync", "says"),
+    ("connector", "owner", "says"),
     [
         ("mongodb-sink", CRM, "merge answers there."),
-        ("merge", Sync("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
+        ("merge", Owner("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
         (
             "merge",
-            Sync("crm", lambda: "there"),
+            Owner("crm", lambda: "there"),
             "It answers for a sync of this name on another Kafka cluster (here, not there).",
         ),
     ],
 )
 def test_a_neighbour_is_not_taken_for_ours(
-    serving: RestServer, connector: str, sync: Sync, says: str
+    serving: RestServer, connector: str, owner: Owner, says: str
 ) -> None:
     """Two syncs on one machine want the same ports; whose processes answer is told (case S7)."""
-    [report] = ask(sync, {connector: serving.url})
+    [report] = ask(owner, {connector: serving.url})
     assert (report.status, report.message, report.healthy) == ("foreign", says, False)
     assert report.samples.lines == ()
 

@@ -7,7 +7,6 @@ What the schemas say is the business of model.schema and kafka.schemas.
 from __future__ import annotations
 
 import json
-import random
 import ssl
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from urllib.parse import quote
 import requests
 import structlog
 
+from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls, Peer
 from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 # A reader with the newest schema can read every record ever written: sinks may be down for a month.
 COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
-_FIRST_WAIT_S: Final = 0.05
+_BACKOFF: Final = Backoff(first_s=0.1, max_s=1.0)
 # Confluent's REST API: no such subject, version, schema. A 404 of another kind is not a registry's.
 _NOT_THERE: Final = frozenset({40401, 40402, 40403})
 _HEADERS: Final = {
@@ -187,15 +187,15 @@ class SchemaRegistry:
         # Bounded: the tries of what fails at once take 2 s, and what waits for an answer has one try. The worker repeats
         # what is still Unavailable then, and says so.
         give_up_at = time.monotonic() + self._timeout_s
-        for attempt in range(1, self._attempts):
+        tries = Tries(_BACKOFF)
+        while True:
             try:
                 return self._call_once(method, path, body)
-            except Unavailable:
-                wait_s = _FIRST_WAIT_S * 2**attempt * random.uniform(0.5, 1.0)  # spreads many clients
-                if time.monotonic() + wait_s > give_up_at:
+            except Unavailable as error:
+                wait_s = tries.failed(error)
+                if tries.failures >= self._attempts or time.monotonic() + wait_s > give_up_at:
                     raise
                 time.sleep(wait_s)
-        return self._call_once(method, path, body)
 
     def _call_once(self, method: str, path: str, body: Mapping[str, str] | None) -> requests.Response:
         where = f"the schema registry at {self._url}"
