@@ -287,7 +287,7 @@ class _Process:
             config.name,
             connector,
             side,
-            kafka,
+            clients.Clients(kafka),
             registry,
             self._health,
             self._metrics,

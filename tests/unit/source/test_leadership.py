@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from salmon.errors import ClientLost
+from salmon.kafka.clients import Clients
 from salmon.kafka.topics import Topics
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
@@ -37,7 +38,7 @@ class Calls:
 
 def leadership(calls: Calls) -> Leadership:
     instance = Instance(
-        "crm", CONNECTOR, "mongodb", KAFKA, registry_of(Topics("crm")), Health(), Metrics(CONNECTOR)
+        "crm", CONNECTOR, "mongodb", Clients(KAFKA), registry_of(Topics("crm")), Health(), Metrics(CONNECTOR)
     )
     retrying = Retrying(Event(), Health(), rng=random.Random(1))
     return Leadership(instance, retrying, elected=calls.elected, deposed=calls.deposed)
