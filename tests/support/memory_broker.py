@@ -91,7 +91,7 @@ class MemoryBroker:
         self.topics: dict[str, list[_Partition]] = {}
         self.groups: dict[str, _Group] = defaultdict(_Group)
         self.producers: dict[str, MemoryProducer] = {}  # transactional id -> the newest
-        self._errors: dict[str, list[KafkaError]] = defaultdict(list)
+        self._errors: dict[tuple[str, str], list[KafkaError]] = defaultdict(list)
 
     def clients(self, **properties: Any) -> Clients:
         """What a worker is handed."""
@@ -108,10 +108,15 @@ class MemoryBroker:
         with self.changed:
             self.topics[topic] = [_Partition() for _ in range(partitions)]
 
-    def fail(self, call: str, *errors: KafkaError) -> None:
-        """Answer the next calls of the client's method *call* with *errors*, each once."""
+    def fail(self, call: str, *errors: KafkaError, of: str = "") -> None:
+        """
+        Answer the next calls of the client's method *call* with *errors*, each once.
+
+        Args:
+            of: Only those of the producer with this transactional id.
+        """
         with self.changed:
-            self._errors[call].extend(errors)
+            self._errors[call, of].extend(errors)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
@@ -153,10 +158,11 @@ class MemoryBroker:
 
     # The clients' view; with `changed` held.
 
-    def answer(self, call: str) -> None:
+    def answer(self, call: str, client: str = "") -> None:
         """Raise what *call* is to be answered with."""
-        if self._errors[call]:
-            raise KafkaException(self._errors[call].pop(0))
+        for errors in (self._errors[call, client], self._errors[call, ""]):
+            if errors:
+                raise KafkaException(errors.pop(0))
         if self.away:
             raise KafkaException(error(KafkaError._TIMED_OUT, retriable=True))
 
@@ -260,7 +266,7 @@ class MemoryProducer:
 
     def init_transactions(self, _timeout_s: float) -> None:
         with self._changed:
-            self._broker.answer("init_transactions")
+            self._broker.answer("init_transactions", self._id)
             before = self._broker.producers.get(self._id)
             self._broker.producers[self._id] = self
             if before is not None and before is not self and before._transaction is not None:
@@ -314,7 +320,7 @@ class MemoryProducer:
     ) -> None:
         name, member, generation, consumer = group
         with self._changed:
-            self._broker.answer("send_offsets_to_transaction")
+            self._broker.answer("send_offsets_to_transaction", self._id)
             self._fence()
             assert self._transaction is not None, "no transaction is open"
             if refusal := _refusal(self._broker.groups[name], member, generation, consumer):
@@ -326,7 +332,7 @@ class MemoryProducer:
 
     def commit_transaction(self, _timeout_s: float) -> None:
         with self._changed:
-            self._broker.answer("commit_transaction")
+            self._broker.answer("commit_transaction", self._id)
             self._fence()
             self._deliver()
             if self._failed:
@@ -335,7 +341,7 @@ class MemoryProducer:
 
     def abort_transaction(self, _timeout_s: float) -> None:
         with self._changed:
-            self._broker.answer("abort_transaction")
+            self._broker.answer("abort_transaction", self._id)
             self._fence()
             self._undelivered.clear()
             self._end(ABORTED)
@@ -429,6 +435,7 @@ class MemoryConsumer:
             for place, owner in group.owners.items()
             if owner == self.member and group.wanted.get(place) != owner
         }:
+            self._generation = group.generation  # they are given back under the new one
             return "revoke", revoked
         added = {
             place
@@ -491,8 +498,6 @@ class MemoryConsumer:
         return found
 
     def _take(self) -> Message | None:
-        if self._broker._errors["poll"]:
-            return Message(error=self._broker._errors["poll"].pop(0))
         if self._broker.away:
             return None
         for place in sorted(self._next.keys() - self._paused):

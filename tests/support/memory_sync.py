@@ -71,6 +71,6 @@ def retrying() -> Retrying:
     return Retrying(Event(), Health(), rng=Impatient())
 
 
-def sample(instance: Instance, name: str) -> float:
-    """What a metric of the connector says; 0 where it was never set."""
-    return instance.metrics.registry.get_sample_value(name, {"connector": instance.connector}) or 0.0
+def reading(metric: Any) -> float:
+    """What a counter or gauge shows now."""
+    return float(next(iter(metric.collect())).samples[0].value)

@@ -103,8 +103,8 @@ def test_what_is_committed_is_where_the_next_instance_goes_on(sync: MemorySync) 
 
 def test_another_replica_gets_its_share_after_what_flies_was_told(sync: MemorySync) -> None:
     """Told and committed before the other one reads: it repeats nothing."""
-    sync.write("a", 1)
-    sync.write("b", 2)
+    for key in "abcdefgh":
+        sync.write(key, 1)
     first, second = Replica(sync), Replica(sync, 1)
     first.read()
     first.put()
