@@ -46,7 +46,7 @@ class _Transaction:
 class _Entry:
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]] | None
+    headers: list[tuple[str, str | bytes | None]] | None
     at_ms: int
     transaction: _Transaction
     is_marker: bool = False
@@ -302,7 +302,7 @@ class MemoryProducer:
                 return
             if self._broker.producers.get(self._id) is self:
                 self._transaction.places.add((topic, number))
-                kept = list(headers) if headers else None
+                kept: list[tuple[str, str | bytes | None]] | None = [*headers] if headers else None
                 self._broker.append(
                     (topic, number), _Entry(raw_key, value, kept, _now_ms(), self._transaction)
                 )

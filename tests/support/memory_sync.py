@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from threading import Event
+from typing import Any
 
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics

@@ -60,7 +60,7 @@ class Reporter:
         self.buffer.renew()
         self.buffer.add(self.place, self._written, (OBJECT, key), b"x", self._message(key))
         self._written += 1
-        (command,) = self.buffer.take(1) or ()
+        command = next(iter(self.buffer.take(1) or []))
         write = Write(self._written, WriteOp.UPDATE, fields={"Name": "x"})
         self.reports.take([Landed(command, SinkRecord(OBJECT, key, write), Outcome(kind, reason="so"))])
 

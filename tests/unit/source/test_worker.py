@@ -51,16 +51,16 @@ def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: Memor
 
 
 def test_a_record_that_kafka_refuses_is_set_aside_in_the_transaction_of_the_others(sync: MemorySync) -> None:
-    """One of three is refused for what it is (case L9): the other two, its dead letter and the position go on."""
+    """One of three is refused for what it says (case L9): what fits of it goes on with the others and the position."""
     changes, offsets, dlq = sync.topics.changes(OBJECT), sync.topics.offsets, sync.topics.dlq(CONNECTOR)
-    sync.broker.refuses = lambda topic, key, _: topic == changes and key == b"k2"
+    sync.broker.refuses = lambda topic, _, value: topic == changes and b"n2" in (value or b"")
     source = PromptSource()
     source.offers.put(SourceBatch(tuple(edit(f"k{n}", f"n{n}") for n in (1, 2, 3)), {"stream": {"at": 3}}))
     with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
         eventually(lambda: names(sync))
         run.stop()
-    assert names(sync) == ["n1", "n3"]
-    assert sync.broker.transactions(changes, offsets, dlq) == [[changes, changes, offsets, dlq]]
+    assert names(sync) == ["n1", None, "n3"]
+    assert sync.broker.transactions(changes, offsets, dlq) == [[changes] * 3 + [offsets, dlq]]
 
 
 def test_a_commit_that_did_not_happen_is_done_again_and_nothing_is_doubled(sync: MemorySync) -> None:
