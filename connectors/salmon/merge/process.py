@@ -44,6 +44,7 @@ from salmon.merge.store import Place, Stores
 from salmon.model.change import Change
 from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
+from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Signal, SignalKind
@@ -107,7 +108,7 @@ class MergeProcess:
         self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
         self._reading, self._committing = Streak(self._retrying), Streak(self._retrying)
         self._conflicts = Conflicts(registry, self._topics.conflicts)
-        self._signals = Signals(registry, self._topics.signals("salesforce-source"))
+        self._signals = Signals(registry, self._topics.signals(SOURCES[0]))
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
@@ -445,11 +446,11 @@ class MergeProcess:
             self._consumer.seek(each)
 
     def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
-        """Have both sources read the object anew; what was lost comes back as rows, absences included."""
+        """Have all sources read the object anew; what was lost comes back as rows, absences included."""
         log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
         with self._producer.transaction() as transaction:
-            for source in ("salesforce-source", "mongodb-source"):
+            for source in SOURCES:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )
