@@ -8,19 +8,27 @@ import pytest
 
 from salmon.devstack import jvm
 from salmon.devstack.broker import EmbeddedBroker, Kafka
+from support.memory_broker import MemoryBroker
 from support.runtime import Sync
 
-EMBEDDED, JVM = "embedded", "jvm"
-
-
-@pytest.fixture(
-    scope="session",
-    params=[
-        pytest.param(EMBEDDED, marks=pytest.mark.xdist_group("embedded")),
-        pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("jvm")]),
-    ],
+MEMORY, EMBEDDED, JVM = "memory", "embedded", "jvm"
+REAL_BROKERS = [
+    pytest.param(EMBEDDED, marks=pytest.mark.xdist_group("embedded")),
+    pytest.param(JVM, marks=[pytest.mark.jvm, pytest.mark.xdist_group("jvm")]),
+]
+# For a module's pytestmark: the fake of the unit tests is held to what the real ones do.
+ON_EVERY_BROKER = pytest.mark.parametrize(
+    "broker", [pytest.param(MEMORY), *REAL_BROKERS], indirect=True, scope="session"
 )
-def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+
+
+@pytest.fixture(scope="session", params=REAL_BROKERS)
+def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kafka | MemoryBroker]:
+    if request.param == MEMORY:
+        yield MemoryBroker()
+        return
     folder = tmp_path_factory.mktemp(request.param)
     server: Kafka
     if request.param == JVM:
@@ -35,5 +43,7 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def sync(broker: Kafka) -> Sync:
+def sync(broker: Kafka | MemoryBroker) -> Sync:
+    if isinstance(broker, MemoryBroker):
+        return Sync(broker.clients())
     return Sync({"bootstrap.servers": broker.bootstrap_servers})

@@ -210,13 +210,14 @@ def _ran(worker: Any, errors: list[BaseException]) -> None:
 class Sync:
     """One object's topics on a broker, under a name of their own."""
 
-    def __init__(self, kafka: Mapping[str, Any], *, partitions: int = 2) -> None:
-        self.kafka = dict(kafka)
+    def __init__(self, kafka: clients.Brokers, *, partitions: int = 2) -> None:
+        self.clients = clients.clients_of(kafka)
+        self.kafka = dict(self.clients.properties)
         self.name = f"t{uuid.uuid4().hex[:8]}"
         self.topics = topics.Topics(self.name)
         self.registry = registry_of(self.topics)
         specs = topics.specs(self.topics, [OBJECT], partitions=partitions, replication_factor=1)
-        topics.ensure(clients.admin(self.kafka), specs)
+        topics.ensure(self.clients.admin(), specs)
         self.changes_codec = Changes(SCHEMA, self.registry, self.topics.changes(OBJECT))
         self._producer: clients.TransactionalProducer | None = None
         self._seq = itertools.count(1)
@@ -224,7 +225,7 @@ class Sync:
     def instance(self, connector: str, ordinal: int = 0) -> Instance:
         side = connector.split("-", maxsplit=1)[0]
         return Instance(
-            self.name, connector, side, self.kafka, self.registry, Health(), Metrics(connector), ordinal
+            self.name, connector, side, self.clients, self.registry, Health(), Metrics(connector), ordinal
         )
 
     # As merge, salesforce-source and an operator would.
@@ -252,9 +253,7 @@ class Sync:
 
     def produce(self, topic: str, key: str | bytes, value: bytes | None) -> None:
         if self._producer is None:
-            self._producer = clients.producer(
-                self.kafka, transactional_id=f"{self.name}-test", client_id="test"
-            )
+            self._producer = self.clients.producer(transactional_id=f"{self.name}-test", client_id="test")
             self._producer.start()
         with self._producer.transaction() as transaction:
             transaction.produce(topic, key, value)
@@ -263,9 +262,9 @@ class Sync:
 
     def records(self, topic: str) -> list[Message]:
         """All committed records of *topic*, as far as they can be read now."""
-        consumer = clients.consumer(self.kafka, group_id=f"{self.name}.look", client_id="look")
+        consumer = self.clients.consumer(group_id=f"{self.name}.look", client_id="look")
         try:
-            count = topics.partition_counts(clients.admin(self.kafka))[topic]
+            count = topics.partition_counts(self.clients.admin())[topic]
             consumer.assign([TopicPartition(topic, number, 0) for number in range(count)])
             ends = sum(patiently(partial(_end, consumer, topic, number)) for number in range(count))
             found: list[Message] = []
@@ -289,13 +288,13 @@ class Sync:
         return self.records(self.topics.dlq(connector))
 
     def entries(self, connector: str) -> dict[str, Position]:
-        return patiently(lambda: OffsetStore(self.kafka, self.topics, self.registry).load(connector))
+        return patiently(lambda: OffsetStore(self.clients, self.topics, self.registry).load(connector))
 
     def committed(self, group: str, topic: str) -> list[int]:
         """The group's offset in each partition of *topic*; below 0 where there is none."""
-        consumer = clients.consumer(self.kafka, group_id=group, client_id="look")
+        consumer = self.clients.consumer(group_id=group, client_id="look")
         try:
-            count = topics.partition_counts(clients.admin(self.kafka))[topic]
+            count = topics.partition_counts(self.clients.admin())[topic]
             places = [TopicPartition(topic, number) for number in range(count)]
             return [each.offset for each in consumer.committed(places, timeout=10)]
         finally:

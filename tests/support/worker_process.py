@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from salmon.kafka.clients import Clients
 from salmon.kafka.topics import Topics
 from salmon.model.change import Change, Op
 from salmon.ops.health import Health
@@ -60,7 +61,7 @@ def main() -> None:
         name,
         connector,
         "mongodb",
-        {"bootstrap.servers": brokers},
+        Clients({"bootstrap.servers": brokers}),
         registry_of(Topics(name)),
         Health(),
         Metrics(connector),

@@ -45,7 +45,7 @@ from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.offsets import OffsetStore
-from salmon.model.change import SALESFORCE
+from salmon.model.sides import side_of
 from salmon.ops import logs
 from salmon.ops.health import Health
 from salmon.ops.metrics import TASK, Metrics
@@ -280,22 +280,22 @@ class _Process:
         self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
         self._take_place(admin, registry, retrying)
-        if connector == "merge":
+        if (its_side := side_of(connector)) is None:
             return self._merge(registry, retrying)
-        side, _, kind = connector.partition("-")
+        side = its_side.name
         instance = Instance(
             config.name,
             connector,
             side,
-            kafka,
+            clients.Clients(kafka),
             registry,
             self._health,
             self._metrics,
             ordinal=self._ordinal,
         )
-        settings = config.salesforce if side == SALESFORCE else config.mongodb
+        settings = getattr(config, side)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
-        if kind == "source":
+        if connector == its_side.source:
             source = discovery.source_factory(side)(settings, config.objects, config.name)
             self._watch(source)
             return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)

@@ -40,7 +40,7 @@ from salmon.app.process import (
 from salmon.backoff import Backoff
 from salmon.config import models as configuration
 from salmon.errors import ConfigError, FatalError
-from salmon.model.change import SALESFORCE
+from salmon.model.sides import DESCRIBING
 from salmon.ops import logs
 from salmon.runtime.every import Every
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
@@ -91,7 +91,7 @@ def run_all(
         Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
     ]
     file = Path(ports_file) if ports_file else None
-    return Supervisor(children, config.rest.host, file, first=f"{SALESFORCE}-source").run()
+    return Supervisor(children, config.rest.host, file, first=DESCRIBING.source).run()
 
 
 def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:

@@ -7,9 +7,10 @@ What is done in a transaction is for kafka.transactions; compacted topics are fo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -21,10 +22,13 @@ from salmon.kafka.properties import common, made
 from salmon.kafka.transactions import Observer, Transaction, TransactionalProducer
 
 __all__ = [
+    "Brokers",
+    "Clients",
     "Transaction",
     "TransactionalProducer",
     "admin",
     "arrived",
+    "clients_of",
     "close",
     "connect",
     "consumer",
@@ -42,74 +46,126 @@ CLOSE_MAX_S: Final = 3.0
 _WRITE_MAX_S: Final = 10.0
 
 
-def producer(
-    kafka: Mapping[str, Any], *, transactional_id: str, client_id: str, observer: Observer | None = None
-) -> TransactionalProducer:
+class _Consumer(Consumer):
+    """A consumer that remembers an error which came behind records."""
+
+    pending: SalmonError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
     """
-    Make a transactional producer; call start() before its first transaction.
+    Opens clients to one cluster. A worker is handed one and opens nothing by other means, so that a test can hand in
+    one whose broker is in memory (tests/support/memory_broker.py).
 
     Args:
-        kafka: The configuration's `kafka` block: librdkafka properties.
-        transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
-        observer: Is told when a transaction waits for Kafka, and when it no longer does.
-
-    Raises:
-        ConfigError: naming the property that librdkafka refuses.
+        properties: The configuration's `kafka` block: librdkafka properties. They may hold secrets.
+        consumer_kind, producer_kind, admin_kind: What makes a client from librdkafka's settings.
     """
-    return TransactionalProducer(
-        kafka, transactional_id=transactional_id, client_id=client_id, observer=observer
+
+    properties: Mapping[str, Any] = field(repr=False)
+    consumer_kind: Callable[[dict[str, Any]], Consumer] = _Consumer
+    producer_kind: Callable[[dict[str, Any]], Producer] = Producer
+    admin_kind: Callable[[dict[str, Any]], AdminClient] = AdminClient
+
+    def producer(
+        self, *, transactional_id: str, client_id: str, observer: Observer | None = None
+    ) -> TransactionalProducer:
+        """
+        Make a transactional producer; call start() before its first transaction.
+
+        Args:
+            transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
+            observer: Is told when a transaction waits for Kafka, and when it no longer does.
+
+        Raises:
+            ConfigError: naming the property that librdkafka refuses.
+        """
+        return TransactionalProducer(
+            self.properties,
+            transactional_id=transactional_id,
+            client_id=client_id,
+            observer=observer,
+            kind=self.producer_kind,
+        )
+
+    def consumer(
+        self, *, group_id: str, client_id: str, instance_id: str | None = None, **properties: Any
+    ) -> Consumer:
+        """
+        Make a consumer of committed records that never resets and never commits by itself.
+
+        Args:
+            group_id: Its consumer group; also where it only assigns (librdkafka wants one).
+            instance_id: Makes it a static member: a restart within the session causes no rebalance.
+            properties: More librdkafka properties, with _ for the dots, e.g. enable_partition_eof=True.
+
+        Raises:
+            ConfigError: naming the property that librdkafka refuses.
+        """
+        settings = {
+            # The least that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
+            # are taken over that soon. Heartbeats come from librdkafka's own thread, however long a batch takes.
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": 2000,
+            # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
+            "fetch.queue.backoff.ms": 10,
+            # Partitions that stay where they are go on while others move.
+            "partition.assignment.strategy": "cooperative-sticky",
+            **common(self.properties, client_id),
+            "group.id": group_id,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            **({"group.instance.id": instance_id} if instance_id else {}),
+            **{name.replace("_", "."): value for name, value in properties.items()},
+        }
+        return made(self.consumer_kind, settings, self.properties)
+
+    def admin(self, *, client_id: str = "salmon") -> AdminClient:
+        """
+        Make an admin client. It connects when it is first used: see connect().
+
+        Raises:
+            ConfigError: naming the property that librdkafka refuses.
+        """
+        return made(self.admin_kind, common(self.properties, client_id), self.properties)
+
+
+# Where the brokers are: librdkafka properties, or what was handed in to open clients to them.
+Brokers = Mapping[str, Any] | Clients
+
+
+def clients_of(kafka: Brokers) -> Clients:
+    """What opens clients to *kafka*; what was handed in stays as it is."""
+    return kafka if isinstance(kafka, Clients) else Clients(kafka)
+
+
+# For commands, which own no clients: each opens what it needs.
+
+
+def producer(
+    kafka: Brokers, *, transactional_id: str, client_id: str, observer: Observer | None = None
+) -> TransactionalProducer:
+    """See Clients.producer."""
+    return clients_of(kafka).producer(
+        transactional_id=transactional_id, client_id=client_id, observer=observer
     )
 
 
 def consumer(
-    kafka: Mapping[str, Any],
-    *,
-    group_id: str,
-    client_id: str,
-    instance_id: str | None = None,
-    **properties: Any,
+    kafka: Brokers, *, group_id: str, client_id: str, instance_id: str | None = None, **properties: Any
 ) -> Consumer:
-    """
-    Make a consumer of committed records that never resets and never commits by itself.
-
-    Args:
-        kafka: The configuration's `kafka` block: librdkafka properties.
-        group_id: Its consumer group; also where it only assigns (librdkafka wants one).
-        instance_id: Makes it a static member: a restart within the session causes no rebalance.
-        properties: More librdkafka properties, with _ for the dots, e.g. enable_partition_eof=True.
-
-    Raises:
-        ConfigError: naming the property that librdkafka refuses.
-    """
-    settings = {
-        # The least that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
-        # are taken over that soon. Heartbeats come from librdkafka's own thread, however long a batch takes.
-        "session.timeout.ms": SESSION_MS,
-        "heartbeat.interval.ms": 2000,
-        # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
-        "fetch.queue.backoff.ms": 10,
-        # Partitions that stay where they are go on while others move.
-        "partition.assignment.strategy": "cooperative-sticky",
-        **common(kafka, client_id),
-        "group.id": group_id,
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",
-        **({"group.instance.id": instance_id} if instance_id else {}),
-        **{name.replace("_", "."): value for name, value in properties.items()},
-    }
-    return made(_Consumer, settings, kafka)
+    """See Clients.consumer."""
+    return clients_of(kafka).consumer(
+        group_id=group_id, client_id=client_id, instance_id=instance_id, **properties
+    )
 
 
-def admin(kafka: Mapping[str, Any], *, client_id: str = "salmon") -> AdminClient:
-    """
-    Make an admin client. It connects when it is first used: see connect().
-
-    Raises:
-        ConfigError: naming the property that librdkafka refuses.
-    """
-    return made(AdminClient, common(kafka, client_id), kafka)
+def admin(kafka: Brokers, *, client_id: str = "salmon") -> AdminClient:
+    """See Clients.admin."""
+    return clients_of(kafka).admin(client_id=client_id)
 
 
 def connect(kafka: Mapping[str, Any], *, client_id: str = "salmon", timeout_s: float = 30.0) -> AdminClient:
@@ -166,16 +222,16 @@ def hear(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
         Unavailable, SetupError, Fenced: as the broker said. What came beside the error is returned first; the next
             call raises it.
     """
-    assert isinstance(consumer, _Consumer)
-    if (error := consumer.pending) is not None:
-        consumer.pending = None
+    remembers = cast("_Consumer", consumer)
+    if (error := remembers.pending) is not None:
+        remembers.pending = None
         raise error
     heard = arrived(consumer, n, timeout_s)
     good = [message for message in heard if _error_of(message) is None]
     if len(good) < len(heard) and (error := _first_error(heard)) is not None:
         if not good:
             raise error
-        consumer.pending = error
+        remembers.pending = error
     return good
 
 
@@ -272,9 +328,3 @@ def _error_of(message: Message) -> KafkaError | None:
     """The end of a partition is none."""
     error = message.error()
     return None if error is not None and error.code() == KafkaError._PARTITION_EOF else error
-
-
-class _Consumer(Consumer):
-    """A consumer that remembers an error which came behind records."""
-
-    pending: SalmonError | None = None

@@ -6,10 +6,7 @@ A position is written in the transaction of the records it stands for; so its pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from salmon.kafka import tables
+from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.topics import Topics
@@ -19,7 +16,7 @@ from salmon.plugin.contract import Position
 class OffsetStore:
     """Positions of one sync."""
 
-    def __init__(self, kafka: Mapping[str, Any], topics: Topics, registry: Registry) -> None:
+    def __init__(self, kafka: clients.Brokers, topics: Topics, registry: Registry) -> None:
         self._kafka = kafka
         self.topic = topics.offsets
         self.serde = Offsets(registry, self.topic)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import structlog
 from confluent_kafka import Message, TopicPartition
@@ -52,7 +52,7 @@ class Reader:
 
     def __init__(
         self,
-        kafka: Mapping[str, Any],
+        kafka: clients.Brokers,
         starts: Mapping[Place, int],
         *,
         name: str,

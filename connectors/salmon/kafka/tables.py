@@ -50,7 +50,7 @@ def as_it_is(value: bytes) -> bytes:
 
 
 def load(
-    kafka: Mapping[str, Any],
+    kafka: clients.Brokers,
     topic: str,
     decode: Decode = as_it_is,
     *,
@@ -70,7 +70,7 @@ def load(
 
 
 def replay(
-    kafka: Mapping[str, Any],
+    kafka: clients.Brokers,
     topic: str,
     starts: Mapping[int, int],
     take: Take,
@@ -174,7 +174,7 @@ class Table:
 
     def __init__(
         self,
-        kafka: Mapping[str, Any],
+        kafka: clients.Brokers,
         topic: str,
         decode: Decode = as_it_is,
         *,
@@ -251,7 +251,7 @@ class _Log:
 
     def __init__(
         self,
-        kafka: Mapping[str, Any],
+        kafka: clients.Brokers,
         topic: str,
         starts: Mapping[int, int],
         admin: AdminClient | None = None,

@@ -17,11 +17,11 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from salmon.errors import ConfigError, TopicGone, Unavailable, UnsafeTopic
 from salmon.kafka.errors import answered, translated
-from salmon.model.change import SIDES
+from salmon.model import sides
 
 log = structlog.get_logger(__name__)
 
-CONNECTORS: Final = ("salesforce-source", "mongodb-source", "merge", "mongodb-sink", "salesforce-sink")
+CONNECTORS: Final = (*sides.SOURCES, "merge", *(side.sink for side in reversed(sides.ALL)))
 
 _DAY_MS: Final = 24 * 3600 * 1000
 _NAMED_MAX: Final = 5
@@ -102,8 +102,8 @@ def specs(
         add(topics.changes(sobject), _LOG)
         add(topics.records(sobject), _TABLE)
         add(topics.state(sobject), _TABLE)
-        for side in SIDES:
-            add(topics.writes(side, sobject), _TABLE)
+        for side in sides.ALL:
+            add(topics.writes(side.name, sobject), _TABLE)
         add(topics.identity(sobject), _TABLE)
     add(topics.offsets, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)

@@ -65,6 +65,7 @@ class TransactionalProducer:
         transactional_id: str,
         client_id: str,
         observer: Observer | None = None,
+        kind: Callable[[dict[str, Any]], Producer] = Producer,
     ) -> None:
         self.transactional_id = transactional_id
         self._observer = observer
@@ -92,7 +93,7 @@ class TransactionalProducer:
             "delivery.report.only.error": True,
             "on_delivery": self._not_delivered,
         }
-        self._producer = made(Producer, settings, kafka)
+        self._producer = made(kind, settings, kafka)
 
     def start(self, timeout_s: float = 60.0) -> None:
         """

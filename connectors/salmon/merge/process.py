@@ -44,6 +44,7 @@ from salmon.merge.store import Place, Stores
 from salmon.model.change import Change
 from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
+from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Signal, SignalKind
@@ -82,6 +83,7 @@ class MergeProcess:
         schemas: Object -> its schema, as the registry has it.
         ordinal: Of this replica; its transactional id and its group membership are stable by it.
         open_cache: Opens the working copy of a partition's states; by default one in the configured folder.
+        opens: Opens all clients to Kafka; by default to the configured brokers.
     """
 
     name = CONNECTOR
@@ -97,38 +99,37 @@ class MergeProcess:
         ordinal: int = 0,
         rng: random.Random | None = None,
         open_cache: OpenCache | None = None,
+        opens: clients.Clients | None = None,
     ) -> None:
         self._topics = config.topic_names
-        self._kafka = config.kafka_properties()
+        opens = opens or clients.Clients(config.kafka_properties())
         self._health, self._metrics = health, metrics
         self._stop = Event()
         self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
         self._reading, self._committing = Streak(self._retrying), Streak(self._retrying)
         self._conflicts = Conflicts(registry, self._topics.conflicts)
-        self._signals = Signals(registry, self._topics.signals("salesforce-source"))
+        self._signals = Signals(registry, self._topics.signals(SOURCES[0]))
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
-        self._places = OffsetStore(self._kafka, self._topics, registry)
+        self._places = OffsetStore(opens, self._topics, registry)
         self._folder: StateFolder | None = None
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
-        self._stores = Stores(Restorer(self._kafka, open_cache))
+        self._stores = Stores(Restorer(opens, open_cache))
         self._topic_ids: dict[str, str] = {}  # of `changes`; empty where the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group = f"{config.name}-{CONNECTOR}"
-        self._admin = clients.admin(self._kafka, client_id=f"{group}-{ordinal}")
-        self._producer = clients.producer(
-            self._kafka,
+        self._admin = opens.admin(client_id=f"{group}-{ordinal}")
+        self._producer = opens.producer(
             transactional_id=f"{group}-{ordinal}",
             client_id=f"{group}-{ordinal}",
             observer=self._retrying.observer,
         )
-        self._consumer: Consumer = clients.consumer(
-            self._kafka,
+        self._consumer: Consumer = opens.consumer(
             group_id=group,
             client_id=f"{group}-{ordinal}",
             instance_id=f"{group}-{ordinal}",
@@ -445,11 +446,11 @@ class MergeProcess:
             self._consumer.seek(each)
 
     def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
-        """Have both sources read the object anew; what was lost comes back as rows, absences included."""
+        """Have all sources read the object anew; what was lost comes back as rows, absences included."""
         log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
         with self._producer.transaction() as transaction:
-            for source in ("salesforce-source", "mongodb-source"):
+            for source in SOURCES:
                 transaction.produce(
                     self._topics.signals(source), name, self._signals.encode(signal), partition=0
                 )

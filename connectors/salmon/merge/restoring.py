@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -114,7 +114,7 @@ class Restorer:
     """Copies of the partitions that this process merges."""
 
     def __init__(
-        self, kafka: Mapping[str, Any], open_cache: OpenCache, *, clock: Callable[[], float] = time.time
+        self, kafka: clients.Brokers, open_cache: OpenCache, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._kafka, self._open, self._clock = kafka, open_cache, clock
         self._admin = clients.admin(kafka)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from salmon.kafka import clients
+from salmon.kafka.clients import Clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.kafka.transactions import Observer, TransactionalProducer
@@ -28,7 +27,7 @@ class Instance:
     sync: str
     connector: str  # e.g. "mongodb-sink"
     side: str  # e.g. "mongodb"
-    kafka: Mapping[str, str] = field(repr=False)  # librdkafka properties; may hold secrets
+    clients: Clients  # opens all that this instance opens to Kafka
     registry: Registry
     health: Health
     metrics: Metrics
@@ -51,11 +50,11 @@ class Instance:
 
     def producer(self, observer: Observer | None = None) -> TransactionalProducer:
         """*observer* is told when a transaction waits for Kafka."""
-        return clients.producer(self.kafka, transactional_id=self.id, client_id=self.id, observer=observer)
+        return self.clients.producer(transactional_id=self.id, client_id=self.id, observer=observer)
 
     def leaders_producer(self, observer: Observer | None = None) -> TransactionalProducer:
         """To be started by whoever takes the lead, and by nobody else."""
-        return clients.producer(self.kafka, transactional_id=self.group, client_id=self.id, observer=observer)
+        return self.clients.producer(transactional_id=self.group, client_id=self.id, observer=observer)
 
 
 class FailuresTold:

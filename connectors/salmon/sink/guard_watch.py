@@ -15,7 +15,7 @@ import structlog
 
 from salmon.config.models import DeleteGuardConfig
 from salmon.errors import SchemaMismatch
-from salmon.kafka import clients, tables
+from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
@@ -60,9 +60,9 @@ class GuardWatch:
     def start(self) -> None:
         """Hear the approvals of the last days. Raises Unavailable, SetupError."""
         instance = self._instance
-        counts = partition_counts(clients.admin(instance.kafka))
+        counts = partition_counts(instance.clients.admin())
         self._partitions = next((counts[topic] for topic in self._objects if topic in counts), 1)
-        signals = self._signals = tables.Table(instance.kafka, self._codec.topic)
+        signals = self._signals = tables.Table(instance.clients, self._codec.topic)
         signals.load()
         for value in signals.rows.values():
             self._hear(value, anew=False)
@@ -147,11 +147,11 @@ class GuardWatch:
 
     def _size(self, name: str) -> int | None:
         """How many records there are, by `records`. Raises Unavailable, SetupError."""
-        kafka, topic = self._instance.kafka, self._instance.topics.records(name)
-        extents = tables.extents(clients.admin(kafka), topic, range(self._partitions))
+        clients, topic = self._instance.clients, self._instance.topics.records(name)
+        extents = tables.extents(clients.admin(), topic, range(self._partitions))
         if sum(extent.end - extent.start for extent in extents.values()) > RECORDS_READ_MAX:
             return None
-        return len(tables.load(kafka, topic))
+        return len(tables.load(clients, topic))
 
 
 def _sentence(name: str, held: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
+from salmon.kafka.clients import Brokers
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Identities
 from salmon.kafka.tables import Table
@@ -19,9 +20,7 @@ class IdentityTables:
         Unavailable: no broker answers.
     """
 
-    def __init__(
-        self, kafka: Mapping[str, str], topics: Topics, registry: Registry, objects: Iterable[str]
-    ) -> None:
+    def __init__(self, kafka: Brokers, topics: Topics, registry: Registry, objects: Iterable[str]) -> None:
         self._tables: dict[str, Table] = {}
         self._keys: dict[str, dict[str, str]] = {}  # object -> Salesforce Id -> record key
         self._ids: dict[str, dict[str, str]] = {}  # object -> record key -> Salesforce Id

@@ -65,8 +65,7 @@ class SinkPartitions:
         self._full = False
         self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        self.consumer: Consumer = clients.consumer(
-            instance.kafka,
+        self.consumer: Consumer = instance.clients.consumer(
             group_id=instance.group,
             client_id=instance.id,
             instance_id=instance.id,
@@ -209,7 +208,7 @@ class SinkPartitions:
         starts = self._starts(partitions)
         places = {place: at for place, (at, _) in starts.items()}
         owed = scan(
-            self._instance.kafka,
+            self._instance.clients,
             self._instance.id,
             places,
             self._stop,

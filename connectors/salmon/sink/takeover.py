@@ -33,7 +33,7 @@ class Owed:
 
 
 def scan(
-    kafka: Mapping[str, str],
+    kafka: clients.Brokers,
     client_id: str,
     starts: Mapping[Place, int],
     stop: Event,

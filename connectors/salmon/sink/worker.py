@@ -82,7 +82,7 @@ class SinkWorker:
         self._codecs = {
             topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()
         }
-        entries = OffsetStore(instance.kafka, topics, registry)
+        entries = OffsetStore(instance.clients, topics, registry)
         telling = Telling(
             connector=instance.connector,
             side=instance.side,
@@ -178,7 +178,7 @@ class SinkWorker:
 
     def _load_identities(self) -> IdentityTables:
         instance = self._instance
-        tables = IdentityTables(instance.kafka, instance.topics, instance.registry, self._schemas)
+        tables = IdentityTables(instance.clients, instance.topics, instance.registry, self._schemas)
         try:
             tables.load()
         except BaseException:

@@ -59,8 +59,8 @@ class Leadership:
             False  # some left the topic before they were read; whoever answers that takes it back
         )
         self._group: Any = None
-        self._consumer: Consumer = clients.consumer(
-            instance.kafka, group_id=instance.group, client_id=instance.id, instance_id=instance.id
+        self._consumer: Consumer = instance.clients.consumer(
+            group_id=instance.group, client_id=instance.id, instance_id=instance.id
         )
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 

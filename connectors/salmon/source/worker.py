@@ -75,7 +75,7 @@ class SourceWorker:
         self._first_contact_max_s = first_contact_max_s
         self._stop = Event()
         self._retrying = Retrying(self._stop, FailuresTold(instance), rng=instance.rng)
-        self._entries = OffsetStore(instance.kafka, instance.topics, instance.registry)
+        self._entries = OffsetStore(instance.clients, instance.topics, instance.registry)
         self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
         self._encoder: BatchEncoder | None = None
         # Signals: ids that are not answered yet, and the offset up to which the group knows them answered.
@@ -184,7 +184,7 @@ class SourceWorker:
         for name in self._objects:
             topic = instance.topics.identity(name)
             codec = Identities(instance.registry, topic)
-            found[name] = tables.load(instance.kafka, topic, codec.decode)
+            found[name] = tables.load(instance.clients, topic, codec.decode)
         return found
 
     # The loop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
 from salmon.model.policies import EXISTENCE
@@ -14,8 +14,6 @@ from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
 from salmon.story.evidence import Evidence
 from salmon.story.formatting import quoted, shown, side_named, span
-
-_SINKS: Final[Mapping[str, str]] = {SALESFORCE: "salesforce-sink", MONGODB: "mongodb-sink"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> I
     ago = f", sent {span(max(0, now_ms - began))} ago" if began else ""
     yield (
         f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), which has not been "
-        f"confirmed yet: check that {_SINKS[name]} and {name}-source run (salmon status)"
+        f"confirmed yet: check that {name}-sink and {name}-source run (salmon status)"
     )
 
 

@@ -1,4 +1,4 @@
-"""A sink that does not believe a mass delete, on a real broker: held back, told, approved, superseded, remembered."""
+"""A sink that does not believe a mass delete, on real brokers and on the fake one: held back, told, approved, superseded, remembered."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from salmon.model.change import WriteOp
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.sink import partitions
 from salmon.sink.worker import SinkWorker
+from support.broker_fixtures import ON_EVERY_BROKER
 from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually, running
 
 CONNECTOR = "mongodb-sink"
+pytestmark = ON_EVERY_BROKER
 LIMITS = DeleteGuardConfig(deletes_max=4, share_floor=4)
 
 

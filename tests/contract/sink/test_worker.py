@@ -1,4 +1,4 @@
-"""The sink worker on a real broker: newest only, in order, outages waited out, outcomes told once, waits kept."""
+"""The sink worker on real brokers and on the fake one: newest only, in order, outages waited out, outcomes told once, waits kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from salmon.kafka.codecs.serdes import Signals
 from salmon.model.change import Op
 from salmon.plugin.contract import Outcome, OutcomeKind, SignalKind, SinkRecord
 from salmon.sink.worker import SinkWorker
+from support.broker_fixtures import ON_EVERY_BROKER
 from support.runtime import (
     OBJECT,
     SCHEMA,
@@ -23,6 +24,7 @@ from support.runtime import (
 )
 
 CONNECTOR = "mongodb-sink"
+pytestmark = ON_EVERY_BROKER
 
 
 def worker(sync: Sync, sink: Sink, ordinal: int = 0) -> SinkWorker:

@@ -1,12 +1,7 @@
-"""The source worker on a real broker: exactly once, one leader, signals answered, nothing lost in a retry."""
+"""The source worker on real brokers and on the fake one: exactly once, one leader, signals answered, nothing lost in a retry."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +11,11 @@ from salmon.model.change import Change, Op
 from salmon.ops.health import Status
 from salmon.plugin.contract import DeadLetter, IdentityRecord, Signal, SignalKind, SourceBatch, SourceRecord
 from salmon.source.worker import SourceWorker
+from support.broker_fixtures import ON_EVERY_BROKER
 from support.runtime import OBJECT, Source, Sync, error_of, eventually, headers_of, running
 
 CONNECTOR = "mongodb-source"
-TESTS = Path(__file__).parents[2]
+pytestmark = ON_EVERY_BROKER
 
 
 def worker(sync: Sync, source: Source, ordinal: int = 0) -> SourceWorker:
@@ -243,28 +239,3 @@ def test_a_record_that_kafka_never_takes_does_not_stop_the_others(sync: Sync) ->
     (letter,) = sync.dead_letters(CONNECTOR)
     assert letter.value() == b"{}", "what fits of it: it had no other field"
     assert headers_of(letter)["__connect.errors.stage"] == "KAFKA_PRODUCE"
-
-
-def test_killed_again_and_again_it_tells_every_change_once(sync: Sync) -> None:
-    """SIGKILL in the middle, four times: each number is in Kafka once, and each key's in order."""
-    script = [sys.executable, "-m", "support.worker_process", "source"]
-    script += [sync.kafka["bootstrap.servers"], sync.name, "0", "none"]
-    goals = (200, 500, 900, 1300)
-    for goal in goals:
-        process = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(TESTS)})
-        try:
-            eventually(lambda goal=goal: _told(sync) >= goal, within_s=30)  # type: ignore[misc]
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
-    told = [(key, int(str(change.fields["Name"]))) for key, change in sync.changes()]
-    numbers = [number for _, number in told]
-    assert len(numbers) == len(set(numbers)), "nothing doubled"
-    assert sorted(numbers) == list(range(len(numbers))), "nothing lost"
-    for key in {key for key, _ in told}:
-        of_key = [number for each, number in told if each == key]
-        assert of_key == sorted(of_key), "in order"
-
-
-def _told(sync: Sync) -> int:
-    return int(sync.entries(CONNECTOR).get("stream", {}).get("at", 0))

@@ -6,16 +6,20 @@ import random
 from threading import Event
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 
-from salmon.errors import ClientLost
+from salmon.errors import ClientLost, Unavailable
+from salmon.kafka.clients import Clients
 from salmon.kafka.topics import Topics
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
+from salmon.plugin.contract import Signal, SignalKind
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying
 from salmon.source.leadership import Leadership
-from support.runtime import registry_of
+from support.memory_sync import MemorySync, retrying
+from support.runtime import OBJECT, registry_of
+from support.waiting import until
 
 CONNECTOR = "mongodb-source"
 # Nobody answers there: no step of these tests asks Kafka.
@@ -37,7 +41,7 @@ class Calls:
 
 def leadership(calls: Calls) -> Leadership:
     instance = Instance(
-        "crm", CONNECTOR, "mongodb", KAFKA, registry_of(Topics("crm")), Health(), Metrics(CONNECTOR)
+        "crm", CONNECTOR, "mongodb", Clients(KAFKA), registry_of(Topics("crm")), Health(), Metrics(CONNECTOR)
     )
     retrying = Retrying(Event(), Health(), rng=random.Random(1))
     return Leadership(instance, retrying, elected=calls.elected, deposed=calls.deposed)
@@ -75,3 +79,107 @@ def test_a_rebalance_that_takes_nothing_away_is_no_loss() -> None:
     it.check()
     assert calls.depositions == 0
     it.close()
+
+
+# On a broker in memory: what the group does.
+
+
+class Candidate:
+    """One replica that would lead."""
+
+    def __init__(self, sync: MemorySync, ordinal: int = 0) -> None:
+        self.calls = Calls()
+        self.instance = sync.instance(CONNECTOR, ordinal)
+        self.it = Leadership(
+            self.instance, retrying(), elected=self.calls.elected, deposed=self.calls.deposed
+        )
+        self.it.start()
+
+    def reads(self, count: int) -> list[Message]:
+        """The next signals, as soon as there are so many."""
+        found: list[Message] = []
+
+        def are_there() -> bool:
+            found.extend(self.it.signals(count))
+            return len(found) >= count
+
+        until(are_there, "the signals are read")
+        return found
+
+
+@pytest.fixture
+def sync(monkeypatch: pytest.MonkeyPatch) -> MemorySync:
+    monkeypatch.setattr("salmon.source.leadership.POLL_S", 0.005)
+    return MemorySync(partitions=1)
+
+
+def snapshot(sync: MemorySync, reason: str) -> None:
+    sync.signal(CONNECTOR, Signal(0, SignalKind.SNAPSHOT, OBJECT, reason=reason))
+
+
+def test_one_of_two_leads_and_the_other_one_takes_over_when_it_has_gone(sync: MemorySync) -> None:
+    """Nobody is elected twice, and the successor fences before it does anything else."""
+    first = Candidate(sync)
+    assert first.it.wait(10)
+    second = Candidate(sync, 1)
+    assert not second.it.wait(0.02)
+    first.it.close()
+    assert second.it.wait(10)
+    assert (first.calls.elections, second.calls.elections) == (1, 1)
+    assert first.calls.depositions == 0, "it left by itself"
+    second.it.close()
+
+
+def test_the_signals_that_nobody_has_answered_come_with_the_lead(sync: MemorySync) -> None:
+    """From the first that is not committed on."""
+    snapshot(sync, "answered")
+    snapshot(sync, "not answered")
+    candidate = Candidate(sync)
+    taken = candidate.reads(2)
+    offsets, group = candidate.it.offsets((taken[0].offset() or 0) + 1)
+    producer = candidate.instance.leaders_producer()
+    producer.start()
+    with producer.transaction() as transaction:
+        transaction.send_offsets(offsets, group)
+    candidate.it.close()
+    successor = Candidate(sync, 1)
+    assert [message.offset() for message in successor.reads(1)] == [taken[1].offset()]
+    successor.it.close()
+
+
+def test_signals_that_were_deleted_before_they_were_read_are_known_to_be_lost(sync: MemorySync) -> None:
+    """Whoever leads must read everything anew: nobody knows what they asked for."""
+    snapshot(sync, "deleted")
+    topic = sync.topics.signals(CONNECTOR)
+    sync.broker.delete_before(topic, 0, 1)
+    candidate = Candidate(sync)
+    assert candidate.it.wait(10)
+    assert candidate.it.signals_lost
+    candidate.it.close()
+
+
+def test_who_cannot_fence_the_one_before_tries_again_and_then_leads(sync: MemorySync) -> None:
+    """Kafka did not answer: nobody leads meanwhile."""
+    tries: list[int] = []
+
+    def elected() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Unavailable("Kafka does not answer")
+
+    it = Leadership(sync.instance(CONNECTOR), retrying(), elected=elected, deposed=lambda: None)
+    it.start()
+    assert it.wait(10)
+    assert len(tries) == 3
+    it.close()
+
+
+def test_who_is_given_up_by_the_group_hears_of_it_and_ends(sync: MemorySync) -> None:
+    """Its lead may be somebody else's by now."""
+    candidate = Candidate(sync)
+    assert candidate.it.wait(10)
+    sync.broker.drop_out(candidate.instance.group, candidate.instance.id)
+    until(lambda: candidate.calls.depositions, "the loop is unblocked")
+    with pytest.raises(ClientLost):
+        candidate.it.check()
+    candidate.it.close()

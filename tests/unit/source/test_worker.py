@@ -1,0 +1,136 @@
+"""The source worker on a broker in memory: what is written together, what is tried again, what ends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from salmon.errors import ClientLost, Unavailable
+from salmon.model.change import Change, Op
+from salmon.plugin.contract import IdentityRecord, Signal, SignalKind, SourceBatch, SourceRecord
+from salmon.source.worker import SourceWorker
+from support.memory_broker import error
+from support.memory_sync import MemorySync, PromptSource, reading
+from support.runtime import OBJECT, error_of, eventually, running
+
+CONNECTOR = "mongodb-source"
+
+
+@pytest.fixture
+def sync() -> MemorySync:
+    return MemorySync(partitions=1)
+
+
+def edit(key: str, name: str) -> SourceRecord:
+    return SourceRecord(OBJECT, key, Change("mongodb", Op.UPDATE, fields={"Name": name}))
+
+
+def batch(number: int, **more: Any) -> SourceBatch:
+    return SourceBatch((edit(f"k{number}", f"n{number}"),), {"stream": {"at": number}}, **more)
+
+
+def names(sync: MemorySync) -> list[object]:
+    """The names that were written, in their order."""
+    codec = sync.changes_codec
+    topic = sync.topics.changes(OBJECT)
+    return [codec.decode(value or b"").fields.get("Name") for value in sync.values(topic)]
+
+
+def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: MemorySync) -> None:
+    """None of them is ever in Kafka without the others."""
+    source = PromptSource()
+    changes, identity = sync.topics.changes(OBJECT), sync.topics.identity(OBJECT)
+    source.offers.put(batch(1, identities=(IdentityRecord(OBJECT, "a00000000000001AAA", "k1"),)))
+    with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
+        eventually(lambda: names(sync))
+        run.stop()
+    written = sync.broker.transactions(changes, identity, sync.topics.offsets)
+    assert [sorted(each) for each in written] == [sorted([changes, identity, sync.topics.offsets])]
+
+
+def test_a_record_that_kafka_refuses_is_set_aside_in_the_transaction_of_the_others(sync: MemorySync) -> None:
+    """One of three is refused for what it says (case L9): what fits of it goes on with the others and the position."""
+    changes, offsets, dlq = sync.topics.changes(OBJECT), sync.topics.offsets, sync.topics.dlq(CONNECTOR)
+    sync.broker.refuses = lambda topic, _, value: topic == changes and b"n2" in (value or b"")
+    source = PromptSource()
+    source.offers.put(SourceBatch(tuple(edit(f"k{n}", f"n{n}") for n in (1, 2, 3)), {"stream": {"at": 3}}))
+    with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
+        eventually(lambda: names(sync))
+        run.stop()
+    assert names(sync) == ["n1", None, "n3"]
+    assert sync.broker.transactions(changes, offsets, dlq) == [[changes] * 3 + [offsets, dlq]]
+
+
+def test_a_commit_that_did_not_happen_is_done_again_and_nothing_is_doubled(sync: MemorySync) -> None:
+    """The broker aborted it: the same batch is written once more, before the task is asked again."""
+    sync.broker.fail("commit_transaction", error(KafkaError.COORDINATOR_NOT_AVAILABLE, abort=True))
+    instance, source = sync.instance(CONNECTOR), PromptSource()
+    source.offers.put(batch(1))
+    source.offers.put(batch(2))
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: len(names(sync)) == 2)
+        run.stop()
+    assert names(sync) == ["n1", "n2"]
+    assert reading(instance.metrics.retries) == 1
+
+
+def test_a_side_that_is_away_is_an_outage_until_it_answers(sync: MemorySync) -> None:
+    """The metric says so meanwhile, and what the side has afterwards is written."""
+    instance, source = sync.instance(CONNECTOR), PromptSource()
+    source.offers.put(Unavailable("the side is away"))
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: reading(instance.metrics.retries))
+        source.offers.put(batch(1))
+        eventually(lambda: names(sync))
+        assert reading(instance.metrics.outage) == 0
+        run.stop()
+
+
+def test_a_signal_is_forgotten_in_the_transaction_that_answers_it(sync: MemorySync) -> None:
+    """Not as it is taken: whoever starts after a crash is asked again."""
+    instance, source = sync.instance(CONNECTOR), PromptSource()
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        sync.signal(CONNECTOR, Signal(0, SignalKind.SNAPSHOT, OBJECT, reason="by a test"))
+        eventually(lambda: source.asked)
+        (asked,) = source.asked
+        source.offers.put(batch(1))
+        eventually(lambda: len(names(sync)) == 1)
+        place = (sync.topics.signals(CONNECTOR), 0)
+        assert sync.broker.committed(instance.group).get(place, 0) <= asked.id
+        source.offers.put(batch(2, answered=(asked.id,)))
+        eventually(lambda: len(names(sync)) == 2)
+        assert sync.broker.committed(instance.group)[place] == asked.id + 1
+        run.stop()
+
+
+def test_a_leader_that_kafka_took_for_dead_writes_nothing_more(sync: MemorySync) -> None:
+    """It ends with what makes the process begin again (cases S1, S2)."""
+    instance, source = sync.instance(CONNECTOR), PromptSource()
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: source.started_with)
+        sync.broker.drop_out(instance.group, instance.id)
+        assert isinstance(error_of(run), ClientLost)
+    source.offers.put(batch(1))
+    assert names(sync) == []
+    assert reading(instance.metrics.leads) == 0
+
+
+def test_a_stop_commits_what_the_task_has_given_and_asks_for_no_more(sync: MemorySync) -> None:
+    """What stays with the task is given again after the next start: its position says so."""
+    source = PromptSource()
+    worker = SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))
+    give = source.poll
+
+    def stopped_as_it_gives(timeout_s: float) -> SourceBatch:
+        worker.stop()
+        return give(timeout_s)
+
+    source.poll = stopped_as_it_gives  # type: ignore[method-assign]
+    source.offers.put(batch(1))
+    source.offers.put(batch(2))
+    with running(worker) as (run,):
+        run.join()
+    assert names(sync) == ["n1"]
+    assert sync.entries(CONNECTOR) == {"stream": {"at": 1}}
