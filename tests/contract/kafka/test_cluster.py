@@ -51,7 +51,7 @@ def test_a_member_without_partitions_is_told_from_one_whose_share_is_held(
 
     until(lambda: held() == [2], "the first has both")
     members += [join(1), join(2)]
-    until(lambda: held() == [0, 1, 1], "each has its share", within_s=60)
+    until(lambda: held() == [0, 1, 1], "each has its share", within_s=60, seen=held)
 
 
 def test_a_broker_that_is_there_answers_and_one_that_is_not_does_not(kafka: dict[str, Any]) -> None:
