@@ -75,4 +75,6 @@ class SchemaWatch:
         for name, schema in self._schemas.items():
             latest = object_schema(self._registry, self._topics.records(name))
             if latest is not None and supersedes(latest.to_avro(), schema.to_avro()):
-                raise SchemaOutdated(f"{name}: its schema has changed since this process started. The process restarts to use it.")
+                raise SchemaOutdated(
+                    f"{name}: its schema has changed since this process started. The process restarts to use it."
+                )
