@@ -1,4 +1,4 @@
-"""The configuration of an object -> the rules that the fold obeys, and the codecs of its topics."""
+"""Makes the rules of the fold, and the codecs of an object's topics, from the configuration of the object."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SA
 
 def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
     """
-    The rules of one object.
+    Make the rules of one object.
 
     Raises:
-        ConfigError: a policy that nobody offers, or one for a field that is not synced.
+        ConfigError: a policy does not exist, or is set for a field that is not synced.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -47,7 +47,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
 
 
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:
-    """What merge reads and writes the records of object *name* with. Raises ConfigError."""
+    """Make the codecs with which merge reads and writes the records of object *name*. Raises ConfigError."""
     rules, topics = rules_of(schema, config.objects[name]), config.topic_names
     return ObjectCodecs(
         rules=rules,
