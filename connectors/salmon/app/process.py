@@ -316,7 +316,9 @@ class _Process:
             return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)
         sink = discovery.sink_factory(side)(settings, config.objects, config.name)
         self._watch(sink)
-        written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
+        written = [
+            name for name, each in config.objects.items() if each.direction in ("both", its_side.direction)
+        ]
         guards = {name: config.objects[name].delete_guard for name in written}
         graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from salmon.errors import Fenced, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
-from salmon.kafka.transactions import Observer, Transaction, TransactionalProducer
+from salmon.kafka.transactions import Listener, Transaction, TransactionalProducer
 
 __all__ = [
     "Brokers",
@@ -69,14 +69,14 @@ class Clients:
     admin_kind: Callable[[dict[str, Any]], AdminClient] = AdminClient
 
     def producer(
-        self, *, transactional_id: str, client_id: str, observer: Observer | None = None
+        self, *, transactional_id: str, client_id: str, listener: Listener | None = None
     ) -> TransactionalProducer:
         """
         Make a transactional producer; call start() before its first transaction.
 
         Args:
             transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
-            observer: Is called when a transaction waits for Kafka, and when it no longer does.
+            listener: Is called when a transaction waits for Kafka, and when it no longer does.
 
         Raises:
             ConfigError: naming the property that librdkafka refuses.
@@ -85,7 +85,7 @@ class Clients:
             self.properties,
             transactional_id=transactional_id,
             client_id=client_id,
-            observer=observer,
+            listener=listener,
             kind=self.producer_kind,
         )
 
@@ -146,11 +146,11 @@ def clients_of(kafka: Brokers) -> Clients:
 
 
 def producer(
-    kafka: Brokers, *, transactional_id: str, client_id: str, observer: Observer | None = None
+    kafka: Brokers, *, transactional_id: str, client_id: str, listener: Listener | None = None
 ) -> TransactionalProducer:
     """See Clients.producer."""
     return clients_of(kafka).producer(
-        transactional_id=transactional_id, client_id=client_id, observer=observer
+        transactional_id=transactional_id, client_id=client_id, listener=listener
     )
 
 

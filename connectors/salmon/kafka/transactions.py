@@ -31,7 +31,7 @@ _QUEUE_FULL_S_MAX: Final = 60.0
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
-class Observer(Protocol):
+class Listener(Protocol):
     """Is called when a transaction waits for Kafka, because the loop does not turn meanwhile."""
 
     def failing(self, doing: str, error: Exception) -> None:
@@ -64,11 +64,11 @@ class TransactionalProducer:
         *,
         transactional_id: str,
         client_id: str,
-        observer: Observer | None = None,
+        listener: Listener | None = None,
         kind: Callable[[dict[str, Any]], Producer] = Producer,
     ) -> None:
         self.transactional_id = transactional_id
-        self._observer = observer
+        self._listener = listener
         self._closing = Event()
         self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
@@ -200,8 +200,8 @@ class TransactionalProducer:
         while True:
             try:
                 call()
-                if waited and self._observer is not None:
-                    self._observer.recovered()
+                if waited and self._listener is not None:
+                    self._listener.recovered()
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
@@ -213,8 +213,8 @@ class TransactionalProducer:
                     raise translated(error, doing) from error
                 log.warning("kafka_awaited", doing=doing, error=cause.name())
                 waited = True
-                if self._observer is not None:
-                    self._observer.failing(doing, translated(error, doing))
+                if self._listener is not None:
+                    self._listener.failing(doing, translated(error, doing))
 
     def _doing(self, what: str) -> str:
         return f"{what} a transaction of {self.transactional_id}"

@@ -16,6 +16,7 @@ from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
+from salmon.model import sides
 from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
@@ -130,7 +131,7 @@ class Batch:
         native_ids = tuple(native_id for key in keys if (native_id := known[key]) is not None)
         reason = "only a part of its fields is known"
         signal = Signal(0, SignalKind.READ, name, keys=tuple(keys), native_ids=native_ids, reason=reason)
-        topic = self.topics.signals(f"{side}-source")
+        topic = self.topics.signals(sides.named(side).source)
         return Output(topic, keys[0], self.signals_codec.encode(signal), partition=0)
 
     def _count_parked(self, name: str, before: State, after: State) -> None:

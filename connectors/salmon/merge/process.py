@@ -131,7 +131,7 @@ class MergeProcess:
         self._producer = opens.producer(
             transactional_id=f"{group}-{ordinal}",
             client_id=f"{group}-{ordinal}",
-            observer=self._retrying.observer,
+            listener=self._retrying.listener,
         )
         self._consumer: Consumer = opens.consumer(
             group_id=group,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -11,12 +10,12 @@ from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model import sides
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.policies import policy_named
 
-_ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}
+_ONE_WAY: Final = {side.direction: side.name for side in sides.ALL}
 
 
 def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:

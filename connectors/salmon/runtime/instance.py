@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from salmon.kafka.clients import Clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
-from salmon.kafka.transactions import Observer, TransactionalProducer
+from salmon.kafka.transactions import Listener, TransactionalProducer
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 
@@ -48,16 +48,16 @@ class Instance:
         """Group instance id and client id; also the transactional id, except for a leader's producer."""
         return f"{self.group}-{self.ordinal}"
 
-    def producer(self, observer: Observer | None = None) -> TransactionalProducer:
-        """Make this instance's producer. *observer*: is called when a transaction waits for Kafka."""
-        return self.clients.producer(transactional_id=self.id, client_id=self.id, observer=observer)
+    def producer(self, listener: Listener | None = None) -> TransactionalProducer:
+        """Make this instance's producer. *listener*: is called when a transaction waits for Kafka."""
+        return self.clients.producer(transactional_id=self.id, client_id=self.id, listener=listener)
 
-    def leaders_producer(self, observer: Observer | None = None) -> TransactionalProducer:
+    def leaders_producer(self, listener: Listener | None = None) -> TransactionalProducer:
         """Make the producer of a source's leader. Only an instance that takes the lead may start it."""
-        return self.clients.producer(transactional_id=self.group, client_id=self.id, observer=observer)
+        return self.clients.producer(transactional_id=self.group, client_id=self.id, listener=listener)
 
 
-class FailuresTold:
+class FailureReporter:
     """Shows in health and metrics what is tried again."""
 
     def __init__(self, instance: Instance) -> None:

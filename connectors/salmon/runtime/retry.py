@@ -2,7 +2,7 @@
 The loop that tries again, with the waits of salmon.backoff between two tries.
 
 Only the error's branch (salmon.errors) says what may be tried again. Each try is reported to health and metrics through the
-observer that the caller passes in.
+listener that the caller passes in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Stopping(Exception):
     """The process was asked to stop while it waited. It unwinds to the loop, and is not an error."""
 
 
-class Observer(Protocol):
+class Listener(Protocol):
     """Is called when something is tried again; health and metrics show it."""
 
     def failing(self, doing: str, error: Exception) -> None:
@@ -43,7 +43,7 @@ class Retrying:
     """Repeats calls that raise RetriableError, until they work or *stop* is set."""
 
     stop: Event
-    observer: Observer
+    listener: Listener
     backoff: Backoff = Backoff()
     rng: random.Random = random.Random()  # noqa: RUF009 - one source of randomness is meant
     clock: Callable[[], float] = time.monotonic
@@ -106,7 +106,7 @@ class Retrying:
 
     def wait(self, doing: str, error: Exception, attempt: int) -> None:
         """Report that attempt number *attempt* failed, and wait. Raises Stopping if asked to stop meanwhile."""
-        self.observer.failing(doing, error)
+        self.listener.failing(doing, error)
         delay_s = self.backoff.delay_s(attempt, error, rng=self.rng)
         log.warning(
             "try_failed",
@@ -137,5 +137,5 @@ class Streak:
         if not self.failures:
             return False
         self.failures = 0
-        self.retrying.observer.recovered()
+        self.retrying.listener.recovered()
         return True

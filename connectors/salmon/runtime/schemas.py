@@ -19,7 +19,7 @@ from salmon.errors import SetupError
 from salmon.kafka.codecs.registry import Registry, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
-from salmon.model.change import SIDES
+from salmon.model import sides
 from salmon.model.schema import ObjectSchema
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
@@ -55,10 +55,10 @@ def register(
     numbered = {name: _numbered(registry, topics, schema, now_s) for name, schema in schemas.items()}
     for name, schema in numbered.items():
         Changes(schema, registry, topics.changes(name)).register()
-        for side in SIDES:
-            Writes(schema, registry, topics.writes(side, name)).register()
+        for side in sides.ALL:
+            Writes(schema, registry, topics.writes(side.name, name)).register()
         Identities(registry, topics.identity(name)).register()
-    for connector in (f"{side}-{kind}" for side in SIDES for kind in ("source", "sink")):
+    for connector in (name for side in sides.ALL for name in (side.source, side.sink)):
         Signals(registry, topics.signals(connector)).register()
     for name, schema in numbered.items():
         Records(schema, registry, topics.records(name)).register()

@@ -24,7 +24,7 @@ from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
-from salmon.runtime.retry import Observer
+from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits
@@ -56,7 +56,7 @@ class Putters:
         guard: DeleteGuard,
         *,
         metrics: Metrics,
-        observer: Observer,
+        listener: Listener,
         direction: str,
         rng: random.Random,
         graces: Mapping[str, float] | None = None,
@@ -67,7 +67,7 @@ class Putters:
         self._waits, self._guard = waits, guard
         self._graces = graces or {}
         self._metrics = metrics
-        self._observer = observer
+        self._listener = listener
         self._direction = direction
         self._rng = rng
         self._outages = 0  # attempts in a row in which the side was away
@@ -265,7 +265,7 @@ class Putters:
         """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
         self._unprepared += 1
         delay_s = self._hold_up(commands, self._unprepared, trouble)
-        self._observer.failing("preparing writes", trouble)
+        self._listener.failing("preparing writes", trouble)
         log.warning("writes_not_prepared", **_try(self._unprepared, delay_s, trouble))
 
     def _prepared_again(self) -> None:
@@ -275,13 +275,13 @@ class Putters:
         self._unprepared = 0
         if not self._outages:
             self._buffer.unblock()
-            self._observer.recovered()
+            self._listener.recovered()
 
     def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
         self._outages += 1
         delay_s = self._hold_up(commands, self._outages, outage)
         self._metrics.outage.set(1)
-        self._observer.failing("writing", outage)
+        self._listener.failing("writing", outage)
         log.warning("side_unavailable", **_try(self._outages, delay_s, outage))
 
     def _hold_up(self, commands: Sequence[Command], tries: int, trouble: RetriableError) -> float:
@@ -296,7 +296,7 @@ class Putters:
             log.info("side_available", tries=self._outages + 1)
             self._outages = 0
             self._metrics.outage.set(0)
-            self._observer.recovered()
+            self._listener.recovered()
 
 
 def _without(

@@ -21,6 +21,7 @@ from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
+from salmon.model import sides
 from salmon.model.change import Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.sink.commands import Command
@@ -170,7 +171,7 @@ class OutcomeEncoder:
         signal = Signal(
             0, SignalKind.READ, name, keys=(key,), native_ids=native_ids, reason=f"{self.connector}: {why}"
         )
-        return Output(self.topics.signals(f"{self.side}-source"), key, self.signals.encode(signal))
+        return Output(self.topics.signals(sides.named(self.side).source), key, self.signals.encode(signal))
 
     def _entry(self, wait: Wait | Refused, now: Wait | Refused | None) -> Output:
         key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)

@@ -17,7 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from salmon.errors import DataError
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
-from salmon.kafka.transactions import Observer
+from salmon.kafka.transactions import Listener
 from salmon.model.change import Write
 from salmon.plugin.contract import Position
 from salmon.runtime.instance import Instance
@@ -39,7 +39,7 @@ class SinkReports:
         outcomes: Encodes an outcome.
         entries: The connector's entries in `offsets`.
         group: Returns the consumer's group metadata, for offsets in a transaction.
-        observer: Is called when a transaction waits for Kafka.
+        listener: Is called when a transaction waits for Kafka.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SinkReports:
         entries: OffsetStore,
         *,
         group: Callable[[], Any],
-        observer: Observer | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._outcomes, self._entries, self._group = buffer, outcomes, entries, group
@@ -59,7 +59,7 @@ class SinkReports:
         self._known_parents: set[RecordId] = set()
         self._no_longer_refused: dict[RecordId, Refused] = {}  # and not reported yet
         self.waits = Waits()
-        self._producer = instance.producer(observer)
+        self._producer = instance.producer(listener)
         self.side_was_reached = False  # by any instance of this sink, at any time; valid after load()
 
     # Starting and stopping.

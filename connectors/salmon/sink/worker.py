@@ -21,10 +21,11 @@ from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
+from salmon.model import sides
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
 from salmon.runtime.every import Every
-from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
@@ -70,15 +71,15 @@ class SinkWorker:
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
-        topics, registry = instance.topics, instance.registry
+        topics, registry, side = instance.topics, instance.registry, sides.named(instance.side)
         self.name = instance.connector
         self.buffer = buffer or SinkBuffer()
         self._instance, self._task, self._schemas = instance, task, schemas
         self._health, self._metrics = instance.health, instance.metrics
         self._first_contact_max_s = first_contact_max_s
         self._stop, self._cut = Event(), Event()
-        observer = FailuresTold(instance)
-        self._retrying = Retrying(self._stop, observer, rng=instance.rng)
+        listener = FailureReporter(instance)
+        self._retrying = Retrying(self._stop, listener, rng=instance.rng)
         self._objects = {topics.writes(instance.side, name): name for name in written}
         self._codecs = {
             topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()
@@ -89,12 +90,12 @@ class SinkWorker:
             side=instance.side,
             topics=topics,
             changes={name: Changes(schemas[name], registry, topics.changes(name)) for name in written},
-            signals=Signals(registry, topics.signals(f"{instance.side}-source")),
+            signals=Signals(registry, topics.signals(side.source)),
             entries=entries,
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
         )
         self._reports = SinkReports(
-            instance, self.buffer, outcomes, entries, group=self._group, observer=observer
+            instance, self.buffer, outcomes, entries, group=self._group, listener=listener
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
@@ -105,8 +106,8 @@ class SinkWorker:
             self._reports.waits,
             self._guard.guard,
             metrics=self._metrics,
-            observer=observer,
-            direction=f"to_{instance.side}",
+            listener=listener,
+            direction=side.direction,
             rng=instance.rng,
             graces=graces,
         )

@@ -38,7 +38,7 @@ from salmon.plugin.contract import (
 )
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
-from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.leadership import SIGNALS_MAX, Leadership
@@ -75,7 +75,7 @@ class SourceWorker:
         self._health, self._metrics = instance.health, instance.metrics
         self._first_contact_max_s = first_contact_max_s
         self._stop = Event()
-        self._retrying = Retrying(self._stop, FailuresTold(instance), rng=instance.rng)
+        self._retrying = Retrying(self._stop, FailureReporter(instance), rng=instance.rng)
         self._entries = OffsetStore(instance.clients, instance.topics, instance.registry)
         self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
         self._encoder: BatchEncoder | None = None
@@ -87,7 +87,7 @@ class SourceWorker:
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
-        self._producer = instance.leaders_producer(self._retrying.observer)
+        self._producer = instance.leaders_producer(self._retrying.listener)
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
         )

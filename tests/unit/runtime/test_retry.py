@@ -13,7 +13,7 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 
 
 class Heard:
-    """An observer that remembers."""
+    """An listener that remembers."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
