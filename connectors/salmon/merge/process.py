@@ -53,8 +53,7 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 log = structlog.get_logger(__name__)
 
 CONNECTOR: Final = "merge"
-# One batch is one transaction. The bound is large enough to spread its cost (10 to 20 ms on Apache Kafka), and small enough
-# to stay far from its timeout. If few changes arrive, the batch is smaller.
+# One batch is one transaction: large enough to spread its cost (10 to 20 ms on Apache Kafka), and far from its timeout.
 BATCH_MAX: Final = 2_000
 _POLL_S: Final = 0.5
 _ASK_S: Final = 10.0
@@ -66,11 +65,8 @@ _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for me
 @dataclass(frozen=True, slots=True)
 class _Refused:
     """
-    A change that is set aside.
-
-    Args:
-        without_value: Its dead letter has no value, because it is too large for Kafka.
-        instead: The reduced change that was folded in its place, if any.
+    A change that is set aside. *without_value*: the change itself is too large for Kafka, so its dead letter has no value.
+    *instead*: the reduced change that was folded in its place.
     """
 
     message: Message
@@ -144,13 +140,7 @@ class MergeProcess:
     # The process's view: run in a thread, stop and cut from any.
 
     def run(self) -> None:
-        """
-        Work until asked to stop.
-
-        Raises:
-            FatalError: a person has to change something.
-            StartAgain: the process has to restart, e.g. because an object has a newer schema.
-        """
+        """Work until asked to stop. Raises FatalError if a person has to change something, StartAgain to restart the process."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
             self._consumer.subscribe(
@@ -233,13 +223,8 @@ class MergeProcess:
 
     def _add(self, batch: Batch, message: Message, *, instead: bytes | None = None) -> Exception | None:
         """
-        Fold one message, or the change *instead* in its place.
-
-        Returns:
-            The error because of which it has to be set aside; None if it was folded.
-
-        Raises:
-            Unavailable: the registry does not answer.
+        Fold one message, or the change *instead* in its place. Returns the error because of which it has to be set
+        aside; None if it was folded. Raises Unavailable.
         """
         topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
@@ -292,8 +277,7 @@ class MergeProcess:
 
     def _fold_less(self, message: Message, error: DataError) -> bool:
         """
-        Fold a change without the values that make it too large or that the brokers refuse. The state then names them.
-
+        Fold a change without the values that make it too large or that the brokers refuse; the state then names them.
         Returns whether that was done.
         """
         topic, partition, offset = clients.place_of(message)
