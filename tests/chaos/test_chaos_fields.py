@@ -30,7 +30,7 @@ def test_every_field_has_one_role(types: dict[str, dict[str, Type]]) -> None:
 
 
 def test_every_type_of_field_is_edited(types: dict[str, dict[str, Type]]) -> None:
-    """All that the sync carries (README, Types), but encrypted text, which is text to us."""
+    """All that the sync carries (model.schema.Kind), but encrypted text, which is text to us."""
     edited = {
         types[name][each].kind
         for name, role in ROLES.items()

@@ -77,7 +77,7 @@ def test_errors_are_told_harmlessly(
         monkeypatch.setenv("SALMON_DEBUG", debug)
         main.exit_code_of(error)
     if not isinstance(error, RuntimeError):
-        process.told(error)
+        process.report_end(error)
     assert is_harmless(capsys.readouterr().err)
 
 

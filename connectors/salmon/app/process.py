@@ -1,9 +1,9 @@
 """
 `salmon run NAME`: one connector in this process, from its configuration to its exit code.
 
-Exit codes: 0 stopped in good order; 1 unexpected; 2 only a person can mend it (one sentence on standard error);
-3 a newer instance lives. Whatever else goes wrong, the process begins again by itself: it becomes a new one, with
-threads, clients and schemas of its own, as if the same command had been started again.
+Exit codes: 0 the process was stopped and finished its work; 1 an unexpected error; 2 a person has to change something
+(one sentence on standard error says what); 3 a newer instance of the process runs. After any other error the process
+restarts by itself: it executes the same command again (os.execv), so that threads, clients and schemas are new.
 """
 
 from __future__ import annotations
@@ -73,20 +73,20 @@ EXIT_FATAL: Final = 2
 EXIT_FENCED: Final = 3
 
 CONNECTORS: Final = topics.CONNECTORS
-# Which processes live and die with the one that started them, and their ordinal among replicas.
+# The process id of the parent with which this process ends, and this process's ordinal among the replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
-# Set where an earlier process in the place of this one was ready: what it reached is waited for.
+# Set if an earlier process in this place was ready. The servers that it reached are then waited for in an outage.
 REACHED_VARIABLE: Final = "SALMON_WAS_READY"
-# How often in a row this process has begun anew, as soon as it had begun; and its name, which it keeps.
-_ANEW_VARIABLE: Final = "SALMON_BEGUN_ANEW"
+# How often in a row this process has restarted soon after its start; and its name, which it keeps.
+_RESTARTS_VARIABLE: Final = "SALMON_RESTARTS"
 _NAME_VARIABLE: Final = "SALMON_INSTANCE"
-_AT_WORK_S: Final = 60.0  # what lasted so long was no failed try
+_AT_WORK_S: Final = 60.0  # a run that lasted so long is not counted as a failed start
 _AGAIN: Final = Backoff(first_s=0.2, max_s=10.0)
-# How long one try to connect lasts: the only one, or one of many, between which we look whether we are to stop.
+# How long one attempt to connect lasts: the only one, or one of many, between which we check whether we have to stop.
 _CONNECT_S: Final = 30.0
 _CONNECT_AGAIN_S: Final = 5.0
-# What else runs in a process, if anything does. It comes from the commands: no connector knows them.
+# Makes a second part that runs in the same process, or None. The command passes it in; the connectors do not know it.
 Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
 
@@ -103,15 +103,15 @@ def run(
     beside: Beside = lambda *_: None,
 ) -> int:
     """
-    Run one of CONNECTORS until it is told to stop, and return the process's exit code.
+    Run one of CONNECTORS until it is asked to stop, and return the process's exit code.
 
-    Where what it has built is of no use any more (StartAgain), this process becomes a new one.
+    After StartAgain this function does not return: the process executes its command again.
 
     Args:
-        beside: What else is to run in merge's first replica; it must not raise.
-        port: Of the REST server; the configuration's by default, 0 for a free one.
-        ordinal: Of this replica; by default $SALMON_ORDINAL, or the number that ends the host's name (a StatefulSet's
-            pod), or 0.
+        beside: Makes the part that also runs in merge's first replica; it must not raise.
+        port: Port of the REST server. None: the one in the configuration; 0: any free one.
+        ordinal: Number of this replica. None: $SALMON_ORDINAL, or the number at the end of the host's name (a pod of a
+            StatefulSet), or 0.
     """
     try:
         if connector not in CONNECTORS:
@@ -127,22 +127,22 @@ def run(
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
         if isinstance(error, StartAgain):
-            _begin_anew(process.tries, process.instance_name)
-        return EXIT_OK if error is None else told(error)
+            _restart(process.tries, process.instance_name)
+        return EXIT_OK if error is None else report_end(error)
     except FatalError as error:
-        return told(error)
+        return report_end(error)
 
 
-def _begin_anew(tries: int, name: str) -> NoReturn:
-    """Become the process that the same command starts now: its file, its schemas, and no thread of ours."""
-    os.environ[_ANEW_VARIABLE], os.environ[_NAME_VARIABLE] = str(tries), name
+def _restart(tries: int, name: str) -> NoReturn:
+    """Execute the same command again in this process. It reads the configuration and the schemas again; our threads end."""
+    os.environ[_RESTARTS_VARIABLE], os.environ[_NAME_VARIABLE] = str(tries), name
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def told(error: BaseException) -> int:
-    """Say on standard error what ended the process, and return its exit code."""
+def report_end(error: BaseException) -> int:
+    """Report what ended the process, on standard error or in the log, and return the exit code."""
     if isinstance(error, Superseded | Fenced):
         sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
         return EXIT_FENCED
@@ -158,15 +158,15 @@ def told(error: BaseException) -> int:
 
 def ordinal_of(environment: Mapping[str, str], host: str) -> int:
     """
-    Which replica this is.
+    Return the number of this replica; the first one is 0.
 
     Raises:
-        ConfigError: $SALMON_ORDINAL is no number.
+        ConfigError: $SALMON_ORDINAL is not a whole number.
     """
     said = environment.get(ORDINAL_VARIABLE)
     if said is None:
         # Kubernetes, StatefulSets, Ordinal index: pods are named <set>-<ordinal>. Elsewhere a number at the end
-        # of a host's name says nothing, so only names inside a cluster count.
+        # of a host's name means nothing, so it is used only inside a cluster.
         found = re.search(r"-(\d+)$", host) if "KUBERNETES_SERVICE_HOST" in environment else None
         return int(found[1]) if found else 0
     if not said.isdigit():
@@ -175,7 +175,7 @@ def ordinal_of(environment: Mapping[str, str], host: str) -> int:
 
 
 class _Process:
-    """The parts of one process, and what they share."""
+    """Builds the parts of one process, and holds what they share: health, metrics, life cycle and REST server."""
 
     def __init__(
         self, connector: str, config: SyncConfig, *, port: int | None, ordinal: int, drain_deadline_s: float
@@ -183,11 +183,12 @@ class _Process:
         self._connector, self._config, self._ordinal = connector, config, ordinal
         self._began = time.monotonic()
         self._health = Health()
-        self.tries = int(os.environ.pop(_ANEW_VARIABLE, 0))
+        self.tries = int(os.environ.pop(_RESTARTS_VARIABLE, 0))
         self.instance_name = os.environ.pop(_NAME_VARIABLE, "")
         where = (str(config.kafka_properties().get("bootstrap.servers")), config.schema_registry.url)
         self._reached = Reached(config.merge.state_dir, config.name, where)
-        # What was reached before is waited for, as in any outage; what never was is a mistake in the configuration.
+        # A server that was reached before is waited for, as in any outage. One that never was: probably a mistake in
+        # the configuration, which ends the start.
         was_ready = self.tries > 0 or os.environ.pop(REACHED_VARIABLE, "") == "1"
         self._side_was_reached = was_ready
         self._was_reached = was_ready or self._reached.before()
@@ -214,7 +215,12 @@ class _Process:
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
-        """Until told to stop; what went wrong, if anything did. None is to begin anew that was told to stop."""
+        """
+        Run all parts until a signal arrives or one of them ends.
+
+        Returns:
+            The error that ended the process; None if there was none, or if a signal arrived before a restart.
+        """
         self._lifecycle.install()
         Watchdog(self._health).start()
         self._lifecycle.start(self._rest)
@@ -226,12 +232,15 @@ class _Process:
         error = self._lifecycle.wait()
         return None if isinstance(error, StartAgain) and self._lifecycle.is_signalled else error
 
-    def begins_again(self, error: BaseException) -> BaseException:
+    def consequence_of(self, error: BaseException) -> BaseException:
         """
-        What *error*, which ended the work, means for the process: a StartAgain, or what it is to end with.
+        Decide what *error*, which ended the work, does to the process.
 
-        Nothing that heals by itself may end it, whichever way it came here; nor what a server says of us that has
-        accepted us before.
+        An error that can pass by itself restarts the process, wherever it was raised. So does a refused sign-in
+        if this server has accepted us before.
+
+        Returns:
+            StartAgain: the process restarts. Any other error: the process ends with it.
         """
         if isinstance(error, KafkaException):
             error = clients.translated(error, f"running {self._connector}")
@@ -239,18 +248,24 @@ class _Process:
             error = ClientLost(str(error))
         if isinstance(error, SignInRefused) and (self._side_was_reached or self._health.has_run):
             error = StartAgain(str(error))
-        return self._topics.look() or error if isinstance(error, StartAgain) else error
+        return self._topics.missing_topic() or error if isinstance(error, StartAgain) else error
 
     def pause_s(self) -> float:
-        """How long to wait before beginning anew: once more."""
+        """Count one more restart, and return how many seconds to wait before it."""
         lasted = time.monotonic() - self._began > _AT_WORK_S
         self.tries = 1 if lasted else self.tries + 1
         bound_s = _AGAIN.bound_s(self.tries)
-        # All five may have lost the same broker: they do not come back to it in one moment.
+        # All five processes may have lost the same broker: they must not all come back to it at the same moment.
         return random.uniform(bound_s / 2, bound_s)
 
     def part(self, retrying: Retrying) -> Part:
-        """Reach Kafka, the registry and the topics, and build what does the work. Raises FatalError, Stopping."""
+        """
+        Connect to Kafka and the registry, check the topics, and build the worker of the connector.
+
+        Raises:
+            FatalError: a person has to change something first.
+            Stopping: the process was asked to stop meanwhile.
+        """
         config, connector = self._config, self._connector
         kafka, names = config.kafka_properties(), config.topic_names
         self._health.starting("connecting to Kafka")
@@ -272,7 +287,7 @@ class _Process:
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
         self._topics.watch(admin, wanted)
         self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
-        if not connector.endswith("-source"):  # those have a leader instead of partitions
+        if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
             group = f"{config.name}-{connector}"
             SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
         registry = registry_of(config, calls=self._health.calls)
@@ -301,7 +316,9 @@ class _Process:
             return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)
         sink = discovery.sink_factory(side)(settings, config.objects, config.name)
         self._watch(sink)
-        written = [name for name, each in config.objects.items() if each.direction in ("both", f"to_{side}")]
+        written = [
+            name for name, each in config.objects.items() if each.direction in ("both", its_side.direction)
+        ]
         guards = {name: config.objects[name].delete_guard for name in written}
         graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)
@@ -310,8 +327,8 @@ class _Process:
         )
 
     def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
-        """Be the newest instance of this ordinal; or find out whether another one is, if we are not new."""
-        begins_again = bool(self.instance_name)
+        """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
+        is_restart = bool(self.instance_name)
         self.instance_name = self.instance_name or new_name()
         config, kafka = self._config, self._config.kafka_properties()
         group = f"{config.name}-{self._connector}"
@@ -328,10 +345,10 @@ class _Process:
             stop=retrying.stop,
             session_s=int(kafka.get("session.timeout.ms", clients.SESSION_MS)) / 1000,
         )
-        retrying.until_it_works("taking its place", newest.check if begins_again else newest.sign_in)
+        retrying.until_it_works("taking its place", newest.check if is_restart else newest.sign_in)
 
     def _watch(self, task: SourceTask | SinkTask) -> None:
-        """Count its calls and see which of them are not answered, where it tells of them."""
+        """Count the task's API calls and watch for calls that are not answered, if the task reports them."""
         if isinstance(task, CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
         if isinstance(task, Watched):
@@ -380,7 +397,7 @@ class _Process:
 
 
 class _Work:
-    """The part that builds the worker and then is it; so that a signal is heard while we connect, too."""
+    """Builds the worker in its own thread and runs it there, so that a signal also stops a process that still connects."""
 
     def __init__(self, process: _Process) -> None:
         self.name = "work"
@@ -398,11 +415,11 @@ class _Work:
         except Stopping:
             pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, the process decides
-            self._ended(self._process.begins_again(error), error)
+            self._ended(self._process.consequence_of(error), error)
         health.ended()
 
     def _ended(self, meaning: BaseException, error: BaseException) -> None:
-        """It could not go on: begin again, or end for good. One that was told to stop has nothing to begin."""
+        """The worker ended with *error*: raise *meaning*, after a pause if it is a restart. While stopping, nothing restarts."""
         if not isinstance(meaning, StartAgain):
             self._process.health.ended(meaning)
             raise meaning from (None if meaning is error else error)
@@ -411,7 +428,7 @@ class _Work:
             return
         pause_s = self._process.pause_s()
         log.warning("process_restarts", reason=str(meaning), in_s=round(pause_s, 2))
-        self._process.health.begins_again(str(meaning))
+        self._process.health.restarting(str(meaning))
         if not self._stop.wait(pause_s):
             raise meaning from error
 

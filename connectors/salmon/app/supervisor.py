@@ -1,9 +1,9 @@
 """
 `salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
 
-A process that crashes is started again with backoff, and one that hangs is replaced. One that only a person can help
-(exit code 2, and it was not ready before) or in whose place a newer instance lives (3) ends them all, since the sync
-cannot go on without it.
+A process that crashes is started again with backoff, and a process that hangs is replaced. Two endings stop all five,
+because the sync cannot continue without the process: a person has to change something (exit code 2, before the process
+was ever ready), or a newer instance of it runs (exit code 3).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from salmon.app.process import (
     EXIT_UNEXPECTED,
     PARENT_VARIABLE,
     REACHED_VARIABLE,
-    told,
+    report_end,
 )
 from salmon.backoff import Backoff
 from salmon.config import models as configuration
@@ -53,14 +53,15 @@ _READY_LOOK_S: Final = 0.5
 _HEALTH_ANSWER_S: Final = 0.5
 FIRST_ALONE_S: Final = 30.0
 _GRACE_S: Final = 3.0  # after a child's own drain deadline, before it is killed
-_STEADY_S: Final = 60.0  # a process that ran for so long begins its backoff anew
+_STEADY_S: Final = 60.0  # after a run of this length, the backoff starts from its beginning
 _RESTARTS: Final = Backoff(first_s=0.5, max_s=30.0)
 _LIVE_LOOK_S: Final = 2.0
-# Looks in a row at which a process did not answer, or was not live. Its own watchdog is faster; this is for one that can
-# do nothing itself. Looks are counted and no time: if we were suspended, we have not looked.
+# A process is replaced after so many checks in a row without an answer, or with "not live". Its own watchdog is faster;
+# this is for a process that can do nothing itself. We count checks and not seconds, because nothing is checked while we
+# are suspended.
 NOT_LIVE_MAX: Final = 30
 _LIVE_ANSWER_S: Final = 2.0
-_HUNG_GRACE_S: Final = 5.0  # from SIGTERM to SIGKILL, of one that hangs
+_HUNG_GRACE_S: Final = 5.0  # from SIGTERM to SIGKILL, for a process that hangs
 
 
 def run_all(
@@ -72,11 +73,15 @@ def run_all(
     log_level: str = "info",
 ) -> int:
     """
-    Run all five until told to stop, and return the exit code: the first that ended them all, else 0.
+    Run all five processes until a signal arrives.
 
     Args:
-        port: Of the first REST server; the others follow. 0 for free ones; the configuration's by default.
-        ports_file: Where to write, as JSON, connector -> {"url", "port", "pid"}; rewritten when a process restarts.
+        port: Port of the first REST server; the others take the next ones. None: the one in the configuration;
+            0: free ones.
+        ports_file: File for the addresses, as JSON: connector -> {"url", "port", "pid"}; rewritten at each restart.
+
+    Returns:
+        The exit code: that of the process whose end stopped all others, or 0.
     """
     try:
         config = configuration.load(config_path)
@@ -85,7 +90,7 @@ def run_all(
         )
         ports = choose_ports(config.rest.host, config.rest.port if port is None else port)
     except FatalError as error:
-        return told(error)
+        return report_end(error)
     options = ["--log-format", log_format, "--log-level", log_level]
     children = [
         Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
@@ -95,16 +100,16 @@ def run_all(
 
 
 def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
-    """How one connector is started."""
+    """Return the command line that starts one connector."""
     return command("run", name, "-c", str(config_path), "--port", str(port), *options)
 
 
 def choose_ports(host: str, first: int) -> dict[str, int]:
     """
-    A port for each connector: *first* and those after it, or free ones where it is 0.
+    Choose a port for each connector: *first* and the ones after it, or free ones if it is 0.
 
     Raises:
-        ConfigError: one of them is taken.
+        ConfigError: another program uses one of them.
     """
     sockets: list[socket.socket] = []
     ports: dict[str, int] = {}
@@ -131,12 +136,12 @@ def choose_ports(host: str, first: int) -> dict[str, int]:
 
 
 def is_ready(host: str, port: int) -> bool:
-    """What /health of a process says; False also where nobody answers yet."""
+    """Whether /health says that the process is ready; False also if nothing answers yet."""
     return _is_well(host, port, "/health", _HEALTH_ANSWER_S)
 
 
 def is_live(host: str, port: int) -> bool:
-    """What /health/live of a process says; False also where nobody answers."""
+    """Whether /health/live says that the process is live; False also if nothing answers."""
     return _is_well(host, port, "/health/live", _LIVE_ANSWER_S)
 
 
@@ -153,7 +158,7 @@ def _is_well(host: str, port: int, path: str, answer_s: float) -> bool:
 
 @dataclass(slots=True)
 class Child:
-    """One of the processes."""
+    """One of the five processes, and what is known of it."""
 
     name: str
     command: Sequence[str]
@@ -162,26 +167,26 @@ class Child:
     started_at: float = 0.0
     crashes: int = 0  # in a row
     start_at: float | None = 0.0  # when it is to be started (again); None while it runs
-    is_ready: bool = False  # has been, since its last start
-    was_ready: bool = False  # has ever been: what it needs can be reached
-    not_live: int = 0  # looks in a row
-    kill_at: float | None = None  # when one that hangs is killed, which was asked to end
+    is_ready: bool = False  # has been ready since its last start
+    was_ready: bool = False  # has been ready at any time, so the servers that it needs can be reached
+    not_live: int = 0  # checks in a row
+    kill_at: float | None = None  # when to kill a process that hangs and was asked to end
 
     def start(self, environment: Mapping[str, str], now: float) -> None:
         reached = {REACHED_VARIABLE: "1"} if self.was_ready else {}
-        # A session of its own: Ctrl-C at the terminal is for us, who pass it on once.
+        # A session of its own: Ctrl-C at the terminal comes only to us, and we pass it on once.
         self.process = subprocess.Popen(self.command, env={**environment, **reached}, start_new_session=True)
         self.started_at, self.start_at = now, None
         self.is_ready, self.not_live, self.kill_at = False, 0, None
 
-    def seen(self, *, live: bool, ready: bool) -> None:
-        """What a look at it has found."""
+    def checked(self, *, live: bool, ready: bool) -> None:
+        """Note the result of one check."""
         self.not_live = 0 if live else self.not_live + 1
         if ready:
             self.is_ready = self.was_ready = True
 
     def ended(self) -> int | None:
-        """Its exit code, once."""
+        """Return the exit code of a process that has ended, once; None if it runs or has been reported already."""
         if self.process is None or (code := self.process.poll()) is None:
             return None
         self.process = None
@@ -194,7 +199,18 @@ class Child:
 
 @dataclass(slots=True)
 class Supervisor:
-    """Starts the children, starts again what crashed, and stops all when told, or when one cannot go on."""
+    """
+    Starts the children, restarts those that crash or hang, and stops all of them on a signal or when one cannot continue.
+
+    Args:
+        ports_file: See run_all().
+        drain_deadline_s: How long each child may finish its work after SIGTERM.
+        first: Name of the child that starts before all others; None: all start together.
+        is_ready, is_live: Ask a process at (host, port).
+        live_look_s: Seconds between two checks of a child.
+        not_live_max: Failed checks in a row after which a child hangs.
+        hung_grace_s: Seconds from SIGTERM to SIGKILL, for a child that hangs.
+    """
 
     children: Sequence[Child]
     host: str
@@ -202,7 +218,7 @@ class Supervisor:
     drain_deadline_s: float = DRAIN_DEADLINE_S
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
-    first: str | None = None  # the name of the child that starts before all others
+    first: str | None = None
     is_ready: Callable[[str, int], bool] = is_ready
     is_live: Callable[[str, int], bool] = is_live
     live_look_s: float = _LIVE_LOOK_S
@@ -210,49 +226,49 @@ class Supervisor:
     hung_grace_s: float = _HUNG_GRACE_S
     _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
-    _told: bool = False  # that all are ready
+    _reported_ready: bool = False
     _signals: SimpleQueue[int] = field(default_factory=SimpleQueue)  # put() is safe in a signal handler
 
     def __post_init__(self) -> None:
         self._all_may_start = self.first is None
 
     def run(self) -> int:
-        """Returns the exit code of them all. From the main thread: it takes over SIGTERM and SIGINT."""
+        """Run until all children have ended, and return the exit code. Main thread only: it handles SIGTERM and SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         code = EXIT_OK
         stopped = threading.Event()
-        # One that hangs may answer no sooner than never: a thread of its own asks.
-        threading.Thread(target=self._look_after, args=(stopped,), name="looking", daemon=True).start()
+        # A child that hangs may never answer, so a thread of its own asks.
+        threading.Thread(target=self._check_children, args=(stopped,), name="checks", daemon=True).start()
         try:
             while self._next_signal(_LOOK_S) is None:
                 self._start_due()
-                self._tell_when_all_are_ready()
+                self._report_when_all_are_ready()
                 self._replace_hung()
-                if (final := self._look()) is not None:
+                if (final := self._note_ended()) is not None:
                     code = final
                     break
         finally:
             stopped.set()
         return self._stop(code)
 
-    def _look_after(self, stopped: threading.Event) -> None:
+    def _check_children(self, stopped: threading.Event) -> None:
         while not stopped.wait(self.live_look_s):
             for child in self.children:
-                self.look_at(child)
+                self.check(child)
 
-    def look_at(self, child: Child) -> None:
-        """Note how a child is."""
+    def check(self, child: Child) -> None:
+        """Ask a child whether it is live and ready, and note the answer."""
         process = child.process
         if process is None or child.kill_at is not None:
             return
         live = self.is_live(self.host, child.port)
         ready = live and not child.is_ready and self.is_ready(self.host, child.port)
-        if child.process is process:  # else the answer, or its lack, was of the one before
-            child.seen(live=live, ready=ready)
+        if child.process is process:  # otherwise the answer came from the process before this one
+            child.checked(live=live, ready=ready)
 
     def _replace_hung(self) -> None:
-        """Ask a child that hangs to end, then make it; what has ended is started again."""
+        """Ask a child that hangs to end, and kill it if it does not. _note_ended() then starts it again."""
         for child in self.children:
             if child.process is None:
                 continue
@@ -276,8 +292,9 @@ class Supervisor:
 
     def _first_is_alone(self, now: float) -> bool:
         """
-        The source that describes the objects is alone at first: the others take the schemas as they find them, and
-        would go on with those of an earlier configuration. Not for ever, since they can work while its side is down.
+        Whether the source that registers the schemas must run alone for now. The others read the schemas when they start,
+        and would otherwise use those of an earlier configuration. After FIRST_ALONE_S they start anyway, because
+        they can work while its side is down.
         """
         if self._all_may_start:
             return False
@@ -287,15 +304,15 @@ class Supervisor:
             self._all_may_start = waited_long or self.is_ready(self.host, first.port)
         return not self._all_may_start
 
-    def _tell_when_all_are_ready(self) -> None:
-        """Once: somebody at a terminal wants to know when to begin."""
-        if not self._told and self._ready_look.due():
-            self._told = all(self.is_ready(self.host, child.port) for child in self.children)
-            if self._told:
+    def _report_when_all_are_ready(self) -> None:
+        """Log it once, for a person at a terminal who waits for it."""
+        if not self._reported_ready and self._ready_look.due():
+            self._reported_ready = all(self.is_ready(self.host, child.port) for child in self.children)
+            if self._reported_ready:
                 log.info("all_are_ready", connectors=[child.name for child in self.children])
 
-    def _look(self) -> int | None:
-        """Take note of children that ended; returns the exit code that ends them all."""
+    def _note_ended(self) -> int | None:
+        """Plan the restart of children that ended. Returns an exit code if all have to stop because of one of them."""
         for child in self.children:
             code = child.ended()
             if code is None:
@@ -318,7 +335,7 @@ class Supervisor:
         while running and self.clock() < deadline:
             if (number := self._next_signal(_LOOK_S)) is not None:
                 for child in running:
-                    child.signal(number)  # Their second one: they exit now.
+                    child.signal(number)  # It is their second signal: they exit at once.
             for child in list(running):
                 if (ended := child.ended()) is not None:
                     running.remove(child)
@@ -333,7 +350,7 @@ class Supervisor:
 
     def _write_ports(self) -> None:
         if self.ports_file is None or not all(child.started_at for child in self.children):
-            return  # it tells of them all
+            return  # the file lists all of them
         content = {
             child.name: {
                 "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
@@ -344,7 +361,7 @@ class Supervisor:
         }
         fresh = self.ports_file.with_suffix(f"{self.ports_file.suffix}.new")
         fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        fresh.replace(self.ports_file)  # Whoever reads it sees the one or the other, never half of it.
+        fresh.replace(self.ports_file)  # A reader sees the old file or the new one, never half of it.
 
     def _next_signal(self, timeout_s: float) -> int | None:
         try:

@@ -1,8 +1,8 @@
 """
-One handle on a sync, for what an operator asks of it: its configuration, its Kafka, its registry, and the rules of its objects.
+A handle on a sync for the operator's commands: its configuration, its Kafka, its registry, and the rules of its objects.
 
-Nothing is opened before it is used, and what was opened is closed with the handle. The connectors do not use it: they are
-watched as they wait for Kafka (app.process), and an operator wants an answer at once.
+Each of them is opened when it is first used, and closed with the handle. The connectors do not use it: they wait for Kafka
+and show that in /health (app.process), while an operator wants an answer at once.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _CONNECT_S: Final = 10.0
 
 class Sync:
     """
-    A context manager: entering it reaches Kafka, so that who asks hears first if it is away. One thread uses it.
+    A context manager. Entering it connects to Kafka, so that an outage is reported first. For one thread only.
 
     Args:
-        client_id: Our name in the logs of the brokers.
-        connect_s: So long a broker has to answer.
+        client_id: Our name in the brokers' logs.
+        connect_s: Seconds in which a broker has to answer.
 
     Raises:
-        ConfigError: a Kafka property that cannot be.
-        Unavailable, SetupError: as Kafka and the registry answer, wherever one of them is asked.
+        ConfigError: a Kafka property is not valid.
+        Unavailable, SetupError: Kafka or the registry does not answer, or refuses us; from every method that asks one.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Sync:
 
     @cached_property
     def admin(self) -> AdminClient:
-        """An admin client that a broker has answered."""
+        """An admin client that is connected to a broker."""
         return clients.connect(self.kafka, client_id=self._client_id, timeout_s=self._connect_s)
 
     @cached_property
@@ -60,7 +60,7 @@ class Sync:
         return registry_of(self.config)
 
     def close(self) -> None:
-        """Close what was opened. Idempotent; what is used again is opened again."""
+        """Close what was opened. Idempotent; a later use opens it again."""
         if (registry := self.__dict__.pop("registry", None)) is not None:
             registry.close()
 
@@ -73,10 +73,10 @@ class Sync:
     ) -> None:
         self.close()
 
-    # What it knows of an object.
+    # Objects.
 
     def check_object(self, name: str, *, given_as: str = "") -> None:
-        """Raises ConfigError for an object that the configuration does not have. *given_as*: the option that named it."""
+        """Raise ConfigError if the object is not in the configuration. *given_as*: the option that named it."""
         if name not in self.config.objects:
             said = f"{given_as} {name}".lstrip()
             raise ConfigError(
@@ -85,11 +85,11 @@ class Sync:
 
     def schema(self, name: str) -> ObjectSchema:
         """
-        What the registry has of an object.
+        Return the schema of an object from the registry.
 
         Raises:
-            ConfigError: the configuration has no such object.
-            SetupError: the registry does not know it yet.
+            ConfigError: the object is not in the configuration.
+            SetupError: the registry does not have it yet.
         """
         self.check_object(name)
         if name not in self._schemas:
@@ -103,19 +103,19 @@ class Sync:
         return self._schemas[name]
 
     def rules(self, name: str) -> Rules:
-        """The rules of an object. Raises as schema()."""
+        """Return the rules of an object. Raises the errors of schema()."""
         return rules_of(self.schema(name), self.config.objects[name])
 
     def state_codec(self, name: str) -> States:
-        """How merge's states of an object are read. Raises as schema()."""
+        """Return the codec that reads merge's states of an object. Raises the errors of schema()."""
         return States(self.rules(name), self.registry, self.topics.state(name))
 
     @contextmanager
     def producer(self, purpose: str) -> Iterator[clients.TransactionalProducer]:
         """
-        A producer of transactions of this sync, started, and closed with the block.
+        Open a transactional producer of this sync; it is closed at the end of the block.
 
-        Two of one *purpose* fence each other, the newer the older: what the older has not committed did not happen.
+        Of two producers with the same *purpose*, the newer one fences the older, whose open transaction is aborted.
         """
         name = f"{self.config.name}-{purpose}"
         producer = clients.producer(self.kafka, transactional_id=name, client_id=name)

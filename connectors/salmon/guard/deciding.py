@@ -22,6 +22,7 @@ from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.change import OPERATOR, SIDES, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
+from salmon.model.sides import named
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.sink.delete_guard import PREFIX
 
@@ -61,7 +62,7 @@ class Desk:
         entries = OffsetStore(sync.kafka, sync.topics, sync.registry)
         found = []
         for side in sides:
-            kept = entries.load(f"{side}-sink")
+            kept = entries.load(named(side).sink)
             paused = {
                 entry.removeprefix(PREFIX).partition("/")[0]
                 for entry, position in kept.items()
@@ -74,7 +75,7 @@ class Desk:
 
     def approve(self, waiting: WaitingDeletes) -> None:
         """Let the sink carry out exactly these deletes. Raises Unavailable, SetupError."""
-        codec = Signals(self.sync.registry, self.sync.topics.signals(f"{waiting.side}-sink"))
+        codec = Signals(self.sync.registry, self.sync.topics.signals(named(waiting.side).sink))
         signal = Signal(
             0, SignalKind.APPROVE, waiting.object, reason=f"approved {self._by()}", until=waiting.until
         )

@@ -1,1 +1,1 @@
-"""What we know of Kafka: clients, transactions, topics, Avro in bytes, compacted tables. Nothing of the sides."""
+"""Everything that speaks to Kafka: clients, transactions, topics, Avro, compacted tables. It knows nothing of the sides."""

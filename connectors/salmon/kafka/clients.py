@@ -1,7 +1,7 @@
 """
-Kafka clients with the settings our promises stand on.
+Opens Kafka clients with the settings on which our promises depend.
 
-What is done in a transaction is for kafka.transactions; compacted topics are for kafka.tables.
+Transactions are in kafka.transactions, and compacted topics in kafka.tables.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from salmon.errors import Fenced, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
-from salmon.kafka.transactions import Observer, Transaction, TransactionalProducer
+from salmon.kafka.transactions import Listener, Transaction, TransactionalProducer
 
 __all__ = [
     "Brokers",
@@ -47,7 +47,7 @@ _WRITE_MAX_S: Final = 10.0
 
 
 class _Consumer(Consumer):
-    """A consumer that remembers an error which came behind records."""
+    """A consumer that keeps an error which arrived together with records, for the next read."""
 
     pending: SalmonError | None = None
 
@@ -55,7 +55,7 @@ class _Consumer(Consumer):
 @dataclass(frozen=True, slots=True)
 class Clients:
     """
-    Opens clients to one cluster. A worker is handed one and opens nothing by other means, so that a test can hand in
+    Opens clients to one cluster. A worker gets it passed in and opens clients in no other way, so that a test can pass in
     one whose broker is in memory (tests/support/memory_broker.py).
 
     Args:
@@ -69,14 +69,14 @@ class Clients:
     admin_kind: Callable[[dict[str, Any]], AdminClient] = AdminClient
 
     def producer(
-        self, *, transactional_id: str, client_id: str, observer: Observer | None = None
+        self, *, transactional_id: str, client_id: str, listener: Listener | None = None
     ) -> TransactionalProducer:
         """
         Make a transactional producer; call start() before its first transaction.
 
         Args:
             transactional_id: Stable over restarts, and of one instance at a time: a newer one fences the older.
-            observer: Is told when a transaction waits for Kafka, and when it no longer does.
+            listener: Is called when a transaction waits for Kafka, and when it no longer does.
 
         Raises:
             ConfigError: naming the property that librdkafka refuses.
@@ -85,7 +85,7 @@ class Clients:
             self.properties,
             transactional_id=transactional_id,
             client_id=client_id,
-            observer=observer,
+            listener=listener,
             kind=self.producer_kind,
         )
 
@@ -96,7 +96,7 @@ class Clients:
         Make a consumer of committed records that never resets and never commits by itself.
 
         Args:
-            group_id: Its consumer group; also where it only assigns (librdkafka wants one).
+            group_id: Its consumer group. librdkafka requires one even if partitions are only assigned.
             instance_id: Makes it a static member: a restart within the session causes no rebalance.
             properties: More librdkafka properties, with _ for the dots, e.g. enable_partition_eof=True.
 
@@ -104,13 +104,13 @@ class Clients:
             ConfigError: naming the property that librdkafka refuses.
         """
         settings = {
-            # The least that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
+            # The minimum that brokers allow by default (group.min.session.timeout.ms): a dead instance's partitions
             # are taken over that soon. Heartbeats come from librdkafka's own thread, however long a batch takes.
             "session.timeout.ms": SESSION_MS,
             "heartbeat.interval.ms": 2000,
             # The default, 1 s, is how long a fetcher sleeps after it has filled its queue.
             "fetch.queue.backoff.ms": 10,
-            # Partitions that stay where they are go on while others move.
+            # Partitions that stay where they are continue while others move.
             "partition.assignment.strategy": "cooperative-sticky",
             **common(self.properties, client_id),
             "group.id": group_id,
@@ -133,24 +133,24 @@ class Clients:
         return made(self.admin_kind, common(self.properties, client_id), self.properties)
 
 
-# Where the brokers are: librdkafka properties, or what was handed in to open clients to them.
+# How to reach the brokers: librdkafka properties, or an object that opens clients.
 Brokers = Mapping[str, Any] | Clients
 
 
 def clients_of(kafka: Brokers) -> Clients:
-    """What opens clients to *kafka*; what was handed in stays as it is."""
+    """Return the object that opens clients to *kafka*; if it is one already, it is returned unchanged."""
     return kafka if isinstance(kafka, Clients) else Clients(kafka)
 
 
-# For commands, which own no clients: each opens what it needs.
+# For commands, which get no Clients passed in: each opens what it needs.
 
 
 def producer(
-    kafka: Brokers, *, transactional_id: str, client_id: str, observer: Observer | None = None
+    kafka: Brokers, *, transactional_id: str, client_id: str, listener: Listener | None = None
 ) -> TransactionalProducer:
     """See Clients.producer."""
     return clients_of(kafka).producer(
-        transactional_id=transactional_id, client_id=client_id, observer=observer
+        transactional_id=transactional_id, client_id=client_id, listener=listener
     )
 
 
@@ -174,11 +174,11 @@ def connect(kafka: Mapping[str, Any], *, client_id: str = "salmon", timeout_s: f
 
     Raises:
         ConfigError: naming the property that librdkafka refuses.
-        SetupError: a broker is there, and does not trust us or is not trusted (SASL, TLS).
-        Unavailable: nobody answered within *timeout_s*.
+        SetupError: a broker answers, but the sign-in or the TLS handshake failed.
+        Unavailable: no broker answered within *timeout_s*.
     """
-    heard: list[KafkaError] = []
-    client = made(AdminClient, {**common(kafka, client_id), "error_cb": heard.append}, kafka)
+    reported: list[KafkaError] = []
+    client = made(AdminClient, {**common(kafka, client_id), "error_cb": reported.append}, kafka)
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -186,13 +186,13 @@ def connect(kafka: Mapping[str, Any], *, client_id: str = "salmon", timeout_s: f
             return client
         except KafkaException as error:
             client.poll(0)
-            for cause in (*heard, error.args[0]):
+            for cause in (*reported, error.args[0]):
                 if not isinstance(meaning := translated(cause, "connecting to Kafka"), Unavailable):
                     raise meaning from None
             if time.monotonic() >= deadline:
-                said = f" ({heard[0].str()})" if heard else ""
+                reason = f" ({reported[0].str()})" if reported else ""
                 raise Unavailable(
-                    f"no Kafka broker answers at {kafka.get('bootstrap.servers')}{said}. Start it, or correct "
+                    f"no Kafka broker answers at {kafka.get('bootstrap.servers')}{reason}. Start it, or correct "
                     f"kafka.bootstrap.servers and kafka.security.protocol."
                 ) from None
 
@@ -205,44 +205,45 @@ def read(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
         consumer: One that consumer() made.
 
     Raises:
-        PositionLost, Unavailable, SetupError, Fenced: as hear().
+        PositionLost, Unavailable, SetupError, Fenced: see read_with_ends().
     """
-    return [message for message in hear(consumer, n, timeout_s) if message.error() is None]
+    return [message for message in read_with_ends(consumer, n, timeout_s) if message.error() is None]
 
 
-def hear(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
+def read_with_ends(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
     """
     Return up to *n* records, and ends of partitions, that arrived within *timeout_s*.
+
+    If records and an error arrive together, the records are returned, and the next call raises the error.
 
     Args:
         consumer: One that consumer() made.
 
     Raises:
-        PositionLost: the topic no longer has the offset that comes next.
-        Unavailable, SetupError, Fenced: as the broker said. What came beside the error is returned first; the next
-            call raises it.
+        PositionLost: the topic no longer has the next offset.
+        Unavailable, SetupError, Fenced: the brokers' answer.
     """
-    remembers = cast("_Consumer", consumer)
-    if (error := remembers.pending) is not None:
-        remembers.pending = None
+    keeper = cast("_Consumer", consumer)
+    if (error := keeper.pending) is not None:
+        keeper.pending = None
         raise error
-    heard = arrived(consumer, n, timeout_s)
-    good = [message for message in heard if _error_of(message) is None]
-    if len(good) < len(heard) and (error := _first_error(heard)) is not None:
+    messages = arrived(consumer, n, timeout_s)
+    good = [message for message in messages if _error_of(message) is None]
+    if len(good) < len(messages) and (error := _first_error(messages)) is not None:
         if not good:
             raise error
-        remembers.pending = error
+        keeper.pending = error
     return good
 
 
 def arrived(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
     """
-    Return up to *n* messages that arrived within *timeout_s*: records, errors and ends of partitions, as they came.
+    Return up to *n* messages that arrived within *timeout_s*: records, errors and ends of partitions, in their order.
 
     Raises:
-        Unavailable, SetupError, Fenced: as librdkafka said; nothing that came before is lost.
+        Unavailable, SetupError, Fenced: librdkafka's error. No message that arrived before it is lost.
     """
-    # consume() would wait for all *n*; the first must not wait for a second.
+    # consume() would wait for all *n*, but the first message must not wait for a second one.
     try:
         first = consumer.poll(timeout_s)
     except KafkaException as failure:
@@ -252,15 +253,15 @@ def arrived(consumer: Consumer, n: int, timeout_s: float) -> list[Message]:
     try:
         return [first, *consumer.consume(n - 1, 0)]
     except KafkaException:
-        return [first]  # the next call meets it again
+        return [first]  # the next call gets the error again
 
 
 def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value: bytes | None) -> None:
     """
-    Write one record that belongs to no transaction, and wait until the brokers have it.
+    Write one record without a transaction, and wait until the brokers have stored it.
 
     Raises:
-        Unavailable, SetupError: as the brokers answer.
+        Unavailable, SetupError: the brokers' answer.
     """
     failures: list[KafkaError] = []
 
@@ -288,10 +289,10 @@ def write(kafka: Mapping[str, Any], client_id: str, topic: str, key: str, value:
 
 def close(consumer: Consumer, *, within_s: float = CLOSE_MAX_S) -> None:
     """
-    Leave the group, and call what is to be called where partitions are revoked.
+    Leave the group. The consumer's on_revoke is called.
 
-    librdkafka waits for the brokers as it does so, without a bound: where these are away, it goes on waiting in a thread
-    that ends with the process, and nobody waits for it.
+    librdkafka waits for the brokers without a bound. So it closes in a thread that ends with the process, and we wait for
+    that thread only up to *within_s*.
     """
     closing = Thread(target=consumer.close, name="closing a consumer", daemon=True)
     closing.start()
@@ -301,7 +302,7 @@ def close(consumer: Consumer, *, within_s: float = CLOSE_MAX_S) -> None:
 
 
 def place_of(message: Message) -> tuple[str, int, int]:
-    """Topic, partition and offset of a message that was consumed; an error's are those where it was met."""
+    """Return topic, partition and offset of a message that was consumed."""
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None
     assert partition is not None
@@ -309,12 +310,12 @@ def place_of(message: Message) -> tuple[str, int, int]:
     return topic, partition, offset
 
 
-def _first_error(heard: Sequence[Message]) -> SalmonError | None:
-    for message in heard:
+def _first_error(messages: Sequence[Message]) -> SalmonError | None:
+    for message in messages:
         if (error := _error_of(message)) is not None:
             if error.code() == KafkaError._FATAL:
-                # The one fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
-                # INTRODUCTION). That other one may be itself: it joined twice, and the first answer was lost.
+                # The only fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
+                # INTRODUCTION). That may be this consumer itself, if it joined twice because an answer was lost.
                 return Fenced(
                     "reading from Kafka: the group membership of this instance was taken over, by a newer instance or by itself "
                     "when it joined again. It restarts and finds out which."
@@ -325,6 +326,6 @@ def _first_error(heard: Sequence[Message]) -> SalmonError | None:
 
 
 def _error_of(message: Message) -> KafkaError | None:
-    """The end of a partition is none."""
+    """Return the error of a message. The end of a partition is not an error."""
     error = message.error()
     return None if error is not None and error.code() == KafkaError._PARTITION_EOF else error

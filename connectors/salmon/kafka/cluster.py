@@ -1,4 +1,4 @@
-"""What the brokers say when they are asked how it stands: whether they are there, and who holds what in a group."""
+"""Asks the brokers whether they answer, and how many partitions each member of a consumer group has."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ _TIMEOUT_S: Final = 10.0
 
 def ask(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> None:
     """
-    See whether a broker answers; the cheapest request that needs no topic.
+    Check whether a broker answers, with the cheapest request that needs no topic.
 
     Raises:
-        Unavailable: none did within *timeout_s*. SetupError: they do not let us in.
+        Unavailable: no broker answered within *timeout_s*.
+        SetupError: the brokers refuse us.
     """
-    # Not describe_cluster: where no broker answers in time, librdkafka may end the whole process over it
+    # Not describe_cluster: if no broker answers in time, librdkafka may end the whole process because of it
     # (rd_kafka_admin_response_parse: Assertion `rko_result' failed; seen with Apache Kafka suspended for 8 s).
     try:
         admin.list_topics(timeout=timeout_s)
     except KafkaException as error:
-        raise translated(error, "asking Kafka whether it is there") from error
+        raise translated(error, "asking Kafka for an answer") from error
 
 
 def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
     """
-    How many partitions each member of a consumer group has; nothing while they are being shared out.
+    Return how many partitions each member of a consumer group has; nothing during a rebalance.
 
     Raises:
-        Unavailable, SetupError: as the brokers answer.
+        Unavailable, SetupError: the brokers' answer.
     """
     found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-    told = answered(found, _TIMEOUT_S, f"asking who is in the group {group}")
-    if told.state is not ConsumerGroupState.STABLE:
+    description = answered(found, _TIMEOUT_S, f"asking for the members of the group {group}")
+    if description.state is not ConsumerGroupState.STABLE:
         return []
-    return [len(member.assignment.topic_partitions) for member in told.members]
+    return [len(member.assignment.topic_partitions) for member in description.members]

@@ -1,7 +1,8 @@
 """
 The headers of a dead letter, by the names that Kafka Connect gives them (KIP-298).
 
-Key, value and headers of the record that failed stay as its original bytes; these say where it came from and why.
+The key, the value and the headers of the failed record keep their original bytes. These headers say where it came from
+and why it failed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 from confluent_kafka import Message
 
 PREFIX: Final = "__connect.errors."
-# A header is for people: what does not fit on a screen does not help them, and Kafka's records have a limit.
+# A header is for people, who cannot use more than a screen of text; and Kafka limits the size of a record.
 _TEXT_MAX: Final = 8_000
 
 Headers = list[tuple[str, bytes]]
@@ -29,16 +30,16 @@ def dead_letter_headers(
     class_name: str = "",
 ) -> Headers:
     """
-    The headers of a dead letter; those that the record had come first.
+    Build the headers of a dead letter: first those of the failed record, then ours.
 
     Args:
         message: The record that failed, if it came from Kafka.
         stage: Kafka Connect's stage: TASK_POLL, TASK_PUT, VALUE_CONVERTER, ...
-        class_name: What failed, e.g. the task's class; the connector's name by default.
+        class_name: Name of the class that failed, e.g. the task's; None: the connector's name.
     """
     kept: Sequence[tuple[str, bytes | None]] = (message.headers() or ()) if message is not None else ()  # type: ignore[assignment]
     headers: Headers = [(name, value or b"") for name, value in kept if not name.startswith(PREFIX)]
-    told = {
+    context = {
         "connector.name": connector,
         "task.id": task,
         "stage": stage,
@@ -48,10 +49,10 @@ def dead_letter_headers(
         "exception.stacktrace": "".join(traceback.format_exception(error)),
     }
     if message is not None:
-        told = {
+        context = {
             "topic": message.topic() or "",
             "partition": str(message.partition()),
             "offset": str(message.offset()),
-            **told,
+            **context,
         }
-    return headers + [(PREFIX + name, text[:_TEXT_MAX].encode()) for name, text in told.items()]
+    return headers + [(PREFIX + name, text[:_TEXT_MAX].encode()) for name, text in context.items()]

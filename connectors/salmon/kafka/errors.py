@@ -1,7 +1,7 @@
 """
-Kafka's errors as ours, by code and never by wording.
+Translates Kafka's errors into ours, by code and never by wording.
 
-What an error means for the transaction it came in is kafka.clients' business.
+kafka.transactions decides what an error means for the transaction in which it came.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from salmon.errors import (
 
 T = TypeVar("T")
 
-_ANSWER_MARGIN_S: Final = 5.0  # librdkafka's own time-out comes first, and says why
+_ANSWER_MARGIN_S: Final = 5.0  # librdkafka's own timeout comes first, with a reason
 _FENCED: Final = frozenset(
     {
         KafkaError._FENCED,
@@ -68,11 +68,11 @@ _REFUSED: Final = frozenset(
 
 def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
     """
-    Say what a Kafka error means for us.
+    Translate a Kafka error.
 
     Args:
-        error: As librdkafka gave it.
-        doing: What we were doing and to what, e.g. "reading crm.state.Account"; begins the message.
+        error: librdkafka's error.
+        doing: What we were doing, e.g. "reading crm.state.Account"; the message begins with it.
     """
     cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     code = cause.code()
@@ -97,7 +97,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
         )
     if code in _FORBIDDEN:
         return SetupError(
-            f"{what}: the user of this process may not do that. Grant it (ACL) and start again."
+            f"{what}: the user of this process has no permission for it. Grant it (ACL) and start again."
         )
     if code in _UNTRUSTED:
         return SignInRefused(
@@ -117,10 +117,14 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
 
 def answered(answer: Future[T], timeout_s: float, what: str) -> T:
     """
-    What the brokers answer to a request of the AdminClient that was made with this time-out.
+    Wait for the brokers' answer to a request of the AdminClient.
+
+    Args:
+        timeout_s: The timeout of that request.
+        what: What we were doing; the message of an error begins with it.
 
     Raises:
-        Unavailable, SetupError: as `translated` says; Unavailable too where nothing comes at all.
+        Unavailable, SetupError: see translated(); Unavailable also if there is no answer at all.
     """
     try:
         return answer.result(timeout_s + _ANSWER_MARGIN_S)

@@ -1,8 +1,8 @@
 """
-Foreign records: what somebody else has written into a topic of ours.
+Foreign records: records in a topic of ours that another program has written.
 
-One of them must never stop a reader, least of all for ever. It is passed over, as if it had not been written: the key
-keeps the value that it had. It is counted for the metrics, and the log names its place once.
+A foreign record must never stop a reader. It is skipped as if it had not been written: the key keeps its former
+value. It is counted for the metrics, and the log names its topic, partition and offset once.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _MAGIC: Final = b"\0"  # of the Confluent wire format
-_NAMED_MAX: Final = 1_000  # places that are remembered, and named in the log
+_NAMED_MAX: Final = 1_000  # records that are remembered, and named in the log
 _KEY_SHOWN: Final = 80
 
 
 class ForeignRecords:
-    """What this process has passed over. Any thread may use it."""
+    """The foreign records that this process has skipped. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,10 +39,11 @@ class ForeignRecords:
         self, topic: str, partition: int, offset: int | None, key: bytes | None, reason: str
     ) -> None:
         """
-        Count the record at that place, and name it in the log; only once, however often it is read.
+        Count a record, and name it in the log; only once, however often it is read.
 
         Args:
-            offset: None where it is not known any more.
+            offset: None if it is not known any more.
+            reason: Why the record is foreign, without its values.
         """
         place = topic, partition, offset, key
         with self._lock:
@@ -63,7 +64,7 @@ class ForeignRecords:
             )
 
     def counts(self) -> Mapping[str, int]:
-        """Topic -> records."""
+        """Return the number of foreign records by topic."""
         with self._lock:
             return dict(self._counts)
 
@@ -72,7 +73,7 @@ FOREIGN: Final = ForeignRecords()
 
 
 def key_text(topic: str, key: bytes) -> str:
-    """The key of a record. Raises SchemaMismatch for one that cannot be ours."""
+    """Decode the key of a record. Raises SchemaMismatch if the key cannot be ours."""
     try:
         return key.decode()
     except UnicodeDecodeError:
@@ -83,10 +84,10 @@ def key_text(topic: str, key: bytes) -> str:
 
 def decoded(message: Message, decode: Callable[[bytes], T]) -> T | None:
     """
-    The value of a record, or None where it is foreign, which is reported.
+    Decode the value of a record; None if it is foreign, which is then counted and logged.
 
     Raises:
-        RetriableError, FatalError: *decode* cannot tell now.
+        RetriableError, FatalError: *decode* raised it, e.g. because the registry does not answer.
     """
     try:
         return decode(message.value() or b"")
@@ -96,7 +97,7 @@ def decoded(message: Message, decode: Callable[[bytes], T]) -> T | None:
 
 
 def looks_ours(message: Message) -> bool:
-    """Whether a record may be ours, as far as its key and its first byte show: for who counts, and decodes nothing."""
+    """Whether a record may be ours, by its key and its first byte. For counting without decoding."""
     key, value = message.key(), message.value()
     try:
         (key or b"").decode()
@@ -106,7 +107,7 @@ def looks_ours(message: Message) -> bool:
 
 
 def key_shown(key: bytes | None) -> str | None:
-    """A key of any bytes as text that is harmless on a terminal, shortened."""
+    """Format a key of any bytes as short text that is safe on a terminal."""
     if key is None:
         return None
     text = ascii(key.decode(errors="backslashreplace"))[1:-1]

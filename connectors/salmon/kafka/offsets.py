@@ -1,7 +1,7 @@
 """
-The `offsets` table: where each connector goes on. What a position says is the connector's own.
+The `offsets` table: the positions at which the connectors continue. Only the connector itself interprets its positions.
 
-A position is written in the transaction of the records it stands for; so its producer writes it, not this module.
+A position is written in the same transaction as its records. So the connector's producer writes it, and not this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from salmon.plugin.contract import Position
 
 
 class OffsetStore:
-    """Positions of one sync."""
+    """The positions of one sync."""
 
     def __init__(self, kafka: clients.Brokers, topics: Topics, registry: Registry) -> None:
         self._kafka = kafka
@@ -23,12 +23,12 @@ class OffsetStore:
 
     def load(self, connector: str, progress: tables.Progress | None = None) -> dict[str, Position]:
         """
-        The last committed positions of *connector*: partition -> position. Empty before its very first commit.
+        Read the last committed positions of *connector*: partition -> position. Empty before its first commit.
 
-        Its producer is started first: that settles what an older instance left open.
+        Start the connector's producer before: that aborts or completes the open transaction of an older instance.
 
         Raises:
-            Unavailable, SetupError: as the brokers and the registry answer.
+            Unavailable, SetupError: the brokers or the registry do not answer, or refuse us.
         """
         prefix = f"{connector}/"
         return {
@@ -40,5 +40,5 @@ class OffsetStore:
         }
 
     def record(self, connector: str, partition: str, position: Position | None) -> tuple[str, bytes | None]:
-        """Key and value of the record that says *position*; None forgets the partition."""
+        """Encode the key and the value of a position's record; None removes the position of the partition."""
         return f"{connector}/{partition}", None if position is None else self.serde.encode(position)

@@ -1,4 +1,4 @@
-"""A record on its way into a topic: what every writer of ours hands to its transaction."""
+"""A record that is to be written to a topic. Every worker gives these to its transaction."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Output:
     One record to produce.
 
     Args:
-        value: None is a tombstone.
-        partition: None where the key says which.
+        value: None for a tombstone.
+        partition: None: it follows from the key.
     """
 
     topic: str

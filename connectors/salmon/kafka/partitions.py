@@ -1,7 +1,7 @@
 """
-Which partition a key is in: `murmur2_random`, as Java's clients and librdkafka compute it.
+Computes the partition of a key by `murmur2_random`, as Java's clients and librdkafka do.
 
-Whoever looks for one record need not read the others' partitions.
+So a command that looks for one record reads only one partition.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _WORD: Final = 0xFFFFFFFF
 
 
 def partition_of(key: str, count: int) -> int:
-    """The partition of *key* in a topic of *count* partitions."""
+    """Return the partition of *key* in a topic of *count* partitions."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % count
 
 
 def murmur2(data: bytes) -> int:
-    """The unsigned 32-bit hash (Kafka, Utils.murmur2; the algorithm is Austin Appleby's MurmurHash2)."""
+    """Return the unsigned 32-bit hash (Kafka, Utils.murmur2; the algorithm is Austin Appleby's MurmurHash2)."""
     length = len(data)
     whole = length - length % 4
     h = _SEED ^ length

@@ -1,7 +1,7 @@
 """
-librdkafka's properties: which are ours, and which one it refuses.
+librdkafka's properties: those that Salmon sets itself, and which one librdkafka refuses.
 
-What the clients are for is said in kafka.clients and kafka.transactions.
+The clients are made in kafka.clients and kafka.transactions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Client = TypeVar("Client")
 
 BROKERS: Final = frozenset({"bootstrap.servers", "metadata.broker.list"})  # one property by two names
 
-# Our promises stand on these, so no configuration may set them.
+# Our promises depend on these, so a configuration must not set them.
 OWN_PROPERTIES: Final = frozenset(
     {
         "acks",
@@ -42,10 +42,10 @@ OWN_PROPERTIES: Final = frozenset(
 
 
 def refuse_own_properties(kafka: Mapping[str, Any]) -> None:
-    """Raise ConfigError for properties that are not the user's to set."""
+    """Raise ConfigError for properties that a configuration must not set."""
     if taken := sorted(OWN_PROPERTIES & set(kafka)):
         raise ConfigError(
-            f"{', '.join(f'kafka.{name}' for name in taken)}: set by Salmon itself, because its promises stand on "
+            f"{', '.join(f'kafka.{name}' for name in taken)}: set by Salmon itself, because its promises depend on "
             f"it. Remove it from the configuration."
         )
 
@@ -55,7 +55,7 @@ def common(kafka: Mapping[str, Any], client_id: str) -> dict[str, Any]:
     return {
         "client.id": client_id,
         "logger": logging.getLogger("salmon.librdkafka"),
-        # Only what is critical: all else comes as errors, or is told by _Trouble.
+        # Only critical messages: everything else comes as an error, or is logged by _Trouble.
         "log_level": 2,
         **kafka,
     }
@@ -64,7 +64,7 @@ def common(kafka: Mapping[str, Any], client_id: str) -> dict[str, Any]:
 def made(
     kind: Callable[[dict[str, Any]], Client], settings: dict[str, Any], kafka: Mapping[str, Any]
 ) -> Client:
-    """Make a client; where librdkafka refuses a property, name it (and never its value)."""
+    """Make a client. Raises ConfigError, with the name but not the value of a property that librdkafka refuses."""
     settings.setdefault("error_cb", _Trouble(settings["client.id"]))
     try:
         return kind(settings)
@@ -100,18 +100,18 @@ def _values_hidden(said: str, kafka: Mapping[str, Any]) -> str:
 
 
 class _Trouble:
-    """A client's own troubles (a broker is gone): told when they begin, then once a minute."""
+    """Logs a client's own errors (e.g. a broker is gone): each kind when it first occurs, then once a minute."""
 
     _AGAIN_S: Final = 60.0
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
-        self._told: dict[int, float] = {}
+        self._logged_at: dict[int, float] = {}
 
     def __call__(self, error: KafkaError) -> None:
         now = time.monotonic()
-        if now - self._told.get(error.code(), -self._AGAIN_S) >= self._AGAIN_S:
-            self._told[error.code()] = now
+        if now - self._logged_at.get(error.code(), -self._AGAIN_S) >= self._AGAIN_S:
+            self._logged_at[error.code()] = now
             log.warning(
                 "kafka_trouble_seen", client_id=self._client_id, error=error.name(), reason=error.str()
             )

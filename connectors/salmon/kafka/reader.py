@@ -1,7 +1,8 @@
 """
-Partitions read on from given offsets, batch by batch, to their ends: the one loop of the house that does so.
+Reads partitions from given offsets to their ends, batch by batch. Everything in Salmon that does this uses it: tables, scans,
+the takeover of a sink's partitions, and the counts of `salmon status`.
 
-What the records mean, and what is kept of them, is for its callers: tables, scans, what a sink takes over, what status counts.
+The callers decide what the records mean and what is kept of them.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ BATCH: Final = 10_000
 # Fetched ahead. The default of 64 MiB would be most of the memory of a process that keeps nothing, and is no faster.
 _QUEUE_KIB: Final = 8 * 1024
 _WAIT_S: Final = 0.5
-_TELL_AFTER_S: Final = 5.0
+_REPORT_EVERY_S: Final = 5.0
 # A loop that waits for it must turn now and then.
 _STANDSTILL_S_MAX: Final = 25.0
 
 
 class Reader:
     """
-    One reading of some partitions. It commits nothing and joins no group. One thread uses it. A context manager.
+    One reading of some partitions. It commits nothing and joins no group. A context manager, for one thread only.
 
     Args:
-        starts: The first offset to read in each partition, a number: librdkafka takes half a second to find a beginning.
-        name: Of the client, and of the group that it says it belongs to.
-        fetch_bytes: How much is fetched of a partition at a time; SLOW_FETCH_BYTES where who takes it is slow.
-        batch: How many records are handed out at a time.
+        starts: The first offset to read in each partition. Always a number, because librdkafka takes half a second to look
+            up a beginning.
+        name: Name of the client, and of the group that librdkafka requires.
+        fetch_bytes: Bytes to fetch of a partition at a time; SLOW_FETCH_BYTES if the caller handles records slowly.
+        batch: Number of records to hand on at a time.
 
     Attributes:
-        next_offsets: The offset that comes next, in each partition.
+        next_offsets: The next offset to read, in each partition.
     """
 
     def __init__(
@@ -61,8 +63,8 @@ class Reader:
     ) -> None:
         self._starts, self._batch = dict(starts), batch
         self.next_offsets: dict[Place, int] = dict(starts)
-        self._ended: set[Place] = set()  # those whose end, as committed, was heard of
-        self._heard: Sequence[Message] = ()  # come from the broker, and not taken yet
+        self._ended: set[Place] = set()  # partitions whose committed end was reached
+        self._unread: Sequence[Message] = ()  # read from the broker, and not handed on yet
         self._consumer = clients.consumer(
             kafka,
             group_id=name,
@@ -75,19 +77,21 @@ class Reader:
 
     def step(self, take: Take, timeout_s: float) -> bool:
         """
-        Hand on what arrives within *timeout_s*; where *take* raises, the next step hands it on again.
+        Hand on the records that arrive within *timeout_s*. If *take* raises, the next step hands them on again.
 
         Returns:
-            Whether anything moved, the word that a partition ends among it.
+            Whether a record, or the end of a partition, arrived.
 
         Raises:
-            Unavailable, SetupError, PositionLost: as the broker said. What came beside the error is handed on first.
+            Unavailable, SetupError, PositionLost: the brokers' answer. Records that arrived with it are handed on first.
         """
-        heard = self._heard = self._heard or clients.hear(self._consumer, self._batch, timeout_s)
+        messages = self._unread = self._unread or clients.read_with_ends(
+            self._consumer, self._batch, timeout_s
+        )
         records: list[Message] = []
         after: dict[Place, int] = {}
         ended: list[Place] = []
-        for message in heard:
+        for message in messages:
             topic, partition, offset = clients.place_of(message)
             place = topic, partition
             if message.error() is None:
@@ -98,7 +102,7 @@ class Reader:
                 after[place] = offset
                 ended.append(place)
         take(records, after)
-        self._heard = ()
+        self._unread = ()
         moved = any(self.next_offsets[place] != offset for place, offset in after.items())
         moved = moved or not self._ended.issuperset(ended)
         self.next_offsets |= after
@@ -117,35 +121,35 @@ class Reader:
         Read each partition to its end.
 
         Args:
-            ends: The ends as they were at the call: what came later is not waited for. None: to wherever they are found.
-            settled: Whether to wait for a transaction that is still open before *ends*, as what stands behind it may be
-                committed. Otherwise a partition ends before it, and is read to its end once.
-            turned: Called at each poll; what it raises ends the reading, which goes on from there with the next call.
+            ends: The ends of the partitions; later records are not waited for. None: the ends that the brokers report.
+            settled: Whether to wait for a transaction that is still open before *ends*, because the records after it may be
+                committed. Otherwise a partition is read once up to that transaction.
+            turned: Called at each poll. An error that it raises stops the reading; the next call continues at that point.
 
         Raises:
-            Unavailable, SetupError, PositionLost: as step(); or nothing has come for too long.
+            Unavailable, SetupError, PositionLost: see step(); Unavailable also if nothing arrives for too long.
         """
         assert ends is not None or not settled
-        moved_at = told_at = time.monotonic()
+        moved_at = reported_at = time.monotonic()
         while left := self._left(ends, settled=settled):
             turned()
             if self.step(take, _WAIT_S):
-                moved_at = told_at = time.monotonic()
+                moved_at = reported_at = time.monotonic()
                 continue
             topic, stands_s = min(left)[0], time.monotonic() - moved_at
             if stands_s > _STANDSTILL_S_MAX:
                 raise Unavailable(
-                    f"{topic}: its end cannot be read: nothing has come for {stands_s:.0f} s. Check the brokers. If they "
+                    f"{topic}: its end cannot be read: nothing has arrived for {stands_s:.0f} s. Check the brokers. If they "
                     f"are well, a transaction of another process is still open: it ends when that process is started "
-                    f"again, or when the broker gives it up."
+                    f"again, or when the broker aborts it."
                 )
-            if moved_at + stands_s - told_at > _TELL_AFTER_S:
+            if moved_at + stands_s - reported_at > _REPORT_EVERY_S:
                 log.warning("reading_waits", topic=topic, waited_s=round(stands_s))
-                told_at = moved_at + stands_s
+                reported_at = moved_at + stands_s
         turned()
 
     def passed(self, ends: Mapping[Place, int]) -> tuple[int, int]:
-        """How many offsets of how many have been passed on the way to *ends*."""
+        """Return the number of offsets read so far, and their number up to *ends*."""
         total = sum(max(0, end - self._starts[place]) for place, end in ends.items())
         left = sum(max(0, end - self.next_offsets[place]) for place, end in ends.items())
         return total - left, total

@@ -1,7 +1,7 @@
 """
-Partitions read once, from some place to their ends as they are now: for commands that look something up.
+Reads partitions once, up to their present ends, for commands that look something up.
 
-Only what is asked for is handed on, by its key, so that nothing else is decoded.
+Only the records with the requested keys are handed on, so that no others are decoded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from salmon.kafka.topics import partition_counts
 
 _NAME: Final = "salmon-scan"
 _ANSWER_S: Final = 15.0
-# Producers' clocks differ: what is said to be later may stand a little before.
+# The producers' clocks differ, so a record with a later time may come a little earlier in the log.
 _CLOCKS_MS: Final = 300_000
 
 
@@ -41,9 +41,9 @@ def scan(
 
     Args:
         keys: Only the records of these keys; None for all.
-        since_ms: Nothing before this time is wanted, in ms since 1970: some earlier records may come all the same.
-        begins: Where to begin; a place that is not in it is read from its beginning.
-        progress: Told how many offsets of how many have been passed.
+        since_ms: Start at about this time, in ms since 1970; some earlier records may be included.
+        begins: Partition -> the first offset to read; the other partitions are read from their beginning.
+        progress: Called with the number of offsets read so far, and their number in all.
 
     Raises:
         SetupError: a topic is missing.
@@ -76,10 +76,10 @@ def scan(
 
 def all_places(admin: AdminClient, topics: Collection[str]) -> list[Place]:
     """
-    Every partition of *topics*.
+    List every partition of *topics*.
 
     Raises:
-        SetupError: one is missing.
+        SetupError: a topic is missing.
         Unavailable: no broker answers.
     """
     counts = partition_counts(admin)
@@ -102,7 +102,7 @@ def _spans(admin: AdminClient, places: Collection[Place]) -> dict[Place, tables.
 
 
 def _from_time(kafka: Mapping[str, Any], spans: Mapping[Place, tables.Extent], ms: int) -> dict[Place, int]:
-    """Where records of that time and later begin; a partition that has none is read from its beginning."""
+    """Find the first offset at or after a time; if a partition has none, its first offset."""
     consumer = clients.consumer(kafka, group_id=_NAME, client_id=_NAME)
     try:
         found = consumer.offsets_for_times([TopicPartition(*place, ms) for place in spans], timeout=_ANSWER_S)

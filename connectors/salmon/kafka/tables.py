@@ -1,8 +1,8 @@
 """
-Compacted topics read as tables: the newest value of each key, by the end of the topic.
+Reads compacted topics as tables: the newest value of each key.
 
-What the bytes mean is for the caller and kafka.serdes. What somebody else wrote into the topic is passed over
-(kafka.foreign): it is in no table, and the key keeps the value that it had.
+The caller and kafka.codecs decode the values. A foreign record (kafka.foreign) is skipped: it is not in the table, and
+the key keeps its former value.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from salmon.kafka.reader import BATCH, FETCH_BYTES, SLOW_FETCH_BYTES, Place, Rea
 from salmon.kafka.topics import partition_counts
 
 Progress = Callable[[int, int], None]  # offsets passed, offsets in all
-# Of one partition: key -> newest value (None: removed), and the offset that comes next.
+# Called with a partition, its changes (key -> newest value, None: removed), and the next offset.
 Take = Callable[[int, Mapping[str, Any], int], None]
-# What is kept of a value. It raises DataError for a foreign one.
+# Makes the part of a value that is kept. Raises DataError for a foreign one.
 Decode = Callable[[bytes], Any]
 
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
-# Shorter than a process may take to stop: who waits for it hears of that only afterwards.
+# Shorter than a process may take to stop, because a caller that waits cannot react to a stop meanwhile.
 _ANSWER_MAX_S: Final = 8.0
 _REFRESH_MAX_S: Final = 2.0
-# So many foreign records, if most records are, are no accident: the registry is probably not the writers'.
+# If there are so many foreign records, and most records are foreign, the configured registry is probably the wrong one.
 _FOREIGN_MAX: Final = 1_000
 
 
 def as_it_is(value: bytes) -> bytes:
-    """The value as it stands in the topic."""
+    """Return the value unchanged."""
     return value
 
 
@@ -61,7 +61,7 @@ def load(
     Read a table once: key -> newest value, deleted keys left out. See Table.load.
 
     Args:
-        decode: Makes of a value what is kept of it.
+        decode: Makes the part of a value that is kept.
         partitions: Only these; None for all.
     """
     with Table(kafka, topic, decode, partitions=partitions) as table:
@@ -84,17 +84,17 @@ def replay(
     Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
 
     Args:
-        starts: Partition -> the first offset to read; extents() says which there are.
-        take: Called with the changes of one partition, in the log's order, and the offset that comes next.
-        decode: Makes of a value what *take* is given.
-        fetch_bytes: How much is fetched of a partition at a time; SLOW_FETCH_BYTES where *take* is slow.
-        batch: How many records are decoded, and given to *take*, at a time.
+        starts: Partition -> the first offset to read; see extents().
+        take: Called with a partition, its changes in the log's order, and the next offset.
+        decode: Makes of a value what *take* gets.
+        fetch_bytes: Bytes to fetch of a partition at a time; SLOW_FETCH_BYTES if *take* is slow.
+        batch: Number of records that are decoded, and given to *take*, at a time.
 
     Returns:
-        Partition -> the offset that comes next.
+        Partition -> the next offset.
 
     Raises:
-        SetupError, Unavailable: as Table.load; and whatever *take* raises.
+        SetupError, Unavailable: see Table.load(); and any error that *take* raises.
     """
     with _Log(kafka, topic, starts, decode=decode, fetch_bytes=fetch_bytes, batch=batch) as reader:
         reader.read_to_end(take, progress)
@@ -103,7 +103,7 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a partition holds, uncommitted records among it: offsets from *start*, up to but without *end*."""
+    """The offsets of a partition, from *start* up to but not including *end*. Uncommitted records are included."""
 
     start: int
     end: int
@@ -111,10 +111,10 @@ class Extent:
 
 def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
     """
-    Ask how far partitions reach now.
+    Ask for the first offset and the end of partitions.
 
     Raises:
-        Unavailable, SetupError: as the brokers answer.
+        Unavailable, SetupError: the brokers' answer.
     """
     starts = _offsets(admin, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
     ends = _offsets(admin, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Which topic it is, and how long it keeps tombstones. *topic_id* is empty where the broker gives none."""
+    """The identity of a topic, and how long it keeps tombstones. *topic_id* is empty if the broker gives none."""
 
     cluster_id: str
     topic_id: str
@@ -132,10 +132,10 @@ class Description:
 
 def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S) -> Description:
     """
-    Ask what a table is.
+    Ask the brokers to describe a topic.
 
     Raises:
-        Unavailable, SetupError: as the brokers answer.
+        Unavailable, SetupError: the brokers' answer.
     """
     resource = ConfigResource(ResourceType.TOPIC, topic)
     try:
@@ -144,9 +144,9 @@ def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S
         settings_asked = admin.describe_configs([resource], request_timeout=timeout_s)[resource]
     except KafkaException as error:
         raise translated(error, f"describing {topic}") from error
-    told = answered(asked, timeout_s, f"describing {topic}")
+    description = answered(asked, timeout_s, f"describing {topic}")
     settings = answered(settings_asked, timeout_s, f"describing {topic}")
-    topic_id = str(told.topic_id)
+    topic_id = str(description.topic_id)
     return Description(
         cluster_id or "",
         "" if topic_id == _NO_ID else topic_id,
@@ -156,19 +156,19 @@ def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S
 
 class Table:
     """
-    A compacted topic as a dict, kept up to date by follow(). One thread uses it.
+    A compacted topic as a dict, kept up to date by follow(). For one thread only.
 
     Args:
-        decode: Makes of a value what is kept of it, and raises DataError for a foreign one.
+        decode: Makes the part of a value that is kept. Raises DataError for a foreign one.
         partitions: Only these; None for all.
         only: Only these keys are kept; None for all.
 
     Attributes:
         rows: Key -> newest committed value, as far as the table has been read.
-        next_offsets: Partition -> the offset that comes next.
+        next_offsets: Partition -> the next offset to read.
 
     Raises:
-        SetupError: there is no such topic; or so many of its records are foreign that it is no accident.
+        SetupError: the topic does not exist; or most of its records are foreign.
         Unavailable: no broker answers.
     """
 
@@ -198,10 +198,10 @@ class Table:
 
     def load(self, progress: Progress | None = None) -> None:
         """
-        Read up to the end of the topic as it is at the call.
+        Read up to the end of the topic at the time of the call.
 
-        All that was written before the call is in the table afterwards, except for what was aborted: where a
-        transaction is still open, this waits until it is settled, since what stands behind it may be committed.
+        Afterwards the table has everything that was written before the call, except for aborted records. If a
+        transaction is still open, this waits for its end, because the records after it may be committed.
 
         Raises:
             Unavailable: the brokers do not answer, or a transaction stays open.
@@ -210,19 +210,19 @@ class Table:
 
     def follow(self, timeout_s: float = 0.0) -> dict[str, Any]:
         """
-        Take in what came since, waiting up to *timeout_s* for the first of it.
+        Read new records, and wait up to *timeout_s* for the first one.
 
         Returns:
-            What changed: key -> new value, None for a key that was removed.
+            The changes: key -> new value, None for a key that was removed.
 
         Raises:
-            Unavailable, SetupError: as the brokers answer.
+            Unavailable, SetupError: the brokers' answer.
         """
         deadline = time.monotonic() + timeout_s
         changed: dict[str, Any] = {}
         while True:
             changed |= self._log.follow(self._keep, max(0.0, deadline - time.monotonic()))
-            # It may have heard of the topic's end only.
+            # A step may also bring only the end of a partition.
             if changed or time.monotonic() >= deadline:
                 return changed
 
@@ -247,7 +247,7 @@ class Table:
 
 
 class _Log:
-    """Partitions of a table, read on from *starts*."""
+    """Reads partitions of a table from *starts* on, and decodes the records."""
 
     def __init__(
         self,
@@ -292,11 +292,11 @@ class _Log:
 
     def follow(self, take: Take, timeout_s: float) -> dict[str, Any]:
         """
-        Take what arrives within *timeout_s*, and return it.
+        Hand on the changes that arrive within *timeout_s*, and return them.
 
         Raises:
-            Unavailable, SetupError: as the broker said, after what came beside the error was returned; or as a value
-                could not be read now: the next call tries again.
+            Unavailable, SetupError: the brokers' answer, after the records that arrived with it were returned; or a value
+                could not be decoded now, and the next call tries again.
         """
         changed: dict[str, Any] = {}
 
@@ -308,10 +308,10 @@ class _Log:
         return changed
 
     def _hand_on(self, records: Sequence[Message], after: Mapping[Place, int], take: Take) -> None:
-        """Decode what is new, and give it to *take*, partition by partition."""
+        """Decode new records, and give the changes to *take*, partition by partition."""
         changed: dict[int, dict[str, Any]] = {}
         ours, foreign = self._ours, self._foreign
-        # From the newest on: of each key, one value is decoded, and an older one only where that is foreign.
+        # Start with the newest. Of each key one value is decoded, and an older one only if that one is foreign.
         for message in reversed(records):
             topic, partition, offset = clients.place_of(message)
             raw_key, raw = message.key(), message.value()
@@ -329,7 +329,7 @@ class _Log:
         if foreign > _FOREIGN_MAX and foreign > ours:
             raise SetupError(
                 f"{self.topic}: {foreign:,} of {foreign + ours:,} records cannot be read. Point schema_registry.url at "
-                f"the registry that they were written with; if they are somebody else's, choose another sync name."
+                f"the registry that they were written with. If another program wrote them, choose another sync name."
             )
         self._ours, self._foreign = ours, foreign
         for partition, rows in changed.items():
@@ -349,7 +349,7 @@ class _Log:
 
 def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
     asked = {TopicPartition(topic, partition): spec for partition in partitions}
-    # Uncommitted: the very end, which may lie behind a transaction that is still open.
+    # Uncommitted: the end of the log, which may be after a transaction that is still open.
     answers = admin.list_offsets(
         asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_MAX_S
     )

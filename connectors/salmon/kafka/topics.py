@@ -1,7 +1,7 @@
 """
-The topics of a sync: their names, the settings they need, and the refusal of what would lose data.
+The topics of a sync: their names, the settings they need, and the refusal of settings that would lose data.
 
-A topic that exists is never altered by us. What the topics hold is said in the schemas.
+Salmon never alters a topic that exists. The schemas in schemas-avro describe the records.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONNECTORS: Final = (*sides.SOURCES, "merge", *(side.sink for side in reversed(s
 
 _DAY_MS: Final = 24 * 3600 * 1000
 _NAMED_MAX: Final = 5
-_SEEN_S: Final = 0.02  # until we look again whether a created topic is known everywhere
+_SEEN_S: Final = 0.02  # between two checks whether all brokers know a new topic
 _HOUR_MS: Final = 3600 * 1000
 # A state of one record holds its row and what the sides show instead; Salesforce's long text areas alone may come to
 # 1.6 million characters an object (Salesforce Features and Editions Limits).
@@ -34,7 +34,7 @@ RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The names of one sync's topics. *name* is the sync's."""
+    """The names of a sync's topics. *name*: of the sync."""
 
     name: str
 
@@ -86,11 +86,11 @@ def specs(
     topics: Topics, objects: Iterable[str], *, partitions: int, replication_factor: int
 ) -> tuple[TopicSpec, ...]:
     """
-    Every topic of a sync of *objects* (sObject names).
+    List every topic that a sync of *objects* (sObject names) needs.
 
     Args:
-        partitions: Of each topic of an object: they are co-partitioned by the record key.
-        replication_factor: 1 only where there is one broker.
+        partitions: Number for each topic of an object; the topics of an object are co-partitioned by the record key.
+        replication_factor: 1 only if there is only one broker.
     """
     found: list[TopicSpec] = []
 
@@ -115,7 +115,7 @@ def specs(
 
 def partition_counts(admin: AdminClient, *, timeout_s: float = 30.0) -> dict[str, int]:
     """
-    How many partitions each topic of the cluster has.
+    Return how many partitions each topic of the cluster has.
 
     Raises:
         Unavailable: no broker answers.
@@ -130,9 +130,9 @@ def partition_counts(admin: AdminClient, *, timeout_s: float = 30.0) -> dict[str
 
 def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float = 30.0) -> None:
     """
-    Create the topics that are missing, and refuse those that exist and would lose data.
+    Create missing topics, and refuse existing ones whose settings would lose data.
 
-    Several processes may do this at once.
+    Several processes may do this at the same time.
 
     Raises:
         UnsafeTopic: a table is not compacted, or a log is.
@@ -141,7 +141,7 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
         Unavailable: the broker does not answer.
     """
     wanted = {spec.name: spec for spec in specs}
-    sound: set[str] = set()  # looked at, or created by ourselves
+    sound: set[str] = set()  # checked, or created by this process
     deadline = time.monotonic() + timeout_s
     while True:
         counts = partition_counts(admin, timeout_s=timeout_s)
@@ -153,7 +153,7 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
             return
         if time.monotonic() >= deadline:
             raise Unavailable(f"{min(missing)}: created, but no broker knows it yet. It is tried again.")
-        # What another process was faster with is looked at in a later round, like any topic that was there before.
+        # A topic that another process created first is checked in a later round, like any topic that existed before.
         if asked := [wanted[name] for name in sorted(missing - sound)]:
             sound.update(_create(admin, asked, timeout_s))
         else:
@@ -162,27 +162,27 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
 
 def gone(admin: AdminClient, wanted: Iterable[TopicSpec], *, timeout_s: float = 5.0) -> TopicGone | None:
     """
-    Whether topics that were there have been deleted since; None where all are as they were.
+    Check whether topics that existed have been deleted. Returns the error; None if all exist.
 
-    Many brokers make a topic anew when the next record for it comes, with as many partitions as they think fit: such a
-    topic is gone as well.
+    Many brokers create a topic again when the next record for it arrives, with their own number of partitions. Such a
+    topic also counts as deleted.
 
     Raises:
         Unavailable: no broker answers.
     """
     counts = partition_counts(admin, timeout_s=timeout_s)
-    # More of them somebody may have added; that is for the next start to refuse.
+    # Somebody may have added partitions. The next start refuses that.
     lost = [spec.name for spec in wanted if counts.get(spec.name, 0) < spec.partitions]
     if not lost:
         return None
     named = ", ".join(lost[:_NAMED_MAX]) + (
         f" and {len(lost) - _NAMED_MAX} more" if lost[_NAMED_MAX:] else ""
     )
-    made_anew = [name for name in lost if name in counts]
+    recreated = [name for name in lost if name in counts]
     also = (
-        f" The broker has created {', '.join(made_anew[:_NAMED_MAX])} again by itself, with settings that cannot be used: "
+        f" The broker has created {', '.join(recreated[:_NAMED_MAX])} again by itself, with settings that cannot be used: "
         f"delete that first."
-        if made_anew
+        if recreated
         else ""
     )
     return TopicGone(
@@ -197,8 +197,8 @@ def _check(
     for spec in existing:
         if counts[spec.name] != spec.partitions:
             raise ConfigError(
-                f"{spec.name} has {counts[spec.name]} partitions, and {spec.partitions} are needed, as the topics of "
-                f"one object must have equally many for ever. Set topics.partitions to what the topics of this sync "
+                f"{spec.name} has {counts[spec.name]} partitions, and {spec.partitions} are needed, because the topics "
+                f"of one object must always have the same number. Set topics.partitions to what the topics of this sync "
                 f"have, or choose another sync name; a topic that was created by accident may be deleted."
             )
     for spec, settings in zip(existing, _settings(admin, existing, timeout_s), strict=True):
@@ -214,14 +214,14 @@ def _settings(admin: AdminClient, existing: list[TopicSpec], timeout_s: float) -
 
 
 def _check_settings(spec: TopicSpec, settings: Mapping[str, Any]) -> None:
-    """Only what would lose data is refused; everything else is the operator's to choose."""
+    """Refuse only settings that would lose data; the operator may choose all others."""
     policy = settings["cleanup.policy"].value
     if {part.strip() for part in policy.split(",")} != {spec.settings["cleanup.policy"]}:
         raise UnsafeTopic(spec.name, "cleanup.policy", found=policy, needed=spec.settings["cleanup.policy"])
 
 
 def _create(admin: AdminClient, missing: list[TopicSpec], timeout_s: float) -> list[str]:
-    """Create topics; return the names of those that we created, and nobody else did."""
+    """Create topics. Returns the names of those that this process created, and not another one."""
     created = []
     asked = [
         NewTopic(
@@ -250,7 +250,7 @@ _LOG: Final[Mapping[str, str]] = {
     "retention.ms": str(7 * _DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
-# Dead letters wait for a person.
+# Dead letters wait until a person looks at them.
 _DEAD_LETTERS: Final[Mapping[str, str]] = {**_LOG, "retention.ms": str(30 * _DAY_MS)}
 # A table: the newest value of each key, for ever. Its reader begins at the start, so what is superseded is cleaned
 # within a day, even where a quiet topic would keep it in its active segment for a week.

@@ -1,7 +1,7 @@
 """
-Transactions whose errors are ours: each happens as a whole, or not at all.
+Kafka transactions with our errors: each is committed as a whole, or not at all.
 
-Which records go into one, and what happens after an error, is the worker's and merge's business.
+The workers and merge decide which records a transaction has, and what happens after an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from salmon.kafka.topics import RECORD_BYTES_MAX
 
 log = structlog.get_logger(__name__)
 
-# How long one call may block before we look around (for close(), and to say that we wait).
+# How long one call may block before we check for close() and report that we wait.
 _CALL_S: Final = 2.0
 _OFFSETS_S: Final = 5.0  # the one call that adds offsets
 _ABORT_MAX_S: Final = 5.0
@@ -31,31 +31,31 @@ _QUEUE_FULL_S_MAX: Final = 60.0
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 
-class Observer(Protocol):
-    """Who is told that a transaction waits for Kafka: for the loop does not turn meanwhile."""
+class Listener(Protocol):
+    """Is called when a transaction waits for Kafka, because the loop does not turn meanwhile."""
 
     def failing(self, doing: str, error: Exception) -> None:
-        """*doing* was not answered and is tried again."""
+        """Kafka has not answered *doing*; it is tried again."""
 
     def recovered(self) -> None:
-        """It was answered, after at least one time without an answer."""
+        """Kafka has answered, after at least one attempt without an answer."""
 
 
 class _Repeat(Protocol):
-    """Call until Kafka has answered, or until after *deadline*; see TransactionalProducer."""
+    """Call until Kafka has answered, or until *deadline* has passed; see TransactionalProducer."""
 
     def __call__(self, call: Callable[[], object], doing: str, *, deadline: float | None = None) -> None: ...
 
 
 class _Tried(Exception):
-    """All records of a trial were taken."""
+    """Kafka has accepted all records of a trial."""
 
 
 class TransactionalProducer:
     """
-    A producer of transactions: each block of transaction() happens as a whole, or not at all.
+    A transactional producer: each block of transaction() is committed as a whole, or not at all.
 
-    One thread uses it, except for close(), which comes from any.
+    For one thread only, except for close(), which any thread may call.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class TransactionalProducer:
         *,
         transactional_id: str,
         client_id: str,
-        observer: Observer | None = None,
+        listener: Listener | None = None,
         kind: Callable[[dict[str, Any]], Producer] = Producer,
     ) -> None:
         self.transactional_id = transactional_id
-        self._observer = observer
+        self._listener = listener
         self._closing = Event()
         self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
@@ -80,10 +80,10 @@ class TransactionalProducer:
             # 100 ms at "concurrent transactions", which Apache Kafka says just after every commit.
             "linger.ms": 0,
             "retry.backoff.ms": 2,
-            # A dead instance's transaction holds up every reader behind it for that long.
+            # The open transaction of a dead instance blocks all readers for that long.
             "transaction.timeout.ms": 10_000,
             "message.max.bytes": RECORD_BYTES_MAX,
-            # Records of one object are much alike: a batch shrinks to a quarter, and costs no time that could be measured.
+            # The records of an object are similar: a batch shrinks to a quarter, and takes no measurable time.
             "compression.type": "zstd",
             **common(kafka, client_id),
             "transactional.id": transactional_id,
@@ -97,7 +97,7 @@ class TransactionalProducer:
 
     def start(self, timeout_s: float = 60.0) -> None:
         """
-        Fence older instances of this transactional id and settle what they left open.
+        Fence older instances of this transactional id, and end the transaction that they left open.
 
         Raises:
             Unavailable: no answer within *timeout_s*; call again.
@@ -113,13 +113,13 @@ class TransactionalProducer:
         """
         Open a transaction; commit it at the end of the block, abort it when an exception leaves the block.
 
-        A commit waits for Kafka's answer, however long, unless close() is called: it has happened or not, and
-        only Kafka knows.
+        A commit waits for Kafka's answer without a bound, unless close() is called, because only Kafka knows whether
+        it was committed.
 
         Raises:
-            Unavailable: nothing of the block happened (unless close() cut the commit short); repeat all of it.
-            Fenced, ClientLost: this client can do no more.
-            DataError: a record is too large; nothing of the block happened.
+            Unavailable: nothing was committed (unless close() interrupted the commit); repeat the whole block.
+            Fenced, ClientLost: this client cannot be used any more.
+            DataError: a record is too large; nothing was committed.
         """
         if self._ended is not None:
             raise self._ended
@@ -139,10 +139,10 @@ class TransactionalProducer:
 
     def takes(self, fill: Callable[[Transaction], None]) -> bool:
         """
-        Whether Kafka takes the records that *fill* produces, for what they are. They are sent, and not committed.
+        Whether Kafka accepts the size and format of the records that *fill* produces. They are sent, but not committed.
 
         Raises:
-            Unavailable, Fenced: as transaction().
+            Unavailable, Fenced: see transaction().
         """
         try:
             with self.transaction() as transaction:
@@ -163,7 +163,7 @@ class TransactionalProducer:
             raise translated(error, f"writing to {topic}")
 
     def close(self) -> None:
-        """Cut short what waits. An open transaction is aborted by its owner, or by the broker in a few seconds."""
+        """Interrupt calls that wait. Their thread, or the broker after a few seconds, aborts an open transaction."""
         self._closing.set()
 
     def _commit(self) -> None:
@@ -180,7 +180,7 @@ class TransactionalProducer:
         try:
             self._abort()
         except Unavailable as later:
-            # The next block aborts it first; what went wrong in this one is the news.
+            # The next block aborts it first. The error of this block is the one to raise.
             log.warning(
                 "transaction_not_aborted_yet", transactional_id=self.transactional_id, error=str(later)
             )
@@ -195,38 +195,38 @@ class TransactionalProducer:
         self._unfinished = False
 
     def _repeat(self, call: Callable[[], object], doing: str, *, deadline: float | None = None) -> None:
-        """Call until Kafka has answered. A call that is cut short by its own timeout may be repeated."""
+        """Call until Kafka has answered. A call that ended with its own timeout may be repeated."""
         waited = False
         while True:
             try:
                 call()
-                if waited and self._observer is not None:
-                    self._observer.recovered()
+                if waited and self._listener is not None:
+                    self._listener.recovered()
                 return
             except KafkaException as error:
                 cause: KafkaError = error.args[0]
                 if cause.fatal():
-                    # Whatever is asked of this client from now on, it answers with this, or with nonsense.
+                    # From now on this client answers every call with this error, or with a wrong one.
                     self._ended = translated(error, doing)
                 over = deadline is not None and time.monotonic() >= deadline
                 if not cause.retriable() or over or self._closing.wait(_PAUSE_S):
                     raise translated(error, doing) from error
                 log.warning("kafka_awaited", doing=doing, error=cause.name())
                 waited = True
-                if self._observer is not None:
-                    self._observer.failing(doing, translated(error, doing))
+                if self._listener is not None:
+                    self._listener.failing(doing, translated(error, doing))
 
     def _doing(self, what: str) -> str:
         return f"{what} a transaction of {self.transactional_id}"
 
     def _not_delivered(self, error: KafkaError | None, message: Message) -> None:
-        # What an abort purges is not delivered either, and only the first failure says why.
+        # Records that an abort removes are also not delivered, so only the first failure is the cause.
         if error is not None and error.code() not in _PURGED and self._failed is None:
             self._failed = (error, message.topic() or "")
 
 
 class Transaction:
-    """An open transaction, for the length of its block."""
+    """An open transaction. It is valid inside its block."""
 
     def __init__(
         self,
@@ -248,11 +248,11 @@ class Transaction:
         partition: int | None = None,
     ) -> None:
         """
-        Add a record; None as its value is a tombstone. Without *partition* its key says which.
+        Add a record. A *value* of None is a tombstone. Without *partition*, it follows from the key.
 
         Raises:
-            DataError: it is larger than kafka.message.max.bytes.
-            Unavailable: the queue stays full because the broker takes nothing.
+            DataError: the record is larger than kafka.message.max.bytes.
+            Unavailable: the queue stays full, because the broker accepts nothing.
         """
         placed: dict[str, Any] = {} if partition is None else {"partition": partition}
         if headers:
@@ -267,7 +267,7 @@ class Transaction:
                 deadline = deadline or now + _QUEUE_FULL_S_MAX
                 if now >= deadline:
                     raise Unavailable(
-                        f"writing to {topic}: the broker takes no records. Check the brokers."
+                        f"writing to {topic}: the broker accepts no records. Check the brokers."
                     ) from None
                 self._producer.poll(0.1)
             except KafkaException as error:
@@ -278,11 +278,11 @@ class Transaction:
         Commit *offsets* (the next ones to read) with this transaction.
 
         Args:
-            group: The consumer's consumer_group_metadata(): an instance that has lost its partitions is refused.
+            group: The consumer's consumer_group_metadata(). Kafka refuses an instance that has lost its partitions.
 
         Raises:
-            Unavailable: Kafka did not take them. They are not asked for twice in one transaction: after an error that
-                may be repeated, librdkafka's second call has not come back, whatever its timeout.
+            Unavailable: Kafka did not accept them. The call is not repeated in the same transaction: after an error that
+                may be repeated, librdkafka's second call never returned, whatever its timeout.
         """
         self._repeat(
             lambda: self._producer.send_offsets_to_transaction(list(offsets), group, _OFFSETS_S),

@@ -1,1 +1,1 @@
-"""The merge process: salmon.model.fold, fed from Kafka and answered to Kafka, exactly once."""
+"""The merge process: it reads changes from Kafka, gives them to salmon.model.fold, and writes the result, exactly once."""

@@ -1,7 +1,7 @@
 """
-One batch of merge: changes in, everything that one transaction will say out. Nothing here talks to Kafka.
+One batch of merge: changes in, all records of one transaction out. Nothing here talks to Kafka.
 
-The states that a batch makes are kept apart from the working copy until the transaction has committed.
+The new states of a batch are kept apart from the working copy until the transaction has committed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.merge.states import States
 from salmon.merge.store import Store
+from salmon.model import sides
 from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
@@ -26,12 +27,12 @@ from salmon.plugin.contract import Signal, SignalKind
 
 _KEYS_A_SIGNAL: Final = 500
 _PARKED: Final = frozenset({Fact.PARKED, Fact.OSCILLATING, Fact.MISFIT})
-MISFIT: Final = "misfit"  # beside the reasons of salmon.model.state.Park
+MISFIT: Final = "misfit"  # a reason in addition to those of salmon.model.state.Park
 
 
 @dataclass(frozen=True)
 class ObjectCodecs:
-    """What one object's records are made with."""
+    """The rules of an object, and the codecs of its topics."""
 
     rules: Rules
     changes: Changes
@@ -42,7 +43,7 @@ class ObjectCodecs:
 
 @dataclass
 class Batch:
-    """What one transaction will say. `add` one change after the other, in the log's order."""
+    """The records of one transaction. Call add() for one change after the other, in the log's order."""
 
     topics: Topics
     conflicts_codec: Conflicts
@@ -51,14 +52,13 @@ class Batch:
     drafts: dict[tuple[str, int], dict[str, State]] = field(default_factory=dict)
     # By object and key: the newest state of each, however often it was folded.
     states: dict[tuple[str, str], Output] = field(default_factory=dict)
-    # By side and object: the records that the side shall read again, each with the side's Id where it is known.
+    # (side, object) -> the records that the side has to read again: key -> the side's Id, if it is known.
     to_read: dict[tuple[str, str], dict[str, str | None]] = field(default_factory=dict)
     reports: list[tuple[str, Report]] = field(default_factory=list)  # with the object's name
-    set_aside: list[tuple[str, str, Report]] = field(
-        default_factory=list
-    )  # those of what is parked now, with the key too
-    conflicts: list[tuple[str, Conflict]] = field(default_factory=list)
-    # (object, side, why, whether it began to wait) -> fields that did, or that wait no more.
+    # Reports about fields that are parked now, with the object's name and the key.
+    set_aside: list[tuple[str, str, Report]] = field(default_factory=list)
+    conflicts: list[tuple[str, Conflict]] = field(default_factory=list)  # with the object's name
+    # (object, side, reason, is parked now) -> number of fields that were parked, or that wait no longer.
     parkings: Counter[tuple[str, str, str, bool]] = field(default_factory=Counter)
 
     def add(
@@ -73,18 +73,19 @@ class Batch:
         at: int = 0,
     ) -> None:
         """
-        Fold one change of one record and take in all that it gives; nothing of it where anything fails.
+        Fold one change of one record, and add all that follows from it. If anything fails, nothing is added.
 
         Args:
-            value: The change, as it stands in the log.
-            at: The timestamp of its record in the log, in ms; 0 where it has none.
+            value: The change as Avro, from the log.
+            partition, offset: Where it is in the log.
+            at: The timestamp of its record in the log, in ms since 1970; 0 if it has none.
 
         Raises:
-            DataError: it is no change, or what it gives cannot be written.
-            Unavailable: a schema could not be asked for.
+            DataError: it is not a valid change, or its result cannot be encoded.
+            Unavailable: the registry does not answer.
         """
         name, rules = codecs.rules.schema.name, codecs.rules
-        change, told = codecs.changes.decode_with_row(value)
+        change, reported = codecs.changes.decode_with_row(value)
         known = self.drafts.get((name, partition), {}).get(key) or store.get(key)
         is_new = known.seq == 0
         correlation = change.source.get("correlation") or f"{name}/{partition}/{offset}"
@@ -92,15 +93,16 @@ class Batch:
         folded = folded or fold(
             known, change, object=name, key=key, offset=offset, rules=rules, correlation=correlation, at=at
         )
-        # The row is written once, for all that holds it; and not at all where it is new, and agreed as it was told.
+        # The row is encoded once for all records that contain it. For a new record that was agreed as reported, the bytes
+        # of the change are used.
         canonical = folded.state.canonical
         row = (
-            told
-            if told is not None and is_new and canonical == change.fields
+            reported
+            if reported is not None and is_new and canonical == change.fields
             else codecs.records.body(canonical)
         )
         outputs = [
-            *self._told(codecs, key, change, folded, row, partition=partition, correlation=correlation)
+            *self._outputs_of(codecs, key, change, folded, row, partition=partition, correlation=correlation)
         ]
         state = Output(
             self.topics.state(name), key, codecs.states.encode(folded.state, row), partition=partition
@@ -116,9 +118,9 @@ class Batch:
         self._count_parked(name, known, folded.state)
 
     def requests(self) -> Iterator[Output]:
-        """The signals that have the sides read again what they have told only in part, many records in each."""
+        """Build the signals that ask a side to read records again of which it has reported only a part."""
         for (side, name), records in self.to_read.items():
-            # A signal names the Ids of all its records, or of none.
+            # A signal contains the Ids of all its records, or of none.
             for known in (True, False):
                 keys = [key for key, native_id in records.items() if (native_id is not None) is known]
                 for start in range(0, len(keys), _KEYS_A_SIGNAL):
@@ -129,21 +131,21 @@ class Batch:
         native_ids = tuple(native_id for key in keys if (native_id := known[key]) is not None)
         reason = "only a part of its fields is known"
         signal = Signal(0, SignalKind.READ, name, keys=tuple(keys), native_ids=native_ids, reason=reason)
-        topic = self.topics.signals(f"{side}-source")
+        topic = self.topics.signals(sides.named(side).source)
         return Output(topic, keys[0], self.signals_codec.encode(signal), partition=0)
 
     def _count_parked(self, name: str, before: State, after: State) -> None:
-        for side, told in after.sides.items():
+        for side, later in after.sides.items():
             earlier = before.sides[side]
-            if earlier.parked == told.parked and earlier.misfits.keys() == told.misfits.keys():
+            if earlier.parked == later.parked and earlier.misfits.keys() == later.misfits.keys():
                 continue
-            was, now = _waiting(earlier), _waiting(told)
+            was, now = _waiting(earlier), _waiting(later)
             for _, why in was - now:
                 self.parkings[name, side, why, False] += 1
             for _, why in now - was:
                 self.parkings[name, side, why, True] += 1
 
-    def _told(
+    def _outputs_of(
         self,
         codecs: ObjectCodecs,
         key: str,
@@ -154,7 +156,7 @@ class Batch:
         partition: int,
         correlation: str,
     ) -> Iterator[Output]:
-        """All that is said of one fold, but for the state."""
+        """Build the records that follow from one fold, except for the state."""
         name = codecs.rules.schema.name
         records = self.topics.records(name)
         if folded.published is Published.ROW:
@@ -172,13 +174,13 @@ class Batch:
             record = ConflictRecord(conflict, folded.state.seq, correlation)
             yield Output(self.topics.conflicts, key, self.conflicts_codec.encode(record))
         twin = any(report.fact is Fact.TWIN for report in folded.reports)
-        # A twin gets its own Id as its key, unless that is the very key it must part from.
+        # A twin gets its own Id as its key, unless that is the key that the two share.
         if twin and change.native_id is not None and change.native_id != key:
             yield Output(self.topics.changes(name), change.native_id, codecs.changes.encode(change))
 
 
 def _waiting(side: SideState) -> set[tuple[str, str]]:
-    """The fields that wait there, each with why."""
+    """Return (field, reason) of the fields that wait on a side."""
     parked = {(name, parked.why.value.lower()) for name, parked in side.parked.items()}
     return parked | {(name, MISFIT) for name in side.misfits}
 
@@ -186,9 +188,9 @@ def _waiting(side: SideState) -> set[tuple[str, str]]:
 def _written(
     codecs: ObjectCodecs, side: str, write: Write | None, folded: Folded, row: bytes
 ) -> bytes | None:
-    """The value of a write: most creations are of the whole row, which is there as bytes."""
+    """Encode a write. Most creations contain the whole row, which is available as bytes."""
     if write is None:
         return None
-    told = {name: value for name, value in write.fields.items() if name != SALESFORCE_ID}
-    is_whole = write.op is WriteOp.CREATE and told == folded.state.canonical
+    fields = {name: value for name, value in write.fields.items() if name != SALESFORCE_ID}
+    is_whole = write.op is WriteOp.CREATE and fields == folded.state.canonical
     return codecs.writes[side].encode(write, row if is_whole else None)

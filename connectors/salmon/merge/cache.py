@@ -1,8 +1,8 @@
 """
-The working copy of one partition of a `state` topic: newest value by key, and how far it is good.
+The working copy of one partition of a `state` topic: the newest value of each key, and up to which offset it is complete.
 
-The topic is the truth. A copy is written after the transaction has committed, and whatever is wrong with one, it is
-thrown away and read again from the topic. How a copy is brought up to date is for salmon.merge.restoring.
+The topic is the truth. A copy is written after the transaction has committed. If anything is wrong with it, it is
+discarded and read again from the topic. salmon.merge.restoring brings a copy up to date.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ from salmon.errors import CacheDamaged, SetupError
 
 log = structlog.get_logger(__name__)
 
-_FORMAT: Final = 1  # of a copy on disk; one of another format is read anew
+_FORMAT: Final = 1  # of a copy on disk; one of another format is discarded and read again
 _MARK: Final = b"\xffmark"  # record keys are UTF-8, in which no text begins with this byte
 _MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The partition that a copy is of. A topic that was deleted and created again is another one."""
+    """The partition of a copy. A topic that was deleted and created again has another id."""
 
     cluster: str
     topic: str
-    topic_id: str  # empty where the broker gives none
+    topic_id: str  # empty if the broker gives none
     partition: int
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """
-    How far a copy is good: it holds all that was committed in *origin* below *offset*.
+    How far a copy is complete: it has everything that was committed in *origin* below *offset*.
 
-    It may hold newer values as well: what stands in the topic from *offset* on is read again and replaces them.
-    *at_ms* is a wall clock's time, in ms since 1970, at which nothing below *offset* was missing.
+    It may have newer values as well; they are replaced when the topic is read from *offset* on.
+    *at_ms* is a time, in ms since 1970, at which nothing below *offset* was missing.
     """
 
     origin: Origin
@@ -65,46 +65,46 @@ class Mark:
 
     @classmethod
     def decode(cls, data: bytes) -> Mark | None:
-        """None for what is no mark, or one of another format."""
+        """Decode a mark; None if it is not valid, or has another format."""
         try:
-            told = json.loads(data)
-            if told.pop("format") != _FORMAT:
+            mark = json.loads(data)
+            if mark.pop("format") != _FORMAT:
                 return None
-            return cls(Origin(**told["origin"]), int(told["offset"]), int(told["at_ms"]))
+            return cls(Origin(**mark["origin"]), int(mark["offset"]), int(mark["at_ms"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
 
 class StateCache(Protocol):
     """
-    What merge needs of a copy. One thread uses it.
+    What merge needs of a copy. For one thread only.
 
     Raises:
-        CacheDamaged: by any method. The copy is gone by then; open it again, and it is empty.
+        CacheDamaged: any method may raise it. The copy was deleted; when it is opened again, it is empty.
     """
 
     @property
     def mark(self) -> Mark | None:
-        """How far it is good; None for a new one."""
+        """How far the copy is complete; None for a new one."""
 
     def get(self, key: str) -> bytes | None:
-        """The newest value of *key*."""
+        """Return the newest value of *key*; None if there is none."""
 
     def write(self, rows: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
-        """Take in *rows* (None removes a key) and *mark*: all of it, or after a crash nothing of it."""
+        """Write *rows* (None removes a key) and *mark* atomically: after a crash, all of it is there or nothing."""
 
     def clear(self) -> None:
-        """Forget everything, the mark included."""
+        """Remove everything, including the mark."""
 
     def __len__(self) -> int:
-        """About how many keys there are."""
+        """Return the approximate number of keys."""
 
     def close(self) -> None:
-        """Let go of files and memory. What was written stays. Idempotent."""
+        """Release files and memory. What was written stays. Idempotent."""
 
 
 class MemoryCache:
-    """A copy that is lost with its process: for tests, and the measure that the other one is held to."""
+    """A copy in memory, for tests; RocksCache must behave in the same way."""
 
     def __init__(self) -> None:
         self.mark: Mark | None = None
@@ -129,11 +129,11 @@ class MemoryCache:
         return len(self.rows)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no files."""
 
 
 class Memory:
-    """What all copies of one process share, so that their memory is bounded however many there are."""
+    """The memory that all copies of a process share, so that it is bounded however many copies there are."""
 
     def __init__(self, *, blocks_mib: int = 32, writes_mib: int = 32) -> None:
         self.blocks = Cache(blocks_mib * _MIB)
@@ -142,13 +142,13 @@ class Memory:
 
 class RocksCache:
     """
-    A copy in a RocksDB of its own.
+    A copy in a RocksDB database of its own.
 
     Args:
-        folder: Of this copy alone. Made where it is missing; one that cannot be opened is made anew.
+        folder: Contains only this copy. It is created if it is missing, and created again if it cannot be opened.
 
     Raises:
-        SetupError: a folder that cannot be written.
+        SetupError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, memory: Memory) -> None:
@@ -157,7 +157,7 @@ class RocksCache:
         try:
             self._db = self._opened()
         except CacheDamaged:
-            self._db = self._opened_anew()
+            self._db = self._created_again()
 
     @property
     def mark(self) -> Mark | None:
@@ -177,25 +177,25 @@ class RocksCache:
                 batch.put(key.encode(), value)
         if mark is not None:
             batch.put(_MARK, mark.encode())
-        # Into the write-ahead log, but not synced: a killed process loses nothing, and a machine that loses its power
-        # loses the newest batches together with their marks.
+        # This writes to the write-ahead log without a sync: a killed process loses nothing, and after a power failure
+        # the newest batches are lost together with their marks.
         self._asked(lambda db: db.write(batch))
 
     def clear(self) -> None:
         self._discard()
-        self._db = self._opened_anew()
+        self._db = self._created_again()
 
     def __len__(self) -> int:
         return int(self._asked(lambda db: db.property_int_value("rocksdb.estimate-num-keys")) or 0)
 
     def close(self) -> None:
         if self._db is not None:
-            with suppress(Exception):  # what is wrong with it shows when it is opened again
+            with suppress(Exception):  # a damage shows when it is opened again
                 self._db.close()
             self._db = None
 
     def _asked(self, call: Any) -> Any:
-        assert self._db is not None, "a closed copy is asked nothing"
+        assert self._db is not None, "the copy is closed"
         try:
             return call(self._db)
         except Exception as error:
@@ -210,19 +210,19 @@ class RocksCache:
             self._discard()
             raise self._damaged(error) from error
 
-    def _opened_anew(self) -> Rdict:
+    def _created_again(self) -> Rdict:
         try:
             return self._opened()
         except CacheDamaged as again:
             raise SetupError(
                 f"merge.state_dir: {self._folder} cannot be written ({again.reason}). Free space there, or name another "
-                f"folder; all that it holds is read again from Kafka."
+                f"folder. Its content is read again from Kafka."
             ) from again
 
     def _discard(self) -> None:
-        """Close it and leave nothing behind: half of a copy must never be taken for a whole one."""
+        """Close and delete the copy. A half deleted copy must never be used as a complete one."""
         self.close()
-        # The first to go is the file without which nothing of it can be opened.
+        # First delete the file without which the database cannot be opened.
         with suppress(OSError):
             (self._folder / "CURRENT").unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -238,14 +238,14 @@ class RocksCache:
 
 
 def _options(memory: Memory) -> Options:
-    """Small records, point lookups of keys that are mostly there, bounded memory."""
+    """Options for small records, lookups of single keys that mostly exist, and bounded memory."""
     table = BlockBasedOptions()
     table.set_block_cache(memory.blocks)
     table.set_bloom_filter(10, False)
-    # Within the cache's bound, instead of beside it, where they would grow with the keys.
+    # Inside the bounded cache. Outside of it they would grow with the number of keys.
     table.set_cache_index_and_filter_blocks(True)
-    # In small parts: a whole filter of a large file would push all else out of a bounded cache, and be read again and
-    # again (measured: 300 µs a lookup at two million keys instead of 10).
+    # In small parts: the whole filter of a large file would push everything else out of a bounded cache, and be read again
+    # and again (measured: 300 µs per lookup at two million keys instead of 10).
     table.set_index_type(BlockBasedIndexType.two_level_index_search())
     table.set_partition_filters(True)
     table.set_metadata_block_size(4 * 1024)
@@ -263,7 +263,7 @@ def _options(memory: Memory) -> Options:
     options.set_optimize_filters_for_hits(True)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_bottommost_compression_type(DBCompressionType.zstd())
-    # After a crash: up to the first batch of the log that is not whole, and nothing behind it.
+    # After a crash, use the log up to the first incomplete batch, and nothing after it.
     options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
     options.set_max_total_wal_size(64 * _MIB)
     options.set_keep_log_file_num(2)

@@ -1,10 +1,10 @@
 """
-Where the copies of `state` lie on disk: one folder to a process, and in it one to a partition.
+The folders of the working copies on disk: one per process, and in it one per partition.
 
     <state_dir>/<sync>/merge-<ordinal>/<topic>-<partition>/
 
-A folder is locked by its process. Where another one holds the lock (two machines' worth of processes on one disk, or
-an older instance that has not noticed yet that it is fenced) a spare beside it is taken: merge-0.1, merge-0.2, ...
+Each process locks its folder. If another process has the lock (processes of two machines on one disk, or an older
+instance that has not noticed yet that it is fenced), a spare folder is used: merge-0.1, merge-0.2, ...
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ log = structlog.get_logger(__name__)
 
 _LOCK: Final = "lock"
 _SPARES_MAX: Final = 100
-_UNUSED_S_MAX: Final = (
-    7 * 24 * 3600.0
-)  # as long as a table's tombstones: an older copy is read anew all the same
+# As long as a table keeps its tombstones. An older copy would be discarded anyway.
+_UNUSED_S_MAX: Final = 7 * 24 * 3600.0
 
 
 class StateFolder:
     """
-    This process's folder. Locked until close(), or until the process has ended, however it ended.
+    The folder of this process. It is locked until close(), or until the process has ended in any way.
 
     Args:
-        state_dir: The setting; None for a folder in the system's place for temporary files.
+        state_dir: The setting merge.state_dir; None for a folder in the system's folder for temporary files.
 
     Raises:
-        SetupError: it cannot be written.
+        SetupError: the folder cannot be written.
     """
 
     def __init__(self, state_dir: str | None, sync: str, ordinal: int) -> None:
@@ -55,7 +54,7 @@ class StateFolder:
             ) from error
 
     def open_cache(self, topic: str, partition: int) -> StateCache:
-        """The copy of one partition, as it was left, or a new one. Raises SetupError."""
+        """Open the copy of one partition; a new one if there is none. Raises SetupError."""
         return RocksCache(self.path / f"{topic}-{partition}", self._memory)
 
     def close(self) -> None:
@@ -63,12 +62,14 @@ class StateFolder:
 
 
 def _temporary() -> Path:
-    # A name of our own in a folder that is everybody's: the records in it are for nobody else to read.
+    # Everybody can use the system's folder, so the one in it is closed to other users: it contains records.
     path = Path(tempfile.gettempdir()) / f"salmon-{os.getuid()}"
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     if path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise SetupError(f"{path} belongs to somebody else. Set merge.state_dir to a folder of Salmon's own.")
+        raise SetupError(
+            f"{path} belongs to another user. Set merge.state_dir to a folder that only Salmon uses."
+        )
     return path
 
 
@@ -84,7 +85,7 @@ def _locked(parent: Path, name: str) -> tuple[Path, Lock]:
 
 
 def _lock(path: Path) -> Lock | None:
-    """Lock *path*; None where another process has it, or has just swept it away."""
+    """Lock *path*; None if another process has the lock, or has just removed the folder."""
     path.mkdir(exist_ok=True, mode=0o700)
     try:
         return locked_now(path / _LOCK)
@@ -93,7 +94,7 @@ def _lock(path: Path) -> Lock | None:
 
 
 def _swept(parent: Path, name: str, ours: Path) -> None:
-    """Remove spares that nobody uses any more, and copies of partitions that have long been somebody else's."""
+    """Remove spare folders that no process uses, and copies of partitions that other instances have had for long."""
     for spare in parent.glob(f"{name}.*"):
         if spare != ours and (lock := _lock(spare)) is not None:
             shutil.rmtree(spare, ignore_errors=True)

@@ -1,8 +1,8 @@
 """
-The merge process: consume changes, fold them, produce what they give, all of a batch in one transaction.
+The merge process: it reads changes, folds them and writes the results, each batch in one transaction.
 
-Its place in `changes` is what `offsets` says, written in that same transaction; the group's offset is a copy, for
-tools. All judgement is in salmon.model.fold. One instance may share the partitions with others.
+Its position in `changes` is stored in `offsets`, in the same transaction. The group's offset is only a copy of it, for
+tools. All decisions about records are made in salmon.model.fold. Several instances can share the partitions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.folders import StateFolder
-from salmon.merge.reporting import tell
+from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
@@ -53,8 +53,7 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 log = structlog.get_logger(__name__)
 
 CONNECTOR: Final = "merge"
-# One batch is one transaction: large enough to spread its cost (10 to 20 ms on Apache Kafka), small enough to stay far
-# from its time-out. Where little comes, a batch is what has come.
+# One batch is one transaction: large enough to spread its cost (10 to 20 ms on Apache Kafka), and far from its timeout.
 BATCH_MAX: Final = 2_000
 _POLL_S: Final = 0.5
 _ASK_S: Final = 10.0
@@ -66,7 +65,8 @@ _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for me
 @dataclass(frozen=True, slots=True)
 class _Refused:
     """
-    A change that is set aside. *without_value*: it is itself too large for Kafka. *instead*: what was folded of it.
+    A change that is set aside. *without_value*: the change itself is too large for Kafka, so its dead letter has no value.
+    *instead*: the reduced change that was folded in its place.
     """
 
     message: Message
@@ -77,13 +77,13 @@ class _Refused:
 
 class MergeProcess:
     """
-    One instance of merge; runs in a thread of its own until it is told to stop.
+    One instance of merge. It runs in a thread of its own until it is asked to stop.
 
     Args:
-        schemas: Object -> its schema, as the registry has it.
-        ordinal: Of this replica; its transactional id and its group membership are stable by it.
-        open_cache: Opens the working copy of a partition's states; by default one in the configured folder.
-        opens: Opens all clients to Kafka; by default to the configured brokers.
+        schemas: Object -> its schema, from the registry.
+        ordinal: Number of this replica. Its transactional id and its group instance id depend on it.
+        open_cache: Opens the working copy of a partition's states; None: one in the configured folder.
+        opens: Opens all clients to Kafka; None: to the configured brokers.
     """
 
     name = CONNECTOR
@@ -117,7 +117,7 @@ class MergeProcess:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
         self._stores = Stores(Restorer(opens, open_cache))
-        self._topic_ids: dict[str, str] = {}  # of `changes`; empty where the broker gives none
+        self._topic_ids: dict[str, str] = {}  # of the `changes` topics; empty if the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
@@ -127,7 +127,7 @@ class MergeProcess:
         self._producer = opens.producer(
             transactional_id=f"{group}-{ordinal}",
             client_id=f"{group}-{ordinal}",
-            observer=self._retrying.observer,
+            listener=self._retrying.listener,
         )
         self._consumer: Consumer = opens.consumer(
             group_id=group,
@@ -140,7 +140,7 @@ class MergeProcess:
     # The process's view: run in a thread, stop and cut from any.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
+        """Work until asked to stop. Raises FatalError if a person has to change something, StartAgain to restart the process."""
         try:
             self._retrying.until_it_works("starting transactions", self._producer.start)
             self._consumer.subscribe(
@@ -161,11 +161,11 @@ class MergeProcess:
                 self._folder.close()
 
     def stop(self) -> None:
-        """Finish the batch in hand, and end."""
+        """Finish the present batch, and end."""
         self._stop.set()
 
     def cut(self) -> None:
-        """Give up the batch in hand; it is folded again after the next start."""
+        """Abandon the present batch; it is folded again after the next start."""
         self._producer.close()
 
     def _turn(self) -> None:
@@ -194,7 +194,7 @@ class MergeProcess:
     # One batch.
 
     def _fold(self, messages: Sequence[Message]) -> bool:
-        """Fold them and commit; whether that was done. What was not is read again."""
+        """Fold messages and commit. Returns whether that was done; if not, they are read again."""
         batch = self._batch()
         refused: list[_Refused] = []
         following: dict[Place, int] = {}
@@ -210,7 +210,7 @@ class MergeProcess:
                 return True
             self._commit(batch, refused, following)
         except Unavailable as trouble:
-            # Whether the partitions are still ours is known after the next poll; so begin again at the last commit.
+            # The next poll shows whether the partitions are still ours, so start again at the last commit.
             self._rewind()
             self._committing.failed("committing a batch", trouble)
             return False
@@ -218,13 +218,13 @@ class MergeProcess:
             return self._fold_one_by_one(messages, error)
         self._committing.worked()
         self._committed(batch, following)
-        tell(self._metrics, batch, len(messages), len(refused))
+        report_batch(self._metrics, batch, len(messages), len(refused))
         return True
 
     def _add(self, batch: Batch, message: Message, *, instead: bytes | None = None) -> Exception | None:
         """
-        Fold one message, or what stands *instead* of its value; the reason to set it aside, if it cannot be. Raises
-        Unavailable.
+        Fold one message, or the change *instead* in its place. Returns the error because of which it has to be set
+        aside; None if it was folded. Raises Unavailable.
         """
         topic, partition, offset = clients.place_of(message)
         codecs, store = self._codecs[self._objects[topic]], self._stores[topic, partition]
@@ -244,8 +244,8 @@ class MergeProcess:
                 at=max(0, message.timestamp()[1]),
             )
         except (RetriableError, StartAgain, FatalError):
-            raise  # no fault of the record's
-        except Exception as error:  # noqa: BLE001 - whatever one record does, the others go on
+            raise  # the record is not the cause
+        except Exception as error:  # noqa: BLE001 - one bad record must not stop the others
             log.warning(
                 "change_set_aside",
                 topic=topic,
@@ -257,7 +257,7 @@ class MergeProcess:
         return None
 
     def _fold_one_by_one(self, messages: Sequence[Message], error: DataError) -> bool:
-        """Kafka took none of a batch for what one record of it says: find that one, and set it aside."""
+        """Kafka refused a batch because of one record: commit the changes one by one, and set that record aside."""
         if len(messages) > 1:
             return all(self._fold([message]) for message in messages)
         topic, partition, offset = clients.place_of(messages[0])
@@ -277,8 +277,8 @@ class MergeProcess:
 
     def _fold_less(self, message: Message, error: DataError) -> bool:
         """
-        Fold what can be written of a change, without the values that make too much of it, or that the brokers refuse;
-        the state then says which. Whether that was done.
+        Fold a change without the values that make it too large or that the brokers refuse; the state then names them.
+        Returns whether that was done.
         """
         topic, partition, offset = clients.place_of(message)
         codecs, following = self._codecs[self._objects[topic]], {(topic, partition): offset + 1}
@@ -302,12 +302,12 @@ class MergeProcess:
                 error=type(error).__name__,
             )
             self._committed(batch, following)
-            tell(self._metrics, batch, 1, 1)
+            report_batch(self._metrics, batch, 1, 1)
             return True
         return False
 
     def _mark(self, *, idle: bool) -> None:
-        """Have the copies marked, so that the next start reads only what comes after."""
+        """Mark the copies, so that the next start reads only what comes later."""
         try:
             self._stores.note_ends()
             if idle:  # no batch will tell whether the partitions are still ours
@@ -334,8 +334,8 @@ class MergeProcess:
                 value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
             for (topic, partition), offset in following.items():
-                told = {"offset": offset, "topic_id": self._topic_ids[topic]}
-                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", told)
+                position = {"offset": offset, "topic_id": self._topic_ids[topic]}
+                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", position)
                 transaction.produce(self._topics.offsets, key, place)
             transaction.send_offsets(
                 [
@@ -375,7 +375,7 @@ class MergeProcess:
     # Partitions come and go.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called from within a poll: what it meets is raised by the loop."""
+        """Called from within a poll, so the loop raises its errors."""
         self._health.holds(len(self._stores) + len(partitions))  # to load them may take minutes
         try:
             placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
@@ -386,8 +386,8 @@ class MergeProcess:
         self._metrics.partition_count.set(len(self._stores))
 
     def _load(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Bring the states of *partitions* into memory and find the place where each goes on."""
-        # An older owner's transaction may still be on its way: this answers only when its offsets are settled.
+        """Bring the states of *partitions* up to date, and find the offset at which each continues."""
+        # A transaction of the former owner may still be open. Kafka answers this only after its offsets are settled.
         try:
             self._consumer.committed(list(partitions), timeout=_ASK_S)
         except KafkaException as error:
@@ -401,11 +401,13 @@ class MergeProcess:
             topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
             for place, store in opened.items():
-                told = places.get(f"{topic}/{place[1]}", {})
-                offset = int(told.get("offset", 0))
+                stored = places.get(f"{topic}/{place[1]}", {})
+                offset = int(stored.get("offset", 0))
                 extent = extents[place[1]]
-                # A topic that was deleted and made again has the offset too, once it has grown to it.
-                is_another = bool(told.get("topic_id")) and bool(topic_id) and told["topic_id"] != topic_id
+                # A topic that was deleted and created again also has this offset, as soon as it is long enough.
+                is_another = (
+                    bool(stored.get("topic_id")) and bool(topic_id) and stored["topic_id"] != topic_id
+                )
                 if is_another or not extent.start <= offset <= extent.end:
                     self._hole(name, *place, offset)
                     offset = extent.start
@@ -432,13 +434,13 @@ class MergeProcess:
         for place in places:
             self._next.pop(place, None)
         if not len(self._stores):
-            self._committing.worked()  # what could not be committed is somebody else's now
+            self._committing.worked()  # another instance has what could not be committed
         self._metrics.partition_count.set(len(self._stores))
 
-    # Holes: changes that were lost before merge saw them.
+    # Holes: changes that were lost before merge read them.
 
     def _reopen(self, reason: SalmonError) -> None:
-        """Some partition's place has fallen out of its topic while we ran, or a copy broke: take all of them anew."""
+        """Take all partitions again, because an offset is no longer in its topic, or a copy is damaged."""
         log.error("partitions_reopened", error=type(reason).__name__, reason=str(reason))
         held = [TopicPartition(*place) for place in self._next]
         placed = self._retrying.until_it_works("loading states", lambda: self._load(held))
@@ -446,7 +448,7 @@ class MergeProcess:
             self._consumer.seek(each)
 
     def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
-        """Have all sources read the object anew; what was lost comes back as rows, absences included."""
+        """Ask all sources to read the object again. What was lost comes back as rows, and deletions as absent records."""
         log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
         with self._producer.transaction() as transaction:
@@ -457,7 +459,7 @@ class MergeProcess:
 
 
 def _reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
-    """A change, each time with less of what Kafka does not take; nothing of what is no change."""
+    """Yield the change with more and more of its values left out; nothing if the bytes are not a change."""
     reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
     try:
         change = codecs.changes.decode(value)

@@ -1,4 +1,4 @@
-"""What a committed batch tells metrics and the log."""
+"""Reports a committed batch to the metrics and the log."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _EVENTS: Final[Mapping[Fact, str]] = {
 }
 
 
-def tell(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
+def report_batch(metrics: Metrics, batch: Batch, read: int, refused: int) -> None:
     """
-    Count what became of *read* changes, and name the conflicts among them and what is parked now.
+    Count the changes of a batch by their results, and log conflicts and parked fields.
 
     Args:
+        read: How many changes the batch has.
         refused: How many of them were set aside.
     """
     now_s = time.time()

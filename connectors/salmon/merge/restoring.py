@@ -1,8 +1,8 @@
 """
-Bringing the copies of `state` up to date when partitions are assigned.
+Brings the working copies of `state` up to date when partitions are assigned.
 
-A copy needs only what its topic has got since its mark, whoever wrote it: other owners of a partition that was away
-among them. Where the mark does not hold any more, the whole partition is read.
+A copy needs only the records that were written to its topic after its mark, by this instance or by other owners of the
+partition. If the mark is not valid any more, the whole partition is read.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from salmon.merge.cache import Mark, Origin, StateCache
 log = structlog.get_logger(__name__)
 
 Key = TypeVar("Key")
-OpenCache = Callable[[str, int], StateCache]  # topic and partition -> its copy, as it was left
+OpenCache = Callable[[str, int], StateCache]  # (topic, partition) -> its copy, in its last state
 
-_TELL_AFTER_S: Final = 5.0
-# Of the time that tombstones are kept. A copy must have read them before they go; the rest is for the reading.
+_REPORT_EVERY_S: Final = 5.0
+# Part of the time for which tombstones are kept. A copy must read them before they are removed; the rest is for reading.
 _AGE_MAX: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to go on reading. *stale*: why the copy is of no use, and all is read; None where it is."""
+    """Where to start reading. *stale*: why the copy cannot be used, so that everything is read; None if it can."""
 
     offset: int
     stale: str | None = None
@@ -40,12 +40,12 @@ class Start:
 
 def start_of(mark: Mark | None, origin: Origin, extent: Extent, *, now_ms: int, tombstones_ms: int) -> Start:
     """
-    Decide what a copy with *mark* lacks.
+    Decide from where a copy with *mark* must read its topic.
 
     Args:
         origin: The partition as it is now.
-        extent: What is in it now.
-        tombstones_ms: How long it keeps tombstones (delete.retention.ms).
+        extent: The offsets that are in it now.
+        tombstones_ms: How long the topic keeps tombstones (delete.retention.ms).
     """
 
     def stale() -> str | None:
@@ -54,8 +54,8 @@ def start_of(mark: Mark | None, origin: Origin, extent: Extent, *, now_ms: int, 
         if mark.origin != origin:
             return "it is of another topic"
         if not extent.start <= mark.offset <= extent.end:
-            return "its topic does not reach to where it was"
-        # A key that was removed meanwhile would live on in it, if the tombstone has gone as well.
+            return "its topic no longer has the offset of its mark"
+        # A key that was removed meanwhile would stay in the copy, if its tombstone was removed as well.
         if not 0 <= now_ms - mark.at_ms < tombstones_ms * _AGE_MAX:
             return "it is too old"
         return None
@@ -68,10 +68,10 @@ def start_of(mark: Mark | None, origin: Origin, extent: Extent, *, now_ms: int, 
 
 class Restoring:
     """
-    One copy on its way to the end of its partition. Cut off at any point, it goes on from there the next time.
+    Brings one copy up to the end of its partition. If it is interrupted, the next one continues at that point.
 
     Args:
-        now_ms: Wall clock, from before *extent* was asked for.
+        now_ms: The time before *extent* was asked for, in ms since 1970.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Restoring:
         mark = cache.mark
         self.cache, self._origin, self._began_ms = cache, origin, now_ms
         self.start = start_of(mark, origin, extent, now_ms=now_ms, tombstones_ms=tombstones_ms)
-        # Until it has come to the end, a copy is no younger than what it was made of.
+        # Until the end is reached, the copy's time is that of its old mark.
         self._since_ms = now_ms if self.start.stale or mark is None else mark.at_ms
         if self.start.stale:
             if mark is not None:
@@ -93,11 +93,11 @@ class Restoring:
             cache.clear()
 
     def take(self, rows: Mapping[str, bytes | None], offset: int) -> None:
-        """Take in changes, in the log's order; *offset* comes next."""
+        """Write changes to the copy, in the log's order. *offset*: the next one to read."""
         self.cache.write(rows, Mark(self._origin, offset, self._since_ms))
 
     def finish(self, end: int) -> None:
-        """All up to *end* was taken, which is no less than the extent's."""
+        """Mark the copy as complete up to *end*, which is not before the end of the extent."""
         self.cache.write({}, Mark(self._origin, end, self._began_ms))
         log.info(
             "states_restored",
@@ -111,7 +111,12 @@ class Restoring:
 
 
 class Restorer:
-    """Copies of the partitions that this process merges."""
+    """
+    Opens the copies of the partitions that this process merges, and brings them up to date.
+
+    Args:
+        open_cache: Opens the copy of a partition.
+    """
 
     def __init__(
         self, kafka: clients.Brokers, open_cache: OpenCache, *, clock: Callable[[], float] = time.time
@@ -123,24 +128,24 @@ class Restorer:
         self,
         topic: str,
         partitions: Collection[int],
-        tell: Callable[[], None] = lambda: None,
+        turned: Callable[[], None] = lambda: None,
         *,
         check: Decode = tables.as_it_is,
     ) -> dict[int, StateCache]:
         """
-        Open the copies of *partitions* of a `state` topic, and bring them up to its end as it is at the call.
+        Open the copies of *partitions* of a `state` topic, and bring them up to the topic's end at the time of the call.
 
         Args:
-            tell: Called now and then while it is read; what it raises ends the reading, which goes on from there
-                the next time.
-            check: Returns what it is given, or raises DataError for a foreign value, which no copy takes in.
+            turned: Called now and then during the reading. An error that it raises stops the reading; the next call
+                continues at that point.
+            check: Returns its argument, or raises DataError for a foreign value, which is then skipped.
 
         Raises:
-            Unavailable, SetupError: as the brokers answer.
-            CacheDamaged: call again.
+            Unavailable, SetupError: the brokers' answer.
+            CacheDamaged: a copy was deleted; call again.
         """
         began_ms = self._now_ms()
-        told = tables.describe(self._admin, topic)
+        described = tables.describe(self._admin, topic)
         extents = tables.extents(self._admin, topic, partitions)
         restorings: dict[int, Restoring] = {}
         opened: list[StateCache] = []
@@ -149,10 +154,10 @@ class Restorer:
                 opened.append(cache := self._open(topic, partition))
                 restorings[partition] = Restoring(
                     cache,
-                    Origin(told.cluster_id, topic, told.topic_id, partition),
+                    Origin(described.cluster_id, topic, described.topic_id, partition),
                     extents[partition],
                     now_ms=began_ms,
-                    tombstones_ms=told.tombstones_ms,
+                    tombstones_ms=described.tombstones_ms,
                 )
             ends = tables.replay(
                 self._kafka,
@@ -160,7 +165,7 @@ class Restorer:
                 {partition: each.start.offset for partition, each in restorings.items()},
                 lambda partition, rows, offset: restorings[partition].take(rows, offset),
                 decode=check,
-                progress=_Progress(topic, tell),
+                progress=_Progress(topic, turned),
             )
             for partition, each in restorings.items():
                 each.finish(ends[partition])
@@ -173,10 +178,10 @@ class Restorer:
 
     def marks(self, marks: Mapping[Key, Mark]) -> dict[Key, Mark]:
         """
-        The same marks, moved to the ends of their partitions as these are now.
+        Return the marks, moved to the present ends of their partitions.
 
         Raises:
-            Unavailable, SetupError: as the brokers answer.
+            Unavailable, SetupError: the brokers' answer.
         """
         now_ms = self._now_ms()
         partitions: dict[str, list[int]] = {}
@@ -193,23 +198,23 @@ class Restorer:
 
 
 def _give_back() -> None:
-    """Have the C library give back what the reading took: it keeps such memory, up to a hundred megabytes of it."""
+    """Make the C library return the memory of the reading to the system; otherwise it keeps up to a hundred megabytes."""
     with suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
 
 
 class _Progress:
-    """Says in the log, every few seconds, how far a long reading has come."""
+    """Logs every few seconds how far a long reading has come."""
 
-    def __init__(self, topic: str, tell: Callable[[], None]) -> None:
-        self._topic, self._tell = topic, tell
-        self._began_at = self._told_at = time.monotonic()
+    def __init__(self, topic: str, turned: Callable[[], None]) -> None:
+        self._topic, self._turned = topic, turned
+        self._began_at = self._reported_at = time.monotonic()
 
     def __call__(self, passed: int, total: int) -> None:
-        self._tell()
+        self._turned()
         now = time.monotonic()
-        if now - self._told_at > _TELL_AFTER_S:
-            self._told_at = now
+        if now - self._reported_at > _REPORT_EVERY_S:
+            self._reported_at = now
             log.info(
                 "states_being_restored",
                 topic=self._topic,

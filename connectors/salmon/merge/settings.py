@@ -1,8 +1,7 @@
-"""The configuration of an object -> the rules that the fold obeys, and the codecs of its topics."""
+"""Makes the rules of the fold, and the codecs of an object's topics, from the configuration of the object."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -11,20 +10,20 @@ from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model import sides
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.policies import policy_named
 
-_ONE_WAY: Final[Mapping[str, str]] = {"to_mongodb": MONGODB, "to_salesforce": SALESFORCE}
+_ONE_WAY: Final = {side.direction: side.name for side in sides.ALL}
 
 
 def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
     """
-    The rules of one object.
+    Make the rules of one object.
 
     Raises:
-        ConfigError: a policy that nobody offers, or one for a field that is not synced.
+        ConfigError: a policy does not exist, or is set for a field that is not synced.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -47,7 +46,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
 
 
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:
-    """What merge reads and writes the records of object *name* with. Raises ConfigError."""
+    """Make the codecs with which merge reads and writes the records of object *name*. Raises ConfigError."""
     rules, topics = rules_of(schema, config.objects[name]), config.topic_names
     return ObjectCodecs(
         rules=rules,

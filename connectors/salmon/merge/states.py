@@ -1,7 +1,8 @@
 """
-The values of `state`: what merge knows of a key, as Avro and back.
+The codec of `state`: what merge knows of a key, as Avro.
 
-What is usual costs nothing: one version stands for the whole row, and a side's values only where they differ.
+The usual case takes little space: the version of most fields is written once, and of a side only the values that differ from
+the agreed row.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState
 
 
 class States(Codec):
-    """The values of one object's `state` topic."""
+    """The codec of one object's `state` topic."""
 
     def __init__(self, rules: Rules, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("state", rules.schema.to_avro()), registry, topic)
@@ -34,10 +35,10 @@ class States(Codec):
 
     def encode(self, state: State, row: bytes | None = None) -> bytes:
         """
-        Write the state.
+        Encode a state.
 
         Args:
-            row: Its agreed record as the body of a `records` value, where that is known.
+            row: The agreed record as the body of a `records` value, if the caller has it.
         """
         version, exceptions = self._versions(state)
         datum = {
@@ -58,7 +59,7 @@ class States(Codec):
         return self.encode_datum({**datum, "row": state.canonical})
 
     def decode(self, data: bytes) -> State:
-        """Raises SchemaMismatch for bytes that are no state of this object."""
+        """Decode a state. Raises SchemaMismatch if the bytes are not a state of this object."""
         datum = self.decode_datum(data)
         added = self._fields_added_since(data)
         row = {name: value for name, value in datum["row"].items() if value is not None}
@@ -87,7 +88,7 @@ class States(Codec):
         )
 
     def _versions(self, state: State) -> tuple[Version, list[dict[str, Any]]]:
-        """The version of most of the row, and the fields of every other; in an order of their own, for equal bytes."""
+        """Return the version of most fields of the row, and the fields of every other version, sorted, so that bytes are equal."""
         names: dict[
             int, tuple[Version, list[str]]
         ] = {}  # few versions, each of many fields: by identity first
@@ -208,12 +209,13 @@ class States(Codec):
                     kept.get(p["name"], shadow.get(p["name"])) if p["why"] == Park.HELD else None,
                 )
                 for p in datum["parked"]
-                if p["name"] in names or p["name"] == EXISTENCE  # what is synced no more waits for nobody
+                if p["name"] in names
+                or p["name"] == EXISTENCE  # a field that is no longer synced does not wait
             },
             misfits={
-                told["name"]: Misfit(told["code"], told["reason"], told["since"])
-                for told in datum["misfits"]
-                if told["name"] in names
+                misfit["name"]: Misfit(misfit["code"], misfit["reason"], misfit["since"])
+                for misfit in datum["misfits"]
+                if misfit["name"] in names
             },
         )
 
@@ -248,8 +250,8 @@ class States(Codec):
 
     def _fields_added_since(self, data: bytes) -> frozenset[str]:
         """
-        Fields that the state's writer did not know, or that came back since: nobody has told of them yet, which is not
-        null.
+        Return the fields that the writer of the state did not know, or that were removed and returned since. No side has
+        reported them yet, which is different from null.
         """
         schema_id = writer_of(data)
         if schema_id == self.schema_id:
@@ -266,14 +268,14 @@ class States(Codec):
 
 
 def _differs(
-    values: Mapping[str, Value], row: Mapping[str, Value], besides: frozenset[str] = frozenset()
+    values: Mapping[str, Value], row: Mapping[str, Value], ignored: frozenset[str] = frozenset()
 ) -> list[dict[str, Any]]:
-    """What *values* are instead of *row*; null where they lack what it has. *besides*: names that do not count."""
+    """Return the fields in which *values* differ from *row*; null for a field that only *row* has. *ignored*: field names."""
     return _field_data(
         {
             name: values.get(name)
             for name in row.keys() | values.keys()
-            if name not in besides and values.get(name) != row.get(name)
+            if name not in ignored and values.get(name) != row.get(name)
         }
     )
 

@@ -1,7 +1,7 @@
 """
-The working copies as the fold wants them: states decoded, and the latest ones kept at hand.
+The states as the fold needs them: decoded from the working copies, with the latest ones in memory.
 
-Nothing is put here before its transaction has committed.
+A state is put here after its transaction has committed, never before.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from salmon.merge.states import States
 from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
 
-# A change, its write and that write's echo come within a second or two; at some thousand changes a second this spans
-# them.
+# A change, its write and that write's echo come within a second or two. This is enough for them at some thousand changes a
+# second.
 RECENT_MAX: Final = 5_000
 
 # What was written to `state` since the last mark is read again at the next start.
 _MARK_AFTER_S: Final = 10.0
-# Tombstones are kept for days; where nothing happens, a mark must stay younger than that.
+# Tombstones are kept for days. A mark must stay younger than that even if nothing happens.
 _REFRESH_AFTER_S: Final = 3600.0
 
 Place = tuple[str, int]  # a topic of changes, and a partition of it
 
 
 class Recent:
-    """The states that were used last, of all partitions of a process together."""
+    """The states that were used last, of all partitions of the process together."""
 
     def __init__(self, most: int = RECENT_MAX) -> None:
         self._most = most
@@ -51,7 +51,7 @@ class Recent:
             self._states.popitem(last=False)
 
     def forget(self, place: Place) -> None:
-        """Another instance may write them from now on."""
+        """Drop the states of a partition, because another instance may write them from now on."""
         for each in [each for each in self._states if each[0] == place]:
             del self._states[each]
 
@@ -61,7 +61,7 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The states of one partition, as committed."""
+    """The committed states of one partition."""
 
     place: Place
     codec: States
@@ -70,7 +70,7 @@ class Store:
     recent: Recent
 
     def get(self, key: str) -> State:
-        """The state of *key*; a new one for a key never seen, or whose state cannot be read. Raises CacheDamaged."""
+        """Return the state of *key*; a new one if there is none or it cannot be decoded. Raises CacheDamaged."""
         if (state := self.recent.get(self.place, key)) is not None:
             return state
         data = self.cache.get(key)
@@ -78,14 +78,24 @@ class Store:
             try:
                 return self.codec.decode(data)
             except SchemaMismatch as error:
-                # Nothing is known of the key then: the fold has both sides tell it again before it writes anything.
+                # Then nothing is known of the key, and the fold asks both sides to read it again before it writes anything.
                 FOREIGN.pass_over(self.codec.topic, self.place[1], None, key.encode(), str(error))
         return new_state(self.rules.names)
 
     def put(
         self, states: Mapping[str, State], rows: Mapping[str, bytes | None], mark: Mark | None = None
     ) -> None:
-        """Take in what a transaction has committed, decoded and as it stands in the topic. Raises CacheDamaged."""
+        """
+        Store what a transaction has committed.
+
+        Args:
+            states: Key -> state.
+            rows: Key -> the same state as bytes, as written to the topic.
+            mark: The copy's new mark, if it has moved.
+
+        Raises:
+            CacheDamaged: see StateCache.
+        """
         self.cache.write(rows, mark)
         for key, state in states.items():
             self.recent.put(self.place, key, state)
@@ -99,10 +109,10 @@ class Stores:
     """
     The stores of all partitions that are ours.
 
-    A copy's mark moves in two steps, since the end of a topic alone proves nothing: an instance that was stopped for a
-    while and has lost its partitions without knowing would see what their new owner has written, and take it for
-    its own. So an end is noted first; a later commit, which Kafka grants to the owner only, shows that all up to it was
-    ours, and brings the mark into the copy.
+    A copy's mark moves in two steps, because the end of a topic alone proves nothing. An instance that was suspended may
+    have lost its partitions without knowing it. It would see the records of the new owner and take them for its own. So the
+    end is noted first. A later commit, which Kafka accepts only from the owner, proves that everything up to that end was
+    ours; then the mark is written to the copy.
     """
 
     def __init__(self, restorer: Restorer, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -114,28 +124,33 @@ class Stores:
         self._changed = False  # since then
 
     def open(
-        self, topic: str, partitions: Collection[int], states: States, rules: Rules, tell: Callable[[], None]
+        self,
+        topic: str,
+        partitions: Collection[int],
+        states: States,
+        rules: Rules,
+        turned: Callable[[], None],
     ) -> dict[Place, Store]:
         """
-        Bring the states of *partitions* up to the end of their topic; what was open of them is read again.
+        Bring the states of *partitions* up to the end of their topic. Stores that are open already are opened again.
 
         Args:
-            topic: Of the changes.
-            tell: See Restorer.restored.
+            topic: The topic of the changes.
+            turned: See Restorer.restored().
 
         Raises:
-            Unavailable, SetupError, CacheDamaged: call again, or not, as they say.
+            Unavailable, SetupError, CacheDamaged: see Restorer.restored().
         """
         self.close([(topic, partition) for partition in partitions])
         for partition, cache in self._restorer.restored(
-            states.topic, partitions, tell, check=states.check_writer
+            states.topic, partitions, turned, check=states.check_writer
         ).items():
             place = (topic, partition)
             self._stores[place] = Store(place, states, rules, cache, self._recent)
         return {(topic, partition): self._stores[topic, partition] for partition in partitions}
 
     def close(self, places: Iterable[Place] | None = None) -> None:
-        """Let go of these, or of all. What they hold stays on disk, and is good for what it was good for."""
+        """Close these stores, or all. Their copies stay on disk and can be used again."""
         for place in list(self._stores if places is None else places):
             self._noted.pop(place, None)
             if (store := self._stores.pop(place, None)) is not None:
@@ -150,10 +165,10 @@ class Stores:
 
     def note_ends(self) -> None:
         """
-        Note where the topics end, between two transactions and while all that we committed is in the copies.
+        Note the ends of the topics. Call it between two transactions, when everything that we committed is in the copies.
 
         Raises:
-            Unavailable, SetupError, CacheDamaged: nothing is noted.
+            Unavailable, SetupError, CacheDamaged: nothing was noted.
         """
         self._noted_at, self._changed = self._clock(), False
         marks = {
@@ -163,10 +178,13 @@ class Stores:
 
     def committed(self, made: Mapping[Place, tuple[Mapping[str, State], Mapping[str, bytes | None]]]) -> None:
         """
-        Take in what a transaction has made: by place, the states and how they stand in the topic.
+        Store what a transaction has committed.
+
+        Args:
+            made: Partition -> (states by key, the same states as bytes).
 
         Raises:
-            CacheDamaged: of some copy. The others may lack what was made, and must be opened again as well.
+            CacheDamaged: one copy is damaged. The others may be incomplete, and must be opened again as well.
         """
         noted, self._noted = self._noted, {}
         self._changed = self._changed or bool(made)

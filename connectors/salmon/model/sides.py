@@ -34,10 +34,21 @@ class Side:
         """The connector that writes it."""
         return f"{self.name}-sink"
 
+    @property
+    def direction(self) -> str:
+        """The direction to it, as objects are configured and metrics are labelled."""
+        return f"to_{self.name}"
+
 
 ALL: Final = (Side(SALESFORCE, describes=True), Side(MONGODB))
 SOURCES: Final = tuple(side.source for side in ALL)
 DESCRIBING: Final = next(side for side in ALL if side.describes)
+_BY_NAME: Final = {side.name: side for side in ALL}
+
+
+def named(name: str) -> Side:
+    """The side of that name. KeyError, a mistake of ours, if there is none."""
+    return _BY_NAME[name]
 
 
 def side_of(connector: str) -> Side | None:

@@ -192,7 +192,7 @@ class Health:
         with self._lock:
             self._failing_since, self._failure = None, ""
 
-    def begins_again(self, reason: str) -> None:
+    def restarting(self, reason: str) -> None:
         """What was built is of no use any more; the process becomes a new one."""
         with self._lock:
             self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None

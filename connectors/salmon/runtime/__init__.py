@@ -1,1 +1,1 @@
-"""What all processes share: life cycle, retries, which instance is the newest, schemas, and finding plugins."""
+"""What all processes share: the life cycle, retries, the watchdog, schemas, plugins, and which instance is the newest."""

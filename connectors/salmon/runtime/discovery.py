@@ -1,4 +1,4 @@
-"""Finds the tasks of the sides by entry point, Salmon's own included."""
+"""Finds the task classes of the sides by entry point. Salmon's own are found in the same way."""
 
 from __future__ import annotations
 
@@ -13,24 +13,19 @@ SINKS: Final = "salmon.sinks"
 
 
 def source_factory(side: str) -> SourceFactory:
-    """What makes the source task of a side. Raises ConfigError: nobody offers it, or it cannot be imported."""
+    """Return the factory of a side's source task. Raises ConfigError: no package offers one, or its import fails."""
     factory: SourceFactory = _loaded(SOURCES, side)
     return factory
 
 
 def sink_factory(side: str) -> SinkFactory:
-    """What makes the sink task of a side. Raises ConfigError: nobody offers it, or it cannot be imported."""
+    """Return the factory of a side's sink task. Raises ConfigError: no package offers one, or its import fails."""
     factory: SinkFactory = _loaded(SINKS, side)
     return factory
 
 
 def _loaded(group: str, name: str) -> Any:
-    """
-    What is behind an entry point.
-
-    Raises:
-        ConfigError: nobody offers it, or it cannot be imported.
-    """
+    """Import what an entry point names. Raises ConfigError: no package offers it, or its import fails."""
     found = list(entry_points(group=group, name=name))
     if not found:
         known = ", ".join(sorted(entry_points(group=group).names)) or "none"

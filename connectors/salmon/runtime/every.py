@@ -1,4 +1,4 @@
-"""Something that a loop does from time to time, not at each turn."""
+"""A timer for what a loop does once per period and not at each turn."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Callable
 
 
 class Every:
-    """Says when it is time again."""
+    """
+    Args:
+        period_s: Seconds between two times at which due() is true; the first one is a period after the start.
+    """
 
     def __init__(self, period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._period_s, self._clock = period_s, clock
         self._last = clock()
 
     def due(self) -> bool:
+        """Whether the period has passed. If it has, a new one begins."""
         now = self._clock()
         if now - self._last < self._period_s:
             return False

@@ -1,4 +1,4 @@
-"""One running instance of a connector: its names, and what all its parts share."""
+"""One running instance of a connector: its names in Kafka, and what all its parts share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from salmon.kafka.clients import Clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
-from salmon.kafka.transactions import Observer, TransactionalProducer
+from salmon.kafka.transactions import Listener, TransactionalProducer
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 
@@ -16,18 +16,18 @@ from salmon.ops.metrics import Metrics
 @dataclass(frozen=True, slots=True)
 class Instance:
     """
-    What a worker is told of itself.
+    Everything that a worker has to know about itself.
 
-    Its group membership and its transactional id are stable by *ordinal*: an instance that is started again takes
-    the place of the one before at once, and fences it should it still run. Instances with other ordinals share the
-    work (sinks) or stand by (sources). The producer of a source's leader has one transactional id for all of them: who
-    takes over fences whoever led before, which may only have been suspended and not know it yet.
+    The group instance id and the transactional id depend on *ordinal*. So an instance that is started again takes the
+    place of the one before at once, and fences it if it still runs. Instances with other ordinals share the
+    work (sinks) or stand by (sources). The leader of a source uses a transactional id that all its instances share: a new leader
+    fences the former one, which may have been suspended and not know yet that it was replaced.
     """
 
     sync: str
     connector: str  # e.g. "mongodb-sink"
     side: str  # e.g. "mongodb"
-    clients: Clients  # opens all that this instance opens to Kafka
+    clients: Clients  # opens every Kafka client of this instance
     registry: Registry
     health: Health
     metrics: Metrics
@@ -40,25 +40,25 @@ class Instance:
 
     @property
     def group(self) -> str:
-        """The consumer group, which the instances of a connector share."""
+        """The consumer group. All instances of a connector share it."""
         return f"{self.sync}-{self.connector}"
 
     @property
     def id(self) -> str:
-        """Group instance id and client id; the transactional id, but of a leader's producer."""
+        """Group instance id and client id; also the transactional id, except for a leader's producer."""
         return f"{self.group}-{self.ordinal}"
 
-    def producer(self, observer: Observer | None = None) -> TransactionalProducer:
-        """*observer* is told when a transaction waits for Kafka."""
-        return self.clients.producer(transactional_id=self.id, client_id=self.id, observer=observer)
+    def producer(self, listener: Listener | None = None) -> TransactionalProducer:
+        """Make this instance's producer. *listener*: is called when a transaction waits for Kafka."""
+        return self.clients.producer(transactional_id=self.id, client_id=self.id, listener=listener)
 
-    def leaders_producer(self, observer: Observer | None = None) -> TransactionalProducer:
-        """To be started by whoever takes the lead, and by nobody else."""
-        return self.clients.producer(transactional_id=self.group, client_id=self.id, observer=observer)
+    def leaders_producer(self, listener: Listener | None = None) -> TransactionalProducer:
+        """Make the producer of a source's leader. Only an instance that takes the lead may start it."""
+        return self.clients.producer(transactional_id=self.group, client_id=self.id, listener=listener)
 
 
-class FailuresTold:
-    """An Observer (see retry): what is tried again shows in health and metrics."""
+class FailureReporter:
+    """Shows in health and metrics what is tried again."""
 
     def __init__(self, instance: Instance) -> None:
         self._health, self._metrics = instance.health, instance.metrics

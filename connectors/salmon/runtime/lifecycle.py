@@ -1,8 +1,8 @@
 """
-The life of a process: what starts, what stops in which order, and the one place that owns signals.
+Starts and stops the parts of a process, and handles its signals; nothing else handles signals.
 
-SIGTERM or SIGINT: the parts are asked to stop, newest first, and joined within one deadline that is shorter than
-a pod's grace period. A second signal exits now. What a part does between "stop" and its end is its own business.
+On SIGTERM or SIGINT the parts are asked to stop, the newest first, and joined within one deadline that is shorter than
+a pod's grace period. A second signal exits at once. Each part decides itself how it finishes its work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PARENT_LOOK_S: Final = 1.0
 
 
 class Part(Protocol):
-    """Something that runs in a thread of its own until it is told to stop."""
+    """Something that runs in a thread of its own until it is asked to stop."""
 
     @property
     def name(self) -> str: ...
@@ -39,7 +39,7 @@ class Part(Protocol):
         """Ask run() to finish what it has begun, and return at once. Idempotent; from any thread."""
 
     def cut(self) -> None:
-        """The deadline is near: give up what is unfinished. Idempotent; from any thread."""
+        """Abandon what is unfinished, because the deadline is near. Idempotent; from any thread."""
 
 
 @dataclass(slots=True)
@@ -48,9 +48,9 @@ class Lifecycle:
     Starts parts, waits for a signal or for the end of one of them, and stops them in reverse order.
 
     Args:
-        drain_deadline_s: From the signal to the end of the last part.
-        parent: Our parent's process id, if we must not outlive it.
-        exit_now: What a second signal does; os._exit but for tests.
+        drain_deadline_s: Seconds from the signal to the end of the last part.
+        parent: Process id of the parent, if this process must end with it.
+        exit_now: Called on a second signal; tests replace os._exit.
     """
 
     drain_deadline_s: float = DRAIN_DEADLINE_S
@@ -75,25 +75,25 @@ class Lifecycle:
         running.start()
 
     def stop(self, why: str) -> None:
-        """Begin to stop, as a signal would."""
+        """Stop the process as a signal would. *why*: for the log."""
         self._news.put(why)
 
     @property
     def is_signalled(self) -> bool:
-        """Whether a signal has told us to stop."""
+        """Whether a signal has asked this process to stop."""
         return self._signals > 0
 
     def wait(self) -> BaseException | None:
         """
-        Wait until told to stop, stop everything, and say what went wrong, if anything did.
+        Wait for a signal or the end of a part, then stop everything.
 
         Returns:
-            The first error that ended a part; TimeoutError if a part outlived the deadline; None for good order.
+            The error that ended a part; TimeoutError if a part was still busy at the deadline; None if all went well.
         """
         why = self._wait_for_news()
         log.info("stop_began", why=why)
         deadline = self.clock() + self.drain_deadline_s
-        # One after the other: the REST server, started first, tells of the drain until it is over.
+        # One after the other: the REST server was started first, so it shows the drain until the end.
         late = [running.part.name for running in reversed(self._running) if not self._ends(running, deadline)]
         for running in self._running:
             if running.error is not None:
@@ -107,7 +107,7 @@ class Lifecycle:
         return None
 
     def _ends(self, running: _Running, deadline: float) -> bool:
-        """Stop it and wait for its end; a little before the deadline cut short what it waits for."""
+        """Stop a part and wait for its end; cut it short a little before the deadline. Returns whether it has ended."""
         running.part.stop()
         cut_at = deadline - self.drain_deadline_s / 5
         self._join(running, cut_at)
@@ -118,7 +118,7 @@ class Lifecycle:
         return not running.is_alive()
 
     def _join(self, running: _Running, until: float) -> None:
-        """In pieces: a signal that comes just before a wait is heard only after it."""
+        """Wait in pieces, because Python handles a signal that arrives just before a wait only after that wait."""
         while running.is_alive() and (left_s := until - self.clock()) > 0:
             running.join(min(left_s, _SIGNAL_LOOK_S))
 

@@ -31,8 +31,8 @@ from salmon.runtime.retry import Stopping
 
 log = structlog.get_logger(__name__)
 
-ENTRIES: Final = "instances"  # beside the connectors' names
-# What a sink may need to load before it joins its group. One that has not joined by then is taken for dead.
+ENTRIES: Final = "instances"  # in the place of a connector's name
+# A sink may need so long to load its tables before it joins its group. If it has not joined by then, it does not run.
 JOIN_MAX_S: Final = 60.0
 _MARGIN_S: Final = 2.0
 _LOOK_S: Final = 0.5
@@ -40,7 +40,7 @@ _ASK_S: Final = 10.0
 
 
 def new_name() -> str:
-    """The name of a process that starts now; it keeps it when it begins again."""
+    """Make a name for a process that starts now. It keeps the name when it restarts by itself."""
     return uuid.uuid4().hex
 
 
@@ -49,8 +49,8 @@ class Newest:
     """
     Args:
         group: The connector's consumer group; *instance_id* is this instance's membership in it.
-        name: Of this process.
-        session_s: How long the group keeps a member that it does not hear.
+        name: Name of this process, from new_name().
+        session_s: How long the group keeps a member that sends no heartbeats.
     """
 
     kafka: Mapping[str, Any] = field(repr=False)
@@ -68,10 +68,10 @@ class Newest:
 
     def sign_in(self) -> None:
         """
-        Be the newest from now on.
+        Write our name, so that this instance is the newest one from now on.
 
         Raises:
-            Unavailable, SetupError: as the brokers and the registry answer.
+            Unavailable, SetupError: the brokers or the registry do not answer, or refuse us.
         """
         signature = {
             "name": self.name,
@@ -84,16 +84,17 @@ class Newest:
 
     def check(self) -> None:
         """
-        Go on under our name, if nobody newer lives.
+        Continue under our name, if no newer instance runs.
 
         Raises:
-            Superseded: somebody does.
-            Unavailable, SetupError: as the brokers and the registry answer. Stopping: told to stop meanwhile.
+            Superseded: a newer instance runs.
+            Unavailable, SetupError: the brokers or the registry do not answer, or refuse us.
+            Stopping: the process was asked to stop meanwhile.
         """
         found = self.entries.load(ENTRIES).get(self._entry)
         if found is None or found["name"] == self.name:
             return
-        if self._lives():
+        if self._newer_one_runs():
             raise Superseded(
                 f"{self.instance_id}: a newer instance has taken its place (process {found['pid']} on "
                 f"{found['host']}). This one ends, and writes nothing more."
@@ -105,10 +106,12 @@ class Newest:
     def _entry(self) -> str:
         return f"{self.connector}/{self.ordinal}"
 
-    def _lives(self) -> bool:
+    def _newer_one_runs(self) -> bool:
         """
-        Whether somebody holds our membership. At first that may be ourselves, from before: the group forgets whom it
-        does not hear.
+        Whether another instance holds our membership of the group.
+
+        At first we may still be the member ourselves, from before the restart. So we wait until the group has dropped
+        a member without heartbeats, and only then look.
         """
         self.health.starting("finding out whether a newer instance of this process runs")
         began = time.monotonic()
@@ -120,10 +123,10 @@ class Newest:
         return False
 
     def _is_member(self) -> bool:
-        doing = f"looking who is in the group {self.group}"
+        doing = f"asking which instances are in the group {self.group}"
         try:
             asked = self.admin.describe_consumer_groups([self.group], request_timeout=_ASK_S)[self.group]
         except KafkaException as error:
             raise translated(error, doing) from error
-        told = answered(asked, _ASK_S, doing)
-        return any(member.group_instance_id == self.instance_id for member in told.members)
+        found = answered(asked, _ASK_S, doing)
+        return any(member.group_instance_id == self.instance_id for member in found.members)

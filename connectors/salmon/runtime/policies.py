@@ -1,7 +1,7 @@
 """
-Conflict policies by their names: Salmon's own, and plugins found by entry point.
+Finds conflict policies by name: Salmon's own, and plugins by entry point.
 
-A plugin is a function that takes the contest (salmon.model.policies.Policy says what it may return). There is an
+A plugin is a function that takes a contest; salmon.model.policies.Policy says what it may return. There is an
 example to install in deploy/examples/longest-text.
 """
 
@@ -17,19 +17,19 @@ GROUP: Final = "salmon.policies"
 
 
 def known() -> tuple[str, ...]:
-    """The names that a configuration may use: Salmon's own first."""
+    """List the names that a configuration may use, Salmon's own first."""
     return (*POLICIES, *sorted(entry_points(group=GROUP).names - POLICIES.keys()))
 
 
 def policy_named(name: str, where: str) -> Policy:
     """
-    The policy of that name.
+    Return the policy of that name.
 
     Args:
-        where: The key that names it, for errors.
+        where: The configuration key that names it, for errors.
 
     Raises:
-        ConfigError: nobody offers it, or what is offered cannot be used.
+        ConfigError: there is no such policy, or the plugin cannot be used.
     """
     if name in POLICIES:
         return POLICIES[name]

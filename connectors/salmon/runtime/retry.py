@@ -2,7 +2,7 @@
 The loop that tries again, with the waits of salmon.backoff between two tries.
 
 Only the error's branch (salmon.errors) says what may be tried again. Each try is reported to health and metrics through the
-observer that the caller passes in.
+listener that the caller passes in.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 class Stopping(Exception):
-    """We were told to stop while we waited. Unwinds to the loop; never an error."""
+    """The process was asked to stop while it waited. It unwinds to the loop, and is not an error."""
 
 
-class Observer(Protocol):
-    """Who is told that something is tried again: health and metrics."""
+class Listener(Protocol):
+    """Is called when something is tried again; health and metrics show it."""
 
     def failing(self, doing: str, error: Exception) -> None:
         """*doing* failed and will be tried again."""
@@ -43,7 +43,7 @@ class Retrying:
     """Repeats calls that raise RetriableError, until they work or *stop* is set."""
 
     stop: Event
-    observer: Observer
+    listener: Listener
     backoff: Backoff = Backoff()
     rng: random.Random = random.Random()  # noqa: RUF009 - one source of randomness is meant
     clock: Callable[[], float] = time.monotonic
@@ -61,11 +61,12 @@ class Retrying:
 
         Args:
             doing: For logs and health, e.g. "reading the positions".
-            give_up_after_s: After so long the next error goes to the caller; None for no end.
-            refused_too: The server has accepted us before: where it does not now, that is tried again as well.
+            give_up_after_s: Seconds after which the next error is raised; None: never.
+            refused_too: Also repeat after a refused sign-in, because the server has accepted us before.
 
         Raises:
-            Stopping: when told to stop before it worked.
+            Stopping: the process was asked to stop before the call worked.
+            SignInRefused: the server refused us, and *refused_too* is false.
         """
         streak = Streak(self)
         began = self.clock()
@@ -89,10 +90,11 @@ class Retrying:
         Reach a server for the first time in this process.
 
         Args:
-            max_s: How long; math.inf for one that was reached before: then all that may heal is waited for.
+            max_s: Seconds to try. math.inf for a server that was reached before: then also a refused sign-in is waited out.
 
         Raises:
-            FatalError: it was not reached; the sentence says what to correct. Stopping: told to stop meanwhile.
+            FatalError: the server was not reached; the message says what to correct.
+            Stopping: the process was asked to stop meanwhile.
         """
         try:
             self.until_it_works(doing, call, give_up_after_s=max_s, refused_too=math.isinf(max_s))
@@ -103,8 +105,8 @@ class Retrying:
             ) from error
 
     def wait(self, doing: str, error: Exception, attempt: int) -> None:
-        """Say that try number *attempt* failed, and wait. Raises Stopping when told to stop meanwhile."""
-        self.observer.failing(doing, error)
+        """Report that attempt number *attempt* failed, and wait. Raises Stopping if asked to stop meanwhile."""
+        self.listener.failing(doing, error)
         delay_s = self.backoff.delay_s(attempt, error, rng=self.rng)
         log.warning(
             "try_failed",
@@ -120,20 +122,20 @@ class Retrying:
 
 @dataclass(slots=True)
 class Streak:
-    """The failures in a row of what a loop tries once a turn, and does not repeat by itself."""
+    """Counts failures in a row of something that a loop tries once per turn."""
 
     retrying: Retrying
     failures: int = 0
 
     def failed(self, doing: str, error: Exception) -> None:
-        """It failed once more: say so, and wait the longer, the longer the streak. Raises Stopping."""
+        """Report one more failure, and wait; each failure in a row makes the wait longer. Raises Stopping."""
         self.failures += 1
         self.retrying.wait(doing, error, self.failures)
 
     def worked(self) -> bool:
-        """It worked; whether that ends a streak, which is then told."""
+        """Note a success. Returns whether there were failures before it; if so, the recovery is reported."""
         if not self.failures:
             return False
         self.failures = 0
-        self.retrying.observer.recovered()
+        self.retrying.listener.recovered()
         return True

@@ -1,8 +1,8 @@
 """
-The schemas of the synced objects: registered by the source that describes them, awaited by everybody else.
+Registers the schemas of the synced objects, and waits for them.
 
-The processes learn an object's schema only from the registry. `records` is registered last, because the others wait
-for it.
+The source that describes the objects registers them; all other processes read them from the registry. The subject of
+`records` is registered last, because the others wait for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from salmon.errors import SetupError
 from salmon.kafka.codecs.registry import Registry, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
-from salmon.model.change import SIDES
+from salmon.model import sides
 from salmon.model.schema import ObjectSchema
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
@@ -27,8 +27,8 @@ from salmon.runtime.retry import Stopping
 log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S: Final = 0.25
-TELL_AFTER_S: Final = 10.0
-WAIT_MAX_S: Final = 3600.0  # Whoever registers them has not come for an hour: somebody should look.
+REPORT_EVERY_S: Final = 10.0
+WAIT_MAX_S: Final = 3600.0  # If nothing has registered them for an hour, a person has to look.
 
 
 def register(
@@ -42,22 +42,23 @@ def register(
     Register the subjects of every object's topics. Idempotent.
 
     Returns:
-        The schemas as they are registered. One that differs from the latest gets a generation of its own: so it becomes
-        the latest even if the object had the very same one before, and all others see that theirs is older. A generation
-        is the time, in seconds since 1970: it rises whatever an older version of Salmon, or a restored registry, holds.
+        The schemas as they are registered. A schema that differs from the latest one gets a new generation. So it becomes
+        the latest even if the object had the same fields at an earlier time, and all other processes see that theirs is
+        older. A generation is the time, in seconds since 1970: it rises whatever an older version of Salmon, or a
+        restored registry, holds.
 
     Raises:
-        SetupError: one is not compatible with what is registered.
+        SetupError: a schema is not compatible with the registered one.
         Unavailable: the registry does not answer.
     """
     now_s = int(clock())
     numbered = {name: _numbered(registry, topics, schema, now_s) for name, schema in schemas.items()}
     for name, schema in numbered.items():
         Changes(schema, registry, topics.changes(name)).register()
-        for side in SIDES:
-            Writes(schema, registry, topics.writes(side, name)).register()
+        for side in sides.ALL:
+            Writes(schema, registry, topics.writes(side.name, name)).register()
         Identities(registry, topics.identity(name)).register()
-    for connector in (f"{side}-{kind}" for side in SIDES for kind in ("source", "sink")):
+    for connector in (name for side in sides.ALL for name in (side.source, side.sink)):
         Signals(registry, topics.signals(connector)).register()
     for name, schema in numbered.items():
         Records(schema, registry, topics.records(name)).register()
@@ -90,14 +91,14 @@ def await_schemas(
     Wait until every object's schema is registered.
 
     Raises:
-        SetupError: nobody registered them within *wait_max_s*.
-        Stopping: told to stop meanwhile.
+        SetupError: they were not registered within *wait_max_s*.
+        Stopping: the process was asked to stop meanwhile.
         Unavailable: the registry does not answer.
     """
     found: dict[str, ObjectSchema] = {}
     wanted = list(objects)
     began = time.monotonic()
-    told_at: float | None = None
+    reported_at: float | None = None
     while missing := [name for name in wanted if name not in found]:
         for name in missing:
             if (schema := look(registry, topics.records(name))) is not None:
@@ -111,13 +112,13 @@ def await_schemas(
                 f"the schema of {lacking} is not in the registry after {wait_max_s:.0f} s. salesforce-source "
                 f"registers it when it starts: see its log."
             )
-        if told_at is None or now - told_at > TELL_AFTER_S:
+        if reported_at is None or now - reported_at > REPORT_EVERY_S:
             health.starting(
                 f"waiting for the schema of {lacking}",
-                "salesforce-source registers it when it starts: see whether it runs, and what its /health says.",
+                "salesforce-source registers it when it starts: check whether it runs, and what its /health says.",
             )
             log.info("waiting_for_schema", objects=lacking, waited_s=round(now - began))
-            told_at = now
+            reported_at = now
         if stop.wait(LOOK_AGAIN_S):
             raise Stopping
     return found

@@ -24,7 +24,7 @@ LOOKS_MAX: Final = 3
 
 
 class TopicWatch:
-    """One thread runs it; any may ask look()."""
+    """Runs in a thread of its own; any thread may call missing_topic()."""
 
     name = "topics"
 
@@ -35,23 +35,23 @@ class TopicWatch:
         self._wanted: tuple[TopicSpec, ...] = ()
 
     def watch(self, admin: AdminClient, wanted: Iterable[TopicSpec]) -> None:
-        """These topics are there now."""
+        """Watch these topics, which exist now."""
         self._admin, self._wanted = admin, tuple(wanted)
 
-    def look(self) -> TopicGone | None:
-        """What there is to say of topics that are gone; None where there are none, or where Kafka does not say."""
+    def missing_topic(self) -> TopicGone | None:
+        """Return the error for a topic that does not exist any more; None if all exist, or if Kafka does not answer."""
         if self._admin is None:
             return None
         try:
             return topics.gone(self._admin, self._wanted)
         except (RetriableError, SetupError):
-            return None  # whoever works with Kafka says so
+            return None  # the part that works with Kafka reports it
 
     def run(self) -> None:
-        """Look until told to stop. Raises TopicGone."""
+        """Check from time to time until asked to stop. Raises TopicGone."""
         looks = 0
         while not self._stop.wait(self._look_every_s):
-            gone = self.look()
+            gone = self.missing_topic()
             looks = looks + 1 if gone is not None else 0
             if gone is not None and looks >= LOOKS_MAX:
                 self._health.ended(gone)

@@ -1,8 +1,8 @@
 """
 Ends a process whose loop hangs. If a library call never returns, nothing else helps.
 
-It counts its own ticks instead of asking a clock: a suspended process does not tick, so it is left alone when it wakes up.
-A loop that waits for a server turns with each try (health.failing), and is left alone too.
+It counts its own ticks instead of asking a clock: a suspended process does not tick, so it is not ended when it wakes up.
+A loop that waits for a server reports a turn at each attempt (health.failing), so it is not ended either.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from salmon.ops.health import TURN_MAX_S, Health
 log = structlog.get_logger(__name__)
 
 TICK_S: Final = 1.0
-EXIT_HUNG: Final = 1  # as of any crash: whoever started the process starts it again
+EXIT_HUNG: Final = 1  # like any crash: the process is started again
 
 
 class Watchdog:
     """
     Args:
-        end: Ends the process at once, whatever hangs; os._exit but for tests.
+        end: Ends the process at once, whatever hangs; tests replace os._exit.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Watchdog:
         self._health, self._end = health, end
         self._tick_s, self._ticks_max = tick_s, round(turn_max_s / tick_s)
         self._seen: float | None = None
-        self._ticks = 0  # since the wheel was seen to turn
+        self._ticks = 0  # since the loop was last seen to turn
 
     def start(self) -> None:
         """Watch from now on, in a thread that ends with the process."""
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
     def tick(self) -> None:
-        """A while has passed in which this process ran."""
+        """Count one tick, in which this process was running. End the process if the loop has not turned for too long."""
         wheel = self._health.wheel
         if wheel is None or wheel != self._seen:
             self._seen, self._ticks = wheel, 0
@@ -73,7 +73,7 @@ class Watchdog:
 
 
 def dump() -> dict[str, list[str]]:
-    """What each thread is doing now: thread -> its frames, the innermost last. Code and lines, no values."""
+    """Return what each thread does now: thread -> its frames, the innermost last. Code positions only, no values."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     return {
         names.get(number) or str(number): [

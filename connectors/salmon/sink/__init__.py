@@ -1,1 +1,1 @@
-"""The worker of a sink: its buffer, takeover, deferrals, the guard against mass deletes."""
+"""The worker of a sink: its buffer, its partitions, what waits or was refused, and the guard against mass deletes."""

@@ -1,8 +1,9 @@
 """
-The commands that a sink has read and not yet finished: the newest of each key, and one of each key at work.
+Holds the commands that a sink has read and not yet finished: of each key the newest one, and at most one in flight.
 
-No I/O and no Kafka here. The loop adds what it reads and asks up to where everything is finished; the putters
-take batches and say how each command landed. Bounded by count and by bytes; the loop stops reading when full.
+No I/O and no Kafka here. The loop adds what it reads, and asks up to which offset everything is finished. The putters
+take batches and report what became of each command. The buffer is bounded by count and by bytes; the loop stops reading
+when it is full.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _LOOK_S: Final = 0.05
 
 class SinkBuffer:
     """
-    Safe between threads: the loop calls open/add/close/positions, putters call take/done/again.
+    Safe between threads: the loop calls open/add/close/positions, the putters call take/done/again.
+
+    A command is *in flight* from take() until done(), again(), postpone() or hold().
 
     Args:
         lease_s: How long after the loop's last renew() commands may still be taken. A process that was
@@ -47,11 +50,11 @@ class SinkBuffer:
         self._partitions: dict[Place, Partition] = {}
         self._slots: dict[Key, Slot] = {}
         self._ready: OrderedDict[Key, None] = OrderedDict()
-        self._held: dict[Key, Command] = {}  # waiting ones that a person must release
+        self._held: dict[Key, Command] = {}  # waiting commands that only a person can release
         self._delayed: list[tuple[float, int, Key, Command]] = []
         self._ticket = itertools.count()
         self._bytes = 0
-        self._flying = 0
+        self._in_flight = 0
         self._leased_until = clock()
         self._blocked_until: float | None = None  # None: no outage
         self._stopped = False
@@ -59,12 +62,12 @@ class SinkBuffer:
     # The loop's view.
 
     def open(self, place: Place, position: int, *, committed: bool = True) -> None:
-        """*place* is ours from now on; the record at *position* comes next. *committed*: Kafka knows it."""
+        """Take a new partition. *position*: the next offset to read. *committed*: that is the committed offset."""
         with self._changed:
             self._partitions[place] = Partition(place, position, committed=position if committed else None)
 
     def add(self, place: Place, offset: int, key: Key, value: bytes | None, message: Any = None) -> None:
-        """Take in one record; None is a tombstone: nothing is owed for the key."""
+        """Add one record. A *value* of None is a tombstone: nothing is left to write for the key."""
         with self._changed:
             partition = self._partitions[place]
             partition.position = offset + 1
@@ -77,7 +80,7 @@ class SinkBuffer:
             if slot is None:
                 slot = self._slots[key] = Slot()
             elif slot.waiting is not None:
-                # The older one's place in the queue is kept: a busy key must not wait for ever.
+                # The key keeps its place in the queue; otherwise a key that changes often would wait forever.
                 slot.waiting.partition.unfinished.pop(slot.waiting.offset, None)
                 self._bytes -= len(slot.waiting.value)
                 self._held.pop(key, None)
@@ -85,12 +88,12 @@ class SinkBuffer:
             slot.waiting, slot.tries, slot.delayed = command, 0, False
             partition.unfinished[offset] = None
             self._bytes += len(value)
-            if slot.flying is None and key not in self._ready:
+            if slot.in_flight is None and key not in self._ready:
                 self._ready[key] = None
                 self._changed.notify()
 
     def pass_over(self, place: Place, offset: int) -> None:
-        """A record that needs nothing done: a newer one of its key is known to come."""
+        """Skip a record, because a newer one of its key follows or because it is not a command."""
         with self._changed:
             self._partitions[place].position = offset + 1
 
@@ -98,13 +101,15 @@ class SinkBuffer:
         self, places: Iterable[Place], *, wait_s: float = 0.0, meanwhile: Callable[[], None] | None = None
     ) -> bool:
         """
-        Drop what waits of *places* and wait until nothing of them flies.
+        Drop the waiting commands of *places*, and wait until none of their commands is in flight.
 
         Args:
-            meanwhile: Called now and then while we wait: what has landed flies until the loop says done().
+            wait_s: How long to wait at most.
+            meanwhile: Called now and then during the wait. A command stays in flight until its outcome is reported
+                and done() is called, so the caller reports outcomes here.
 
         Returns:
-            Whether nothing flies any more.
+            Whether none is in flight any more.
         """
         closing = set(places)
         deadline = self._clock() + wait_s
@@ -116,17 +121,17 @@ class SinkBuffer:
                     self._drop_waiting(key, slot, finished=False)
                     self._forget_if_empty(key)
             partitions = [self._partitions[place] for place in closing & self._partitions.keys()]
-        while any(each.flying for each in partitions) and (left_s := deadline - self._clock()) > 0:
+        while any(each.in_flight for each in partitions) and (left_s := deadline - self._clock()) > 0:
             if meanwhile is not None:
                 meanwhile()
             with self._changed:
                 self._changed.wait_for(
-                    lambda: not any(each.flying for each in partitions), min(left_s, _LOOK_S)
+                    lambda: not any(each.in_flight for each in partitions), min(left_s, _LOOK_S)
                 )
-        return not any(each.flying for each in partitions)
+        return not any(each.in_flight for each in partitions)
 
     def forget(self, places: Iterable[Place]) -> None:
-        """*places* are no longer ours: whatever still flies of them lands nowhere."""
+        """Drop partitions that are no longer ours. The outcomes of their commands in flight are not used."""
         with self._changed:
             for place in places:
                 if (partition := self._partitions.pop(place, None)) is not None:
@@ -134,11 +139,11 @@ class SinkBuffer:
 
     def positions(self, assumed: Iterable[Command] = (), *, moved_only: bool = True) -> dict[Place, int]:
         """
-        Up to where each partition is finished.
+        Return the offset up to which each partition is finished.
 
         Args:
-            assumed: Commands to take for finished: those whose outcome goes into the same transaction.
-            moved_only: Leave out where that has not moved since it was last committed.
+            assumed: Commands to count as finished, because their outcome is in the same transaction.
+            moved_only: Leave out partitions whose offset is the committed one.
         """
         offsets: dict[Place, set[int]] = {}
         for command in assumed:
@@ -155,7 +160,7 @@ class SinkBuffer:
             }
 
     def leaves_gaps(self) -> bool:
-        """Whether anything was finished behind what is not: whoever goes on from positions() reads that again."""
+        """Whether a finished command comes after an unfinished one. An instance that continues at positions() reads it again."""
         with self._changed:
             return any(
                 partition.position - partition.finished_up_to(()) > len(partition.unfinished)
@@ -163,23 +168,23 @@ class SinkBuffer:
             )
 
     def next_offsets(self) -> dict[Place, int]:
-        """The offset that comes next in each partition."""
+        """Return the next offset to read of each partition."""
         with self._changed:
             return {place: partition.position for place, partition in self._partitions.items()}
 
     def holds(self, place: Place) -> bool:
-        """Whether *place* is ours."""
+        """Whether the partition is ours."""
         return place in self._partitions
 
     def committed(self, positions: Mapping[Place, int]) -> None:
-        """Kafka has confirmed these positions."""
+        """Note that Kafka has committed these positions."""
         with self._changed:
             for place, position in positions.items():
                 if (partition := self._partitions.get(place)) is not None:
                     partition.committed = position
 
     def release(self, which: Callable[[Command], bool]) -> int:
-        """Give out what was held back and is meant by *which*; says how many that are."""
+        """Release the held commands for which *which* is true. Returns how many they are."""
         with self._changed:
             released = [key for key, command in self._held.items() if which(command)]
             for key in released:
@@ -198,7 +203,7 @@ class SinkBuffer:
         return len(self._held)
 
     def renew(self) -> None:
-        """The loop turns and the partitions are ours: commands may be taken for another lease."""
+        """Let putters take commands for another lease, because the loop turns and the partitions are still ours."""
         with self._changed:
             expired = self._clock() >= self._leased_until
             self._leased_until = self._clock() + self._lease_s
@@ -212,9 +217,9 @@ class SinkBuffer:
             self._changed.notify_all()
 
     def wait_landed(self, wait_s: float) -> bool:
-        """Wait until nothing flies; say whether that came true."""
+        """Wait until no command is in flight. Returns whether that happened in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._flying == 0, wait_s)
+            return self._changed.wait_for(lambda: self._in_flight == 0, wait_s)
 
     @property
     def lease_expired(self) -> bool:
@@ -229,12 +234,12 @@ class SinkBuffer:
         """Commands read and not finished."""
         with self._changed:
             return sum(
-                (each.waiting is not None) + (each.flying is not None) for each in self._slots.values()
+                (each.waiting is not None) + (each.in_flight is not None) for each in self._slots.values()
             )
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do, but for what is held back."""
+        """Whether there is nothing to do, apart from held commands."""
         return not self._pressing
 
     @property
@@ -243,7 +248,7 @@ class SinkBuffer:
 
     @property
     def roomy(self) -> bool:
-        """Whether reading may go on after it was full: half of the room is free."""
+        """Whether reading may continue after the buffer was full: half of it is free."""
         return self._pressing * 2 <= self._commands_max and self._bytes * 2 <= self._bytes_max
 
     @property
@@ -254,7 +259,7 @@ class SinkBuffer:
 
     def take(self, limit: int) -> list[Command] | None:
         """
-        Wait for commands and return up to *limit*, of as many keys; they fly until done() or again().
+        Wait for commands, and return up to *limit* of them, each of another key. They are in flight from now on.
 
         Returns:
             None when stopped.
@@ -271,13 +276,13 @@ class SinkBuffer:
     def land(
         self, done: Iterable[Command], again: Iterable[Command], delay_s: Callable[[int], float] | None = None
     ) -> None:
-        """How a batch landed; see done() and again()."""
+        """Finish a batch: done() and again() in one step."""
         with self._changed:
             self.done(done)
             self.again(again, delay_s)
 
     def done(self, commands: Iterable[Command]) -> None:
-        """These are finished for good."""
+        """Finish these commands."""
         with self._changed:
             for command in commands:
                 slot = self._landed(command)
@@ -289,10 +294,11 @@ class SinkBuffer:
 
     def again(self, commands: Iterable[Command], delay_s: Callable[[int], float] | None = None) -> None:
         """
-        These are to be put again, unless a newer command of the key has come or the partition leaves us.
+        Put these commands back to be tried again. A command is dropped if a newer one of its key has arrived or its
+        partition is being handed over.
 
         Args:
-            delay_s: How long to wait after so many tries; None: before all others, as soon as anything is given out.
+            delay_s: Number of tries -> seconds to wait. None: they are the first to be given out, without a wait.
         """
         with self._changed:
             for command in commands:
@@ -307,7 +313,7 @@ class SinkBuffer:
             self._changed.notify_all()
 
     def postpone(self, commands: Iterable[tuple[Command, float]]) -> None:
-        """It is not their time yet: each is given out again after so many seconds, unless a newer one has come."""
+        """Put each command back for so many seconds. It is dropped if a newer one of its key has arrived."""
         with self._changed:
             for command, wait_s in commands:
                 if (slot := self._put_back(command)) is not None:
@@ -316,14 +322,15 @@ class SinkBuffer:
             self._changed.notify_all()
 
     def age_s(self, command: Command) -> float:
-        """How long ago the command was read."""
+        """Return how many seconds ago the command was read."""
         return self._clock() - command.added_at
 
     def hold(self, commands: Iterable[Command]) -> None:
         """
-        These are to wait until they are released or superseded; nothing is committed past them.
+        Keep these commands back until release(), or until a newer command of their key arrives. No offset after them is
+        committed.
 
-        They do not count against the room that there is, so that all else goes on.
+        They do not count towards the buffer's bounds, so that other commands continue.
         """
         with self._changed:
             for command in commands:
@@ -332,12 +339,12 @@ class SinkBuffer:
             self._changed.notify_all()
 
     def block(self, for_s: float) -> None:
-        """The side cannot be reached: give out nothing for so long, and then one batch at a time until unblock()."""
+        """The side cannot be reached. Give out nothing for so long, and then one batch at a time until unblock()."""
         with self._changed:
             self._blocked_until = self._clock() + for_s
 
     def unblock(self) -> bool:
-        """The side answers. Says whether it was blocked."""
+        """The side answers: give out commands again. Returns whether the buffer was blocked."""
         with self._changed:
             was_blocked = self._blocked_until is not None
             self._blocked_until = None
@@ -346,20 +353,20 @@ class SinkBuffer:
             return was_blocked
 
     def newest(self, key: Key) -> Command | None:
-        """The newest command of *key* that is not finished."""
+        """Return the newest unfinished command of *key*, if there is one."""
         with self._changed:
             slot = self._slots.get(key)
-            return None if slot is None else slot.waiting or slot.flying
+            return None if slot is None else slot.waiting or slot.in_flight
 
-    # Helpers; all of them under the lock.
+    # Helpers. All are called with the lock held.
 
     def _may_take(self, now: float) -> bool:
         if now >= self._leased_until:
             return False
-        return self._blocked_until is None or (now >= self._blocked_until and self._flying == 0)
+        return self._blocked_until is None or (now >= self._blocked_until and self._in_flight == 0)
 
     def _next_wake_s(self, now: float) -> float | None:
-        """How long to sleep at most; None until somebody notifies."""
+        """Return how many seconds to sleep at most; None: until another thread notifies."""
         times = [self._delayed[0][0]] if self._delayed else []
         if self._ready and self._blocked_until is not None and self._blocked_until > now:
             times.append(self._blocked_until)
@@ -383,24 +390,24 @@ class SinkBuffer:
             key, _ = self._ready.popitem(last=False)
             slot = self._slots[key]
             assert slot.waiting is not None
-            assert slot.flying is None
-            slot.flying, slot.waiting = slot.waiting, None
-            self._bytes -= len(slot.flying.value)
-            slot.flying.partition.flying += 1
-            batch.append(slot.flying)
-        self._flying += len(batch)
+            assert slot.in_flight is None
+            slot.in_flight, slot.waiting = slot.waiting, None
+            self._bytes -= len(slot.in_flight.value)
+            slot.in_flight.partition.in_flight += 1
+            batch.append(slot.in_flight)
+        self._in_flight += len(batch)
         return batch
 
     def _landed(self, command: Command) -> Slot:
         slot = self._slots[command.key]
-        assert slot.flying is command
-        slot.flying = None
-        command.partition.flying -= 1
-        self._flying -= 1
+        assert slot.in_flight is command
+        slot.in_flight = None
+        command.partition.in_flight -= 1
+        self._in_flight -= 1
         return slot
 
     def _put_back(self, command: Command) -> Slot | None:
-        """Where it waits again; None where a newer command of the key has come, or the partition leaves us."""
+        """Let the command wait again, and return its slot; None if it was dropped (see again())."""
         slot = self._landed(command)
         if slot.waiting is not None:
             command.partition.unfinished.pop(command.offset, None)
@@ -424,5 +431,5 @@ class SinkBuffer:
 
     def _forget_if_empty(self, key: Key) -> None:
         slot = self._slots.get(key)
-        if slot is not None and slot.waiting is None and slot.flying is None:
+        if slot is not None and slot.waiting is None and slot.in_flight is None:
             del self._slots[key]

@@ -1,4 +1,4 @@
-"""One command of a sink, and the partition it came from; what there is to do with them is sink_buffer's."""
+"""A command of a sink, and the partition from which it was read. sink.buffer decides what happens to them."""
 
 from __future__ import annotations
 
@@ -13,46 +13,44 @@ Place = tuple[str, int]  # topic, partition
 
 @dataclass(slots=True, eq=False)
 class Partition:
-    """One partition as long as it is ours. Assigned again later, it is another Partition."""
+    """A partition while it is assigned to us. If it is assigned again later, a new Partition is made."""
 
     place: Place
     position: int  # the offset that comes next
     committed: int | None = None
-    # Offsets that were read and are not finished, rising; a linked list at heart, so that the first is cheap.
+    # Offsets that were read and are not finished, in rising order. An OrderedDict finds and removes the first one fast.
     unfinished: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    flying: int = 0
-    closing: bool = False  # nothing new is begun of it
-    lost: bool = False  # it is no longer ours
+    in_flight: int = 0
+    closing: bool = False  # no further command of it is given out
+    lost: bool = False  # no longer assigned to us
 
     def finished_up_to(self, assumed: Collection[int] = ()) -> int:
-        """The offset that may be committed, if those *assumed* were finished too."""
+        """Return the offset that may be committed. *assumed*: offsets to count as finished."""
         return next((offset for offset in self.unfinished if offset not in assumed), self.position)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """One record of a `writes` topic, its value still in bytes. Compared by identity."""
+    """A record of a `writes` topic, with its value still in bytes. Compared by identity."""
 
     key: Key
     partition: Partition
     offset: int
     value: bytes
-    message: Any = (
-        None  # what the loop added it with, given back unchanged: the Kafka record, for a dead letter
-    )
+    message: Any = None  # the Kafka record, for a dead letter; the buffer does not use it
     added_at: float = 0.0  # by the buffer's clock
 
     @property
     def lost(self) -> bool:
-        """Whether its partition is no longer ours: nothing more may come of it."""
+        """Whether its partition is no longer ours. Then its outcome must not be reported."""
         return self.partition.lost
 
 
 @dataclass(slots=True)
 class Slot:
-    """What there is of one key."""
+    """The unfinished commands of one key: at most one that waits and one in flight."""
 
     waiting: Command | None = None
-    flying: Command | None = None
+    in_flight: Command | None = None
     tries: int = 0  # of the waiting command, so far
     delayed: bool = False

@@ -1,11 +1,11 @@
 """
-Writes that wait for something else: durable entries in `offsets`.
+Writes that wait for something else, stored as entries in `offsets`.
 
-A field that refers to a missing parent waits until the parent's Id is known. What another has locked (a record in an
-approval) waits for a time of day: nobody tells us when the lock ends, so it is tried again, ever later.
+A field that refers to a missing parent waits until the parent's Id is known. A write to a locked record (for example in an
+approval) waits for a certain time: nothing reports the end of a lock, so the write is tried again at growing intervals.
 
-An entry is `waits/<Object>/<record key>` of its connector, written in the transaction that tells the deferral and
-removed in the one that tells the retry; so a restart forgets none and answers none twice.
+An entry is `waits/<Object>/<record key>` of its connector. It is written in the transaction that reports the deferral and
+removed in the one that asks merge to send again, so that a restart loses none and repeats none.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from salmon.plugin.contract import Outcome, Position, SinkRecord
 from salmon.sink.refusals import Refusals
 
 PREFIX: Final = "waits/"
-LOCKED_FIRST_S: Final = 60.0  # before the first new try of what is locked
-LATE_MAX_S: Final = 3_600.0  # between two tries of what is locked, however long the lock lasts
+LOCKED_FIRST_S: Final = 60.0  # before the first new attempt at a locked record
+LATE_MAX_S: Final = 3_600.0  # at most between two attempts, however long the lock lasts
 _DOUBLINGS_MAX: Final = 12
 RecordId = tuple[str, str]  # object, record key
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Fields of one record that wait for any of *parents*, or, with *due_ms*, for that time; no fields: all of it."""
+    """Fields of one record that wait for one of *parents*, or until *due_ms*; without fields: the whole write."""
 
     object: str
     key: str
     seq: int  # of the newest write whose fields were deferred
     fields: frozenset[str]
     parents: frozenset[RecordId]
-    partition: int  # of the record's key: whose instance looks after it
-    due_ms: int | None = None  # wall clock; None: it waits for parents alone
-    tries: int = 0  # that found it locked
-    asked: bool = False  # merge has been asked to send it again, and no answer has come yet
+    partition: int  # of the record's key; the instance that has this partition handles the entry
+    due_ms: int | None = None  # in ms since 1970; None: it waits only for parents
+    tries: int = 0  # attempts that found the record locked
+    asked: bool = False  # merge was asked to send it again, and has not answered yet
 
     @property
     def id(self) -> RecordId:
@@ -44,11 +44,11 @@ class Wait:
 
     @property
     def entry(self) -> str:
-        """Its name among the connector's entries in `offsets`."""
+        """The entry's name in `offsets`."""
         return f"{PREFIX}{self.object}/{self.key}"
 
     def position(self) -> Position:
-        """Its value there."""
+        """The entry's value in `offsets`."""
         return {
             "seq": self.seq,
             "fields": sorted(self.fields),
@@ -62,12 +62,12 @@ class Wait:
         }
 
     def later(self, first_s: float, now_ms: int) -> Wait:
-        """The same after one more try: its next is twice as far away as the last was, up to a bound."""
+        """Return the entry after one more failed attempt. Each wait is twice as long as the one before, up to LATE_MAX_S."""
         wait_s = min(first_s * 2 ** min(self.tries, _DOUBLINGS_MAX), LATE_MAX_S)
         return replace(self, due_ms=now_ms + round(wait_s * 1000), tries=self.tries + 1)
 
     def after_asking(self, now_ms: int) -> Wait:
-        """The same while the answer is awaited. Without one in so long, there was nothing left to be sent."""
+        """Return the entry after merge was asked. If no write comes until *due_ms*, merge had nothing left to send."""
         return replace(self.later(LOCKED_FIRST_S, now_ms), tries=self.tries, asked=True)
 
     @classmethod
@@ -88,7 +88,7 @@ class Wait:
 
 
 class Waits:
-    """The entries of the records that this instance looks after. The loop changes it; any thread may ask holds()."""
+    """The entries in this instance's partitions. Only the loop changes them; any thread may call holds()."""
 
     def __init__(self) -> None:
         self._of: dict[RecordId, Wait] = {}
@@ -102,7 +102,7 @@ class Waits:
         return (object, key) in self._of or (object, key) in self.refusals
 
     def load(self, entries: Mapping[str, Position], owned: Collection[tuple[str, int]]) -> None:
-        """Take the entries of the (object, partition) pairs that are *owned*, in place of all that were held."""
+        """Replace all entries by those of the *owned* (object, partition) pairs."""
         self.refusals.load(entries, owned)
         self._of.clear()
         self._children.clear()
@@ -114,8 +114,8 @@ class Waits:
 
     def deferred(self, record: SinkRecord, outcome: Outcome, partition: int, now_ms: int = 0) -> Wait:
         """
-        The entry that *outcome* leads to. What an earlier write of the record waits for is waited for still: those
-        fields are set aside and in no later write.
+        Make the entry for a deferred write. It includes what an earlier write of the record waits for, because merge does not
+        send those fields with later writes.
         """
         earlier = self._of.get((record.object, record.key))
         whole = not outcome.fields or (earlier is not None and not earlier.fields)
@@ -132,16 +132,16 @@ class Waits:
         return wait if outcome.again_s is None else wait.later(outcome.again_s, now_ms)
 
     def timed(self, record: SinkRecord) -> Wait | None:
-        """The entry of a record that was locked when it was last tried."""
+        """Return the entry of a record if it was locked at the last attempt."""
         wait = self._of.get((record.object, record.key))
         return wait if wait is not None and wait.due_ms is not None else None
 
     def due(self, now_ms: int) -> list[Wait]:
-        """The entries whose time has come."""
+        """Return the entries whose time has come."""
         return [wait for wait in self._of.values() if wait.due_ms is not None and wait.due_ms <= now_ms]
 
     def settled_by(self, record: SinkRecord) -> Wait | None:
-        """The entry that a write which was carried out leaves nothing of."""
+        """Return the entry that is settled because this write was carried out, if there is one."""
         wait = self._of.get((record.object, record.key))
         if wait is not None and wait.fields <= record.write.fields.keys():
             return wait
@@ -161,11 +161,11 @@ class Waits:
                     del self._children[parent]
 
     def answered_by(self, parents: Iterable[RecordId]) -> list[Wait]:
-        """The entries that wait for any of *parents*, which are known now."""
+        """Return the entries that wait for any of *parents*."""
         ids = {id for parent in parents for id in self._children.get(parent, ())}  # noqa: A001
         return [self._of[id] for id in sorted(ids)]  # noqa: A001
 
     @property
     def parents(self) -> frozenset[RecordId]:
-        """Everything that is waited for."""
+        """All records that an entry waits for."""
         return frozenset(self._children)

@@ -1,15 +1,14 @@
 """
-The guard against mass deletes: how many records of an object a sink deletes before a person is asked.
+The guard against mass deletes: it limits how many records of an object a sink deletes before it asks a person.
 
 A broken mapping, a dropped collection or a wrong filter looks just like users who delete. Deletes are counted by
-object in a sliding window, by the time of the commits that caused them; so what was deleted over a month of outage is
-no mass delete, and what is counted does not depend on when a sink runs. Beyond the limit an object is *paused*: its
-deletes are held back, all of them, until a person approves or discards them; its other writes and other objects go on.
+object in a sliding window, by the time of the commits that caused them. So what users deleted during a month of outage
+is not a mass delete, and the count does not depend on when a sink runs. Beyond the limit an object is *paused*: all its
+deletes are held back until a person approves or discards them. Its other writes, and other objects, continue.
 
-Pure but for a clock and a lock: the loop loads, approves and resumes; the putters ask. Under the lock nothing waits: the
-records of an object, which take long to count, are counted before it is taken. Each partition's counts are kept
-by themselves, so that they move with it to another instance; an instance that has some of the partitions has that share
-of the limit.
+Pure except for a clock and a lock. The loop loads, approves and resumes; the putters ask. Counting the records of an
+object takes long, so it is done before the lock is taken. The counts are stored by partition, so that they move with
+it to another instance. An instance that has a part of the partitions has the same part of the limit.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from salmon.config.models import DeleteGuardConfig
 from salmon.plugin.contract import Position
 
 PREFIX: Final = "guard/"
-_BUCKETS: Final = 60  # of a window: its counts are good to a sixtieth of it
+_BUCKETS: Final = 60  # per window, so the window is exact to a sixtieth of its length
 _SIZE_GOOD_S: Final = 60.0
 PartitionId = tuple[str, int]  # object, partition
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A delete that a sink is about to carry out. *at*: when the change that caused it was committed, in ms."""
+    """A delete that a sink is about to carry out. *at*: commit time of the change that caused it, in ms since 1970."""
 
     object: str
     key: str
@@ -44,25 +43,32 @@ class Delete:
 
 @dataclass(slots=True)
 class _Guarded:
-    """What is known of one object."""
+    """
+    What is known of one object.
 
-    counts: dict[int, dict[int, int]] = field(
-        default_factory=dict
-    )  # partition -> beginning of a bucket, ms -> deletes
-    approved: dict[int, int] = field(default_factory=dict)  # partition -> up to which offset
-    let_go: dict[str, int] = field(default_factory=dict)  # key -> seq of a delete that has not landed yet
+    Args:
+        counts: Partition -> start of a bucket in ms -> number of deletes.
+        approved: Partition -> the offset up to which deletes are approved.
+        passed: Key -> seq of a delete that was counted and may be carried out, until it has landed.
+        alerted: Whether the limit was reported, and the window has not been below it since.
+        size: When the records were counted (by the clock), and how many there are.
+    """
+
+    counts: dict[int, dict[int, int]] = field(default_factory=dict)
+    approved: dict[int, int] = field(default_factory=dict)
+    passed: dict[str, int] = field(default_factory=dict)
     paused: bool = False
-    told: bool = False  # beyond: alert has been told, and the window is not quiet again
-    size: tuple[float, int | None] = (-math.inf, None)  # when it was counted, and how many records there are
+    alerted: bool = False
+    size: tuple[float, int | None] = (-math.inf, None)
 
 
 class DeleteGuard:
     """
     Args:
         settings: Object -> its limits. An object that is not named is not guarded.
-        size_of: How many records of an object there are; None: too many for a share of them to matter. Asked when a
-            share may matter, once a minute at most; what it raises is raised by held_back().
-        tripped: Called when an object's deletes pass the limit: object, deletes in the window.
+        size_of: Counts an object's records; None: so many that a share of them does not matter. Called only if the share
+            may matter, and once a minute at most. held_back() raises its errors.
+        tripped: Called with (object, deletes in the window) when an object's deletes exceed the limit.
     """
 
     def __init__(
@@ -83,9 +89,9 @@ class DeleteGuard:
 
     def held_back(self, deletes: Iterable[Delete]) -> list[Delete]:
         """
-        Which of these must wait. The others are counted, and may be carried out, as often as it takes.
+        Return the deletes that must wait. The others are counted; they may be carried out, also repeatedly.
 
-        Deletes that come together are judged together: what passes the limit is held back as a whole.
+        Deletes that come together are judged together: if they exceed the limit, all of them are held back.
         """
         by_object: dict[str, list[Delete]] = {}
         for each in deletes:
@@ -93,17 +99,23 @@ class DeleteGuard:
         return [each for name, group in by_object.items() for each in self._judged(name, group)]
 
     def landed(self, object: str, key: str) -> None:  # noqa: A002
-        """A write of the key is finished, whatever became of it."""
+        """Note that a write of the key is finished, whatever its outcome."""
         with self._lock:
             if (guarded := self._objects.get(object)) is not None:
-                guarded.let_go.pop(key, None)
+                guarded.passed.pop(key, None)
 
     # The loop's view.
 
     def own(
         self, places: Collection[PartitionId], entries: Mapping[str, Position], *, partitions: int
     ) -> None:
-        """These of each object's *partitions* are ours from now on, no others; *entries* is what was kept of them."""
+        """
+        Guard exactly these partitions from now on.
+
+        Args:
+            entries: What all instances have stored about them, by entry (see entries()).
+            partitions: How many partitions each topic has.
+        """
         with self._lock:
             self._partitions = partitions
             ours = {name for name, _ in places}
@@ -125,23 +137,24 @@ class DeleteGuard:
                     guarded.counts[partition] = {int(at): int(count) for at, count in kept.get("counts", ())}
                     guarded.paused = guarded.paused or bool(kept.get("paused"))
 
-    def approve(self, object: str, until: Sequence[int], *, anew: bool) -> None:  # noqa: A002
+    def approve(self, object: str, until: Sequence[int], *, is_new: bool) -> None:  # noqa: A002
         """
-        Deletes before these offsets, one for each partition, may be carried out.
+        Approve the deletes before these offsets.
 
         Args:
-            anew: Counting begins again, too, and the pause is over: said now, and not read again at a start.
+            until: One offset for each partition.
+            is_new: The approval was given now, and not read again at a start. It also resets the counts and ends the pause.
         """
         with self._lock:
             guarded = self._objects.setdefault(object, _Guarded())
             for partition, offset in enumerate(until):
                 guarded.approved[partition] = max(offset, guarded.approved.get(partition, 0))
-            if anew:
+            if is_new:
                 guarded.counts = {partition: {} for partition in guarded.counts}
                 self._resume(object, guarded)
 
     def resume(self, object: str) -> None:  # noqa: A002
-        """Nothing is held back any more: what comes is counted again."""
+        """End the pause, because nothing is held back any more. New deletes are counted from zero."""
         with self._lock:
             if (guarded := self._objects.get(object)) is not None:
                 self._resume(object, guarded)
@@ -153,7 +166,7 @@ class DeleteGuard:
             return frozenset(name for name, guarded in self._objects.items() if guarded.paused)
 
     def entries(self, held: Mapping[PartitionId, int]) -> dict[str, Position]:
-        """What has changed since the last call, for `offsets`. *held*: how many deletes wait in each partition."""
+        """Return what has changed since the last call, for `offsets`. *held*: number of deletes that wait, by partition."""
         with self._lock:
             changed, self._changed = self._changed, set()
             return {
@@ -167,7 +180,7 @@ class DeleteGuard:
             }
 
     def keep(self, entries: Iterable[str]) -> None:
-        """These have changed, or Kafka did not take them: the next call of entries() says them."""
+        """Let the next call of entries() return these: they have changed, or Kafka did not accept them."""
         with self._lock:
             for entry in entries:
                 name, _, partition = entry.removeprefix(PREFIX).partition("/")
@@ -182,10 +195,10 @@ class DeleteGuard:
             with self._lock:
                 self._objects.setdefault(name, _Guarded()).size = (self._clock(), size)
 
-    # Helpers; all of them under the lock.
+    # Helpers. All are called with the lock held.
 
     def _size_is_wanted(self, name: str, group: Sequence[Delete]) -> bool:
-        """Whether a share of the object's records may be the limit, and nobody has counted them lately."""
+        """Whether a share of the object's records may be the limit, and they were not counted in the last minute."""
         guarded = self._objects.get(name) or _Guarded()
         asked = self._asked(name, guarded, group)
         if not asked or guarded.paused or self._clock() - guarded.size[0] <= _SIZE_GOOD_S:
@@ -195,7 +208,7 @@ class DeleteGuard:
         return settings.share_floor < min(count / self._ours(guarded), settings.deletes_max)
 
     def _asked(self, name: str, guarded: _Guarded, group: Sequence[Delete]) -> list[Delete]:
-        """Those that the guard judges: neither approved nor let go before."""
+        """Return the deletes that the guard has to judge: neither approved nor counted before."""
         settings = self._settings.get(name)
         if settings is None or settings.beyond == "allow":
             return []
@@ -203,7 +216,7 @@ class DeleteGuard:
             each
             for each in group
             if each.offset >= guarded.approved.get(each.partition, 0)
-            and guarded.let_go.get(each.key) != each.seq
+            and guarded.passed.get(each.key) != each.seq
         ]
 
     def _held(self, name: str, group: Sequence[Delete]) -> list[Delete]:
@@ -224,13 +237,13 @@ class DeleteGuard:
             self._changed.update((name, each.partition) for each in asked)
             self._tripped(name, count)
             return asked
-        if beyond and not guarded.told:
+        if beyond and not guarded.alerted:
             self._tripped(name, count)
-        guarded.told = beyond
+        guarded.alerted = beyond
         for each, start in zip(asked, starts, strict=True):
             buckets = guarded.counts.setdefault(each.partition, {})
             buckets[start] = buckets.get(start, 0) + 1
-            guarded.let_go[each.key] = each.seq
+            guarded.passed[each.key] = each.seq
             self._changed.add((name, each.partition))
         newest = max(max(buckets) for buckets in guarded.counts.values() if buckets)
         for partition, buckets in guarded.counts.items():
@@ -239,7 +252,7 @@ class DeleteGuard:
 
     @staticmethod
     def _count(guarded: _Guarded, starts: Sequence[int], window_ms: int) -> int:
-        """The most deletes in any window that begins or ends with one of those asked for, themselves included."""
+        """Return the largest number of deletes in any window that starts or ends with one of *starts*, these included."""
         total: dict[int, int] = {}
         for buckets in guarded.counts.values():
             for at, count in buckets.items():
@@ -255,7 +268,7 @@ class DeleteGuard:
         )
 
     def _limit(self, guarded: _Guarded, settings: DeleteGuardConfig, count: int) -> int:
-        """How many deletes this instance may carry out in a window."""
+        """Return how many deletes this instance may carry out in a window."""
         ours = self._ours(guarded)
         limit = settings.deletes_max
         _, size = guarded.size
@@ -266,7 +279,7 @@ class DeleteGuard:
         return math.ceil(limit * ours)
 
     def _ours(self, guarded: _Guarded) -> float:
-        """Our share of the object's partitions."""
+        """Return our share of the object's partitions, from 0 to 1."""
         return max(1, len(guarded.counts)) / self._partitions
 
     def _resume(self, name: str, guarded: _Guarded) -> None:
@@ -275,7 +288,7 @@ class DeleteGuard:
 
 
 def _starts(asked: Sequence[Delete], settings: DeleteGuardConfig) -> tuple[list[int], int]:
-    """The beginning of each one's bucket, and how long the window is; in ms."""
+    """Return the start of each delete's bucket, and the length of the window; both in ms."""
     window_ms = round(settings.window_s * 1000)
     width_ms = max(1, window_ms // _BUCKETS)
     return [each.at // width_ms * width_ms for each in asked], window_ms

@@ -1,9 +1,9 @@
 """
-A sink's delete guard at work: what it knows survives a restart, approvals reach it, and what it holds back is told.
+Connects a sink's delete guard with Kafka: stores what it has counted, reads approvals, and reports what it holds back.
 
-Its counts are entries in `offsets`, written before the offsets that they speak of; so however often a sink is killed, no
-delete is carried out that was never counted. Approvals come through the sink's `signals`, which each instance reads from
-their beginning: they name offsets of `writes`, so that to hear one twice changes nothing.
+The counts are entries in `offsets`, and are written before the offsets of the deletes that they count. So every delete that is
+carried out has been counted, however often a sink is killed. Approvals come through the sink's `signals`, which each instance
+reads from the beginning. They name offsets of `writes`, so that reading one twice changes nothing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from salmon.sink.delete_guard import PREFIX, DeleteGuard, PartitionId
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S: Final = 0.25
-# To count an object's records is to read its `records`; a share of what is larger is more than the usual deletes_max.
+# The records are counted by reading the `records` topic. Of a larger one, the share is above the default deletes_max anyway.
 RECORDS_READ_MAX: Final = 200_000
 
 
 class GuardWatch:
     """
-    One thread uses it: the sink's loop. `guard` is for the putters, too.
+    Only the sink's loop uses it; `guard` is also used by the putters.
 
     Args:
         settings: Object -> its limits.
@@ -58,31 +58,31 @@ class GuardWatch:
         self.guard = DeleteGuard(settings, size_of=self._size, tripped=self._tripped)
 
     def start(self) -> None:
-        """Hear the approvals of the last days. Raises Unavailable, SetupError."""
+        """Read the approvals that Kafka still has. Raises Unavailable, SetupError."""
         instance = self._instance
         counts = partition_counts(instance.clients.admin())
         self._partitions = next((counts[topic] for topic in self._objects if topic in counts), 1)
         signals = self._signals = tables.Table(instance.clients, self._codec.topic)
         signals.load()
         for value in signals.rows.values():
-            self._hear(value, anew=False)
+            self._take_signal(value, is_new=False)
 
     def take(self, entries: Mapping[str, Position], owned: Collection[PartitionId]) -> None:
-        """Look after the *owned* partitions; *entries* is what any instance has kept of them."""
+        """Guard the *owned* partitions from now on. *entries*: what all instances have stored about them."""
         self.guard.own(owned, entries, partitions=self._partitions)
 
     def turn(self, *, settled: bool) -> None:
         """
-        Hear what an operator has decided, and tell what waits.
+        Read what an operator has decided, and report what waits.
 
         Args:
-            settled: All that was read is carried out or held back.
+            settled: Whether everything that was read is carried out or held back.
         """
         if not self._look_time.due():
             return
         assert self._signals is not None
         for value in self._signals.follow().values():
-            self._hear(value, anew=True)
+            self._take_signal(value, is_new=True)
         before = self._held
         self._held = {(self._objects[topic], number): n for (topic, number), n in self._buffer.held().items()}
         differs = {
@@ -104,7 +104,7 @@ class GuardWatch:
         )
 
     def outputs(self) -> dict[str, Output]:
-        """What is to be kept before any offset is committed; by entry."""
+        """Return entry -> the record to write before any offset is committed."""
         changed = self.guard.entries(self._held)
         connector = self._instance.connector
         return {
@@ -116,7 +116,7 @@ class GuardWatch:
         if self._signals is not None:
             self._signals.close()
 
-    def _hear(self, value: bytes | None, *, anew: bool) -> None:
+    def _take_signal(self, value: bytes | None, *, is_new: bool) -> None:
         try:
             signal = self._codec.decode(value or b"", offset=0)
         except SchemaMismatch as error:
@@ -124,11 +124,11 @@ class GuardWatch:
             return
         if signal.kind is not SignalKind.APPROVE or signal.object not in self._settings:
             return
-        self.guard.approve(signal.object, signal.until, anew=anew)
+        self.guard.approve(signal.object, signal.until, is_new=is_new)
         topic = self._instance.topics.writes(self._instance.side, signal.object)
         # Those that came later are judged again.
         released = self._buffer.release(lambda command: command.partition.place[0] == topic)
-        if anew:
+        if is_new:
             log.info("deletes_approved", object=signal.object, deletes=released, reason=signal.reason)
 
     def _tripped(self, name: str, count: int) -> None:
@@ -146,7 +146,7 @@ class GuardWatch:
         )
 
     def _size(self, name: str) -> int | None:
-        """How many records there are, by `records`. Raises Unavailable, SetupError."""
+        """Count an object's records in its `records` topic; None if there are too many. Raises Unavailable, SetupError."""
         clients, topic = self._instance.clients, self._instance.topics.records(name)
         extents = tables.extents(clients.admin(), topic, range(self._partitions))
         if sum(extent.end - extent.start for extent in extents.values()) > RECORDS_READ_MAX:

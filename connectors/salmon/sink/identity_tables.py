@@ -1,4 +1,4 @@
-"""The identity tables of all synced objects, both ways, kept up to date by the sink's loop."""
+"""The identity tables of all synced objects, by Salesforce Id and by record key. The sink's loop keeps them up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from salmon.kafka.topics import Topics
 
 class IdentityTables:
     """
-    See salmon.plugin.contract.Identities. One thread loads and follows; any may ask.
+    See salmon.plugin.contract.Identities. One thread calls load() and follow(); any thread may ask.
 
     Raises:
         SetupError: a topic is missing.
@@ -39,8 +39,8 @@ class IdentityTables:
 
     def follow(self) -> set[tuple[str, str]]:
         """
-        Take in what is new by now; returns (object, record key) of the records whose Ids became known. Where one table
-        cannot be read, the next call tells those of the others.
+        Read new entries. Returns (object, record key) of the records whose Ids became known. If one table cannot be
+        read, the next call also returns what the other tables had.
         """
         for name, table in self._tables.items():
             for native_id, key in table.follow().items():
@@ -55,11 +55,11 @@ class IdentityTables:
             table.close()
 
     def native_id(self, object: str, key: str) -> str | None:  # noqa: A002
-        """The Salesforce Id of a record whose key is not its Id; None where no entry is known."""
+        """Return the Salesforce Id of a record whose key is not its Id; None if there is no entry."""
         return self._ids.get(object, {}).get(key)
 
     def key(self, object: str, native_id: str) -> str | None:  # noqa: A002
-        """The record key of a Salesforce Id, where the record's key is not its Id."""
+        """Return the record key of a Salesforce Id; None if there is no entry (the key may be the Id itself)."""
         return self._keys.get(object, {}).get(native_id)
 
     def _take(self, name: str, native_id: str, key: str | None) -> None:

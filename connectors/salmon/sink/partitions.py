@@ -1,8 +1,8 @@
 """
-The partitions of a sink: taken, read, held up, committed, handed over. The consumer is here.
+The partitions of a sink, and its consumer: takes partitions, reads, pauses, commits and hands partitions over.
 
-Whoever takes a partition over first finds out what is owed in it (writes_scan); whoever hands one over first finishes
-what flies and says what became of it. One thread uses it: the sink's loop.
+An instance that takes a partition first finds out what is left to write in it (sink.takeover). An instance that hands
+one over first finishes the commands in flight and reports their outcomes. Only the sink's loop uses it.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from salmon.sink.takeover import Owed, scan
 
 log = structlog.get_logger(__name__)
 
-HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: some 30 MB
-LOOK_AGAIN_S: Final = 60.0  # and so often we look what has become of those that are not read
-HAND_OVER_MAX_S: Final = 10.0  # how long a partition that is taken away may finish what flies
+HELD_MAX: Final = 20_000  # commands of one topic that wait for a person: about 30 MB
+LOOK_AGAIN_S: Final = 60.0  # how often we check the records that are not read because of HELD_MAX
+HAND_OVER_MAX_S: Final = 10.0  # how long the commands in flight of a partition that is taken away may take
 _ASK_S: Final = 10.0
-# What is owed is looked for when partitions are assigned, which is within a poll: minutes, where millions of writes wait.
+# Partitions are scanned when they are assigned, within a poll. With millions of writes that takes minutes.
 _POLL_MAX_MS: Final = 3_600_000
 
 
 class SinkPartitions:
     """
     Args:
-        topics: Those to read.
-        is_command: See writes_scan.scan.
-        taken: Called with all that we hold whenever partitions were taken; may raise Unavailable.
-        tell: Tells the outcomes of what has landed, before partitions are handed over.
+        topics: The topics to read.
+        taken: Called after partitions were taken; may raise Unavailable.
+        report: Reports the outcomes of finished commands; called before partitions are handed over.
+        is_command: See sink.takeover.scan.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class SinkPartitions:
         retrying: Retrying,
         stop: Event,
         taken: Callable[[], None],
-        tell: Callable[[], None],
+        report: Callable[[], None],
         is_command: Callable[[Message], bool],
     ) -> None:
         self._is_command = is_command
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._retrying, self._stop = buffer, retrying, stop
-        self._on_taken, self._tell = taken, tell
+        self._on_taken, self._report = taken, report
         self._owed: dict[Place, Owed] = {}
         self._look_time = Every(LOOK_AGAIN_S)
         self._closing = False
         self._full = False
-        self._held_up: frozenset[Place] = frozenset()  # where reading is paused for want of room
+        self._held_up: frozenset[Place] = frozenset()  # reading is paused there
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         self.consumer: Consumer = instance.clients.consumer(
             group_id=instance.group,
@@ -77,10 +77,11 @@ class SinkPartitions:
 
     def read(self, n: int, timeout_s: float) -> list[Message]:
         """
-        What is to be looked at next, without the records that a newer one is known to supersede.
+        Read up to *n* records, without those that a newer record supersedes.
 
         Raises:
-            Unavailable, Fenced, SetupError: as Kafka says. Stopping: told to stop while waiting for it.
+            Unavailable, Fenced, SetupError: Kafka's answer.
+            Stopping: the process was asked to stop while it waited for Kafka.
         """
         try:
             messages = clients.read(self.consumer, n, timeout_s)
@@ -95,10 +96,10 @@ class SinkPartitions:
 
     def commit(self, positions: Mapping[Place, int]) -> bool:
         """
-        Commit *positions*; False if Kafka did not take them, which the next read explains.
+        Commit *positions*. Returns False if Kafka did not accept them; the next read() then raises the reason.
 
         Raises:
-            Fenced, SetupError: no later try will do.
+            Fenced, SetupError: a later attempt cannot work either.
         """
         if not positions:
             return True
@@ -121,10 +122,10 @@ class SinkPartitions:
 
     def hold_up_or_go_on(self) -> None:
         """
-        Read no further while the buffer is full; polling goes on, so that the group keeps us.
+        Pause reading while the buffer is full, and resume it later. Polling continues, so that the group keeps us.
 
-        Of an object of which too much is held back, no more is read until somebody has decided. What supersedes it is
-        then behind what is not read; so now and then we find out anew what is owed there.
+        If too many commands of an object are held back, no more of it is read until a person has decided. Records that
+        supersede them may then be among the unread ones, so its partitions are scanned again from time to time.
         """
         places = self._buffer.places
         held_up = self._held_up & places
@@ -133,7 +134,7 @@ class SinkPartitions:
         else:
             wanted, self._full = self._crammed(), False
             if self._look_time.due() and wanted:
-                self._take_anew(wanted)
+                self._take_again(wanted)
                 return
         if more := wanted - held_up:
             self.consumer.pause(_partitions(more))
@@ -144,7 +145,7 @@ class SinkPartitions:
         self._held_up = wanted
 
     def _crammed(self) -> frozenset[Place]:
-        """The partitions of topics of which as much is held back as memory is for."""
+        """Return the partitions of the topics of which HELD_MAX commands are held back."""
         if self._buffer.held_count < HELD_MAX:
             return frozenset()
         held = self._buffer.held()
@@ -154,7 +155,7 @@ class SinkPartitions:
         return frozenset(place for place in self._buffer.places if counts.get(place[0], 0) >= HELD_MAX)
 
     def lag(self) -> int:
-        """The largest distance to a partition's end, by what the consumer has heard of it."""
+        """Return the largest number of records before a partition's end, by the ends that the consumer knows."""
         lags = [0]
         for (topic, number), position in self._buffer.next_offsets().items():
             _, high = self.consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
@@ -163,11 +164,11 @@ class SinkPartitions:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was owed when the partitions were taken has been read."""
+        """Whether everything that the scan found when the partitions were taken has been read."""
         return bool(self._buffer.places) and not self._owed
 
     def close(self) -> None:
-        """Leave the group. What still flies is given up: whoever goes on puts it again."""
+        """Leave the group. Commands in flight are abandoned; the next owner of their partitions repeats them."""
         self._closing = True
         clients.close(self.consumer)
 
@@ -186,7 +187,7 @@ class SinkPartitions:
             return False
         return True
 
-    # The group's view: partitions come and go. All of these are called from within a read.
+    # The group's view: partitions come and go. Kafka's client calls these from within a read.
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions:
@@ -204,7 +205,7 @@ class SinkPartitions:
         self._metrics.partition_count.set(len(self._buffer.places))
 
     def _take(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Find out where each partition goes on, and what is owed in it."""
+        """Find out where each partition continues, and what is left to write in it. Returns where to read on."""
         starts = self._starts(partitions)
         places = {place: at for place, (at, _) in starts.items()}
         owed = scan(
@@ -229,7 +230,13 @@ class SinkPartitions:
         return [TopicPartition(topic, number, at) for (topic, number), at in places.items()]
 
     def _starts(self, partitions: Sequence[TopicPartition]) -> dict[Place, tuple[int, bool]]:
-        """Where each goes on, and whether Kafka knew. Without a place: all that the topic holds is owed."""
+        """
+        Ask where each partition continues.
+
+        Returns:
+            Partition -> (offset, whether it is the committed one). Without a valid committed offset it is the topic's
+            first offset: then everything in the topic is still to be written.
+        """
         starts: dict[Place, tuple[int, bool]] = {}
         try:
             for each in self.consumer.committed(list(partitions), timeout=_ASK_S):
@@ -239,36 +246,36 @@ class SinkPartitions:
                     log.warning("place_lost", topic=each.topic, partition=each.partition, offset=each.offset)
                 starts[each.topic, each.partition] = (each.offset if known else low, known)
         except KafkaException as error:
-            raise translated(error, "asking where to go on") from error
+            raise translated(error, "asking for committed offsets") from error
         return starts
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Finish what flies, say what became of it, and commit, before somebody else goes on."""
+        """Finish what is in flight, report the outcomes and commit, before another instance continues."""
         places = _places(partitions)
         if self._closing:
-            self._forget(places)  # The worker has drained, or given up.
+            self._forget(places)  # The worker has drained, or had no time to.
             return
-        if not self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly):
+        if not self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._try_report):
             log.warning("hand_over_cut_short", partitions=len(places))
         try:
-            self._tell()
+            self._report()
             self.commit({place: at for place, at in self._buffer.positions().items() if place in places})
         except Unavailable as trouble:
-            # Who goes on there repeats what was not committed; what else this read brings must not be lost for it.
+            # The next owner repeats what was not committed. The other records of this read must not be lost because of it.
             log.warning("hand_over_not_committed", partitions=len(places), reason=str(trouble))
         except (SalmonError, Stopping) as trouble:
             self._troubled = trouble
         self._forget(places)
 
-    def _tell_quietly(self) -> None:
-        """What has landed flies until it is told. If it cannot be told now, there is a last try after the wait."""
+    def _try_report(self) -> None:
+        """Report outcomes, because a command is in flight until that is done. After a failure there is a last attempt."""
         try:
-            self._tell()
+            self._report()
         except (SalmonError, Stopping) as trouble:
-            log.info("not_told_yet", reason=str(trouble))
+            log.info("outcomes_not_reported_yet", reason=str(trouble))
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """They are somebody else's already: nothing may be committed."""
+        """The partitions belong to another instance already: nothing may be committed."""
         log.warning("partitions_lost", partitions=len(partitions))
         places = _places(partitions)
         self._buffer.close(places)
@@ -282,14 +289,14 @@ class SinkPartitions:
         self._metrics.partition_count.set(len(self._buffer.places))
 
     def _reopen(self, lost: PositionLost) -> None:
-        """A topic was made anew while we ran: what it holds now is what is owed."""
+        """A topic was created again while we ran: everything in it is to be written."""
         log.warning("place_lost", reason=str(lost))
-        self._take_anew(self._buffer.places)
+        self._take_again(self._buffer.places)
 
-    def _take_anew(self, places: frozenset[Place]) -> None:
-        """Go on where Kafka knows that we are, with what is owed there now."""
+    def _take_again(self, places: frozenset[Place]) -> None:
+        """Continue at the committed offsets, with a new scan of what is left to write."""
         held = _partitions(places)
-        self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._tell_quietly)
+        self._buffer.close(places, wait_s=HAND_OVER_MAX_S, meanwhile=self._try_report)
         if paused := self._held_up & places:
             self.consumer.resume(_partitions(paused))
         self._forget(places)

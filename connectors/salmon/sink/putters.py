@@ -1,9 +1,9 @@
 """
-The threads that put writes to a sink task: each takes a batch from the buffer, and says how each command landed.
+The threads that give writes to a sink task: each takes a batch from the buffer, and reports the outcome of each command.
 
-Keys are disjoint between them by the buffer. An outage is waited out here: the batch goes back, nothing is given out
-until the next try, and nobody calls that an error of a record. Whose outage it was is told apart: what fails before a
-batch is sent (the registry, Kafka for the guard) leaves no key in doubt.
+The buffer never gives commands of one key to two threads. An outage is waited out here: the batch goes back, nothing is given out
+until the next attempt, and it does not count as an error of a record. If the registry fails, or Kafka when the guard asks it,
+nothing was sent yet, so no key is left in doubt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
-from salmon.runtime.retry import Observer
+from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits
@@ -33,17 +33,17 @@ from salmon.sink.reporting import QUIET, Landed
 
 log = structlog.get_logger(__name__)
 
-BATCH_MAX: Final = 500  # where the task does not say what it likes
+BATCH_MAX: Final = 500  # if the task sets no size
 LANDED_MAX: Final = 5_000
-_BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # of one record that is to be put again
-_OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # of the side; it is found again that soon at the latest
+_BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # for one record that is to be tried again
+_OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # for the side; we notice within 5 s that it is back
 
 
 class Putters:
     """
     Args:
         codecs: Topic -> the codec of its writes.
-        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
+        graces: Object -> seconds that a deletion waits for the record to be created again; other objects do not wait.
         direction: For metrics, e.g. "to_mongodb".
     """
 
@@ -56,7 +56,7 @@ class Putters:
         guard: DeleteGuard,
         *,
         metrics: Metrics,
-        observer: Observer,
+        listener: Listener,
         direction: str,
         rng: random.Random,
         graces: Mapping[str, float] | None = None,
@@ -67,15 +67,15 @@ class Putters:
         self._waits, self._guard = waits, guard
         self._graces = graces or {}
         self._metrics = metrics
-        self._observer = observer
+        self._listener = listener
         self._direction = direction
         self._rng = rng
-        self._outages = 0  # tries in a row that found the side away
-        self._unprepared = 0  # tries in a row that found the registry, or Kafka, away
+        self._outages = 0  # attempts in a row in which the side was away
+        self._unprepared = 0  # attempts in a row in which the registry, or Kafka, was away
         self._landed: deque[Landed] = deque()
         self._threads: list[threading.Thread] = []
-        self.failure: BaseException | None = None  # what no retry mends; the loop raises it
-        # Keys whose last put was cut off: nobody knows whether it was carried out.
+        self.failure: BaseException | None = None  # an error that no retry can fix; the loop raises it
+        # Keys whose last put was interrupted: it is not known whether it was carried out.
         self.in_doubt: set[Key] = set()
         self.batch_max: int = getattr(task, "batch_max", BATCH_MAX)
         self.concurrency: int = getattr(task, "concurrency", 1)
@@ -93,19 +93,19 @@ class Putters:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def landed(self) -> list[Landed]:
-        """The commands whose outcome is to be told, since the last call. They fly until the loop says done()."""
+        """Return commands whose outcome has to be reported. They stay in flight until the loop calls done()."""
         found: list[Landed] = []
         while self._landed and len(found) < LANDED_MAX:
             found.append(self._landed.popleft())
         return found
 
     def owed(self, object: str, key: str) -> Write | None:  # noqa: A002
-        """The newest write to a record that we have read and not finished. From any thread."""
+        """Return the newest write to a record that was read and is not finished. From any thread."""
         command = self._buffer.newest((object, key))
         return self.decoded(command.partition.place[0], command.value) if command is not None else None
 
     def decoded(self, topic: str, value: bytes | None) -> Write | None:
-        """The write that a record of *topic* holds; None for a tombstone, and for what can only be set aside."""
+        """Decode the value of a record of *topic*; None for a tombstone, and for a value that cannot be decoded."""
         try:
             return self._codecs[topic].decode(value) if value is not None else None
         except DataError:
@@ -122,98 +122,103 @@ class Putters:
     def _put(self, commands: Sequence[Command]) -> None:
         began = time.monotonic()
         try:
-            commands, flying, spoilt = self._prepared(commands)
+            commands, in_flight, unreadable = self._prepared(commands)
         except RetriableError as trouble:
             self._wait_to_prepare(commands, trouble)
             return
         except BaseException:
-            self._buffer.again(commands)  # so that nothing is waited for that never lands
+            self._buffer.again(commands)  # otherwise the drain would wait for them without end
             raise
         self._prepared_again()
         try:
-            outcomes = self._task.put([record for _, record in flying]) if flying else ()
+            outcomes = self._task.put([record for _, record in in_flight]) if in_flight else ()
         except RetriableError as outage:
-            self.in_doubt.update(command.key for command, _ in flying)
+            self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)
             return
         except BaseException:
-            self.in_doubt.update(command.key for command, _ in flying)
+            self.in_doubt.update(command.key for command, _ in in_flight)
             self._buffer.again(commands)
             raise
         self._metrics.put_seconds.observe(time.monotonic() - began)
-        self._metrics.records_sent.inc(len(flying))
-        assert len(outcomes) == len(flying), "one outcome for each record"
-        done, again = self._sorted(flying, outcomes, spoilt)
+        self._metrics.records_sent.inc(len(in_flight))
+        assert len(outcomes) == len(in_flight), "one outcome for each record"
+        done, again = self._sorted(in_flight, outcomes, unreadable)
         self._buffer.postpone(
             (command, outcome.again_s)
-            for (command, _), outcome in zip(flying, outcomes, strict=True)
+            for (command, _), outcome in zip(in_flight, outcomes, strict=True)
             if outcome.kind is OutcomeKind.RETRY_LATER and outcome.again_s is not None
         )
         self._buffer.land(done, again, delay_s=self._busy_s)
-        if flying:
+        if in_flight:
             self._answered()
 
     def _prepared(
         self, commands: Sequence[Command]
     ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]], list[Landed]]:
         """
-        The commands that still fly, those of them that can be sent, and those that cannot even be read.
+        Decode commands, and put back those that must wait.
+
+        Returns:
+            The commands that are still in flight; those of them that can be sent; those that cannot be decoded.
 
         Raises:
-            RetriableError: the registry, or Kafka (which the guard asks), cannot be asked now; the side was not.
+            RetriableError: the registry, or Kafka (which the guard asks), does not answer. Nothing was sent.
         """
-        spoilt: list[Landed] = []
-        flying: list[tuple[Command, SinkRecord]] = []
+        unreadable: list[Landed] = []
+        in_flight: list[tuple[Command, SinkRecord]] = []
         for command in commands:
             try:
-                flying.append((command, self._record(command)))
+                in_flight.append((command, self._record(command)))
             except DataError as error:
                 topic, partition = command.partition.place
                 FOREIGN.pass_over(topic, partition, command.offset, command.key[1].encode(), str(error))
-                spoilt.append(Landed(command, error=error))
-        commands, flying = self._let_go(commands, flying)
-        return commands, flying, spoilt
+                unreadable.append(Landed(command, error=error))
+        commands, in_flight = self._permitted(commands, in_flight)
+        return commands, in_flight, unreadable
 
-    def _let_go(
-        self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+    def _permitted(
+        self, commands: Sequence[Command], in_flight: Sequence[tuple[Command, SinkRecord]]
     ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
         """
-        What may be carried out. Deletes whose grace has not passed, and those that the guard does not believe, go back
-        into the buffer, and wait there.
+        Return what may be carried out. Deletes whose grace period has not passed, and those that the guard holds back, go back
+        into the buffer and wait there.
         """
-        commands, flying = self._without_early_deletes(commands, flying)
+        commands, in_flight = self._without_early_deletes(commands, in_flight)
         deletes = {
             command.key: (command, delete_of(command, record))
-            for command, record in flying
+            for command, record in in_flight
             if record.write.op is WriteOp.DELETE
         }
         held = self._guard.held_back(delete for _, delete in deletes.values()) if deletes else ()
         if not held:
-            return commands, list(flying)
+            return commands, list(in_flight)
         back = [deletes[each.object, each.key][0] for each in held]
         self._buffer.hold(back)
-        return _without(back, commands, flying)
+        return _without(back, commands, in_flight)
 
     def _without_early_deletes(
-        self, commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+        self, commands: Sequence[Command], in_flight: Sequence[tuple[Command, SinkRecord]]
     ) -> tuple[Sequence[Command], list[tuple[Command, SinkRecord]]]:
         """
-        Some applications save a record by deleting it and inserting it again. So a deletion waits for a while: the
-        write that lets the record live again takes its place, and what hangs on the record is not deleted with it.
+        Put back the deletes whose grace period has not passed.
 
-        The wait begins when we have read the command: no clock of another machine can shorten it, and after an outage
-        the write that lets the record live again may be the very next to be read.
+        Some applications save a record by deleting it and inserting it again. So a deletion waits for a while. If a write
+        creates the record again, that write replaces the deletion, and the record's children are not deleted with it.
+
+        The wait starts when we read the command. So the clock of another machine cannot shorten it; and after an outage
+        the write that creates the record again may be the next one that we read.
         """
         early = [
             (command, left_s)
-            for command, record in flying
+            for command, record in in_flight
             if record.write.op is WriteOp.DELETE
             and (left_s := self._graces.get(record.object, 0.0) - self._buffer.age_s(command)) > 0
         ]
         if not early:
-            return commands, list(flying)
+            return commands, list(in_flight)
         self._buffer.postpone(early)
-        return _without([command for command, _ in early], commands, flying)
+        return _without([command for command, _ in early], commands, in_flight)
 
     def _record(self, command: Command) -> SinkRecord:
         write = self._codecs[command.partition.place[0]].decode(command.value)
@@ -221,15 +226,15 @@ class Putters:
 
     def _sorted(
         self,
-        flying: Sequence[tuple[Command, SinkRecord]],
+        in_flight: Sequence[tuple[Command, SinkRecord]],
         outcomes: Sequence[Outcome],
-        spoilt: Sequence[Landed],
+        unreadable: Sequence[Landed],
     ) -> tuple[list[Command], list[Command]]:
-        """Those that are done, and those that are to be put again; what must be told is queued for the loop."""
+        """Return the commands that are done, and those to try again; outcomes to report are queued for the loop."""
         done: list[Command] = []
         again: list[Command] = []
         now_s = time.time()
-        for (command, record), outcome in zip(flying, outcomes, strict=True):
+        for (command, record), outcome in zip(in_flight, outcomes, strict=True):
             self._metrics.write_finished(
                 record.object, outcome.kind.lower(), self._direction, record.write.committed_at, now_s
             )
@@ -250,17 +255,17 @@ class Putters:
                         "write_not_applied", **_facts(record), outcome=outcome.kind, code=outcome.code
                     )
                 self._landed.append(Landed(command, record, outcome))
-        self._landed.extend(spoilt)
+        self._landed.extend(unreadable)
         return done, again
 
     def _busy_s(self, tries: int) -> float:
         return _BUSY.delay_s(tries, rng=self._rng)
 
     def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
-        """Nothing of *commands* was sent, and the side is not to blame."""
+        """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
         self._unprepared += 1
         delay_s = self._hold_up(commands, self._unprepared, trouble)
-        self._observer.failing("preparing writes", trouble)
+        self._listener.failing("preparing writes", trouble)
         log.warning("writes_not_prepared", **_try(self._unprepared, delay_s, trouble))
 
     def _prepared_again(self) -> None:
@@ -270,17 +275,17 @@ class Putters:
         self._unprepared = 0
         if not self._outages:
             self._buffer.unblock()
-            self._observer.recovered()
+            self._listener.recovered()
 
     def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
         self._outages += 1
         delay_s = self._hold_up(commands, self._outages, outage)
         self._metrics.outage.set(1)
-        self._observer.failing("writing", outage)
+        self._listener.failing("writing", outage)
         log.warning("side_unavailable", **_try(self._outages, delay_s, outage))
 
     def _hold_up(self, commands: Sequence[Command], tries: int, trouble: RetriableError) -> float:
-        """Give out nothing for a while, and *commands* first then; says for how long."""
+        """Put *commands* back, and block the buffer for a while. Returns for how many seconds."""
         delay_s = _OUTAGE.delay_s(tries, trouble, rng=self._rng)
         self._buffer.block(delay_s)
         self._buffer.again(commands)
@@ -291,21 +296,21 @@ class Putters:
             log.info("side_available", tries=self._outages + 1)
             self._outages = 0
             self._metrics.outage.set(0)
-            self._observer.recovered()
+            self._listener.recovered()
 
 
 def _without(
-    back: Sequence[Command], commands: Sequence[Command], flying: Sequence[tuple[Command, SinkRecord]]
+    back: Sequence[Command], commands: Sequence[Command], in_flight: Sequence[tuple[Command, SinkRecord]]
 ) -> tuple[list[Command], list[tuple[Command, SinkRecord]]]:
     waiting = set(map(id, back))
     return (
         [command for command in commands if id(command) not in waiting],
-        [(command, record) for command, record in flying if id(command) not in waiting],
+        [(command, record) for command, record in in_flight if id(command) not in waiting],
     )
 
 
 def delete_of(command: Command, record: SinkRecord) -> Delete:
-    """What the guard counts of a delete: at the time of its cause's commit, which is not later than merge's record."""
+    """Describe a delete for the guard. Its time is the commit of the change that caused it, or that of merge's record if earlier."""
     logged_at = max(0, command.message.timestamp()[1]) if command.message is not None else 0
     known = [at for at in (record.write.committed_at, logged_at) if at]
     at = min(known, default=round(time.time() * 1000))

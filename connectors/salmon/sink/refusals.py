@@ -1,9 +1,9 @@
 """
-Writes that were refused because another record keeps a unique value: durable entries in `offsets`.
+Writes that were refused because another record has a unique value, stored as entries in `offsets`.
 
-A person may correct either record. If it is the other one, a write that gives the value up comes to us, and merge is asked to
-send again what was refused. An entry is `refused/<Object>/<record key>` of its connector, written in the transaction
-that reports the refusal and removed in the one that asks; so a restart forgets none.
+A person may correct either record. If it is the other one, a write that changes its value comes to us, and we ask merge to
+send again what was refused. An entry is `refused/<Object>/<record key>` of its connector. It is written in the transaction
+that reports the refusal and removed in the one that asks merge, so that a restart loses none.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ RecordId = tuple[str, str]  # object, record key
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Fields of one record that *holder* keeps away; without fields: all of its write."""
+    """Fields of one record that were refused because *holder* has their value; without fields: the whole write."""
 
     object: str
     key: str
     seq: int  # of the write that was refused
     fields: frozenset[str]
     holder: RecordId
-    partition: int  # of the record's key: whose instance looks after it
+    partition: int  # of the record's key; the instance that has this partition handles the entry
 
     @property
     def id(self) -> RecordId:
@@ -36,11 +36,11 @@ class Refused:
 
     @property
     def entry(self) -> str:
-        """Its name among the connector's entries in `offsets`."""
+        """The entry's name in `offsets`."""
         return f"{PREFIX}{self.object}/{self.key}"
 
     def position(self) -> Position:
-        """Its value there."""
+        """The entry's value in `offsets`."""
         return {
             "seq": self.seq,
             "fields": sorted(self.fields),
@@ -64,19 +64,19 @@ class Refused:
 
     @classmethod
     def by(cls, record: SinkRecord, outcome: Outcome, partition: int) -> Refused | None:
-        """What a refusal leads to; None where no other record is to blame."""
+        """Make the entry for a refusal; None if the refusal does not depend on another record."""
         if not outcome.waits_for:
             return None
         write = record.write
         return cls(record.object, record.key, write.seq, outcome.fields, outcome.waits_for[0], partition)
 
     def may_end_with(self, write: Write) -> bool:
-        """Whether a write to the holder may give the value up."""
+        """Whether a write to the holder may change the value, so that the refusal may end."""
         return write.op is WriteOp.DELETE or not self.fields or not self.fields.isdisjoint(write.fields)
 
 
 class Refusals:
-    """The entries that this instance looks after. The loop changes it; any thread may ask `in`."""
+    """The entries in this instance's partitions. Only the loop changes them; any thread may use `in`."""
 
     def __init__(self) -> None:
         self._of: dict[RecordId, Refused] = {}
@@ -86,7 +86,7 @@ class Refusals:
         return id in self._of
 
     def load(self, entries: Mapping[str, Position], owned: Collection[tuple[str, int]]) -> None:
-        """Take the entries of the (object, partition) pairs that are *owned*, in place of all that were kept."""
+        """Replace all entries by those of the *owned* (object, partition) pairs."""
         self._of.clear()
         self._by_holder.clear()
         for entry, position in entries.items():
@@ -107,12 +107,12 @@ class Refusals:
                 del self._by_holder[refused.holder]
 
     def settled_by(self, record: SinkRecord) -> Refused | None:
-        """The entry that a write which was carried out leaves nothing of."""
+        """Return the entry that is settled because this write was carried out, if there is one."""
         refused = self._of.get((record.object, record.key))
         if refused is not None and (not refused.fields or refused.fields <= record.write.fields.keys()):
             return refused
         return None
 
     def kept_by(self, holder: RecordId) -> list[Refused]:
-        """The entries that *holder* is to blame for."""
+        """Return the entries that depend on *holder*."""
         return [self._of[id] for id in sorted(self._by_holder.get(holder, ()))]  # noqa: A001

@@ -1,7 +1,8 @@
 """
-What is told of a write that did not simply succeed: a change for merge, a signal, a dead letter, an entry of a wait.
+Builds the records that report the outcome of a write: a change for merge, a signal, a dead letter, the entry of a wait.
 
-Pure but for the codecs: one landed command in, the records of its transaction out.
+Pure except for the codecs: one finished command in, the records of its transaction out. A write that simply succeeded
+needs no report.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
+from salmon.model import sides
 from salmon.model.change import Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.sink.commands import Command
@@ -37,7 +39,7 @@ _OPS: Final[Mapping[OutcomeKind, Op]] = {
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A command whose outcome must be told. Without a record, it could not even be read: *error*."""
+    """A command whose outcome has to be reported. Without a record, it could not be decoded; *error* says why."""
 
     command: Command
     record: SinkRecord | None = None
@@ -46,8 +48,8 @@ class Landed:
 
 
 @dataclass(slots=True)
-class Told:
-    """The records of one transaction, and what changes in memory once it is committed."""
+class Report:
+    """The records of one transaction, and what changes in memory after its commit."""
 
     outputs: list[Output] = field(default_factory=list)
     waits: list[Wait] = field(default_factory=list)
@@ -58,11 +60,13 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class OutcomeEncoder:
     """
     Args:
-        changes: Object -> the codec of its `changes`.
-        task_class: For dead letters: what refused.
+        changes: Object -> the codec of its `changes` topic.
+        signals: The codec of the source's `signals` topic.
+        entries: The connector's entries in `offsets`.
+        task_class: Name of the task's class, for the headers of dead letters.
     """
 
     connector: str
@@ -74,36 +78,38 @@ class Telling:
     task_class: str
     clock: Callable[[], float] = time.time
 
-    def of(self, landed: Landed, waits: Waits, told: Told) -> None:
+    def add(self, landed: Landed, waits: Waits, report: Report) -> None:
         """
-        Add to *told* what one outcome leads to. A spoilt record can only be set aside; since it may have taken the
-        place of a command, the record is read again, and merge then says anew what is owed.
+        Add one outcome to *report*.
+
+        A command that cannot be decoded can only be set aside. It may have replaced a valid one in the buffer, so the source
+        is asked to read the record again; merge then sends what is missing.
         """
         record, outcome = landed.record, landed.outcome
         if record is None or outcome is None:
             assert landed.error is not None
-            self._set_aside(landed.command, landed.error, "VALUE_CONVERTER", told)
-            told.outputs.append(self._read_signal(*landed.command.key, (), "a write cannot be read"))
+            self._set_aside(landed.command, landed.error, "VALUE_CONVERTER", report)
+            report.outputs.append(self._read_signal(*landed.command.key, (), "a write cannot be read"))
             return
         if outcome.kind in QUIET and (refused := waits.refusals.settled_by(record)) is not None:
-            told.outputs.append(self._entry(refused, None))
-            told.no_longer_refused.append(refused)
+            report.outputs.append(self._entry(refused, None))
+            report.no_longer_refused.append(refused)
         if outcome.kind is not OutcomeKind.DEFERRED and (locked := waits.timed(record)) is not None:
             if outcome.kind not in QUIET:
-                self._not_applied(landed.command, record, outcome, waits, told)
+                self._not_applied(landed.command, record, outcome, waits, report)
             # Whatever became of this write, the lock is gone: what was set aside for it is sent again at once.
-            told.outputs.extend([self._entry(locked, None)] if locked.asked else self.retry(locked))
-            told.settled.append(locked)
+            report.outputs.extend([self._entry(locked, None)] if locked.asked else self.retry(locked))
+            report.settled.append(locked)
             return
         if outcome.kind in QUIET:
             if (wait := waits.settled_by(record)) is not None:
-                told.outputs.append(self._entry(wait, None))
-                told.settled.append(wait)
+                report.outputs.append(self._entry(wait, None))
+                report.settled.append(wait)
             return
-        self._not_applied(landed.command, record, outcome, waits, told)
+        self._not_applied(landed.command, record, outcome, waits, report)
 
     def _not_applied(
-        self, command: Command, record: SinkRecord, outcome: Outcome, waits: Waits, told: Told
+        self, command: Command, record: SinkRecord, outcome: Outcome, waits: Waits, report: Report
     ) -> None:
         wait: Wait | None = None
         if outcome.kind is OutcomeKind.DEFERRED:
@@ -111,11 +117,11 @@ class Telling:
             if outcome.again_s is not None and wait.due_ms is not None:
                 again_at = datetime.fromtimestamp(wait.due_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
                 outcome = replace(outcome, reason=f"{outcome.reason}; it is tried again at {again_at}")
-            told.outputs.append(self._entry(wait, wait))
-            told.waits.append(wait)
+            report.outputs.append(self._entry(wait, wait))
+            report.waits.append(wait)
         change = outcome_change(self.side, record, outcome)
         encoded = self.changes[record.object].encode(change)
-        told.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
+        report.outputs.append(Output(self.topics.changes(record.object), record.key, encoded))
         match outcome.kind:
             case OutcomeKind.REFUSED:
                 error = RequestRejected(
@@ -124,14 +130,14 @@ class Telling:
                     code=outcome.code,
                     fields=tuple(sorted(outcome.fields)),
                 )
-                self._set_aside(command, error, "TASK_PUT", told)
+                self._set_aside(command, error, "TASK_PUT", report)
                 refused = Refused.by(record, outcome, command.partition.place[1])
                 if refused is not None:
-                    told.outputs.append(self._entry(refused, refused))
-                    told.refused.append(refused)
+                    report.outputs.append(self._entry(refused, refused))
+                    report.refused.append(refused)
             case OutcomeKind.GONE | OutcomeKind.EXISTS:
                 native_id = outcome.native_id or record.write.native_id
-                told.outputs.append(
+                report.outputs.append(
                     self._read_signal(
                         record.object,
                         record.key,
@@ -141,11 +147,11 @@ class Telling:
                 )
 
     def end(self, wait: Wait) -> Iterator[Output]:
-        """Nobody waits any more: nothing came of it."""
+        """Remove the entry of a wait that has ended without a retry."""
         yield self._entry(wait, None)
 
     def retry(self, wait: Wait, still: Wait | None = None) -> Iterator[Output]:
-        """Merge may send the fields again. *still*: what waits from now on, for want of another answer; None: nobody."""
+        """Ask merge to send the fields again. *still*: the entry from now on, until merge answers; None: it is removed."""
         reason = "a record that it refers to is there now" if wait.due_ms is None else "it was locked"
         change = Change(
             self.side, Op.RETRY, ack=wait.seq, changed=wait.fields or None, source={"reason": reason}
@@ -154,7 +160,7 @@ class Telling:
         yield self._entry(wait, still)
 
     def send_again(self, refused: Refused) -> Iterator[Output]:
-        """The record that kept the value is written: merge may send again what was refused, and nobody waits any more."""
+        """Ask merge to send again what was refused, because the record with the unique value was written; remove the entry."""
         source = {"reason": "the record that kept its unique value is written"}
         change = Change(self.side, Op.RETRY, ack=refused.seq, changed=refused.fields or None, source=source)
         encoded = self.changes[refused.object].encode(change)
@@ -165,18 +171,18 @@ class Telling:
         signal = Signal(
             0, SignalKind.READ, name, keys=(key,), native_ids=native_ids, reason=f"{self.connector}: {why}"
         )
-        return Output(self.topics.signals(f"{self.side}-source"), key, self.signals.encode(signal))
+        return Output(self.topics.signals(sides.named(self.side).source), key, self.signals.encode(signal))
 
     def _entry(self, wait: Wait | Refused, now: Wait | Refused | None) -> Output:
         key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)
         return Output(self.topics.offsets, key, value)
 
-    def _set_aside(self, command: Command, error: DataError, stage: str, told: Told) -> None:
-        told.outputs.append(self.dead_letter(command.message, error, stage))
-        told.dead_letters += 1
+    def _set_aside(self, command: Command, error: DataError, stage: str, report: Report) -> None:
+        report.outputs.append(self.dead_letter(command.message, error, stage))
+        report.dead_letters += 1
 
     def dead_letter(self, message: Message, error: DataError, stage: str) -> Output:
-        """*message* as it came, with Kafka Connect's headers that say why it is set aside."""
+        """Make a dead letter: the original record, with Kafka Connect's headers that say why it was set aside."""
         headers = dead_letter_headers(
             message, error, connector=self.connector, stage=stage, class_name=self.task_class
         )
@@ -185,7 +191,7 @@ class Telling:
 
 
 def outcome_change(side: str, record: SinkRecord, outcome: Outcome) -> Change:
-    """What merge is told of a write that did not simply succeed."""
+    """Build the change that reports the outcome of a write to merge."""
     write = record.write
     source = {"code": outcome.code, "reason": outcome.reason, "correlation": write.correlation}
     return Change(
@@ -193,7 +199,7 @@ def outcome_change(side: str, record: SinkRecord, outcome: Outcome) -> Change:
         _OPS[outcome.kind],
         native_id=outcome.native_id or write.native_id,
         ack=write.seq,
-        # An outcome that names no field is of the whole write.
+        # An outcome without fields is about the whole write.
         changed=outcome.fields or None,
         source={name: text for name, text in source.items() if text},
     )

@@ -1,7 +1,7 @@
 """
-What a sink writes to Kafka: outcomes, retries of what waited, and whether it stopped in good order.
+Writes a sink's records to Kafka: outcomes, requests to send again, and whether the sink stopped cleanly.
 
-The producer is here, and every record goes into a transaction. One thread uses it: the sink's loop.
+The producer is here, and each record is written in a transaction. Only the sink's loop uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from salmon.errors import DataError
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
-from salmon.kafka.transactions import Observer
+from salmon.kafka.transactions import Listener
 from salmon.model.change import Write
 from salmon.plugin.contract import Position
 from salmon.runtime.instance import Instance
@@ -26,7 +26,7 @@ from salmon.sink.commands import Command, Place
 from salmon.sink.deferrals import RecordId, Waits
 from salmon.sink.identity_tables import IdentityTables
 from salmon.sink.refusals import Refused
-from salmon.sink.reporting import Landed, Telling, Told
+from salmon.sink.reporting import Landed, OutcomeEncoder, Report
 
 log = structlog.get_logger(__name__)
 
@@ -36,32 +36,31 @@ _CLEAN: Final = "clean/"  # entries: one for each ordinal
 class SinkReports:
     """
     Args:
-        telling: What an outcome leads to.
+        outcomes: Encodes an outcome.
         entries: The connector's entries in `offsets`.
-        group: The consumer's group, for offsets in a transaction.
-        observer: Is told when a transaction waits for Kafka.
+        group: Returns the consumer's group metadata, for offsets in a transaction.
+        listener: Is called when a transaction waits for Kafka.
     """
 
     def __init__(
         self,
         instance: Instance,
         buffer: SinkBuffer,
-        telling: Telling,
+        outcomes: OutcomeEncoder,
         entries: OffsetStore,
         *,
         group: Callable[[], Any],
-        observer: Observer | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._instance, self._metrics = instance, instance.metrics
-        self._buffer, self._telling, self._entries, self._group = buffer, telling, entries, group
-        self._landed: list[Landed] = []  # not told yet
-        self._known_parents: set[RecordId] = (
-            set()
-        )  # whose Ids may be known, and whose children are not told yet
+        self._buffer, self._outcomes, self._entries, self._group = buffer, outcomes, entries, group
+        self._landed: list[Landed] = []  # not reported yet
+        # Records whose Ids may be known now, and whose children have not been sent again yet.
+        self._known_parents: set[RecordId] = set()
         self._no_longer_refused: dict[RecordId, Refused] = {}  # and not reported yet
         self.waits = Waits()
-        self._producer = instance.producer(observer)
-        self.side_was_reached = False  # by an instance of this sink, some time ago; after load()
+        self._producer = instance.producer(listener)
+        self.side_was_reached = False  # by any instance of this sink, at any time; valid after load()
 
     # Starting and stopping.
 
@@ -70,7 +69,7 @@ class SinkReports:
         self._producer.start()
 
     def load(self) -> dict[str, Position]:
-        """All entries of the connector. Raises Unavailable, SetupError."""
+        """Read all entries of the connector. Raises Unavailable, SetupError."""
         entries = self._entries.load(self._instance.connector)
         self.side_was_reached |= any(
             bool(mark.get("reached")) for entry, mark in entries.items() if entry.startswith(_CLEAN)
@@ -78,14 +77,12 @@ class SinkReports:
         return entries
 
     def was_clean(self, entries: Mapping[str, Position]) -> bool:
-        """
-        Whether no write can be in doubt: this instance stopped in good order, and so did all others there ever were.
-        """
+        """Whether no write can be in doubt, because this instance and all others there ever were have stopped cleanly."""
         own = entries.get(self._clean_entry)
         return own is not None and bool(own["clean"]) and self.others_were_clean(entries)
 
     def others_were_clean(self, entries: Mapping[str, Position]) -> bool:
-        """Whether no other instance is at work now, or stopped in disorder."""
+        """Whether no other instance runs now or was interrupted."""
         return all(
             bool(mark["clean"])
             for entry, mark in entries.items()
@@ -93,13 +90,13 @@ class SinkReports:
         )
 
     def note_clean(self, clean: bool) -> None:
-        """Note whether this instance leaves nothing in doubt. Raises Unavailable, Fenced."""
+        """Store whether this instance leaves no write in doubt. Raises Unavailable, Fenced."""
         mark = {"clean": clean, "reached": self.side_was_reached}
         key, value = self._entries.record(self._instance.connector, self._clean_entry, mark)
         self._produce([Output(self._entries.topic, key, value)])
 
     def note_reached(self) -> None:
-        """The side has answered: from now on, when it does not, that is an outage. Raises Unavailable, Fenced."""
+        """Store that the side has answered. If it does not answer later, that is an outage. Raises Unavailable, Fenced."""
         self.side_was_reached = True
         self.note_clean(False)
 
@@ -110,67 +107,67 @@ class SinkReports:
     # Outcomes.
 
     def take(self, landed: Iterable[Landed]) -> None:
-        """Outcomes to be told by the next tell()."""
+        """Take outcomes for the next report()."""
         self._landed.extend(landed)
 
     @property
     def has_news(self) -> bool:
-        """Whether the next tell() has outcomes to tell."""
+        """Whether there are outcomes to report."""
         return bool(self._landed)
 
-    def tell(self, besides: Sequence[Output] = ()) -> None:
+    def report(self, more: Sequence[Output] = ()) -> None:
         """
-        Tell the outcomes, in one transaction with the offsets that they finish.
+        Write the outcomes, in one transaction with the offsets that they finish.
 
         Args:
-            besides: What must be kept before any of these offsets.
+            more: Records that must be written no later than these offsets.
 
         Raises:
-            Unavailable: nothing happened; they are told by the next call, unless their partitions are lost by then.
+            Unavailable: nothing was written. The next call repeats it, except for partitions that are lost by then.
             Fenced: a newer instance has taken over.
         """
         self._drop_lost()
-        if not self._landed and not besides:
+        if not self._landed and not more:
             return
-        told = Told([*besides])
+        report = Report([*more])
         for each in self._landed:
-            self._telling.of(each, self.waits, told)
+            self._outcomes.add(each, self.waits, report)
         commands = [each.command for each in self._landed]
         positions = self._buffer.positions(commands)
         try:
-            self._produce(told.outputs, positions)
+            self._produce(report.outputs, positions)
         except DataError:
-            # With its headers a dead letter may be larger than the record was: then the headers must do.
-            log.warning("dead_letters_without_originals", dead_letters=told.dead_letters)
-            self._produce([self._without_original(output) for output in told.outputs], positions)
+            # With its headers a dead letter may be larger than the record was. Then only the headers are written.
+            log.warning("dead_letters_without_originals", dead_letters=report.dead_letters)
+            self._produce([self._without_original(output) for output in report.outputs], positions)
         self._landed = []
-        self._finish(told, commands, positions)
+        self._finish(report, commands, positions)
 
     def set_aside(self, message: Message, error: DataError, stage: str) -> None:
-        """A record that is not even a command. Raises Unavailable, Fenced."""
-        self._produce([self._telling.dead_letter(message, error, stage)])
+        """Write a dead letter for a record that is not a command. Raises Unavailable, Fenced."""
+        self._produce([self._outcomes.dead_letter(message, error, stage)])
         self._count_dead_letters(1)
 
     def _drop_lost(self) -> None:
-        """What became of commands whose partitions are somebody else's now is for those to tell: they repeat them."""
+        """Drop the outcomes of commands whose partitions are lost: the new owners repeat and report these commands."""
         lost = [each.command for each in self._landed if each.command.lost]
         if lost:
             self._buffer.done(lost)
             self._landed = [each for each in self._landed if not each.command.lost]
 
-    def _finish(self, told: Told, commands: Iterable[Command], positions: Mapping[Place, int]) -> None:
+    def _finish(self, report: Report, commands: Iterable[Command], positions: Mapping[Place, int]) -> None:
         self._buffer.done(commands)
         self._buffer.committed(positions)
-        for wait in told.waits:
+        for wait in report.waits:
             self.waits.put(wait)
-            self._known_parents |= wait.parents  # They may have come since the task looked.
-        for wait in told.settled:
+            self._known_parents |= wait.parents  # They may have been created since the task asked.
+        for wait in report.settled:
             self.waits.drop(wait.id)
-        for refused in told.no_longer_refused:
+        for refused in report.no_longer_refused:
             self.waits.refusals.drop(refused.id)
-        for refused in told.refused:
+        for refused in report.refused:
             self.waits.refusals.put(refused)
-        self._count_dead_letters(told.dead_letters)
+        self._count_dead_letters(report.dead_letters)
 
     def _count_dead_letters(self, count: int) -> None:
         self._metrics.record_errors.inc(count)
@@ -183,48 +180,47 @@ class SinkReports:
     # Writes that wait for a parent.
 
     def take_waits(self, entries: Mapping[str, Position], owned: Iterable[tuple[str, int]]) -> None:
-        """Look after the waits of the (object, partition) pairs that are *owned*; their parents may be there."""
+        """Take over the waits of the *owned* (object, partition) pairs. Their parents may be known already."""
         self.waits.load(entries, frozenset(owned))
         self._known_parents |= self.waits.parents
 
     def answer_waits(self, identities: IdentityTables) -> None:
         """
-        Where the Id of a parent is known now, let merge send again what waited for it; so with what was locked, when its
-        time has come.
+        Ask merge to send again what waited for a parent whose Id is known now, and the locked writes whose time has come.
 
         Raises:
-            Unavailable: nothing happened; call again.
+            Unavailable: nothing was written; call again.
         """
         self._known_parents |= identities.follow()
         known = [parent for parent in self._known_parents if identities.native_id(*parent) is not None]
         if answered := self.waits.answered_by(known):
-            self._produce(output for wait in answered for output in self._telling.retry(wait))
+            self._produce(output for wait in answered for output in self._outcomes.retry(wait))
             for wait in answered:
                 self.waits.drop(wait.id)
             log.info("waits_answered", records=len(answered))
         self._known_parents.clear()
-        self._try_locked_again(round(self._telling.clock() * 1000))
+        self._try_locked_again(round(self._outcomes.clock() * 1000))
         self._metrics.waits.set(len(self.waits))
 
     def keeps_away(self, record: RecordId) -> bool:
-        """Whether a write was refused because the record keeps a unique value."""
+        """Whether a write was refused because this record has a unique value."""
         return bool(self.waits.refusals.kept_by(record))
 
-    def heard_of(self, record: RecordId, write: Write) -> None:
-        """A write to a record that keeps a unique value, which it may give up."""
+    def note_write(self, record: RecordId, write: Write) -> None:
+        """Note a write to a record with a unique value. If it may change the value, the refused writes are sent again."""
         ended = [each for each in self.waits.refusals.kept_by(record) if each.may_end_with(write)]
         self._no_longer_refused |= {refused.id: refused for refused in ended}
 
     def send_again_refused(self) -> None:
         """
-        Let merge send again what was refused for another record's sake, where that one has been written since.
+        Ask merge to send again what was refused because of another record, if that record has been written since.
 
         Raises:
-            Unavailable: nothing happened; call again.
+            Unavailable: nothing was written; call again.
         """
         if ended := self._no_longer_refused:
             self._produce(
-                output for refused in ended.values() for output in self._telling.send_again(refused)
+                output for refused in ended.values() for output in self._outcomes.send_again(refused)
             )
             for refused in ended.values():
                 self.waits.refusals.drop(refused.id)
@@ -237,8 +233,8 @@ class SinkReports:
         ended = [wait for wait in due if wait.asked]
         if not due:
             return
-        outputs = [output for wait, still in asked for output in self._telling.retry(wait, still)]
-        self._produce([*outputs, *(output for wait in ended for output in self._telling.end(wait))])
+        outputs = [output for wait, still in asked for output in self._outcomes.retry(wait, still)]
+        self._produce([*outputs, *(output for wait in ended for output in self._outcomes.end(wait))])
         for _, still in asked:
             self.waits.put(still)
         for wait in ended:

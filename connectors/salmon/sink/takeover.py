@@ -1,9 +1,9 @@
 """
-What a sink owes in a partition that it takes over: the newest record of each key, found before anything is written.
+Finds what a sink still has to write in a partition that it takes over: the newest record of each key.
 
-A command that a newer one supersedes must not be carried out any more: the newer one says everything that is still
-owed, and perhaps that nothing is. A foreign record supersedes nothing: it is no command. Only keys and offsets are kept;
-the values are read again when their turn comes.
+A command that a newer one supersedes must not be carried out any more: the newer one contains everything that is still
+to be written, or says that nothing is. A foreign record is not a command and supersedes nothing. Only keys and offsets are
+kept; the values are read again later.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from salmon.sink.commands import Place
 
 @dataclass(slots=True)
 class Owed:
-    """The newest record of each key in one partition, from where we go on to its end as it was."""
+    """The newest record of each key in one partition, from the committed offset to the partition's end at that time."""
 
     newest: dict[bytes, int] = field(default_factory=dict)  # key -> offset
-    end: int = 0  # the offset after the last record seen; 0 where there was none
+    end: int = 0  # the offset after the last record; 0 if there was none
 
     def superseded(self, key: bytes | None, offset: int) -> bool:
-        """Whether a newer record of *key* is known to come."""
+        """Whether a newer record of *key* follows."""
         return offset < self.end and key is not None and self.newest.get(key, offset) > offset
 
 
@@ -45,12 +45,15 @@ def scan(
     Read the keys of each partition from its start to its end.
 
     Args:
-        turned: Called while it is read: that may take minutes, and is no hanging loop.
-        is_command: Whether a record is a command, or takes one back; others supersede nothing.
+        turned: Called now and then, because reading may take minutes and the watchdog must see that the loop works.
+        is_command: Whether a record is a command or a tombstone. Other records supersede nothing.
+
+    Returns:
+        What is left to write, by partition.
 
     Raises:
-        Stopping: told to stop meanwhile.
-        Unavailable, SetupError, PositionLost: as the brokers answer.
+        Stopping: the process was asked to stop meanwhile.
+        Unavailable, SetupError, PositionLost: the brokers' answer.
     """
     found = {place: Owed() for place in starts}
 

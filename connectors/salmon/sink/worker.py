@@ -1,8 +1,8 @@
 """
-The worker of a sink: writes from Kafka to the task, outcomes and offsets back to Kafka.
+The worker of a sink: it takes writes from Kafka to the task, and outcomes and offsets back to Kafka.
 
-One thread, the loop, reads into the buffer, tells outcomes and commits; the putters do the writing. Offsets are
-committed up to the first record that is not finished; so a crash repeats writes and loses none.
+One thread, the loop, reads into the buffer, reports outcomes and commits; the putters give the writes to the task. Offsets
+are committed up to the first unfinished record. So a crash repeats writes, but loses none.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
+from salmon.model import sides
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
 from salmon.runtime.every import Every
-from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
 from salmon.sink.identity_tables import IdentityTables
 from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
-from salmon.sink.reporting import Telling
+from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
 
 log = structlog.get_logger(__name__)
 
 READ_MAX: Final = 1_000
-# A record that arrives ends the wait; what putters leave for the loop, or a parent's Id, waits so long at most.
+# A record that arrives ends the wait. An outcome from a putter, or a parent's Id, waits at most this long.
 POLL_S: Final = 0.05
-IDLE_POLL_S: Final = 0.25  # when nobody can leave anything
+IDLE_POLL_S: Final = 0.25  # when the putters have nothing to do
 COMMIT_EVERY_S: Final = 1.0
 MEASURE_EVERY_S: Final = 2.0
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
@@ -52,9 +53,10 @@ class SinkWorker:
 
     Args:
         schemas: Object -> schema, of all synced objects.
-        written: Those that are written to this side.
-        guards: Object -> how many deletes are believed; for those that are not named, the defaults.
-        graces: Object -> how long a deletion waits for a re-creation, in seconds; for those not named, not at all.
+        written: The objects that are written to this side.
+        guards: Object -> the limits for its deletes; other objects have the defaults.
+        graces: Object -> seconds that a deletion waits for the record to be created again; other objects do not wait.
+        first_contact_max_s: How long a server may be away that was never reached before.
     """
 
     def __init__(
@@ -69,31 +71,31 @@ class SinkWorker:
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
-        topics, registry = instance.topics, instance.registry
+        topics, registry, side = instance.topics, instance.registry, sides.named(instance.side)
         self.name = instance.connector
         self.buffer = buffer or SinkBuffer()
         self._instance, self._task, self._schemas = instance, task, schemas
         self._health, self._metrics = instance.health, instance.metrics
         self._first_contact_max_s = first_contact_max_s
         self._stop, self._cut = Event(), Event()
-        observer = FailuresTold(instance)
-        self._retrying = Retrying(self._stop, observer, rng=instance.rng)
+        listener = FailureReporter(instance)
+        self._retrying = Retrying(self._stop, listener, rng=instance.rng)
         self._objects = {topics.writes(instance.side, name): name for name in written}
         self._codecs = {
             topic: Writes(schemas[name], registry, topic) for topic, name in self._objects.items()
         }
         entries = OffsetStore(instance.clients, topics, registry)
-        telling = Telling(
+        outcomes = OutcomeEncoder(
             connector=instance.connector,
             side=instance.side,
             topics=topics,
             changes={name: Changes(schemas[name], registry, topics.changes(name)) for name in written},
-            signals=Signals(registry, topics.signals(f"{instance.side}-source")),
+            signals=Signals(registry, topics.signals(side.source)),
             entries=entries,
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
         )
         self._reports = SinkReports(
-            instance, self.buffer, telling, entries, group=self._group, observer=observer
+            instance, self.buffer, outcomes, entries, group=self._group, listener=listener
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
@@ -104,16 +106,16 @@ class SinkWorker:
             self._reports.waits,
             self._guard.guard,
             metrics=self._metrics,
-            observer=observer,
-            direction=f"to_{instance.side}",
+            listener=listener,
+            direction=side.direction,
             rng=instance.rng,
             graces=graces,
         )
         if isinstance(task, LooksUp):
             task.look_up(self._putters.owed)
-        self._trusted = False  # whoever had our partitions before us left nothing in doubt
+        self._trusted = False  # whether the former owners of our partitions left no write in doubt
         self._took_before = False
-        # Not everything is put yet that was owed when we started, or last took partitions.
+        # Whether writes are left that were waiting when we started or last took partitions.
         self._behind = True
         self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
         self._identities: IdentityTables | None = None
@@ -122,28 +124,34 @@ class SinkWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
+        """
+        Work until asked to stop.
+
+        Raises:
+            FatalError: a person has to change something.
+            StartAgain: the process has to restart, e.g. because an object has a newer schema.
+        """
         try:
             self._begin()
             self._loop()
             self._drain()
         except Stopping:
-            pass  # Nothing had begun.
+            pass  # Nothing was written yet.
         finally:
             self._close()
 
     def stop(self) -> None:
-        """Begin nothing new, finish what flies, and end."""
+        """Start no more writes, finish those in flight, and end."""
         self._stop.set()
         self.buffer.stop()
 
     def cut(self) -> None:
-        """Give up what flies; it is put again after the next start."""
+        """Abandon the writes in flight; they are repeated after the next start."""
         self._cut.set()
         self._task.stop()
         self._reports.close()
 
-    # Starting: fence the older instance, note that we may leave in disorder, learn what waits, connect.
+    # Starting: fence the older instance, note that we are running (not stopped cleanly), read what waits, connect.
 
     def _begin(self) -> None:
         patiently = self._retrying.until_it_works
@@ -151,7 +159,7 @@ class SinkWorker:
         entries = patiently("loading entries", self._reports.load)
         clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
-        patiently("hearing approvals", self._guard.start)
+        patiently("reading approvals", self._guard.start)
         identities = self._identities = patiently("loading identities", self._load_identities)
         self._health.starting(f"connecting to {self._instance.side}")
         self._retrying.first_contact(
@@ -168,7 +176,7 @@ class SinkWorker:
             retrying=self._retrying,
             stop=self._stop,
             taken=self._take_waits,
-            tell=self._tell_all,
+            report=self._report_all,
             is_command=lambda message: self._fault(message) is None,
         )
         self._putters.start()
@@ -195,10 +203,10 @@ class SinkWorker:
 
     def _doubt_if_taken_over(self, entries: Mapping[str, Position]) -> None:
         """
-        Whether the last owner of what we take at our start left in order, the start has found out, unless others have
-        started since. Of partitions that come later nobody knows that: another replica may have died, or its last put
-        outlived the handing over. Of those that we take anew ourselves, what was put behind a held back delete is put
-        again.
+        Doubt the writes in newly taken partitions, unless this is our start and the other instances have stopped cleanly.
+
+        Partitions that come later are always doubted: their former owner may have crashed, or its last put may still have
+        run after the handover. If we take our own partitions again, writes behind a held back delete are repeated.
         """
         if self._took_before or not self._reports.others_were_clean(entries):
             self._trusted, self._behind = False, True
@@ -219,7 +227,7 @@ class SinkWorker:
                     self._health.recovered()
                 tries = 0
             except Unavailable as trouble:
-                # Whether our partitions are still ours is known after the next read.
+                # The next read shows whether our partitions are still ours.
                 tries += 1
                 try:
                     self._retrying.wait("working with Kafka", trouble, tries)
@@ -237,7 +245,7 @@ class SinkWorker:
             self._add(message)
         if self._putters.failure is not None:
             raise self._putters.failure
-        self._tell()
+        self._report()
         assert self._identities is not None
         self._reports.answer_waits(self._identities)
         self._reports.send_again_refused()
@@ -257,8 +265,8 @@ class SinkWorker:
 
     def _keep_lease(self, partitions: SinkPartitions) -> None:
         """
-        Let the putters go on. After a pause of the whole process (a suspended machine, SIGSTOP) somebody else may
-        have our partitions: Kafka must first take a commit from us.
+        Let the putters continue. After a pause of the whole process (a suspended machine, SIGSTOP) another instance may
+        have our partitions, so Kafka must first accept a commit from us.
         """
         if self.buffer.lease_expired and self.buffer.places:
             log.info("loop_was_held_up")
@@ -284,11 +292,14 @@ class SinkWorker:
 
     def _fault(self, message: Message) -> tuple[DataError, str] | None:
         """
-        Why a record is foreign, and Kafka Connect's name of the stage that finds it out; None for a command, and for
-        what takes one back. It must not take the place of the key's command, so this is asked before anything is coalesced.
+        Check whether a record is foreign. This is done before the buffer is used, because a foreign record must not replace
+        the key's command there.
+
+        Returns:
+            The error, and Kafka Connect's name of the stage; None for a command or a tombstone.
 
         Raises:
-            Unavailable: the registry cannot be asked now.
+            Unavailable: the registry does not answer.
         """
         topic, key, value = message.topic() or "", message.key(), message.value()
         stage = "KEY_CONVERTER"
@@ -304,29 +315,29 @@ class SinkWorker:
         return None
 
     def _look_for_what_it_kept(self, message: Message, record: tuple[str, str]) -> None:
-        """A write to a record that kept others' values away may give them up: it is looked into for that."""
+        """If other records wait for a unique value of this one, let the reports check whether this write changes it."""
         if self._reports.keeps_away(record):
-            # Not asked of the buffer: it may have been carried out by now.
+            # The buffer is not asked, because the write may have been carried out by now.
             write = self._putters.decoded(message.topic() or "", message.value())
             if write is not None:
-                self._reports.heard_of(record, write)
+                self._reports.note_write(record, write)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._reports.take(self._putters.landed())
         if self._reports.has_news:
             self._keep_counts()
 
-    def _tell_all(self) -> None:
+    def _report_all(self) -> None:
         self._reports.take(self._putters.landed())
         self._keep_counts()
 
     def _keep_counts(self) -> None:
-        """What the guard has counted is kept before any offset is committed, and with what there is to tell."""
-        besides = self._guard.outputs()
+        """Write the guard's counts together with the outcomes, so that they are stored before any offset is committed."""
+        counts = self._guard.outputs()
         try:
-            self._reports.tell([*besides.values()])
+            self._reports.report([*counts.values()])
         except BaseException:
-            self._guard.guard.keep(besides)
+            self._guard.guard.keep(counts)
             raise
 
     def _group(self) -> Any:
@@ -336,12 +347,12 @@ class SinkWorker:
     # Stopping.
 
     def _drain(self) -> None:
-        """Let land what flies, tell and commit, and note whether anything is left in doubt."""
+        """Wait for the writes in flight, report and commit, and note whether any write is left in doubt."""
         assert self._partitions is not None
         while not self.buffer.wait_landed(POLL_S) and not self._cut.is_set():
             self._health.turned()
             try:
-                self._tell()
+                self._report()
             except Unavailable as trouble:
                 log.warning("drain_waits_for_kafka", reason=str(trouble))
                 self._cut.wait(POLL_S)
@@ -350,14 +361,14 @@ class SinkWorker:
         landed = self.buffer.wait_landed(0)
         committed = False
         try:
-            self._tell_all()
+            self._report_all()
             committed = self._partitions.commit(self.buffer.positions())
         except Unavailable as trouble:
             log.warning("drain_waits_for_kafka", reason=str(trouble))
-        # What an instance before us may have carried out is in doubt until all that it may have been is looked at.
+        # Writes that a former instance may have carried out are in doubt until all of them have been checked.
         sure = self._trusted or not self._behind
-        # What was carried out behind a write that was not (a delete that is held back, one that waits for its next try)
-        # is read again: it must be looked at then.
+        # Writes that were carried out after an unfinished one (a held back delete, a write that waits for its next
+        # attempt) are read again, and must be checked then.
         gaps = self.buffer.leaves_gaps()
         if landed and committed and sure and not gaps and not self._putters.in_doubt:
             self._reports.note_clean(True)

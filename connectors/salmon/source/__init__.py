@@ -1,1 +1,1 @@
-"""The worker of a source: batches, leadership, the objects' schemas."""
+"""The worker of a source: batches, the election of a leader, and the watch for newer schemas."""

@@ -1,9 +1,9 @@
 """
-A source's batch as the records of one transaction; what cannot be told goes to the dead letters.
+Encodes a source's batch as the records of one transaction. What cannot be encoded becomes a dead letter.
 
-Of a record that Kafka does not take, the field at fault alone is left out, and told as such: the rest goes on.
+If Kafka refuses a record, only the field that causes this is left out, and the change says so; the other fields are written.
 
-Pure but for the codecs. Encoding is done once, before the transaction: a batch that must be written again is the same.
+Pure except for the codecs. A batch is encoded once, before the transaction, so that a repeated write is the same.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import DeadLetter, SourceBatch, SourceRecord
 
 IsTaken = Callable[[Sequence[Output]], bool]
-"""Whether Kafka takes these records, for what they are."""
+"""Tells whether Kafka accepts these records (their size and format; not whether it can be reached)."""
 
 
 @dataclass(slots=True)
 class Encoded:
-    """The records of one transaction. *changes*: place among the outputs -> the change that stands there."""
+    """The records of one transaction. *changes*: index in *outputs* -> the change that is written there."""
 
     outputs: list[Output] = field(default_factory=list)
     changes: dict[int, SourceRecord] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Encoded:
 
     @property
     def written(self) -> list[SourceRecord]:
-        """The changes."""
+        """All changes of the transaction."""
         return list(self.changes.values())
 
 
@@ -46,7 +46,7 @@ class BatchEncoder:
     """
     Args:
         schemas: Object -> schema, of all synced objects.
-        task_class: For dead letters: what could not be made of a report.
+        task_class: Name of the task's class, for the headers of dead letters.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class BatchEncoder:
         self._identities = {name: Identities(registry, topics.identity(name)) for name in schemas}
 
     def encode(self, batch: SourceBatch) -> Encoded:
-        """
-        Raises Unavailable where the registry does not answer.
-        """
+        """Encode a batch. Raises Unavailable if the registry does not answer."""
         encoded = Encoded()
         add = encoded.outputs.append
         for identity in batch.identities:
@@ -89,7 +87,7 @@ class BatchEncoder:
     def set_aside(
         self, key: str | bytes | None, original: bytes | None, error: Exception, stage: str
     ) -> Output:
-        """A dead letter: the report's bytes as they came, and Kafka Connect's headers that say why."""
+        """Make a dead letter: the original bytes, with Kafka Connect's headers that say why it was set aside."""
         headers = dead_letter_headers(
             None, error, connector=self._connector, stage=stage, class_name=self._task_class
         )
@@ -97,12 +95,17 @@ class BatchEncoder:
 
     def without_refused(self, encoded: Encoded, error: DataError, is_taken: IsTaken) -> Encoded:
         """
-        *encoded* without what is at fault in one record that Kafka does not take.
+        Return *encoded* without the part of one record that Kafka refuses.
 
-        Of a change, the largest value is left out where it is too large, else all values; a dead letter goes without its
-        original. A position or an identity is never given up: without it, more than that record would be lost.
+        If the record is a change that is too large, its largest value is left out; for any other refusal, all its values. A dead
+        letter is written without its original. Positions and identities are never left out: without them, more
+        than one record would be lost.
 
-        Raises *error* where no change and no dead letter is at fault.
+        Args:
+            error: The error with which Kafka refused the batch.
+
+        Raises:
+            DataError: *error*, if Kafka accepts every change and every dead letter by itself.
         """
         at = self._at_fault(encoded, is_taken)
         if at is None:
@@ -127,7 +130,7 @@ class BatchEncoder:
         return less
 
     def _at_fault(self, encoded: Encoded, is_taken: IsTaken) -> int | None:
-        """The place of the first change or dead letter that is not taken; None where it is none of them."""
+        """Find the index of the first change or dead letter that Kafka refuses, by halving; None if it accepts all."""
         topics = {*map(self._topics.changes, self._changes), self._topics.dlq(self._connector)}
         suspects = [at for at, output in enumerate(encoded.outputs) if output.topic in topics]
         while len(suspects) > 1:
@@ -144,7 +147,7 @@ class BatchEncoder:
         return None if change is None else replace(record, change=change)
 
     def _shortened(self, letter: Output, error: DataError) -> Output:
-        """A dead letter without its original: why it is one is still told. Raises *error* where that is all it has."""
+        """Leave out a dead letter's original; its headers stay. Raises *error* if it has no original."""
         if letter.value is None:
             raise error
         return replace(letter, value=None)
@@ -169,7 +172,7 @@ class BatchEncoder:
         return Output(self._topics.changes(record.object), record.key, value)
 
     def _without_unencodable(self, record: SourceRecord, error: DataError) -> SourceRecord | None:
-        """The record with those of its values alone left out that cannot be encoded; None where that is not the fault."""
+        """Return the record without the values that cannot be encoded; None if no single value is the cause."""
         codec, schema = self._changes[record.object], self._schemas[record.object]
         change = record.change
         names = [
@@ -196,5 +199,5 @@ def _encodes(codec: Changes, change: Change) -> bool:
 
 
 def _as_json(change: Change) -> bytes:
-    """The values of a change, for the person who looks at a dead letter."""
+    """Format the values of a change for the person who reads the dead letter."""
     return json.dumps(dict(change.fields), default=str, ensure_ascii=False).encode(errors="replace")

@@ -1,9 +1,10 @@
 """
-Who leads a source: the instance that owns the one partition of its `signals` topic. Its signals come with it.
+Elects the leader of a source: the instance that owns the only partition of the source's `signals` topic. It also reads
+the signals.
 
-The consumer lives in a thread of its own, which goes on polling however long the task takes; so a slow snapshot
-costs nobody the lead. Who loses it writes nothing more, and begins again: as the leader if nobody else has taken the
-lead, or standing by.
+The consumer has a thread of its own, which polls however long the task takes. So an instance does not lose the lead
+because of a slow snapshot. An instance that loses the lead writes nothing more and restarts: it leads again if no other
+instance has taken the lead, or stands by.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _JOIN_MAX_S: Final = 5.0
 class Leadership:
     """
     Args:
-        elected: What a new leader does before anything else: fence the one before. May raise RetriableError.
-        deposed: Called when the lead is lost, from the consumer's thread: unblocks the loop.
+        elected: Called first on a new leader; it fences the former leader. May raise RetriableError.
+        deposed: Called in the consumer's thread when the lead is lost; it unblocks the loop.
     """
 
     def __init__(
@@ -51,13 +52,12 @@ class Leadership:
         self._topic = instance.topics.signals(instance.connector)
         self._signals: deque[Message] = deque()
         self._leads = False
-        self._news = threading.Event()  # we lead, or we never shall
+        self._news = threading.Event()  # we lead, or the consumer has failed
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._held_up = False
-        self.signals_lost = (
-            False  # some left the topic before they were read; whoever answers that takes it back
-        )
+        # Whether signals left the topic before they were read. The loop sets it to False after it has reacted.
+        self.signals_lost = False
         self._group: Any = None
         self._consumer: Consumer = instance.clients.consumer(
             group_id=instance.group, client_id=instance.id, instance_id=instance.id
@@ -70,25 +70,25 @@ class Leadership:
         self._thread.start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait to become the leader; say whether we are. Raises as check()."""
+        """Wait up to *timeout_s* for the lead. Returns whether we lead. Raises the errors of check()."""
         self._news.wait(timeout_s)
         self.check()
         return self._leads
 
     def check(self) -> None:
-        """Raises ClientLost when the lead is lost, or whatever else ended the consumer."""
+        """Raise ClientLost if the lead is lost, or the error that ended the consumer."""
         if self._failure is not None:
             raise self._failure
 
     def signals(self, limit: int) -> list[Message]:
-        """What has come since the last call, at most *limit*."""
+        """Return the signals that arrived since the last call, at most *limit*; the others come with the next call."""
         found: list[Message] = []
         while self._signals and len(found) < limit:
             found.append(self._signals.popleft())
         return found
 
     def offsets(self, offset: int) -> tuple[list[TopicPartition], Any]:
-        """What to give to a transaction that answers all signals before *offset*."""
+        """Return the arguments of send_offsets() for a transaction that answers all signals before *offset*."""
         return [TopicPartition(self._topic, 0, offset)], self._group
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Leadership:
         if self._thread.is_alive():
             self._thread.join(_JOIN_MAX_S)
 
-    # The consumer's thread; nobody else touches the consumer.
+    # The consumer's thread. No other thread uses the consumer.
 
     def _run(self) -> None:
         try:
@@ -119,7 +119,7 @@ class Leadership:
             self._signals.extend(clients.read(self._consumer, SIGNALS_MAX, POLL_S))
             self._reading.worked()
         except PositionLost as lost:
-            # They were kept for days and nobody read them.
+            # Kafka kept them for days, but no instance read them.
             log.warning("signals_lost", reason=str(lost))
             self.signals_lost = True
             self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
@@ -143,7 +143,7 @@ class Leadership:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if not partitions or self._failure is not None:
-            return  # who has lost the lead takes it no more: it begins again
+            return  # this instance has lost the lead before, and restarts
         try:
             self._retrying.until_it_works("taking the lead", self._elected)
             start = self._retrying.until_it_works("asking for the first signal", self._start)
@@ -161,21 +161,21 @@ class Leadership:
         if partitions and not self._closing.is_set():
             self._fail(
                 ClientLost(
-                    f"{self._instance.connector}: this instance has lost the lead, because Kafka did not hear of it for "
-                    f"too long or gave the lead to another one. It writes nothing more, and restarts."
+                    f"{self._instance.connector}: this instance has lost the lead, because Kafka received no heartbeat of it "
+                    f"for too long or gave the lead to another instance. It writes nothing more, and restarts."
                 )
             )
 
     def _start(self) -> TopicPartition:
-        """The first signal that is not answered; the oldest there is where none ever was, or where it is gone."""
+        """Return the position of the first unanswered signal; if none is committed, or it expired, of the oldest signal."""
         asked = TopicPartition(self._topic, 0)
         try:
             offset = self._consumer.committed([asked], timeout=_ASK_S)[0].offset
             low, high = self._consumer.get_watermark_offsets(asked, timeout=_ASK_S)
         except KafkaException as error:
-            raise translated(error, f"asking for a place in {self._topic}") from error
+            raise translated(error, f"asking for the committed offset of {self._topic}") from error
         known = low <= offset <= high
-        # Without a place, all that there ever was is still there only if the topic begins at its beginning.
+        # Without a committed offset, no signal is lost only if the topic still starts at offset 0.
         if not known and (low > 0 or offset >= 0):
             log.warning("signals_lost", offset=offset, begins_at=low)
             self.signals_lost = True

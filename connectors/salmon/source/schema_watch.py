@@ -1,8 +1,8 @@
 """
-Whether the objects still have the schemas that a process began with.
+Checks whether the objects still have the schemas with which the process started.
 
-For those who write by them and read nothing by which they would see that there are newer ones. A thread asks: a
-registry that is out holds up nobody.
+A source needs it if another process registers the schemas: it only writes, so it would not notice newer ones by itself. A
+thread of its own asks the registry, so that an outage of the registry does not delay the source.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _JOIN_MAX_S: Final = 1.0
 
 class SchemaWatch:
     """
-    Looks from its making on, until it is closed or has seen a newer schema.
+    Checks from its construction until it is closed or has found a newer schema.
 
     Args:
-        schemas: Object -> the schema that is written by.
+        schemas: Object -> the schema that this process uses.
+        every_s: Seconds between two checks.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class SchemaWatch:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises SchemaOutdated where an object has a newer schema."""
+        """Raise SchemaOutdated if an object has a newer schema."""
         if self._outdated is not None:
             raise self._outdated
 
@@ -62,16 +63,18 @@ class SchemaWatch:
         trouble = ""
         while self._outdated is None and not self._closing.wait(self._every_s):
             try:
-                self._look()
+                self._compare()
                 trouble = ""
             except SchemaOutdated as outdated:
                 self._outdated = outdated
             except Exception as error:  # noqa: BLE001 - whatever the registry says, it is asked again
                 if trouble != (trouble := type(error).__name__):
-                    log.warning("schemas_not_looked_at", error=trouble, reason=str(error))
+                    log.warning("schemas_not_checked", error=trouble, reason=str(error))
 
-    def _look(self) -> None:
+    def _compare(self) -> None:
         for name, schema in self._schemas.items():
             latest = object_schema(self._registry, self._topics.records(name))
             if latest is not None and supersedes(latest.to_avro(), schema.to_avro()):
-                raise SchemaOutdated(f"{name}: its schema has changed since this process began. Begin again.")
+                raise SchemaOutdated(
+                    f"{name}: its schema has changed since this process started. The process restarts to use it."
+                )

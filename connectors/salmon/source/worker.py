@@ -1,8 +1,8 @@
 """
-The worker of a source: changes from the task to Kafka, in one transaction with the positions they lead to.
+The worker of a source: it writes the task's changes to Kafka, in one transaction with the positions that follow them.
 
-Only the leader works; the others stand by. No transaction is open while the task is asked, and a batch that could not
-be committed is written again as it is: so nothing is lost and nothing doubled.
+Only the leader works; the other instances stand by. No transaction is open while the task is polled, and a batch that could not
+be committed is written again unchanged. So no change is lost, and none is written twice.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from salmon.plugin.contract import (
 )
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
-from salmon.runtime.instance import FailuresTold, Instance
+from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.leadership import SIGNALS_MAX, Leadership
@@ -46,9 +46,9 @@ from salmon.source.schema_watch import SchemaWatch
 
 log = structlog.get_logger(__name__)
 
-POLL_S: Final = 0.2  # A change ends the wait at once; a signal waits so long at most.
+POLL_S: Final = 0.2  # A change ends the wait at once. A signal waits at most this long.
 STANDBY_LOOK_S: Final = 0.5
-STANDBY_AFTER_S: Final = 2.0  # a lead that nobody has is taken sooner
+STANDBY_AFTER_S: Final = 2.0  # if no instance leads, the lead is taken sooner
 MEASURE_EVERY_S: Final = 1.0
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
 
@@ -59,6 +59,7 @@ class SourceWorker:
 
     Args:
         objects: The names of all synced objects.
+        first_contact_max_s: How long a server may be away that was never reached before.
     """
 
     def __init__(
@@ -74,19 +75,19 @@ class SourceWorker:
         self._health, self._metrics = instance.health, instance.metrics
         self._first_contact_max_s = first_contact_max_s
         self._stop = Event()
-        self._retrying = Retrying(self._stop, FailuresTold(instance), rng=instance.rng)
+        self._retrying = Retrying(self._stop, FailureReporter(instance), rng=instance.rng)
         self._entries = OffsetStore(instance.clients, instance.topics, instance.registry)
         self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
         self._encoder: BatchEncoder | None = None
-        # Signals: ids that are not answered yet, and the offset up to which the group knows them answered.
+        # Signals: ids that are not answered yet, the next offset to read, and the committed offset.
         self._unanswered: dict[int, None] = {}
         self._signals_next: int | None = None
-        self._signals_told: int | None = None
-        self._spoilt_signals: list[Output] = []
+        self._signals_committed: int | None = None
+        self._unreadable_signals: list[Output] = []  # as dead letters
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
-        self._schema_watch: SchemaWatch | None = None  # where others tell the schemas
-        self._producer = instance.leaders_producer(self._retrying.observer)
+        self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
+        self._producer = instance.leaders_producer(self._retrying.listener)
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
         )
@@ -94,7 +95,13 @@ class SourceWorker:
     # The part's view.
 
     def run(self) -> None:
-        """Work until told to stop. Raises FatalError for what only a person can mend, StartAgain for what is of no use."""
+        """
+        Work until asked to stop.
+
+        Raises:
+            FatalError: a person has to change something.
+            StartAgain: the process has to restart, e.g. because this instance has lost the lead.
+        """
         try:
             self._stand_by()
             self._begin()
@@ -107,12 +114,12 @@ class SourceWorker:
             self._close()
 
     def stop(self) -> None:
-        """Ask the task for nothing more, commit what it has given, and end."""
+        """Poll the task no more, commit what it has returned, and end."""
         self._stop.set()
         self._task.stop()
 
     def cut(self) -> None:
-        """Give up what is not committed; it is read again after the next start."""
+        """Abandon what is not committed; it is read again after the next start."""
         self._producer.close()
 
     # Starting.
@@ -130,13 +137,13 @@ class SourceWorker:
         self._health.starting("reading positions")
 
     def _begin(self) -> None:
-        """The lead is ours, and the instance before us is fenced: go on where it left off."""
+        """This instance leads, and the former leader is fenced: continue at its positions."""
         instance = self._instance
         positions: Mapping[str, Position] = self._retrying.until_it_works(
             "loading positions", lambda: self._entries.load(instance.connector)
         )
         if positions:
-            self._first_contact_max_s = math.inf  # our side gave them: it was reached before
+            self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas()
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
@@ -153,7 +160,7 @@ class SourceWorker:
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
 
     def _schemas(self) -> Mapping[str, ObjectSchema]:
-        """What the task tells is registered for all; otherwise wait for whoever registers it."""
+        """Register the schemas if the task describes the objects; otherwise wait until the other source has done so."""
         instance, task = self._instance, self._task
         if isinstance(task, Connects):
             self._health.starting(f"connecting to {instance.side}")
@@ -204,7 +211,7 @@ class SourceWorker:
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:
-            # Nobody knows what they asked for. Reading everything anew answers all of it.
+            # It is not known what they asked for. To read everything again answers all of them.
             self._leadership.signals_lost = False
             log.error("objects_read_again", objects=sorted(self._objects), why="signals were lost")
             for number, name in enumerate(self._objects, start=1):
@@ -222,7 +229,7 @@ class SourceWorker:
                         f"a signal for {signal.object}, which is not synced. Name a synced object."
                     )
             except DataError as error:
-                self._spoilt_signals.append(self._dead_signal(message, error))
+                self._unreadable_signals.append(self._dead_signal(message, error))
                 continue
             log.info("signal_taken", kind=signal.kind, object=signal.object, keys=len(signal.keys), id=offset)
             self._unanswered[offset] = None
@@ -247,19 +254,23 @@ class SourceWorker:
     # One batch, one transaction.
 
     def _commit(self, batch: SourceBatch) -> None:
-        """Write *batch*, as often as it takes."""
+        """Write *batch* in one transaction, and repeat it until it is committed."""
         for answered in batch.answered:
             self._unanswered.pop(answered, None)
         signals_up_to = next(iter(self._unanswered), self._signals_next)
-        if not _says_anything(batch) and not self._spoilt_signals and signals_up_to == self._signals_told:
+        if (
+            not _says_anything(batch)
+            and not self._unreadable_signals
+            and signals_up_to == self._signals_committed
+        ):
             return
         assert self._encoder is not None
         encoder = self._encoder
         self._metrics.records_polled.inc(len(batch.records))
         self._metrics.records_polled_active.set(len(batch.records))
         encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
-        encoded.outputs.extend(self._spoilt_signals)
-        encoded.dead_letters += len(self._spoilt_signals)
+        encoded.outputs.extend(self._unreadable_signals)
+        encoded.dead_letters += len(self._unreadable_signals)
         writing = Streak(self._retrying)
         while True:
             self._leadership.check()
@@ -271,17 +282,17 @@ class SourceWorker:
             except DataError as error:
                 encoded = self._without_refused(encoded, error)
         writing.worked()
-        self._signals_told, self._spoilt_signals = signals_up_to, []
+        self._signals_committed, self._unreadable_signals = signals_up_to, []
         self._count(encoded)
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
-        """Kafka takes none of a batch for what one record of it says: find that one."""
+        """Find the record because of which Kafka refuses the batch, and leave out the part that causes it."""
         assert self._encoder is not None
         encoder = self._encoder
 
         def is_taken(outputs: Sequence[Output]) -> bool:
             self._health.turned()
-            # Each trial by itself: after a refusal, librdkafka numbers its records anew, at the cost of one transaction.
+            # Each trial is a call of its own: after a refusal, librdkafka numbers its records again, which costs a transaction.
             return self._retrying.until_it_works(
                 "finding what Kafka refuses",
                 lambda: self._producer.takes(lambda transaction: _produce(transaction, outputs)),
@@ -294,7 +305,7 @@ class SourceWorker:
         began = time.monotonic()
         with self._producer.transaction() as transaction:
             _produce(transaction, encoded.outputs)
-            if signals_up_to is not None and signals_up_to != self._signals_told:
+            if signals_up_to is not None and signals_up_to != self._signals_committed:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
@@ -302,7 +313,7 @@ class SourceWorker:
         now_s = time.time()
         for record in encoded.written:
             change = record.change
-            # A row's time is that of the record's last edit, perhaps years ago: no lag of ours.
+            # A row's time is that of the record's last edit, perhaps years ago. That is not our lag.
             committed_at = change.committed_at if change.is_event else 0
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
             if CUT in change.source:

@@ -24,6 +24,7 @@ from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
 from salmon.kafka.reader import Place
 from salmon.kafka.topics import CONNECTORS, Topics
+from salmon.model import sides
 from salmon.model.change import SIDES
 from salmon.model.state import Park
 from salmon.plugin.contract import Position
@@ -294,7 +295,7 @@ class _Look:
 
     def _owed(self, side: str, names: Collection[str]) -> dict[str, Count]:
         places = self._places(self.topics.writes(side, name) for name in names)
-        group = f"{self.topics.name}-{side}-sink"
+        group = f"{self.topics.name}-{sides.named(side).sink}"
         return counts(self.kafka, self.admin, committed(self.kafka, group, places), owed=True)
 
     def _places(self, topics: Iterable[str]) -> list[Place]:
@@ -302,18 +303,18 @@ class _Look:
 
     def _guarded(self, side: str, name: str) -> int:
         """As its sink has kept it: it may be down."""
-        kept = self.positions.get(f"{side}-sink", {})
+        kept = self.positions.get(sides.named(side).sink, {})
         return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
 
     def _object(self, name: str, records: Count, unmerged: Count, owed: Mapping[str, Count]) -> ObjectStatus:
         merge = self.processes[_MERGE].samples
-        source = self.processes["salesforce-source"].samples
+        source = self.processes[sides.DESCRIBING.source].samples
         labels = {"object": name}
         read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
         total = [value for _, value in source.of("salmon_snapshot_total_records", **labels)]
         lags = {
             direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
-            for direction in (f"to_{side}" for side in SIDES)
+            for direction in (side.direction for side in sides.ALL)
         }
         return ObjectStatus(
             name=name,

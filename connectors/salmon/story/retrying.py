@@ -19,6 +19,7 @@ from salmon.errors import ConfigError, DataError
 from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Changes, Signals
 from salmon.kafka.tables import Progress
+from salmon.model import sides
 from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
@@ -143,7 +144,7 @@ def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[st
     """The requests to read again what could not be taken."""
     places = sorted({(each.side, each.object) for each in found if each.misfit})
     for side, name in places:
-        codec = Signals(lookup.registry, lookup.topics.signals(f"{side}-source"))
+        codec = Signals(lookup.registry, lookup.topics.signals(sides.named(side).source))
         keys = sorted(
             {each.key for each in found if each.misfit and (each.side, each.object) == (side, name)}
         )

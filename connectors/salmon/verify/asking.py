@@ -21,6 +21,7 @@ from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.topics import Topics
+from salmon.model.sides import named
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.rows import batches
 from salmon.verify.reading import Progress
@@ -76,7 +77,7 @@ class Sources:
         Raises:
             Unavailable, SetupError: as the brokers say.
         """
-        places = {side: self._send(f"{side}-source", name, records) for side in sides}
+        places = {side: self._send(named(side).source, name, records) for side in sides}
         log.info("records_asked_for", object=name, keys=len(records), sides=sorted(sides))
         return frozenset(self._unanswered(places, f"repair of {len(records):,}", progress))
 
@@ -126,7 +127,7 @@ class Sources:
         while True:
             left = 0
             for side, offsets in list(waiting.items()):
-                done_up_to = self._answered(f"{side}-source")
+                done_up_to = self._answered(named(side).source)
                 count = sum(offset >= done_up_to for offset in offsets)
                 left += count
                 if not count:

@@ -56,7 +56,7 @@ def heard(consumer: Consumer) -> list[tuple[int | None, bytes | None]]:
     found: list[tuple[int | None, bytes | None]] = []
 
     def is_at_the_end() -> bool:
-        for message in clients.hear(consumer, 10, 0.5):
+        for message in clients.read_with_ends(consumer, 10, 0.5):
             found.append((message.offset(), message.value() if message.error() is None else None))
         return bool(found) and found[-1][1] is None
 

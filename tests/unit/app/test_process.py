@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from salmon.app.process import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, _Process, run, told
+from salmon.app.process import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, _Process, report_end, run
 from salmon.config import models as configuration
 from salmon.errors import (
     ClientLost,
@@ -49,10 +49,10 @@ def test_a_connector_that_does_not_exist_is_told_with_those_that_do(
 
 def test_each_end_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     """2 for what a person mends, 3 for a newer instance, 1 for the rest."""
-    assert told(SetupError("no such object. Correct the name.")) == EXIT_FATAL
-    assert told(Superseded("a newer instance lives.")) == EXIT_FENCED
-    assert told(ValueError("odd")) == EXIT_UNEXPECTED
-    assert told(TimeoutError("late")) == EXIT_UNEXPECTED
+    assert report_end(SetupError("no such object. Correct the name.")) == EXIT_FATAL
+    assert report_end(Superseded("a newer instance lives.")) == EXIT_FENCED
+    assert report_end(ValueError("odd")) == EXIT_UNEXPECTED
+    assert report_end(TimeoutError("late")) == EXIT_UNEXPECTED
 
 
 CONFIG = """
@@ -79,12 +79,12 @@ def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         raise SchemaOutdated("Account: its schema has changed.")
 
     def become(*command: object) -> None:
-        raise Become(*command, os.environ["SALMON_BEGUN_ANEW"])
+        raise Become(*command, os.environ["SALMON_RESTARTS"])
 
     monkeypatch.setattr(_Process, "part", finds_out)
     monkeypatch.setattr(Lifecycle, "install", lambda _: None)
     monkeypatch.setattr(os, "execv", become)
-    monkeypatch.setenv("SALMON_BEGUN_ANEW", "2")
+    monkeypatch.setenv("SALMON_RESTARTS", "2")
     path = tmp_path / "sync.yaml"
     path.write_text(CONFIG)
     return path
@@ -101,7 +101,7 @@ def test_a_process_whose_schema_has_changed_becomes_the_one_that_its_command_sta
     assert tries == "3"
 
 
-def test_a_process_that_is_told_to_stop_does_not_begin_anew(
+def test_a_process_that_is_asked_to_stop_does_not_restart(
     outdated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would not know of the signal any more."""
@@ -134,7 +134,7 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Process:
 )
 def test_what_heals_by_itself_ends_no_process(process: _Process, error: Exception) -> None:
     """Whichever way it came up: the process becomes a new one (cases S1, S2); nothing is "unexpected" of Kafka's."""
-    assert isinstance(process.begins_again(error), StartAgain)
+    assert isinstance(process.consequence_of(error), StartAgain)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_heals_by_itself_ends_no_process(process: _Process, error: Exceptio
 )
 def test_what_only_a_person_can_mend_ends_it(process: _Process, error: Exception) -> None:
     """So does what nobody foresaw: whoever started the process starts it again."""
-    assert not isinstance(process.begins_again(error), StartAgain)
+    assert not isinstance(process.consequence_of(error), StartAgain)
 
 
 def test_a_server_that_refuses_us_for_the_first_time_is_an_outage_if_it_has_let_us_in(
@@ -156,9 +156,9 @@ def test_a_server_that_refuses_us_for_the_first_time_is_an_outage_if_it_has_let_
 ) -> None:
     """An org whose sign-in answers 401 for a minute (case S4); one that has never let us in is told at once."""
     refused = SignInRefused("salesforce.auth: refused to sign in.")
-    assert process.begins_again(refused) is refused
+    assert process.consequence_of(refused) is refused
     process.health.running()
-    assert isinstance(process.begins_again(refused), StartAgain)
+    assert isinstance(process.consequence_of(refused), StartAgain)
 
 
 def test_a_topic_that_was_deleted_is_named_where_kafka_speaks_of_numbers(
@@ -166,10 +166,10 @@ def test_a_topic_that_was_deleted_is_named_where_kafka_speaks_of_numbers(
 ) -> None:
     """Its own word is OUT_OF_ORDER_SEQUENCE_NUMBER, which says nothing to anybody (case S14)."""
     lost = ClientLost("OUT_OF_ORDER_SEQUENCE_NUMBER")
-    assert process.begins_again(lost) is lost
+    assert process.consequence_of(lost) is lost
     gone = TopicGone("crm.changes.Account: deleted while the sync ran.")
-    monkeypatch.setattr(process._topics, "look", lambda: gone)
-    assert process.begins_again(lost) is gone
+    monkeypatch.setattr(process._topics, "missing_topic", lambda: gone)
+    assert process.consequence_of(lost) is gone
 
 
 def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(

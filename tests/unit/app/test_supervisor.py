@@ -233,14 +233,14 @@ def test_exit_code_2_of_one_that_was_ready_is_tried_once_more(tmp_path: Path) ->
     """If it then ends with 2 before it is ready, only a person can help, and all end."""
     child = Child("c", ["true"], port=1)
     supervisor = Supervisor([child], "127.0.0.1", rng=LowRandom(), clock=lambda: 100.0)
-    child.seen(live=True, ready=True)
+    child.checked(live=True, ready=True)
     child.process = Ended(2)  # type: ignore[assignment]
-    assert supervisor._look() is None
+    assert supervisor._note_ended() is None
     child.is_ready, child.process = False, Ended(2)  # type: ignore[assignment]
-    assert supervisor._look() == 2
-    child.seen(live=True, ready=True)
+    assert supervisor._note_ended() == 2
+    child.checked(live=True, ready=True)
     child.process = Ended(3)  # type: ignore[assignment]
-    assert supervisor._look() == 3, "a newer instance lives, which the child has found out"
+    assert supervisor._note_ended() == 3, "the child has found out that a newer instance runs"
 
 
 class Ended:
@@ -284,13 +284,13 @@ def test_a_supervisor_that_was_suspended_kills_nobody() -> None:
     child = Child("c", ["true"], port=1)
     child.process = Running()  # type: ignore[assignment]
     supervisor = Supervisor([child], "127.0.0.1", clock=lambda: now[0], is_live=lambda *_: False)
-    supervisor.look_at(child)
+    supervisor.check(child)
     now[0] += 3600
-    supervisor.look_at(child)
+    supervisor.check(child)
     supervisor._replace_hung()
     assert child.kill_at is None
     for _ in range(NOT_LIVE_MAX):
-        supervisor.look_at(child)
+        supervisor.check(child)
     supervisor._replace_hung()
     assert child.kill_at is not None, "one that goes on not answering is replaced"
 
@@ -317,5 +317,5 @@ def test_an_answer_of_the_process_before_says_nothing_about_the_next() -> None:
         child.process = Running()  # type: ignore[assignment]
         return False
 
-    Supervisor([child], "127.0.0.1", is_live=is_live).look_at(child)
+    Supervisor([child], "127.0.0.1", is_live=is_live).check(child)
     assert child.not_live == 0

@@ -90,7 +90,7 @@ def test_brokers_from_which_nothing_comes_are_given_up_by_every_reader(
 ) -> None:
     """Also by a sink that takes a partition over: its loop may not wait without a bound."""
     monkeypatch.setattr(reader, "_STANDSTILL_S_MAX", 0.0)
-    with reading() as found, pytest.raises(Unavailable, match="nothing has come"):
+    with reading() as found, pytest.raises(Unavailable, match="nothing has arrived"):
         found.read_to_end(Taken())
 
 

@@ -12,7 +12,7 @@ from salmon.kafka.transactions import TransactionalProducer
 
 
 class Heard:
-    """An observer that remembers."""
+    """An listener that remembers."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -56,7 +56,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def producer(kafka: Kafka, heard: Heard) -> TransactionalProducer:
     made = TransactionalProducer(
-        {"bootstrap.servers": "127.0.0.1:1"}, transactional_id="crm-merge-0", client_id="test", observer=heard
+        {"bootstrap.servers": "127.0.0.1:1"}, transactional_id="crm-merge-0", client_id="test", listener=heard
     )
     made._producer = kafka  # type: ignore[assignment]
     return made

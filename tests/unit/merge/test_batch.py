@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import Batch, ObjectCodecs
-from salmon.merge.reporting import tell
+from salmon.merge.reporting import report_batch
 from salmon.merge.states import States
 from salmon.merge.store import Store
 from salmon.model.change import SALESFORCE, SIDES, Change, Op
@@ -54,7 +54,7 @@ def test_what_is_parked_and_what_is_freed_is_counted_by_why() -> None:
     for offset, change in enumerate(story.changes, start=101):
         add(batch, KEY, change, offset)
     metrics = Metrics("merge")
-    tell(metrics, batch, len(story.changes), 0)
+    report_batch(metrics, batch, len(story.changes), 0)
     text = metrics.exposition().decode()
     for name in ("parked", "freed"):
         assert (
@@ -104,12 +104,12 @@ def test_what_cannot_be_taken_is_counted_and_named_in_the_log() -> None:
         add(batch, KEY, change, offset)
     metrics = Metrics("merge")
     with capture_logs() as logs:
-        tell(metrics, batch, len(story.changes), 0)
+        report_batch(metrics, batch, len(story.changes), 0)
     labels = 'connector="merge",object="Account",side="mongodb",why="misfit"'
     assert f"salmon_parked_fields_total{{{labels}}} 1.0" in metrics.exposition().decode()
     (told,) = [each for each in logs if each["event"] == "fields_hold_misfits"]
     assert (told["key"], told["side"], told["fields"]) == (KEY, "mongodb", ("Phone",))
     story.mongodb.edits(Phone="555 0101")
     add(batch, KEY, story.changes[-1], 101 + len(story.changes))
-    tell(metrics, batch, 1, 0)
+    report_batch(metrics, batch, 1, 0)
     assert f"salmon_freed_fields_total{{{labels}}} 1.0" in metrics.exposition().decode()

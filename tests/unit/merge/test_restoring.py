@@ -47,7 +47,7 @@ def test_a_copy_of_something_else_is_of_no_use(other: Origin) -> None:
 @pytest.mark.parametrize("extent", [Extent(0, 499), Extent(501, 1000)])
 def test_a_copy_that_the_topic_does_not_reach_is_of_no_use(extent: Extent) -> None:
     """The topic was cut at its end, or at its beginning: what lies between is not known."""
-    assert start(MARK, extent) == Start(extent.start, "its topic does not reach to where it was")
+    assert start(MARK, extent) == Start(extent.start, "its topic no longer has the offset of its mark")
 
 
 @pytest.mark.parametrize("age_days", [6.5, 30, -1])

@@ -13,7 +13,7 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 
 
 class Heard:
-    """An observer that remembers."""
+    """An listener that remembers."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -26,7 +26,7 @@ class Heard:
         self.recoveries += 1
 
 
-def test_it_is_repeated_until_it_works_and_the_observer_knows() -> None:
+def test_it_is_repeated_until_it_works_and_the_listener_knows() -> None:
     """Two failures and a success: the answer comes back, both failures and the recovery were told."""
     heard = Heard()
     troubles = iter([Unavailable("one"), Unavailable("two")])

@@ -68,13 +68,13 @@ def test_a_broker_that_has_just_come_back_may_forget_a_topic_for_a_moment() -> N
     """Two looks in vain, or no answer at all, are no reason to end."""
     admin = Admin({}, {}, ALL, None, None, None, {}, None, {}, ALL)
     watch, _ = watching(admin)
-    look = watch.look
+    missing_topic = watch.missing_topic
 
     def stop_at_last() -> TopicGone | None:
         if admin.asked >= 12:
             watch.stop()
-        return look()
+        return missing_topic()
 
-    watch.look = stop_at_last  # type: ignore[method-assign]
+    watch.missing_topic = stop_at_last  # type: ignore[method-assign]
     watch.run()
     assert admin.asked >= 12

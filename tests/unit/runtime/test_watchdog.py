@@ -77,7 +77,7 @@ def test_what_starts_or_has_ended_has_no_wheel() -> None:
     for _ in range(100):
         watchdog.tick()
     health.running()
-    health.begins_again("Kafka was away")
+    health.restarting("Kafka was away")
     for _ in range(100):
         watchdog.tick()
     health.running()

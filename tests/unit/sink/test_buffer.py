@@ -109,10 +109,10 @@ def test_a_partition_without_a_place_offers_one_even_if_nothing_was_read(buffer:
 def test_a_tombstone_takes_the_waiting_command_away(buffer: SinkBuffer) -> None:
     """Nothing is owed any more; the one that flies is not recalled."""
     add(buffer, 0, "a")
-    flying = taken(buffer)
+    in_flight = taken(buffer)
     add(buffer, 1, "a")
     add(buffer, 2, "a", None)
-    buffer.done(flying)
+    buffer.done(in_flight)
     assert buffer.positions() == {PLACE: 3}
     assert buffer.idle
 
@@ -207,9 +207,9 @@ def test_a_partition_that_is_taken_away_drops_what_waits_and_lets_land_what_flie
     """Its unfinished records stay unfinished: whoever has it next puts them."""
     add(buffer, 0, "a")
     add(buffer, 1, "b")
-    flying = taken(buffer, 1)
+    in_flight = taken(buffer, 1)
     assert not buffer.close([PLACE])
-    buffer.done(flying)
+    buffer.done(in_flight)
     assert buffer.close([PLACE])
     assert buffer.positions() == {PLACE: 1}
     buffer.forget([PLACE])
@@ -220,27 +220,27 @@ def test_a_partition_that_is_taken_away_drops_what_waits_and_lets_land_what_flie
 def test_an_older_write_still_in_flight_holds_back_the_key_in_the_new_assignment(buffer: SinkBuffer) -> None:
     """Assigned again while it flies: order per key holds across the hand-over."""
     add(buffer, 0, "a")
-    flying = taken(buffer)
+    in_flight = taken(buffer)
     buffer.close([PLACE])
     buffer.forget([PLACE])
     buffer.open(PLACE, 0)
     add(buffer, 0, "a")
     add(buffer, 1, "b")
     assert offsets(taken(buffer)) == [1]
-    assert flying[0].lost
-    buffer.again(flying, lambda _: 0.0)
+    assert in_flight[0].lost
+    buffer.again(in_flight, lambda _: 0.0)
     assert offsets(taken(buffer)) == [0]
 
 
 def test_stopped_it_gives_out_nothing_more(buffer: SinkBuffer) -> None:
     """take() ends the putters; what flies may still land."""
     add(buffer, 0, "a")
-    flying = taken(buffer)
+    in_flight = taken(buffer)
     add(buffer, 1, "b")
     buffer.stop()
     assert buffer.take(10) is None
     assert not buffer.wait_landed(0)
-    buffer.done(flying)
+    buffer.done(in_flight)
     assert buffer.wait_landed(0)
 
 

@@ -173,7 +173,7 @@ def test_an_approval_lets_exactly_those_go_that_it_names() -> None:
     """What was written before it, by partition; what comes later is counted anew."""
     it = guard()
     held = it.held_back(deletes(20))
-    it.approve(OBJECT, [20, 20], anew=True)
+    it.approve(OBJECT, [20, 20], is_new=True)
     assert it.held_back(held) == []
     assert it.paused == frozenset()
     assert it.held_back(deletes(10, first=20)) == []
@@ -184,7 +184,7 @@ def test_an_approval_that_is_read_again_at_a_start_does_not_begin_the_count_anew
     """Else each restart within a week would let the limit through once more."""
     it = guard()
     it.held_back(deletes(10))
-    it.approve(OBJECT, [5, 5], anew=False)
+    it.approve(OBJECT, [5, 5], is_new=False)
     assert len(it.held_back(deletes(1, first=10))) == 1
 
 
@@ -259,7 +259,7 @@ def test_what_is_kept_is_small_however_many_are_deleted() -> None:
 def test_an_approval_outlives_that_partitions_come_in_steps() -> None:
     """Heard at the start; at first we own another object's partitions only, and this one's a rebalance later."""
     it = guard()
-    it.approve(OBJECT, [50, 50], anew=False)
+    it.approve(OBJECT, [50, 50], is_new=False)
     it.own([("Contact", 0)], {}, partitions=2)
     it.own([("Contact", 0), (OBJECT, 0), (OBJECT, 1)], {}, partitions=2)
     assert it.held_back(deletes(40)) == []
@@ -291,7 +291,7 @@ def test_the_loop_goes_on_while_the_records_are_counted() -> None:
     def ask() -> None:
         assert it.paused == frozenset()
         it.entries({})
-        it.approve(OBJECT, [0], anew=True)
+        it.approve(OBJECT, [0], is_new=True)
 
     loop = threading.Thread(target=ask, daemon=True)
     loop.start()

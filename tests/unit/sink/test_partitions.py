@@ -22,7 +22,7 @@ class Replica:
     def __init__(self, sync: MemorySync, ordinal: int = 0, *, commands_max: int = 1_000) -> None:
         self.sync, self.topic = sync, sync.writes()
         self.buffer = SinkBuffer(commands_max=commands_max)
-        self.taken = self.told = 0
+        self.taken = self.reported = 0
         self.kafka_is_away = False
         self.instance = sync.instance(CONNECTOR, ordinal)
         self.partitions = SinkPartitions(
@@ -32,7 +32,7 @@ class Replica:
             retrying=retrying(),
             stop=Event(),
             taken=self._taken,
-            tell=self._tell,
+            report=self._report,
             is_command=lambda _: True,
         )
 
@@ -66,8 +66,8 @@ class Replica:
             self.kafka_is_away = False
             raise Unavailable("Kafka is away")
 
-    def _tell(self) -> None:
-        self.told += 1
+    def _report(self) -> None:
+        self.reported += 1
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_what_is_committed_is_where_the_next_instance_goes_on(sync: MemorySync) 
 
 
 def test_another_replica_gets_its_share_after_what_flies_was_told(sync: MemorySync) -> None:
-    """Told and committed before the other one reads: it repeats nothing."""
+    """Reported and committed before the other one reads: it repeats nothing."""
     for key in "abcdefgh":
         sync.write(key, 1)
     first, second = Replica(sync), Replica(sync, 1)
@@ -111,7 +111,7 @@ def test_another_replica_gets_its_share_after_what_flies_was_told(sync: MemorySy
     assert second.read() == []
     assert second.held == set(), "the first one still has both"
     first.read()
-    assert first.told == 1
+    assert first.reported == 1
     assert second.read() == [], "everything was committed as it was handed over"
     assert (len(first.held), len(second.held)) == (1, 1)
     assert first.held | second.held == {0, 1}
@@ -127,7 +127,7 @@ def test_partitions_that_are_lost_are_not_committed(sync: MemorySync) -> None:
     sync.broker.drop_out(group, member)
     assert not it.partitions.commit(it.buffer.positions())
     it.read()
-    assert it.told == 0
+    assert it.reported == 0
     assert sync.broker.committed(group) == {}
     assert it.held == {0, 1}, "it has joined again"
 
@@ -171,7 +171,7 @@ def test_a_full_buffer_reads_no_further_until_there_is_room(sync: MemorySync) ->
 def test_where_records_were_deleted_before_they_were_read_it_goes_on_with_what_there_is(
     sync: MemorySync,
 ) -> None:
-    """A topic that was made anew, or emptied: what it holds now is what is owed."""
+    """A topic that was created again, or emptied: everything in it is to be written."""
     it = Replica(sync)
     it.read()
     for seq in range(1, 4):

@@ -49,7 +49,7 @@ class Codec:
 
 
 class Told:
-    """An observer that remembers."""
+    """An listener that remembers."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -80,7 +80,7 @@ class Sink:
             Waits(),
             guard,
             metrics=self.metrics,
-            observer=self.told,
+            listener=self.told,
             direction="to_mongodb",
             rng=random.Random(1),
         )

@@ -14,7 +14,7 @@ from salmon.kafka.output import Output
 from salmon.model.change import Op, Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.buffer import SinkBuffer
-from salmon.sink.reporting import Landed, Telling
+from salmon.sink.reporting import Landed, OutcomeEncoder
 from salmon.sink.reports import SinkReports
 from support.memory_broker import error
 from support.memory_sync import MemorySync
@@ -41,7 +41,7 @@ class Reporter:
         self.consumer.subscribe([self.place[0]], on_assign=_nothing, on_revoke=_nothing, on_lost=_nothing)
         self.consumer.poll(0)
         entries = OffsetStore(sync.clients, topics, registry)
-        telling = Telling(
+        outcomes = OutcomeEncoder(
             connector=CONNECTOR,
             side="mongodb",
             topics=topics,
@@ -51,7 +51,7 @@ class Reporter:
             task_class="a.Task",
         )
         self.reports = SinkReports(
-            instance, self.buffer, telling, entries, group=self.consumer.consumer_group_metadata
+            instance, self.buffer, outcomes, entries, group=self.consumer.consumer_group_metadata
         )
         self.reports.start()
 
@@ -100,7 +100,7 @@ def test_outcomes_are_told_together_and_their_offsets_with_them(sync: MemorySync
     it.lands("a")
     it.lands("b", OutcomeKind.APPLIED)
     assert it.reports.has_news
-    it.reports.tell()
+    it.reports.report()
     assert it.told == [Op.REFUSED]
     assert it.committed == 2
     assert it.buffer.idle
@@ -113,9 +113,9 @@ def test_outcomes_that_kafka_did_not_take_are_told_by_the_next_call(sync: Memory
     it.lands("a")
     sync.broker.fail("commit_transaction", ABORTED, of=it.instance.id)
     with pytest.raises(Unavailable):
-        it.reports.tell()
+        it.reports.report()
     assert (it.told, it.committed, it.reports.has_news) == ([], 0, True)
-    it.reports.tell()
+    it.reports.report()
     assert (it.told, it.committed) == ([Op.REFUSED], 1)
 
 
@@ -124,7 +124,7 @@ def test_outcomes_of_a_partition_that_was_lost_are_not_told(sync: MemorySync) ->
     it = Reporter(sync)
     it.lands("a")
     it.buffer.forget([it.place])
-    it.reports.tell()
+    it.reports.report()
     assert it.told == []
     assert it.committed == 0
 
@@ -135,7 +135,7 @@ def test_a_member_that_its_group_gave_up_commits_nothing(sync: MemorySync) -> No
     it.lands("a")
     sync.broker.drop_out(it.instance.group, it.instance.id)
     with pytest.raises(Unavailable):
-        it.reports.tell()
+        it.reports.report()
     assert it.told == []
     assert it.committed == 0
 
@@ -146,7 +146,7 @@ def test_a_newer_instance_fences_the_reports_of_the_older(sync: MemorySync) -> N
     older.lands("a")
     Reporter(sync)
     with pytest.raises(Fenced):
-        older.reports.tell()
+        older.reports.report()
     assert older.told == []
 
 
@@ -156,7 +156,7 @@ def test_a_dead_letter_that_is_too_large_with_its_original_comes_without_it(sync
     sync.broker.refuses = lambda topic, _, value: topic == dlq and value is not None
     it = Reporter(sync)
     it.lands("a")
-    it.reports.tell()
+    it.reports.report()
     assert it.told == [Op.REFUSED]
     assert sync.values(dlq) == [None]
 
@@ -184,13 +184,13 @@ def test_a_side_that_was_reached_once_is_remembered(sync: MemorySync) -> None:
     assert again.reports.side_was_reached
 
 
-def test_what_is_kept_besides_is_written_even_if_there_is_nothing_to_tell(sync: MemorySync) -> None:
+def test_other_records_are_written_even_if_there_is_no_outcome(sync: MemorySync) -> None:
     """The guard's counts come before any offset that they speak of."""
     it = Reporter(sync)
     key, value = OffsetStore(sync.clients, sync.topics, sync.registry).record(
         CONNECTOR, "guard/x/0", {"held": 1}
     )
-    it.reports.tell([Output(sync.topics.offsets, key, value)])
+    it.reports.report([Output(sync.topics.offsets, key, value)])
     assert it.reports.load()["guard/x/0"] == {"held": 1}
 
 

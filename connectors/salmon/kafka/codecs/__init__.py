@@ -1,1 +1,1 @@
-"""Our shapes as bytes: Avro, its schemas, and the registry that knows them."""
+"""Encodes our types as bytes and decodes them: Avro, its schemas, and the schema registry."""

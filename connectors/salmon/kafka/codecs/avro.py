@@ -1,8 +1,8 @@
 """
 Avro in the Confluent wire format: a magic byte, the writer's schema id, the body.
 
-The codec is generic over schemas; kafka.serdes puts our shapes into it and takes them out. Values stay Avro's
-primitives: dates and times are read without their logical types, from the same bytes.
+The codec works for any schema; kafka.codecs.serdes converts our types with it. Values stay Avro's primitives: dates and
+times are read without their logical types, from the same bytes.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _LEFT_TO_FASTAVRO: Final = (NotPlain, *_UNFIT)
 
 class Codec:
     """
-    One subject's values, as bytes and back.
+    Encodes and decodes the values of one subject.
 
-    Our schema writes, and is what records are read as: of a record that was written by an older one, fields that
-    we lack are dropped, and those that it lacks have their default. One that was written by a newer schema of our
-    object is not read: what we would drop, nobody would ever tell again.
+    Our schema is used to write, and all records are converted to it. From a record with an older schema, fields that
+    we do not have are dropped, and fields that it does not have get their defaults. A record with a newer schema of our
+    object is not read, because the fields that we would drop would never be reported again.
     """
 
     def __init__(self, schema: Mapping[str, Any], registry: Registry, topic: str) -> None:
@@ -61,12 +61,12 @@ class Codec:
         layout = bare(schema)
         self._ours = fastavro.parse_schema(layout)
         self._bodies = bodies(layout)
-        self._same: dict[int, Any] = {}  # writer's id -> its parsed schema; None where it is ours
+        self._same: dict[int, Any] = {}  # writer's schema id -> the parsed schema; None if it is ours
         self._schema_id: int | None = None
 
     @property
     def schema_id(self) -> int:
-        """The id of our schema; registers it at the first call."""
+        """The id of our schema. The first use registers it."""
         return self.register() if self._schema_id is None else self._schema_id
 
     def register(self) -> int:
@@ -74,7 +74,7 @@ class Codec:
         Register our schema, if it is new, and return its id.
 
         Raises:
-            SetupError: it is not compatible with what was written so far.
+            SetupError: it is not compatible with the schemas of existing records.
             Unavailable: the registry does not answer.
         """
         self._schema_id = self._registry.register(self.subject, self.schema)
@@ -101,23 +101,23 @@ class Codec:
         return out.getvalue()
 
     def body(self, datum: Mapping[str, Any]) -> bytes:
-        """What encode_datum() gives behind the schema's id. Raises as that."""
+        """Encode a record without the header that contains the schema id. Raises the errors of encode_datum()."""
         return self.encode_datum(datum)[_HEAD.size :]
 
     def with_head(self, body: bytes) -> bytes:
-        """The value that has *body*, which was written by our schema."""
+        """Put the header in front of *body*, which was encoded with our schema."""
         return self._head + body
 
     def encode_with(self, datum: Mapping[str, Any], last: bytes) -> bytes | None:
         """
-        Write a record whose last field is there as bytes already.
+        Encode a record whose last field is encoded already.
 
         Args:
-            datum: All but the last field.
-            last: As decode_parts() gave it, for the very same schema of that field.
+            datum: All fields except the last.
+            last: The last field, from decode_parts() with the same schema of that field.
 
         Returns:
-            The same as encode_datum() of the whole record, or None: call that.
+            The same bytes as encode_datum() of the whole record; None if that has to be called instead.
         """
         if self._bodies is not None:
             with suppress(*_LEFT_TO_FASTAVRO):
@@ -129,7 +129,7 @@ class Codec:
         Read a record.
 
         Raises:
-            SchemaMismatch: the bytes are not what their schema says, or that schema cannot be read as ours.
+            SchemaMismatch: the bytes do not match their schema, or that schema cannot be converted to ours.
             SchemaOutdated: the record's schema is newer than ours.
             Unavailable: the registry, asked for a schema it was not asked for before, does not answer.
         """
@@ -137,12 +137,12 @@ class Codec:
 
     def decode_parts(self, data: bytes) -> tuple[dict[str, Any], bytes | None]:
         """
-        Read a record, and give its last field as bytes too.
+        Decode a record, and also return its last field as bytes.
 
-        The bytes are None where they are not exactly what we would write: those of another schema, for example.
+        The bytes are None if we would encode the field differently, for example because the record has another schema.
 
         Raises:
-            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum.
+            SchemaMismatch, SchemaOutdated, Unavailable: see decode_datum().
         """
         writer = self._writer(data)
         if writer is None and self._bodies is not None:
@@ -153,16 +153,16 @@ class Codec:
 
     def check_writer(self, data: bytes) -> bytes:
         """
-        *data*, if it was written by a schema of ours, which costs next to nothing to find out.
+        Return *data* if it was written with a schema of ours. The body is not decoded, so this is fast.
 
         Raises:
-            SchemaMismatch, SchemaOutdated, Unavailable: as decode_datum, but for a body that does not fit.
+            SchemaMismatch, SchemaOutdated, Unavailable: see decode_datum(). A body that does not match is not noticed.
         """
         self._writer(data)
         return data
 
     def _writer(self, data: bytes) -> Any:
-        """The parsed schema that a record was written by; None where it is ours. Raises as decode_datum()."""
+        """Return the parsed schema of a record; None if it is ours. Raises the errors of decode_datum()."""
         if len(data) <= _HEAD.size or data[0] != MAGIC:
             raise SchemaMismatch(
                 f"{self.topic}: a record is not Avro in the Confluent wire format. Find out who wrote it."
@@ -197,15 +197,15 @@ class Codec:
         schema = self._registry.schema_by_id(schema_id)
         if supersedes(schema, self.schema):
             raise SchemaOutdated(
-                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. Begin again."
+                f"{self.topic}: a record was written by a newer schema of its object ({schema_id}) than ours. The process restarts to use it."
             )
         writer = bare(schema)
         if not isinstance(writer, dict) or _full_name(writer) != _full_name(self.schema):
-            # Of another record every field could be missing, and be read as null.
+            # In a record of another kind all our fields would be missing, and would be read as null.
             raise SchemaMismatch(
                 f"{self.topic}: a record was written by schema {schema_id}, which is of something else. Find out who wrote it."
             )
-        # Reading without resolution is half the work, so a schema that differs in nothing but words is ours.
+        # Reading without resolution is twice as fast, so a schema that differs only in its documentation counts as ours.
         try:
             parsed = None if writer == bare(self.schema) else fastavro.parse_schema(writer)
         except _UNFIT:
@@ -216,7 +216,7 @@ class Codec:
         return parsed
 
     def _misfit(self, datum: Mapping[str, Any]) -> SchemaMismatch:
-        """Name the field at fault and its type, never its value."""
+        """Make the error that names the wrong field and its type, never its value."""
         name, value, wanted = _at_fault(datum, self._ours)
         return SchemaMismatch(
             f"{self.topic}: {name} holds a {type(value).__name__}, where its schema says {wanted}. Correct the value, or "
@@ -229,19 +229,19 @@ def _full_name(schema: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def writer_of(data: bytes) -> int:
-    """The id of the schema that a record was written by."""
+    """Return the id of the schema with which a record was written."""
     schema_id: int = _HEAD.unpack_from(data)[1]
     return schema_id
 
 
 def supersedes(schema: Any, ours: Any) -> bool:
-    """Whether the row of an object that *schema* is, or holds, is newer than that of *ours*, and not the same again."""
+    """Whether the row in *schema* has a higher generation than the row in *ours*, and differs from it."""
     is_newer = generation_of(schema) > generation_of(ours)
     return is_newer and _without_generation(schema) != _without_generation(ours)
 
 
 def generation_of(schema: Any) -> int:
-    """The generation of the object whose row a schema is, or holds; 0 where it says none."""
+    """Return the generation of the row in a schema; 0 if it has none."""
     generation: int = row_of(schema).get("salmon", {}).get("generation", 0)
     return generation
 
@@ -252,7 +252,7 @@ def _without_generation(schema: Any) -> Mapping[str, Any]:
 
 
 def row_of(schema: Any) -> Mapping[str, Any]:
-    """The record of an object that a schema is, or holds; empty where it holds none."""
+    """Return the row in a schema: the record of an object that the schema is or contains; empty if there is none."""
     match schema:
         case {"salmon": dict(), "fields": list()}:
             found: Mapping[str, Any] = schema
@@ -270,9 +270,9 @@ def row_of(schema: Any) -> Mapping[str, Any]:
 
 def bare(schema: Any) -> Any:
     """
-    *schema* without documentation, properties of ours, and the logical types of dates and times.
+    Return *schema* without documentation, our own properties, and the logical types of dates and times.
 
-    What is left says how the bytes are laid out, and what reading them gives: our values.
+    The rest determines the layout of the bytes, and the Python values that reading gives.
     """
     match schema:
         case list():

@@ -1,10 +1,10 @@
 """
-Avro bodies, read and written by functions that are made from a schema once.
+Encodes and decodes Avro bodies with functions that are made once from a schema.
 
-fastavro, which asks the schema at each value, is the reference; these give the same bytes and values in a third of the
-time (a field that is null costs next to nothing), for what our schemas consist of. They take no doubtful case:
-whatever does not fit exactly is left to fastavro, by NotPlain. What is read here is canonical: written again, it is
-the same bytes. So a part that nobody changed can be passed on as it came.
+fastavro, which looks at the schema for each value, is the reference. These functions give the same bytes and values in a
+third of the time (fields that are null take almost none), for the types that our schemas have. Whatever does not
+match exactly is left to fastavro, by NotPlain. Bytes that are accepted here are canonical: encoded again, they are
+the same. So an unchanged part can be copied.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from types import NoneType
 from typing import Any, Final
 
 Write = Callable[[Any], bytes]
-Read = Callable[
-    [bytes, int], tuple[Any, int]
-]  # bytes and a place in them -> the value, and the place behind it
+Read = Callable[[bytes, int], tuple[Any, int]]  # (bytes, index) -> (value, index after it)
 
 _DOUBLE: Final = struct.Struct("<d")
 _INT: Final = range(-(2**31), 2**31)
@@ -27,12 +25,12 @@ _MISSING: Final = object()
 
 
 class NotPlain(Exception):
-    """A schema, a value or bytes that these functions do not take."""
+    """These functions do not support a schema, a value or bytes; fastavro has to be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """The bodies of one record type, in two parts: all fields but the last, and the last (our flat rows are that)."""
+    """Encodes and decodes a record type in two parts: all fields except the last, and the last (our flat row)."""
 
     names: frozenset[str]
     last: str
@@ -40,10 +38,10 @@ class Bodies:
     write_last: Write
     _read_front: Read
     _read_last: Read
-    _write_row: Write | None  # where all of it is a flat row
+    _write_row: Write | None  # if the whole record is a flat row
 
     def write(self, datum: Mapping[str, Any]) -> bytes:
-        """The body of *datum*. Raises NotPlain, or whatever a value of another type gives rise to."""
+        """Encode *datum*. Raises NotPlain, or any Python error that a value of a wrong type causes."""
         if self._write_row is not None:
             return self._write_row(datum)
         if not datum.keys() <= self.names:
@@ -51,7 +49,7 @@ class Bodies:
         return self.write_front(datum) + self.write_last(datum)
 
     def read(self, data: bytes, at: int) -> tuple[dict[str, Any], int]:
-        """The record that begins at *at* and ends with *data*, and where its last field begins. Raises as write."""
+        """Decode the record from *at* to the end of *data*. Returns it and the index of its last field. Raises as write()."""
         datum, behind = self._read_front(data, at)
         datum[self.last], end = self._read_last(data, behind)
         if end != len(data):
@@ -60,7 +58,7 @@ class Bodies:
 
 
 def bodies(schema: Mapping[str, Any]) -> Bodies | None:
-    """The functions for a record's schema, as kafka.avro.bare leaves it; None where it has what they do not do."""
+    """Make the functions for a record's schema, which avro.bare() has returned; None if they do not support it."""
     try:
         *front, last = fields = _fields(schema, {})
     except (NotPlain, ValueError):
@@ -98,7 +96,7 @@ def _fields(schema: Mapping[str, Any], named: dict[str, tuple[Write, Read]]) -> 
 
 
 def _pair(schema: Any, named: dict[str, tuple[Write, Read]]) -> tuple[Write, Read]:
-    """How values of *schema* are written and read. *named*: the types defined so far."""
+    """Make the functions for values of *schema*. *named*: the types defined so far."""
     match schema:
         case str() if schema in _PRIMITIVES:
             return _PRIMITIVES[schema]
@@ -123,7 +121,7 @@ def _pair(schema: Any, named: dict[str, tuple[Write, Read]]) -> tuple[Write, Rea
     return pair
 
 
-# Numbers and text. Where a value is of another type, what Python raises says so.
+# Numbers and text. If a value has a wrong type, Python raises an error.
 
 
 def _varint(value: int) -> bytes:
@@ -154,7 +152,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 128:
             break
         shift += 7
-    if byte == 0 or value >> 64:  # longer than it must be, or no 64 bits
+    if byte == 0 or value >> 64:  # longer than necessary, or more than 64 bits
         raise NotPlain
     return (value >> 1) ^ -(value & 1), at
 
@@ -206,7 +204,7 @@ def _write_double(value: Any) -> bytes:
 
 def _read_double(data: bytes, at: int) -> tuple[float, int]:
     value: float = _DOUBLE.unpack_from(data, at)[0]
-    if value != value:  # noqa: PLR0124 - no number, of which there are many
+    if value != value:  # noqa: PLR0124 - NaN, which has many representations
         raise NotPlain
     return value, at + 8
 
@@ -237,7 +235,7 @@ def _read_string(data: bytes, at: int) -> tuple[str, int]:
 
 
 def _write_text_or_null(value: Any) -> bytes:
-    """What most fields are, in one step."""
+    """Encode a text or null in one step, because most fields have this type."""
     if value is None:
         return b"\x00"
     encoded: bytes = value.encode()
@@ -256,11 +254,11 @@ _PRIMITIVES: Final[Mapping[str, tuple[Write, Read]]] = {
 }
 
 
-# What is made of them.
+# Types that are made of other types.
 
 
 def _type(schema: Any) -> type:
-    """The one Python type that a branch of a union takes."""
+    """Return the only Python type that a branch of a union accepts."""
     name = schema["type"] if isinstance(schema, dict) else schema
     try:
         return _TYPES[name]
@@ -284,7 +282,7 @@ _TYPES: Final[Mapping[str, type]] = {
 def _union(branches: Sequence[tuple[type, Write, Read]]) -> tuple[Write, Read]:
     writers = {kind: (_ONE_BYTE[2 * n], write) for n, (kind, write, _) in enumerate(branches)}
     if len(writers) < len(branches):
-        raise NotPlain  # two branches for one type: it takes rules to choose
+        raise NotPlain  # two branches accept one type, and choosing needs rules
     if list in writers:
         writers[tuple] = writers[list]
     readers = {2 * n: read for n, (_, _, read) in enumerate(branches)}
@@ -398,7 +396,7 @@ def _reader_of(fields: Sequence[_Field]) -> Read:
 
 
 def _row(fields: Sequence[_Field]) -> tuple[Write, Read] | None:
-    """For records like our flat rows, every field of which may be null, and many are: these are passed over."""
+    """Make fast functions for records like our flat rows, in which every field may be null and many are."""
     if not all(_may_be_null(each) for each in fields):
         return None
     nothing = dict.fromkeys([each.name for each in fields])

@@ -1,7 +1,7 @@
 """
-The schema registry: any that speaks Confluent's REST API.
+The client of the schema registry. It works with any registry that has Confluent's REST API.
 
-What the schemas say is the business of model.schema and kafka.schemas.
+The content of the schemas is defined in model.schema and kafka.codecs.schemas.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ _HEADERS: Final = {
 
 
 class Registry(Protocol):
-    """What the rest of us needs of a registry."""
+    """What Salmon needs of a registry."""
 
     def register(self, subject: str, schema: Mapping[str, Any]) -> int:
         """Register *schema*, if it is new, and return its id."""
 
     def schema_by_id(self, schema_id: int) -> dict[str, Any]:
-        """The schema of an id."""
+        """Return the schema of an id."""
 
     def latest(self, subject: str) -> tuple[int, dict[str, Any]] | None:
         """The id and the newest schema of a subject; None where there is no such subject."""
 
 
 def subject(topic: str) -> str:
-    """The subject of a topic's values (TopicNameStrategy)."""
+    """Return the subject of a topic's values (TopicNameStrategy)."""
     return f"{topic}-value"
 
 
 def object_schema(registry: Registry, records_topic: str) -> ObjectSchema | None:
     """
-    What is known of an object: the newest schema of its `records` topic; None while nobody has registered it.
+    Read the newest schema of an object's `records` topic; None if it is not registered yet.
 
     Raises:
         ConfigError: the registered schema was not made by Salmon.
-        Unavailable, SetupError: as the registry answers.
+        Unavailable, SetupError: the registry does not answer, or refuses us.
     """
     found = registry.latest(subject(records_topic))
     return ObjectSchema.from_avro(found[1]) if found else None
@@ -67,9 +67,11 @@ def object_schema(registry: Registry, records_topic: str) -> ObjectSchema | None
 
 class SchemaRegistry:
     """
-    A client of a registry over HTTP. What it has learnt of an id it knows for ever: ids never change their meaning.
+    A client of a registry over HTTP. It keeps the schema of an id in memory, because that never changes.
 
-    Raises SetupError where *ca_file* is not there, or holds no certificate. Errors of all methods: Unavailable (no answer, or 5xx, also after *attempts*), SetupError (it refuses us).
+    Raises:
+        SetupError: *ca_file* does not exist or has no certificate; or, from any method, the registry refuses us.
+        Unavailable: from any method: no answer, or a 5xx status, after *attempts* attempts.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class SchemaRegistry:
         self._timeout_s = timeout_s
         self._attempts = attempts
         self._calls = calls or Calls()
-        # The methods by which it has given us what we asked for: what it refuses later is no mistake in the configuration.
+        # The methods that have worked once. If the registry refuses one of them later, the configuration is not the cause.
         self._worked: set[str] = set()
         self._session = requests.Session()
         self._session.headers.update(_HEADERS)
@@ -100,10 +102,10 @@ class SchemaRegistry:
                 ssl.create_default_context(cafile=ca_file)
             except OSError:  # ssl.SSLError is one
                 raise SetupError(
-                    f"schema_registry.ca_file: {ca_file} holds no certificate that can be read. Name the PEM file of "
+                    f"schema_registry.ca_file: {ca_file} has no certificate that can be read. Name the PEM file of "
                     f"the authority."
                 ) from None
-        # Given with each request: requests lets REQUESTS_CA_BUNDLE overrule what a session says.
+        # Passed with each request, because requests prefers REQUESTS_CA_BUNDLE to the setting of a session.
         self._verify: str | bool = ca_file or True
         self._schemas: dict[int, dict[str, Any]] = {}
         self._ids: dict[tuple[str, str], int] = {}
@@ -137,17 +139,17 @@ class SchemaRegistry:
 
     def schema_by_id(self, schema_id: int) -> dict[str, Any]:
         """
-        The schema of an id, kept for ever.
+        Return the schema of an id. It is kept in memory.
 
         Raises:
-            SchemaMismatch: the registry knows no such id.
+            SchemaMismatch: the registry does not know this id.
         """
         if (known := self._schemas.get(schema_id)) is not None:
             return known
         answer = self._call("GET", f"/schemas/ids/{schema_id}")
         if self._says_missing(answer):
             raise SchemaMismatch(
-                f"the registry at {self._url} has no schema {schema_id}, by which a record was written. Point "
+                f"the registry at {self._url} has no schema {schema_id}, with which a record was written. Point "
                 f"schema_registry.url at the registry that the writer used."
             )
         schema: dict[str, Any] = json.loads(self._json(answer)["schema"])
@@ -163,7 +165,7 @@ class SchemaRegistry:
         return int(found["id"]), json.loads(found["schema"])
 
     def probe(self) -> None:
-        """See whether anything answers there, whatever it says. Raises requests' own errors."""
+        """Check whether the server answers; the content does not matter. Raises the errors of requests."""
         self._exchanged("GET", "/config", None)
 
     def close(self) -> None:
@@ -173,7 +175,7 @@ class SchemaRegistry:
     def _demand_compatibility(self, subject: str) -> None:
         answer = self._call("PUT", f"/config/{_quoted(subject)}", {"compatibility": COMPATIBILITY})
         if answer.status_code >= 400:
-            # Some registries keep this to their administrators; records can be written and read all the same.
+            # Some registries allow this only to administrators. Records can be written and read without it.
             log.warning("compatibility_not_set", subject=subject, wanted=COMPATIBILITY, reason=_said(answer))
 
     def _why_incompatible(self, subject: str, text: str) -> str:
@@ -184,8 +186,8 @@ class SchemaRegistry:
         return "; ".join(str(message) for message in answer.json().get("messages") or ())
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> requests.Response:
-        # Bounded: the tries of what fails at once take 2 s, and what waits for an answer has one try. The worker repeats
-        # what is still Unavailable then, and says so.
+        # Bounded: calls that fail at once are repeated for 2 s, and a call that waits for an answer is not repeated. If it
+        # is still Unavailable then, the worker repeats and reports it.
         give_up_at = time.monotonic() + self._timeout_s
         tries = Tries(_BACKOFF)
         while True:
@@ -221,7 +223,7 @@ class SchemaRegistry:
         if answer.status_code in {401, 403}:
             raise self._refusal(
                 method,
-                f"{where} answers {answer.status_code}: it does not let us in. Check schema_registry.username and "
+                f"{where} answers {answer.status_code}: it refuses access. Check schema_registry.username and "
                 f"schema_registry.password.",
                 SignInRefused,
             )
@@ -242,11 +244,11 @@ class SchemaRegistry:
     def _refusal(
         self, method: str, sentence: str, mistake: type[SetupError] = SetupError
     ) -> SetupError | Unavailable:
-        """A mistake in the configuration, unless it has worked with this one: then somebody is changing the registry."""
+        """Return a SetupError, or Unavailable if the same call has worked before, because then the registry has changed."""
         return Unavailable(sentence) if method in self._worked else mistake(sentence)
 
     def _says_missing(self, answer: requests.Response) -> bool:
-        """Whether a registry says that there is no such thing. Raises where the 404 is somebody else's."""
+        """Whether the registry answers that it does not have this. Raises SetupError if the 404 is not a registry's."""
         if answer.status_code != 404:
             return False
         if _code_of(answer) in _NOT_THERE:
@@ -278,7 +280,7 @@ def _quoted(subject: str) -> str:
 
 
 def _code_of(answer: requests.Response) -> int | None:
-    """The registry's own code, where it is one that says so."""
+    """Return the registry's own error code, if there is one."""
     try:
         body = answer.json()
     except ValueError:
@@ -288,7 +290,7 @@ def _code_of(answer: requests.Response) -> int | None:
 
 
 def _said(answer: requests.Response) -> str:
-    """The registry's own message; registries speak of schemas, never of records."""
+    """Return the registry's own message. It may contain parts of schemas, but never of records."""
     try:
         return str(answer.json()["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,7 +1,7 @@
 """
-The fixed Avro schemas of `schemas-avro/fixed`, and the envelope of an object made from them.
+Reads the fixed Avro schemas of `schemas-avro/fixed`, and makes an object's envelope schemas from them.
 
-What the fields mean is said in the .avsc files; how they become bytes is kafka.serdes' business.
+The .avsc files explain the fields; kafka.codecs.serdes encodes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from salmon.errors import SetupError
 
-# The record that stands in change.avsc and write.avsc (and state.avsc) for the object's own.
+# The name of the placeholder in change.avsc, write.avsc and state.avsc; the object's own record replaces it.
 PLACEHOLDER: Final = "salmon.records.Row"
 
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def fixed(name: str) -> dict[str, Any]:
         name: change, write, state, conflict, offset, identity or signal.
 
     Raises:
-        SetupError: where the installation lacks the file.
+        SetupError: the file is missing from the installation.
     """
     schema: dict[str, Any] = json.loads(_text(name))
     return schema
@@ -40,11 +40,11 @@ def fixed(name: str) -> dict[str, Any]:
 
 def envelope(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """
-    The schema *name* (change, write, state) of one object: every place of the placeholder is taken by *row*.
+    Make the schema *name* (change, write, state) of one object, in which *row* replaces the placeholder.
 
     Args:
-        row: The object's flat record, as `ObjectSchema.to_avro` makes it. It is written out where the
-            placeholder is defined, and named wherever else the placeholder is named.
+        row: The object's flat record, from `ObjectSchema.to_avro`. It replaces the definition of the placeholder, and its
+            name replaces the placeholder's name elsewhere.
     """
     composed: dict[str, Any] = _with_row(fixed(name), row)
     return composed

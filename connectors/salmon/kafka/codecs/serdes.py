@@ -1,8 +1,8 @@
 """
-Our shapes as Avro records and back: changes, writes, records, conflicts, offsets, identities, signals.
+Converts our types to Avro records and back: changes, writes, records, conflicts, offsets, identities, signals.
 
-What the shapes mean is the model's business; how a record becomes bytes is kafka.avro's. Keys are plain UTF-8 and
-need nothing of this.
+The types are defined in the model; kafka.codecs.avro makes bytes of a record. Keys are plain UTF-8 and are not
+handled here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OF_RECORDS: Final = frozenset({Op.CREATE, Op.UPDATE, Op.ROW})
 
 
 class Changes(Codec):
-    """The values of `changes` of one object."""
+    """The codec of one object's `changes` topic."""
 
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("change", schema.to_avro()), registry, topic)
@@ -49,7 +49,7 @@ class Changes(Codec):
         self._known: dict[int, tuple[frozenset[str] | None, frozenset[str] | None]] = {}
 
     def encode(self, change: Change) -> bytes:
-        """Raises SchemaMismatch for a value that does not fit its field, or a field that the object lacks."""
+        """Encode a change. Raises SchemaMismatch: a value does not match its field, or the object has no such field."""
         fields = change.fields
         datum = {
             "origin": change.origin,
@@ -77,15 +77,15 @@ class Changes(Codec):
         return self.encode_datum(datum)
 
     def decode(self, data: bytes) -> Change:
-        """Raises SchemaMismatch for bytes that are no change of this object."""
+        """Decode a change. Raises SchemaMismatch: the bytes are not a change of this object."""
         return self.decode_with_row(data)[0]
 
     def decode_with_row(self, data: bytes) -> tuple[Change, bytes | None]:
         """
-        The change, and its fields as the body of a `records` value; None where that body would be another.
+        Decode a change, and also return its fields as the body of a `records` value; None if that body would differ.
 
         Raises:
-            SchemaMismatch: for bytes that are no change of this object.
+            SchemaMismatch: the bytes are not a change of this object.
         """
         datum, row = self.decode_parts(data)
         op = Op(datum["op"])
@@ -100,8 +100,10 @@ class Changes(Codec):
             native_id=datum["native_id"],
             ack=datum["ack"],
             changed=None if changed is None else frozenset(changed),
-            fields=_told(datum, self._lists),
-            misfits={told["name"]: Misfit(told["code"], told["reason"]) for told in datum["misfits"] or ()},
+            fields=_set_fields(datum, self._lists),
+            misfits={
+                misfit["name"]: Misfit(misfit["code"], misfit["reason"]) for misfit in datum["misfits"] or ()
+            },
             source=datum["source"],
             history=datum["history"],
             knows=self._known_to(writer_of(data), datum["origin"], op) if op in _OF_RECORDS else None,
@@ -110,7 +112,7 @@ class Changes(Codec):
         return change, row
 
     def _known_to(self, writer: int, origin: str, op: Op) -> frozenset[str] | None:
-        """What a writer's schema lets it tell of in such a change, where that is not all that ours does."""
+        """Return the fields that a writer's schema can report in such a change; None if they are all fields of ours."""
         try:
             rows, events = self._known[writer]
         except KeyError:
@@ -128,7 +130,7 @@ class Changes(Codec):
 
 
 class Writes(Codec):
-    """The values of `writes` of one side and object."""
+    """The codec of the `writes` topic of one side and object."""
 
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schemas.envelope("write", schema.to_avro()), registry, topic)
@@ -140,13 +142,13 @@ class Writes(Codec):
 
     def encode(self, write: Write, row: bytes | None = None) -> bytes:
         """
-        Write the command.
+        Encode a command.
 
         Args:
-            row: Its fields, but for merge's own, as the body of a `records` value, where that is known.
+            row: Its fields, except for merge's own, as the body of a `records` value, if the caller has it.
 
         Raises:
-            SchemaMismatch: for a value that does not fit its field, or a field that the object lacks.
+            SchemaMismatch: a value does not match its field, or the object has no such field.
         """
         fields = write.fields
         datum = {
@@ -165,9 +167,9 @@ class Writes(Codec):
         return self.encode_datum({**datum, "fields": _row(fields)})
 
     def decode(self, data: bytes) -> Write:
-        """Raises SchemaMismatch for bytes that are no write of this object."""
+        """Decode a command. Raises SchemaMismatch: the bytes are not a write of this object."""
         datum = self.decode_datum(data)
-        fields = _told(datum, self._lists)
+        fields = _set_fields(datum, self._lists)
         if datum["names"] is not None:
             # A name we lack belongs to a field that has left the object's schema since.
             known = datum["fields"].keys() | OWNED_BY_MERGE
@@ -196,7 +198,7 @@ class Writes(Codec):
 
 
 class Records(Codec):
-    """The values of `records` of one object: the flat row."""
+    """The codec of one object's `records` topic: the flat row."""
 
     def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
         super().__init__(schema.to_avro(), registry, topic)
@@ -204,35 +206,35 @@ class Records(Codec):
 
     def encode(self, row: Mapping[str, Value]) -> bytes:
         """
-        Write the row; a field that is not in it is null.
+        Encode a row; a field that is not in it is null.
 
         Raises:
-            SchemaMismatch: a value does not fit its field, or the object lacks the field.
+            SchemaMismatch: a value does not match its field, or the object has no such field.
         """
         return self.encode_datum(row)
 
     def decode(self, data: bytes) -> dict[str, Value]:
         """
-        Read a row: every field of the object, null or not.
+        Decode a row. It has every field of the object, null or not.
 
         Raises:
-            SchemaMismatch: for bytes that are no row of this object.
+            SchemaMismatch: the bytes are not a row of this object.
         """
         return _with_tuples(self.decode_datum(data), self._lists)
 
 
 class Offsets(Codec):
-    """The values of `offsets`: positions."""
+    """The codec of the `offsets` topic: positions."""
 
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("offset"), registry, topic)
 
     def encode(self, position: Position) -> bytes:
-        """Raises TypeError for a position that is no JSON: our mistake."""
+        """Encode a position. Raises TypeError if it cannot be written as JSON, which is a mistake of ours."""
         return self.encode_datum({"position": json.dumps(position, separators=(",", ":"))})
 
     def decode(self, data: bytes) -> Position:
-        """Raises SchemaMismatch for bytes that are no position."""
+        """Decode a position. Raises SchemaMismatch: the bytes are not a position."""
         with suppress(ValueError, RecursionError):
             position = json.loads(self.decode_datum(data)["position"])
             if isinstance(position, dict):
@@ -241,7 +243,7 @@ class Offsets(Codec):
 
 
 class Identities(Codec):
-    """The values of `identity`: the record key of a Salesforce Id."""
+    """The codec of an `identity` topic: the record key of a Salesforce Id."""
 
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("identity"), registry, topic)
@@ -250,19 +252,19 @@ class Identities(Codec):
         return self.encode_datum({"key": key})
 
     def decode(self, data: bytes) -> str:
-        """Raises SchemaMismatch for bytes that are no identity."""
+        """Decode a record key. Raises SchemaMismatch: the bytes are not an identity."""
         key: str = self.decode_datum(data)["key"]
         return key
 
 
 class Signals(Codec):
-    """The values of `signals` of one connector."""
+    """The codec of one connector's `signals` topic."""
 
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("signal"), registry, topic)
 
     def encode(self, signal: Signal) -> bytes:
-        """Write the signal; its id is left to the offset that it will get."""
+        """Encode a signal. Its id is not written, because the offset of the record is the id."""
         return self.encode_datum(
             {
                 "kind": signal.kind,
@@ -275,7 +277,7 @@ class Signals(Codec):
         )
 
     def decode(self, data: bytes, *, offset: int) -> Signal:
-        """Raises SchemaMismatch for bytes that are no signal. *offset*: the record's, which is the signal's id."""
+        """Decode a signal; *offset* becomes its id. Raises SchemaMismatch: the bytes are not a signal."""
         datum = self.decode_datum(data)
         return Signal(
             id=offset,
@@ -290,7 +292,7 @@ class Signals(Codec):
 
 @dataclass(frozen=True, slots=True)
 class ConflictRecord:
-    """A decided conflict on its way to the conflicts topic. *seq*: of the folded change that was the challenger."""
+    """A conflict as it is written to the conflicts topic. *seq*: of the change that contained the challenger."""
 
     conflict: Conflict
     seq: int
@@ -298,7 +300,7 @@ class ConflictRecord:
 
 
 class Conflicts(Codec):
-    """The values of `conflicts`, of all objects."""
+    """The codec of the `conflicts` topic, for all objects."""
 
     def __init__(self, registry: Registry, topic: str) -> None:
         super().__init__(schemas.fixed("conflict"), registry, topic)
@@ -323,7 +325,7 @@ class Conflicts(Codec):
         )
 
     def decode(self, data: bytes) -> ConflictRecord:
-        """Raises SchemaMismatch for bytes that are no conflict. A decimal comes back as its text."""
+        """Decode a conflict; a decimal becomes text. Raises SchemaMismatch: the bytes are not a conflict."""
         datum = self.decode_datum(data)
         contest = Contest(
             object=datum["object"],
@@ -342,21 +344,21 @@ class Conflicts(Codec):
 
 
 def _row_fields(envelope: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The fields of the row that an envelope's schema holds."""
+    """Return the fields of the row in an envelope's schema."""
     row: Mapping[str, Any] = next(field["type"] for field in envelope["fields"] if field["name"] == "fields")
     fields: Sequence[Mapping[str, Any]] = row["fields"]
     return fields
 
 
 def _row(fields: Mapping[str, Value]) -> Mapping[str, Value]:
-    """The fields that have a place in the row: all but merge's own, which have places of their own."""
+    """Return the fields of the row: all except merge's own, which are separate fields of the envelope."""
     if SALESFORCE_ID in fields or ERROR in fields:
         return {name: value for name, value in fields.items() if name not in OWNED_BY_MERGE}
     return fields
 
 
-def _told(datum: Mapping[str, Any], lists: Iterable[str]) -> dict[str, Value]:
-    """All that is not null: the row's fields and merge's own."""
+def _set_fields(datum: Mapping[str, Any], lists: Iterable[str]) -> dict[str, Value]:
+    """Return all fields that are not null: those of the row and merge's own."""
     fields = {name: value for name, value in datum["fields"].items() if value is not None}
     if datum["salesforce_id"] is not None:
         fields[SALESFORCE_ID] = datum["salesforce_id"]

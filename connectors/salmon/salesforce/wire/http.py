@@ -50,7 +50,7 @@ class Https:
                 ssl.create_default_context(cafile=ca_file)
             except OSError:  # ssl.SSLError is one
                 raise ConfigError(
-                    f"salesforce.ca_file: {ca_file} holds no certificate that can be read. Name the PEM file of the "
+                    f"salesforce.ca_file: {ca_file} has no certificate that can be read. Name the PEM file of the "
                     f"authority."
                 ) from None
         self._verify: str | bool = ca_file or True

@@ -109,7 +109,7 @@ MISFITS: Final = (
         "the topic forgets what could not be taken",
         "the same log gives the same state, however it is cut into restarts",
         "merge.states",
-        '                if told["name"] in names\n            },\n',
+        '                if misfit["name"] in names\n            },\n',
         "                if False\n            },\n",
     ),
     # An operator's RETRY.

@@ -174,7 +174,7 @@ def test_a_ca_file_that_is_not_there_is_told() -> None:
 def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path) -> None:
     """The key file, say, in place of the authority's; and not only when a server is met."""
     (tmp_path / "ca.pem").write_text("name: crm")
-    with pytest.raises(SetupError, match=r"schema_registry\.ca_file: .* holds no certificate"):
+    with pytest.raises(SetupError, match=r"schema_registry\.ca_file: .* has no certificate"):
         SchemaRegistry("https://127.0.0.1:1", ca_file=str(tmp_path / "ca.pem"))
 
 
@@ -226,7 +226,7 @@ def test_a_registry_that_has_worked_is_waited_for_whatever_it_says_later(
 def test_a_user_who_may_read_and_not_write_is_a_mistake_in_the_configuration(server: Scripted) -> None:
     """To register has never worked, though to look has."""
     server.answers = [NOT_FOUND, (403, {})]
-    with pytest.raises(SetupError, match=r"does not let us in\. Check schema_registry\.username"):
+    with pytest.raises(SetupError, match=r"refuses access\. Check schema_registry\.username"):
         SchemaRegistry(server.url).register("a-value", SCHEMA)
 
 

@@ -89,7 +89,7 @@ def error(code: str, status: int = 400, **headers: str) -> Answer:
 def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> None:
     """By its key, before a server is met whose certificate cannot be verified with it."""
     (tmp_path / "ca.pem").write_text(text)
-    with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* holds no certificate"):
+    with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* has no certificate"):
         Https(str(tmp_path / "ca.pem"))
 
 
