@@ -101,6 +101,7 @@ def run(
     log_level: str = "info",
     drain_deadline_s: float = DRAIN_DEADLINE_S,
     beside: Beside = lambda *_: None,
+    end_within: Callable[[float], object] = lambda _seconds: None,
 ) -> int:
     """
     Run one of CONNECTORS until it is asked to stop, and return the process's exit code.
@@ -109,6 +110,7 @@ def run(
 
     Args:
         beside: Makes the part that also runs in merge's first replica; it must not raise.
+        end_within: Ends the process after so many seconds, whatever hangs; called when it begins to stop.
         port: Port of the REST server. None: the one in the configuration; 0: any free one.
         ordinal: Number of this replica. None: $SALMON_ORDINAL, or the number at the end of the host's name (a pod of a
             StatefulSet), or 0.
@@ -123,7 +125,14 @@ def run(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
-        process = _Process(connector, config, port=port, ordinal=number, drain_deadline_s=drain_deadline_s)
+        process = _Process(
+            connector,
+            config,
+            port=port,
+            ordinal=number,
+            drain_deadline_s=drain_deadline_s,
+            end_within=end_within,
+        )
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
         if isinstance(error, StartAgain):
@@ -178,7 +187,14 @@ class _Process:
     """Builds the parts of one process, and holds what they share: health, metrics, life cycle and REST server."""
 
     def __init__(
-        self, connector: str, config: SyncConfig, *, port: int | None, ordinal: int, drain_deadline_s: float
+        self,
+        connector: str,
+        config: SyncConfig,
+        *,
+        port: int | None,
+        ordinal: int,
+        drain_deadline_s: float,
+        end_within: Callable[[float], object] = lambda _seconds: None,
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
         self._began = time.monotonic()
@@ -199,7 +215,9 @@ class _Process:
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
         self._lifecycle = Lifecycle(
-            drain_deadline_s=drain_deadline_s, parent=int(parent) if parent and parent.isdigit() else None
+            drain_deadline_s=drain_deadline_s,
+            parent=int(parent) if parent and parent.isdigit() else None,
+            end_within=end_within,
         )
         self._rest = RestServer(
             host=config.rest.host,

@@ -139,6 +139,7 @@ def _run(
             raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
         from salmon.app.process import run
         from salmon.cli.verify import scheduled
+        from salmon.runtime.watchdog import end_within
 
         code = run(
             name,
@@ -148,6 +149,7 @@ def _run(
             log_format=log_format,
             log_level=log_level,
             beside=scheduled(config),
+            end_within=end_within,
         )
     raise typer.Exit(code)
 

@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 DRAIN_DEADLINE_S: Final = 25.0  # Kubernetes' default grace period is 30 s.
 _SIGNAL_LOOK_S: Final = 0.2
+_LAST_RESORT_S: Final = 3.0  # after the deadline, for what is left to do in good order
 _PARENT_LOOK_S: Final = 1.0
 
 
@@ -50,11 +51,13 @@ class Lifecycle:
     Args:
         drain_deadline_s: Seconds from the signal to the end of the last part.
         parent: Process id of the parent, if this process must end with it.
+        end_within: Ends the process after so many seconds, whatever hangs; called when the stop begins.
         exit_now: Called on a second signal; tests replace os._exit.
     """
 
     drain_deadline_s: float = DRAIN_DEADLINE_S
     parent: int | None = None
+    end_within: Callable[[float], object] = lambda _seconds: None
     exit_now: Callable[[int], object] = os._exit
     clock: Callable[[], float] = time.monotonic
     # Both signal handlers and threads put here. A SimpleQueue because its put() may interrupt its own get():
@@ -91,6 +94,7 @@ class Lifecycle:
             The error that ended a part; TimeoutError if a part was still busy at the deadline; None if all went well.
         """
         why = self._wait_for_news()
+        self.end_within(self.drain_deadline_s + _LAST_RESORT_S)
         log.info("stop_began", why=why)
         deadline = self.clock() + self.drain_deadline_s
         # One after the other: the REST server was started first, so it shows the drain until the end.

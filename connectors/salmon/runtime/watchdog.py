@@ -7,6 +7,7 @@ A loop that waits for a server reports a turn at each attempt (health.failing), 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import threading
@@ -70,6 +71,15 @@ class Watchdog:
         while True:
             time.sleep(self._tick_s)
             self.tick()
+
+
+def end_within(seconds: float) -> None:
+    """
+    End this process that long from now with exit code 1 and its threads' stacks on standard error, unless it has ended.
+
+    A thread of C does it: it needs no lock of Python's, so nothing that a library holds can keep the process.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def dump() -> dict[str, list[str]]:

@@ -141,3 +141,36 @@ def _script(mode: str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     return process
+
+
+_KEPT = textwrap.dedent(
+    """
+    import ctypes, os, signal
+    from salmon.runtime import lifecycle
+    from salmon.runtime.watchdog import end_within
+
+    class Holds:
+        name = "work"
+        def run(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+        def stop(self):
+            ctypes.PyDLL(None).sleep(60)  # a library that waits, and keeps Python's lock meanwhile
+        def cut(self):
+            pass
+
+    lifecycle._LAST_RESORT_S = 0.5
+    life = lifecycle.Lifecycle(drain_deadline_s=0.5, end_within=end_within)
+    life.install()
+    life.start(Holds())
+    life.wait()
+    """
+)
+
+
+def test_a_library_that_keeps_pythons_lock_cannot_keep_the_process_from_its_end() -> None:
+    """After the deadline the process is over with exit code 1, and has said what its threads were doing (case S8)."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _KEPT], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    assert "in stop" in ended.stderr
