@@ -62,6 +62,8 @@ class Merge:
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
+    known: set[Value] = field(default_factory=set)  # all that it was ever told
+    began_anew: Callable[[], None] = lambda: None  # a side tells of a record for the first time since it went back
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
@@ -73,6 +75,11 @@ class Merge:
         """A change arrives in the log, and is folded."""
         if change.is_row or change.is_outcome or change.ack is not None or change.op is Op.DELETE:
             self._newest.pop((change.origin, key), None)
+        if not change.is_outcome and change.origin != OPERATOR:
+            state = self.states.get(key)
+            if change.history != (state.sides[change.origin].history if state else ""):
+                self.began_anew()
+            self.known.update(change.fields.values())
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
