@@ -133,7 +133,10 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.unfit, knobs.retries = aside.choice((0, 0, 0.15)), aside.choice((0, 0.05))
     knobs.fills = not knobs.one_way_to and aside.random() < 0.25
     goes_back, which = aside.random() < 0.06, aside.choice(SIDES)
-    if goes_back and not (knobs.grows or knobs.one_way_to):
+    # Left out: a default that an org gives to what it is sent twice, before and after it was refreshed. By the row of it,
+    # somebody may have edited the first one's. And what the history of a one-way object's origin means is not said.
+    defaults = knobs.fills and which == SALESFORCE
+    if goes_back and not (knobs.grows or knobs.one_way_to or defaults):
         knobs.goes_back = which
 
 

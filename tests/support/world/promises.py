@@ -162,7 +162,7 @@ def lost_edits(world: World) -> Iterator[str]:
     changed = {
         seen
         for value in history.authored - history.found - replaced - history.unheard
-        for seen in history.ancestors(value)
+        for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
         for name in (*EDITABLE, LINK):
