@@ -63,7 +63,9 @@ class Merge:
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     known: set[Value] = field(default_factory=set)  # all that it was ever told
-    began_anew: Callable[[], None] = lambda: None  # a side tells of a record for the first time since it went back
+    began_anew: Callable[[], None] = lambda: (
+        None
+    )  # a side tells of a record for the first time since it went back
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)

@@ -413,6 +413,11 @@ class World:
         else:
             self._somebody_edits(side, self.nature.random.choice(keys))
 
+    @property
+    def org_ids(self) -> set[str]:
+        """All Ids that the org has ever given."""
+        return {event.native_id for event in self.org.log} | self.org.records.keys() | self.org.bin.keys()
+
     def keys(self, side: str) -> list[str]:
         if side == SALESFORCE:
             return sorted(record.key for record in self.org.records.values())
@@ -458,6 +463,10 @@ class World:
 
     def _somebody_creates(self, side: str) -> None:
         gone = sorted(set(self.merge.states) - self.database.documents.keys())
+        if self.knobs.goes_back:
+            gone = [
+                key for key in gone if key not in self.org_ids
+            ]  # its very Id may come back; see Org.undelete
         again = side == MONGODB and gone and self.knobs.deletes and self.nature.chance(0.5)
         if again or len(self.merge.states) < 2 * _RECORDS:
             unfit = "City" if side == MONGODB and self._errs() else ""

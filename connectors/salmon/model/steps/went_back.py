@@ -30,6 +30,8 @@ def shown_again(work: Work) -> None:
     corrected = [n for n in change.misfits.keys() - x.misfits.keys() - x.unknown if n in state.canonical]
     note(work)
     restored = overrule(x, corrected)
+    for name in restored:
+        x.shadow.pop(name, None)  # whoever edits it now has not seen what is agreed
     for name in sorted(work.rules.spoken(change)):
         value = change.fields.get(name)
         if name in x.unknown and state.lives:
