@@ -42,6 +42,7 @@ def broken(world: World) -> list[str]:
         cuts = Cuts(world.merge, Random(world.seed)).play()
         found += [f"cut into other batches: {text}" for text in cuts.differences()]
     found += [f"let go: {text}" for text in world.merge.let_go]
+    found += [f"given up as a side went back: {text}" for text in world.merge.given_up]
     found += [f"not quiet: {text}" for text in unrest(world)]
     found += [f"not resolved: {text}" for text in unresolved(world)]
     return found + [f"not sent again: {text}" for text in unsent(world)]
