@@ -43,6 +43,7 @@ _WANTED: Final = (
         "facts: REPEATED",
         "facts: FIRST_CONTACT",
         "facts: TWIN",
+        "facts: RESTORED",
     ),
     *("sources: holes", "sources: started anew", "sinks: started anew", "merge: started anew"),
 )

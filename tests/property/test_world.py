@@ -13,9 +13,10 @@ from typing import Final
 
 import pytest
 
-from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.change import MONGODB, SALESFORCE, Change, Op
 from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE, LAST_WRITER_WINS, Contest, Edit
+from salmon.model.steps import went_back
 from support.world import World
 from support.world.nature import ADDED, EDITABLE, OBJECT, Knobs
 from support.world.org import FOLLOWS
@@ -129,6 +130,17 @@ def test_a_contest_over_what_nobody_has_edited_is_seen() -> None:
     contest = Contest(OBJECT, key, EXISTENCE, standing, challenger, SALESFORCE)
     world.merge.conflicts.append(LAST_WRITER_WINS(contest))
     assert any("nobody has edited it" in text for text in broken(world))
+
+
+@pytest.mark.parametrize("side", [SALESFORCE, MONGODB])
+def test_what_is_given_up_as_a_side_goes_back_is_seen(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The side lacks a record that is agreed on, and somebody takes that for a deletion."""
+    monkeypatch.setattr(went_back, "is_known", lambda _: False)
+    world = settled()
+    lost = Change(side, Op.ABSENT, as_of=1, history="of a backup")
+    world.merge.tell(first_key(world), lost)
+    world.settle()
+    assert any("given up" in text for text in broken(world))
 
 
 def test_a_cleared_lookup_that_is_half_of_a_conflict_is_seen() -> None:

@@ -202,12 +202,15 @@ def _acknowledge(work: Work) -> Answer:
         work.report(Fact.ACKNOWLEDGED, committed_at=committed_at)
         return answer
     # A side without a guard may repeat a write after it was answered; a row shows that by a marker that went back. A
-    # guarded one cannot: there, a copied or restored record took the marker along.
+    # guarded one cannot, unless it went back: there, a copied or restored record took the marker along.
     late = (
         seq is not None
         and change.op is not Op.DELETE
-        and change.origin not in work.rules.guarded
-        and (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
+        and (
+            went_back.may_repeat(change, x)
+            if change.origin in work.rules.guarded
+            else (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
+        )
     )
     return Answer(late=late)
 

@@ -33,6 +33,7 @@ class Database:
     backups: list[Document] = field(default_factory=list)  # documents as they were, markers included
     log: list[Document] = field(default_factory=list)
     lost: int = 0  # events up to this one are no longer in the oplog
+    behind: int = 0  # how far the cluster's time is behind the World's
     full_name = "world.accounts"
 
     # Users.
@@ -121,7 +122,7 @@ class Database:
             self._event("update", key, updateDescription=description)
 
     def _event(self, operation: str, key: str, **told: Any) -> None:
-        count = self.nature.time.next()
+        count = self.nature.time.next() - self.behind
         self.log.append(
             {
                 "operationType": operation,
@@ -136,7 +137,19 @@ class Database:
     @property
     def cluster_time(self) -> int:
         """The cluster's time now: everything that is committed is not after it, what comes will be."""
-        return _SECOND << 32 | self.nature.time.next()
+        return _SECOND << 32 | self.nature.time.next() - self.behind
+
+    # Restored from a backup.
+
+    def backup(self) -> dict[str, Document]:
+        return copy.deepcopy(self.documents)
+
+    def go_back(self, backup: dict[str, Document]) -> None:
+        """What has happened since is lost, and the cluster's time begins anew, or goes on."""
+        self.documents = backup
+        self.lost = len(self.log)
+        if self.nature.chance(0.5):
+            self.behind = self.nature.time.count
 
 
 def _at(document: Mapping[str, Any], path: str) -> Any:

@@ -11,7 +11,7 @@ from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
-from salmon.model.state import Park, State, new_state
+from salmon.model.state import NEVER, Park, State, new_state
 from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
 from support.world.org import FOLLOWS
@@ -54,6 +54,9 @@ class Merge:
         default_factory=set
     )  # key, and seq that such a change was given
     let_go: list[str] = field(default_factory=list)  # held fields that nobody has decided on
+    given_up: list[str] = field(
+        default_factory=list
+    )  # what was agreed, and a side's older values have changed
     late_calls: dict[str, list[LateCall]] = field(default_factory=lambda: defaultdict(list))  # of each key
     # What was in the fields of such a call where a row has overtaken the call's event: by the row's marker, the call was
     # never repeated, no newer write was ever carried out, and all that differs was edited.
@@ -62,6 +65,10 @@ class Merge:
     overtaken: set[Value] = field(default_factory=set)  # what events told that rows had overtaken
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
+    known: set[Value] = field(default_factory=set)  # all that it was ever told
+    began_anew: Callable[[], None] = lambda: (
+        None
+    )  # a side tells of a record for the first time since it went back
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
@@ -73,6 +80,11 @@ class Merge:
         """A change arrives in the log, and is folded."""
         if change.is_row or change.is_outcome or change.ack is not None or change.op is Op.DELETE:
             self._newest.pop((change.origin, key), None)
+        if not change.is_outcome and change.origin != OPERATOR:
+            state = self.states.get(key)
+            if change.history != (state.sides[change.origin].history if state else ""):
+                self.began_anew()
+            self.known.update(change.fields.values())
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
@@ -94,6 +106,7 @@ class Merge:
         ]
         if change.origin != OPERATOR:
             self.let_go += _let_go(key, self.states.get(key), out.state)
+        self.given_up += self._given_up(key, change, out)
         self.states[key] = out.state
         for side, write in out.writes.items():
             self._write(side, key, write)
@@ -172,6 +185,21 @@ class Merge:
             halves = conflict.contest.standing.seq, conflict.contest.challenger.seq
             if any((key, seq) in self.consequences for seq in halves):
                 yield f"{key}.{conflict.contest.field} is in conflict"
+
+    def _given_up(self, key: str, change: Change, out: Folded) -> Iterator[str]:
+        """What is agreed no longer, or in conflict, because of the first row of a side whose history went back."""
+        state = self.states.get(key)
+        if state is None or not change.is_row or change.history == state.sides[change.origin].history:
+            return
+        x = state.sides[change.origin]
+        if x.exists is None or (not state.lives and state.life is NEVER):
+            return  # nothing was agreed with that side
+        if out.state.lives != state.lives:
+            yield f"{key}: lives {state.lives}, and then {out.state.lives}"
+        yield from (f"{key}.{conflict.contest.field} is in conflict" for conflict in out.conflicts)
+        for name in sorted(self.rules.schema.by_name.keys() - x.unknown - self.rules.only_of(change.origin)):
+            if out.state.canonical.get(name) != state.canonical.get(name):
+                yield f"{key}.{name}"
 
     def _of_rows_without_news(self, key: str, change: Change, out: Folded) -> Iterator[str]:
         """Contests of a deletion by a row that shows what its side had told, and fields of which it had told nothing."""

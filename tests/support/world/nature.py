@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from salmon.model.change import MONGODB, SALESFORCE, Value
+from salmon.model.change import MONGODB, SALESFORCE, SIDES, Value
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -76,6 +76,7 @@ class Knobs:
     fills: bool = (
         False  # Salesforce has a default for Phone, which it gives to what our sink creates without one
     )
+    goes_back: str | None = None  # a side that once shows again what was true some time ago
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -131,6 +132,12 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.parting = knobs.grows and bool(knobs.deletes) and not knobs.one_way_to and aside.random() < 0.5
     knobs.unfit, knobs.retries = aside.choice((0, 0, 0.15)), aside.choice((0, 0.05))
     knobs.fills = not knobs.one_way_to and aside.random() < 0.25
+    goes_back, which = aside.random() < 0.06, aside.choice(SIDES)
+    # Left out: a default that an org gives to what it is sent twice, before and after it was refreshed. By the row of it,
+    # somebody may have edited the first one's. And what the history of a one-way object's origin means is not said.
+    defaults = knobs.fills and which == SALESFORCE
+    if goes_back and not (knobs.grows or knobs.one_way_to or defaults):
+        knobs.goes_back = which
 
 
 @dataclass
@@ -169,6 +176,10 @@ class History:
     beaten_late: set[Value] = field(
         default_factory=set
     )  # by a call of a dead sink that was carried out once more
+
+    # What was written where its side's history was lost before anybody heard of it, or where nobody can tell it from what
+    # that history shows: until the first row of a record after it.
+    unheard: set[Value] = field(default_factory=set)
 
     # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
     touched: set[tuple[str, str]] = field(default_factory=set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,8 @@ class Org:
     log: list[OrgEvent] = field(default_factory=list)
     lost: int = 0  # events up to this one are no longer on the bus
     ids: int = 0
+    number: int = 1  # which org it is
+    behind: int = 0  # how far its replay ids are behind the World's count
 
     def __post_init__(self) -> None:
         self.clock = OrgClock(lambda: self.nature.time.ms / 1000)
@@ -166,7 +169,7 @@ class Org:
             op,
             committed_at=committed_at,
             commit_time=committed_at,
-            order=self.nature.time.next().to_bytes(8, "big"),
+            order=(self.nature.time.next() - self.behind).to_bytes(8, "big"),
             native_id=record.native_id,
             ack=ack,
             changed=changed,
@@ -175,6 +178,19 @@ class Org:
             by_us=by_us,
         )
         self.log.append(OrgEvent(record.native_id, change, record.carried))
+
+    # A sandbox that is refreshed.
+
+    def backup(self) -> dict[str, OrgRecord]:
+        return copy.deepcopy(self.records)
+
+    def go_back(self, backup: dict[str, OrgRecord]) -> None:
+        """Another org with the records of then; the recycle bin is not copied."""
+        self.records, self.bin = backup, {}
+        self.lost = len(self.log)
+        self.number += 1
+        if self.nature.chance(0.5):
+            self.behind = self.nature.time.count
 
     # REST, as the source's readers and the sink ask for it.
 

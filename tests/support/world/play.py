@@ -91,6 +91,7 @@ class World:
         self.merge = Merge(
             rules, ask=lambda side, key: self.ask(side, key, None), now=lambda: self.nature.time.ms
         )
+        self.merge.began_anew = self._forgive_what_is_unheard
         self.sources: dict[str, OrgSource | DatabaseSource] = {
             SALESFORCE: OrgSource(self.nature, self.org, rules, self.source_tell, identities),
             MONGODB: DatabaseSource(
@@ -159,6 +160,7 @@ class World:
 
     def run(self, steps: int = STEPS) -> World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
+        saved_at, back_at = sorted(self._times(steps)) if self.knobs.goes_back else (-1, -1)
         for step in range(steps):
             self.nature.pass_ms()
             self.org_sink_is_down = self.knobs.parting and grows_at <= step < grows_at + _DOWN_STEPS
@@ -172,6 +174,10 @@ class World:
                 self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
+            if step == saved_at:
+                self._save_backups()
+            if step == back_at:
+                self._go_back()
             if self.knobs.retries and self.nature.chance(self.knobs.retries):
                 self.retry()
             if self.knobs.operator and self.nature.chance(self.knobs.operator):
@@ -197,6 +203,31 @@ class World:
         elif side == MONGODB or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
+
+    def _times(self, steps: int) -> tuple[int, int]:
+        return self.nature.random.randrange(steps), self.nature.random.randrange(steps)
+
+    def _save_backups(self) -> None:
+        self.saved_org, self.saved_database = self.org.backup(), self.database.backup()
+
+    def _go_back(self) -> None:
+        """A side shows again what was true when its backup was made."""
+        if self.knobs.goes_back == SALESFORCE:
+            self.org_source.go_back(self.saved_org, set(self.merge.states))
+        else:
+            self.database_source.go_back(self.saved_database)
+        self._forgive_what_is_unheard()
+        # Our write went over these, and its event, by which that would have been known, is lost.
+        sides = [state.sides[self.knobs.goes_back or ""] for state in self.merge.states.values()]
+        self.nature.history.unheard |= {known.edit for x in sides for known in x.overwritten if known.edited}
+
+    def _forgive_what_is_unheard(self) -> None:
+        """
+        What was not told before the history was lost is lost with it, and what is edited before the first row of the new
+        one looks as if it had been there in the backup.
+        """
+        history = self.nature.history
+        history.unheard |= history.authored - self.merge.known
 
     def _part_with_a_document(self) -> None:
         """Somebody deletes a document of which both sides have told all, and merge hears of it."""
@@ -382,6 +413,11 @@ class World:
         else:
             self._somebody_edits(side, self.nature.random.choice(keys))
 
+    @property
+    def org_ids(self) -> set[str]:
+        """All Ids that the org has ever given."""
+        return {event.native_id for event in self.org.log} | self.org.records.keys() | self.org.bin.keys()
+
     def keys(self, side: str) -> list[str]:
         if side == SALESFORCE:
             return sorted(record.key for record in self.org.records.values())
@@ -427,6 +463,10 @@ class World:
 
     def _somebody_creates(self, side: str) -> None:
         gone = sorted(set(self.merge.states) - self.database.documents.keys())
+        if self.knobs.goes_back:
+            gone = [
+                key for key in gone if key not in self.org_ids
+            ]  # its very Id may come back; see Org.undelete
         again = side == MONGODB and gone and self.knobs.deletes and self.nature.chance(0.5)
         if again or len(self.merge.states) < 2 * _RECORDS:
             unfit = "City" if side == MONGODB and self._errs() else ""

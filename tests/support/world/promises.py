@@ -16,7 +16,7 @@ from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
-from support.world.nature import ADDED, EDITABLE, LINK
+from support.world.nature import ADDED, EDITABLE, LINK, History
 from support.world.play import World
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
@@ -42,6 +42,7 @@ def broken(world: World) -> list[str]:
         cuts = Cuts(world.merge, Random(world.seed)).play()
         found += [f"cut into other batches: {text}" for text in cuts.differences()]
     found += [f"let go: {text}" for text in world.merge.let_go]
+    found += [f"given up as a side went back: {text}" for text in world.merge.given_up]
     found += [f"not quiet: {text}" for text in unrest(world)]
     found += [f"not resolved: {text}" for text in unresolved(world)]
     return found + [f"not sent again: {text}" for text in unsent(world)]
@@ -160,7 +161,9 @@ def lost_edits(world: World) -> Iterator[str]:
     # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
     replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
     changed = {
-        seen for value in history.authored - history.found - replaced for seen in history.ancestors(value)
+        seen
+        for value in history.authored - history.found - replaced - history.unheard
+        for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
         for name in (*EDITABLE, LINK):
@@ -190,7 +193,7 @@ def vanished_edits(world: World) -> Iterator[str]:
     # An edit that an event told before any row did is told apart from what was there before.
     heard = {value for value, side in history.unsure.items() if (side, value) in world.merge.heard}
     found = history.found - heard
-    for value in history.authored - seen - agreed - told - found:
+    for value in history.authored - seen - agreed - told - found - history.unheard:
         name = history.places[value]
         if name in _set_back(world) or name == ADDED:
             continue
@@ -270,8 +273,22 @@ def false_conflicts(world: World) -> Iterator[str]:
         standing, challenger = contest.standing.value, contest.challenger.value
         if {standing, challenger} & history.chosen:
             continue
-        if standing in set(history.ancestors(challenger)) or challenger in set(history.ancestors(standing)):
+        if standing in _known_to(history, challenger) or challenger in _known_to(history, standing):
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
+
+
+def _known_to(history: History, value: Value) -> set[Value]:
+    """
+    What merge can know that the author of *value* had seen, or that the authors of that had. An example of what it cannot:
+    a database is restored, somebody sets 3 there before the first row, and then 4. The row's 3 looks like an older value,
+    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell.
+    """
+    known: set[Value] = set()
+    for seen in history.ancestors(value):
+        if seen in history.unheard:
+            break
+        known.add(seen)
+    return known
 
 
 def conflicts_of_nobody(world: World) -> Iterator[str]:

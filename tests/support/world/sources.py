@@ -18,12 +18,12 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import Report, Told
-from salmon.salesforce.reading.feed import Feed
+from salmon.salesforce.reading.feed import STREAM, Feed
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
-from support.world.database import Database
+from support.world.database import Database, Document
 from support.world.nature import OBJECT, Nature
-from support.world.org import Org, OrgEvent, OrgReader, told_of
+from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of
 
 Tell = Callable[[str, Change], None]  # key, change: into `changes`
 ROWS_A_CHUNK = 2
@@ -170,6 +170,7 @@ class OrgSource:
             our_user="",
             positions=self.stored,
             monotonic_s=lambda: self.nature.time.ms / 1000,
+            org_id=lambda: f"00D{self.org.number}",
         )
         self.feed.live = self.rules.live[SALESFORCE]
         for signal in self.asked.values():
@@ -198,7 +199,12 @@ class OrgSource:
     def tell_again(self, event: OrgEvent) -> None:
         """Tell an event that was told, or that a row has covered."""
         if event.change.order in self.told:
-            self.tell(self.identity.key(OBJECT, event.native_id), told_of(event, self.feed.live))
+            change = replace(told_of(event, self.feed.live), history=self._history)
+            self.tell(self.identity.key(OBJECT, event.native_id), change)
+
+    @property
+    def _history(self) -> str:
+        return str(self.stored.get(STREAM, {}).get("history", ""))
 
     def ask(self, key: str | None, native_id: str | None = None) -> None:
         """A signal: read this record, or with None everything."""
@@ -217,6 +223,15 @@ class OrgSource:
     def lose_events(self) -> None:
         """What has not come is lost for good."""
         self.org.lost = self.heard = len(self.org.log)
+
+    def go_back(self, backup: dict[str, OrgRecord], keys: set[str]) -> None:
+        """The org is refreshed; the source connects anew, and `salmon verify --repair` asks for all that the sync knows."""
+        self.org.go_back(backup)
+        self.heard = len(self.org.log)
+        self.told.clear()
+        self.start()
+        for key in sorted(keys):
+            self.ask(key)
 
     @property
     def quiet(self) -> bool:
@@ -275,6 +290,7 @@ class DatabaseSource:
     unread: set[str] = field(
         default_factory=set
     )  # keys whose first row is still to be read, whatever is told before
+    history: str = ""  # see Change
     covers: frozenset[str] = frozenset()  # fields of which everything was told since
 
     def __post_init__(self) -> None:
@@ -341,6 +357,12 @@ class DatabaseSource:
         self.unread.clear()
         self.anew = self.database.documents.keys() | self.keys()
 
+    def go_back(self, backup: dict[str, Document]) -> None:
+        """The database is restored from a backup, and everything is read anew."""
+        self.database.go_back(backup)
+        self.lose_events()
+        self.history = "restored"
+
     @property
     def quiet(self) -> bool:
         return self.at == len(self.database.log) and not self.seen and not self.anew and not self.unread
@@ -348,15 +370,15 @@ class DatabaseSource:
     def _row(self, key: str, as_of: int) -> tuple[str, Change]:
         document = self.database.documents.get(key)
         if document is None:
-            return key, absent(as_of=as_of)
+            return key, replace(absent(as_of=as_of), history=self.history)
         told = row_of(document, self.shape, as_of=as_of)
         assert told.change is not None
-        return key, told.change
+        return key, replace(told.change, history=self.history)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         told = told_by(event, self.shape)
         if told.change is not None:
-            self.tell(told.key, told.change)
+            self.tell(told.key, replace(told.change, history=self.history))
 
 
 __all__ = ["MONGODB", "DatabaseSource", "OrgSource"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.model.change import SALESFORCE_ID, WriteOp
+from salmon.model.change import SALESFORCE_ID, Write, WriteOp
 from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
@@ -142,3 +142,104 @@ def test_the_short_way_through_the_fold_notes_the_history_too() -> None:
     assert short is not None
     assert short.state.sides["salesforce"].history == "restored"
     assert short.state == story.state
+
+
+def with_a_corrected_phone() -> Story:
+    """MongoDB held a phone that could not be taken, and somebody corrected it after the backup was made."""
+    story = in_step(Name="Acme", Phone="old")
+    story.mongodb.edits(misfits=["Phone"])
+    story.mongodb.edits(Phone="corrected")
+    story.come_to_rest()
+    story.mongodb.goes_back()
+    story.mongodb.row({SALESFORCE_ID: story.key}, Name="Acme", misfits=["Phone"])
+    return story
+
+
+def test_what_could_not_be_taken_is_corrected_again_after_a_restore() -> None:
+    """It is an older value like any other; the agreed one goes back. (Seed 33 with MongoDB restored.)"""
+    story = with_a_corrected_phone()
+    assert Report(Fact.RESTORED, "mongodb", ("Phone",)) in story.last.reports
+    assert story.writes["mongodb"].fields["Phone"] == "corrected"
+    assert "salesforce" not in story.writes
+    story.come_to_rest()
+    assert story.mongodb.misfits == set()
+
+
+def test_who_corrects_what_a_restore_brought_back_has_not_seen_what_is_agreed() -> None:
+    """Two corrections that did not know of each other are a conflict, which is told. (Seed 3573 with MongoDB restored.)"""
+    story = with_a_corrected_phone()
+    story.mongodb.edits(Phone="corrected anew")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {
+        "corrected",
+        "corrected anew",
+    }
+
+
+def test_what_could_not_be_taken_stays_after_a_restore_where_nothing_is_agreed() -> None:
+    """There is nothing to put in its place, and the person who looks at the document is told."""
+    story = in_step(Name="Acme")
+    story.mongodb.goes_back()
+    story.mongodb.row({SALESFORCE_ID: story.key}, Name="Acme", misfits=["Phone"])
+    assert story.mongodb.misfits == {"Phone"}
+    assert "Phone" not in story.writes["mongodb"].fields
+
+
+def test_a_document_that_a_restore_lost_takes_along_what_could_not_be_taken() -> None:
+    """The new one holds nothing of it."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(misfits=["Phone"])
+    story.come_to_rest()
+    story.mongodb.goes_back()
+    story.mongodb.absent()
+    assert story.mongodb.misfits == set()
+
+
+def restored_without(story: Story) -> Story:
+    """MongoDB was restored to a time before the document was made."""
+    story.mongodb.goes_back()
+    story.mongodb.absent()
+    return story
+
+
+def written_twice() -> tuple[Story, Write]:
+    """A record to whose document two writes of ours have gone; and the first of them."""
+    story = in_step(Name="Acme", Phone="old")
+    story.salesforce.edits(Phone="newer")
+    first = story.writes["mongodb"]
+    story.come_to_rest()
+    story.salesforce.edits(Phone="newest")
+    story.come_to_rest()
+    return story, first
+
+
+def test_a_write_that_its_sink_repeats_after_a_restore_is_nobodys_edit() -> None:
+    """The markers that would have kept the repetition out went with the history. (Seed 228 with MongoDB restored.)"""
+    story, first = written_twice()
+    restored_without(story)
+    story.mongodb.creates(Name="Acme", Phone="newer", ack=first.seq)
+    assert story.conflicts == []
+    assert "salesforce" not in story.writes
+    assert story.record == {"Name": "Acme", "Phone": "newest"}
+    assert story.writes["mongodb"].fields["Phone"] == "newest"
+
+
+def test_a_document_that_is_saved_whole_after_a_restore_is_an_edit() -> None:
+    """Whoever saves it saves its marker too, which a row has shown; that is no repetition."""
+    story, first = written_twice()
+    story.mongodb.goes_back()
+    story.mongodb.row({SALESFORCE_ID: story.key}, Name="Acme", Phone="newest", marker=first.seq)
+    story.mongodb.edits(City="Oslo", ack=first.seq)
+    assert story.writes["salesforce"].fields == {"City": "Oslo"}
+
+
+def test_a_copy_that_is_brought_back_later_is_a_new_life_as_ever() -> None:
+    """Once something was told of the new history, a document with an older marker is somebody's doing again."""
+    story, first = written_twice()
+    story.mongodb.goes_back()
+    story.mongodb.row({SALESFORCE_ID: story.key}, Name="Acme", Phone="newest", marker=first.seq)
+    story.mongodb.deletes()
+    story.come_to_rest()
+    assert not story.state.lives
+    story.mongodb.creates(Name="Acme", Phone="newer", ack=first.seq)
+    assert story.state.lives

@@ -9,7 +9,7 @@ field that its side may not set is put right at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -36,6 +36,14 @@ def note(work: Work, among: Collection[str] | None = None) -> None:
     x.unknown -= frozenset(names)
     if fresh:
         work.report(Fact.MISFIT, *fresh)
+
+
+def overrule(x: SideState, names: Iterable[str]) -> list[str]:
+    """What is agreed takes the place of what the side holds in these fields."""
+    overruled = sorted(x.misfits.keys() & set(names))
+    for name in overruled:
+        x.misfits[name] = replace(x.misfits[name], since=_OVERRULED)
+    return overruled
 
 
 def _may_win(work: Work, name: str) -> bool:

@@ -8,9 +8,10 @@ judged like everything else.
 
 from __future__ import annotations
 
-from salmon.model.change import OWNED_BY_MERGE, Op
+from salmon.model.change import OWNED_BY_MERGE, Change, Op
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import NEVER, SideState
+from salmon.model.steps.misfits import note, overrule
 from salmon.model.steps.values import fold_value
 from salmon.model.steps.work import Fact, Work
 
@@ -25,7 +26,12 @@ def shown_again(work: Work) -> None:
     change, x, state = work.change, work.x, work.state
     work.exists()
     x.marker, x.held = change.ack or 0, False
-    restored = []
+    # What could not be taken, and was corrected since, goes like any other older value. Where nothing is agreed, it stays.
+    corrected = [n for n in change.misfits.keys() - x.misfits.keys() - x.unknown if n in state.canonical]
+    note(work)
+    restored = overrule(x, corrected)
+    for name in restored:
+        x.shadow.pop(name, None)  # whoever edits it now has not seen what is agreed
     for name in sorted(work.rules.spoken(change)):
         value = change.fields.get(name)
         if name in x.unknown and state.lives:
@@ -51,7 +57,17 @@ def missing_again(work: Work) -> None:
     if x.exists and work.state.lives:
         work.report(Fact.RESTORED, EXISTENCE)
     x.exists, x.native_id, x.marker, x.held = False, None, 0, False
-    x.shadow, x.unknown, x.parked = {}, frozenset(), {}
+    x.shadow, x.unknown, x.parked, x.misfits = {}, frozenset(), {}, {}
+
+
+def may_repeat(change: Change, x: SideState) -> bool:
+    """
+    Whether an event is the repetition of a write that was answered: a guard knows what was done by the markers, and those
+    went with the history. Until a newer write is answered, nobody else sets a marker above the one that was shown.
+    """
+    if not (x.history and change.is_event and change.ack is not None):
+        return False
+    return x.marker < change.ack <= x.settled and (x.marker > 0 or not x.order)
 
 
 def is_known(work: Work) -> bool:

@@ -206,8 +206,8 @@ CHANGES: Final = (
         "a copied marker is taken for a late echo",
         "2: a guarded side cannot repeat; a copied or restored record took the marker along: it is no ack",
         "model.fold",
-        "        and change.origin not in work.rules.guarded\n",
-        "",
+        "            if change.origin in work.rules.guarded\n",
+        "            if False\n",
     ),
     # 3. Refused in silence.
     Mutant(
