@@ -1,5 +1,5 @@
 """
-A front before the embedded broker that mends three of its ways. Nothing of it is needed before Apache Kafka.
+A front before the embedded broker that mends four of its ways. Nothing of it is needed before Apache Kafka.
 
 `noida-db` 0.2.3 answers every read_committed fetch with all transactions that were ever aborted in the partition,
 while Apache Kafka names only those that overlap the records it sends (KIP-98). librdkafka then treats every later record of
@@ -10,6 +10,10 @@ never reached.
 The broker also answers a fetch that finds nothing at once, whatever the client says in `max_wait_ms`: ten waiting readers
 ask 17,000 times a second, which fills two cores. The proxy delays such an answer if the client has just asked the same, and
 asks again when somebody has produced or ended a transaction.
+
+If two consumers join a group within the same tenth of a second, the broker may never answer one of them, and the whole group
+waits for it until `max.poll.interval.ms` has passed (five minutes). The proxy closes a connection whose JoinGroup was not
+answered for ten seconds; its client connects and joins again.
 
 And it keeps open for ever what a dead client has left open: see left_open.py.
 
@@ -40,6 +44,7 @@ Streams: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 # API keys of Kafka's protocol (Kafka Protocol Guide).
 _PRODUCE: Final = 0
 _FETCH: Final = 1
+_JOIN_GROUP: Final = 11
 _API_VERSIONS: Final = 18
 _TELL_ADDRESSES: Final = frozenset({3, 10, 60})  # Metadata, FindCoordinator, DescribeCluster
 _MENDED: Final = _TELL_ADDRESSES | {_FETCH, _API_VERSIONS}
@@ -55,6 +60,8 @@ _LONG: Final = struct.Struct(">q")
 _NEVER: Final = 2**63 - 1
 # The longest that a fetch is held back: a client that wants other partitions, too, asks for them only after the answer.
 _HELD_MAX_S: Final = 0.1
+# A rebalance takes as long as its slowest member needs to hear of it: a heartbeat, 2 s, and a turn of its loop.
+_JOIN_MAX_S: Final = 10.0
 
 
 def mended(api_key: int, api_version: int, answer: bytearray, *, host: str = FRONT_HOST) -> None:
@@ -216,7 +223,14 @@ class _Link:
             if (said := heard(frame)) is not None:
                 await self._front.left_open.asks(self, said)
             self._asked[correlation] = _Asked(api_key, api_version, heard=said)
+            if api_key == _JOIN_GROUP:
+                asyncio.get_running_loop().call_later(_JOIN_MAX_S, self._end_if_unanswered, correlation)
         await _send(self._broker_out, frame)
+
+    def _end_if_unanswered(self, correlation: int) -> None:
+        if correlation in self._asked:
+            self._broker_out.close()
+            self._client_out.close()
 
     def _may_be_held_s(self, api_version: int, fetch: bytes) -> float:
         """Not at all where the client asks for something new: that there is nothing is news to it."""

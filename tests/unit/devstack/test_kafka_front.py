@@ -14,7 +14,7 @@ from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST, Front, finds_no
 from salmon.devstack.processes import free_ports
 from support.waiting import until_async
 
-FETCH, METADATA, API_VERSIONS, PRODUCE = 1, 3, 18, 0
+FETCH, METADATA, API_VERSIONS, PRODUCE, JOIN_GROUP = 1, 3, 18, 0, 11
 NEVER = 2**63 - 1
 
 
@@ -275,5 +275,21 @@ def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
         assert (await reader.answer())[:4] == struct.pack(">i", 10)
         reader.ask(fetch_request(11, 0, correlation=11))
         await until_async(lambda: broker.fronts[0].waiting, "a fetch is held back")
+
+    through_a_front(play)
+
+
+def test_a_join_that_the_broker_never_answers_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the client joins again; a connection whose join was answered stays."""
+    monkeypatch.setattr(kafka_front, "_JOIN_MAX_S", 0.05)
+
+    async def play(broker: FakeBroker, forgotten: Client, answered: Client) -> None:
+        answered.ask(struct.pack(">hhi", JOIN_GROUP, 5, 7))
+        assert (await answered.answer())[:4] == struct.pack(">i", 7)
+        broker.silent.add(JOIN_GROUP)
+        forgotten.ask(struct.pack(">hhi", JOIN_GROUP, 5, 7))
+        assert await asyncio.wait_for(forgotten.source.read(), 20) == b""
+        answered.ask(struct.pack(">hhi", METADATA, 9, 9))
+        assert (await answered.answer())[:4] == struct.pack(">i", 9)
 
     through_a_front(play)
