@@ -381,6 +381,9 @@ class MemoryConsumer:
         self._tells_ends = bool(settings.get("enable.partition.eof"))
         self._next: dict[Place, int] = {}
         self._ends_told: set[Place] = set()
+        self._unserved: set[Place] = (
+            set()
+        )  # whose next offset the partition does not have: nothing is fetched there
         self._paused: set[Place] = set()
         self._generation = -1
         self._calls: dict[str, Rebalanced] = {}
@@ -463,11 +466,18 @@ class MemoryConsumer:
 
     def incremental_assign(self, partitions: Iterable[TopicPartition]) -> None:
         for each in partitions:
-            self.seek(each)
+            self._next[each.topic, each.partition] = each.offset
+            self._ends_told.discard((each.topic, each.partition))
+
+    def incremental_unassign(self, partitions: Iterable[TopicPartition]) -> None:
+        for each in partitions:
+            del self._next[each.topic, each.partition]
+            self._unserved.discard((each.topic, each.partition))
 
     def seek(self, to: TopicPartition) -> None:
-        self._next[to.topic, to.partition] = to.offset
-        self._ends_told.discard((to.topic, to.partition))
+        if (to.topic, to.partition) in self._unserved:
+            raise KafkaException(error(KafkaError._STATE))  # as librdkafka: it fetches there no more
+        self.incremental_assign([to])
 
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         self._paused |= {(each.topic, each.partition) for each in partitions}
@@ -510,6 +520,7 @@ class MemoryConsumer:
         partition = self._broker.partition(*place)
         at, stable = self._next[place], partition.stable
         if not partition.low <= at <= len(partition.entries):
+            self._unserved.add(place)
             return _trouble(KafkaError._AUTO_OFFSET_RESET, place, at) if self._tell_end(place) else None
         while at < stable:
             entry = partition.entries[at]
@@ -592,6 +603,13 @@ class MemoryAdmin:
             self._broker.create(each.topic, each.num_partitions)
             answers[each.topic] = _answered(None)
         return answers
+
+    def describe_topics(self, topics: Any, **_: Any) -> dict[str, Future[Any]]:
+        return {name: _answered(SimpleNamespace(topic_id=f"id of {name}")) for name in topics.topic_names}
+
+    def describe_configs(self, resources: Iterable[Any], **_: Any) -> dict[Any, Future[Any]]:
+        keeps = SimpleNamespace(value="86400000")
+        return {each: _answered({"delete.retention.ms": keeps}) for each in resources}
 
     def list_offsets(self, asked: dict[TopicPartition, Any], **_: Any) -> dict[TopicPartition, Future[Any]]:
         with self._changed:

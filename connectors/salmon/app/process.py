@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import re
 import socket
 import sys
 import time
@@ -54,7 +53,7 @@ from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, SinkTask, SourceTask, Watched
 from salmon.runtime import discovery, schemas
-from salmon.runtime.instance import Instance
+from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
@@ -75,7 +74,6 @@ EXIT_FENCED: Final = 3
 CONNECTORS: Final = topics.CONNECTORS
 # The process id of the parent with which this process ends, and this process's ordinal among the replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
-ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
 # Set if an earlier process in this place was ready. The servers that it reached are then waited for in an outage.
 REACHED_VARIABLE: Final = "SALMON_WAS_READY"
 # How often in a row this process has restarted soon after its start; and its name, which it keeps.
@@ -163,24 +161,6 @@ def report_end(error: BaseException) -> int:
     else:
         log.error("ended_unexpectedly", exc_info=error)
     return EXIT_UNEXPECTED
-
-
-def ordinal_of(environment: Mapping[str, str], host: str) -> int:
-    """
-    Return the number of this replica; the first one is 0.
-
-    Raises:
-        ConfigError: $SALMON_ORDINAL is not a whole number.
-    """
-    said = environment.get(ORDINAL_VARIABLE)
-    if said is None:
-        # Kubernetes, StatefulSets, Ordinal index: pods are named <set>-<ordinal>. Elsewhere a number at the end
-        # of a host's name means nothing, so it is used only inside a cluster.
-        found = re.search(r"-(\d+)$", host) if "KUBERNETES_SERVICE_HOST" in environment else None
-        return int(found[1]) if found else 0
-    if not said.isdigit():
-        raise ConfigError(f"{ORDINAL_VARIABLE}: must be a whole number, 0 for the first replica.")
-    return int(said)
 
 
 class _Process:

@@ -13,10 +13,10 @@ from threading import Thread
 from typing import Any, Final, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from salmon.errors import Fenced, SalmonError, Unavailable
+from salmon.errors import Fenced, PositionLost, SalmonError, SetupError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.transactions import Listener, Transaction, TransactionalProducer
@@ -220,8 +220,8 @@ def read_with_ends(consumer: Consumer, n: int, timeout_s: float) -> list[Message
         consumer: One that consumer() made.
 
     Raises:
-        PositionLost: the topic no longer has the next offset.
-        Unavailable, SetupError, Fenced: the brokers' answer.
+        PositionLost: the topic no longer has the next offset. The partition delivers nothing until continue_at().
+        Unavailable, SetupError, Fenced: the brokers' answer. Of several errors that arrive together, the gravest.
     """
     keeper = cast("_Consumer", consumer)
     if (error := keeper.pending) is not None:
@@ -229,7 +229,7 @@ def read_with_ends(consumer: Consumer, n: int, timeout_s: float) -> list[Message
         raise error
     messages = arrived(consumer, n, timeout_s)
     good = [message for message in messages if _error_of(message) is None]
-    if len(good) < len(messages) and (error := _first_error(messages)) is not None:
+    if len(good) < len(messages) and (error := _gravest_error(messages)) is not None:
         if not good:
             raise error
         keeper.pending = error
@@ -310,19 +310,38 @@ def place_of(message: Message) -> tuple[str, int, int]:
     return topic, partition, offset
 
 
-def _first_error(messages: Sequence[Message]) -> SalmonError | None:
-    for message in messages:
-        if (error := _error_of(message)) is not None:
-            if error.code() == KafkaError._FATAL:
-                # The only fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
-                # INTRODUCTION). That may be this consumer itself, if it joined twice because an answer was lost.
-                return Fenced(
-                    "reading from Kafka: the group membership of this instance was taken over, by a newer instance or by itself "
-                    "when it joined again. It restarts and finds out which."
-                )
-            where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
-            return translated(error, f"reading {where}")
-    return None
+def continue_at(consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    """
+    Continue at other offsets in partitions that *consumer* has. Unlike seek(), this also works after PositionLost, when
+    librdkafka has stopped fetching and refuses a seek ("Erroneous state").
+    """
+    consumer.incremental_unassign(list(partitions))
+    consumer.incremental_assign(list(partitions))
+
+
+def _gravest_error(messages: Sequence[Message]) -> SalmonError | None:
+    """librdkafka reports a lost position only once, so it must not be hidden by a connection that broke before it."""
+    errors = [
+        _translated(message, error) for message in messages if (error := _error_of(message)) is not None
+    ]
+    return min(errors, key=_gravity, default=None)
+
+
+def _gravity(error: SalmonError) -> int:
+    kinds: Sequence[type[SalmonError]] = (Fenced, PositionLost, SetupError)
+    return next((place for place, kind in enumerate(kinds) if isinstance(error, kind)), len(kinds))
+
+
+def _translated(message: Message, error: KafkaError) -> SalmonError:
+    if error.code() == KafkaError._FATAL:
+        # The only fatal error of a consumer: its group.instance.id was given to another member (librdkafka,
+        # INTRODUCTION). That may be this consumer itself, if it joined twice because an answer was lost.
+        return Fenced(
+            "reading from Kafka: the group membership of this instance was taken over, by a newer instance or by itself "
+            "when it joined again. It restarts and finds out which."
+        )
+    where = f"{message.topic()}[{message.partition()}]" if message.topic() else "from Kafka"
+    return translated(error, f"reading {where}")
 
 
 def _error_of(message: Message) -> KafkaError | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from salmon.errors import DataError, RecordTooLarge
 from salmon.kafka.codecs.serdes import Changes, ConflictRecord, Conflicts, Records, Signals, Writes
 from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
@@ -20,6 +21,7 @@ from salmon.model import sides
 from salmon.model.change import SALESFORCE_ID, Change, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, Report, fold
 from salmon.model.policies import Conflict
+from salmon.model.reducing import without_largest, without_values
 from salmon.model.rules import Rules
 from salmon.model.state import SideState, State
 from salmon.model.steps.first_load import fold_first_row
@@ -194,3 +196,15 @@ def _written(
     fields = {name: value for name, value in write.fields.items() if name != SALESFORCE_ID}
     is_whole = write.op is WriteOp.CREATE and fields == folded.state.canonical
     return codecs.writes[side].encode(write, row if is_whole else None)
+
+
+def reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
+    """Yield the change with more and more of its values left out; nothing if the bytes are not a change."""
+    reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
+    try:
+        change = codecs.changes.decode(value)
+    except DataError:
+        return
+    while (less := reduce(change, codecs.rules.schema)) is not None:
+        change = less
+        yield change

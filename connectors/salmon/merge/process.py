@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 from typing import Final
 
@@ -24,7 +23,6 @@ from salmon.errors import (
     DataError,
     FatalError,
     PositionLost,
-    RecordTooLarge,
     RetriableError,
     SalmonError,
     StartAgain,
@@ -35,14 +33,12 @@ from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Conflicts, Signals
 from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.offsets import OffsetStore
-from salmon.merge.batch import Batch, ObjectCodecs
+from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
 from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
 from salmon.merge.store import Place, Stores
-from salmon.model.change import Change
-from salmon.model.reducing import without_largest, without_values
 from salmon.model.schema import ObjectSchema
 from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
@@ -210,10 +206,7 @@ class MergeProcess:
                 return True
             self._commit(batch, refused, following)
         except Unavailable as trouble:
-            # The next poll shows whether the partitions are still ours, so start again at the last commit.
-            self._rewind()
-            self._committing.failed("committing a batch", trouble)
-            return False
+            return self._go_back(trouble)
         except DataError as error:
             return self._fold_one_by_one(messages, error)
         self._committing.worked()
@@ -260,20 +253,22 @@ class MergeProcess:
         """Kafka refused a batch because of one record: commit the changes one by one, and set that record aside."""
         if len(messages) > 1:
             return all(self._fold([message]) for message in messages)
-        topic, partition, offset = clients.place_of(messages[0])
-        if self._fold_less(messages[0], error):
-            return True
+        try:
+            if not self._fold_less(messages[0], error):
+                self._set_aside(messages[0], error)
+        except Unavailable as trouble:
+            return self._go_back(trouble)
+        self._committing.worked()
+        return True
+
+    def _set_aside(self, message: Message, error: DataError) -> None:
+        topic, partition, offset = clients.place_of(message)
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
-        aside = _Refused(messages[0], error, without_value=True)
         following = {(topic, partition): offset + 1}
-        self._retrying.until_it_works(
-            "setting a change aside",
-            lambda: self._commit(self._batch(), [aside], following),
-        )
+        self._commit(self._batch(), [_Refused(message, error, without_value=True)], following)
         self._committed(self._batch(), following)
-        return True
 
     def _fold_less(self, message: Message, error: DataError) -> bool:
         """
@@ -282,15 +277,13 @@ class MergeProcess:
         """
         topic, partition, offset = clients.place_of(message)
         codecs, following = self._codecs[self._objects[topic]], {(topic, partition): offset + 1}
-        for less in _reductions(codecs, message.value() or b"", error):
+        for less in reductions(codecs, message.value() or b"", error):
             batch, encoded = self._batch(), codecs.changes.encode(less)
             if self._add(batch, message, instead=encoded) is not None:
                 return False
             aside = [_Refused(message, error, instead=encoded)]
             try:
-                self._retrying.until_it_works(
-                    "writing what is left of a change", partial(self._commit, batch, aside, following)
-                )
+                self._commit(batch, aside, following)
             except DataError:
                 continue  # still too much
             log.warning(
@@ -333,10 +326,8 @@ class MergeProcess:
                 )
                 value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
-            for (topic, partition), offset in following.items():
-                position = {"offset": offset, "topic_id": self._topic_ids[topic]}
-                key, place = self._places.record(CONNECTOR, f"{topic}/{partition}", position)
-                transaction.produce(self._topics.offsets, key, place)
+            for place, offset in following.items():
+                transaction.produce(self._topics.offsets, *self._record_of(place, offset))
             transaction.send_offsets(
                 [
                     TopicPartition(topic, partition, offset)
@@ -345,6 +336,13 @@ class MergeProcess:
                 self._consumer.consumer_group_metadata(),
             )
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
+
+    def _record_of(self, place: Place, offset: int) -> tuple[str, bytes | None]:
+        """The record in `offsets` that says where a partition continues."""
+        topic, partition = place
+        return self._places.record(
+            CONNECTOR, f"{topic}/{partition}", {"offset": offset, "topic_id": self._topic_ids[topic]}
+        )
 
     def _committed(self, batch: Batch, following: Mapping[Place, int]) -> None:
         self._next.update(following)
@@ -361,6 +359,12 @@ class MergeProcess:
 
     def _batch(self) -> Batch:
         return Batch(self._topics, self._conflicts, self._signals)
+
+    def _go_back(self, trouble: Unavailable) -> bool:
+        """Continue at the last commit, after the next poll has shown whether the partitions are still ours."""
+        self._rewind()
+        self._committing.failed("committing a batch", trouble)
+        return False
 
     def _rewind(self) -> None:
         for (topic, partition), offset in self._next.items():
@@ -393,7 +397,7 @@ class MergeProcess:
         except KafkaException as error:
             raise clients.translated(error, "asking for merge's offsets") from error
         places = self._places.load(CONNECTOR, lambda *_: self._go_on())
-        placed = []
+        placed, holes = [], dict[Place, int]()
         for topic in sorted({each.topic for each in partitions}):
             name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
             codecs = self._codecs[name]
@@ -409,7 +413,7 @@ class MergeProcess:
                     bool(stored.get("topic_id")) and bool(topic_id) and stored["topic_id"] != topic_id
                 )
                 if is_another or not extent.start <= offset <= extent.end:
-                    self._hole(name, *place, offset)
+                    holes[place] = offset
                     offset = extent.start
                 self._next[place] = offset
                 placed.append(TopicPartition(*place, offset))
@@ -420,6 +424,8 @@ class MergeProcess:
                     keys_about=len(store.cache),
                     offset=offset,
                 )
+        if holes:
+            self._ask_for_rows(holes)
         return placed
 
     def _go_on(self) -> None:
@@ -444,27 +450,21 @@ class MergeProcess:
         log.error("partitions_reopened", error=type(reason).__name__, reason=str(reason))
         held = [TopicPartition(*place) for place in self._next]
         placed = self._retrying.until_it_works("loading states", lambda: self._load(held))
-        for each in placed:
-            self._consumer.seek(each)
+        clients.continue_at(self._consumer, placed)
 
-    def _hole(self, name: str, topic: str, partition: int, offset: int) -> None:
-        """Ask all sources to read the object again. What was lost comes back as rows, and deletions as absent records."""
-        log.error("changes_lost", topic=topic, partition=partition, offset=offset)
-        signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
+    def _ask_for_rows(self, holes: Mapping[Place, int]) -> None:
+        """
+        Ask all sources to read these objects again. What was lost comes back as rows, and deletions as absent records.
+
+        The new places are committed with the signals, so that a restart does not ask once more.
+        """
+        for (topic, partition), offset in holes.items():
+            log.error("changes_lost", topic=topic, partition=partition, offset=offset)
         with self._producer.transaction() as transaction:
-            for source in SOURCES:
-                transaction.produce(
-                    self._topics.signals(source), name, self._signals.encode(signal), partition=0
-                )
-
-
-def _reductions(codecs: ObjectCodecs, value: bytes, error: DataError) -> Iterator[Change]:
-    """Yield the change with more and more of its values left out; nothing if the bytes are not a change."""
-    reduce = without_largest if isinstance(error, RecordTooLarge) else without_values
-    try:
-        change = codecs.changes.decode(value)
-    except DataError:
-        return
-    while (less := reduce(change, codecs.rules.schema)) is not None:
-        change = less
-        yield change
+            for name in sorted({self._objects[topic] for topic, _ in holes}):
+                signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
+                value = self._signals.encode(signal)
+                for source in SOURCES:
+                    transaction.produce(self._topics.signals(source), name, value, partition=0)
+            for place in holes:
+                transaction.produce(self._topics.offsets, *self._record_of(place, self._next[place]))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from salmon.errors import ConfigError
 from salmon.kafka.clients import Clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.kafka.transactions import Listener, TransactionalProducer
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
+
+ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +76,21 @@ class FailureReporter:
 
     def recovered(self) -> None:
         self._health.recovered()
+
+
+def ordinal_of(environment: Mapping[str, str], host: str) -> int:
+    """
+    Return the number of this replica; the first one is 0.
+
+    Raises:
+        ConfigError: $SALMON_ORDINAL is not a whole number.
+    """
+    said = environment.get(ORDINAL_VARIABLE)
+    if said is None:
+        # Kubernetes, StatefulSets, Ordinal index: pods are named <set>-<ordinal>. Elsewhere a number at the end
+        # of a host's name means nothing, so it is used only inside a cluster.
+        found = re.search(r"-(\d+)$", host) if "KUBERNETES_SERVICE_HOST" in environment else None
+        return int(found[1]) if found else 0
+    if not said.isdigit():
+        raise ConfigError(f"{ORDINAL_VARIABLE}: must be a whole number, 0 for the first replica.")
+    return int(said)

@@ -23,6 +23,12 @@ BYTES_MAX: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.05
 
 
+def _clock() -> float:
+    """Seconds that pass also while the machine is suspended, for which time.monotonic() stands still on Linux."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
 class SinkBuffer:
     """
     Safe between threads: the loop calls open/add/close/positions, the putters call take/done/again.
@@ -40,7 +46,7 @@ class SinkBuffer:
         commands_max: int = COMMANDS_MAX,
         bytes_max: int = BYTES_MAX,
         lease_s: float = 3.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _clock,
     ) -> None:
         self._commands_max = commands_max
         self._bytes_max = bytes_max
@@ -202,11 +208,20 @@ class SinkBuffer:
     def held_count(self) -> int:
         return len(self._held)
 
-    def renew(self) -> None:
-        """Let putters take commands for another lease, because the loop turns and the partitions are still ours."""
+    def now(self) -> float:
+        """The buffer's clock: seconds, also those for which the machine was suspended."""
+        return self._clock()
+
+    def renew(self, since: float | None = None) -> None:
+        """
+        Let putters take commands for another lease, because the loop turns and the partitions are still ours.
+
+        Args:
+            since: The time by now() at which that was certain; None: at this moment.
+        """
         with self._changed:
             expired = self._clock() >= self._leased_until
-            self._leased_until = self._clock() + self._lease_s
+            self._leased_until = (self._clock() if since is None else since) + self._lease_s
             if expired:
                 self._changed.notify_all()
 

@@ -200,8 +200,9 @@ class SinkPartitions:
         except (SalmonError, Stopping) as trouble:
             self._troubled = trouble
             placed = []
+        since = self._buffer.now()
         consumer.incremental_assign(placed)
-        self._buffer.renew()
+        self._buffer.renew(since)
         self._metrics.partition_count.set(len(self._buffer.places))
 
     def _take(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -300,8 +301,8 @@ class SinkPartitions:
         if paused := self._held_up & places:
             self.consumer.resume(_partitions(paused))
         self._forget(places)
-        for each in self._retrying.until_it_works("taking partitions", lambda: self._take(held)):
-            self.consumer.seek(each)
+        placed = self._retrying.until_it_works("taking partitions", lambda: self._take(held))
+        clients.continue_at(self.consumer, placed)
 
 
 def _places(partitions: Iterable[TopicPartition]) -> frozenset[Place]:

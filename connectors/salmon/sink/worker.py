@@ -266,14 +266,16 @@ class SinkWorker:
     def _keep_lease(self, partitions: SinkPartitions) -> None:
         """
         Let the putters continue. After a pause of the whole process (a suspended machine, SIGSTOP) another instance may
-        have our partitions, so Kafka must first accept a commit from us.
+        have our partitions, so Kafka must first accept a commit from us. The lease begins before that: a pause in the
+        middle of this function leaves it expired.
         """
+        since = self.buffer.now()
         if self.buffer.lease_expired and self.buffer.places:
             log.info("loop_was_held_up")
             self._keep_counts()
             if not partitions.commit(self.buffer.positions(moved_only=False)):
                 return
-        self.buffer.renew()
+        self.buffer.renew(since)
 
     def _add(self, message: Message) -> None:
         topic, number, offset = clients.place_of(message)

@@ -122,7 +122,8 @@ class Leadership:
             # Kafka kept them for days, but no instance read them.
             log.warning("signals_lost", reason=str(lost))
             self.signals_lost = True
-            self._consumer.seek(TopicPartition(self._topic, 0, self._low()))
+            low = self._retrying.until_it_works("asking for the first signal", self._low)
+            clients.continue_at(self._consumer, [TopicPartition(self._topic, 0, low)])
         except RetriableError as trouble:
             self._reading.failed("reading signals", trouble)
         # Its generation changes whenever an instance comes or goes; a transaction needs the present one.

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from salmon.devstack.broker import Kafka
-from salmon.errors import DataError, Fenced, SalmonError
+from salmon.errors import DataError, Fenced, PositionLost, SalmonError
 from salmon.kafka import clients, tables, topics
 from salmon.kafka.clients import Clients
 from support.broker_fixtures import ON_EVERY_BROKER
@@ -169,3 +169,26 @@ def test_a_member_is_given_its_partitions_in_a_poll_and_gives_them_back_when_it_
     assert member.committed([place], timeout=10)[0].offset == 0
     member.close()
     assert calls == ["assign", "revoke"]
+
+
+def test_a_place_that_is_lost_can_only_be_left_by_taking_the_partition_again(
+    opens: Clients, topic: str, producer: clients.TransactionalProducer
+) -> None:
+    """The client fetches nothing more there and refuses a seek."""
+    write(producer, topic, b"1")
+    consumer = opens.consumer(group_id=f"{topic}.look", client_id="look")
+    consumer.incremental_assign([TopicPartition(topic, 0, 99)])
+
+    def is_lost() -> bool:
+        try:
+            return bool(clients.read(consumer, 10, 0.5))
+        except PositionLost:
+            return True
+
+    until(is_lost, "the place is lost")
+    with pytest.raises(KafkaException):
+        consumer.seek(TopicPartition(topic, 0, 0))
+    clients.continue_at(consumer, [TopicPartition(topic, 0, 0)])
+    found = until(lambda: clients.read(consumer, 10, 0.5), "it is read")
+    assert [message.value() for message in found] == [b"1"]
+    consumer.close()

@@ -18,9 +18,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from salmon.app import supervisor as run_all
-from salmon.app.process import CONNECTORS, ordinal_of
+from salmon.app.process import CONNECTORS
 from salmon.app.supervisor import NOT_LIVE_MAX, Child, Supervisor, choose_ports, command_of
 from salmon.errors import ConfigError
+from salmon.runtime.instance import ordinal_of
 from support.runtime import eventually
 
 # A child that notes each start in a file, and ends as its argument says: a code, or when it is told to stop.

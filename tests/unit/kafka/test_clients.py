@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from confluent_kafka import Consumer, KafkaError, Message
 
-from salmon.errors import ConfigError, SetupError, Unavailable
+from salmon.errors import ConfigError, PositionLost, SetupError, Unavailable
 from salmon.kafka import clients, properties, transactions
 from salmon.kafka.topics import CONNECTORS, Topics, specs
+from support.memory_broker import error
 
 NOBODY = {"bootstrap.servers": "127.0.0.1:1"}
 
@@ -140,3 +142,33 @@ def test_with_three_copies_two_must_have_a_record(copies: int, in_sync: str | No
     """One broker may die without a loss, and without a standstill."""
     wanted = specs(Topics("crm"), ["Account"], partitions=1, replication_factor=copies)
     assert {spec.settings.get("min.insync.replicas") for spec in wanted} == {in_sync}
+
+
+class Arrived:
+    """A consumer to which these messages have arrived."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages, self.pending = list(messages), None
+
+    def poll(self, _timeout_s: float) -> Message | None:
+        return self.messages.pop(0) if self.messages else None
+
+    def consume(self, n: int, _timeout_s: float) -> list[Message]:
+        taken, self.messages = self.messages[:n], self.messages[n:]
+        return taken
+
+
+def test_a_lost_place_is_not_hidden_by_a_connection_that_broke_before_it() -> None:
+    """librdkafka reports each of them once; the record between them comes first."""
+    arrived = cast(
+        "Consumer",
+        Arrived(
+            Message(topic="t", partition=0, offset=0, error=error(KafkaError._TRANSPORT)),
+            Message(topic="t", partition=1, offset=4, value=b"x"),
+            Message(topic="t", partition=3, offset=7, error=error(KafkaError._AUTO_OFFSET_RESET)),
+        ),
+    )
+    assert [message.value() for message in clients.read(arrived, 10, 0)] == [b"x"]
+    with pytest.raises(PositionLost, match=r"t\[3\]"):
+        clients.read(arrived, 10, 0)
+    assert clients.read(arrived, 10, 0) == []

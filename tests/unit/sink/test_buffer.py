@@ -189,6 +189,14 @@ def test_a_suspended_process_gives_out_nothing_until_its_lease_is_renewed(
     assert offsets(found[0]) == [0]
 
 
+def test_a_lease_begins_when_the_partitions_were_known_to_be_ours(buffer: SinkBuffer, clock: Clock) -> None:
+    """A process that was suspended between that moment and renew() gives out nothing."""
+    since = buffer.now()
+    clock.now_s += 100.0
+    buffer.renew(since)
+    assert buffer.lease_expired
+
+
 def test_it_is_full_by_count_and_by_bytes(buffer: SinkBuffer) -> None:
     """Both bounds have a name; half of the room must be free before it takes more."""
     for offset, key in enumerate("abcd"):

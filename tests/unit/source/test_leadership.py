@@ -6,7 +6,7 @@ import random
 from threading import Event
 
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from salmon.errors import ClientLost, Unavailable
 from salmon.kafka.clients import Clients
@@ -17,6 +17,7 @@ from salmon.plugin.contract import Signal, SignalKind
 from salmon.runtime.instance import Instance
 from salmon.runtime.retry import Retrying
 from salmon.source.leadership import Leadership
+from support.memory_broker import error
 from support.memory_sync import MemorySync, retrying
 from support.runtime import OBJECT, registry_of
 from support.waiting import until
@@ -155,6 +156,21 @@ def test_signals_that_were_deleted_before_they_were_read_are_known_to_be_lost(sy
     candidate = Candidate(sync)
     assert candidate.it.wait(10)
     assert candidate.it.signals_lost
+    candidate.it.close()
+
+
+def test_signals_that_are_lost_while_it_leads_end_nothing(sync: MemorySync) -> None:
+    """Their topic was created again, and Kafka does not answer at once where it begins now."""
+    candidate = Candidate(sync)
+    for reason in ("one", "two"):
+        snapshot(sync, reason)
+    candidate.reads(2)
+    sync.broker.fail("get_watermark_offsets", error(KafkaError._TRANSPORT))
+    sync.broker.create(sync.topics.signals(CONNECTOR))
+    until(lambda: candidate.it.signals_lost, "the loss is noticed")
+    snapshot(sync, "three")
+    assert [message.offset() for message in candidate.reads(1)] == [0]
+    candidate.it.check()
     candidate.it.close()
 
 

@@ -1,0 +1,162 @@
+"""Merge on a broker in memory: changes that are lost before it reads them, and a Kafka that is away in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from salmon.config.models import SyncConfig
+from salmon.kafka.codecs.serdes import Signals
+from salmon.merge.process import MergeProcess
+from salmon.model.change import SALESFORCE, Change, Op
+from salmon.model.sides import SOURCES
+from salmon.ops.health import Health
+from salmon.ops.metrics import Metrics
+from salmon.plugin.contract import SignalKind
+from support.memory_broker import error
+from support.memory_sync import Impatient, MemorySync
+from support.runtime import OBJECT, SCHEMA
+from support.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop waits for the poll that is under way."""
+    monkeypatch.setattr("salmon.merge.process._POLL_S", 0.01)
+
+
+@pytest.fixture
+def sync() -> MemorySync:
+    return MemorySync(partitions=2)
+
+
+@pytest.fixture
+def config(sync: MemorySync, tmp_path: Path) -> SyncConfig:
+    return SyncConfig.model_validate(
+        {
+            "name": sync.name,
+            "kafka": {"bootstrap.servers": "memory:1"},
+            "schema_registry": {"url": "http://localhost:8081"},
+            "topics": {"partitions": 2, "replication_factor": 1},
+            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
+            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
+            "objects": {OBJECT: {"collection": "accounts"}},
+            "merge": {"state_dir": str(tmp_path / "state")},
+        }
+    )
+
+
+@contextmanager
+def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
+    """Merge in its thread, from its start to its end; an error that ended it fails the test."""
+    process = MergeProcess(
+        config,
+        {OBJECT: SCHEMA},
+        sync.registry,
+        health=Health(),
+        metrics=Metrics("merge"),
+        rng=Impatient(),
+        opens=sync.clients,
+    )
+    ended_by: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            process.run()
+        except BaseException as failure:  # noqa: BLE001 - raised in the test's thread
+            ended_by.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield process
+    finally:
+        process.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+        if ended_by:
+            raise ended_by[0]
+
+
+def feed(sync: MemorySync, *keys: str) -> None:
+    """One row of each of these records."""
+    for key in keys:
+        change = Change(SALESFORCE, Op.ROW, committed_at=5, as_of=1000, native_id=key, fields={"Name": key})
+        sync.produce(sync.topics.changes(OBJECT), key, sync.changes_codec.encode(change))
+
+
+def agreed(sync: MemorySync) -> set[str]:
+    """The keys of the agreed records."""
+    return {(message.key() or b"").decode() for message in sync.records(sync.topics.records(OBJECT))}
+
+
+def asked_for(sync: MemorySync) -> list[tuple[str, str]]:
+    """Source and object of each request to read everything again."""
+    found = []
+    for source in SOURCES:
+        topic = sync.topics.signals(source)
+        codec = Signals(sync.registry, topic)
+        signals = [codec.decode(value, offset=0) for value in sync.values(topic) if value is not None]
+        found += [(source, each.object) for each in signals if each.kind is SignalKind.SNAPSHOT]
+    return found
+
+
+def lose_all(sync: MemorySync) -> None:
+    """As retention does while merge is away for too long."""
+    topic = sync.topics.changes(OBJECT)
+    for number, partition in enumerate(sync.broker.topics[topic]):
+        sync.broker.delete_before(topic, number, len(partition.entries))
+
+
+KEYS = tuple(f"k{number}" for number in range(8))  # some in each partition
+
+
+def test_all_lost_partitions_of_an_object_are_one_request_to_each_source(
+    sync: MemorySync, config: SyncConfig
+) -> None:
+    """And a restart right afterwards does not ask again: the new places are committed with the requests."""
+    with running(sync, config):
+        feed(sync, *KEYS)
+        until(lambda: agreed(sync) == set(KEYS), "all are agreed")
+    feed(sync, *KEYS)
+    lose_all(sync)
+    expected = [(source, OBJECT) for source in SOURCES]
+    for _ in range(2):
+        with running(sync, config):
+            until(lambda: asked_for(sync) == expected, "the sources are asked", seen=lambda: asked_for(sync))
+            feed(sync, "later")
+            until(lambda: "later" in agreed(sync), "it goes on")
+        assert asked_for(sync) == expected
+
+
+def test_a_place_that_is_lost_while_merge_runs_is_answered_without_a_restart(
+    sync: MemorySync, config: SyncConfig
+) -> None:
+    """librdkafka fetches nothing more there, and refuses a seek."""
+    with running(sync, config):
+        feed(sync, *KEYS)
+        until(lambda: agreed(sync) == set(KEYS), "all are agreed")
+        sync.broker.create(
+            sync.topics.changes(OBJECT), 2
+        )  # deleted and created again: it ends before merge's place
+        until(lambda: asked_for(sync), "the sources are asked")
+        feed(sync, *(f"new {key}" for key in KEYS))
+        until(lambda: agreed(sync) >= {f"new {key}" for key in KEYS}, "every partition goes on")
+
+
+def test_kafka_that_fails_while_a_change_is_set_aside_is_waited_for(
+    sync: MemorySync, config: SyncConfig
+) -> None:
+    """The change is read again after the next poll, which shows whether the partition is still ours."""
+    with running(sync, config):
+        feed(sync, "first")
+        until(lambda: agreed(sync) == {"first"}, "it runs")
+        sync.broker.fail("produce", error(KafkaError.MSG_SIZE_TOO_LARGE), of=f"{sync.name}-merge-0")
+        sync.broker.fail("commit_transaction", error(KafkaError._TRANSPORT), of=f"{sync.name}-merge-0")
+        feed(sync, "second")
+        until(lambda: agreed(sync) == {"first", "second"}, "nothing is lost")
