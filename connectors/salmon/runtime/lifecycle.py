@@ -19,6 +19,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from salmon.runtime.watchdog import dump
+
 log = structlog.get_logger(__name__)
 
 DRAIN_DEADLINE_S: Final = 25.0  # Kubernetes' default grace period is 30 s.
@@ -116,7 +118,7 @@ class Lifecycle:
         cut_at = deadline - self.drain_deadline_s / 5
         self._join(running, cut_at)
         if running.is_alive():
-            log.warning("drain_cut_short", part=running.part.name)
+            log.warning("drain_cut_short", part=running.part.name, threads=dump())
             running.part.cut()
             self._join(running, deadline)
         return not running.is_alive()

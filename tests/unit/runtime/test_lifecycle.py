@@ -10,6 +10,7 @@ import textwrap
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from salmon.runtime.lifecycle import Lifecycle
 
@@ -60,13 +61,16 @@ def test_the_error_that_ended_a_part_ends_all_and_is_told() -> None:
 
 
 def test_what_does_not_end_by_itself_is_cut_before_the_deadline() -> None:
-    """A part that drains for too long is told to give up."""
+    """A part that drains for too long is told to give up; the log says where it was."""
     story: list[str] = []
     life = Lifecycle(drain_deadline_s=0.2)
     life.start(Part("work", story, deaf=True))
     life.stop("test")
-    assert life.wait() is None
+    with capture_logs() as logged:
+        assert life.wait() is None
     assert story == ["work told", "work cut", "work ended"]
+    [cut] = [line for line in logged if line["event"] == "drain_cut_short"]
+    assert any("test_lifecycle.py" in frame for frame in cut["threads"]["work"])
 
 
 def test_what_does_not_even_end_then_is_left_behind_and_named() -> None:
