@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import Event
+from functools import partial
+from threading import Event, Thread
 from typing import Any, Final, Protocol
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from salmon.errors import DataError, SalmonError, Unavailable
+from salmon.errors import ClientLost, DataError, SalmonError, Unavailable
 from salmon.kafka.errors import translated
 from salmon.kafka.properties import common, made
 from salmon.kafka.topics import RECORD_BYTES_MAX
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 # How long one call may block before we check for close() and report that we wait.
 _CALL_S: Final = 2.0
 _OFFSETS_S: Final = 5.0  # the one call that adds offsets
+_RETURNS_S: Final = 3.0  # by so much may that call exceed its own time-out
 _ABORT_MAX_S: Final = 5.0
 _PAUSE_S: Final = 0.1
 _QUEUE_FULL_S_MAX: Final = 60.0
@@ -131,6 +133,8 @@ class TransactionalProducer:
             yield Transaction(self._producer, self._repeat, self._doing)
             self._commit()
         except BaseException as failure:
+            if isinstance(failure, ClientLost):
+                self._ended = failure  # even an abort would wait for the call that does not return
             if self._ended is None:
                 self._unfinished = True
                 if not self._closing.is_set():
@@ -283,9 +287,31 @@ class Transaction:
         Raises:
             Unavailable: Kafka did not accept them. The call is not repeated in the same transaction: after an error that
                 may be repeated, librdkafka's second call never returned, whatever its timeout.
+            ClientLost: librdkafka did not return from the call. A broken connection can make it forget the answer.
         """
+        doing = self._doing("adding offsets to")
+        call = partial(self._producer.send_offsets_to_transaction, list(offsets), group, _OFFSETS_S)
         self._repeat(
-            lambda: self._producer.send_offsets_to_transaction(list(offsets), group, _OFFSETS_S),
-            self._doing("adding offsets to"),
-            deadline=time.monotonic(),
+            lambda: _returning(call, _OFFSETS_S + _RETURNS_S, doing), doing, deadline=time.monotonic()
         )
+
+
+def _returning(call: Callable[[], object], within_s: float, doing: str) -> None:
+    """Make a call of librdkafka in a thread of its own, which is left behind if the call does not return."""
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as failure:  # noqa: BLE001 - raised again by the caller
+            failures.append(failure)
+
+    thread = Thread(target=run, name="adding offsets", daemon=True)
+    thread.start()
+    thread.join(within_s)
+    if thread.is_alive():
+        raise ClientLost(
+            f"{doing}: librdkafka has not answered for {within_s:.0f} s, longer than its own time-out. The process restarts."
+        )
+    if failures:
+        raise failures[0]

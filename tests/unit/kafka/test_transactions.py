@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -99,6 +100,25 @@ def test_a_client_that_is_dead_says_so_from_then_on() -> None:
     for _ in range(2):
         with pytest.raises(ClientLost), made.transaction():
             pass
+
+
+def test_a_call_that_librdkafka_never_returns_from_ends_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has forgotten the answer after a cut connection, and its own time-out; even an abort would wait (case S3)."""
+    monkeypatch.setattr("salmon.kafka.transactions._OFFSETS_S", 0.01)
+    monkeypatch.setattr("salmon.kafka.transactions._RETURNS_S", 0.01)
+    released = Event()
+
+    class Stuck(Kafka):
+        def send_offsets_to_transaction(self, *_: object) -> None:
+            released.wait(20)
+
+    kafka = Stuck()
+    made = producer(kafka, Heard())
+    for _ in range(2):
+        with pytest.raises(ClientLost), made.transaction() as transaction:
+            transaction.send_offsets([], object())
+    released.set()
+    assert kafka.calls == ["begin"]
 
 
 def test_offsets_are_not_asked_for_twice_in_one_transaction() -> None:
