@@ -32,6 +32,7 @@ from salmon.model.rules import Rules
 from salmon.model.state import State, new_state
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
+from support import runtime
 from support.registries import MemoryRegistry
 from support.waiting import until
 from support.world.nature import SCHEMA
@@ -103,15 +104,11 @@ class Merging:
 
     @contextmanager
     def running(self, open_cache: OpenCache | None = None) -> Iterator[MergeProcess]:
-        process = self.process(open_cache)
-        thread = threading.Thread(target=process.run)
-        thread.start()
-        try:
-            yield process
-        finally:
-            process.stop()
-            thread.join(30)
-            assert not thread.is_alive(), "it stops when it is told to"
+        with runtime.running(self.process(open_cache)) as (run,):
+            try:
+                yield run.worker
+            finally:
+                run.stop(30.0)
 
 
 @pytest.fixture(scope="module")

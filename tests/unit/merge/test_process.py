@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import SignalKind
+from support import runtime
 from support.memory_broker import error
 from support.memory_sync import Impatient, MemorySync
 from support.runtime import OBJECT, SCHEMA
@@ -63,24 +63,11 @@ def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
         rng=Impatient(),
         opens=sync.clients,
     )
-    ended_by: list[BaseException] = []
-
-    def run() -> None:
+    with runtime.running(process) as (run,):
         try:
-            process.run()
-        except BaseException as failure:  # noqa: BLE001 - raised in the test's thread
-            ended_by.append(failure)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield process
-    finally:
-        process.stop()
-        thread.join(30)
-        assert not thread.is_alive()
-        if ended_by:
-            raise ended_by[0]
+            yield process
+        finally:
+            run.stop(30.0)
 
 
 def feed(sync: MemorySync, *keys: str) -> None:
