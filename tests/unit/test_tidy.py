@@ -21,7 +21,6 @@ LONGER: Final[Mapping[str, int]] = {
     "config/models.py": 455,
     "merge/process.py": 469,
     "mongodb/reading/source.py": 491,
-    "salesforce/writing/delivery.py": 468,
 }
 # Shorter by so many lines, and the number must follow.
 SLACK_LINES: Final = 20
