@@ -14,8 +14,9 @@ from pymongo.database import Database
 
 from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.documents import DocumentShape, Reading
 from salmon.mongodb.keys import id_of, key_of, shown_id
+from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.mongodb.wire.client import Document
@@ -103,12 +104,16 @@ class MongoSide:
     """One collection."""
 
     def __init__(
-        self, database: Database[Document], collection: str, schema: ObjectSchema, synced: Collection[str]
+        self,
+        database: Database[Document],
+        collections: Mapping[str, str],
+        schema: ObjectSchema,
     ) -> None:
-        """*synced*: names of all objects of the sync."""
+        """*collections*: object -> collection, of all objects of the sync."""
         self._database = database
-        self._collection = collection
-        self._shape = DocumentShape(schema, frozenset(synced))
+        self._collection = collections[schema.name]
+        self._shape = DocumentShape(schema, frozenset(collections))
+        self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:
         last: list[Any] = [id_from_json(after)] if after else []
@@ -145,6 +150,7 @@ class MongoSide:
     def _seen(
         self, documents: Sequence[Document], keyless: list[tuple[str, str]] | None = None
     ) -> Iterator[Seen]:
+        readings: list[tuple[str, Reading]] = []
         for document in documents:
             try:
                 key = key_of(document["_id"])
@@ -153,7 +159,10 @@ class MongoSide:
                     keyless.append((shown_id(document["_id"]), str(error)))
                 continue
             reading = self._shape.reading(document)
-            yield Seen(key, reading.fields, frozenset(reading.misfits))
+            readings.append((key, reading))
+        spelled = self._spellings.fields(self._shape.schema.name, [reading.fields for _, reading in readings])
+        for (key, reading), fields in zip(readings, spelled, strict=True):
+            yield Seen(key, fields, frozenset(reading.misfits))
 
 
 def _seen(row: Row | BadRow) -> Seen:

@@ -231,10 +231,10 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
-        objects = self._sync.config.objects
+        collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, objects[name].collection, self._schemas[name], objects),
+            MONGODB: MongoSide(self._database, collections, self._schemas[name]),
         }
 
 

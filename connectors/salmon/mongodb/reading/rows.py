@@ -13,12 +13,13 @@ from salmon.errors import BadRecordKey
 from salmon.model.change import Change
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.events import absent, row_of
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.reads import Seen, read_chunk, read_documents
 from salmon.mongodb.reading.snapshot import Chunk, Rows
 from salmon.mongodb.wire.client import Document, border
-from salmon.plugin.contract import DeadLetter
+from salmon.plugin.contract import DeadLetter, SourceRecord
 
 log = structlog.get_logger(__name__)
 
@@ -33,12 +34,14 @@ class RowReader:
         collections: Object -> collection.
         shapes: Object -> how its documents look.
         misfits: Takes what does not fit.
+        spellings: Spells references as the documents that they mean.
     """
 
     database: Database[Document]
     collections: Mapping[str, str]
     shapes: Mapping[str, DocumentShape]
     misfits: Misfits
+    spellings: Spellings
 
     def by_keys(self, name: str, keys: Sequence[str]) -> list[Rows]:
         """
@@ -94,4 +97,5 @@ class RowReader:
             rows[told.key] = told.change
         for document_id in seen.ids:
             rows.setdefault(key_of(document_id), absent(as_of=seen.as_of))
-        return Rows(name, seen.as_of, list(rows.items()), letters)
+        spelled = self.spellings.records([SourceRecord(name, key, row) for key, row in rows.items()])
+        return Rows(name, seen.as_of, [(each.key, each.change) for each in spelled], letters)

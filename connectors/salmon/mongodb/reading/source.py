@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -32,6 +33,7 @@ from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, told_by_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.reading.collections import Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.events import (
     LOSING_EVENTS,
     RECORD_EVENTS,
@@ -177,7 +179,8 @@ class MongoSourceTask:
         self.connect()
         assert self._client is not None
         self._database = database_of(self._client, self._config)
-        self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits)
+        spellings = self._spellings = Spellings(self._database, self._collections, self._shapes)
+        self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits, spellings)
         self._requests = Requests(self._rows.by_keys)
         begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
         self._snapshots = Snapshots(begin.places, self._rows.chunk, self._wake)
@@ -272,7 +275,7 @@ class MongoSourceTask:
             feed.put_back(events[cut:])
             events = events[:cut]
             token, passed = events[-1]["_id"], time_of(events[-1]) - 1
-        decoded = [self._decode(event) for event in events]
+        decoded = self._spelled([self._decode(event) for event in events])
         first_rows = self._rows_before_first_events(decoded)
         for item in decoded:
             if item.told is not None and item.told.incomplete:
@@ -362,6 +365,15 @@ class MongoSourceTask:
         letters = self._misfits.left_out(name, told, event, synced=self._shapes[name].names)
         return _Decoded(event, name, told, letters)
 
+    def _spelled(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:
+        """See Spellings."""
+        items = [(item, item.told, item.told.change) for item in decoded if item.told and item.told.change]
+        records = [SourceRecord(item.object, told.key, change) for item, told, change in items]
+        spelled = self._spellings.of_events(records, partial(self._requests.add, due=True))
+        for (item, told, _), record in zip(items, spelled, strict=True):
+            item.told = replace(told, change=record.change)
+        return decoded
+
     # Rows.
 
     def _rows_before_first_events(self, decoded: Sequence[_Decoded]) -> dict[tuple[str, str], Change]:
@@ -388,10 +400,10 @@ class MongoSourceTask:
 
     def _open(self, after: Token | None) -> ChangeFeed:
         feed = ChangeFeed(self._database, [self._collections[name] for name in self._streamed])
-        ids = self._collection_ids()
+        ids = uuids_of(self._database, [self._collections[name] for name in self._streamed])
         token = feed.open(after, seen=self._seen)
         # A server that was set up just now serves any position.
-        if after is not None and not feed.proven and _all_differ(self._ids, ids):
+        if after is not None and not feed.proven and all_differ(self._ids, ids):
             feed.close()
             raise HistoryWentBack("all collections were created again.")
         self._ids = ids
@@ -412,7 +424,7 @@ class MongoSourceTask:
 
     def _judge_history(self, lost: PositionLost, before: Mapping[str, str]) -> None:
         """Whether what is lost is the past of the side itself: then nothing that it shows is news by being different."""
-        if not isinstance(lost, HistoryWentBack) and not _all_differ(before, self._ids):
+        if not isinstance(lost, HistoryWentBack) and not all_differ(before, self._ids):
             return
         assert self._token is not None
         self._history = self._token["_data"]
@@ -423,13 +435,6 @@ class MongoSourceTask:
             "`salmon verify --repair` creates them again."
         )
         log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
-
-    def _collection_ids(self) -> dict[str, str]:
-        wanted = [self._collections[name] for name in self._streamed]
-        with border("looking at the collections"):
-            found = list(self._database.list_collections(filter={"name": {"$in": wanted}}))
-        ids = {each["name"]: each["info"].get("uuid") for each in found}
-        return {name: bytes(uuid).hex() for name, uuid in sorted(ids.items()) if uuid is not None}
 
     def _look_at_server(self) -> None:
         """PyMongo goes on by itself after a server has started again, whatever was done to its files meanwhile."""
@@ -452,6 +457,7 @@ class MongoSourceTask:
         log.error(
             "collections_replaced", operation=operation, collections=sorted(lost), deletes="not reported"
         )
+        self._spellings.forget()
         for collection in lost:
             self._begin_anew(self._names[collection])
             self._ids.pop(collection, None)  # known again when the stream is opened again
@@ -483,9 +489,3 @@ class MongoSourceTask:
         self._close_feed()
         if self._snapshots is not None:
             self._snapshots.close()
-
-
-def _all_differ(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
-    """Whether all collections that were there, and are, have other UUIDs: nobody replaces all of them at once."""
-    both = before.keys() & now.keys()
-    return bool(both) and all(before[name] != now[name] for name in both)
