@@ -347,7 +347,7 @@ class Delivery:
 
     def _narrow_down(self) -> None:
         """Have them sent in parts, but not those of records that cannot be saved even if no field is set."""
-        if not self._nameless or not self._narrowing.is_allowed():
+        if not self._narrowing.is_allowed([each for _, each in self._nameless.values()]):
             return
         unsure = [job for job, each in self._nameless.values() if self._narrowing.must_be_saved(each)]
         for job, result in self._results(unsure, _nothing, self._org.update):

@@ -94,11 +94,13 @@ class Narrowing:
         found = units(schema, sent)
         return Nameless(record, outcome.code, found) if found else None
 
-    def is_allowed(self) -> bool:
+    def is_allowed(self, refusals: Collection[Nameless]) -> bool:
         """
-        Whether another batch may be narrowed down in this hour. The limit protects the org's allowance of API calls from a
-        refusal of very many records that come one by one.
+        Whether a batch may be narrowed down in this hour. The limit protects the org's allowance of API calls from a refusal
+        of very many records that come one by one. What was sent alone costs nothing.
         """
+        if all(len(each.units) == 1 for each in refusals):
+            return True
         now_s = self._clock()
         if now_s - self._hour_began_s >= _HOUR_S:
             self._hour_began_s, self._batches = now_s, 0

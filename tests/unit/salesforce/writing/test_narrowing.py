@@ -110,7 +110,7 @@ def test_refusals_that_come_one_by_one_do_not_eat_the_orgs_api_calls() -> None:
     rig.org.rules.add("Fax")
     rig.org.put("Account", A, Name="A")
     whole = write(UPDATE, A, native_id=A, **dict.fromkeys(FIELDS, "1"))
-    assert rig.put(*[whole] * 1) == [OutcomeKind.DEFERRED]
+    assert rig.put(whole) == [OutcomeKind.DEFERRED]
     kinds = [rig.put(whole)[0] for _ in range(1_000)]
     assert kinds == [OutcomeKind.DEFERRED] * 999 + [OutcomeKind.REFUSED]
     rig.now_s += 3_600
