@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.rules import Rules
@@ -19,13 +20,20 @@ class MergeAtHand:
     Args:
         records: Record key (a Salesforce Id) -> what both sides hold.
         sink: Carries out what is owed to Salesforce.
+        echoes: Whether the event of a write comes before its outcome; else it does not come at all.
     """
 
     def __init__(
-        self, schema: ObjectSchema, records: Mapping[str, Mapping[str, Value]], sink: SinkTask
+        self,
+        schema: ObjectSchema,
+        records: Mapping[str, Mapping[str, Value]],
+        sink: SinkTask,
+        *,
+        echoes: bool = False,
+        on_reject: Literal["keep", "revert"] = "keep",
     ) -> None:
-        self.name, self._sink = schema.name, sink
-        self.stories = {key: Story(Rules(schema), key=key) for key in records}
+        self.name, self._sink, self._echoes = schema.name, sink, echoes
+        self.stories = {key: Story(Rules(schema, on_reject=on_reject), key=key) for key in records}
         self.outcomes: list[Outcome] = []
         self._waits = Waits()
         self._done: dict[str, int] = {}  # the seq that was put last
@@ -70,6 +78,8 @@ class MergeAtHand:
         """As salmon.sink.reporting does."""
         story = self.stories[record.key]
         self.outcomes.append(outcome)
+        if self._echoes and outcome.kind is OutcomeKind.APPLIED:
+            story.salesforce.acks(record.write)
         timed = self._waits.timed(record)
         if outcome.kind is OutcomeKind.DEFERRED:
             self._waits.put(self._waits.deferred(record, outcome, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -21,13 +22,13 @@ IDS = [f"001000000000{number:03}AAA" for number in range(200)]
 CODE = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
 
 
-def edited(rig: Rig, *ids: str, fields: tuple[str, ...] = FIELDS) -> MergeAtHand:
-    """Merge, after one save of these fields of each record."""
+def edited(rig: Rig, *ids: str, **settings: Any) -> MergeAtHand:
+    """Merge, after one save of all fields of each record."""
     for native_id in ids:
         rig.org.put("Account", native_id, Name="A", Salmon_Seq__c=1)
-    merge = MergeAtHand(ACCOUNT, {native_id: {"Name": "A"} for native_id in ids}, rig.task)
+    merge = MergeAtHand(ACCOUNT, {native_id: {"Name": "A"} for native_id in ids}, rig.task, **settings)
     for native_id in ids:
-        merge.edit(native_id, **dict.fromkeys(fields, "1"))
+        merge.edit(native_id, **dict.fromkeys(FIELDS, "1"))
     return merge
 
 
@@ -36,22 +37,50 @@ def save(*names: str, seq: int = 10) -> SinkRecord:
     return SinkRecord("Account", A, Write(seq, UPDATE, native_id=A, fields=dict.fromkeys(names, "1")))
 
 
+@pytest.mark.parametrize("echoes", [True, False])
 @pytest.mark.parametrize(
     "bad", [*itertools.combinations(FIELDS, 1), *itertools.combinations(FIELDS, 2), FIELDS]
 )
 def test_what_the_org_takes_alone_is_written_and_what_it_does_not_is_refused_by_its_name(
-    bad: tuple[str, ...],
+    bad: tuple[str, ...], echoes: bool
 ) -> None:
-    """One save of five fields, and a rule that refuses some of them at the top of the page (case V3)."""
+    """One save of five fields, and a rule that refuses some of them; events come at once, or late (case V3)."""
     rig = Rig()
     rig.org.rules |= set(bad)
-    merge = edited(rig, A)
+    merge = edited(rig, A, echoes=echoes)
     merge.settle()
     assert merge.refused(A) == set(bad)
     assert merge.waiting(A) == set()
     record = rig.org.records["Account"][A]
     assert {name for name in FIELDS if record.get(name) == "1"} == set(FIELDS) - set(bad)
     assert all(outcome.code == CODE for outcome in merge.outcomes if outcome.kind is OutcomeKind.REFUSED)
+
+
+def test_with_on_reject_revert_only_the_refused_field_is_set_back() -> None:
+    """What merely waits for its turn is no refusal (case V3)."""
+    rig = Rig()
+    rig.org.rules.add("Fax")
+    merge = edited(rig, A, on_reject="revert")
+    merge.settle()
+    assert merge.stories[A].writes["mongodb"].fields.keys() & set(FIELDS) == {"Fax"}
+    assert {name for name in FIELDS if rig.org.records["Account"][A].get(name) == "1"} == set(FIELDS) - {
+        "Fax"
+    }
+
+
+def test_a_suspect_that_is_innocent_costs_a_turn_and_no_field() -> None:
+    """The same code, and this time it is another field (case V3)."""
+    rig = Rig()
+    rig.org.rules.add("Fax")
+    merge = edited(rig, A)
+    merge.settle()
+    rig.org.rules = {"Rating"}
+    merge.edit(A, **dict.fromkeys(FIELDS, "2"))
+    merge.settle()
+    assert merge.refused(A) == {"Rating"}
+    assert {name for name in FIELDS if rig.org.records["Account"][A].get(name) == "2"} == set(FIELDS) - {
+        "Rating"
+    }
 
 
 def test_each_part_is_a_write_of_its_own_whose_marker_tells_whether_it_arrived() -> None:
