@@ -24,7 +24,7 @@ from salmon.plugin.contract import SourceRecord
 
 _IDS_A_QUERY: Final = 1_000
 _OTHERS_A_QUERY: Final = 50  # the server compares each of them with each document that it finds
-_WAITING_MAX: Final = 10_000
+_WAITING_MAX: Final = 50_000
 
 RecordId = tuple[str, str]  # object, record key
 
@@ -59,8 +59,8 @@ class Spellings:
         self._database, self._collections, self._shapes = database, collections, shapes
         self._lock = threading.Lock()
         self._has_collation: dict[str, bool] = {}  # of objects whose collection was there
-        # Reference that no document has -> who holds it. A restart forgets them.
-        self._waiting: OrderedDict[RecordId, set[RecordId]] = OrderedDict()
+        # References that no document has, each with who holds it. A restart forgets them.
+        self._waiting: OrderedDict[tuple[RecordId, RecordId], None] = OrderedDict()
 
     def forget(self) -> None:
         """A collection was dropped, or another one took its name: the next one may have another collation."""
@@ -99,30 +99,39 @@ class Spellings:
         document which was inserted only now. Raises as records().
         """
         spelled = self.records(records)
+        waiting = self._waiting_for({each.object for each in records if each.change.op is Op.CREATE})
         children: dict[str, set[str]] = {}
-        waiting = self._answered_by({each.object for each in records if each.change.op is Op.CREATE})
-        for reference, key in self._looked_up(waiting).items():
+        for reference, key in self._looked_up(list(waiting)).items():
             if key is not None:
-                with self._lock:
-                    found = self._waiting.pop(reference, set())
-                for name, child in found if key != reference[1] else ():
+                self._forget_waiting(reference, waiting[reference])
+            if key not in (None, reference[1]):
+                for name, child in waiting[reference]:
                     children.setdefault(name, set()).add(child)
         for name, keys in children.items():
             read_again(name, sorted(keys))
         return spelled
 
-    def _answered_by(self, created: Collection[str]) -> list[RecordId]:
+    def _waiting_for(self, created: Collection[str]) -> dict[RecordId, list[RecordId]]:
         """
-        The references that may have a document now that some of the objects *created* were inserted. Where no collation has a
-        say, who waits is forgotten: only the very same text is meant.
+        The references that may have a document now that some of the objects *created* were inserted, with who holds them.
+        Where no collation has a say, they are forgotten: only the very same text is meant.
         """
-        with_collation = self._with_collation(created) if self._waiting else frozenset[str]()
+        if not self._waiting or not created:
+            return {}
+        with_collation = self._with_collation(created)
+        waiting: dict[RecordId, list[RecordId]] = {}
         with self._lock:
-            answered = [reference for reference in self._waiting if reference[0] in created]
-            for reference in answered:
-                if reference[0] not in with_collation:
-                    del self._waiting[reference]
-        return [reference for reference in answered if reference[0] in with_collation]
+            for reference, child in self._waiting:
+                if reference[0] in created:
+                    waiting.setdefault(reference, []).append(child)
+        for reference in [each for each in waiting if each[0] not in with_collation]:
+            self._forget_waiting(reference, waiting.pop(reference))
+        return waiting
+
+    def _forget_waiting(self, reference: RecordId, children: Iterable[RecordId]) -> None:
+        with self._lock:
+            for child in children:
+                self._waiting.pop((reference, child), None)
 
     def _references(self, name: str, fields: Mapping[str, Value]) -> Iterator[RecordId]:
         """What the fields refer to by text, wherever it may be."""
@@ -203,7 +212,7 @@ class Spellings:
 
     def _wait(self, reference: RecordId, child: RecordId) -> None:
         with self._lock:
-            self._waiting.setdefault(reference, set()).add(child)
+            self._waiting[reference, child] = None
             if len(self._waiting) > _WAITING_MAX:
                 self._waiting.popitem(last=False)
 
