@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from salmon.closing import Closing
 from salmon.kafka import clients
 from salmon.kafka.codecs import serdes
 from salmon.kafka.codecs.registry import Registry
@@ -17,7 +17,7 @@ from salmon.kafka.topics import Topics
 from salmon.model.policies import Conflict
 
 
-class Conflicts:
+class Conflicts(Closing):
     """All conflicts so far; a context manager. Safe for any thread."""
 
     def __init__(self, kafka: Mapping[str, Any], topics: Topics, registry: Registry) -> None:
@@ -41,10 +41,5 @@ class Conflicts:
         """Those of one record; waits *wait_s* for more."""
         return [each for each in self.all(wait_s=wait_s) if each.contest.key == key]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._consumer.close()

@@ -11,9 +11,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from salmon.closing import Closing
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
 from salmon.devstack.processes import Background, last_line
@@ -27,7 +27,7 @@ _START_MAX_S: Final = 60.0
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
 
 
-class Stage:
+class Stage(Closing):
     """
     A running sync; a context manager that leaves nothing behind, unless `keep` was called.
 
@@ -86,14 +86,6 @@ class Stage:
         self._dev.down(purge=self._is_temporary)
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Where things are.
 

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from confluent_kafka import (
     IsolationLevel,
@@ -23,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 
+from salmon.closing import Closing
 from salmon.errors import DataError, SetupError, Unavailable
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
@@ -154,7 +154,7 @@ def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S
     )
 
 
-class Table:
+class Table(Closing):
     """
     A compacted topic as a dict, kept up to date by follow(). For one thread only.
 
@@ -230,14 +230,6 @@ class Table:
         """Close the connections. The rows stay."""
         self._log.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _keep(self, _partition: int, changed: Mapping[str, Any], _next_offset: int) -> None:
         for name, value in changed.items():
             if value is None:
@@ -246,7 +238,7 @@ class Table:
                 self.rows[name] = value
 
 
-class _Log:
+class _Log(Closing):
     """Reads partitions of a table from *starts* on, and decodes the records."""
 
     def __init__(
@@ -337,14 +329,6 @@ class _Log:
 
     def close(self) -> None:
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from salmon.closing import Closing
 from salmon.errors import SetupError
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
@@ -28,7 +28,7 @@ TakeRows = Callable[[Mapping[str, Mapping[str, Value] | None], int, int], None]
 _BATCH: Final = 1_000  # rows that are decoded at once
 
 
-class Agreed:
+class Agreed(Closing):
     """The topics `records` and `state` of one object; a context manager."""
 
     def __init__(self, kafka: Mapping[str, Any], topics: Topics, rules: Rules, registry: Registry) -> None:
@@ -110,10 +110,5 @@ class Agreed:
             table.load()
             return table.rows
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._closing.close()
