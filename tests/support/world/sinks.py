@@ -147,7 +147,7 @@ class Sink:
         if self.nature.chance(crashes / 2):
             self.start(clean=False)  # killed before it wrote
             return True
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         commands = self.buffer.take(self.nature.random.randint(1, 3)) or []
         records = [self._record(int(command.value)) for command in commands]
         outcomes = self.task.put(records)
