@@ -70,7 +70,7 @@ class TopicNotFound(Exception):
 
 
 class ReplayIdCorrupted(Exception):
-    """The replay id is none of this bus, or older than what the bus keeps."""
+    """The replay id does not belong to this bus, or is older than what the bus keeps."""
 
 
 @dataclass(frozen=True, slots=True)
