@@ -32,6 +32,7 @@ from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Conflicts, Signals
 from salmon.kafka.dead_letters import dead_letter_headers
+from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
@@ -413,11 +414,11 @@ class MergeProcess:
     ) -> dict[Place, Start]:
         """Open the states of some partitions of one topic, and return where each continues."""
         codecs, starts = self._codecs[self._objects[topic]], dict[Place, Start]()
-        extents = tables.extents(self._admin, topic, numbers)
+        found = extents(self._admin, topic, numbers)
         topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
         opened = self._stores.open(topic, numbers, codecs.states, codecs.rules, self._go_on)
         for (_, number), store in opened.items():
-            start = start_of(positions.get(f"{topic}/{number}", {}), extents[number], topic_id)
+            start = start_of(positions.get(f"{topic}/{number}", {}), found[number], topic_id)
             starts[topic, number], self._next[topic, number] = start, start.offset
             keys = len(store.cache)
             log.info("partition_taken", topic=topic, partition=number, keys_about=keys, offset=start.offset)

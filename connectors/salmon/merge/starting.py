@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salmon.kafka.tables import Extent
+from salmon.kafka.extents import Extent
 
 
 @dataclass(frozen=True, slots=True)

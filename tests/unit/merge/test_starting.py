@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.kafka.tables import Extent
+from salmon.kafka.extents import Extent
 from salmon.merge.starting import Start, start_of
 
 
