@@ -171,7 +171,8 @@ def _keep_place(work: Work, *, old: bool) -> None:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
     if not old and change.op in (Op.DELETE, Op.ABSENT):
-        # The record is gone. That proves nothing about a write whose outcome came before: a row may have been read earlier.
+        # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it
+        # may have been read before a write whose outcome overtook the row.
         x.sent = x.in_flight
 
 
@@ -271,7 +272,7 @@ def _settle(x: SideState, seq: int) -> None:
 def _overtaken(work: Work) -> None:
     """
     Fold an event that a row has overtaken. The row has already shown its result, unless one of our writes overwrote an edit
-    before a row or event had shown it. The event of that write tells which edit it was: the last one before it.
+    before a row or event had shown it. The event of that write shows which edit it was: the last one before it.
     """
     change, x = work.change, work.x
     x.order = change.order

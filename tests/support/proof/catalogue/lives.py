@@ -145,7 +145,7 @@ LIVES: Final = (
         "an event of a former life is a twin",
         "1: what a row has covered must not be judged again",
         "model.fold",
-        "    if work.change.is_event and _is_old_news(work.change, work.x):\n        return False  # of a former life\n",
+        "    if work.change.is_event and _is_old_news(work.change, work.x):\n        return False  # an old event, from before the record was created again\n",
         "",
     ),
     Mutant(
