@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from salmon.calls import Calls, Peer, Probe
+from salmon.errors import SetupError
 from salmon.model.change import Change, Write
 from salmon.model.schema import ObjectSchema
 
@@ -95,6 +96,15 @@ class SnapshotProgress:
     read: int
     total: int | None
     done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingObject:
+    """An object that waits while the others go on. *since_s*: for how long. *sentence*: why, and what to do."""
+
+    object: str
+    since_s: float
+    sentence: str
 
 
 class SourceTask(Protocol):
@@ -234,6 +244,26 @@ class TellsSchemas(Protocol):
 
 
 @runtime_checkable
+class KeepsSchemas(Protocol):
+    """
+    A source that describes the objects, and that goes on with the others while one of them cannot be used. That one waits,
+    with the schema that was registered last, until the side has it again as it is needed.
+    """
+
+    def use_registered(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """
+        Take the schemas that are registered, if this sync has worked before. An object without one has never worked: if it
+        cannot be used, connect() raises FatalError. Before connect().
+        """
+
+    def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
+        """
+        Let an object wait whose new schema the registry refuses. Return the schema that is registered; raise *why* if
+        there is none. After connect(), before start().
+        """
+
+
+@runtime_checkable
 class UsesSchemas(Protocol):
     """A source that needs the objects' schemas before start()."""
 
@@ -287,6 +317,13 @@ class Notes(Protocol):
     """Has something to say to a person, though all is well; empty where it has not. For health."""
 
     def note(self) -> str: ...
+
+
+@runtime_checkable
+class ReportsWaiting(Protocol):
+    """Goes on with the other objects while one waits for a person. For health."""
+
+    def waiting(self) -> Sequence[WaitingObject]: ...
 
 
 @runtime_checkable

@@ -119,6 +119,7 @@ class Feed:
         self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
         self._runs = Runs(org, snapshots, self._reads, identity, whole=whole, positions=positions)
         self._held = Held()
+        self._troubles = troubles or Troubles()
         self._rereads = Rereads(
             org=org,
             readers=readers,
@@ -126,7 +127,7 @@ class Feed:
             held=self._held,
             identity=identity,
             must_wait=self._must_wait,
-            troubles=troubles or Troubles(),
+            troubles=self._troubles,
         )
         self._snapshots = snapshots
         self._identities_due = True
@@ -165,6 +166,10 @@ class Feed:
                 self._read_all_anew()
             # Before the first event is told: what it covers must be told by rows alone.
             self._runs.begin_first(self._commit_time, self._told_up_to())
+            for name in self._objects:
+                # Perhaps its events do not come meanwhile. This is stored, so it is also read again if the process restarts.
+                if self._troubles.blocks(name):
+                    self._runs.fall_into_hole(name, self._commit_time, 0)
             self._has_begun = True
         self._rereads.answer(harvest)
         self._take_stream(harvest)
@@ -194,6 +199,10 @@ class Feed:
             self._runs.want(signal.object, signal.id, not_before)
         else:
             self._rereads.request(signal.id, self._records_of(signal), not_before)
+
+    def read_again(self, name: str) -> None:
+        """Read the whole object and its keys again: events of it may not have come."""
+        self._fall_into_hole(name)
 
     def progress(self) -> list[SnapshotProgress]:
         """How far the reading of whole objects has come."""

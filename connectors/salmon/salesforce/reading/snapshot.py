@@ -182,16 +182,22 @@ class Snapshots:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None and not self._stopped.is_set():
+            if self._troubles.blocks(job.run.object):
+                self._later(job)
+                continue
             try:
                 self._run(job)
             except RequestRejected as error:
                 self._troubles.found(job.run.object, error)
-                again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
-                again.daemon = True
-                again.start()
+                self._later(job)
             except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() tells it
                 self._put(job, Failed(error))
                 return
+
+    def _later(self, job: _Job) -> None:
+        again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
+        again.daemon = True
+        again.start()
 
     def _run(self, job: _Job) -> None:
         run = job.run

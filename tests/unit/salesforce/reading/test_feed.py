@@ -396,11 +396,11 @@ def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
     for _ in range(3):
         rig.gather()
     assert rig.answered == {2}
-    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.sentence_of("Account")
     org.hides.clear()
     rig.gather()
     assert rig.answered == {2}, "it is not asked for all the time"
     rig.pass_s(61)
     rig.gather()
     assert rig.answered == {1, 2}
-    assert rig.troubles.told() == {}
+    assert rig.troubles.report() == []
