@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from salmon.model.schema import FieldSchema, ObjectSchema
-from salmon.salesforce.ids import prefix_of
+from salmon.salesforce.ids import id18, prefix_of
 
 
 class Identity:
@@ -70,6 +70,11 @@ class Identity:
     def native_id(self, name: str, key: str) -> str | None:
         """The Id of the record that carries *key*; None if none is known to (the key may be an Id itself)."""
         return self._ids[name].get(key)
+
+    def likely_id(self, name: str, key: str) -> str | None:
+        """As `native_id`; where none is known, the key itself if it looks like an Id of the object."""
+        looks_so = id18(key) == key and self._of_prefix.get(prefix_of(key)) == name
+        return self.native_id(name, key) or (key if looks_so else None)
 
     def target_of(self, field: FieldSchema, native_id: str) -> str | None:
         """The synced object that a reference's value points at; None if it points elsewhere."""

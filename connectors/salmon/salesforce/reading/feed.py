@@ -32,10 +32,9 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, report_of
-from salmon.salesforce.reading.rereads import Rereads
+from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Org, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Runs
@@ -198,7 +197,7 @@ class Feed:
         elif signal.kind is SignalKind.SNAPSHOT:
             self._runs.want(signal.object, signal.id, not_before)
         else:
-            self._rereads.request(signal.id, self._records_of(signal), not_before)
+            self._rereads.request(signal.id, records_of(signal, self._identity), not_before)
 
     def read_again(self, name: str) -> None:
         """Read the whole object and its keys again: events of it may not have come."""
@@ -307,8 +306,20 @@ class Feed:
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
+        if len(self._held) >= KEYS_MAX:
+            self._forget_events_of_refused_objects()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
+
+    def _forget_events_of_refused_objects(self) -> None:
+        """
+        An object that the org refuses for long, while its events come, would stop the stream for all others. Read it again
+        as a whole instead, when the org accepts it.
+        """
+        for name in self._troubles.waiting():
+            told_up_to = self._told_up_to()
+            if self._runs.is_read_whole(name) and self._held.forget_events(name):
+                self._runs.fall_into_hole(name, self._commit_time, told_up_to)
 
     def _hear(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
@@ -413,28 +424,6 @@ class Feed:
         for name, reads in self._reads.items():
             if reads.changed:
                 harvest.positions[f"reads/{name}"] = reads.to_position()
-
-    def _records_of(self, signal: Signal) -> list[tuple[str, str, str | None]]:
-        """The records a signal names, as (object, key, Id if known)."""
-        name, ids = signal.object, [id18(native_id) for native_id in signal.native_ids]
-        named: list[tuple[str | None, str | None]] = (
-            list(zip(signal.keys, ids, strict=True))
-            if len(signal.keys) == len(ids)
-            else [*((key, None) for key in signal.keys), *((None, native_id) for native_id in ids)]
-        )
-        records: list[tuple[str, str, str | None]] = []
-        for key, native_id in named:
-            if key is None and native_id is not None:
-                records.append((name, self._identity.key(name, native_id), native_id))
-            elif key is not None:
-                records.append((name, key, native_id or self._native_id(name, key)))
-        return records
-
-    def _native_id(self, name: str, key: str) -> str | None:
-        known = self._identity.native_id(name, key)
-        if known is None and id18(key) == key and prefix_of(key) == self._objects[name].schema.key_prefix:
-            return key
-        return known
 
 
 def _start_at(place: str | None) -> Start:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from salmon.errors import RequestRejected
-from salmon.plugin.contract import SourceRecord
+from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
 from salmon.salesforce.reading.snapshot import Org
@@ -157,3 +158,20 @@ class Rereads:
             deleted_at = row.change.committed_at if isinstance(row, Row) else 0
             found[key] = reader.absent(waiting.native_id, key, window, deleted_at)
         return found, window
+
+
+def records_of(signal: Signal, identity: Identity) -> list[tuple[str, str, str | None]]:
+    """The records that a signal names, as (object, key, Id if known)."""
+    name, ids = signal.object, [id18(native_id) for native_id in signal.native_ids]
+    named: list[tuple[str | None, str | None]] = (
+        list(zip(signal.keys, ids, strict=True))
+        if len(signal.keys) == len(ids)
+        else [*((key, None) for key in signal.keys), *((None, native_id) for native_id in ids)]
+    )
+    records: list[tuple[str, str, str | None]] = []
+    for key, native_id in named:
+        if key is None and native_id is not None:
+            records.append((name, identity.key(name, native_id), native_id))
+        elif key is not None:
+            records.append((name, key, native_id or identity.likely_id(name, key)))
+    return records

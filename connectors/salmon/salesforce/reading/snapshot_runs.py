@@ -94,6 +94,10 @@ class Runs:
         if name in self._whole:
             self._read_anew(name, last_event, told_up_to, "events were lost")
 
+    def is_read_whole(self, name: str) -> bool:
+        """Whether the object is read as a whole after a hole."""
+        return name in self._whole
+
     def _read_anew(self, name: str, last_event: int, told_up_to: int, why: str) -> None:
         since = told_up_to - DELETED_MARGIN_MS if told_up_to else None
         signals = self._wanted.pop(name, ())
