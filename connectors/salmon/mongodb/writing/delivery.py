@@ -36,7 +36,7 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
-from salmon.errors import DataError, Unavailable
+from salmon.errors import DataError, SetupError, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
@@ -78,6 +78,9 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
+_OF_ALL: Final = frozenset(
+    {UNAUTHORIZED, 166}
+)  # the collection's, not the write's; 166: CommandNotSupportedOnView
 _PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
 _INT64_MAX: Final = 2**63 - 1
 # What PyMongo raises before anything is sent, for a document that BSON cannot hold.
@@ -224,6 +227,13 @@ def _bulk_write(collection: Collection[Document], operations: list[Operation]) -
                 f"(code {details['writeConcernErrors'][0].get('code')})."
             ) from error
         errors = {item["index"]: item for item in details["writeErrors"]}
+        if (
+            code := next((item["code"] for item in errors.values() if item["code"] in _OF_ALL), None)
+        ) is not None:
+            raise SetupError(
+                f"MongoDB refuses every write to {collection.full_name} (code {code}). Grant the user of mongodb.uri readWrite on "
+                f"it, and see that it is a collection and no view."
+            ) from error
         return _Reply(details["nMatched"], details["nRemoved"], errors)
     except _UNENCODABLE as error:
         raise _Unsendable(type(error).__name__) from error

@@ -221,7 +221,12 @@ class SalesforceSinkTask:
         rest = [record for record in records if record.object not in refused]
         others = iter(self.put(rest) if rest else ())
         return [
-            Outcome(OutcomeKind.RETRY_LATER, code=_OBJECT_REFUSED, reason=refused[record.object])
+            Outcome(
+                OutcomeKind.RETRY_LATER,
+                code=_OBJECT_REFUSED,
+                reason=refused[record.object],
+                again_s=self._troubles.again_s,
+            )
             if record.object in refused
             else next(others)
             for record in records
