@@ -34,7 +34,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from salmon.errors import DataError, SetupError, Unavailable
 from salmon.model.change import Write, WriteOp
@@ -78,9 +78,8 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
-_OF_ALL: Final = frozenset(
-    {UNAUTHORIZED, 166}
-)  # the collection's, not the write's; 166: CommandNotSupportedOnView
+# What is wrong with the collection, or with our rights to it, and not with the write. 166: CommandNotSupportedOnView.
+_OF_ALL: Final = frozenset({UNAUTHORIZED, 166})
 _PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
 _INT64_MAX: Final = 2**63 - 1
 # What PyMongo raises before anything is sent, for a document that BSON cannot hold.
@@ -371,8 +370,6 @@ def _refusal(error: Document, write: Write) -> Outcome:
         return Outcome(
             OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
         )
-    if code == UNAUTHORIZED:
-        raise translated(OperationFailure("", code), "writing")
     name = _CODE_NAMES.get(code, str(code))
     return Outcome(
         OutcomeKind.REFUSED,
