@@ -26,6 +26,7 @@ from confluent_kafka import TopicPartition
 
 from salmon.kafka import clients, tables, topics
 from salmon.kafka.codecs.serdes import Changes, Writes
+from salmon.kafka.extents import extents
 from salmon.merge.process import BATCH_MAX
 from salmon.model.change import Change, Op, WriteOp
 from salmon.model.schema import Kind
@@ -153,7 +154,7 @@ def folded(sync: Sync, count: int) -> dict[str, Any]:
 def timed(sync: Sync, process: Watched, group: str, count: int) -> dict[str, Any]:
     """From a process's first commit to the one that reaches the end of `changes`."""
     topic = sync.topics.changes(OBJECT)
-    extent = tables.extents(clients.admin(sync.kafka), topic, [0])[0]
+    extent = extents(clients.admin(sync.kafka), topic, [0])[0]
     place = measuring.Place(sync, group, topic)
     before = place()
     process.until(lambda: place() > before)

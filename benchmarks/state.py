@@ -30,8 +30,9 @@ from benchmarks.merge import edits, poured, timed
 from bson import encode as bson_encode
 from rich.progress import Progress
 
-from salmon.kafka import clients, tables
+from salmon.kafka import clients
 from salmon.kafka.codecs.serdes import Changes
+from salmon.kafka.extents import extents
 from salmon.merge.settings import rules_of
 from salmon.merge.states import States
 from salmon.model.change import MONGODB, Change, Op
@@ -181,7 +182,7 @@ def probed(sync: Sync, count: int) -> int:
         transaction.produce(
             topic, key, Changes(sync.schema, sync.registry, topic).encode(change), partition=0
         )
-    return tables.extents(clients.admin(sync.kafka), topic, [0])[0].end - 1
+    return extents(clients.admin(sync.kafka), topic, [0])[0].end - 1
 
 
 def marked(merge: Watched) -> None:

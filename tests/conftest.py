@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -10,6 +14,29 @@ import structlog
 from support.clock import Clock
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
+
+_CRASHES = "SALMON_TEST_CRASHES"  # a folder; the workers of pytest-xdist inherit it
+
+
+def pytest_configure() -> None:
+    os.environ.setdefault(_CRASHES, tempfile.mkdtemp(prefix="salmon-test-crashes-"))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep what a worker's threads were doing when it crashed. Otherwise only its name would be known."""
+    if worker := getattr(session.config, "workerinput", None):
+        file = Path(os.environ[_CRASHES], worker["workerid"]).open("w")  # noqa: SIM115 - open until the end
+        faulthandler.enable(file)
+        session.config.add_cleanup(file.close)
+        session.config.add_cleanup(faulthandler.disable)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show it at the end, where it is read."""
+    for file in sorted(Path(os.environ[_CRASHES]).iterdir()):
+        if text := file.read_text():
+            terminalreporter.section(f"the threads of {file.name} when it crashed")
+            terminalreporter.write(text)
 
 
 @pytest.fixture(scope="session", autouse=True)

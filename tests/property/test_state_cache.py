@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from salmon.kafka.tables import Extent
+from salmon.kafka.extents import Extent
 from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache, StateCache
 from salmon.merge.restoring import Restoring
 from support.state_topic import TOMBSTONES_MS, StateTopic

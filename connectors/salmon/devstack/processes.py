@@ -62,7 +62,7 @@ class ProcessId:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs; a zombie does not."""
+        """Whether any thread of it runs; a zombie has none."""
         return _start_of(self.pid) == self.started
 
     def end(self, *, grace_s: float) -> None:
@@ -244,9 +244,11 @@ def _start_of(pid: int) -> str | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return None if Path("/proc/self/stat").exists() else _start_by_ps(pid)
-    # proc(5): the name stands in parentheses and may hold anything; state is field 3, starttime field 22.
+    # proc(5): the name stands in parentheses and may hold anything; state is field 3, num_threads field 20, starttime field 22.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot} {fields[19]}"
+    # The first thread is a zombie as soon as it has ended, but while other threads live, the sockets stay open.
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return None if ended else f"{boot} {fields[19]}"
 
 
 def _start_by_ps(pid: int) -> str | None:

@@ -13,8 +13,9 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from salmon.errors import SetupError
-from salmon.kafka import clients, tables
+from salmon.kafka import clients
 from salmon.kafka.errors import translated
+from salmon.kafka.extents import Extent, extents_of
 from salmon.kafka.reader import Place, Reader
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import partition_counts
@@ -49,7 +50,7 @@ def scan(
         SetupError: a topic is missing.
         Unavailable: no broker answers.
     """
-    spans = _spans(admin, places)
+    spans = extents_of(admin, places)
     wanted = None if keys is None else {key.encode() for key in keys}
     begins = {place: span.start for place, span in spans.items()} | dict(begins or {})
     if since_ms is not None:
@@ -90,18 +91,7 @@ def all_places(admin: AdminClient, topics: Collection[str]) -> list[Place]:
     return [(topic, number) for topic in topics for number in range(counts[topic])]
 
 
-def _spans(admin: AdminClient, places: Collection[Place]) -> dict[Place, tables.Extent]:
-    of: dict[str, list[int]] = {}
-    for topic, partition in places:
-        of.setdefault(topic, []).append(partition)
-    return {
-        (topic, partition): extent
-        for topic, partitions in of.items()
-        for partition, extent in tables.extents(admin, topic, partitions).items()
-    }
-
-
-def _from_time(kafka: Mapping[str, Any], spans: Mapping[Place, tables.Extent], ms: int) -> dict[Place, int]:
+def _from_time(kafka: Mapping[str, Any], spans: Mapping[Place, Extent], ms: int) -> dict[Place, int]:
     """Find the first offset at or after a time; if a partition has none, its first offset."""
     consumer = clients.consumer(kafka, group_id=_NAME, client_id=_NAME)
     try:

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from confluent_kafka import (
-    IsolationLevel,
     KafkaException,
     Message,
     TopicCollection,
-    TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
-from salmon.errors import DataError, SetupError, Unavailable
+from salmon.errors import DataError, SetupError
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
+from salmon.kafka.extents import ANSWER_MAX_S, extents
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.reader import BATCH, FETCH_BYTES, SLOW_FETCH_BYTES, Place, Reader
 from salmon.kafka.topics import partition_counts
@@ -37,9 +35,6 @@ Take = Callable[[int, Mapping[str, Any], int], None]
 Decode = Callable[[bytes], Any]
 
 _NO_ID: Final = "A" * 22  # the zero of Kafka's UUIDs, in its base64
-# Shorter than a process may take to stop, because a caller that waits cannot react to a stop meanwhile.
-_ANSWER_MAX_S: Final = 8.0
-_REFRESH_MAX_S: Final = 2.0
 # If there are so many foreign records, and most records are foreign, the configured registry is probably the wrong one.
 _FOREIGN_MAX: Final = 1_000
 
@@ -102,26 +97,6 @@ def replay(
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """The offsets of a partition, from *start* up to but not including *end*. Uncommitted records are included."""
-
-    start: int
-    end: int
-
-
-def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
-    """
-    Ask for the first offset and the end of partitions.
-
-    Raises:
-        Unavailable, SetupError: the brokers' answer.
-    """
-    starts = _offsets(admin, topic, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-    ends = _offsets(admin, topic, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    return {partition: Extent(starts[partition], ends[partition]) for partition in partitions}
-
-
-@dataclass(frozen=True, slots=True)
 class Description:
     """The identity of a topic, and how long it keeps tombstones. *topic_id* is empty if the broker gives none."""
 
@@ -130,7 +105,7 @@ class Description:
     tombstones_ms: int
 
 
-def describe(admin: AdminClient, topic: str, *, timeout_s: float = _ANSWER_MAX_S) -> Description:
+def describe(admin: AdminClient, topic: str, *, timeout_s: float = ANSWER_MAX_S) -> Description:
     """
     Ask the brokers to describe a topic.
 
@@ -188,7 +163,7 @@ class Table:
         if count is None:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         wanted = sorted(range(count) if partitions is None else partitions)
-        starts = _offsets(admin, topic, wanted, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        starts = {number: extent.start for number, extent in extents(admin, topic, wanted).items()}
         fetch_bytes = FETCH_BYTES if only is None else SLOW_FETCH_BYTES
         self._log = _Log(kafka, topic, starts, admin, decode=decode, only=only, fetch_bytes=fetch_bytes)
 
@@ -278,9 +253,8 @@ class _Log:
         return {partition: offset for (_, partition), offset in self._reader.next_offsets.items()}
 
     def read_to_end(self, take: Take, progress: Progress | None = None) -> None:
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        found = _offsets(self._admin, self.topic, self.next_offsets, latest)
-        ends = {(self.topic, partition): offset for partition, offset in found.items()}
+        found = extents(self._admin, self.topic, self.next_offsets)
+        ends = {(self.topic, partition): extent.end for partition, extent in found.items()}
 
         def turned() -> None:
             if progress is not None:
@@ -345,22 +319,3 @@ class _Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _offsets(admin: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
-    asked = {TopicPartition(topic, partition): spec for partition in partitions}
-    # Uncommitted: the end of the log, which may be after a transaction that is still open.
-    answers = admin.list_offsets(
-        asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=_ANSWER_MAX_S
-    )
-    what = f"asking for the ends of {topic}"
-    try:
-        return {
-            place.partition: answered(answer, _ANSWER_MAX_S, what).offset for place, answer in answers.items()
-        }
-    except Unavailable:
-        # After a broker was away, this client may go on asking by a leader's epoch that has passed, for as long as it
-        # lives: librdkafka looks for the leaders anew only where it is asked for all topics.
-        with suppress(KafkaException):
-            admin.list_topics(timeout=_REFRESH_MAX_S)
-        raise

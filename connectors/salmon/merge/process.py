@@ -32,6 +32,7 @@ from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Conflicts, Signals
 from salmon.kafka.dead_letters import dead_letter_headers
+from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
@@ -401,17 +402,15 @@ class MergeProcess:
         for topic in sorted({each.topic for each in partitions}):
             name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
             codecs = self._codecs[name]
-            extents = tables.extents(self._admin, topic, group)
+            found = extents(self._admin, topic, group)
             topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
             opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
             for place, store in opened.items():
                 stored = places.get(f"{topic}/{place[1]}", {})
                 offset = int(stored.get("offset", 0))
-                extent = extents[place[1]]
+                extent = found[place[1]]
                 # A topic that was deleted and created again also has this offset, as soon as it is long enough.
-                is_another = (
-                    bool(stored.get("topic_id")) and bool(topic_id) and stored["topic_id"] != topic_id
-                )
+                is_another = bool(topic_id) and (stored.get("topic_id") or topic_id) != topic_id
                 if is_another or not extent.start <= offset <= extent.end:
                     holes[place] = offset
                     offset = extent.start

@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 import structlog
 
 from salmon.kafka import clients, tables
-from salmon.kafka.tables import Decode, Extent
+from salmon.kafka.extents import Extent, extents, extents_of
+from salmon.kafka.tables import Decode
 from salmon.merge.cache import Mark, Origin, StateCache
 
 log = structlog.get_logger(__name__)
@@ -146,7 +147,7 @@ class Restorer:
         """
         began_ms = self._now_ms()
         described = tables.describe(self._admin, topic)
-        extents = tables.extents(self._admin, topic, partitions)
+        found = extents(self._admin, topic, partitions)
         restorings: dict[int, Restoring] = {}
         opened: list[StateCache] = []
         try:
@@ -155,7 +156,7 @@ class Restorer:
                 restorings[partition] = Restoring(
                     cache,
                     Origin(described.cluster_id, topic, described.topic_id, partition),
-                    extents[partition],
+                    found[partition],
                     now_ms=began_ms,
                     tombstones_ms=described.tombstones_ms,
                 )
@@ -184,13 +185,10 @@ class Restorer:
             Unavailable, SetupError: the brokers' answer.
         """
         now_ms = self._now_ms()
-        partitions: dict[str, list[int]] = {}
-        for mark in marks.values():
-            partitions.setdefault(mark.origin.topic, []).append(mark.origin.partition)
-        reach = {topic: tables.extents(self._admin, topic, numbers) for topic, numbers in partitions.items()}
+        origins = {key: (mark.origin.topic, mark.origin.partition) for key, mark in marks.items()}
+        found = extents_of(self._admin, dict.fromkeys(origins.values()))
         return {
-            place: replace(mark, offset=reach[mark.origin.topic][mark.origin.partition].end, at_ms=now_ms)
-            for place, mark in marks.items()
+            key: replace(mark, offset=found[origins[key]].end, at_ms=now_ms) for key, mark in marks.items()
         }
 
     def _now_ms(self) -> int:

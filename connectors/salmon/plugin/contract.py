@@ -271,6 +271,20 @@ class UsesSchemas(Protocol):
 
 
 @runtime_checkable
+class SizesBatches(Protocol):
+    """
+    A sink that says how much it wants at once. Other sinks get up to 500 records, one call at a time.
+
+    Attributes:
+        batch_max: Number of records in one call of put().
+        concurrency: Number of calls of put() at the same time, each with other keys.
+    """
+
+    batch_max: int
+    concurrency: int
+
+
+@runtime_checkable
 class CatchesUp(Protocol):
     """A sink that wants to know when everything is put that was owed when it started, or last took partitions."""
 

@@ -17,6 +17,7 @@ from salmon.config.models import DeleteGuardConfig
 from salmon.errors import SchemaMismatch
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Signals
+from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.topics import partition_counts
@@ -148,8 +149,8 @@ class GuardWatch:
     def _size(self, name: str) -> int | None:
         """Count an object's records in its `records` topic; None if there are too many. Raises Unavailable, SetupError."""
         clients, topic = self._instance.clients, self._instance.topics.records(name)
-        extents = tables.extents(clients.admin(), topic, range(self._partitions))
-        if sum(extent.end - extent.start for extent in extents.values()) > RECORDS_READ_MAX:
+        found = extents(clients.admin(), topic, range(self._partitions))
+        if sum(extent.end - extent.start for extent in found.values()) > RECORDS_READ_MAX:
             return None
         return len(tables.load(clients, topic))
 

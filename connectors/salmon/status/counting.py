@@ -7,15 +7,16 @@ small numbers are counted by reading, and large ones are estimated from the offs
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from confluent_kafka import IsolationLevel, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from salmon.kafka import clients
 from salmon.kafka.errors import translated
+from salmon.kafka.extents import extents_of
 from salmon.kafka.foreign import looks_ours
 from salmon.kafka.reader import Place, Reader
 
@@ -80,7 +81,9 @@ def counts(
     Raises:
         Unavailable: no broker answers.
     """
-    first, ends = _ends(admin, begins)
+    found = extents_of(admin, begins, committed=True, timeout_s=_TIMEOUT_S)
+    first = {place: extent.start for place, extent in found.items()}
+    ends = {place: extent.end for place, extent in found.items()}
     froms = {place: max(begin or 0, first[place]) for place, begin in begins.items()}
     distance: dict[str, int] = {}
     for (topic, partition), begin in froms.items():
@@ -92,22 +95,6 @@ def counts(
     for topic, records in _read(kafka, to_read, ends, owed=owed).items():
         result[topic] = Count(records)
     return result
-
-
-def _ends(admin: AdminClient, places: Iterable[Place]) -> tuple[dict[Place, int], dict[Place, int]]:
-    asked = [TopicPartition(*place) for place in places]
-    found = []
-    for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
-        answers = admin.list_offsets(
-            dict.fromkeys(asked, spec), isolation_level=IsolationLevel.READ_COMMITTED
-        )
-        try:
-            found.append(
-                {(at.topic, at.partition): each.result(_TIMEOUT_S).offset for at, each in answers.items()}
-            )
-        except KafkaException as error:
-            raise translated(error, "asking for the ends of topics") from error
-    return found[0], found[1]
 
 
 def _read(

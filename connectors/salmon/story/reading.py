@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from confluent_kafka import Message
 
 from salmon.errors import DataError
-from salmon.kafka import clients, scans, tables
+from salmon.kafka import clients, scans
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX
+from salmon.kafka.extents import extents
 from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
@@ -89,7 +90,7 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
     row = lookup.newest(records.topic, [key], records.decode).get(key)
     writes = {side: Writes(schema, registry, topics.writes(side, name)) for side in SIDES}
     topic, partition = place = lookup.place(changes.topic, key)
-    first = tables.extents(lookup.admin, topic, [partition])[partition].start
+    first = extents(lookup.admin, topic, [partition])[partition].start
 
     def conflict(data: bytes) -> Any:
         record = conflicts.decode(data)

@@ -20,6 +20,7 @@ from confluent_kafka import Message
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import clients, scans, tables
 from salmon.kafka.codecs.serdes import Changes, Offsets
+from salmon.kafka.extents import extents_of
 from salmon.kafka.foreign import decoded
 from salmon.kafka.reader import Place
 from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value
@@ -207,9 +208,8 @@ def enter(
         )
         for each in decisions
     ]
-    begins = {
-        place: tables.extents(lookup.admin, place[0], [place[1]])[place[1]].end for place, _, _ in entered
-    }
+    found = extents_of(lookup.admin, dict.fromkeys(place for place, _, _ in entered))
+    begins = {place: extent.end for place, extent in found.items()}
     with lookup.producer(correlation) as producer, producer.transaction() as transaction:
         for (topic, _), each, encoded in entered:
             transaction.produce(topic, each.key, encoded)

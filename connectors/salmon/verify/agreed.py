@@ -15,6 +15,7 @@ from salmon.errors import SetupError
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Identities, Records
+from salmon.kafka.extents import extents
 from salmon.kafka.reader import SLOW_FETCH_BYTES
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics, partition_counts
@@ -64,7 +65,7 @@ class Agreed:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         starts = {
             partition: max(extent.start, offsets.get(str(partition), 0))
-            for partition, extent in tables.extents(self._admin, topic, range(count)).items()
+            for partition, extent in extents(self._admin, topic, range(count)).items()
         }
         tables.replay(
             self._kafka,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from salmon.kafka.tables import Extent
+from salmon.kafka.extents import Extent
 from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.cache import Mark, MemoryCache, Origin
 from salmon.merge.restoring import Restoring

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from salmon.devstack.processes import Background, Died, ProcessId, free_ports, last_line, on_free_ports
+from salmon.devstack.processes import (
+    Background,
+    Died,
+    ProcessId,
+    accepts,
+    free_ports,
+    last_line,
+    on_free_ports,
+)
 from salmon.errors import SetupError
+from support.waiting import until
 
 WAITS = [sys.executable, "-c", "input()"]
 
@@ -86,6 +96,36 @@ def test_a_zombie_is_dead() -> None:
     child.stdin.close()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not noted.is_alive
+    child.wait()
+
+
+_FIRST_THREAD_ENDS = """
+import ctypes, os, platform, socket, sys, threading
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=sys.stdin.read).start()
+print(listener.getsockname()[1], flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)  # exit(2): of this thread alone
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}, reason="asks Linux's /proc"
+)
+def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
+    """Its first thread is a zombie already, but the port that it listens on is not free yet."""
+    child = subprocess.Popen(
+        python(_FIRST_THREAD_ENDS), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    noted = ProcessId.of(child.pid)
+    assert child.stdout is not None
+    port = int(child.stdout.readline())
+    stat = Path(f"/proc/{child.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", "its first thread has ended")
+    assert accepts(port)
+    assert noted.is_alive
+    noted.end(grace_s=5.0)
+    assert not noted.is_alive
+    assert not accepts(port)
     child.wait()
 
 

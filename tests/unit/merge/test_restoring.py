@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from salmon.kafka.tables import Extent
+from salmon.kafka.extents import Extent
 from salmon.merge.cache import Mark, Origin
 from salmon.merge.restoring import Start, start_of
 

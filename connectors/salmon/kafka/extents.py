@@ -1,0 +1,74 @@
+"""
+Asks where partitions begin and end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+
+from salmon.kafka.errors import answered, translated
+from salmon.kafka.reader import Place
+
+# Shorter than a process may take to stop, because a caller that waits cannot react to a stop meanwhile.
+ANSWER_MAX_S: Final = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The offsets of a partition, from *start* up to but not including *end*."""
+
+    start: int
+    end: int
+
+
+def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, Extent]:
+    """
+    Ask for the first offset and the end of partitions of a topic. Uncommitted records are included.
+
+    Raises:
+        Unavailable, SetupError: the brokers' answer.
+    """
+    found = extents_of(admin, [(topic, partition) for partition in partitions])
+    return {partition: extent for (_, partition), extent in found.items()}
+
+
+def extents_of(
+    admin: AdminClient, places: Iterable[Place], *, committed: bool = False, timeout_s: float = ANSWER_MAX_S
+) -> dict[Place, Extent]:
+    """
+    Ask for the first offset and the end of partitions of any topics.
+
+    Args:
+        committed: Whether the end is before the first transaction that is still open, instead of the end of the log.
+        timeout_s: How long each of three requests may take.
+
+    Raises:
+        Unavailable, SetupError: the brokers' answer.
+    """
+    asked = [TopicPartition(*place) for place in places]
+    if not asked:
+        return {}
+    what = f"asking for the ends of {', '.join(sorted({each.topic for each in asked}))}"
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    try:
+        # First of all the leaders. If librdkafka has to look for them during list_offsets, two of its threads work on one
+        # request, and the process can crash (rd_kafka_topic_partition_list_query_leaders_async in librdkafka 2.12). It also
+        # finds leaders that have moved only if it is asked for all topics.
+        admin.list_topics(timeout=timeout_s)
+    except KafkaException as error:
+        raise translated(error, what) from error
+    starts, ends = (
+        admin.list_offsets(dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=timeout_s)
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
+    )
+    return {
+        (each.topic, each.partition): Extent(
+            answered(starts[each], timeout_s, what).offset, answered(ends[each], timeout_s, what).offset
+        )
+        for each in asked
+    }
