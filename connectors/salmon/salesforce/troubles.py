@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Final, Generic, TypeVar
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 AGAIN_S: Final = 60.0
+_DESCRIBES_MIN: Final = 3  # before an object counts as one that the org cannot describe
 
 _MENDS: Final[Mapping[str, str]] = {
     "INVALID_FIELD": "Give the object this field back (for a field of Salmon's own: run the set-up again), or let the "
@@ -131,6 +133,41 @@ class Troubles:
             self._found[name] = _Trouble(why, now if known is None else known.since, until)
         if is_new:
             log.error("object_refused", object=name, reason=why, others="go on")
+
+
+def described(
+    names: Iterable[str], describe: Callable[[str], T], failures: Counter[str], may_wait: Container[str]
+) -> tuple[dict[str, T], dict[str, ObjectUnusable]]:
+    """
+    Describe each object. Return what the org has, and what is wrong with each of the others.
+
+    Args:
+        failures: How often the org could not describe an object, in earlier calls and this one.
+        may_wait: The objects that have worked before.
+
+    Raises:
+        RetriableError: the org cannot be asked. One object alone that it cannot describe, time and again, is not usable.
+    """
+    found: dict[str, T] = {}
+    wrong: dict[str, ObjectUnusable] = {}
+    unanswered: list[RetriableError] = []
+    for name in names:
+        try:
+            found[name] = describe(name)
+        except ObjectUnusable as error:
+            wrong[name] = error
+        except RetriableError as error:
+            failures[name] += 1
+            if failures[name] < _DESCRIBES_MIN or name not in may_wait:
+                raise
+            unanswered.append(error)
+            wrong[name] = ObjectUnusable(
+                name,
+                f"objects.{name}: the org does not describe {name}: {error} It is asked again each minute.",
+            )
+    if unanswered and not found:
+        raise unanswered[0]
+    return found, wrong
 
 
 class Rechecks(Generic[T]):

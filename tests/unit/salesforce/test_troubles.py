@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
-from salmon.salesforce.troubles import Rechecks, Troubles
+from salmon.salesforce.troubles import Rechecks, Troubles, described
 from support.waiting import until
 
 REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
@@ -78,6 +80,34 @@ def test_blocked_objects_are_described_again_until_each_is_as_it_must_be() -> No
     rechecks.close()
     assert mended == [("Contact", "a contact"), ("Account", "an account")]
     assert reasons == {"it has no field Id", "it has no marker"}
+
+
+def test_one_object_that_the_org_cannot_describe_time_and_again_is_not_an_outage() -> None:
+    """Its describe answers with 500 while all others work; an org that describes none of them is away (case V10)."""
+    failures: Counter[str] = Counter()
+
+    def broken(*names: str) -> Callable[[str], str]:
+        def describe(name: str) -> str:
+            if name in names:
+                raise Unavailable("UNKNOWN_EXCEPTION (HTTP 500).")
+            return f"a {name}"
+
+        return describe
+
+    both = ["Account", "Contact"]
+    never_worked: Counter[str] = Counter()
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account"), never_worked, may_wait=())
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account"), failures, may_wait=both)
+    found, wrong = described(both, broken("Account"), failures, may_wait=both)
+    assert found == {"Contact": "a Contact"}
+    assert str(wrong["Account"]).startswith("objects.Account: ")
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account", "Contact"), failures, may_wait=both)
 
 
 class Describing:

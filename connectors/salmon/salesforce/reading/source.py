@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -27,7 +27,7 @@ from salmon.salesforce.reading.rows import RowReader, learn_keys
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
-from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, sentence
+from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
@@ -78,6 +78,7 @@ class SalesforceSourceTask:
         self._feed: Feed | None = None
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
+        self._failures: Counter[str] = Counter()  # of describing each object
         self._again_s = again_s
         self._troubles = Troubles(again_s=again_s)
         self._rechecks: Rechecks[SyncedObject] | None = None
@@ -107,20 +108,13 @@ class SalesforceSourceTask:
         pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._troubles = Troubles(again_s=self._again_s)
-        found: dict[str, SyncedObject] = {}
-        never_worked: list[ObjectUnusable] = []
-        for name in self._configured:
-            try:
-                found[name] = self._describe(name)
-            except ObjectUnusable as error:
-                if name not in self._registered:
-                    never_worked.append(error)
-                    continue
-                found[name] = _as_registered(self._registered[name])
-                self._troubles.block(name, str(error))
-        if never_worked:
+        found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
+        if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
             raise SetupError(" ".join(map(str, never_worked))) from never_worked[0]
-        self._objects = found
+        for name, error in wrong.items():
+            found[name] = _as_registered(self._registered[name])
+            self._troubles.block(name, str(error))
+        self._objects = {name: found[name] for name in self._configured}
 
     def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
         """See KeepsSchemas."""

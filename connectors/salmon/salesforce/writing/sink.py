@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -24,9 +24,9 @@ from salmon.errors import RetriableError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
 from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, synced_object
+from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles
+from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
 from salmon.salesforce.writing.delivery import Delivery
@@ -82,6 +82,7 @@ class SalesforceSinkTask:
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
+        self._failures: Counter[str] = Counter()  # of describing each object
         self._troubles = Troubles(again_s=again_s)
         self._rechecks = Rechecks(self._troubles, self._describe, self._mended)
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
@@ -108,11 +109,9 @@ class SalesforceSinkTask:
         """
         if self._rest is None:
             self._rest = Rest(self._config, calls=self._calls)
-        for name in self._configured:
-            try:
-                self._describe(name)
-            except ObjectUnusable as error:
-                self._troubles.block(name, str(error))
+        _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
+        for name, error in wrong.items():
+            self._troubles.block(name, str(error))
 
     def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
         """
