@@ -237,7 +237,7 @@ class Connects(Protocol):
 
 
 @runtime_checkable
-class TellsSchemas(Protocol):
+class DescribesObjects(Protocol):
     """A source that describes the objects: what it says is registered for everybody. After connect()."""
 
     def schemas(self) -> Mapping[str, ObjectSchema]: ...

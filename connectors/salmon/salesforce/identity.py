@@ -42,14 +42,14 @@ class Identity:
         and the key lives again.
         """
         self._ids[name][key] = native_id
-        self._tell(name, native_id, key)
+        self._note(name, native_id, key)
 
-    def hear(self, name: str, native_id: str, key: str) -> None:
+    def learn_from_event(self, name: str, native_id: str, key: str) -> None:
         """Take in what an event tells, which may be old: a key that is known to be another record's stays with that one."""
         self._ids[name].setdefault(key, native_id)
-        self._tell(name, native_id, key)
+        self._note(name, native_id, key)
 
-    def _tell(self, name: str, native_id: str, key: str) -> None:
+    def _note(self, name: str, native_id: str, key: str) -> None:
         if self._keys[name].get(native_id) != key:
             self._keys[name][native_id] = key
             self._news.append((name, native_id, key))

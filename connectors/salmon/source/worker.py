@@ -27,6 +27,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
     Connects,
+    DescribesObjects,
     KeepsSchemas,
     Notes,
     Position,
@@ -35,7 +36,6 @@ from salmon.plugin.contract import (
     SignalKind,
     SourceBatch,
     SourceTask,
-    TellsSchemas,
     UsesSchemas,
 )
 from salmon.runtime import schemas as subjects
@@ -175,7 +175,7 @@ class SourceWorker:
         if isinstance(task, Connects):
             self._health.starting(f"connecting to {instance.side}")
             self._first_contact("connecting", task.connect)
-        if isinstance(task, TellsSchemas):
+        if isinstance(task, DescribesObjects):
             schemas = task.schemas()
             return self._retrying.until_it_works(
                 "registering schemas",

@@ -105,7 +105,7 @@ class Feed:
 
         stored = positions.get(STREAM)
         self._org_id = org_id
-        self._org_told = stored.get("org_id", "") if stored is not None else ""
+        self._known_org = stored.get("org_id", "") if stored is not None else ""
         self._history: str = stored.get("history", "") if stored is not None else ""
         self.note = ""
         is_another = self._is_another_org()
@@ -155,16 +155,16 @@ class Feed:
         if self._identities_due:
             self._load_identities()
             self._identities_due = False
-        self._tell_identities(harvest, IDENTITIES_A_POLL)
+        self._add_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
             return harvest
         if not self._has_begun:
             if self._from_the_beginning_again:
                 # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
                 log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
-                self._read_all_anew()
+                self._read_all_again()
             # Before the first event is told: what it covers must be told by rows alone.
-            self._runs.begin_first(self._commit_time, self._told_up_to())
+            self._runs.begin_first(self._commit_time, self._reported_up_to())
             for name in self._objects:
                 # Perhaps its events do not come meanwhile. This is stored, so it is also read again if the process restarts.
                 if self._troubles.blocks(name):
@@ -173,8 +173,8 @@ class Feed:
         self._rereads.answer(harvest)
         self._take_stream(harvest)
         self._runs.take(harvest)
-        self._tell_identities(harvest, None)
-        self._tell_positions(harvest)
+        self._add_identities(harvest, None)
+        self._add_positions(harvest)
         if self._history:
             harvest.records = [
                 replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
@@ -240,12 +240,12 @@ class Feed:
         log.info("stream_position_taken", from_the_earliest_event=self._place == "")
         if self._lost:
             self._lost = False
-            self._read_all_anew()
+            self._read_all_again()
         return True
 
-    def _read_all_anew(self) -> None:
+    def _read_all_again(self) -> None:
         for name in self._objects:
-            self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+            self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read anew."""
@@ -262,7 +262,7 @@ class Feed:
     def _is_another_org(self) -> bool:
         """Whether the org is not the one that was told of; its history is another then."""
         now = self._org_id()
-        before, self._org_told = self._org_told, now
+        before, self._known_org = self._known_org, now
         if not before or not now or before == now:
             return False
         self._history = now
@@ -300,7 +300,7 @@ class Feed:
                     break
                 raise
             for event in received.events:
-                self._hear(event, schemas[event.event.schema_id], harvest)
+                self._take_event(event, schemas[event.event.schema_id], harvest)
             self._stream.pop()
             heard += len(received.events)
             # Only between responses: several events may share one replay id.
@@ -317,11 +317,11 @@ class Feed:
         as a whole instead, when the org accepts it.
         """
         for name in self._troubles.waiting():
-            told_up_to = self._told_up_to()
+            reported_up_to = self._reported_up_to()
             if self._runs.is_read_whole(name) and self._held.forget_events(name):
-                self._runs.fall_into_hole(name, self._commit_time, told_up_to)
+                self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
 
-    def _hear(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
+    def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
         if name not in self._objects:
             return
@@ -341,8 +341,8 @@ class Feed:
             self._fall_into_hole(name)
         for told in report.told:
             if report.key is not None and report.key != told.native_id:
-                self._identity.hear(name, told.native_id, report.key)
-            self._tell(name, told, report.commit_time, harvest)
+                self._identity.learn_from_event(name, told.native_id, report.key)
+            self._report_record(name, told, report.commit_time, harvest)
 
     def _report(self, payload: Mapping[str, Any], event: Any, schema: EventSchema) -> Report:
         name = schema.layout.object
@@ -362,8 +362,8 @@ class Feed:
             told = tuple(Told(native_id, None) for native_id in header["recordIds"])
             return Report(name, header["commitTimestamp"], told)
 
-    def _tell(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
-        if self._runs.needs_no_telling(name, commit_time):
+    def _report_record(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
+        if self._runs.is_reported_already(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
         # Its row shows the keys of its parents, too.
@@ -393,10 +393,10 @@ class Feed:
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
     def _fall_into_hole(self, name: str) -> None:
-        self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+        self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
         self._identities_due = True
 
-    def _told_up_to(self) -> int:
+    def _reported_up_to(self) -> int:
         """
         When the latest event was committed before which none waits, in memory or behind the stored place: what was
         deleted before then has been told.
@@ -406,21 +406,21 @@ class Feed:
 
     # What goes along.
 
-    def _tell_identities(self, harvest: Harvest, limit: int | None) -> None:
+    def _add_identities(self, harvest: Harvest, limit: int | None) -> None:
         harvest.identities.extend(IdentityRecord(*news) for news in self._identity.news(limit))
 
-    def _tell_positions(self, harvest: Harvest) -> None:
+    def _add_positions(self, harvest: Harvest) -> None:
         place = self._held.position if self._held.holds_position else self._place
         if place is not None and place != self._stored_place:
             harvest.positions[STREAM] = {
                 "replay_id": place,
                 "commit_time": self._commit_time,
-                "told_up_to": self._told_up_to(),
-                "org_id": self._org_told,
+                "told_up_to": self._reported_up_to(),
+                "org_id": self._known_org,
                 "history": self._history,
             }
             self._stored_place = place
-        self._runs.tell_positions(harvest)
+        self._runs.add_positions(harvest)
         for name, reads in self._reads.items():
             if reads.changed:
                 harvest.positions[f"reads/{name}"] = reads.to_position()

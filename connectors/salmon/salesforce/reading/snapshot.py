@@ -59,7 +59,7 @@ class Run:
     # The fields of which rows or events have told everything since; none of an object that is not told as a whole.
     covers: frozenset[str] = frozenset()
 
-    def tells(self, native_id: str) -> bool:
+    def will_report(self, native_id: str) -> bool:
         """Whether the record's row is still to be told by this run."""
         return not (self.done or self.absences) and native_id > self.last
 
