@@ -67,7 +67,7 @@ class SourceBatch:
 
 class SignalKind(StrEnum):
     READ = "READ"  # read these records again
-    SNAPSHOT = "SNAPSHOT"  # read the whole object anew, absences included
+    SNAPSHOT = "SNAPSHOT"  # read the whole object again, absences included
     APPROVE = "APPROVE"  # to a sink: carry out the deletes that its guard holds back
 
 
@@ -163,7 +163,7 @@ class Outcome:
     fields: frozenset[str] = frozenset()
     code: str = ""  # the side's own error code, e.g. STRING_TOO_LONG
     reason: str = ""  # one sentence without record values
-    native_id: str | None = None  # the record's id on that side, where the side told it
+    native_id: str | None = None  # the record's id on that side, where the side returned it
     # (object, record key) of the missing parents (DEFERRED), or of the record that keeps a unique value (REFUSED).
     waits_for: tuple[tuple[str, str], ...] = ()
     applied: bool = False
@@ -320,10 +320,10 @@ class CountsCalls(Protocol):
 
 @runtime_checkable
 class Watched(Protocol):
-    """Tells of its calls to the side, so that a side that hangs is noticed. Before everything else."""
+    """Reports its calls to the side, so that a side that hangs is noticed. Before everything else."""
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
-        """Tell of every call from now on; return how each peer can be asked while nothing else asks it."""
+        """Report every call from now on; return how each peer can be asked while nothing else asks it."""
 
 
 @runtime_checkable

@@ -45,7 +45,7 @@ class Identity:
         self._note(name, native_id, key)
 
     def learn_from_event(self, name: str, native_id: str, key: str) -> None:
-        """Take in what an event tells, which may be old: a key that is known to be another record's stays with that one."""
+        """Take in what an event says, which may be old: a key that is known to be another record's stays with that one."""
         self._ids[name].setdefault(key, native_id)
         self._note(name, native_id, key)
 

@@ -1,13 +1,13 @@
 """
-What the source tells, in which order: the stream's events and the rows that are read meanwhile, woven together.
+What the source reports, and in which order: the stream's events, and between them the rows that are read meanwhile.
 
 Rules:
 - The stream's position is known before the first row is read.
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
 - A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
-- The position that is stored is never past an event that has not been told.
-- An org with another Id than before is of another history (a sandbox that was refreshed): all is read anew, and each change
+- The position that is stored is never past an event that has not been reported.
+- An org with another Id than before is of another history (a sandbox that was refreshed): all is read again, and each change
   says of which history it is.
 One thread calls it; the stream and the snapshots fill their queues from theirs.
 """
@@ -56,7 +56,7 @@ _ASKED_MARGIN_MS: Final = SECOND_MS
 
 
 class Feed:
-    """One connection's worth of telling: made anew at each start of the source task."""
+    """What is reported over one connection. Each start of the source task makes a new one."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Feed:
         Args:
             org: For its clock.
             objects, readers, identity: What is synced, how it is read, and the keys of it.
-            whole: The objects whose records are told too, and not their events alone; each with its synced fields.
+            whole: The objects whose records are reported too, and not their events alone; each with its synced fields.
             load_identities: Reads every key that records of the org carry into *identity*.
             open_stream: Subscribes from a position on.
             schema_of: The event schema of a schema id.
@@ -134,9 +134,9 @@ class Feed:
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
         self._stored_place = self._place
-        # Of the latest event ever heard.
+        # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
-        # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
+        # Of the latest event that was reported or waits here. After a restart, those that waited are received again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = was_forgotten
         self._from_the_beginning_again = self._place == ""
@@ -145,7 +145,7 @@ class Feed:
 
     def gather(self) -> Harvest:
         """
-        What there is to tell now, perhaps nothing.
+        What there is to report now, perhaps nothing.
 
         Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again.
         """
@@ -160,10 +160,10 @@ class Feed:
             return harvest
         if not self._has_begun:
             if self._from_the_beginning_again:
-                # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
+                # Nothing was ever received on it, so nobody knows how much of it has expired meanwhile.
                 log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
                 self._read_all_again()
-            # Before the first event is told: what it covers must be told by rows alone.
+            # Before the first event is reported: what it covers must be reported by rows alone.
             self._runs.begin_first(self._commit_time, self._reported_up_to())
             for name in self._objects:
                 # Perhaps its events do not come meanwhile. This is stored, so it is also read again if the process restarts.
@@ -248,7 +248,7 @@ class Feed:
             self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
 
     def _lose_position(self, error: PositionLost) -> None:
-        """Take a new position; when it is known, everything is read anew."""
+        """Take a new position; when it is known, everything is read again."""
         if self._is_another_org():
             self._commit_time = self._taken_up_to = 0  # by another org's clock
         log.error("stream_position_lost", error=str(error))
@@ -260,7 +260,7 @@ class Feed:
         self._held.detach()
 
     def _is_another_org(self) -> bool:
-        """Whether the org is not the one that was told of; its history is another then."""
+        """Whether this is another org than before; then its history is another, too."""
         now = self._org_id()
         before, self._known_org = self._known_org, now
         if not before or not now or before == now:
@@ -277,8 +277,8 @@ class Feed:
     # Events.
 
     def _take_stream(self, harvest: Harvest) -> None:
-        heard = 0
-        while heard < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
+        received_events = 0
+        while received_events < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
             received = self._stream.peek()
             if received is None:
                 break
@@ -302,7 +302,7 @@ class Feed:
             for event in received.events:
                 self._take_event(event, schemas[event.event.schema_id], harvest)
             self._stream.pop()
-            heard += len(received.events)
+            received_events += len(received.events)
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
@@ -376,7 +376,7 @@ class Feed:
     def _names_a_stranger(self, name: str, told: Told) -> bool:
         """
         Whether the event refers to a record whose creation may be among the events that were lost, so that its Id
-        may not be its key: told as it is, it would put an Id in the place of the parent's key for good.
+        may not be its key: reported as it is, it would put an Id in the place of the parent's key for good.
         """
         if told.change is None or not (self._identities_due or self._held):
             return False
@@ -389,7 +389,7 @@ class Feed:
         return False
 
     def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
-        """Whether an event may not be told before its record is read (again)."""
+        """Whether an event may not be reported before its record is read (again)."""
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
     def _fall_into_hole(self, name: str) -> None:
@@ -399,7 +399,7 @@ class Feed:
     def _reported_up_to(self) -> int:
         """
         When the latest event was committed before which none waits, in memory or behind the stored place: what was
-        deleted before then has been told.
+        deleted before then has been reported.
         """
         oldest = self._held.oldest_event()
         return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)

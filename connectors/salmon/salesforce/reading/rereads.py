@@ -1,5 +1,5 @@
 """
-Answering what waits for a row: reading the records again once the org's clock has passed the event, and telling
+Answering what waits for a row: reading the records again once the org's clock has passed the event, and reporting
 rows and absences in the events' place.
 """
 
@@ -69,9 +69,9 @@ class Rereads:
 
     def answer(self, harvest: Harvest) -> None:
         """
-        Read what can be read now, and tell it.
+        Read what can be read now, and report it.
 
-        Raises RetriableError before anything was told; then nothing is lost, and it is tried at the next call.
+        Raises RetriableError before anything was reported; then nothing is lost, and it is tried at the next call.
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
@@ -103,8 +103,8 @@ class Rereads:
 
     def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
         """
-        Answer what the row covers, and tell the events behind it that need not wait any more. Those that it covers
-        are told too: one of them may be an edit that a write of ours overwrote before the row was read.
+        Answer what the row covers, and report the events behind it that need not wait any more. Those that it covers
+        are reported too: one of them may be an edit that a write of ours overwrote before the row was read.
         """
         for waiting in self._held.line((name, key)):
             covered = waiting.commit_time <= window.as_of and waiting.native_id in (None, first.native_id)
@@ -137,7 +137,7 @@ class Rereads:
         found: dict[str, Row | BadRow] = {}
         for key, waiting in due:
             row = by_id.get(waiting.native_id or "")
-            # Under its Id waits also what was told of a record before it was known to carry a key.
+            # Under its Id waits also what was reported of a record before it was known to carry a key.
             if row is not None and key in (row.key, row.native_id):
                 found[key] = row
         # A key that looks like an Id may be carried as well: by the record that lives on for one that was deleted.

@@ -1,5 +1,5 @@
 """
-The runs of whole objects, as they are told: what is under way, what waits for its turn, what is done.
+The runs of whole objects, as far as they are reported: what is under way, what waits for its turn, what is done.
 
 When a run begins and what events may do meanwhile is for feed; the reading itself is for snapshot.
 """
@@ -40,9 +40,9 @@ class Runs:
         """
         Args:
             org, snapshots, identity: As feed has them.
-            reads: Where the windows of what is told are noted, by object.
+            reads: Where the windows of what is reported are noted, by object.
             whole: The objects that are read as a whole at first and after a hole, each with its fields.
-            positions: What was stored; empty to begin anew.
+            positions: What was stored; empty to begin from nothing.
         """
         self._org = org
         self._snapshots = snapshots
@@ -134,8 +134,8 @@ class Runs:
 
     def is_reported_already(self, name: str, commit_time: int) -> bool:
         """
-        Whether an event is from before the very first rows, or for sure from before a hole: then it was told. Another
-        is told behind its record's row, which does not show an edit that a write of ours has overwritten.
+        Whether an event is from before the very first rows, or for sure from before a hole: then it was reported.
+        Another is reported behind its record's row, which does not show an edit that a write of ours has overwritten.
         """
         run = self._runs.get(name)
         if run is None:
@@ -145,7 +145,7 @@ class Runs:
         return run.why is Why.FIRST and commit_time <= run.began
 
     def row_comes_first(self, name: str, native_id: str) -> bool:
-        """Whether the record's row must be told before its next event, and has not been yet."""
+        """Whether the record's row must be reported before its next event, and has not been yet."""
         run = self._runs.get(name)
         return (
             run is not None
@@ -155,7 +155,7 @@ class Runs:
         )
 
     def take(self, harvest: Harvest) -> None:
-        """Tell the next rows that were read, if there are any. Raises what a run failed with."""
+        """Report the next rows that were read, if there are any. Raises what a run failed with."""
         if self._chunk is None:
             chunk = self._snapshots.take()
             if isinstance(chunk, Failed):

@@ -2,7 +2,7 @@
 Salesforce source task: change events and records in, changes out.
 
 The task reports what happened in the org and judges nothing: what is an echo and who wins is for the fold. The
-position is committed by the worker, in one transaction with the changes. What is told in which order is feed's.
+position is committed by the worker, in one transaction with the changes. What is reported, and in which order, is for feed.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class SalesforceSourceTask:
         rest, pubsub = self._rest, self._pubsub
         identity = Identity(self.schemas())
         troubles = self._troubles
-        # An object that has been read before may wait; one that never was must not be told without its keys.
+        # An object that has been read before may wait; one that never was must not be reported without its keys.
         worked = frozenset(
             name
             for name in self._objects

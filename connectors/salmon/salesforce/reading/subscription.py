@@ -131,7 +131,7 @@ class Subscription:
         """The receiving thread."""
         try:
             self._receive_all()
-        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() tells it
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() raises it
             self._put(Ended(error))
 
     def _receive_all(self) -> None:
@@ -217,7 +217,7 @@ class Subscription:
             return
 
     def _watch(self) -> None:
-        """The watchdog: a connection that is dead on one side only would never tell."""
+        """The watchdog: a connection that is dead on one side only reports nothing."""
         while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
             silent_s = time.monotonic() - self._last_response_s
             if silent_s > self._silence_max_s and (call := self._call) is not None:

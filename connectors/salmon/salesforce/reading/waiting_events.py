@@ -1,7 +1,7 @@
 """
 Events that wait for their record to be read, and requests to read one: in order, key by key.
 
-An event that cannot be told as it is holds up the later ones of its own key, and the stored position, but no other
+An event that cannot be reported as it is holds up the later ones of its own key, and the stored position, but no other
 key. Whether an event must wait is feed's to say.
 """
 
