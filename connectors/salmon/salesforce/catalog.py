@@ -123,7 +123,9 @@ def _synced_object(
             decimals=config.numbers == "decimal",
         )
     except ConfigError as error:
-        raise ObjectUnusable(name, str(error)) from error
+        raise ObjectUnusable(
+            name, f"{error} Correct the configuration, or let the integration user read the field."
+        ) from error
     return SyncedObject(schema, frozenset(fields))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from salmon.errors import ConfigError, FatalError, RateLimited, SchemaOutdated, 
 from salmon.model.change import Op, WriteOp
 from salmon.plugin.contract import OutcomeKind, Signal, SignalKind
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from support.salesforce_box import BoxProcess, Source, configured, started_sink, write
+from support.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
 from support.waiting import until
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
@@ -529,3 +530,24 @@ def test_a_sink_starts_while_one_object_is_broken_and_writes_it_when_it_is_mende
         (outcome,) = sink.put(writes[:1])
         assert outcome.kind is OutcomeKind.APPLIED
         assert box.show("Account", account)["Fax"] == "97"
+
+
+def test_an_object_whose_schema_the_registry_refuses_waits_until_the_org_changes_it(box: BoxProcess) -> None:
+    """The schema that is registered is used meanwhile; to describe it again in the same way mends nothing (case V10)."""
+    with Source(box).through_snapshots() as first:
+        registered = first.task.schemas()
+    fewer = replace(registered["Account"], fields=registered["Account"].fields[:-1])
+    task = SalesforceSourceTask(
+        box.config(), configured("Account", "Contact"), "crm", settle_s=SETTLE_S, again_s=0.05
+    )
+    task.use_registered({**registered, "Account": fewer})
+    task.connect()
+    assert task.keep_registered("Account", SetupError("the registry refuses it")) is fewer
+    calls = task.api_calls()["describe"]
+    task.start(first.positions, first.identities)
+    until(lambda: task.api_calls()["describe"] > calls + 1, "it is described again")
+    task.poll(0.1)
+    (waits,) = task.waiting()
+    assert waits.sentence == "objects.Account: the registry refuses it"
+    task.stop()
+    task.close()
