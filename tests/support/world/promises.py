@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
-from salmon.model.policies import EXISTENCE
+from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
@@ -262,9 +262,7 @@ def false_conflicts(world: World) -> Iterator[str]:
         key_and_field = contest.key, contest.field
         # A row shows what a trigger made of a write of long ago: or did somebody type it?
         is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
-        # An application saved a whole document before its first row was read: nobody can tell what it changed in it.
-        saved_early = world.knobs.early and contest.standing.value in history.found
-        is_guess = is_guess or (saved_early and (MONGODB, contest.standing.value) in world.merge.heard)
+        is_guess = is_guess or _was_saved_early(world, contest.standing)
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
             continue
@@ -275,6 +273,18 @@ def false_conflicts(world: World) -> Iterator[str]:
             continue
         if standing in _known_to(history, challenger) or challenger in _known_to(history, standing):
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
+
+
+def _was_saved_early(world: World, edit: Edit) -> bool:
+    """
+    Whether an application saved a whole document before its first row was read: nobody can tell what it changed in it. An
+    example: both sides have 1 from before the sync, somebody in Salesforce sets 2, and an application saves the document
+    with the 1 in it. The event looks as if the 1 were new, so the 2 seems to be in conflict with an edit. What somebody has
+    set since the sync began is told as such by its own event, and is no excuse.
+    """
+    history, value = world.nature.history, edit.value
+    was_there = value in history.found and value not in history.unsure
+    return world.knobs.early and edit.side == MONGODB and was_there and (MONGODB, value) in world.merge.heard
 
 
 def _known_to(history: History, value: Value) -> set[Value]:

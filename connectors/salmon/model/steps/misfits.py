@@ -27,7 +27,11 @@ def note(work: Work, among: Collection[str] | None = None) -> None:
     x, told = work.x, work.change.misfits
     names = [n for n in told if n in work.rules.names[work.change.origin] and (among is None or n in among)]
     fresh = []
+    answered = work.answer.answered
     for name in sorted(names):
+        if answered is not None and name in answered.fields:
+            # It was put in the place of what our write has set: whoever did that, and whoever corrects it, has seen that.
+            work.set_shadow(name, answered.fields[name])
         if work.change.is_row and name in x.misfits:
             continue  # the side still holds what we knew
         since = work.state.seq if _may_win(work, name) else _OVERRULED

@@ -43,6 +43,13 @@ MISFITS: Final = (
         "",
     ),
     Mutant(
+        "who put it over our value has not seen that",
+        "4a: what stands where our write has set a value was put there by somebody who had seen that",
+        "model.steps.misfits",
+        "        if answered is not None and name in answered.fields:\n",
+        "        if False:\n",
+    ),
+    Mutant(
         "what a side may not set stays there",
         "4: a field that X may not set never wins; step 7 puts it right",
         "model.steps.misfits",
