@@ -24,6 +24,9 @@ def lives(work: Work, ours: Sent | None) -> None:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
         x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
+    elif change.is_row and state.lives and _is_another_record(work):
+        # The end of the former one is still to be told. What that one held says nothing of this one.
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
     elif change.op is Op.UPDATE and not had:
         # A life whose beginning nobody told of: the rest of it must be read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
@@ -69,6 +72,12 @@ def lives(work: Work, ours: Sent | None) -> None:
     x.unknown -= spoken
     if x.misfits:
         x.misfits = {name: misfit for name, misfit in x.misfits.items() if name not in spoken}
+
+
+def _is_another_record(work: Work) -> bool:
+    """Whether the change shows another record of the key than the side has told of."""
+    known, told = work.x.native_id, work.change.native_id
+    return work.x.exists is True and known is not None and told is not None and known != told
 
 
 def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
@@ -135,7 +144,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
                 if side.exists is not True:
                     hold_death(work, side)
     if lives_on:
-        revive(work, change.origin, work.version)
+        revive(work, change.origin, work.version, edited=frozenset(fresh))
 
 
 def _is_fresh(work: Work, name: str, *, first: bool) -> bool:
@@ -162,8 +171,12 @@ def hold_death(work: Work, side: SideState) -> None:
     work.report(Fact.PARKED, EXISTENCE)
 
 
-def revive(work: Work, side: str, version: Version) -> None:
-    """Let the record live as *side* holds it, but for what another side alone can say, and has said."""
+def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | None = None) -> None:
+    """
+    Let the record live as *side* holds it, but for what another side alone can say, and has said.
+
+    *edited*: the fields of *version*; the others were merely there. None: all of them.
+    """
     work.begin(version)
     of_others: set[str] = set()
     for other, told in work.state.sides.items():
@@ -175,7 +188,7 @@ def revive(work: Work, side: str, version: Version) -> None:
             and name not in of_others
             and name not in work.state.sides[side].misfits
         ):
-            work.take(name, value, version)
+            work.take(name, value, version if edited is None or name in edited else work.baseline)
 
 
 def ends(work: Work, ours: Sent | None) -> None:

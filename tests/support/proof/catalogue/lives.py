@@ -121,6 +121,20 @@ LIVES: Final = (
         "        x.unknown, x.misfits = work.rules.names[change.origin] - spoken, {}\n",
     ),
     Mutant(
+        "another record of the key is judged by the former one",
+        "5: what a record held says nothing of the next one that carries its key",
+        "model.steps.life",
+        "    elif change.is_row and state.lives and _is_another_record(work):\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "all of a record that lives again was edited",
+        "5: an edit of the side contests the deletion; what was merely there is no edit",
+        "model.steps.life",
+        "version if edited is None or name in edited else work.baseline",
+        "version",
+    ),
+    Mutant(
         "a creation tells what events do not carry",
         "3: refreshed fields come by rows alone: after a creation they are unknown, not null",
         "model.steps.life",
