@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 
 from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
-from salmon.model.policies import EXISTENCE, Edit
+from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
@@ -170,6 +170,7 @@ def lost_edits(world: World) -> Iterator[str]:
             value = state.canonical.get(name)
             if (
                 name in _set_back(world)
+                or _was_saved_early(world, value)
                 or value in history.derived | history.chosen | world.merge.hidden_by_late_calls
             ):
                 continue  # what is set back, chosen, or derived from an equal value, may be there again
@@ -262,7 +263,9 @@ def false_conflicts(world: World) -> Iterator[str]:
         key_and_field = contest.key, contest.field
         # A row shows what a trigger made of a write of long ago: or did somebody type it?
         is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
-        is_guess = is_guess or _was_saved_early(world, contest.standing)
+        is_guess = is_guess or (
+            contest.standing.side == MONGODB and _was_saved_early(world, contest.standing.value)
+        )
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
             continue
@@ -275,16 +278,16 @@ def false_conflicts(world: World) -> Iterator[str]:
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
 
 
-def _was_saved_early(world: World, edit: Edit) -> bool:
+def _was_saved_early(world: World, value: Value) -> bool:
     """
-    Whether an application saved a whole document before its first row was read: nobody can tell what it changed in it. An
-    example: both sides have 1 from before the sync, somebody in Salesforce sets 2, and an application saves the document
-    with the 1 in it. The event looks as if the 1 were new, so the 2 seems to be in conflict with an edit. What somebody has
-    set since the sync began is told as such by its own event, and is no excuse.
+    Whether an application saved a whole document with *value* in it before its first row was read: nobody can tell what it
+    changed in it. An example: both sides have 1 from before the sync, somebody in Salesforce sets 2, and an application saves
+    the document with the 1 in it. The event looks as if the 1 were new, so the 2 seems to be in conflict with an edit, which
+    may win. What somebody has set since the sync began is told as such by its own event, and is no excuse.
     """
-    history, value = world.nature.history, edit.value
+    history = world.nature.history
     was_there = value in history.found and value not in history.unsure
-    return world.knobs.early and edit.side == MONGODB and was_there and (MONGODB, value) in world.merge.heard
+    return world.knobs.early and was_there and (MONGODB, value) in world.merge.heard
 
 
 def _known_to(history: History, value: Value) -> set[Value]:
@@ -324,6 +327,8 @@ def conflicts_with_defaults(world: World) -> Iterator[str]:
     """
     for conflict in world.merge.conflicts:
         contest = conflict.contest
+        if conflict in world.merge.of_unknown_makers:
+            continue
         if {contest.standing.value, contest.challenger.value} & world.nature.history.filled:
             yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"
 
