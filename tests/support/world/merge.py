@@ -51,6 +51,8 @@ class Merge:
     # way, and then one without a Phone. The row shows the marker of the second, and a Phone of 2. Either the second made the
     # record, and the org filled that in, or the first one did, and somebody has set it since.
     of_unknown_makers: list[Conflict] = field(default_factory=list)
+    # First told by a row of a record that a creation of ours has made, and that somebody has modified since.
+    perhaps_edited: set[Value] = field(default_factory=set)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     # Conflicts of which one half is nobody's edit, and lives that nobody has begun.
     of_nobody: list[str] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Merge:
             state = self.states.get(key)
             if change.history != (state.sides[change.origin].history if state else ""):
                 self.began_anew()
+            self.perhaps_edited.update(self._perhaps_edited(key, change))
             self.known.update(change.fields.values())
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
@@ -178,6 +181,15 @@ class Merge:
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
+    def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:
+        """What a row shows for the first time: of what our creation did not name, it does not say who has set it."""
+        state = self.states.get(key)
+        if state is None or not change.is_row or change.by_us:
+            return
+        sent = state.sides[change.origin].sent
+        if any(s <= (change.ack or 0) and write.op is WriteOp.CREATE for s, write in sent.items()):
+            yield from (value for value in change.fields.values() if value not in self.known)
 
     def _of_unknown_makers(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """Of fields that an earlier creation on its way names, and the one that a row answers does not."""

@@ -325,11 +325,12 @@ def conflicts_with_defaults(world: World) -> Iterator[str]:
     """
     Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that.
     """
+    filled = world.nature.history.filled - world.merge.perhaps_edited
     for conflict in world.merge.conflicts:
         contest = conflict.contest
         if conflict in world.merge.of_unknown_makers:
             continue
-        if {contest.standing.value, contest.challenger.value} & world.nature.history.filled:
+        if {contest.standing.value, contest.challenger.value} & filled:
             yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"
 
 

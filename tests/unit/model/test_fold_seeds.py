@@ -180,3 +180,19 @@ def test_only_what_was_edited_is_an_edit_of_a_record_that_lives_again() -> None:
     story.mongodb.edits(Phone="555 0101")
     assert (story.record or {})["Phone"] == "555 0101"
     assert story.conflicts[told:] == []
+
+
+def test_an_edit_that_our_write_overwrote_is_told_though_the_row_shows_what_cannot_be_taken() -> None:
+    """Somebody put that over our value since, and had not seen the edit either. (69032.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0303")
+    story.mongodb.edits(Phone="555 0101", ack=write.seq)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
+    assert story.mongodb.misfits == {"Phone"}

@@ -10,7 +10,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
-from salmon.model.steps.misfits import note
+from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
 
@@ -54,6 +54,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         )
         if ours is not None:
             _remember_overwritten(work, ours, spoken)
+    note_what_was_seen(work)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
@@ -86,7 +87,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
     if work.answer.made:
         return  # nothing was there before
     overwritten = []
-    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):
+    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
         seq = work.answer.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
