@@ -76,6 +76,7 @@ class Knobs:
     fills: bool = (
         False  # Salesforce has a default for Phone, which it gives to what our sink creates without one
     )
+    locks: float = 0.0  # our writes find records of Salesforce locked, by an approval or by somebody at work
     goes_back: str | None = None  # a side that once shows again what was true some time ago
 
 
@@ -138,6 +139,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     defaults = knobs.fills and which == SALESFORCE
     if goes_back and not (knobs.grows or knobs.one_way_to or defaults):
         knobs.goes_back = which
+    knobs.locks = aside.choice((0, 0, 0, 0.15))
 
 
 @dataclass

@@ -226,7 +226,7 @@ class Org:
             r.carried == body[MARKER_ID] for r in self.records.values()
         ):
             return RowResult(False, None, (RowError("DUPLICATE_VALUE", (MARKER_ID,)),))
-        if (refused := self._refuses(fields)) is not None:
+        if (refused := self._locks() or self._refuses(fields)) is not None:
             return refused
         record = self.create(fields, carried=body[MARKER_ID], seq=int(body[MARKER_SEQ]))
         return RowResult(True, record.native_id)
@@ -236,7 +236,7 @@ class Org:
         record = self.records.get(body["Id"])
         if record is None:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
-        if (refused := self._refuses(fields)) is not None:
+        if (refused := self._locks() or self._refuses(fields)) is not None:
             return refused
         self.edit(record, fields, seq=int(body[MARKER_SEQ]))
         return RowResult(True, record.native_id)
@@ -245,11 +245,19 @@ class Org:
         record = self.records.get(native_id)
         if record is None:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
+        if (locked := self._locks()) is not None:
+            return locked
         if self.nature.knobs.refuse_deletes and str(record.fields.get("Name")).startswith("r"):
             return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
         self.delete(record, by_us=True)
         self._follow()
         return RowResult(True, native_id)
+
+    def _locks(self) -> RowResult | None:
+        """The record, or one that it belongs to, is in an approval, or somebody is at work on it."""
+        if self.nature.knobs.locks and self.nature.chance(self.nature.knobs.locks):
+            return RowResult(False, None, (RowError("ENTITY_IS_LOCKED"),))
+        return None
 
     def _refuses(self, fields: Mapping[str, Value]) -> RowResult | None:
         knobs = self.nature.knobs

@@ -537,7 +537,7 @@ class World:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
         self.org_sink_is_down = False
         self._renew_all()
-        self.knobs.crashes = self.knobs.repeats = 0
+        self.knobs.crashes = self.knobs.repeats = self.knobs.locks = 0
         at_rest = 0
         for _ in range(_ROUNDS_MAX):
             self.nature.pass_ms()

@@ -298,6 +298,13 @@ LIVES: Final = (
         "        pass\n",
     ),
     Mutant(
+        "RETRY sends a one-way target nothing",
+        "6: what the target of a one-way object could not take is sent again once it can",
+        "model.steps.outcomes",
+        "        x.exists, x.shadow, x.unknown = True, {}, work.rules.names[change.origin]\n",
+        "        pass\n",
+    ),
+    Mutant(
         "an outcome leaves its write in flight",
         "6: outcomes settle X's writes up to s",
         "model.steps.outcomes",
