@@ -137,7 +137,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     # Left out: a default that an org gives to what it is sent twice, before and after it was refreshed. By the row of it,
     # somebody may have edited the first one's. And what the history of a one-way object's origin means is not said.
     defaults = knobs.fills and which == SALESFORCE
-    if goes_back and not (knobs.grows or knobs.one_way_to or defaults):
+    if goes_back and not (knobs.one_way_to or defaults):
         knobs.goes_back = which
     knobs.locks = aside.choice((0, 0, 0, 0.15))
 

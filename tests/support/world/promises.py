@@ -225,6 +225,8 @@ def vanished_values(world: World) -> Iterator[str]:
         state = world.merge.states.get(history.records.get(value, ""))
         if value in seen or state is None or not state.lives or ADDED in state.canonical:
             continue
+        if value in history.unheard:
+            continue  # its side went back before the sync knew the field
         if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
             yield f"{history.records[value]}: {value!r} is gone, and nothing took its place"
 

@@ -39,7 +39,8 @@ MISFITS: Final = (
         "a row that still shows it takes a later edit back",
         "4a: a row that shows what we knew says nothing new",
         "model.steps.misfits",
-        "        if work.change.is_row and name in x.misfits:\n            continue  # the side still holds what we knew\n",
+        "        if work.change.is_row and name in x.misfits and name not in _set_by_ours(work):\n"
+        "            continue  # the side still holds what we knew\n",
         "",
     ),
     Mutant(
