@@ -18,7 +18,7 @@ from salmon.salesforce.reading.rows import ReadRows, Row
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire.clock import SECOND_MS, OrgClock
 from salmon.salesforce.wire.rest import Page, RowError, RowResult
-from support.world.nature import LINK, OBJECT, Nature
+from support.world.nature import LINK, OBJECT, RANK, Nature
 
 FOLLOWS = "follows"  # in a change's source: the org did it by itself as it carried out a write of ours
 _IN = re.compile(r"(\w+) IN \(([^)]*)\)")
@@ -85,6 +85,9 @@ class Org:
         if self.nature.knobs.fills and seq is not None and record.fields.get("Phone") is None:
             record.fields["Phone"] = f"D{self.ids}"
             self.nature.history.filled.add(f"D{self.ids}")
+        if self.nature.knobs.ranks and record.fields.get(RANK) is None:
+            record.fields[RANK] = f"G{self.ids}"
+            self.nature.history.filled |= {f"G{self.ids}"} if seq is not None else set()
         self._triggers(record, {}, fields)
         self._event(record, Op.CREATE, None, seq, by_us=seq is not None)
         return record
@@ -261,6 +264,8 @@ class Org:
 
     def _refuses(self, fields: Mapping[str, Value]) -> RowResult | None:
         knobs = self.nature.knobs
+        if knobs.ranks and RANK in fields and fields[RANK] is None:
+            return RowResult(False, None, (RowError("REQUIRED_FIELD_MISSING", (RANK,)),))
         if knobs.refuse_city and str(fields.get("City")).startswith("r"):
             at_fault = ("City",) if knobs.names_fault else ()
             return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION", at_fault),))

@@ -16,7 +16,7 @@ from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
-from support.world.nature import ADDED, EDITABLE, LINK, History
+from support.world.nature import ADDED, EDITABLE, LINK, RANK, History
 from support.world.play import World
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
@@ -135,8 +135,8 @@ def unexplained(world: World) -> Iterator[str]:
 
 def _turned_often(world: World, key: str, name: str) -> bool:
     """
-    Whether users of the database set the field so often, and the org's trigger answered each time, that nobody can
-    tell that from two automations that undo each other.
+    Whether users of the database set the field so often, and the org's trigger answered each time, or took out so often what
+    may not be empty, that nobody can tell that from two automations that undo each other.
     """
     edits = [
         change
@@ -144,7 +144,7 @@ def _turned_often(world: World, key: str, name: str) -> bool:
         if told == key and change.origin == MONGODB and change.is_event and change.ack is None
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
-    return often and world.knobs.normalise and name == "Phone"
+    return often and ((world.knobs.normalise and name == "Phone") or name == RANK)
 
 
 # Edits.
@@ -160,13 +160,15 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
     replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
+    # Nor one in a field that may not be empty, where its own side has taken it out again: that is no wish to clear it.
+    taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
         seen
-        for value in history.authored - history.found - replaced - history.unheard
+        for value in history.authored - history.found - replaced - history.unheard - taken_out
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
-        for name in (*EDITABLE, LINK):
+        for name in (*EDITABLE, LINK, RANK):
             value = state.canonical.get(name)
             if (
                 name in _set_back(world)
@@ -243,9 +245,9 @@ def _is_outdated(world: World, value: Value) -> bool:
 def _set_back(world: World) -> set[str]:
     """Fields that a trigger, a refusal or a record's second life may set back to a value that was there before."""
     if world.knobs.deletes:
-        return {*EDITABLE, ADDED, LINK}
+        return {*EDITABLE, ADDED, LINK, RANK}
     if world.knobs.refuse_city and not world.knobs.names_fault:
-        return {*EDITABLE, ADDED}
+        return {*EDITABLE, ADDED, RANK}
     return {"City"} if world.knobs.keep_city or world.knobs.refuse_city else set()
 
 
