@@ -405,8 +405,8 @@ CHANGES: Final = (
         "what the org fills in is an edit",
         "4a: a consequence of our own write is no edit",
         "model.steps.values",
-        "    if work.is_consequence or _is_filled_in(work, name, verdict):\n",
-        "    if work.is_consequence:\n",
+        "    elif work.is_consequence or _is_filled_in(work, name, verdict):\n",
+        "    elif work.is_consequence:\n",
     ),
     Mutant(
         "what the org fills in goes over a field that was cleared",
