@@ -210,7 +210,9 @@ def _acknowledge(work: Work) -> Answer:
         and (
             went_back.may_repeat(change, x)
             if change.origin in work.rules.guarded
-            else (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
+            else seq <= x.settled
+            if change.is_event
+            else (x.exists is True and seq < x.marker) or went_back.is_made_again(work, seq)
         )
     )
     return Answer(late=late)

@@ -395,11 +395,18 @@ CHANGES: Final = (
         "for w in answer.up_to_it[-1:] if name in w.fields",
     ),
     Mutant(
+        "a row shows that somebody cleared the lookup that our deletion cleared",
+        "4: what the org does by itself as it carries out our write is nobody's edit",
+        "model.steps.values",
+        "    if verdict is Verdict.CAUSAL and _is_cleared_by_the_org(work, name, value):\n",
+        "    if False:\n",
+    ),
+    Mutant(
         "what the org fills in is an edit",
         "4a: a consequence of our own write is no edit",
         "model.steps.values",
-        "    if work.is_consequence or _is_filled_in(work, name, verdict):\n",
-        "    if work.is_consequence:\n",
+        "    elif work.is_consequence or _is_filled_in(work, name, verdict):\n",
+        "    elif work.is_consequence:\n",
     ),
     Mutant(
         "what the org fills in goes over a field that was cleared",
