@@ -23,7 +23,7 @@ from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
-from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches
 from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
@@ -33,7 +33,7 @@ from salmon.sink.reporting import QUIET, Landed
 
 log = structlog.get_logger(__name__)
 
-BATCH_MAX: Final = 500  # if the task sets no size
+BATCH_MAX: Final = 500  # see SizesBatches
 LANDED_MAX: Final = 5_000
 _BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # for one record that is to be tried again
 _OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # for the side; we notice within 5 s that it is back
@@ -77,8 +77,9 @@ class Putters:
         self.failure: BaseException | None = None  # an error that no retry can fix; the loop raises it
         # Keys whose last put was interrupted: it is not known whether it was carried out.
         self.in_doubt: set[Key] = set()
-        self.batch_max: int = getattr(task, "batch_max", BATCH_MAX)
-        self.concurrency: int = getattr(task, "concurrency", 1)
+        self.batch_max, self.concurrency = BATCH_MAX, 1
+        if isinstance(task, SizesBatches):
+            self.batch_max, self.concurrency = task.batch_max, task.concurrency
 
     def start(self) -> None:
         for number in range(self.concurrency):

@@ -51,7 +51,12 @@ def parsed(arguments: Sequence[str]) -> Options:
     kinds = _names("--faults", said.faults, KINDS) or KINDS
     targets = _names("--only", said.only, TARGETS)
     wanted = Wanted(
-        _seed(said.seed), _seconds(said.seconds), _one_of("STACK", said.stack, STACKS), kinds, targets
+        _seed(said.seed),
+        _seconds(said.seconds),
+        _one_of("STACK", said.stack, STACKS),
+        kinds,
+        targets,
+        said.relentless,
     )
     supervisor = (
         _one_of("--supervisor", said.supervisor, SUPERVISORS)
@@ -97,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         "--hasty",
         action="store_true",
         help="applications also touch what Salesforce is about to fill in or to clear",
+    )
+    parser.add_argument(
+        "--relentless",
+        action="store_true",
+        help="faults come sooner, and do not wait until everything is well again",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print the faults that would come, and do nothing"

@@ -87,6 +87,7 @@ NOTES: Final[Mapping[str, Mapping[str, str]]] = {
 _STOPPED_S: Final = (5.0, 60.0)  # the shortest and the longest suspension
 _ANNOYING_S: Final = (2.0, 12.0)  # a fault of the org or of the network that lasts
 _PAUSE_S: Final = (1.0, 4.0)
+_RELENTLESS: Final = 0.5  # of these pauses
 # In a short run suspensions are shorter, or one would fill it.
 _SHARE_OF_RUN: Final = 0.1
 
@@ -130,6 +131,7 @@ class Wanted:
     Args:
         kinds: Only these kinds of faults.
         targets: Only these processes, servers and links; none for all.
+        relentless: Whether faults come sooner and do not wait for the recovery from the one before, unless it made a hole.
     """
 
     seed: int
@@ -137,6 +139,7 @@ class Wanted:
     stack: str
     kinds: Collection[str] = KINDS
     targets: Collection[str] = ()
+    relentless: bool = False
 
 
 def left_out(stack: str) -> dict[str, str]:
@@ -184,10 +187,12 @@ def _targets_of(kind: str, wanted: Wanted, supervised_by: str) -> tuple[str, ...
 
 def _drawn(rng: random.Random, number: int, kind: str, wanted: Wanted, supervised_by: str) -> Fault:
     pause_s = round(rng.uniform(*_PAUSE_S), 2)
-    waits = rng.random() < 0.5 or kind in HOLES
+    waits = rng.random() < 0.5
+    if wanted.relentless:
+        pause_s, waits = round(pause_s * _RELENTLESS, 2), False
     targets = (rng.choice(_targets_of(kind, wanted, supervised_by)),)
     lasts_s, params = _HOW.get(kind, _deed)(rng, wanted.seconds)
-    return Fault(number, kind, targets, pause_s, lasts_s, params, waits)
+    return Fault(number, kind, targets, pause_s, lasts_s, params, waits or kind in HOLES)
 
 
 _How = tuple[float, dict[str, Any]]

@@ -154,6 +154,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "kinds": sorted(wanted.kinds) if set(wanted.kinds) != set(plan.KINDS) else "all",
         "only": sorted(wanted.targets),
         "hasty": options.hasty,
+        "relentless": wanted.relentless,
         "interrupted": interrupted,
         "kills": dict(sorted((+striker.kills).items())),
         "faults": dict(sorted(striker.struck.items())),
