@@ -110,7 +110,7 @@ def any_knobs(random: Random) -> Knobs:
         restarts=random.choice((0, 0.05)),
     )
     if knobs.one_way_to:  # its target does not answer, so what it made of a write is not known
-        knobs.normalise = knobs.keep_city = knobs.refuse_city = knobs.refuse_deletes = False
+        knobs.normalise = knobs.keep_city = False
     if knobs.deletes:
         knobs.undeletes = random.choice((0, 0.1))
         knobs.restores = random.choice((0, 0, 0.1))

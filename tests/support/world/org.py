@@ -241,7 +241,8 @@ class Org:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
         if (refused := self._locks() or self._refuses(fields)) is not None:
             return refused
-        self.edit(record, fields, seq=int(body[MARKER_SEQ]))
+        if MARKER_SEQ in body:  # else it only asks whether the record can be saved
+            self.edit(record, fields, seq=int(body[MARKER_SEQ]))
         return RowResult(True, record.native_id)
 
     def _delete(self, native_id: str) -> RowResult:

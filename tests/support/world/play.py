@@ -100,7 +100,7 @@ class World:
             ),
         }
         tasks: dict[str, Task] = {
-            SALESFORCE: OrgTask(self.org, identities),
+            SALESFORCE: OrgTask(self.org, identities, one_way=self.knobs.one_way_to == SALESFORCE),
             MONGODB: DatabaseTask(self.database),
         }
         self.sinks = {

@@ -126,7 +126,7 @@ HISTORY: Final = (
         "a fresh MongoDB is believed to be the old one",
         _RULE,
         "mongodb.reading.source",
-        "        if after is not None and not feed.proven and _all_differ(self._ids, ids):\n",
+        "        if after is not None and not feed.proven and all_differ(self._ids, ids):\n",
         "        if False:\n",
     ),
     Mutant(

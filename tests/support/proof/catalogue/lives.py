@@ -301,8 +301,8 @@ LIVES: Final = (
         "RETRY sends a one-way target nothing",
         "6: what the target of a one-way object could not take is sent again once it can",
         "model.steps.outcomes",
-        "        x.exists, x.shadow, x.unknown = True, {}, work.rules.names[change.origin]\n",
-        "        pass\n",
+        "        owe_all(x, work.rules.names[change.origin])\n    elif change.op is Op.REFUSED",
+        "        pass\n    elif change.op is Op.REFUSED",
     ),
     Mutant(
         "an outcome leaves its write in flight",
