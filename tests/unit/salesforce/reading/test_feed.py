@@ -7,6 +7,7 @@ import pytest
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading import rows
 from salmon.salesforce.reading.subscription import Preset
 from support.salesforce import OUR_USER, MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
@@ -205,6 +206,24 @@ def test_a_snapshot_goes_on_where_it_stopped() -> None:
     assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
     assert all(one.done for one in again.feed.progress())
     assert [run.object for run in again.restarted().snapshots.begun] == [], "and it is done for good"
+
+
+def test_a_chunk_whose_records_were_deleted_while_it_was_read_is_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a record's fields are retrieved by Id, the query shows Ids whose records are gone a moment later."""
+    monkeypatch.setattr(rows, "URI_BYTES", 2000)
+    org = org_of(A, B, C, D)
+    org.gone_before_retrieved = {A, B}
+    rig = started(org)
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert rig.ops() == []
+    again = rig.restarted()
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
+    assert all(one.done for one in again.feed.progress())
 
 
 def test_events_of_records_that_are_not_read_yet_are_told_at_once() -> None:
