@@ -24,7 +24,7 @@ from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError,
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
-from salmon.salesforce.wire.codes import Verdict, verdict_of
+from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of_request
 from salmon.salesforce.wire.http import Https
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
@@ -32,12 +32,12 @@ COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
-# Where Salesforce gives no code, a proxy, a gateway or another host may have answered. Only what these say is about
-# the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
-# write of an outage aside.
-_FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
 # What the org says of these tells of fields and objects, and quotes no record.
 _QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
+_WHO_ANSWERED: Final = (
+    "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
+)
 _WORDS_MAX: Final = 200
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
@@ -260,20 +260,28 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
     what = f"Salesforce's {resource} resource answered {first.code or 'without a code'} (HTTP {status})"
     retry_after = response.headers.get("Retry-After", "")
     retry_after_s = float(retry_after) if retry_after.isdecimal() else None
-    if not first.code:
-        return _error_without_code(status, what, retry_after_s)
-    match verdict_of(first.code, first.message):
+    verdict = verdict_of_request(status, first.code, first.message)
+    if first.code == NOT_FOUND and resource not in _OF_ONE_OBJECT:
+        verdict = Verdict.MOVED  # what is not there is the resource, and not a record
+    match verdict:
         case Verdict.SIGN_IN:
             return _TokenRefused(f"{what}, for a token that it had just given.")
+        case Verdict.MOVED:
+            return _TokenRefused(
+                f"{what}, twice: it is not where signing in says it is. Check that the org is there, and"
+                " salesforce.api_version."
+            )
         case Verdict.RETRY:
-            return Unavailable(f"{what}.")
+            return Unavailable(f"{what}. {_WHO_ANSWERED}")
         case Verdict.LIMITED:
             return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
         case Verdict.FATAL:
             return SetupError(f"{what}. Check that the integration user may use the API.")
         case _:
             words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
-            return RequestRejected(f"{what}.", code=first.code, fields=first.fields, words=words)
+            return RequestRejected(
+                f"{what}.", code=first.code or f"HTTP_{status}", fields=first.fields, words=words
+            )
 
 
 def _words_of(error: RowError) -> str:
@@ -281,20 +289,6 @@ def _words_of(error: RowError) -> str:
     last = next((line for line in reversed(error.message.splitlines()) if line.strip()), "")
     plain = "".join(char for char in last.strip() if char.isprintable())
     return plain[:_WORDS_MAX].rstrip(".")
-
-
-def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:
-    if status == 401:
-        return _TokenRefused(f"{what}.")
-    if status in (420, 429):
-        return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
-    if status >= 500:
-        return Unavailable(f"{what}.")
-    if status in _FAULTS_OF_THE_REQUEST:
-        return RequestRejected(f"{what}.", code=f"HTTP_{status}")
-    if status < 400 or status == 404:
-        return _TokenRefused(f"{what}, twice: it is not where signing in says it is.")
-    return Unavailable(f"{what}: something on the way may have answered for it.")
 
 
 def _error_rows(response: requests.Response) -> tuple[RowError, ...]:

@@ -285,6 +285,45 @@ def test_a_proxys_page_refuses_no_write(status: int) -> None:
     assert wire.sign_ins() == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "raised"),
+    [
+        (500, "INTERNAL_SERVER_ERROR", Unavailable),
+        (503, "A_CODE_OF_NEXT_YEAR", Unavailable),
+        (403, "EXCEEDED_RATE_LIMIT", Unavailable),
+        (403, "LIMIT_EXCEEDED", Unavailable),
+        (405, "METHOD_NOT_ALLOWED", Unavailable),
+        (429, "A_CODE_OF_NEXT_YEAR", RateLimited),
+        (400, "A_CODE_OF_NEXT_YEAR", RequestRejected),
+        (413, "A_CODE_OF_NEXT_YEAR", RequestRejected),
+        (403, "INSUFFICIENT_ACCESS", RequestRejected),
+        (500, "STRING_TOO_LONG", RequestRejected),
+    ],
+)
+def test_an_error_of_a_whole_request_that_nobody_knows_is_judged_by_its_status(
+    status: int, code: str, raised: type[SalmonError]
+) -> None:
+    """An org in trouble, or one that slows us down, says nothing about 200 records: none of them is refused for it."""
+    api, _ = rest(error(code, status))
+    with pytest.raises(raised):
+        api.update([{"Id": "001000000000001AAA"}])
+    api, _ = rest(error(code, status))
+    with pytest.raises(raised):
+        api.describe("Account")
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "NOT_FOUND"), (410, "UNSUPPORTED_API_VERSION")])
+def test_a_resource_that_is_not_there_means_no_record_that_is_gone(status: int, code: str) -> None:
+    """The collections resource or its version is away: signing in again may find it, and no record was deleted."""
+    api, wire = rest(*[error(code, status)] * 2)
+    with pytest.raises(Unavailable, match="api_version"):
+        api.update([{"Id": "001000000000001AAA"}])
+    assert wire.sign_ins() == 2
+    api, _ = rest(error("NOT_FOUND", 404))
+    with pytest.raises(RequestRejected):
+        api.describe("Nothing__c")
+
+
 @pytest.mark.parametrize("status", [302, 308, 404])
 def test_an_instance_that_has_moved_is_asked_for_anew(status: int) -> None:
     """The org's My Domain was changed: signing in again tells where it is now."""
