@@ -147,17 +147,30 @@ class Feed:
         """
         What there is to tell now, perhaps nothing.
 
-        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again.
+        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again. What was
+        taken in before that is told first, and the next call raises.
         """
         harvest = Harvest()
+        try:
+            self._gather(harvest)
+        except RetriableError:
+            if not harvest:
+                raise
+        if self._history:
+            harvest.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
+            ]
+        return harvest
+
+    def _gather(self, harvest: Harvest) -> None:
         if self._arriving_since is not None and not self._arrived(self._arriving_since):
-            return harvest
+            return
         if self._identities_due:
             self._load_identities()
             self._identities_due = False
         self._tell_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
-            return harvest
+            return
         if not self._has_begun:
             if self._from_the_beginning_again:
                 # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
@@ -171,11 +184,6 @@ class Feed:
         self._runs.take(harvest)
         self._tell_identities(harvest, None)
         self._tell_positions(harvest)
-        if self._history:
-            harvest.records = [
-                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
-            ]
-        return harvest
 
     def wait_s(self) -> float | None:
         """For how long there is nothing to do if nothing comes in; None: for ever."""
@@ -283,14 +291,9 @@ class Feed:
                     if not harvest:
                         raise  # else the next call meets it again
                 return
-            try:
-                schemas = {
-                    event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
-                }
-            except RetriableError:
-                if harvest:
-                    break
-                raise
+            schemas = {
+                event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
+            }
             for event in received.events:
                 self._hear(event, schemas[event.event.schema_id], harvest)
             self._stream.pop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
@@ -277,6 +279,48 @@ def test_an_org_that_cannot_be_asked_loses_nothing() -> None:
     org.fails_with = None
     rig.gather()
     assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_what_was_taken_in_before_the_org_went_away_is_told_all_the_same() -> None:
+    """A key that was learnt, and a request that asks for nothing, are told once, then the outage; children wait for the key."""
+    org = org_of(A, B)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    org.fails_with = Unavailable("down")
+    rig.identity.learn("Account", B, "$oid:b")
+    rig.feed.request(read_signal(7))
+    harvest = rig.gather()
+    assert ([one.key for one in harvest.identities], harvest.answered) == (["$oid:b"], {7})
+    with pytest.raises(Unavailable):
+        rig.gather()
+    org.fails_with = None
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    assert rig.identities == [("Account", B, "$oid:b")], "and never twice"
+
+
+def test_events_before_one_whose_schema_cannot_be_asked_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream goes on at the very response that could not be read."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, Phone="1"))
+    rig.hear(payload("CREATE", "003000000000001AAA", name="Contact", at=NOW, commit=2, LastName="C"))
+    schema_of = rig.feed._schema_of
+
+    def down(schema_id: str) -> Any:
+        if schema_id == "Contact":
+            raise Unavailable("down")
+        return schema_of(schema_id)
+
+    monkeypatch.setattr(rig.feed, "_schema_of", down)
+    rig.gather()
+    assert rig.ops() == [(A, Op.UPDATE)]
+    with pytest.raises(Unavailable):
+        rig.gather()
+    monkeypatch.setattr(rig.feed, "_schema_of", schema_of)
+    rig.gather()
+    assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
 
 
 def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:
