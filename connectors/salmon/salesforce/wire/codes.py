@@ -26,7 +26,7 @@ class Verdict(Enum):
     LIMITED = "an allowance is used up: much later"
     GONE = "the record is not there"
     MOVED = "nothing is where signing in said it is"
-    FATAL = "the org does not let us in at all"
+    FATAL = "the org does not let us in: until somebody changes that"
     NEVER = "this request, never"
 
 
@@ -37,6 +37,8 @@ _RETRY: Final = frozenset(
         *ROW_LOCKS,
         "SERVER_UNAVAILABLE",
         "SERVICE_UNAVAILABLE",
+        "API_CURRENTLY_DISABLED",  # "because of a system problem": not API_DISABLED_FOR_ORG, which an admin decides
+        "TEMPORARY_QUERY_MORE_FAILURE",
         "FUNCTIONALITY_TEMPORARILY_UNAVAILABLE",
         "QUERY_TIMEOUT",
         "REQUEST_RUNNING_TOO_LONG",
@@ -64,7 +66,7 @@ _LOCKED: Final = frozenset(
 _LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA", "STORAGE_LIMIT_EXCEEDED"})
 NOT_FOUND: Final = "NOT_FOUND"
 _GONE: Final = frozenset({"ENTITY_IS_DELETED", NOT_FOUND, "INVALID_CROSS_REFERENCE_KEY"})
-_FATAL: Final = frozenset({"API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED", "INVALID_LOGIN"})
+_FATAL: Final = frozenset({"API_DISABLED_FOR_ORG", "INVALID_LOGIN"})
 UNKNOWN_FIELD: Final = "INVALID_FIELD"
 # The org cannot make out what a record or a whole request says, and need not say of which field.
 UNREADABLE: Final = frozenset(

@@ -15,7 +15,15 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from salmon.errors import ConfigError, RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.errors import (
+    ConfigError,
+    RateLimited,
+    RequestRejected,
+    SalmonError,
+    SetupError,
+    SignInRefused,
+    Unavailable,
+)
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
@@ -188,7 +196,8 @@ def test_a_token_that_is_refused_for_ever_is_no_endless_loop() -> None:
         (error("SERVER_UNAVAILABLE", 503), Unavailable),
         (error("REQUEST_LIMIT_EXCEEDED", 403), RateLimited),
         (error("MALFORMED_QUERY"), RequestRejected),
-        (error("API_DISABLED_FOR_ORG", 403), SetupError),
+        (error("API_DISABLED_FOR_ORG", 403), SignInRefused),
+        (error("API_CURRENTLY_DISABLED", 403), Unavailable),
         ((502, "<html>bad gateway</html>"), Unavailable),
         ((429, ""), RateLimited),
         ((414, ""), RequestRejected),
