@@ -2,21 +2,22 @@
 The health of a process: the one answer behind /health, the connector's status and the probes.
 
 Live: the loop turns, or waits for a server within that server's time-out; a restart would not help. Ready: the process
-does its work, or stands by for its leader. Degraded: something that it needs is missing; `waiting_for` says what, since
-when, and what to do. The words healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
+does its work, or stands by for its leader. Degraded: something that it needs is missing, for all objects or for some;
+`waiting_for` says what, since when, and what to do. The words healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
 from salmon.calls import Calls, Peer, Silence
+from salmon.plugin.contract import WaitingObject
 
 TURN_MAX_S: Final = 60.0  # a loop that has not turned for so long hangs: no step of it may take half as long
 FAILING_MAX_S: Final = 30.0  # what fails for longer will not pass by itself: somebody should look
@@ -114,6 +115,7 @@ class Health:
         self._failing_since: float | None = None
         self._failure = ""
         self._note = ""
+        self._objects: list[tuple[str, float, str]] = []  # that wait: name, since when by the clock, sentence
         self._partitions: int | None = None  # None: not of a kind that needs any
         self._without_since: float | None = None
         self._had_partitions = False
@@ -169,6 +171,13 @@ class Health:
     def note(self, sentence: str) -> None:
         """Something waits for a person, though the process is well; an empty sentence takes it back."""
         self._note = sentence
+
+    def objects_wait(self, objects: Iterable[WaitingObject]) -> None:
+        """These objects wait for a person, while the process does its work for all others."""
+        now = self._clock()
+        waiting = [(each.object, now - each.since_s, each.sentence) for each in objects]
+        with self._lock:
+            self._objects = waiting
 
     def holds(self, partitions: int) -> None:
         """So many partitions are this instance's; without any, it does nothing."""
@@ -230,12 +239,14 @@ class Health:
         lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
             waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
+        objects = self._objects if self._state is State.RUNNING else []
+        waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
         if self._state is State.UNASSIGNED and not self._standby:
             began_s = now - self._phase_since
             waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
 
         def report(
-            status: Status, message: str, *, live: bool = True, degraded: bool = False
+            status: Status, message: str, *, live: bool = True, degraded: bool = bool(objects)
         ) -> HealthReport:
             return HealthReport(
                 status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits)
@@ -261,6 +272,7 @@ class Health:
             return report(Status.STARTING, "Worker is still starting up: waiting for its partitions.")
         suffix = f" Trying again: {self._failure}" if failing_s is not None else ""
         suffix += f" {self._note}" if self._note else ""
+        suffix += "".join(f" {sentence}" for _, _, sentence in objects)
         if self._spare:
             message = (
                 "Standing by: other instances have all partitions; this one takes over when one of them ends."

@@ -108,7 +108,7 @@ class ProcessReport:
     @property
     def says(self) -> str:
         """What somebody who looks should know; nothing where all is well."""
-        if self.healthy:
+        if self.healthy and not self.degraded:
             return ""
         if self.waiting_for:
             return " ".join(f"{each['sentence']} (Since {each['since']}.)" for each in self.waiting_for)

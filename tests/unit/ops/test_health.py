@@ -5,6 +5,7 @@ from __future__ import annotations
 from salmon.calls import Peer
 from salmon.errors import Unavailable
 from salmon.ops.health import Health, State, Status
+from salmon.plugin.contract import WaitingObject
 from support.clock import Clock
 
 
@@ -177,3 +178,21 @@ def test_a_standby_that_takes_over_starts_up_and_is_not_hung() -> None:
     clock.now_s = 100
     report = health.report()
     assert (report.status, report.live) == (Status.STARTING, True)
+
+
+def test_an_object_that_waits_is_named_with_time_and_mend_while_the_process_works_for_the_others() -> None:
+    """It is ready, since a restart would not help, and degraded, since somebody has to look (case V10)."""
+    clock = Clock()
+    health = Health(clock=clock)
+    health.running()
+    health.objects_wait([WaitingObject("Account", 5.0, "objects.Account: it has no field Id. Give it one.")])
+    clock.now_s = 10
+    report = health.report()
+    (waits,) = report.waiting_for
+    assert (report.ready, report.degraded) == (True, True)
+    assert (waits.what, waits.since_s) == ("Account", 15.0)
+    assert waits.sentence == "objects.Account: it has no field Id. Give it one."
+    assert waits.sentence in report.message
+    health.objects_wait([])
+    report = health.report()
+    assert (report.degraded, report.waiting_for) == (False, ())

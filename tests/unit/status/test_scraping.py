@@ -196,6 +196,10 @@ def test_what_a_process_waits_for_is_said_with_its_time() -> None:
         [report] = ask(CRM, {"merge": url})
     assert (report.status, report.degraded, report.healthy) == ("unhealthy", True, False)
     assert report.says == "MongoDB is away. (Since 2026-11-29T01:00:00+00:00.)"
+    with scripted({**told, "status": "healthy"}) as url:
+        [report] = ask(CRM, {"merge": url})
+    assert report.healthy
+    assert report.says, "one object waits, while the process works for the others (case V10)"
 
 
 def test_no_answer_is_an_answer() -> None:

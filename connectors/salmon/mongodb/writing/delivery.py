@@ -34,9 +34,9 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
-from salmon.errors import DataError, Unavailable
+from salmon.errors import DataError, SetupError, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
@@ -78,6 +78,8 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
+# What is wrong with the collection, or with our rights to it, and not with the write. 166: CommandNotSupportedOnView.
+_OF_ALL: Final = frozenset({UNAUTHORIZED, 166})
 _PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
 _INT64_MAX: Final = 2**63 - 1
 # What PyMongo raises before anything is sent, for a document that BSON cannot hold.
@@ -224,6 +226,13 @@ def _bulk_write(collection: Collection[Document], operations: list[Operation]) -
                 f"(code {details['writeConcernErrors'][0].get('code')})."
             ) from error
         errors = {item["index"]: item for item in details["writeErrors"]}
+        if (
+            code := next((item["code"] for item in errors.values() if item["code"] in _OF_ALL), None)
+        ) is not None:
+            raise SetupError(
+                f"MongoDB refuses every write to {collection.full_name} (code {code}). Grant the user of mongodb.uri readWrite on "
+                f"it, and see that it is a collection and no view."
+            ) from error
         return _Reply(details["nMatched"], details["nRemoved"], errors)
     except _UNENCODABLE as error:
         raise _Unsendable(type(error).__name__) from error
@@ -361,8 +370,6 @@ def _refusal(error: Document, write: Write) -> Outcome:
         return Outcome(
             OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
         )
-    if code == UNAUTHORIZED:
-        raise translated(OperationFailure("", code), "writing")
     name = _CODE_NAMES.get(code, str(code))
     return Outcome(
         OutcomeKind.REFUSED,

@@ -5,6 +5,9 @@ The task carries out what merge decided, each write guarded by the marker of the
 before a majority holds it. How a write applies is for salmon.mongodb.writing.delivery; order per key, retries, dead
 letters and offsets are the worker's.
 
+A collection that MongoDB refuses as a whole (a right is missing, a view has its name) waits and is tried again each minute; the
+others go on. Only if MongoDB refuses all of them does the process end.
+
 A write that a unique index keeps away for good is refused only after a while: the write that makes the other document
 give its value up may be about to come.
 """
@@ -14,13 +17,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import ConfigError, Unavailable
+from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
@@ -29,9 +33,12 @@ from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.unique_values import DUPLICATE
 from salmon.mongodb.writing.validators import prepare
 from salmon.plugin.clashes import FINAL_AFTER_S, Clashes, nothing_owed
-from salmon.plugin.contract import Identities, Outcome, OwedTo, SinkRecord
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
 
 log = structlog.get_logger(__name__)
+
+_AGAIN_S: Final = 60.0
+_REFUSED: Final = "COLLECTION_REFUSED"
 
 
 class MongoSinkTask:
@@ -72,6 +79,9 @@ class MongoSinkTask:
         self._database: Database[Document] | None = None
         self._owed: OwedTo = nothing_owed
         self._clashes = Clashes(DUPLICATE, clock, final_after_s=final_after_s)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._refused: dict[str, tuple[float, str]] = {}  # object -> since when MongoDB refuses it, and why
 
     def look_up(self, owed: OwedTo) -> None:
         """How to ask what is owed to a record."""
@@ -107,8 +117,7 @@ class MongoSinkTask:
         self.connect()
         assert self._client is not None
         self._database = database_of(self._client, self._config)
-        for name, collection in self._collections.items():
-            prepare(self._database, collection, self._shapes[name])
+        self._prepare(self._database)
         log.info("sink_started", objects=sorted(self._collections))
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
@@ -117,6 +126,7 @@ class MongoSinkTask:
 
         Raises:
             RetriableError: nothing is known of any of them; the same ones may be put again.
+            SetupError: MongoDB refuses all collections; the message says what to correct.
         """
         if self._stopping.is_set() or self._database is None:
             raise Unavailable("the MongoDB sink is not running.")
@@ -126,14 +136,61 @@ class MongoSinkTask:
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
             collection = self._database[self._collections[name]]
-            told = carry_out(
-                collection,
-                self._shapes[name],
-                [records[place] for place in some],
-                lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
-            )
+            try:
+                told = carry_out(
+                    collection,
+                    self._shapes[name],
+                    [records[place] for place in some],
+                    lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
+                )
+                self._note_acceptance(name)
+            except SetupError as error:
+                waits = self._note_refusal(name, error)
+                told = [
+                    Outcome(OutcomeKind.RETRY_LATER, code=_REFUSED, reason=waits, again_s=_AGAIN_S)
+                ] * len(some)
             outcomes |= zip(some, told, strict=True)
         return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The objects whose collection MongoDB refuses, while the others go on."""
+        now = self._clock()
+        with self._lock:
+            return [WaitingObject(name, now - since, why) for name, (since, why) in self._refused.items()]
+
+    def _prepare(self, database: Database[Document]) -> None:
+        """Writing works without validators and indexes: where MongoDB refuses them, the first write shows what else is wrong."""
+        refusals: list[SetupError] = []
+        for name, collection in self._collections.items():
+            try:
+                prepare(database, collection, self._shapes[name])
+            except SignInRefused:
+                raise
+            except SetupError as error:
+                log.warning("collection_not_prepared", object=name, collection=collection, reason=str(error))
+                refusals.append(error)
+        if refusals and len(refusals) == len(self._collections):
+            raise refusals[0]
+
+    def _note_refusal(self, name: str, error: SetupError) -> str:
+        """Let the object wait; return the reason. Raises *error* if nothing else works, or the user is not let in."""
+        if isinstance(error, SignInRefused):
+            raise error
+        why = f"objects.{name}: {error} It is tried again each minute."
+        with self._lock:
+            is_new = name not in self._refused
+            self._refused[name] = (self._refused.get(name, (self._clock(), ""))[0], why)
+            if self._refused.keys() >= self._collections.keys():
+                raise error
+        if is_new:
+            log.error("object_refused", object=name, reason=why, others="go on")
+        return why
+
+    def _note_acceptance(self, name: str) -> None:
+        with self._lock:
+            was = self._refused.pop(name, None)
+        if was is not None:
+            log.info("object_accepted_again", object=name)
 
     def stop(self) -> None:
         """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""
