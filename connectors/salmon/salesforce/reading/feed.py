@@ -286,7 +286,7 @@ class Feed:
 
     def _take_stream(self, harvest: Harvest) -> None:
         received_events = 0
-        while received_events < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
+        while received_events < EVENTS_A_POLL and self._held.keys_of_events < KEYS_MAX:
             received = self._stream.peek()
             if received is None:
                 break
@@ -309,7 +309,7 @@ class Feed:
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
-        if len(self._held) >= KEYS_MAX:
+        if self._held.keys_of_events >= KEYS_MAX:
             self._forget_events_of_refused_objects()
         for reads in self._reads.values():
             reads.passed(self._commit_time)

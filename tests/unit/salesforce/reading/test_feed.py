@@ -533,3 +533,33 @@ def test_an_object_that_is_refused_for_long_does_not_stop_the_stream(
     assert {key for key, op in rig.ops() if op is Op.ROW} >= {A, B, C}
     assert rig.answered == {7}, "a request is not forgotten"
     assert rig.place == place
+
+
+def test_requests_for_an_object_that_is_refused_do_not_stop_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`salmon verify --repair` may ask for more of its records than may wait of the stream (case V10)."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    rig = Rig.streaming(org_of(A, B, C))
+    rig.troubles.found("Account", RequestRejected("no", code="INVALID_FIELD"))
+    rig.feed.request(Signal(7, SignalKind.READ, "Account", keys=(A, B, C)))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+
+
+def test_the_stream_waits_where_too_many_keys_wait_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would fill the memory; it goes on when their rows are read, and nothing is lost."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    for account in (A, B, C):
+        rig.hear(payload("GAP_UPDATE", account, at=NOW))
+    for _ in range(3):
+        rig.gather()
+    assert len(rig.stream.items) == 1, "the third waits in the stream"
+    for _ in range(3):
+        rig.pass_s(5)
+        rig.gather()
+    assert {key for key, _ in rig.ops()} == {A, B, C}
+    assert not rig.stream.items
