@@ -25,7 +25,7 @@ class Unavailable(RetriableError):
 
 
 class RateLimited(RetriableError):
-    """A server asked us to slow down. *retry_after_s* is its own wish, where it gave one."""
+    """A server asked us to slow down. *retry_after_s* is its own wish, where it gave one, and until then it is not asked."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)

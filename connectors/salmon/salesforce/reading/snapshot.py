@@ -248,7 +248,7 @@ class Snapshots:
             try:
                 answer = call()
             except RetriableError as error:
-                wait_s = self._tries.failed(error)
+                wait_s = self._tries.failed()
                 log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
                 self._stopped.wait(wait_s)
                 continue

@@ -24,6 +24,7 @@ from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ class SignIn:
         # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
         self._signing_in = threading.Lock()
         self._token: Token | None = None
+        self._pause = Pause()
 
     def token(self) -> Token:
         """
@@ -98,12 +100,22 @@ class SignIn:
             with self._signing_in:
                 token = self._token
                 if token is None or (refused is not None and token.access_token == refused.access_token):
-                    token = self._token = self._sign_in()
+                    token = self._token = self._sign_in_again()
                     if refused is not None:
                         log.info("salesforce_token_renewed", user_id=token.user_id)
                 return token
         finally:
             self._calls.dropped(waiting)
+
+    def _sign_in_again(self) -> Token:
+        self._pause.look()
+        try:
+            token = self._sign_in()
+        except RateLimited as error:
+            self._pause.begin(error)
+            raise
+        self._pause.over()
+        return token
 
     def _sign_in(self) -> Token:
         response = self._ask(self._now_s())

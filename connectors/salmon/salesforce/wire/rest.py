@@ -26,6 +26,7 @@ from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of_request
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
 COLLECTION_ROWS: Final = 200  # records of one Collections call
@@ -34,6 +35,7 @@ COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 URI_BYTES: Final = 14_000
 # What the org says of these tells of fields and objects, and quotes no record.
 _QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
 _OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
 _WHO_ANSWERED: Final = (
     "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
@@ -92,7 +94,9 @@ class Rest:
         https: Https | None = None,
         clock: OrgClock | None = None,
         calls: Calls | None = None,
+        pause: Pause | None = None,
     ) -> None:
+        self._pause = pause or Pause()
         self._https = https or Https(config.ca_file, calls=calls)
         self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
@@ -114,12 +118,16 @@ class Rest:
 
     def look_at_clock(self) -> None:
         """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
-        self._send("GET", "/services/data", resource="versions")
+        self._send("GET", "/services/data", resource=_UNCOUNTED)
 
     def probe(self) -> bool:
         """See whether the org answers at all; it costs no API call. Raises where it does not."""
         self._https.ask(f"{self.sign_in.host}/services/data", timeout_s=_PROBE_TIMEOUT_S)
         return True
+
+    def paused(self) -> tuple[float, str] | None:
+        """For how many seconds the org has refused our requests for their number, and its words; None while it does not."""
+        return self._pause.waiting()
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
@@ -214,6 +222,9 @@ class Rest:
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
 
     def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:
+        is_counted = resource != _UNCOUNTED
+        if is_counted:
+            self._pause.look()
         token = self.sign_in.token()
         for last in (False, True):
             response = self._https.send(
@@ -225,8 +236,12 @@ class Rest:
             )
             self._note(response, resource)
             if response.status_code < 300:
+                if is_counted:
+                    self._pause.over()
                 return response
             error = _error_of(response, resource)
+            if isinstance(error, RateLimited):
+                self._pause.begin(error)
             if last or not isinstance(error, _TokenRefused):
                 raise error
             token = self.sign_in.renew(token)
@@ -274,7 +289,11 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
         case Verdict.RETRY:
             return Unavailable(f"{what}. {_WHO_ANSWERED}")
         case Verdict.LIMITED:
-            return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
+            return RateLimited(
+                f"{what}: an allowance of the org is used up. See API requests under Setup, Company Information, and what"
+                " else uses the API.",
+                retry_after_s=retry_after_s,
+            )
         case Verdict.FATAL:
             return SignInRefused(f"{what}. Check that the integration user may use the API.")
         case _:

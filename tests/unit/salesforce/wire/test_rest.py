@@ -6,6 +6,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 from salmon.salesforce.wire.rest import Rest
 from support.boxes import recorded
 
@@ -213,11 +215,73 @@ def test_errors_are_judged_by_their_code(answer: Answer, raised: type[SalmonErro
 
 
 def test_a_wish_to_wait_is_passed_on() -> None:
-    """As long as the server says."""
-    api, _ = rest(error("REQUEST_LIMIT_EXCEEDED", 503, **{"Retry-After": "120"}))
-    with pytest.raises(RateLimited) as caught:
+    """As long as the server says, but not as long as a proxy may say."""
+    for wish_s, until_s in ((120, 119), (10_000_000, 3599)):
+        now_s = [0.0]
+        wire = Wire(
+            error("REQUEST_LIMIT_EXCEEDED", 503, **{"Retry-After": f"{wish_s}"}), (200, {"totalSize": 1})
+        )
+        api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        now_s[0] = until_s
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        now_s[0] = until_s + 1
+        assert api.count("Account") == 1
+
+
+def test_an_allowance_that_is_used_up_is_not_asked_for_again_and_again() -> None:
+    """For a day it may be: each pause is longer than the one before, up to minutes, whoever asks; and people are told."""
+    refusals = [error("REQUEST_LIMIT_EXCEEDED", 403)] * 100
+    wire = Wire(*refusals)
+    now_s = [0.0]
+    api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+    while now_s[0] < 3600:
+        with pytest.raises(RateLimited, match="Company Information"):
+            api.count("Account")
+        now_s[0] += 5
+    asked = 100 - len(wire.answers)
+    assert 3600 / 300 <= asked <= 3600 / 150 + 7
+    waiting = api.paused()
+    assert waiting is not None
+    assert waiting[0] == 3600
+    now_s[0] += 300
+    wire.answers = deque([(200, {"totalSize": 1})])
+    assert api.count("Account") == 1
+    assert api.paused() is None
+    wire.answers.append(error("REQUEST_LIMIT_EXCEEDED", 403))
+    with pytest.raises(RateLimited):
         api.count("Account")
-    assert caught.value.retry_after_s == 120
+    with pytest.raises(RateLimited, match=r"again in [345] s"):
+        api.count("Account")
+
+
+def test_a_look_at_the_clock_says_nothing_about_the_allowance() -> None:
+    """It costs nothing of it: it is let through, and does not make the next pause short."""
+    now_s = [0.0]
+    versions = (200, [])
+    limited = error("REQUEST_LIMIT_EXCEEDED", 403)
+    wire = Wire(limited, versions, limited, versions, limited, versions)
+    api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        api.look_at_clock()
+        now_s[0] += 10
+    with pytest.raises(RateLimited, match="again in"):
+        api.count("Account")
+
+
+def test_too_many_sign_ins_are_not_answered_by_more_of_them() -> None:
+    """The next one waits, and who asks meanwhile is told so."""
+    wire = Wire()
+    wire.token_answer = lambda: (429, "slow")
+    sign_in = SignIn(config(), wire, now_s=lambda: DATE_S)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            sign_in.token()
+    assert wire.sign_ins() == 1
 
 
 def test_recorded_pages_are_followed_to_the_last() -> None:
