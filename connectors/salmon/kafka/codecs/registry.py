@@ -198,7 +198,7 @@ class SchemaRegistry:
             try:
                 return self._call_once(method, path, body)
             except Unavailable as error:
-                wait_s = tries.failed(error)
+                wait_s = tries.failed()
                 if tries.failures >= self._attempts or time.monotonic() + wait_s > give_up_at:
                     raise
                 time.sleep(wait_s)

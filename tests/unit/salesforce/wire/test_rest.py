@@ -260,7 +260,7 @@ def test_an_allowance_that_is_used_up_is_not_asked_for_again_and_again() -> None
 def test_a_look_at_the_clock_says_nothing_about_the_allowance() -> None:
     """It costs nothing of it: it is let through, and does not make the next pause short."""
     now_s = [0.0]
-    versions = (200, [])
+    versions: Answer = (200, [])
     limited = error("REQUEST_LIMIT_EXCEEDED", 403)
     wire = Wire(limited, versions, limited, versions, limited, versions)
     api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
