@@ -20,7 +20,15 @@ import grpc
 import structlog
 
 from salmon.backoff import LIMITED, Backoff, Tries
-from salmon.errors import FatalError, PositionLost, RateLimited, RequestRejected, SalmonError, SetupError
+from salmon.errors import (
+    FatalError,
+    PositionLost,
+    RateLimited,
+    RequestRejected,
+    SalmonError,
+    SetupError,
+    StartAgain,
+)
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
@@ -171,7 +179,7 @@ class Subscription:
                     f"{self._topic} cannot be subscribed to ({error.code}). Select the objects of the sync under"
                     " Setup, Change Data Capture."
                 )
-            if isinstance(error, PositionLost | FatalError):
+            if isinstance(error, PositionLost | FatalError | StartAgain):
                 self._put(Ended(error))
                 return
             refused = token if isinstance(error, TokenRefused) else None

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from salmon.backoff import Backoff
-from salmon.errors import PositionLost, RateLimited, SalmonError, SetupError, Unavailable
+from salmon.errors import LoginChanged, PositionLost, RateLimited, SalmonError, SetupError, Unavailable
 from salmon.salesforce.reading import source, subscription
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.subscription import (
@@ -257,6 +257,21 @@ def test_what_only_a_person_can_mend_ends_it(code: str) -> None:
         item = rig.next()
         assert isinstance(item, Ended)
         assert isinstance(item.error, SetupError)
+        assert rig.opens_no_other()
+
+
+def test_another_user_than_before_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process begins again; the stream must not go on meanwhile as if nothing had happened."""
+
+    def renew(_: SignsIn, refused: Token) -> Token:
+        raise LoginChanged(refused.user_id)
+
+    monkeypatch.setattr(SignsIn, "renew", renew)
+    with Rig() as rig:
+        rig.server.call().say(Broken("service.auth.error"))
+        item = rig.next()
+        assert isinstance(item, Ended)
+        assert isinstance(item.error, LoginChanged)
         assert rig.opens_no_other()
 
 

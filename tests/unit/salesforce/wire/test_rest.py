@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from salmon.errors import (
     ConfigError,
+    LoginChanged,
     RateLimited,
     RequestRejected,
     SalmonError,
@@ -167,6 +168,20 @@ def test_a_token_is_renewed_once_for_all_who_share_it() -> None:
         thread.join()
     assert wire.sign_ins() == 2
     assert "00D!" not in repr(refused)
+
+
+@pytest.mark.parametrize(
+    "who", ["00D000000000001AAA/005000000000009AAA", "00D000000000009AAA/005000000000001AAA"]
+)
+def test_another_user_or_another_org_than_before_has_everything_begun_again(who: str) -> None:
+    """An admin changed the run-as user, or refreshed the sandbox: nothing is read or written as somebody else by the way."""
+    api, wire = rest(*[error("INVALID_SESSION_ID", 401)] * 2)
+    api.sign_in.token()
+    wire.token_answer = lambda: (200, {**TOKEN, "access_token": "00D!2", "id": f"https://x/id/{who}"})
+    for _ in range(2):
+        with pytest.raises(LoginChanged, match=who.replace("/", "|")):
+            api.update([{"Id": "001000000000001AAA"}])
+    assert not wire.answers, "the new token was used for nothing"
 
 
 # Calls.
