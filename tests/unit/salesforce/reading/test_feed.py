@@ -379,6 +379,21 @@ def test_a_request_is_answered_by_rows_and_absences() -> None:
     assert rig.answered == {5}
 
 
+def test_a_request_is_answered_by_rows_that_hold_all_of_the_second_in_which_it_was_made() -> None:
+    """The org's clock is seen in whole seconds: what was committed right before the request may be of the next one."""
+    rig = Rig.streaming(org_of(A))
+    rig.pass_s(0.9)
+    rig.feed.request(read_signal(7, A))
+    rig.pass_s(0.6)
+    rig.gather()
+    assert rig.told == []
+    rig.pass_s(0.6)
+    rig.gather()
+    (row,) = rig.told
+    assert row.change.as_of is not None
+    assert row.change.as_of >= NOW + 1000
+
+
 def test_a_request_by_id_for_a_record_that_is_gone_is_answered_under_its_key() -> None:
     """The asker gets its answer under the name it asked by."""
     rig = Rig.streaming(org_of())

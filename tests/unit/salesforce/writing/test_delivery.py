@@ -366,6 +366,22 @@ def test_a_call_is_never_too_big_and_never_names_a_record_twice() -> None:
     assert [len(ids) for _, ids in rig.org.calls] == [COLLECTION_ROWS, 1, 1, 1]
 
 
+def test_a_call_changes_from_object_to_object_no_more_often_than_salesforce_allows() -> None:
+    """Ten runs of one object each (sObject Collections): a call with more is refused as a whole."""
+    rig = Rig()
+    contact = schema("Contact").key_prefix
+    for number in range(12):
+        rig.org.put("Account", f"001{number:012}AAA", Name="A")
+        rig.org.put("Contact", f"{contact}{number:012}AAA", LastName="C")
+    writes = [
+        write(UPDATE, native_id, name=name, native_id=native_id, Phone="1")
+        for number in range(12)
+        for name, native_id in (("Account", f"001{number:012}AAA"), ("Contact", f"{contact}{number:012}AAA"))
+    ]
+    assert set(rig.put(*writes)) == {OutcomeKind.APPLIED}
+    assert [len(ids) for kind, ids in rig.org.calls if kind == "update"] == [10, 10, 4]
+
+
 def test_a_task_that_is_stopped_makes_no_further_call() -> None:
     """What was not sent is put by its successor."""
     rig = Rig()
