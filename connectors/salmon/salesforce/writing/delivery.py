@@ -31,6 +31,7 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
@@ -86,6 +87,7 @@ class Delivery:
         self._outcomes: dict[int, Outcome] = {}
         self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
         self._probes_left = _PROBES_MAX
+        self._smaller_calls = SmallerCalls()
         self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
 
     def carry_out(
@@ -348,14 +350,11 @@ class Delivery:
             yield from zip(some, results, strict=True)
 
     def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """
-        One result for each record. Where one of them spoils the whole call (a field that the object does not have,
-        a value of another type), it is found by halving.
-        """
+        """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
         try:
-            return send(bodies)
+            return self._smaller_calls.settled(bodies, send(bodies), lambda some: self._called(some, send))
         except RequestRejected as error:
             if len(bodies) == 1:
                 return [RowResult(False, None, (RowError(error.code, error.fields),))]
