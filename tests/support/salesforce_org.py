@@ -36,6 +36,7 @@ class WritableOrg(MemoryOrg):
         super().__post_init__()
         self.calls: list[tuple[str, list[str]]] = []
         self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
+        self.rules: set[str] = set()  # fields that a rule refuses, whose error names none
         self.unique: str | None = None  # a field of which no two records may have the same value
         self.bulk_max: int | None = None  # a trigger fails for all records of a call with more
         self.throws_at: set[str] = set()  # Names at which a trigger throws, and takes its whole call with it
@@ -113,6 +114,8 @@ class WritableOrg(MemoryOrg):
         return RowResult(True, native_id)
 
     def _update(self, record: Mapping[str, Any]) -> RowResult:
+        if not self.rules.isdisjoint(record):
+            return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
         if (error := self.refuses.get(record["Id"])) is not None:
             return RowResult(False, None, (error,))
         row = self.records.get(record["attributes"]["type"], {}).get(record["Id"])

@@ -48,6 +48,10 @@ class ObjectConfig(Protocol):
     def fields(self) -> FieldChoice: ...
     @property
     def numbers(self) -> str: ...
+    @property
+    def direction(self) -> str:
+        """both, to_mongodb or to_salesforce."""
+        ...
 
 
 class Describes(Protocol):

@@ -98,10 +98,10 @@ def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
         members = [{"_id": 0, "host": f"{HOST}:{port}"}]
         first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
         until(lambda: bool(first.admin.command("hello").get("isWritablePrimary")), "it is the primary")
-        with pytest.raises(SetupError, match=r"mongodb\.uri: its user may not"):
+        with pytest.raises(SetupError, match=r"mongodb\.uri: the user lacks a permission"):
             connect(_config(port), app="test")
         wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
-        with pytest.raises(SetupError, match=r"mongodb\.uri: MongoDB refused user") as told:
+        with pytest.raises(SetupError, match=r"mongodb\.uri: MongoDB refused the user") as told:
             connect(MongoConfig.model_validate({"uri": wrong, "database": "crm"}), app="test")
         assert "secret" not in str(told.value)
         first.close()

@@ -137,7 +137,7 @@ def test_a_spare_instance_stands_by() -> None:
     clock.now_s = 59
     report = health.report()
     assert (report.ready, report.degraded) == (True, False)
-    assert "Standing by" in report.message
+    assert "On standby" in report.message
     health.spare(False)
     assert not health.report().ready
 
@@ -153,7 +153,7 @@ def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:
     assert waiting.since_s == 20
     assert (
         waiting.sentence
-        == "For 20 s now: waiting for the schema of Account. See whether salesforce-source runs."
+        == "Waiting for the schema of Account, for 20 s now. See whether salesforce-source runs."
     )
 
 

@@ -1,15 +1,15 @@
 """
-MongoDB sink task: writes in, documents changed, one outcome for each.
+MongoDB sink task: writes in, one outcome for each out.
 
-The task carries out what merge decided, each write guarded by the marker of the document, and confirms nothing
-before a majority holds it. How a write applies is for salmon.mongodb.writing.delivery; order per key, retries, dead
-letters and offsets are the worker's.
+The task carries out what merge decided. Each write is guarded by the document's marker, and is confirmed only after a
+majority has it. How a write applies is in salmon.mongodb.writing.delivery. The worker takes care of the order per key,
+retries, dead letters and offsets.
 
-A collection that MongoDB refuses as a whole (a right is missing, a view has its name) waits and is tried again each minute; the
-others go on. Only if MongoDB refuses all of them does the process end.
+A collection that MongoDB refuses as a whole (a permission is missing, or a view has its name) waits, and is tried again each
+minute; the others continue. The process ends only if MongoDB refuses all of them.
 
-A write that a unique index keeps away for good is refused only after a while: the write that makes the other document
-give its value up may be about to come.
+A write that a unique index refuses is refused for good only after a while, because the write that makes the other document
+release the value may follow soon.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class MongoSinkTask:
     two calls.
 
     Args:
-        config: Where MongoDB is.
+        config: The settings for MongoDB.
         objects: All objects of the sync, by name.
-        sync_name: The sync's name, which is ours in MongoDB's log.
-        final_after_s: How long a value must be another document's, to which nothing is owed, before it is refused.
-        clock: Seconds that only ever grow.
+        sync_name: The sync's name, which appears in MongoDB's log.
+        final_after_s: How long another document without an unfinished write must have the value until a write is refused.
+        clock: A monotonic clock, in seconds.
     """
 
     batch_max = 1_000  # writes in one put: the reply still comes within tens of milliseconds
-    concurrency = 2  # calls of put at once: one encodes while the other waits for the server
+    concurrency = 2  # concurrent calls of put: one encodes while the other waits for the server
 
     def __init__(
         self,
@@ -84,20 +84,20 @@ class MongoSinkTask:
         self._refused: dict[str, tuple[float, str]] = {}  # object -> since when MongoDB refuses it, and why
 
     def look_up(self, owed: OwedTo) -> None:
-        """How to ask what is owed to a record."""
+        """Set the function that returns the newest unfinished write of a record."""
         self._owed = owed
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
-        """Take the schemas of all objects."""
+        """Set the schemas of all objects."""
         self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
-        """See Watched of the runtime. The driver asks each member by itself every ten seconds."""
+        """See Watched of the runtime. No probes: the driver itself calls each member every ten seconds."""
         self._calls = calls
         return {}
 
     def connect(self) -> None:
-        """Connect, if nobody did. Raises as `start` does."""
+        """Connect, if not connected yet. Raises the same errors as `start`."""
         if self._client is None:
             self._client = connect(self._config, app=self._app, calls=self._calls)
 
@@ -107,12 +107,12 @@ class MongoSinkTask:
         and the guard makes every repetition harmless.
 
         Raises:
-            ConfigError, SetupError: what only a person can mend, with the key and the mend.
-            Unavailable: MongoDB does not answer, with the same.
+            ConfigError, SetupError: a person must correct something; the message names the key and what to do.
+            Unavailable: MongoDB does not answer; the message says the same.
         """
         self.use(schemas)
         if missing := sorted(self._collections.keys() - self._shapes.keys()):
-            raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
+            raise ConfigError(f"objects: {', '.join(missing)} has no schema. Register it first.")
         self._stopping.clear()
         self.connect()
         assert self._client is not None
@@ -122,10 +122,10 @@ class MongoSinkTask:
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         """
-        Carry out *records*, at most one of each key; return one outcome for each, in their order.
+        Carry out *records*, at most one per key. Returns one outcome for each, in their order.
 
         Raises:
-            RetriableError: nothing is known of any of them; the same ones may be put again.
+            RetriableError: it is not known what became of any of them; the same records can be put again.
             SetupError: MongoDB refuses all collections; the message says what to correct.
         """
         if self._stopping.is_set() or self._database is None:
@@ -137,7 +137,7 @@ class MongoSinkTask:
         for name, some in places.items():
             collection = self._database[self._collections[name]]
             try:
-                told = carry_out(
+                carried_out = carry_out(
                     collection,
                     self._shapes[name],
                     [records[place] for place in some],
@@ -146,10 +146,10 @@ class MongoSinkTask:
                 self._note_acceptance(name)
             except SetupError as error:
                 waits = self._note_refusal(name, error)
-                told = [
+                carried_out = [
                     Outcome(OutcomeKind.RETRY_LATER, code=_REFUSED, reason=waits, again_s=_AGAIN_S)
                 ] * len(some)
-            outcomes |= zip(some, told, strict=True)
+            outcomes |= zip(some, carried_out, strict=True)
         return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
 
     def waiting(self) -> Sequence[WaitingObject]:
@@ -193,11 +193,11 @@ class MongoSinkTask:
             log.info("object_accepted_again", object=name)
 
     def stop(self) -> None:
-        """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""
+        """Make put() refuse new records. Calls in progress end with the server's answer. Idempotent; from any thread."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Give up the connections, when nothing is put any more."""
+        """Close the connections. Called when nothing is put any more."""
         client, self._client, self._database = self._client, None, None
         if client is not None:
             close(client)

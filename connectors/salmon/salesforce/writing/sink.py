@@ -30,6 +30,7 @@ from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Trouble
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
 from salmon.salesforce.writing.delivery import Delivery
+from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
 
@@ -90,6 +91,8 @@ class SalesforceSinkTask:
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._owed: OwedTo = nothing_owed
         self._clashes = Clashes(DUPLICATE, clock)
+        one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
+        self._narrowing = Narrowing(one_way, clock=clock)
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
@@ -166,7 +169,14 @@ class SalesforceSinkTask:
         assert self._references is not None, "start first"
         if any(self._troubles.blocks(record.object) for record in records):
             return self._put_those_not_blocked(records)
-        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped, self._owed)
+        delivery = Delivery(
+            self._rest,
+            self._schemas,
+            self._references,
+            self._stopped,
+            narrowing=self._narrowing,
+            owed=self._owed,
+        )
         sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
@@ -181,6 +191,8 @@ class SalesforceSinkTask:
             self._troubles.over(name)
         for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
+            if outcome.kind is OutcomeKind.APPLIED:
+                self._narrowing.took(record)
             if looked and outcome.kind in _NEWEST:
                 sure[_id(record)] = None
                 sure.move_to_end(_id(record))
