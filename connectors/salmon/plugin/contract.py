@@ -100,7 +100,10 @@ class SnapshotProgress:
 
 @dataclass(frozen=True, slots=True)
 class WaitingObject:
-    """An object that waits while the others go on. *since_s*: for how long. *sentence*: why, and what to do."""
+    """
+    An object that waits while the others go on, or something that all of them wait for. *since_s*: for how long. *sentence*: why,
+    and what to do.
+    """
 
     object: str
     since_s: float

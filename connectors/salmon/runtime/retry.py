@@ -107,7 +107,7 @@ class Retrying:
     def wait(self, doing: str, error: Exception, attempt: int) -> None:
         """Report that attempt number *attempt* failed, and wait. Raises Stopping if asked to stop meanwhile."""
         self.listener.failing(doing, error)
-        delay_s = self.backoff.delay_s(attempt, error, rng=self.rng)
+        delay_s = self.backoff.delay_s(attempt, rng=self.rng)
         log.warning(
             "try_failed",
             doing=doing,

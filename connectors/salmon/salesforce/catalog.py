@@ -16,6 +16,8 @@ from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupErr
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
+_SEQ_DIGITS: Final = 18
+_KEY_CHARS: Final = 255
 _MARKERS: Final = {
     MARKER_SEQ: "Number(18, 0)",
     MARKER_ID: "Text(255), External ID, Unique and case-sensitive",
@@ -148,12 +150,24 @@ def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
                 f"objects.{name}: {name}.{marker} cannot be edited by the integration user. Give it read and edit"
                 " access to the field.",
             )
-    if not (fields[MARKER_ID].get("externalId") and fields[MARKER_ID].get("unique")):
+    if missing := _not_as_made(fields[MARKER_ID], fields[MARKER_SEQ]):
+        marker, consequence = missing
         raise ObjectUnusable(
-            name,
-            f"objects.{name}: {name}.{MARKER_ID} is not a unique external id, so a record could be created twice."
-            f" Make it {_MARKERS[MARKER_ID]}.",
+            name, f"objects.{name}: {name}.{marker} {consequence}. Make it {_MARKERS[marker]}."
         )
+
+
+def _not_as_made(key: Mapping[str, Any], seq: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Which marker field is not as Salmon needs it, and what would come of that."""
+    if not (key.get("externalId") and key.get("unique")):
+        return MARKER_ID, "is not a unique external id, so a record could be created twice"
+    if not key.get("caseSensitive"):
+        return MARKER_ID, "is not case-sensitive, so the keys abc and ABC would be one record"
+    if key.get("type") != "string" or key.get("length", 0) < _KEY_CHARS:
+        return MARKER_ID, f"does not hold texts of {_KEY_CHARS} characters, which keys may have"
+    if seq.get("type") != "double" or seq.get("precision", 0) - seq.get("scale", 0) < _SEQ_DIGITS:
+        return MARKER_SEQ, f"does not hold whole numbers of {_SEQ_DIGITS} digits"
+    return None
 
 
 def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:

@@ -265,7 +265,7 @@ class Putters:
     def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
         """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
         self._unprepared += 1
-        delay_s = self._hold_up(commands, self._unprepared, trouble)
+        delay_s = self._hold_up(commands, self._unprepared)
         self._listener.failing("preparing writes", trouble)
         log.warning("writes_not_prepared", **_try(self._unprepared, delay_s, trouble))
 
@@ -280,14 +280,14 @@ class Putters:
 
     def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
         self._outages += 1
-        delay_s = self._hold_up(commands, self._outages, outage)
+        delay_s = self._hold_up(commands, self._outages)
         self._metrics.outage.set(1)
         self._listener.failing("writing", outage)
         log.warning("side_unavailable", **_try(self._outages, delay_s, outage))
 
-    def _hold_up(self, commands: Sequence[Command], tries: int, trouble: RetriableError) -> float:
+    def _hold_up(self, commands: Sequence[Command], tries: int) -> float:
         """Put *commands* back, and block the buffer for a while. Returns for how many seconds."""
-        delay_s = _OUTAGE.delay_s(tries, trouble, rng=self._rng)
+        delay_s = _OUTAGE.delay_s(tries, rng=self._rng)
         self._buffer.block(delay_s)
         self._buffer.again(commands)
         return delay_s

@@ -302,7 +302,8 @@ class OrgReader:
 
     def after(self, native_id: str, limit: int = 2000, floor: int = 0) -> ReadRows:
         found = [r for i, r in sorted(self.org.records.items()) if i > native_id]
-        return self._rows(found[:limit], floor)
+        read = self._rows(found[:limit], floor)
+        return replace(read, go_on_after=read.rows[-1].native_id if len(found) >= limit else "")
 
     def by_id(self, native_ids: Sequence[str], floor: int = 0) -> ReadRows:
         return self._rows([self.org.records[i] for i in native_ids if i in self.org.records], floor)
@@ -329,8 +330,9 @@ class OrgReader:
         for r in self.org.records.values():
             if r.carried is not None and r.carried in dead:
                 self.identity.learn(OBJECT, r.native_id, r.carried)
-        rows = (self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
-        return ReadRows(tuple(rows), window)
+        rows = tuple(self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
+        more = limit is not None and len(found) >= limit
+        return ReadRows(rows, window, rows[-1].native_id if more else "")
 
     def absent(self, native_id: str | None, key: str, window: Window, deleted_at: int = 0) -> Row:
         change = Change(

@@ -86,7 +86,6 @@ class Chunks(Snapshots):
 
     def __init__(self, org: Org, reader: OrgReader) -> None:
         self._org, self._reader = org, reader
-        self._rows_a_chunk = ROWS_A_CHUNK
         self.running: dict[str, Run] = {}
         self.ready: deque[Chunk] = deque()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
 from salmon.salesforce.troubles import Rechecks, Troubles, described
+from salmon.simulator.org.describes import load_describes
 from support.waiting import until
 
 REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
@@ -145,3 +146,42 @@ def test_whatever_is_wrong_with_a_describe_is_wrong_with_that_object_alone(answe
     assert caught.value.name == "Account"
     assert str(caught.value).startswith("objects.Account: ")
     assert says in str(caught.value)
+
+
+def described_with(marker: str, **facts: Any) -> Any:
+    """Account's describe, with a marker field that somebody made in another way."""
+    answer = load_describes(marker_fields=True)["Account"]
+    return {
+        **answer,
+        "fields": [{**each, **facts} if each["name"] == marker else each for each in answer["fields"]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("marker", "facts", "says"),
+    [
+        ("Salmon_Id__c", {"unique": False}, "is not a unique external id"),
+        ("Salmon_Id__c", {"externalId": False}, "is not a unique external id"),
+        ("Salmon_Id__c", {"caseSensitive": False}, "abc and ABC would be one record"),
+        ("Salmon_Id__c", {"length": 254}, "texts of 255 characters"),
+        ("Salmon_Id__c", {"type": "picklist"}, "texts of 255 characters"),
+        ("Salmon_Seq__c", {"precision": 16}, "whole numbers of 18 digits"),
+        ("Salmon_Seq__c", {"scale": 2}, "whole numbers of 18 digits"),
+        ("Salmon_Seq__c", {"type": "string"}, "whole numbers of 18 digits"),
+    ],
+)
+def test_a_marker_field_that_was_made_in_another_way_is_told_before_it_does_harm(
+    marker: str, facts: Mapping[str, Any], says: str
+) -> None:
+    """With what would come of it, and how the field is to be made."""
+    with pytest.raises(ObjectUnusable) as caught:
+        synced_object("Account", CONFIGURED, Describing(described_with(marker, **facts)))
+    assert says in str(caught.value)
+    assert f"Account.{marker} " in str(caught.value)
+    assert "Make it " in str(caught.value)
+
+
+def test_marker_fields_as_they_are_to_be_made_are_taken() -> None:
+    """Also where they hold more than they must."""
+    for answer in (described_with(""), described_with("Salmon_Id__c", length=300)):
+        assert synced_object("Account", CONFIGURED, Describing(answer)).name == "Account"

@@ -197,8 +197,8 @@ class SchemaRegistry:
         while True:
             try:
                 return self._call_once(method, path, body)
-            except Unavailable as error:
-                wait_s = tries.failed(error)
+            except Unavailable:
+                wait_s = tries.failed()
                 if tries.failures >= self._attempts or time.monotonic() + wait_s > give_up_at:
                     raise
                 time.sleep(wait_s)

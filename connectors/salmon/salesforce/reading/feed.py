@@ -147,17 +147,30 @@ class Feed:
         """
         What there is to report now, perhaps nothing.
 
-        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again.
+        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again. What was
+        taken in before that is told first, and the next call raises.
         """
         harvest = Harvest()
+        try:
+            self._gather(harvest)
+        except RetriableError:
+            if not harvest:
+                raise
+        if self._history:
+            harvest.records = [
+                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
+            ]
+        return harvest
+
+    def _gather(self, harvest: Harvest) -> None:
         if self._arriving_since is not None and not self._arrived(self._arriving_since):
-            return harvest
+            return
         if self._identities_due:
             self._load_identities()
             self._identities_due = False
         self._add_identities(harvest, IDENTITIES_A_POLL)
         if len(harvest.identities) == IDENTITIES_A_POLL:
-            return harvest
+            return
         if not self._has_begun:
             if self._from_the_beginning_again:
                 # Nothing was ever received on it, so nobody knows how much of it has expired meanwhile.
@@ -175,11 +188,6 @@ class Feed:
         self._runs.take(harvest)
         self._add_identities(harvest, None)
         self._add_positions(harvest)
-        if self._history:
-            harvest.records = [
-                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
-            ]
-        return harvest
 
     def wait_s(self) -> float | None:
         """For how long there is nothing to do if nothing comes in; None: for ever."""
@@ -278,7 +286,7 @@ class Feed:
 
     def _take_stream(self, harvest: Harvest) -> None:
         received_events = 0
-        while received_events < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
+        while received_events < EVENTS_A_POLL and self._held.keys_of_events < KEYS_MAX:
             received = self._stream.peek()
             if received is None:
                 break
@@ -291,14 +299,9 @@ class Feed:
                     if not harvest:
                         raise  # else the next call meets it again
                 return
-            try:
-                schemas = {
-                    event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
-                }
-            except RetriableError:
-                if harvest:
-                    break
-                raise
+            schemas = {
+                event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
+            }
             for event in received.events:
                 self._take_event(event, schemas[event.event.schema_id], harvest)
             self._stream.pop()
@@ -306,7 +309,7 @@ class Feed:
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
-        if len(self._held) >= KEYS_MAX:
+        if self._held.keys_of_events >= KEYS_MAX:
             self._forget_events_of_refused_objects()
         for reads in self._reads.values():
             reads.passed(self._commit_time)

@@ -221,12 +221,12 @@ class Snapshots:
 
     def _told(self, run: Run, read: ReadRows) -> Run:
         """The run as it is when *read* is reported too."""
-        if len(read.rows) == self._rows_a_chunk:
-            counted = 0 if run.absences else len(read.rows)
-            return replace(run, last=read.rows[-1].native_id, read=run.read + counted)
+        count = run.read + (0 if run.absences else len(read.rows))
+        if read.go_on_after:
+            return replace(run, last=read.go_on_after, read=count)
         if run.absences or run.why is Why.FIRST:
-            return replace(run, last="", done=True, read=run.read + (0 if run.absences else len(read.rows)))
-        return replace(run, last="", absences=True, read=run.read + len(read.rows))
+            return replace(run, last="", done=True, read=count)
+        return replace(run, last="", absences=True, read=count)
 
     def _await_clock(self, job: _Job) -> None:
         """Wait until what is read from now on surely holds all that was committed up to `not_before`."""
@@ -248,7 +248,7 @@ class Snapshots:
             try:
                 answer = call()
             except RetriableError as error:
-                wait_s = self._tries.failed(error)
+                wait_s = self._tries.failed()
                 log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
                 self._stopped.wait(wait_s)
                 continue

@@ -186,7 +186,10 @@ class Runs:
         if run.absences:
             reads.read_records([row.native_id for row in rows], window)
         else:
-            to = END if ends and (chunk.run.absences or chunk.run.done) else rows[-1].native_id
+            if not ends:
+                to = rows[-1].native_id
+            else:
+                to = END if chunk.run.absences or chunk.run.done else chunk.run.last
             reads.read_range(run.last, to, window)
         for row in rows:
             # A key that another record carries by now does not die with the one that was deleted.

@@ -33,6 +33,12 @@ from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)
 
+WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
+_NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
+_EVENTS_KEPT: Final = (
+    "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
+    "is read again."
+)
 CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
 
 
@@ -72,6 +78,7 @@ class SalesforceSourceTask:
         self._calls = Calls()
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
+        self._subscription: Subscription | None = None
         self._objects: dict[str, SyncedObject] = {}
         self._readers: dict[str, RowReader] = {}
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
@@ -218,8 +225,15 @@ class SalesforceSourceTask:
         return self._feed.note if self._feed is not None else ""
 
     def waiting(self) -> Sequence[WaitingObject]:
-        """The objects that the org refuses, while the others go on."""
-        return self._troubles.report()
+        """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""
+        waits = {"requests to Salesforce": self._rest and self._rest.paused()}
+        if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
+            since_s, why = stream
+            waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
+        general = [
+            WaitingObject(what, *wait) for what, wait in waits.items() if wait and wait[0] >= WAITS_MIN_S
+        ]
+        return [*general, *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
@@ -278,7 +292,7 @@ class SalesforceSourceTask:
     def _open_stream(self, start: Start) -> Subscription:
         assert self._pubsub is not None
         pubsub = self._config.pubsub
-        return Subscription(
+        self._subscription = Subscription(
             self._pubsub,
             CHANNEL,
             start,
@@ -286,6 +300,7 @@ class SalesforceSourceTask:
             silence_max_s=pubsub.silence_max_s,
             wake=self._wake.set,
         )
+        return self._subscription
 
 
 def load_identities(

@@ -21,9 +21,18 @@ import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from salmon.calls import Calls, Peer
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
+from salmon.errors import (
+    ConfigError,
+    FatalError,
+    LoginChanged,
+    RateLimited,
+    SetupError,
+    SignInRefused,
+    Unavailable,
+)
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +74,7 @@ class SignIn:
         # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
         self._signing_in = threading.Lock()
         self._token: Token | None = None
+        self._pause = Pause()
 
     def token(self) -> Token:
         """
@@ -73,6 +83,7 @@ class SignIn:
         Raises:
             ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
+            LoginChanged: it lets us in as somebody else than before.
         """
         return self._token or self._signed_in(None)
 
@@ -98,12 +109,32 @@ class SignIn:
             with self._signing_in:
                 token = self._token
                 if token is None or (refused is not None and token.access_token == refused.access_token):
-                    token = self._token = self._sign_in()
+                    token = self._token = self._same_login(token, self._sign_in_again())
                     if refused is not None:
                         log.info("salesforce_token_renewed", user_id=token.user_id)
                 return token
         finally:
             self._calls.dropped(waiting)
+
+    @staticmethod
+    def _same_login(before: Token | None, now: Token) -> Token:
+        """The token *now*. No one gets it if it is another user's or another org's: our own changes are known by their user."""
+        if before is None or (before.organization_id, before.user_id) == (now.organization_id, now.user_id):
+            return now
+        raise LoginChanged(
+            f"Salesforce lets us in as user {now.user_id} of the org {now.organization_id}; before, it was user"
+            f" {before.user_id} of the org {before.organization_id}. The process begins again."
+        )
+
+    def _sign_in_again(self) -> Token:
+        self._pause.look()
+        try:
+            token = self._sign_in()
+        except RateLimited as error:
+            self._pause.begin(error)
+            raise
+        self._pause.over()
+        return token
 
     def _sign_in(self) -> Token:
         response = self._ask(self._now_s())

@@ -137,7 +137,10 @@ class PubSub:
         if "service.auth.error" in code or (not code and _status_of(error) == "UNAUTHENTICATED"):
             return TokenRefused(f"{what}. It asks for a new token.")
         if any(limited in code for limited in _LIMITED):
-            return RateLimited(f"{what}: an allowance is used up.")
+            return RateLimited(
+                f"{what}: an allowance of the org is used up: of event deliveries in 24 hours, or of clients at a time. See the"
+                " usage of platform events in Setup, and what else subscribes."
+            )
         if any(missing in code for missing in _MISSING):
             return RequestRejected(f"{what}.", code=code)
         if any(fatal in code for fatal in _FATAL):

@@ -29,6 +29,7 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 from salmon.salesforce.writing.unreadable import UnreadableFields
 
@@ -84,6 +85,7 @@ class Delivery:
         self._stopped = stopped
         self._owed = owed
         self._outcomes: dict[int, Outcome] = {}
+        self._smaller_calls = SmallerCalls()
         self._unreadable = UnreadableFields(org, schemas)
         self._narrowing = narrowing
         self._nameless: dict[int, tuple[Job, Nameless]] = {}  # refused without a field's name
@@ -368,14 +370,11 @@ class Delivery:
             yield from zip(some, results, strict=True)
 
     def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """
-        One result for each record. Where one of them spoils the whole call (a field that the object does not have,
-        a value of another type), it is found by halving.
-        """
+        """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
         try:
-            return send(bodies)
+            return self._smaller_calls.settled(bodies, send(bodies), lambda some: self._called(some, send))
         except RequestRejected as error:
             if len(bodies) == 1:
                 return [RowResult(False, None, (RowError(error.code, error.fields),))]
