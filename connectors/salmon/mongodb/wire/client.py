@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
@@ -28,7 +27,7 @@ from pymongo.server_type import SERVER_TYPE
 
 from salmon.calls import Calls
 from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
-from salmon.mongodb.config import MongoConfig
+from salmon.mongodb.config import MongoConfig, option_names
 from salmon.mongodb.wire.watching import watching
 
 Document = dict[str, Any]
@@ -179,7 +178,7 @@ def is_retriable(error: PyMongoError) -> bool:
 
 def _client(config: MongoConfig, app: str, calls: Calls | None) -> MongoClient[Document]:
     uri = config.uri.get_secret_value()
-    said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
+    said = option_names(uri)
     defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in said}
     try:
         listeners = watching(calls) if calls is not None else ()
@@ -200,7 +199,7 @@ def _require_usable(client: MongoClient[Document], config: MongoConfig) -> None:
         # Costs nothing, and is refused where signing in is needed and was left out.
         client.get_database(config.database).list_collection_names(authorizedCollections=True)
     except ServerSelectionTimeoutError as error:
-        raise _why_unreachable(client, config) from error
+        raise _why_unreachable(client) from error
     except PyMongoError as error:
         raise translated(error, "connecting") from error
 
@@ -217,10 +216,12 @@ def _require_replica_set(hello: Document) -> None:
         )
 
 
-def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> SalmonError:
+def _why_unreachable(client: MongoClient[Document]) -> SalmonError:
     """No server could be used: say why, by what PyMongo saw of each."""
-    hosts = urlsplit(config.uri.get_secret_value()).netloc.rpartition("@")[2]
-    servers = client.topology_description.server_descriptions().values()
+    # Where PyMongo looked. It is not read from the connection string, which can hold a password of any form.
+    found = client.topology_description.server_descriptions()
+    hosts = ", ".join(f"{host}:{port}" if port else host for host, port in sorted(found)) or "its hosts"
+    servers = found.values()
     if any(server.server_type == SERVER_TYPE.RSGhost for server in servers):
         return SetupError(
             f"mongodb.uri: {hosts} was started with --replSet, but its replica set was never initiated. "

@@ -20,6 +20,7 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from salmon.addresses import with_usable_host
 from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.config import Auth, SalesforceConfig
@@ -205,7 +206,7 @@ def _token_of(body: Mapping[str, Any]) -> Token:
         organization_id, user_id = body["id"].rstrip("/").split("/")[-2:]
         return Token(
             access_token=body["access_token"],
-            instance_url=body["instance_url"].rstrip("/"),
+            instance_url=with_usable_host(body["instance_url"].rstrip("/")),
             organization_id=organization_id,
             user_id=user_id,
         )
