@@ -157,7 +157,7 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
         )
     if code == UNAUTHORIZED:
         return SetupError(
-            f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite and dbAdmin on the database."
+            f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite on the database."
         )
     if isinstance(error, OperationFailure):
         return SetupError(
