@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions, DatetimeConversion
+from dns.exception import DNSException
 from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
 from pymongo.database import Database
 from pymongo.errors import (
@@ -51,34 +52,57 @@ CODEC: Final[CodecOptions[Document]] = CodecOptions(
 )
 
 # MongoDB's error_codes.yml; the retriable ones are those of the drivers' Retryable Reads and Retryable Writes
-# specifications, and those that say: a lock, a conflict or a limit of time, not the request, is at fault.
+# specifications, and those that say: a lock, a conflict, a limit or the cluster's own state, not the request, is at fault.
 DUPLICATE_KEY: Final = 11000
 VALIDATION_FAILED: Final = 121
 UNAUTHORIZED: Final = 13
 OPTIONS_CONFLICT: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_EXISTS: Final = 48
 TOO_LARGE: Final = 10334
-_SIGN_IN_FAILED: Final = frozenset({11, 18, 8000})  # UserNotFound, AuthenticationFailed, AtlasError
+_SIGN_IN_FAILED: Final = frozenset({11, 18})  # UserNotFound, AuthenticationFailed
+# Atlas has one code for all that it refuses by itself: who we are, a full quota of space, a limit of connections or requests.
+_ATLAS: Final = 8000
 RETRIABLE_CODES: Final = frozenset(
     {
         6,  # HostUnreachable
         7,  # HostNotFound
         24,  # LockTimeout
         43,  # CursorNotFound
+        46,  # LockBusy
         50,  # MaxTimeMSExpired
         64,  # WriteConcernFailed
         89,  # NetworkTimeout
         91,  # ShutdownInProgress
+        107,  # LockFailed
         112,  # WriteConflict
+        117,  # ConflictingOperationInProgress
+        133,  # FailedToSatisfyReadPreference
         134,  # ReadConcernMajorityNotAvailableYet
+        145,  # PooledConnectionsDropped
+        146,  # ExceededMemoryLimit
+        149,  # NoConfigPrimary
+        150,  # StaleEpoch
         175,  # QueryPlanKilled
         189,  # PrimarySteppedDown
         202,  # NetworkInterfaceExceededTimeLimit
+        206,  # NoSuchSession
+        211,  # KeyNotFound: of a cluster that is just starting
+        215,  # DatabaseDropPending
+        216,  # ElectionInProgress
+        225,  # TransactionTooOld
         237,  # CursorKilled
         239,  # SnapshotTooOld
         246,  # SnapshotUnavailable
+        249,  # StaleDbVersion
+        250,  # StaleChunkHistory
+        251,  # NoSuchTransaction
         262,  # ExceededTimeLimit
+        267,  # PreparedTransactionInProgress
+        290,  # TransactionExceededLifetimeLimitSeconds
+        314,  # ObjectIsBusy
+        365,  # TemporarilyUnavailable
         371,  # UserWritesBlocked: of the whole cluster, while it is migrated or full
+        _ATLAS,
         9001,  # SocketException
         10107,  # NotWritablePrimary
         11600,  # InterruptedAtShutdown
@@ -91,9 +115,7 @@ RETRIABLE_CODES: Final = frozenset(
     }
 )
 _RETRIABLE_LABELS: Final = ("RetryableWriteError", "ResumableChangeStreamError", "TransientTransactionError")
-_WIRE_VERSION_OF_5_0: Final = (
-    13  # snapshot reads outside of transactions (MongoDB Manual, Read Concern "snapshot")
-)
+_WIRE_VERSION_OF_6_0: Final = 17
 
 
 def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> MongoClient[Document]:
@@ -147,8 +169,18 @@ def border(doing: str) -> Iterator[None]:
 
 
 def translated(error: PyMongoError, doing: str) -> SalmonError:
-    """Our error for one of PyMongo's: repeat, or stop and say which mend `mongodb.uri` needs."""
+    """
+    Our error for one of PyMongo's: repeat, or stop and say which mend `mongodb.uri` needs.
+
+    What is not known to be a person's to mend is repeated: an unknown code from a server that has served us is one of its
+    troubles. At the first contact the worker gives up after a while, with the same sentence.
+    """
     code = getattr(error, "code", None)
+    if code == _ATLAS:
+        return Unavailable(
+            f"MongoDB Atlas refused us while {doing} (code {code}). It says so of a full storage quota, of a limit of the "
+            f"cluster, and of a user that may not sign in: see the cluster's page, and the user in mongodb.uri."
+        )
     if is_retriable(error):
         return Unavailable(f"MongoDB could not serve us while {doing} ({type(error).__name__}, code {code}).")
     if code in _SIGN_IN_FAILED:
@@ -160,9 +192,9 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
             f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite on the database."
         )
     if isinstance(error, OperationFailure):
-        return SetupError(
-            f"mongodb: the server refused our request while {doing} (code {code}). "
-            f"Its log has the reason; the server's version must be 5.0 or later."
+        return Unavailable(
+            f"MongoDB refused our request while {doing} (code {code}). The server's log has the reason. Its version must "
+            f"be 6.0 or later."
         )
     return Unavailable(f"MongoDB could not be used while {doing} ({type(error).__name__}).")
 
@@ -184,6 +216,11 @@ def _client(config: MongoConfig, app: str, calls: Calls | None) -> MongoClient[D
         listeners = watching(calls) if calls is not None else ()
         return MongoClient(uri, appname=app[:128], event_listeners=listeners, **defaults)  # type: ignore[arg-type]
     except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:
+        if isinstance(error.__cause__, DNSException):
+            raise Unavailable(
+                f"mongodb.uri: the hosts of its mongodb+srv:// name cannot be looked up ({type(error.__cause__).__name__}). "
+                f"Check the name, and that this machine reaches its DNS server."
+            ) from None
         # The cause is not told: PyMongo's own text can quote the string, password and all.
         raise ConfigError(
             f"mongodb.uri: it cannot be read as a connection string ({type(error).__name__}). It looks like "
@@ -210,9 +247,9 @@ def _require_replica_set(hello: Document) -> None:
             "mongodb.uri: the server is not a member of a replica set, so it has no change streams. Start it with "
             "--replSet and run rs.initiate() once, or name a replica set or sharded cluster."
         )
-    if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_5_0:
+    if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_6_0:
         raise SetupError(
-            "mongodb.uri: the server is older than MongoDB 5.0. Name one of version 5.0 or later."
+            "mongodb.uri: the server is older than MongoDB 6.0. Name one of version 6.0 or later."
         )
 
 

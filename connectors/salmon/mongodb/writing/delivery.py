@@ -195,7 +195,7 @@ def _attempt(
         elif refused["code"] == _PATH_NOT_VIABLE:
             outcomes[key] = _ODD
         else:
-            outcomes[key] = _refusal(refused, writes[key])
+            outcomes[key] = refusal(refused, writes[key])
             _note_clash(clashes, key, refused)
     rest = [key for key in keys if key not in outcomes and key not in existing]
     outcomes |= dict.fromkeys(rest, APPLIED)
@@ -336,7 +336,7 @@ def _onto_existing(
     tried = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
     for index, error in reply.errors.items():
-        outcomes[tried[index]] = _refusal(error, writes[tried[index]])
+        outcomes[tried[index]] = refusal(error, writes[tried[index]])
         _note_clash(clashes, tried[index], error)
     updated = [key for key in tried if key not in outcomes]
     # Whatever has come between is seen when the write is repeated.
@@ -354,7 +354,7 @@ def _is_taken(error: Document) -> bool:
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
 
 
-def _refusal(error: Document, write: Write) -> Outcome:
+def refusal(error: Document, write: Write) -> Outcome:
     """One operation's error. The server's own text is not repeated: it quotes values."""
     code: int = error["code"]
     if code in RETRIABLE_CODES:
