@@ -14,7 +14,7 @@ from pymongo import ASCENDING, MongoClient
 
 from salmon.devstack.mongod import EmbeddedMongod, binary
 from salmon.devstack.processes import HOST, Background, accepts, free_ports
-from salmon.errors import RetriableError, SetupError, Unavailable
+from salmon.errors import RetriableError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.change import Op, WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
@@ -63,14 +63,14 @@ def test_a_server_that_is_no_replica_set_is_refused_with_the_mend(tmp_path: Path
     """It has no change streams: nothing can be synced with it."""
     with (
         _mongod(tmp_path) as port,
-        pytest.raises(SetupError, match=r"mongodb\.uri: .*--replSet.*rs\.initiate"),
+        pytest.raises(UnfitServer, match=r"mongodb\.uri: .*--replSet.*rs\.initiate"),
     ):
         connect(_config(port), app="test")
 
 
 def test_a_replica_set_that_was_never_initiated_is_told_so(tmp_path: Path) -> None:
     """It answers, but serves nobody yet."""
-    never = pytest.raises(SetupError, match=r"mongodb\.uri: .*never initiated")
+    never = pytest.raises(UnfitServer, match=r"mongodb\.uri: .*never initiated")
     with _mongod(tmp_path, "--replSet", "rs0") as port, never:
         connect(_config(port), app="test")
 
@@ -83,7 +83,9 @@ def test_a_certificate_that_does_not_verify_is_told_so(tmp_path: Path) -> None:
     options = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(pem)]
     options += ["--tlsCAFile", str(theirs.ca_file), "--tlsAllowConnectionsWithoutCertificates"]
     with _mongod(tmp_path, "--replSet", "rs0", *options) as port:
-        with pytest.raises(SetupError, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"):
+        with pytest.raises(
+            SignInRefused, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"
+        ):
             connect(_config(port, f"&tls=true&tlsCAFile={ours.ca_file}"), app="test")
         with pytest.raises(Unavailable, match=r"mongodb\.uri: .*tls=true"):
             connect(_config(port), app="test")
@@ -109,10 +111,10 @@ def _guarded_mongod(folder: Path) -> Iterator[tuple[int, MongoClient[dict[str, o
 def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
     """Wrong password, and none at all where one is needed."""
     with _guarded_mongod(tmp_path) as (port, _):
-        with pytest.raises(SetupError, match=r"mongodb\.uri: its user may not"):
+        with pytest.raises(UnfitServer, match=r"mongodb\.uri: its user may not"):
             connect(_config(port), app="test")
         wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
-        with pytest.raises(SetupError, match=r"mongodb\.uri: MongoDB refused user") as told:
+        with pytest.raises(SignInRefused, match=r"mongodb\.uri: MongoDB refused user") as told:
             connect(MongoConfig.model_validate({"uri": wrong, "database": "crm"}), app="test")
         assert "secret" not in str(told.value)
 

@@ -27,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.server_type import SERVER_TYPE
 
 from salmon.calls import Calls
-from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
+from salmon.errors import ConfigError, SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.mongodb.config import MongoConfig, option_names
 from salmon.mongodb.wire.watching import watching
 
@@ -129,7 +129,7 @@ def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> Mon
 
     Raises:
         ConfigError: for a connection string that cannot be read.
-        SetupError: for a server that is no replica set, is too old, shows a wrong certificate, or does not let us in.
+        UnfitServer: for a server that is no replica set, is too old, shows a wrong certificate, or does not let us in.
         Unavailable: for one that does not answer. It may be an outage or a mistake: the message names the key and
             the mend, and whoever calls decides how long to believe in the outage.
     """
@@ -188,7 +188,7 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
             "mongodb.uri: MongoDB refused user, password or certificate. Correct them, or authSource."
         )
     if code == UNAUTHORIZED:
-        return SetupError(
+        return UnfitServer(
             f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite on the database."
         )
     if isinstance(error, OperationFailure):
@@ -243,12 +243,12 @@ def _require_usable(client: MongoClient[Document], config: MongoConfig) -> None:
 
 def _require_replica_set(hello: Document) -> None:
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        raise SetupError(
+        raise UnfitServer(
             "mongodb.uri: the server is not a member of a replica set, so it has no change streams. Start it with "
             "--replSet and run rs.initiate() once, or name a replica set or sharded cluster."
         )
     if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_6_0:
-        raise SetupError(
+        raise UnfitServer(
             "mongodb.uri: the server is older than MongoDB 6.0. Name one of version 6.0 or later."
         )
 
@@ -260,19 +260,19 @@ def _why_unreachable(client: MongoClient[Document]) -> SalmonError:
     hosts = ", ".join(f"{host}:{port}" if port else host for host, port in sorted(found)) or "its hosts"
     servers = found.values()
     if any(server.server_type == SERVER_TYPE.RSGhost for server in servers):
-        return SetupError(
+        return UnfitServer(
             f"mongodb.uri: {hosts} was started with --replSet, but its replica set was never initiated. "
             f"Run rs.initiate() on it once."
         )
     # PyMongo keeps only the text of what Python's ssl said; OpenSSL's own codes in it are the same in every language.
     said = " ".join(str(server.error) for server in servers)
     if "CERTIFICATE_VERIFY_FAILED" in said:
-        return SetupError(
+        return SignInRefused(
             f"mongodb.uri: the certificate of {hosts} does not verify. Name its authority by tlsCAFile=/path/ca.pem, "
             f"and the host as the certificate does."
         )
     if "[SSL:" in said:
-        return SetupError(
+        return SignInRefused(
             f"mongodb.uri: {hosts} did not agree on TLS with us. Check tls=true, and the client certificate it asks for."
         )
     return Unavailable(

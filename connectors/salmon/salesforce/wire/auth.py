@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from salmon.addresses import with_usable_host
 from salmon.calls import Calls, Peer
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
+from salmon.errors import ConfigError, FatalError, RateLimited, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.http import Https
 
@@ -72,7 +72,7 @@ class SignIn:
         The token in use; signs in if there is none.
 
         Raises:
-            ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
+            ConfigError, UnfitServer: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
         """
         return self._token or self._signed_in(None)
@@ -211,7 +211,7 @@ def _token_of(body: Mapping[str, Any]) -> Token:
             user_id=user_id,
         )
     except (KeyError, ValueError, AttributeError) as error:
-        raise SetupError(
+        raise UnfitServer(
             "salesforce.login_url: the token response lacks access_token, instance_url or id. Check that the host"
             " is Salesforce's and not a proxy's."
         ) from error

@@ -15,7 +15,15 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from salmon.errors import ConfigError, RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.errors import (
+    ConfigError,
+    RateLimited,
+    RequestRejected,
+    SalmonError,
+    SetupError,
+    SignInRefused,
+    Unavailable,
+)
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
@@ -91,6 +99,20 @@ def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> N
     (tmp_path / "ca.pem").write_text(text)
     with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* has no certificate"):
         Https(str(tmp_path / "ca.pem"))
+
+
+def test_a_certificate_that_does_not_verify_is_a_mistake_only_until_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A captive portal, or a certificate renewed late: whoever was served before waits for it (case S4)."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")
+
+    https = Https(None)
+    monkeypatch.setattr(https._session, "request", refuse)
+    with pytest.raises(SignInRefused, match=r"salesforce\.ca_file: the certificate of org\.example"):
+        https.send("GET", "https://org.example/services", key="salesforce.login_url")
 
 
 # Signing in.
