@@ -190,9 +190,10 @@ def _all_refused(lookup: Lookup, name: str, progress: Progress | None) -> list[R
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
         if value is None:
             found.pop(key, None)
-        elif key in found or any(text in value for text in _IN_A_STATE):
-            if (state := decoded(message, codec.decode)) is not None:
-                found[key] = tuple(_refused(name, key, state))
+            return
+        may_tell = key in found or any(text in value for text in _IN_A_STATE)
+        if may_tell and (state := decoded(message, codec.decode)) is not None:
+            found[key] = tuple(_refused(name, key, state))
 
     places = scans.all_places(lookup.admin, [codec.topic])
     scans.scan(lookup.kafka, lookup.admin, places, take, progress=progress)
