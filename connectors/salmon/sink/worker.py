@@ -22,6 +22,7 @@ from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
 from salmon.model import sides
+from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
 from salmon.runtime.every import Every
@@ -34,6 +35,7 @@ from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
+from salmon.sink.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
 
@@ -111,8 +113,9 @@ class SinkWorker:
             rng=instance.rng,
             graces=graces,
         )
+        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
         if isinstance(task, LooksUp):
-            task.look_up(self._putters.owed)
+            task.look_up(self._owed)
         self._trusted = False  # whether the former owners of our partitions left no write in doubt
         self._took_before = False
         # Whether writes are left that were waiting when we started or last took partitions.
@@ -183,6 +186,10 @@ class SinkWorker:
         self._health.running()
         self._metrics.leads.set(1)
         log.info("sink_worker_started", objects=sorted(self._objects.values()), clean=clean)
+
+    def _owed(self, name: str, key: str) -> Write | None:
+        """Return the newest unfinished write to a record, whichever instance has its partition. From any thread."""
+        return self._putters.owed(name, key) or self._unread.owed(name, key)
 
     def _load_identities(self) -> IdentityTables:
         instance = self._instance
@@ -390,6 +397,7 @@ class SinkWorker:
         self.buffer.stop()
         self._task.stop()
         self._putters.join(JOIN_MAX_S)
+        self._unread.close()
         if self._partitions is not None:
             self._partitions.close()
         if self._identities is not None:
