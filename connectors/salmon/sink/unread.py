@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,7 @@ from salmon.kafka.topics import partition_counts
 from salmon.model.change import Write, WriteOp
 from salmon.runtime.instance import Instance
 from salmon.sink.commands import Place
+from salmon.sink.refusals import RecordId
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ FRESH_S: Final = 1.0  # what was read is used for so long
 RECORDS_MAX: Final = 20_000
 _READ_MAX_S: Final = 3.0
 _ANSWER_S: Final = 3.0
+_NOTED_MAX: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -44,6 +47,7 @@ class _Read:
     """The newest value of each key in the unread part of a partition. *complete*: all of that part was read."""
 
     at: float
+    end: int = 0
     newest: dict[bytes, bytes | None] = field(default_factory=dict)
     complete: bool = False
 
@@ -73,17 +77,51 @@ class UnreadWrites:
         self._counts: Mapping[str, int] = {}
         self._read: dict[Place, _Read] = {}
         self._consumer: Consumer | None = None
+        # Record -> the end of its partition as it was first found that nothing is owed to it, and ever since.
+        self._quiet_since: OrderedDict[RecordId, int] = OrderedDict()
 
     def owed(self, name: str, key: str) -> Write | None:
         """The newest write to a record that is not read yet; None if there is none, UNKNOWN if that cannot be said."""
         topic = self._instance.topics.writes(self._instance.side, name)
         try:
             with self._lock:
-                read = self._of(topic, key)
-            return self._decoded(topic, read.newest.get(key.encode())) if read.complete else UNKNOWN
+                read = self._of((name, key))
+            write = self._decoded(topic, read.newest.get(key.encode())) if read.complete else UNKNOWN
+            self._note((name, key), read.end if write is None else None)
+            return write
         except SalmonError as trouble:
             log.info("unread_writes_not_known", topic=topic, reason=str(trouble))
             return UNKNOWN
+
+    def place_of(self, record: RecordId) -> Place:
+        """The partition of `writes` that a record is in. Raises Unavailable."""
+        topic = self._instance.topics.writes(self._instance.side, record[0])
+        if topic not in self._counts:
+            self._counts = partition_counts(self._instance.clients.admin(client_id=self._name))
+        if topic not in self._counts:
+            raise Unavailable(f"{topic}: no broker knows it.")
+        return topic, partition_of(record[1], self._counts[topic])
+
+    def quiet_since(self, record: RecordId) -> int | None:
+        """From which offset of its partition on nothing has been owed to a record that was asked for; None: not known."""
+        with self._lock:
+            return self._quiet_since.get(record)
+
+    def forget(self, record: RecordId) -> None:
+        """A write to the record was found: what is known of it begins with the next question."""
+        with self._lock:
+            self._quiet_since.pop(record, None)
+            self._read.clear()
+
+    def _note(self, record: RecordId, end: int | None) -> None:
+        with self._lock:
+            if end is None:
+                self._quiet_since.pop(record, None)
+                return
+            self._quiet_since.setdefault(record, end)
+            self._quiet_since.move_to_end(record)
+            if len(self._quiet_since) > _NOTED_MAX:
+                self._quiet_since.popitem(last=False)
 
     def close(self) -> None:
         """Give up the connection, when nobody asks any more."""
@@ -92,10 +130,8 @@ class UnreadWrites:
                 self._consumer.close()
                 self._consumer = None
 
-    def _of(self, topic: str, key: str) -> _Read:
-        if topic not in self._counts:
-            self._counts = partition_counts(self._instance.clients.admin(client_id=self._name))
-        place = topic, partition_of(key, self._counts[topic])
+    def _of(self, record: RecordId) -> _Read:
+        place = self.place_of(record)
         read = self._read.get(place)
         if read is None or self._clock() - read.at >= FRESH_S:
             read = self._read[place] = self._read_again(place)
@@ -104,6 +140,7 @@ class UnreadWrites:
     def _read_again(self, place: Place) -> _Read:
         read = _Read(self._clock())
         start, end = self._span(place)
+        read.end = end
         read.complete = start >= end
         if read.complete or end - start > self._records_max:
             return read

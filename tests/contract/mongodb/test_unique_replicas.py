@@ -26,6 +26,7 @@ FINAL_AFTER_S: Final = 1.0
 def _short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("salmon.sink.worker.IDLE_POLL_S", 0.01)
     monkeypatch.setattr("salmon.sink.worker.POLL_S", 0.01)
+    monkeypatch.setattr("salmon.sink.worker.HOLDERS_EVERY_S", 0.01)
     monkeypatch.setattr("salmon.sink.unread.FRESH_S", 0.05)
 
 
@@ -91,9 +92,13 @@ def test_a_value_is_waited_for_while_the_holders_replica_is_late(
         eventually(lambda: it.names == {A: B.upper(), B: "free"})
 
 
-def test_a_value_that_the_other_replicas_record_keeps_is_refused(mongo: Mongo) -> None:
-    """Nothing is owed to it, in no partition: after a while a person is told."""
+def test_a_value_that_the_other_replicas_record_keeps_is_refused_until_it_gives_it_up(mongo: Mongo) -> None:
+    """Nothing is owed to it, in no partition: after a while a person is told. When that is corrected there, it is sent again (case L8)."""
     it = Replicas(mongo)
     with it.running():
         it.sync.write(A, 5, Name=B.upper())
         eventually(lambda: it.refused == [A])
+        it.sync.write(B, 6, Name="free")
+        eventually(lambda: [key for key, change in it.sync.changes() if change.op is Op.RETRY] == [A])
+        it.sync.write(A, 7, Name=B.upper())
+        eventually(lambda: it.names == {A: B.upper(), B: "free"})
