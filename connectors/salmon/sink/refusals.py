@@ -78,7 +78,9 @@ class Refused:
         if not outcome.waits_for:
             return None
         write, holder = record.write, outcome.waits_for[0]
-        return cls(record.object, record.key, write.seq, outcome.fields, holder, partition, seen(holder))
+        return cls(
+            record.object, record.key, write.seq, frozenset(outcome.fields), holder, partition, seen(holder)
+        )
 
     def may_end_with(self, write: Write) -> bool:
         """Whether a write to the holder may change the value, so that the refusal may end."""
