@@ -31,6 +31,7 @@ class WritableOrg(MemoryOrg):
         super().__post_init__()
         self.calls: list[tuple[str, list[str]]] = []
         self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
+        self.rules: set[str] = set()  # fields that a rule refuses, whose error names none
         self.unique: str | None = None  # a field of which no two records may have the same value
         self.spoils: set[str] = set()  # names of fields that make a whole call fail
         self.breaks: str | None = None  # before | after: an insert or update that gets no answer
@@ -98,6 +99,8 @@ class WritableOrg(MemoryOrg):
         return RowResult(True, native_id)
 
     def _update(self, record: Mapping[str, Any]) -> RowResult:
+        if not self.rules.isdisjoint(record):
+            return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
         if (error := self.refuses.get(record["Id"])) is not None:
             return RowResult(False, None, (error,))
         row = self.records.get(record["attributes"]["type"], {}).get(record["Id"])

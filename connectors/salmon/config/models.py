@@ -251,7 +251,7 @@ class ObjectConfig(BaseModel):
 
 
 class MergeConfig(BaseModel):
-    """The process that decides."""
+    """Settings of merge, the process that decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -52,7 +52,9 @@ class ControlServer:
                     "object": trigger.object_name,
                     "when": {"field": trigger.when.name},
                     **(
-                        {"refuse": True} if trigger.refuses else {"set": {f.name: t for f, t in trigger.sets}}
+                        {"refuse": True if trigger.names_field else "record"}
+                        if trigger.refuses
+                        else {"set": {f.name: t for f, t in trigger.sets}}
                     ),
                 }
                 for trigger in org.triggers
@@ -88,7 +90,7 @@ class ControlServer:
         return JSONResponse({"now": datetime_text(self._org.clock.now_ms())})
 
     async def _add_trigger(self, request: Request) -> JSONResponse:
-        """{"object", "when": {"field"}, "set": {field: template} or "refuse": true}; see triggers.py for templates."""
+        """{"object", "when": {"field"}, "set": {field: template} or "refuse": true or "record"}; see triggers.py."""
         body = await _object(request)
         if body is None:
             return _wrong("the body must be a JSON object")

@@ -154,7 +154,7 @@ class OutcomeEncoder:
 
     def retry(self, wait: Wait, still: Wait | None = None) -> Iterator[Output]:
         """Ask merge to send the fields again. *still*: the entry from now on, until merge answers; None: it is removed."""
-        reason = "a record that it refers to is there now" if wait.due_ms is None else "it was locked"
+        reason = "a record that it refers to is there now" if wait.due_ms is None else "it is tried again"
         change = Change(
             self.side, Op.RETRY, ack=wait.seq, changed=wait.fields or None, source={"reason": reason}
         )

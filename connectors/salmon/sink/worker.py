@@ -24,7 +24,7 @@ from salmon.kafka.offsets import OffsetStore
 from salmon.model import sides
 from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
+from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, ReportsWaiting, SinkTask
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
@@ -273,6 +273,8 @@ class SinkWorker:
         if self._measure_time.due():
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
+            if isinstance(self._task, ReportsWaiting):
+                self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:
             self._behind = False
             if isinstance(self._task, CatchesUp):

@@ -111,10 +111,10 @@ def _guarded_mongod(folder: Path) -> Iterator[tuple[int, MongoClient[dict[str, o
 def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
     """Wrong password, and none at all where one is needed."""
     with _guarded_mongod(tmp_path) as (port, _):
-        with pytest.raises(UnfitServer, match=r"mongodb\.uri: its user may not"):
+        with pytest.raises(UnfitServer, match=r"mongodb\.uri: the user lacks a permission"):
             connect(_config(port), app="test")
         wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
-        with pytest.raises(SignInRefused, match=r"mongodb\.uri: MongoDB refused user") as told:
+        with pytest.raises(SignInRefused, match=r"mongodb\.uri: MongoDB refused the user") as told:
             connect(MongoConfig.model_validate({"uri": wrong, "database": "crm"}), app="test")
         assert "secret" not in str(told.value)
 

@@ -181,7 +181,9 @@ class Family(Editor):
             return
         self._living.remove(one)
         for each in doomed:
-            self.hands.delete(self._side, each.object_name, each.key, each.document_id)
+            edit = self.hands.delete(self._side, each.object_name, each.key, each.document_id)
+            if edit.outcome != ACKNOWLEDGED:
+                return  # it may still refer to the next one, and Salesforce would clear that
 
     def _is_settled(self, one: _Child) -> bool:
         """Whether an application sees all that Salesforce has filled in, and no reading of the org brings more."""

@@ -164,3 +164,19 @@ def test_a_one_way_deletion_goes_the_same_way() -> None:
     assert story.writes["mongodb"].op is WriteOp.DELETE
     assert story.tell_again().writes == {}
     assert story.record is None
+
+
+def test_what_a_one_way_target_could_not_take_is_sent_again_once_it_can() -> None:
+    """The write waited for its parent, or for a lock to end; the target has nothing of it."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", ParentId="0015g00000Par11AAA")
+    write = story.writes["salesforce"]
+    story.salesforce.defers(write, "ParentId")
+    again = story.salesforce.retries(write, "ParentId").writes["salesforce"]
+    assert again is not None
+    assert (again.op, again.fields) == (write.op, write.fields)
+    story.mongodb.deletes()
+    story.salesforce.defers(story.writes["salesforce"])
+    deletion = story.salesforce.retries(story.writes["salesforce"]).writes["salesforce"]
+    assert deletion is not None
+    assert deletion.op is WriteOp.DELETE

@@ -92,7 +92,7 @@ class Sink:
         return 1_000
 
     def owes(self, op: WriteOp) -> None:
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         self.buffer.add(PLACE, 0, ("Account", "001"), op.encode())
 
     @property

@@ -53,6 +53,10 @@ def subject(topic: str) -> str:
     return f"{topic}-value"
 
 
+class SchemaRefused(SetupError):
+    """The registry does not accept this schema. It may accept those of other objects."""
+
+
 def object_schema(registry: Registry, records_topic: str) -> ObjectSchema | None:
     """
     Read the newest schema of an object's `records` topic; None if it is not registered yet.
@@ -115,7 +119,7 @@ class SchemaRegistry:
         Register *schema*, if it is new, and return its id. A new subject gets our compatibility.
 
         Raises:
-            SetupError: the registry says that records written so far could not be read with it.
+            SchemaRefused: the registry says that records written so far could not be read with it.
         """
         text = json.dumps(schema, separators=(",", ":"))
         if (known := self._ids.get((subject, text))) is not None:
@@ -123,13 +127,13 @@ class SchemaRegistry:
         is_new = self.latest(subject) is None
         answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
         if answer.status_code == 409:
-            raise SetupError(
+            raise SchemaRefused(
                 f"{subject}: the schema registry refuses the new schema as incompatible with what was written so "
                 f"far: {self._why_incompatible(subject, text) or _said(answer)}. Take the change back, exclude the "
                 f"field from the sync, or choose another sync name."
             )
         if answer.status_code == 422:
-            raise SetupError(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
+            raise SchemaRefused(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
         schema_id = int(self._json(answer)["id"])
         if is_new:
             self._demand_compatibility(subject)

@@ -109,7 +109,8 @@ def one_way_outcome(work: Work) -> None:
     """
     What the sink tells of the target of a one-way object, which is otherwise taken to have what was emitted.
 
-    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew.
+    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew. What
+    was deferred, the target does not have: once its reason is gone, the whole record is sent again, or the deletion.
     """
     change, x = work.change, work.x
     if change.op is Op.EXISTS:
@@ -117,6 +118,8 @@ def one_way_outcome(work: Work) -> None:
         x.unknown = work.rules.names[change.origin]  # also where all that it is to have is null
     elif change.op is Op.GONE and work.state.lives:
         x.held, x.native_id, x.exists, x.shadow = False, None, None, {}
+    elif change.op is Op.RETRY:
+        x.exists, x.shadow, x.unknown = True, {}, work.rules.names[change.origin]
 
 
 def operator_edit(work: Work) -> None:

@@ -1,7 +1,7 @@
 """
 Reading records: queries in, rows and absences out, each with the time up to which it is surely complete.
 
-Which records are read when, and what of it is told, is for snapshot and feed.
+Which records are read when, and what of it is reported, is for snapshot and feed.
 Sources: REST API Developer Guide, "Query", "Get Records by Ids with sObject Collections"; SOQL and SOSL Reference,
 "Relationship Queries" (a parent's field by its relationship's name; not through polymorphic relationships).
 """
@@ -87,7 +87,7 @@ class RowReader:
         """
         Args:
             objects: Every synced object, for the keys of the parents that rows refer to.
-            our_user: The Id of the user that Salmon writes as, where rows shall tell whether it was the last one there.
+            our_user: The Id of the user that Salmon writes as, where rows shall say whether that user was the last to write the record.
         """
         self._rest = rest
         self._our_user = our_user[:15]
@@ -259,7 +259,7 @@ class RowReader:
         return Row(native_id, key, change, faults)
 
     def _learn_who_carries(self, keys: Iterable[str]) -> None:
-        """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""
+        """A key of a deleted record may have been given to another one, whose creation has not been reported yet."""
         for some in key_batches(keys):
             learn_keys(self._rest, self._identity, self.name, soql.one_of(MARKER_ID, some))
 

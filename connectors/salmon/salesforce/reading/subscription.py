@@ -103,7 +103,7 @@ class Subscription:
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
         self._call: Any = None
-        self._heard_at_s = time.monotonic()
+        self._last_response_s = time.monotonic()
         self._beginning_good_until_s = time.monotonic() + beginning_good_s
         for work in (self._receive, self._watch):
             threading.Thread(target=work, name=f"subscription-{work.__name__}", daemon=True).start()
@@ -131,7 +131,7 @@ class Subscription:
         """The receiving thread."""
         try:
             self._receive_all()
-        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() tells it
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() raises it
             self._put(Ended(error))
 
     def _receive_all(self) -> None:
@@ -172,7 +172,7 @@ class Subscription:
 
     def _listen(self, token: Token) -> None:
         requests = _Requests(self._first_request())
-        self._heard_at_s = time.monotonic()
+        self._last_response_s = time.monotonic()
         self._call = call = self._pubsub.subscribe(requests, token)
         try:
             if self._stopped.is_set():
@@ -181,7 +181,7 @@ class Subscription:
                 self._tries.worked()
                 self._pubsub.heard()
                 self._put(Received(tuple(response.events), response.latest_replay_id))
-                self._heard_at_s = time.monotonic()
+                self._last_response_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.
                 if response.events:
                     self._resume = response.events[-1].replay_id
@@ -211,18 +211,18 @@ class Subscription:
             try:
                 self._received.put(item, timeout=0.5)
             except queue.Full:
-                self._heard_at_s = time.monotonic()  # It is we who are slow.
+                self._last_response_s = time.monotonic()  # It is we who are slow.
                 continue
             self._wake()
             return
 
     def _watch(self) -> None:
-        """The watchdog: a connection that is dead on one side only would never tell."""
+        """The watchdog: a connection that is dead on one side only reports nothing."""
         while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
-            silent_s = time.monotonic() - self._heard_at_s
+            silent_s = time.monotonic() - self._last_response_s
             if silent_s > self._silence_max_s and (call := self._call) is not None:
                 log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))
-                self._heard_at_s = time.monotonic()
+                self._last_response_s = time.monotonic()
                 call.cancel()
 
 

@@ -1,7 +1,7 @@
 """
 Events that wait for their record to be read, and requests to read one: in order, key by key.
 
-An event that cannot be told as it is holds up the later ones of its own key, and the stored position, but no other
+An event that cannot be reported as it is holds up the later ones of its own key, and the stored position, but no other
 key. Whether an event must wait is feed's to say.
 """
 
@@ -122,6 +122,21 @@ class Held:
             heapq.heappush(self._first, (line[0][1].commit_time, line[0][0], record))
         else:
             del self._waiting[record]
+
+    def forget_events(self, name: str) -> bool:
+        """Forget the events of an object; requests stay. Returns whether there were any."""
+        forgotten = False
+        for record in [record for record in self._waiting if record[0] == name]:
+            line = self._waiting.pop(record)
+            if requests := deque(each for each in line if each[1].signal is not None):
+                self._waiting[record] = requests
+            for number, waiting in line:
+                if waiting.signal is None:
+                    self._places.pop(number, None)
+                    forgotten = True
+        self._first = [(line[0][1].commit_time, line[0][0], record) for record, line in self._waiting.items()]
+        heapq.heapify(self._first)
+        return forgotten
 
     def detach(self) -> None:
         """Let go of the position: what waits will be read even if this process ends before."""

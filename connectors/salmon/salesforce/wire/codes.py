@@ -68,6 +68,10 @@ UNKNOWN_FIELD: Final = "INVALID_FIELD"
 UNREADABLE: Final = frozenset(
     {"JSON_PARSER_ERROR", UNKNOWN_FIELD, "INVALID_TYPE_ON_FIELD_IN_RECORD", "HTTP_400", "HTTP_413"}
 )
+# About the record as a whole, whatever is written to it; or about another record.
+ABOUT_THE_RECORD: Final = frozenset(
+    {*_GONE, DUPLICATE, "INSUFFICIENT_ACCESS", "INSUFFICIENT_ACCESS_OR_READONLY", "MALFORMED_ID"}
+)
 # A trigger's error wraps what made it fail; the code inside is not translated like the rest of the message.
 WRAPPERS: Final = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER"})
 

@@ -10,6 +10,7 @@ from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.refusals import not_found
 from salmon.simulator.rest.web import Answer, Call, encode
 
 FIRST_VERSION, LAST_VERSION = 31, 67
@@ -55,6 +56,12 @@ class Describes:
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         object_type = call.table(object_name).type
+        if (hidden := self._org.hidden(call.user, object_name)) is None:
+            raise not_found()
+        if hidden:
+            described = _with_version(object_type.describe, call.version)
+            fields = [field for field in described["fields"] if field["name"] not in hidden]
+            return Answer(200, {**described, "fields": fields})
         key = (object_name, call.version)
         with self._lock:
             if key not in self._made:

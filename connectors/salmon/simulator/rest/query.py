@@ -47,7 +47,7 @@ class Cursors:
         text = call.params.get("q")
         if not text:
             raise BadRequest("MALFORMED_QUERY", "SOQL query is required: give it as the parameter q")
-        result = run_query(call.org, text, with_deleted=with_deleted)
+        result = run_query(call.org, text, with_deleted=with_deleted, user=call.user)
         wanted = call.option("Sforce-Query-Options", "batchSize")
         page = min(max(int(wanted), PAGE_MIN), PAGE_MAX) if wanted and wanted.isdigit() else PAGE_MAX
         locator = ""

@@ -16,6 +16,7 @@ from salmon.simulator.org.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import Presenter
 from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row, Stored
 from salmon.simulator.soql.parsing import (
@@ -59,9 +60,9 @@ class Result:
         return self.presenter.records(self.rows[start:end], version)
 
 
-def run_query(org: Org, text: str, *, with_deleted: bool = False) -> Result:
+def run_query(org: Org, text: str, *, with_deleted: bool = False, user: User | None = None) -> Result:
     """
-    Answer the query *text*; *with_deleted* as queryAll does.
+    Answer the query *text*; *with_deleted* as queryAll does. *user*: who asks, where something may be hidden from them.
 
     Raises:
         BadRequest: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD and their like, with the place in the text.
@@ -70,6 +71,12 @@ def run_query(org: Org, text: str, *, with_deleted: bool = False) -> Result:
     name = org.object_name(query.object_name)
     if name is None:
         raise invalid_type(text, query.object_at, query.object_name)
+    hidden = frozenset[str]() if user is None else org.hidden(user, name)
+    if hidden is None:
+        raise invalid_type(text, query.object_at, query.object_name)
+    for path in query.select:
+        if path.parts[0] in hidden:
+            raise invalid_field(text, path.at, f"No such column '{path.parts[0]}' on entity '{name}'")
     return _Plan(org, org.tables[name], query, with_deleted).run()
 
 

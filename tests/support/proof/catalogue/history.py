@@ -95,6 +95,13 @@ HISTORY: Final = (
         "            False\n",
     ),
     Mutant(
+        "what a creation of before makes again is an edit",
+        _RULE,
+        "model.fold",
+        " or went_back.is_made_again(work, seq)\n",
+        "\n",
+    ),
+    Mutant(
         "after a restore, a document saved with its marker is a repetition",
         _RULE,
         "model.steps.went_back",

@@ -7,9 +7,12 @@ import pytest
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading import feed
 from salmon.salesforce.reading.subscription import Preset
 from support.salesforce import OUR_USER, MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+
+CONTACT = "003000000000001AAA"
 
 # The first start.
 
@@ -396,11 +399,75 @@ def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
     for _ in range(3):
         rig.gather()
     assert rig.answered == {2}
-    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.sentence_of("Account")
     org.hides.clear()
     rig.gather()
     assert rig.answered == {2}, "it is not asked for all the time"
     rig.pass_s(61)
     rig.gather()
     assert rig.answered == {1, 2}
-    assert rig.troubles.told() == {}
+    assert rig.troubles.report() == []
+
+
+def test_an_object_that_is_blocked_at_the_start_is_read_again_when_it_is_taken_back() -> None:
+    """Its events may not have come meanwhile, and that is stored: a restart forgets nothing of it (case V10)."""
+    org = org_of(A)
+    org.put("Contact", CONTACT, LastName="C")
+    first = Rig.streaming(org)
+    rig = first.restarted()
+    rig.troubles.block("Account", "it has no field Id")
+    rig.gather()
+    assert (rig.stored["snapshot/Account"]["why"], rig.stored["snapshot/Account"]["done"]) == ("hole", False)
+    rig.hear(
+        payload("UPDATE", A, Fax="1", at=NOW), payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW)
+    )
+    rig.pass_s(5)
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)], "the other object goes on"
+    rig.troubles.unblock("Account")
+    rig.feed.read_again("Account")
+    org.look_at_clock()
+    rig.gather()
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert (A, Op.ROW) in rig.ops()
+
+
+@pytest.mark.parametrize("kind", ["UPDATE", "GAP_UPDATE"])
+def test_an_object_that_is_refused_for_long_does_not_stop_the_stream(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of its records are edited than may wait: it is read as a whole later, and the others go on (case V10)."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    is_blocked = kind == "UPDATE"
+    if is_blocked:
+        rig = rig.restarted()
+        rig.troubles.block("Account", "it has no field Id")
+    else:
+        rig.troubles.found("Account", RequestRejected("no", code="INVALID_FIELD"))
+    rig.feed.request(Signal(7, SignalKind.READ, "Account", keys=(D,)))
+    rig.gather()
+    for account in (A, B, C):
+        rig.hear(payload(kind, account, at=NOW))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    place = rig.number
+    for _ in range(5):
+        rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+    if is_blocked:
+        rig.troubles.unblock("Account")
+        rig.feed.read_again("Account")
+    else:
+        rig.troubles.over("Account")
+    rig.pass_s(5)
+    org.look_at_clock()
+    rig.snapshots.read_chunk()
+    rig.snapshots.read_chunk()
+    for _ in range(3):
+        rig.gather()
+    assert {key for key, op in rig.ops() if op is Op.ROW} >= {A, B, C}
+    assert rig.answered == {7}, "a request is not forgotten"
+    assert rig.place == place

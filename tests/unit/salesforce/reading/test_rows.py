@@ -249,13 +249,13 @@ def test_an_object_that_the_org_refuses_waits_and_the_next_one_is_read(reading: 
     one.snapshots.begin(run())
     one.snapshots.begin(replace(run(), object="Contact"))
     assert one.chunk().run.object == "Contact"
-    told = one.troubles.told()["Account"]
+    told = one.troubles.sentence_of("Account")
     assert told.startswith(
         "objects.Account: the org refuses Account with INVALID_FIELD: No such column 'Id'. "
     )
     org.hides.clear()
     assert ids(one.chunk()) == [A, B]
-    assert one.troubles.told() == {}
+    assert one.troubles.report() == []
 
 
 def test_a_fault_of_ours_ends_a_run_loudly(reading: Begin) -> None:
