@@ -126,8 +126,15 @@ class SetupError(FatalError):
     """A server is there, but not as we need it (no replica set, no such object, no permission)."""
 
 
-class SignInRefused(ConfigError, SetupError):
-    """A server does not accept who we are. Where it has accepted us before, that is an outage like any other."""
+class UnfitServer(SetupError):
+    """
+    A server is there, but as it is now, we cannot work with it (not in its replica set, a right is missing). If it has
+    never served us, that is a mistake in the configuration. If it has, it is an outage like any other, and is waited for.
+    """
+
+
+class SignInRefused(ConfigError, UnfitServer):
+    """A server does not accept who we are, or we do not accept who it is: a password, a certificate."""
 
 
 class UnsafeTopic(FatalError):

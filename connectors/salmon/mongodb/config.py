@@ -48,6 +48,15 @@ class MongoConfig(BaseModel):
         return value
 
 
+def option_names(uri: str) -> list[str]:
+    """
+    The names of a connection string's options, in small letters. It is not taken for a URL: Python's urlsplit refuses
+    passwords that drivers accept, and quotes them as it does.
+    """
+    query = uri.partition("://")[2].partition("?")[2]
+    return [option.partition("=")[0].lower() for option in re.split("[&;]", query) if option]
+
+
 def _require_known_options(uri: str) -> None:
     """
     Refuse an option that the drivers do not know: they would ignore a misspelt one. The message never shows the text, which
@@ -56,9 +65,7 @@ def _require_known_options(uri: str) -> None:
     from pymongo.common import URI_OPTIONS_ALIAS_MAP, URI_OPTIONS_VALIDATOR_MAP
 
     known = {*URI_OPTIONS_VALIDATOR_MAP, *URI_OPTIONS_ALIAS_MAP}
-    query = uri.partition("://")[2].partition("?")[2]
-    for option in filter(None, re.split("[&;]", query)):
-        name = option.partition("=")[0].lower()
+    for name in option_names(uri):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f" Did you mean {near[0]}?" if near else ""

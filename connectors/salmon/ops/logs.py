@@ -7,10 +7,10 @@ on the finished line, so it also covers tracebacks and the messages of other lib
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
@@ -91,10 +91,28 @@ def secrets_of(config: BaseModel) -> set[str]:
     found: set[str] = set()
     _collect(dict(config), found)
     for secret in list(found):
-        with contextlib.suppress(ValueError):
-            if password := urllib.parse.urlsplit(secret).password:
-                found |= {password, urllib.parse.unquote(password)}
+        for password in filter(None, _passwords_in(secret)):
+            found |= {password, urllib.parse.unquote(password), urllib.parse.unquote_plus(password)}
     return found
+
+
+def _passwords_in(secret: str) -> Iterator[str]:
+    """
+    The passwords inside of a connection string. Nothing is refused: urlsplit raises an error for passwords that drivers
+    accept, and one with a / or a ? that should have been escaped is still a password. So what could be one counts as one.
+    """
+    _, is_address, rest = secret.partition("://")
+    if not is_address:
+        return
+    for authority in (rest, re.split("[/?#]", rest, maxsplit=1)[0]):
+        user_and_password, _, _ = authority.rpartition("@")
+        yield user_and_password.partition(":")[2]
+    for option in re.split("[?&;]", rest)[1:]:
+        name, _, value = option.partition("=")
+        if "password" in name.lower():  # of a key file, of a proxy
+            yield value
+        elif name.lower() == "authmechanismproperties":
+            yield value.partition("AWS_SESSION_TOKEN:")[2].partition(",")[0]
 
 
 def _collect(content: Any, found: set[str]) -> None:

@@ -20,7 +20,7 @@ from salmon.model.schema import ObjectSchema
 
 # A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
 Position = Mapping[str, Any]
-# What is owed to a record, by its object and key: the newest write that was read and is not finished.
+# What is owed to a record, by its object and key: the newest write that is not finished.
 OwedTo = Callable[[str, str], Write | None]
 
 
@@ -307,8 +307,9 @@ class Doubts(Protocol):
 @runtime_checkable
 class LooksUp(Protocol):
     """
-    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that was read and
-    is not finished; None where nothing is. May be asked within put().
+    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that is not
+    finished, whichever instance is to carry it out; None where nothing is. Where that cannot be said, a deletion is owed:
+    it may give any value up. May be asked within put().
     """
 
     def look_up(self, owed: OwedTo) -> None: ...

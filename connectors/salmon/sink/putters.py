@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from salmon.backoff import Backoff
-from salmon.errors import DataError, RetriableError
+from salmon.errors import DataError, RetriableError, SalmonError, UnfitServer
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
@@ -133,7 +133,7 @@ class Putters:
         self._prepared_again()
         try:
             outcomes = self._task.put([record for _, record in in_flight]) if in_flight else ()
-        except RetriableError as outage:
+        except (RetriableError, UnfitServer) as outage:  # it has served us, or we would not have started
             self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)
             return
@@ -278,7 +278,7 @@ class Putters:
             self._buffer.unblock()
             self._listener.recovered()
 
-    def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
+    def _wait_out(self, commands: Sequence[Command], outage: SalmonError) -> None:
         self._outages += 1
         delay_s = self._hold_up(commands, self._outages)
         self._metrics.outage.set(1)

@@ -18,6 +18,7 @@ from confluent_kafka import Message
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Changes, Signals
+from salmon.kafka.foreign import decoded
 from salmon.kafka.tables import Progress
 from salmon.model import sides
 from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
@@ -93,10 +94,9 @@ def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None 
             key, state = lookup.key_and_state(name, asked.key, progress=progress)
             if state is None:
                 raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
-            states = {key: state}
+            refused = list(_refused(name, key, state))
         else:
-            states = _states(lookup, name, progress)
-        refused = [each for key, state in sorted(states.items()) for each in _refused(name, key, state)]
+            refused = _all_refused(lookup, name, progress)
         if refused and asked.since_ms is not None:
             since = _refused_since(lookup, name, asked.since_ms, key, progress)
             refused = [each for each in refused if (each.key, each.write) in since]
@@ -181,21 +181,23 @@ def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
     return names
 
 
-def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, State]:
-    """Return the newest state of each record in which something may be refused."""
+def _all_refused(lookup: Lookup, name: str, progress: Progress | None) -> list[RefusedWrite]:
+    """Return what is parked, or could not be synced, in the newest state of each record. Foreign records are skipped."""
     codec = lookup.state_codec(name)
-    found: dict[str, bytes] = {}
+    found: dict[str, tuple[RefusedWrite, ...]] = {}
 
     def take(message: Message) -> None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
-        if value is not None and any(text in value for text in _IN_A_STATE):
-            found[key] = value
-        else:
+        if value is None:
             found.pop(key, None)
+            return
+        may_tell = key in found or any(text in value for text in _IN_A_STATE)
+        if may_tell and (state := decoded(message, codec.decode)) is not None:
+            found[key] = tuple(_refused(name, key, state))
 
     places = scans.all_places(lookup.admin, [codec.topic])
     scans.scan(lookup.kafka, lookup.admin, places, take, progress=progress)
-    return {key: codec.decode(value) for key, value in found.items()}
+    return [each for _, refused in sorted(found.items()) for each in refused]
 
 
 def _refused(name: str, key: str, state: State) -> Iterator[RefusedWrite]:

@@ -19,7 +19,7 @@ import structlog
 
 from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls, Peer
-from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
+from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
@@ -209,8 +209,10 @@ class SchemaRegistry:
             with self._calls.calling(Peer.REGISTRY, f"{method} {path}"):
                 answer = self._exchanged(method, path, body)
         except requests.exceptions.SSLError:
-            raise SetupError(
-                f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it."
+            raise self._refusal(
+                method,
+                f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it.",
+                SignInRefused,
             ) from None
         except (
             requests.exceptions.InvalidURL,
@@ -246,9 +248,9 @@ class SchemaRegistry:
         )
 
     def _refusal(
-        self, method: str, sentence: str, mistake: type[SetupError] = SetupError
+        self, method: str, sentence: str, mistake: type[UnfitServer] = UnfitServer
     ) -> SetupError | Unavailable:
-        """Return a SetupError, or Unavailable if the same call has worked before, because then the registry has changed."""
+        """Return a mistake, or Unavailable if the same call has worked before, because then the registry has changed."""
         return Unavailable(sentence) if method in self._worked else mistake(sentence)
 
     def _says_missing(self, answer: requests.Response) -> bool:

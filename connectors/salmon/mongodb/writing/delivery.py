@@ -199,7 +199,7 @@ def _attempt(
         elif refused["code"] == _PATH_NOT_VIABLE:
             outcomes[key] = _ODD
         else:
-            outcomes[key] = _refusal(refused, writes[key])
+            outcomes[key] = refusal(refused, writes[key])
             _note_clash(clashes, key, refused)
     rest = [key for key in keys if key not in outcomes and key not in existing]
     outcomes |= dict.fromkeys(rest, APPLIED)
@@ -347,7 +347,7 @@ def _onto_existing(
     tried = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
     for index, error in reply.errors.items():
-        outcomes[tried[index]] = _refusal(error, writes[tried[index]])
+        outcomes[tried[index]] = refusal(error, writes[tried[index]])
         _note_clash(clashes, tried[index], error)
     updated = [key for key in tried if key not in outcomes]
     # If another write came in between, that is noticed when this write is repeated.
@@ -365,7 +365,7 @@ def _is_taken(error: Document) -> bool:
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
 
 
-def _refusal(error: Document, write: Write) -> Outcome:
+def refusal(error: Document, write: Write) -> Outcome:
     """Return the outcome for one operation's error. The server's text is left out, because it quotes values."""
     code: int = error["code"]
     if code in RETRIABLE_CODES:

@@ -14,7 +14,7 @@ step is the write itself, with its marker; it removes the mark.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bson.int64 import Int64
@@ -25,15 +25,32 @@ from pymongo.errors import PyMongoError, WriteError
 
 from salmon.errors import BadRecordKey
 from salmon.model.change import Write, WriteOp
+from salmon.model.schema import Kind
 from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape
 from salmon.mongodb.keys import id_of, key_of
-from salmon.mongodb.wire.client import Document, border, is_retriable, translated
+from salmon.mongodb.wire.client import (
+    UNAUTHORIZED,
+    VALIDATION_FAILED,
+    Document,
+    border,
+    is_retriable,
+    translated,
+)
 from salmon.plugin.contract import Outcome, OutcomeKind
 
 DUPLICATE: Final = "DuplicateKey"
+_FORBIDDEN: Final = (
+    "It swaps a unique value with other documents. For that, each of them must hold another value for a moment, which the "
+    "collection's own validator refuses. Grant the user of mongodb.uri the right bypassDocumentValidation (dbAdmin includes "
+    "it), or allow other values in the validator; then use `salmon retry`."
+)
 CIRCLE_MAX: Final = 500  # most documents that are checked for one write; longer circles are refused
 
 Owed = Callable[[str], Write | None]  # record key -> its newest unfinished write
+
+
+class _WayIsForbidden(Exception):
+    """A validator refuses what documents would hold for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +135,11 @@ class UniqueValues:
             if holder.key is None or not self._gives_up(holder.key, holder):
                 return {key: self._refused(write, error, holder)}
         circle = self._circle(key, write)
-        if circle is not None and self._swap(circle):
-            return dict.fromkeys(circle, Outcome(OutcomeKind.APPLIED))
+        try:
+            if circle is not None and self._swap(circle):
+                return dict.fromkeys(circle, Outcome(OutcomeKind.APPLIED))
+        except _WayIsForbidden:
+            return {key: replace(self._refused(write, error, holders[0]), reason=_FORBIDDEN)}
         return {
             key: _wait(write, error, f"the document {holders[0].key} will release it with its next write")
         }
@@ -211,15 +231,24 @@ class UniqueValues:
                 return None
         return found if waits_for_itself else None
 
-    def _swap(self, circle: Mapping[str, Write]) -> bool:
-        """Carry out all of them at once, or none. Returns whether it did."""
+    def _swap(self, circle: Mapping[str, Write], *, unseen: bool = True) -> bool:
+        """
+        Carry out all of them at once, or none. Returns whether it did.
+
+        Args:
+            unseen: Validators do not see the values in between. This needs a permission that readWrite does not include;
+                without it, the validators see them. Ours only warns.
+
+        Raises:
+            _WayIsForbidden: a validator refuses the values in between.
+        """
         collection = self._collection
         try:
             with (
                 collection.database.client.start_session() as session,
                 session.start_transaction(write_concern=collection.write_concern),
             ):
-                if not self._swapped(circle, session):
+                if not self._swapped(circle, session, unseen):
                     session.abort_transaction()
                     return False
         except WriteError:
@@ -227,30 +256,42 @@ class UniqueValues:
         except PyMongoError as error:
             if is_retriable(error) and error.has_error_label("TransientTransactionError"):
                 return False  # Another client is writing one of them.
+            if unseen and getattr(error, "code", None) == UNAUTHORIZED:
+                return self._swap(circle, unseen=False)
             raise translated(error, f"writing to {collection.full_name}") from error
         return True
 
-    def _swapped(self, circle: Mapping[str, Write], session: ClientSession) -> bool:
-        unique = {path for index in self._indexes for path in index.paths}
-        steps: list[tuple[Document, Document, bool]] = []
+    def _swapped(self, circle: Mapping[str, Write], session: ClientSession, unseen: bool) -> bool:
         for key, write in circle.items():
-            # A value that no other document has: if the index is not sparse, only one document may have no value.
-            moved = {name: ObjectId() for name in write.fields.keys() & unique}
-            steps.append((self._guard(key, write), {"$set": {**moved, STEP_PATH: Int64(write.seq)}}, True))
+            update = {"$set": {**self._moved(write), STEP_PATH: Int64(write.seq)}}
+            try:
+                step = self._collection.update_one(
+                    guard(id_of(key), write), update, session=session, bypass_document_validation=unseen
+                )
+            except WriteError as error:
+                if error.code == VALIDATION_FAILED:
+                    raise _WayIsForbidden from error
+                raise
+            if not step.matched_count:
+                return False
         for key, write in circle.items():
             whole = write.op is WriteOp.CREATE
             update = (self._shape.whole_update if whole else self._shape.update)(write.fields, write.seq)
             update.setdefault("$unset", {})[STEP_PATH] = ""
-            steps.append((self._guard(key, write), update, False))
-        return all(
-            self._collection.update_one(
-                guard, update, session=session, bypass_document_validation=bypassed
-            ).matched_count
-            for guard, update, bypassed in steps
-        )
+            if not self._collection.update_one(
+                guard(id_of(key), write), update, session=session
+            ).matched_count:
+                return False
+        return True
 
-    def _guard(self, key: str, write: Write) -> Document:
-        return guard(id_of(key), write)
+    def _moved(self, write: Write) -> Document:
+        """Values that nobody else has: where an index is not sparse, only one document may go without any."""
+        kinds = {name: field.kind for name, field in self._shape.schema.by_name.items()}
+        unique = {path for index in self._indexes for path in index.paths}
+        return {
+            name: str(ObjectId()) if kinds.get(name) is Kind.STRING else ObjectId()
+            for name in write.fields.keys() & unique
+        }
 
 
 def guard(document_id: Any, write: Write) -> Document:

@@ -20,15 +20,16 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from salmon.addresses import with_usable_host
 from salmon.calls import Calls, Peer
 from salmon.errors import (
     ConfigError,
     FatalError,
     LoginChanged,
     RateLimited,
-    SetupError,
     SignInRefused,
     Unavailable,
+    UnfitServer,
 )
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.http import Https
@@ -81,7 +82,7 @@ class SignIn:
         The token in use; signs in if there is none.
 
         Raises:
-            ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
+            ConfigError, UnfitServer: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
             LoginChanged: it lets us in as somebody else than before.
         """
@@ -236,12 +237,12 @@ def _token_of(body: Mapping[str, Any]) -> Token:
         organization_id, user_id = body["id"].rstrip("/").split("/")[-2:]
         return Token(
             access_token=body["access_token"],
-            instance_url=body["instance_url"].rstrip("/"),
+            instance_url=with_usable_host(body["instance_url"].rstrip("/")),
             organization_id=organization_id,
             user_id=user_id,
         )
     except (KeyError, ValueError, AttributeError) as error:
-        raise SetupError(
+        raise UnfitServer(
             "salesforce.login_url: the token response lacks access_token, instance_url or id. Check that the host"
             " is Salesforce's and not a proxy's."
         ) from error

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import requests
 
 from salmon.calls import Calls
-from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError, SignInRefused, Unavailable
+from salmon.errors import RateLimited, RequestRejected, SalmonError, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
@@ -83,7 +83,7 @@ class Rest:
     REST calls to one org. Threads may share it.
 
     Every method raises Unavailable (no answer, or "not now"), RateLimited (an allowance is used up),
-    RequestRejected (this request never works; `code` says why), or SignInRefused (the org lets us in no more).
+    RequestRejected (this request never works; `code` says why), or UnfitServer (the org lets us in no more).
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class Rest:
         response = self._send(method, path, resource=resource, body=body)
         date_ms = self.clock.saw(response.headers.get("Date"))
         if date_ms is None:
-            raise SetupError(
+            raise UnfitServer(
                 f"salesforce.login_url: an answer of the {resource} resource has no Date header, which rows are"
                 " ordered by. Check that no proxy removes it."
             )
@@ -295,7 +295,7 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
                 retry_after_s=retry_after_s,
             )
         case Verdict.FATAL:
-            return SignInRefused(f"{what}. Check that the integration user may use the API.")
+            return UnfitServer(f"{what}. Check that the integration user may use the API.")
         case _:
             words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
             return RequestRejected(

@@ -25,6 +25,7 @@ from salmon.errors import (
     SetupError,
     SignInRefused,
     Unavailable,
+    UnfitServer,
 )
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
@@ -102,6 +103,20 @@ def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> N
     (tmp_path / "ca.pem").write_text(text)
     with pytest.raises(ConfigError, match=r"salesforce\.ca_file: .* has no certificate"):
         Https(str(tmp_path / "ca.pem"))
+
+
+def test_a_certificate_that_does_not_verify_is_a_mistake_only_until_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A captive portal, or a certificate renewed late: whoever was served before waits for it (case S4)."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")
+
+    https = Https(None)
+    monkeypatch.setattr(https._session, "request", refuse)
+    with pytest.raises(SignInRefused, match=r"salesforce\.ca_file: the certificate of org\.example"):
+        https.send("GET", "https://org.example/services", key="salesforce.login_url")
 
 
 # Signing in.
@@ -213,7 +228,7 @@ def test_a_token_that_is_refused_for_ever_is_no_endless_loop() -> None:
         (error("SERVER_UNAVAILABLE", 503), Unavailable),
         (error("REQUEST_LIMIT_EXCEEDED", 403), RateLimited),
         (error("MALFORMED_QUERY"), RequestRejected),
-        (error("API_DISABLED_FOR_ORG", 403), SignInRefused),
+        (error("API_DISABLED_FOR_ORG", 403), UnfitServer),
         (error("API_CURRENTLY_DISABLED", 403), Unavailable),
         ((502, "<html>bad gateway</html>"), Unavailable),
         ((429, ""), RateLimited),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import SignInRefused
+from salmon.errors import UnfitServer
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import Verdict, verdict_of
@@ -98,7 +98,7 @@ def test_one_hopeless_error_outweighs_a_passing_one() -> None:
 
 def test_an_org_that_shuts_its_api_is_a_matter_for_people() -> None:
     """No write succeeds until somebody opens it; like a refused sign-in, that ends nothing that has worked before."""
-    with pytest.raises(SignInRefused):
+    with pytest.raises(UnfitServer):
         outcome_of(failed("API_DISABLED_FOR_ORG"), WriteOp.UPDATE, ID, ())
 
 
