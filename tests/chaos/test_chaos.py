@@ -87,7 +87,6 @@ def test_a_minute_of_chaos_loses_nothing(tmp_path: Path) -> None:
     assert sum(outcome["kills"].values()) >= 3
     assert outcome["edits"]["acknowledged"] > 200
     assert all(outcome["edits"][kind] for kind in ("create", "update", "delete"))
-    assert outcome["recovery_s"]
     assert outcome["stopped_with"] in ({"supervisor": 0}, dict.fromkeys(CONNECTORS, 0))
 
 
