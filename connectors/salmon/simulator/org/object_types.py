@@ -90,6 +90,18 @@ class ObjectType:
         """The reference field whose parent goes by this relationship name, or None."""
         return self._by_relationship.get(name.lower())
 
+    def child(self, relationship: str) -> tuple[str, str] | None:
+        """The child object of this relationship name and its field that refers to us, or None."""
+        return self._children.get(relationship.lower())
+
+    @cached_property
+    def _children(self) -> Mapping[str, tuple[str, str]]:
+        return {
+            child["relationshipName"].lower(): (child["childSObject"], child["field"])
+            for child in self.describe.get("childRelationships", ())
+            if child.get("relationshipName")
+        }
+
     @cached_property
     def stored_fields(self) -> tuple[Field, ...]:
         """The fields that a row can hold."""

@@ -61,6 +61,7 @@ class Org:
         self._names = {name.lower(): name for name in self.types}
         self._children = _children(self.tables)
         self._listeners: list[Listener] = []
+        self._open: Unit | None = None  # the innermost transaction of the thread that holds the lock
         self._commit_number = _FIRST_COMMIT_NUMBER
         self._random = random.Random(0)  # plausible distances between commit numbers, nothing more
         self._add_users()
@@ -101,16 +102,22 @@ class Org:
         """
         A unit of work for *user*; what it did is committed at the end, as one transaction.
 
-        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one.
+        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one. A transaction inside
+        another is a part of it: it is undone for itself, and committed with the outer one.
         """
         with self.lock:
-            unit = Unit(self, user)
+            outer, unit = self._open, Unit(self, user, self._open)
+            self._open = unit
             try:
                 yield unit
             except BaseException:
                 unit.rollback()
                 raise
-            if changes := unit.changes():
+            finally:
+                self._open = outer
+            if outer is not None:
+                outer.absorb(unit)
+            elif changes := unit.changes():
                 self._commit_number += self._random.randint(1, 40)
                 commit = Transaction(
                     key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),

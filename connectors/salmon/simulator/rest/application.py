@@ -9,8 +9,7 @@ resources are in the other modules of this package. It ignores the host name, so
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
@@ -22,21 +21,18 @@ from starlette.routing import Route
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
+from salmon.simulator.rest import batch, composite, rows, tree
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import query as rest_query
-from salmon.simulator.rest import rows
-from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
+from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
 from salmon.simulator.rest.oauth import TokenEndpoint
-from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
+from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Call, Resource, encode, packed, unpacked
 
 HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
 
-_VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
-_HEAVY = frozenset({"query", "collections"})
-
-Resource = Callable[[Call], Answer]
+_HEAVY = frozenset({"query", "collections", "composite"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class RestServer:
                 return Answer(200, versions())
             if path[:2] != ["services", "data"]:
                 raise not_found()
-            version = _version_of(path[2])
+            version = version_of(path[2])
             user = self._org.sessions.user_of(_token(headers))
             if user is None:
                 raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
@@ -145,6 +141,17 @@ class RestServer:
                 allowed = {"GET": lambda call: self._cursors.first_page(call, with_deleted=True)}
             case ["query" | "queryAll", locator]:
                 allowed = {"GET": lambda call: self._cursors.next_page(call, locator)}
+            case ["composite"]:
+                allowed = {
+                    "GET": composite.resources,
+                    "POST": lambda call: composite.composite(call, self._resource),
+                }
+            case ["composite", "graph"]:
+                allowed = {"POST": lambda call: composite.graph(call, self._resource)}
+            case ["composite", "batch"]:
+                allowed = {"POST": lambda call: batch.batch(call, self._resource)}
+            case ["composite", "tree", name]:
+                allowed = {"POST": lambda call: tree.tree(call, name)}
             case ["composite", "sobjects"]:
                 allowed = dict.fromkeys(["POST", "PATCH", "DELETE"], rest_collections.collection)
             case ["composite", "sobjects", name]:
@@ -219,6 +226,8 @@ def _api_of(path: list[str]) -> tuple[str, str]:
     match path[3:]:
         case ["composite", "sobjects", *_]:
             return "collections", "collections"
+        case ["composite", *_]:
+            return "rest", "composite"
         case ["query" | "queryAll", *_]:
             return "rest", "query"
         case ["sobjects", _, "updated" | "deleted" as name]:
@@ -236,13 +245,3 @@ def _api_of(path: list[str]) -> tuple[str, str]:
 
 def _token(headers: Mapping[str, str]) -> str:
     return headers.get("authorization", "").partition(" ")[2].strip()
-
-
-def _version_of(part: str) -> str:
-    found = _VERSION.fullmatch(part)
-    number = int(found[1]) if found else 0
-    if 0 < number < FIRST_VERSION:
-        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
-    if found is None or number > LAST_VERSION:
-        raise not_found()
-    return f"{number}.0"

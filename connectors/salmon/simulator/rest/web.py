@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -31,9 +31,12 @@ class Call:
     params: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+    given: Any = None  # the body of a subrequest, which is JSON already
 
     def json(self) -> Any:
         """The body as JSON. Raises BadRequest where it is none."""
+        if self.given is not None:
+            return self.given
         try:
             return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
         except ValueError:
@@ -50,8 +53,8 @@ class Call:
         return content
 
     def table(self, name: str) -> Table:
-        """The table of an object named in the path; exact case, as in Salesforce. Raises BadRequest (404)."""
-        table = self.org.tables.get(name)
+        """The table of an object named in the path, in any case. Raises BadRequest (404)."""
+        table = self.org.tables.get(self.org.object_name(name) or "")
         if table is None:
             raise not_found()
         return table
@@ -88,6 +91,9 @@ class Answer:
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Resource = Callable[[Call], Answer]
 
 
 def encode(body: Any) -> bytes:
