@@ -52,6 +52,7 @@ class Field:
     id_lookup: bool
     auto_number: bool
     filterable: bool
+    groupable: bool
     reference_to: tuple[str, ...]
     relationship: str | None
     compound: str | None
@@ -92,12 +93,21 @@ class ObjectType:
 
     def child(self, relationship: str) -> tuple[str, str] | None:
         """The child object of this relationship name and its field that refers to us, or None."""
-        return self._children.get(relationship.lower())
+        found = self._children.get(relationship.lower())
+        return None if found is None else found[1:]
+
+    def child_name(self, relationship: str) -> str:
+        """The relationship's name as the describe spells it. Raises KeyError if there is none such."""
+        return self._children[relationship.lower()][0]
 
     @cached_property
-    def _children(self) -> Mapping[str, tuple[str, str]]:
+    def _children(self) -> Mapping[str, tuple[str, str, str]]:
         return {
-            child["relationshipName"].lower(): (child["childSObject"], child["field"])
+            child["relationshipName"].lower(): (
+                child["relationshipName"],
+                child["childSObject"],
+                child["field"],
+            )
             for child in self.describe.get("childRelationships", ())
             if child.get("relationshipName")
         }
@@ -200,6 +210,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
         id_lookup=bool(entry.get("idLookup")),
         auto_number=bool(entry.get("autoNumber")),
         filterable=bool(entry.get("filterable", True)),
+        groupable=bool(entry.get("groupable", True)),
         reference_to=tuple(entry.get("referenceTo") or ()),
         relationship=entry.get("relationshipName"),
         compound=entry.get("compoundFieldName") if entry.get("compoundFieldName") != entry["name"] else None,
