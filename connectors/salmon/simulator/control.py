@@ -46,6 +46,7 @@ class ControlServer:
             objects = {
                 name: {"records": len(table.live), "deleted": len(table.bin)}
                 for name, table in org.tables.items()
+                if name in org.objects
             }
             triggers = [
                 {

@@ -81,7 +81,7 @@ class Describes:
         for object_type in self._org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            if can_be_selected(object_type.name):
+            if object_type.name in self._org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
         body = {
             "encoding": "UTF-8",
