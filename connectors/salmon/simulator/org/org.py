@@ -19,6 +19,7 @@ from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.sessions import Sessions, User
 from salmon.simulator.org.setup_objects import setup_describes, setup_rows
@@ -52,6 +53,7 @@ class Org:
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
         self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
         self.usage = Usage(self.clock)
+        self.recent = Recent()
         self.lock = threading.RLock()
         self.objects = tuple(describes)  # the names of those that describe files name: the ones with data
         self.types: dict[str, ObjectType] = object_types({**describes, **setup_describes(describes)})

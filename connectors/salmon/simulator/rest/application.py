@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
-from salmon.simulator.rest import batch, composite, rows, tree
+from salmon.simulator.rest import batch, composite, layouts, recent, rows, search, tree
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import query as rest_query
 from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
@@ -32,7 +32,7 @@ HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Li
 
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
-_HEAVY = frozenset({"query", "collections", "composite"})
+_HEAVY = frozenset({"query", "collections", "composite", "search"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,8 @@ class RestServer:
                 }
             case ["sobjects", name, "describe"]:
                 allowed = {"GET": lambda call: self._describes.describe(call, name)}
+            case ["sobjects", name, "describe", "layouts", *rest]:
+                allowed = {"GET": lambda call: layouts.layouts(call, name, rest)}
             case ["sobjects", name, "updated"]:
                 allowed = {"GET": lambda call: rest_query.updated(call, name)}
             case ["sobjects", name, "deleted"]:
@@ -158,6 +160,12 @@ class RestServer:
                 allowed = dict.fromkeys(["GET", "POST"], lambda call: rest_collections.retrieve(call, name))
             case ["composite", "sobjects", name, field]:
                 allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
+            case ["search"]:
+                allowed = {"GET": search.search}
+            case ["parameterizedSearch"]:
+                allowed = dict.fromkeys(["GET", "POST"], search.parameterized)
+            case ["recent"]:
+                allowed = {"GET": recent.recent}
             case ["limits"]:
                 allowed = {"GET": rest_query.limits}
             case ["limits", "recordCount"]:
@@ -230,9 +238,11 @@ def _api_of(path: list[str]) -> tuple[str, str]:
             return "rest", "composite"
         case ["query" | "queryAll", *_]:
             return "rest", "query"
+        case ["search" | "parameterizedSearch", *_]:
+            return "rest", "search"
         case ["sobjects", _, "updated" | "deleted" as name]:
             return "rest", name
-        case ["sobjects"] | ["sobjects", _, "describe"]:
+        case ["sobjects"] | ["sobjects", _, "describe", *_]:
             return "rest", "describe"
         case ["sobjects", *_]:
             return "rest", "rows"

@@ -11,6 +11,7 @@ from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
 FIRST_VERSION, LAST_VERSION = 31, 67
@@ -50,9 +51,10 @@ def version_of(part: str) -> str:
 def resources(call: Call) -> Answer:
     """GET /services/data/vXX.X"""
     base = f"/services/data/v{call.version}"
-    return Answer(
-        200, {name: f"{base}/{name}" for name in ("sobjects", "query", "queryAll", "limits", "composite")}
-    )
+    names = (
+        "composite", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+    )  # fmt: skip
+    return Answer(200, {name: f"{base}/{name}" for name in names})
 
 
 class Describes:
@@ -93,7 +95,11 @@ class Describes:
     def basic(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X"""
         object_type = call.table(object_name).type
-        return Answer(200, {"objectDescribe": _basic(object_type, call.version), "recentItems": []})
+        shown = {
+            "objectDescribe": _basic(object_type, call.version),
+            "recentItems": recent_items(call, object_type.name),
+        }
+        return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
         headers = {"Last-Modified": self._last_modified}

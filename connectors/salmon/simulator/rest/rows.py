@@ -30,6 +30,7 @@ def create(call: Call, object_name: str) -> Answer:
     """POST /sobjects/X"""
     table, body = call.table(object_name), call.json_object()
     record_id = _write(call, lambda unit: unit.insert(table.type.name, body))
+    call.touch(record_id)
     return Answer(201, {"id": record_id, "success": True, "errors": []}, _location(call, table, record_id))
 
 
@@ -54,6 +55,7 @@ def row(call: Call, object_name: str, record_id: str) -> Answer:
         unit.update(table.type.name, full_id, body)
 
     _write(call, update)
+    call.touch(full_id)
     return Answer(204)
 
 
@@ -108,7 +110,10 @@ def _upsert(call: Call, table: Table, field: Field, value: str) -> Answer:
             return Answer(204)
         return Answer(200, {"id": record_id, "success": True, "errors": [], "created": False})
 
-    return _write(call, write)
+    answered = _write(call, write)
+    if isinstance(answered.body, dict):
+        call.touch(answered.body["id"])
+    return answered
 
 
 def _location(call: Call, table: Table, record_id: str) -> dict[str, str]:

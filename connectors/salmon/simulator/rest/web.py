@@ -67,6 +67,11 @@ class Call:
                 return value.strip()
         return None
 
+    def touch(self, record_id: str) -> None:
+        """Let the record be the user's most recent one, unless the call says that it shall not (Sforce-Mru)."""
+        if (self.option("Sforce-Mru", "updateMru") or "true").lower() != "false":
+            self.org.recent.touch(self.user.user_id, record_id)
+
     def change_origin(self, *, with_client: bool) -> str:
         """
         What change events of this call name as their origin (Change Data Capture Developer Guide).

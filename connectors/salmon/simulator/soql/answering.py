@@ -41,6 +41,10 @@ OFFSET_MAX = 2000
 DEPTH_MAX = 5  # a parent and four levels of children, since API version 58
 
 
+# Which rows of a table a search is about.
+Matching = Callable[[Table], Test]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a query found: *rows* to be shown through *presenter*, or ready-made *aggregates*, or a bare count."""
@@ -64,12 +68,17 @@ def run_query(org: Org, text: str, *, with_deleted: bool = False) -> Result:
     Raises:
         BadRequest: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD and their like, with the place in the text.
     """
-    query = parse(text)
+    return run_parsed(org, parse(text), with_deleted=with_deleted)
+
+
+def run_parsed(org: Org, query: Query, *, with_deleted: bool = False, also: Matching | None = None) -> Result:
+    """Answer a query that was read before; of the rows of its table, only those that *also* says."""
     name = org.object_name(query.source)
     if name is None:
-        raise invalid_type(text, query.source_at, query.source)
+        raise invalid_type(query.text, query.source_at, query.source)
+    table = org.tables[name]
     with org.lock:
-        return _Plan(org, org.tables[name], query, with_deleted=with_deleted).run()
+        return _Plan(org, table, query, with_deleted=with_deleted).run(None if also is None else also(table))
 
 
 class _Plan:
@@ -87,13 +96,13 @@ class _Plan:
         self._conditions = Conditions(query.text, self._scope.getter, self._membership, now_ms)
         self._now_ms = now_ms
 
-    def run(self) -> Result:
+    def run(self, also: Test | None = None) -> Result:
         query = self._query
         if query.offset > OFFSET_MAX:
             raise BadRequest("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {OFFSET_MAX}")
         if query.having is not None and not query.group_by:
             raise malformed(query.text, query.source_at, "HAVING needs a GROUP BY")
-        test = None if query.where is None else self._conditions.test(query.where)
+        test = _both(also, None if query.where is None else self._conditions.test(query.where))
         if query.counts_rows and not query.group_by:
             return self._count(test)
         if query.grouped:
@@ -270,6 +279,12 @@ class _Plan:
         if self._with_deleted:
             return None
         return self._table.rows_of(each for value in ids for each in self._table.find(field, value))
+
+
+def _both(one: Test | None, other: Test | None) -> Test | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return lambda row: one(row) and other(row)
 
 
 def _targets(table: Table, steps: Sequence[Field], field: Field) -> set[str]:

@@ -30,7 +30,7 @@ from salmon.simulator.soql.syntax import (
     TypeOf,
     malformed,
 )
-from salmon.simulator.soql.tokens import Tokens
+from salmon.simulator.soql.tokens import Token, Tokens
 
 LENGTH_MAX = 100_000  # characters, SOQL Reference, "SOQL Limits"
 CHILD_QUERIES_MAX = 20  # SOQL Reference, "Understanding Relationship Query Limitations"
@@ -61,6 +61,11 @@ def parse(text: str) -> Query:
     return _Parser(Tokens(text)).whole()
 
 
+def parse_returning(tokens: Tokens) -> Query:
+    """Read one object of a search's RETURNING. Raises BadRequest: MALFORMED_QUERY."""
+    return _Parser(tokens).returning()
+
+
 class _Parser:
     """Reads one query; those inside it have parsers of their own, on the same tokens."""
 
@@ -83,19 +88,31 @@ class _Parser:
         alias = ""
         if tokens.peek().kind == "name" and tokens.peek().text.lower() not in _KEYWORDS:
             alias = tokens.take("name").text
+        return self._clauses(source, alias, select)
+
+    def returning(self) -> Query:
+        """One object of a search: Account, or Account(fields WHERE ... ORDER BY ... LIMIT ... OFFSET ...)."""
+        tokens = self._tokens
+        source = tokens.take("name")
+        if not tokens.symbol("("):
+            return Query(tokens.text, source.text, source.at, (Selected(Path(("Id",), source.at)),))
+        query = self._clauses(source, "", self._selection())
+        tokens.expect(")")
+        return query
+
+    def _clauses(
+        self, source: Token, alias: str, select: list[Selected | FieldGroup | TypeOf | Query]
+    ) -> Query:
+        tokens = self._tokens
         self._prefixes = {source.text.lower(), alias.lower()}
-        if tokens.is_word(*_NOT_SERVED):
-            token = tokens.peek()
-            raise malformed(tokens.text, token.at, f"{token.text} is not served by the simulator")
+        self._refuse_what_is_not_served()
         where = self._condition() if tokens.word("where") else None
         group_kind, group_by = self._grouping()
         having = self._condition() if tokens.word("having") else None
         order = self._order() if tokens.word("order") else ()
         limit = tokens.whole_number() if tokens.word("limit") else None
         offset = tokens.whole_number() if tokens.word("offset") else 0
-        if tokens.is_word(*_NOT_SERVED):
-            token = tokens.peek()
-            raise malformed(tokens.text, token.at, f"{token.text} is not served by the simulator")
+        self._refuse_what_is_not_served()
         return Query(
             text=tokens.text,
             source=source.text,
@@ -109,6 +126,11 @@ class _Parser:
             limit=limit,
             offset=offset,
         )
+
+    def _refuse_what_is_not_served(self) -> None:
+        token = self._tokens.peek()
+        if self._tokens.is_word(*_NOT_SERVED):
+            raise malformed(self._tokens.text, token.at, f"{token.text} is not served by the simulator")
 
     # What is selected
 
@@ -126,7 +148,7 @@ class _Parser:
             else:
                 what = self._expression()
                 alias = ""
-                if tokens.peek().kind == "name" and tokens.peek().text.lower() != "from":
+                if tokens.peek().kind == "name" and tokens.peek().text.lower() not in _KEYWORDS:
                     alias = tokens.take("name").text
                 items.append(Selected(what, alias))
             if not tokens.symbol(","):
