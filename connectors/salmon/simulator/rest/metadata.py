@@ -11,6 +11,7 @@ from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.rest import conditional
 from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
@@ -63,7 +64,6 @@ class Describes:
     def __init__(self, org: Org) -> None:
         self._org = org
         self._modified_ms = whole_second_ms(org.clock.now_ms())
-        self._last_modified = org.clock.http_date()
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str], bytes] = {}
 
@@ -102,11 +102,9 @@ class Describes:
         return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
-        headers = {"Last-Modified": self._last_modified}
-        since = call.header_time_ms("If-Modified-Since")
-        if since is not None and self._modified_ms <= since:
-            return Answer(304, None, headers)
-        return Answer(200, body, headers)
+        etag = conditional.etag_of(body)
+        sent = conditional.headers(self._modified_ms, etag)
+        return conditional.unchanged(call, self._modified_ms, etag, sent) or Answer(200, body, sent)
 
 
 def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:

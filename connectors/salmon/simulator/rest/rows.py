@@ -21,6 +21,7 @@ from salmon.simulator.org.refusals import (
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.org.values import stored_value
+from salmon.simulator.rest import conditional
 from salmon.simulator.rest.web import Answer, Call
 
 Result = TypeVar("Result")
@@ -46,12 +47,10 @@ def row(call: Call, object_name: str, record_id: str) -> Answer:
         return Answer(204)
     body = call.json_object()
     _refuse_in_body(body, "Id")
-    unless_since = call.header_time_ms("If-Unmodified-Since")
 
     def update(unit: Unit) -> None:
-        now = table.live.get(full_id)
-        if unless_since is not None and now is not None and _modified_ms(now) > unless_since:
-            raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
+        if (now := table.live.get(full_id)) is not None:
+            conditional.check_unmodified(call, _modified_ms(now), _etag(table, now))
         unit.update(table.type.name, full_id, body)
 
     _write(call, update)
@@ -147,12 +146,11 @@ def _by_external_id(table: Table, field: Field, value: str, version: str) -> Row
 
 
 def _show(call: Call, table: Table, found: Row) -> Answer:
-    modified_ms = _modified_ms(found)
-    since, unless_since = call.header_time_ms("If-Modified-Since"), call.header_time_ms("If-Unmodified-Since")
-    if since is not None and modified_ms <= since:
-        return Answer(304)
-    if unless_since is not None and modified_ms > unless_since:
-        raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
+    modified_ms, etag = _modified_ms(found), _etag(table, found)
+    headers = {} if etag is None else conditional.headers(modified_ms, etag)
+    conditional.check_unmodified(call, modified_ms, etag)
+    if (unchanged := conditional.unchanged(call, modified_ms, etag, headers)) is not None:
+        return unchanged
     paths = all_fields(table)
     if wanted := call.params.get("fields"):
         paths = []
@@ -162,7 +160,12 @@ def _show(call: Call, table: Table, found: Row) -> Answer:
             paths.append((field.name,))
         if ("Id",) not in paths:
             paths.append(("Id",))
-    return Answer(200, Presenter(call.org, table, paths).record(found, call.version))
+    return Answer(200, Presenter(call.org, table, paths).record(found, call.version), headers)
+
+
+def _etag(table: Table, found: Row) -> str | None:
+    """Of an account, whatever fields of it are asked for; other objects have none."""
+    return conditional.etag_of(dict(found)) if table.type.name == "Account" else None
 
 
 def _modified_ms(found: Row) -> int:
