@@ -120,7 +120,7 @@ def _location(call: Call, table: Table, record_id: str) -> dict[str, str]:
 
 
 def _write(call: Call, work: Callable[[Unit], Result]) -> Result:
-    with call.org.transaction(call.user, call.change_origin(with_client=True)) as unit:
+    with call.transaction(with_client=True) as unit:
         return work(unit)
 
 
