@@ -161,6 +161,11 @@ class ObjectType:
         }
 
     @cached_property
+    def base64_fields(self) -> frozenset[str]:
+        """The names of the fields that hold files."""
+        return frozenset(field.name for field in self.fields if field.type == "base64")
+
+    @cached_property
     def record_types(self) -> Mapping[str, bool]:
         """The ids of the record types, and whether the user may choose them; the master is none of them."""
         infos = self.describe.get("recordTypeInfos") or ()

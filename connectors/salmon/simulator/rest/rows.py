@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -63,6 +64,8 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
     table = call.table(object_name)
     if field_name.lower() == "id":
         return row(call, object_name, value)
+    if value in table.type.base64_fields and call.method == "GET":
+        return _blob(table, field_name, value)
     field = external_id_field(table, field_name)
     if call.method == "PATCH":
         return _upsert(call, table, field, value)
@@ -76,6 +79,13 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
         return _show(call, table, found)
     _write(call, lambda unit: unit.delete(table.type.name, str(found["Id"])))
     return Answer(204)
+
+
+def _blob(table: Table, record_id: str, field_name: str) -> Answer:
+    """GET /sobjects/X/id/BlobField: the bytes themselves (sObject Blob Get)."""
+    body = _existing(table, record_id, reading=True).get(field_name)
+    content = base64.b64decode(str(body)) if body is not None else b""
+    return Answer(200, content, {"Content-Type": "application/octet-stream"})
 
 
 def external_id_field(table: Table, name: str) -> Field:
