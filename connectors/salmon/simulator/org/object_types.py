@@ -187,10 +187,24 @@ class ObjectType:
     @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
         """(child object, its reference field) where deleting a record deletes the children too."""
+        return self._children_that("cascadeDelete")
+
+    @cached_property
+    def restricts(self) -> frozenset[tuple[str, str]]:
+        """(child object, its reference field) where children forbid to delete the record."""
+        return self._children_that("restrictedDelete")
+
+    @cached_property
+    def name_field(self) -> Field | None:
+        """The field that records are called by."""
+        entries = self.describe["fields"]
+        return next((self.field(entry["name"]) for entry in entries if entry.get("nameField")), None)
+
+    def _children_that(self, flag: str) -> frozenset[tuple[str, str]]:
         return frozenset(
             (child["childSObject"], child["field"])
             for child in self.describe.get("childRelationships", ())
-            if child.get("cascadeDelete")
+            if child.get(flag)
         )
 
 
