@@ -77,3 +77,55 @@ def test_a_query_of_too_many_parentheses_is_too_complicated(box: Box) -> None:
     text = f"SELECT Id FROM Account WHERE {'(' * 2000}Name = 'x'{')' * 2000}"
     answer = box.call("GET", "query", params={"q": text})
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "QUERY_TOO_COMPLICATED")
+
+
+def test_many_children_come_page_by_page(box: Box) -> None:
+    """With a locator of their own, which outlives the page of their parents."""
+    account = box.create("Account", Name="Big")
+    records = [
+        {"attributes": {"type": "Contact"}, "LastName": f"N{n:03}", "AccountId": account} for n in range(200)
+    ]
+    for _ in range(2):
+        box.call("POST", "composite/sobjects", {"records": records})
+    text = f"SELECT Id, (SELECT LastName FROM Contacts ORDER BY LastName) FROM Account WHERE Id = '{account}'"
+    headers = {"Sforce-Query-Options": "batchSize=200"}
+    [found] = box.call("GET", "query", params={"q": text}, headers=headers).json()["records"]
+    first = found["Contacts"]
+    assert (first["totalSize"], first["done"], len(first["records"])) == (400, False, 200)
+    second = box.call("GET", first["nextRecordsUrl"]).json()
+    assert (second["totalSize"], second["done"], len(second["records"])) == (400, True, 200)
+    assert second["records"][0]["LastName"] == "N100"
+
+
+def test_a_collection_is_ordered_by_type(box: Box) -> None:
+    """More than ten changes of type in one call are too many, in the words of an org."""
+    account = {"attributes": {"type": "Account"}, "Name": "A"}
+    contact = {"attributes": {"type": "Contact"}, "LastName": "C"}
+    assert box.call("POST", "composite/sobjects", {"records": [account, contact] * 5}).status_code == 200
+    refused = box.call("POST", "composite/sobjects", {"records": [account, contact] * 6})
+    assert refused.status_code == 400
+    assert refused.json()[0]["message"].startswith("Cannot have more than 10 chunks in a single operation.")
+
+
+def test_what_is_undone_keeps_the_id_of_a_record_that_was_there(box: Box) -> None:
+    """In an all-or-none update; a record that is not there any more has none."""
+    account = box.create("Account", Name="A")
+    good = {"attributes": {"type": "Account"}, "Id": account, "Phone": "1"}
+    body = {"allOrNone": True, "records": [good, {**good, "Name": None}]}
+    undone, refused = box.call("PATCH", "composite/sobjects", body).json()
+    assert (undone["id"], undone["success"]) == (account, False)
+    assert undone["errors"][0]["statusCode"] == "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+    assert "id" not in refused
+    new = {"attributes": {"type": "Account"}, "Name": "N"}
+    undone, _ = box.call(
+        "POST", "composite/sobjects", {"allOrNone": True, "records": [new, {**new, "Name": None}]}
+    ).json()
+    assert "id" not in undone
+
+
+def test_a_field_that_cannot_be_sorted(box: Box) -> None:
+    """INVALID_FIELD with the place."""
+    answer = box.call("GET", "query", params={"q": "SELECT Id FROM Account ORDER BY Description"})
+    [error] = answer.json()
+    assert error["errorCode"] == "INVALID_FIELD"
+    assert "field 'Description' can not be sorted in a query call" in error["message"]

@@ -54,6 +54,7 @@ class Field:
     auto_number: bool
     filterable: bool
     groupable: bool
+    sortable: bool
     reference_to: tuple[str, ...]
     relationship: str | None
     compound: str | None
@@ -245,6 +246,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
         auto_number=bool(entry.get("autoNumber")),
         filterable=bool(entry.get("filterable", True)),
         groupable=bool(entry.get("groupable", True)),
+        sortable=bool(entry.get("sortable", True)),
         reference_to=tuple(entry.get("referenceTo") or ()),
         relationship=entry.get("relationshipName"),
         compound=entry.get("compoundFieldName") if entry.get("compoundFieldName") != entry["name"] else None,
