@@ -21,6 +21,7 @@ from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.sessions import Sessions, User
+from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row, Stored, Transaction
 from salmon.simulator.org.triggers import Trigger
@@ -46,6 +47,7 @@ class Org:
         self.org_id = make_id("00D", 1)
         self.clock = OrgClock()
         self.faults = FaultRegistry()
+        self.settings = Settings()
         self.integration_user = _user(1, "sync", "Salmon", "Integration")
         self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}

@@ -20,9 +20,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from salmon.simulator.bulk.resources import BulkApi
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
 from salmon.simulator.rest import collections as rest_collections
+from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
 from salmon.simulator.rest import rows
 from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
@@ -34,7 +36,7 @@ HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Li
 _VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
-_HEAVY = frozenset({"query", "collections"})
+_HEAVY = frozenset({"query", "collections", "bulk"})
 
 Resource = Callable[[Call], Answer]
 
@@ -59,7 +61,12 @@ class RestServer:
         self._tokens = tokens
         self._cursors = rest_query.Cursors()
         self._describes = Describes(org)
+        self._bulk = BulkApi(org)
         self.app = Starlette(routes=[Route("/{path:path}", self._serve, methods=_METHODS)])
+
+    def stop(self) -> None:
+        """End what goes on behind the requests: bulk jobs. Idempotent."""
+        self._bulk.stop()
 
     async def _serve(self, request: Request) -> Response:
         raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
@@ -111,7 +118,7 @@ class RestServer:
 
     def _resource(self, path: list[str], method: str) -> Resource:  # noqa: C901 - a table of paths, a line each
         """The resource at *path*, below the version. Raises BadRequest: 404, or 405 for another method."""
-        allowed: dict[str, Resource]
+        allowed: Mapping[str, Resource]
         match path:
             case []:
                 allowed = {"GET": resources}
@@ -151,10 +158,12 @@ class RestServer:
                 allowed = dict.fromkeys(["GET", "POST"], lambda call: rest_collections.retrieve(call, name))
             case ["composite", "sobjects", name, field]:
                 allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
+            case ["jobs", *below]:
+                allowed = self._bulk.resources(below)
             case ["limits"]:
-                allowed = {"GET": rest_query.limits}
+                allowed = {"GET": rest_limits.limits}
             case ["limits", "recordCount"]:
-                allowed = {"GET": rest_query.record_count}
+                allowed = {"GET": rest_limits.record_count}
             case _:
                 raise not_found()
         if (resource := allowed.get("GET" if method == "HEAD" else method)) is None:
