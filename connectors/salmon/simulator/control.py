@@ -36,6 +36,8 @@ class ControlServer:
                 Route("/settings", self._settings, methods=["GET"]),
                 Route("/settings", self._change_settings, methods=["POST"]),
                 Route("/settings", self._reset_settings, methods=["DELETE"]),
+                Route("/instance", self._move, methods=["POST"]),
+                Route("/refresh_tokens", self._refresh_token, methods=["POST"]),
                 Route("/allowances", self._allowances, methods=["POST"]),
                 Route("/triggers", self._add_trigger, methods=["POST"]),
                 Route("/triggers", self._drop_triggers, methods=["DELETE"]),
@@ -108,6 +110,24 @@ class ControlServer:
     async def _reset_settings(self, _request: Request) -> JSONResponse:
         self._org.settings.reset()
         return JSONResponse(self._org.settings.as_dict())
+
+    async def _move(self, request: Request) -> JSONResponse:
+        """{"url": "https://..."}: the org moves to another instance. All sessions end; its old host serves it no more."""
+        url = (await _object(request) or {}).get("url")
+        if not isinstance(url, str) or not url.startswith("https://"):
+            return _wrong("url must be an https:// URL that leads here, by another name or port")
+        self._org.instance.move(url.rstrip("/"))
+        self._org.sessions.revoke_all()
+        return JSONResponse({"instance_url": self._org.instance.url})
+
+    async def _refresh_token(self, request: Request) -> JSONResponse:
+        """{"user": "integration" or "person", "client_id"}: as if that user had approved the app in a browser."""
+        body, org = await _object(request) or {}, self._org
+        user = {"integration": org.integration_user, "person": org.person}.get(str(body.get("user")))
+        client_id = body.get("client_id")
+        if user is None or not isinstance(client_id, str):
+            return _wrong("user must be integration or person, and client_id that of a connected app")
+        return JSONResponse({"refresh_token": org.sessions.issue_refresh_token(user, client_id)}, 201)
 
     async def _allowances(self, request: Request) -> JSONResponse:
         """{"DailyBulkV2QueryJobs": 5, ...}: how much of each the org may use within 24 hours."""

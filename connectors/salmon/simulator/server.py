@@ -153,7 +153,8 @@ class Simulator:
                 person_client_secret=person_app.client_secret,
                 org_id=org.org_id,
             )
-            rest = RestServer(org, TokenEndpoint(org, (app, person_app), url))
+            org.instance.move(url)
+            rest = RestServer(org, TokenEndpoint(org, (app, person_app)))
             undo.callback(rest.stop)
             control = ControlServer(org, endpoints.as_dict())
             servers = (

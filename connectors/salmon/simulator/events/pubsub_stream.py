@@ -99,7 +99,7 @@ class Stream:
             closed = True
         with self._bus.changed:
             self._requests_over = True
-            self._refused = refused
+            self._refused = refused or self._refused
             self._closed = self._closed or closed
             self._bus.changed.notify_all()
 
@@ -120,6 +120,12 @@ class Stream:
                     self._bus.changed.wait(wait_s)
                     response = self._next()
             yield response
+
+    def refuse(self, refused: Refused) -> None:
+        """End the stream with an error."""
+        with self._bus.changed:
+            self._refused = refused
+            self._bus.changed.notify_all()
 
     def close(self) -> None:
         """The call is over, whoever ended it. Idempotent."""

@@ -20,7 +20,7 @@ from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
 from salmon.simulator.org.records import Unit
-from salmon.simulator.org.sessions import Sessions, User
+from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row, Stored, Transaction
@@ -51,7 +51,8 @@ class Org:
         self.integration_user = _user(1, "sync", "Salmon", "Integration")
         self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
-        self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
+        self.sessions = Sessions(self.org_id, self.clock, self.integration_user, self.settings)
+        self.instance = Instance()
         self.usage = Usage(self.clock)
         self.lock = threading.RLock()
         self.types: dict[str, ObjectType] = object_types(describes)

@@ -33,6 +33,11 @@ class Settings:
     soap_fault: str | None = None
     # Whether the refresh token flow gives a new refresh token, and ends the old one.
     refresh_token_rotation: bool = False
+    # How long a session lives without being used ("Session timeout", Salesforce Help: two hours by default).
+    session_timeout_s: float = 2 * 3600
+    # Whether a Pub/Sub stream ends when its access token is revoked. That it outlives a token that merely expires is
+    # documented; what revocation does to it is not, so both can be had.
+    revocation_ends_streams: bool = False
     # Whether the times of a JWT are compared with the org's clock, as a real org does, or with the machine's.
     jwt_by_org_clock: bool = False
 
@@ -82,5 +87,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "soap_login": _SWITCH,
     "soap_fault": (lambda value: value is None or isinstance(value, str), "an exception code, or null"),
     "refresh_token_rotation": _SWITCH,
+    "session_timeout_s": (_seconds, "a number of seconds, not negative"),
+    "revocation_ends_streams": _SWITCH,
     "jwt_by_org_clock": _SWITCH,
 }

@@ -1,5 +1,5 @@
 """
-The simulator's REST server: one ASGI application for /services/data and /services/oauth2.
+The simulator's REST server: one ASGI application for /services/data, /services/oauth2, /services/Soap and /id.
 
 It knows the paths, who may sign in, what is counted, which faults are active, and the headers of every answer. The
 resources are in the other modules of this package. It ignores the host name, so clients that insist on
@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -29,7 +28,8 @@ from salmon.simulator.rest import query as rest_query
 from salmon.simulator.rest import rows
 from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
 from salmon.simulator.rest.oauth import TokenEndpoint
-from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
+from salmon.simulator.rest.signing_in import SigningIn
+from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Asked, Call, encode, packed, unpacked
 
 HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
 
@@ -41,24 +41,12 @@ _HEAVY = frozenset({"query", "collections", "bulk"})
 Resource = Callable[[Call], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One request as it came in; nobody has been let in yet."""
-
-    path: list[str]
-    method: str
-    params: Mapping[str, str]
-    headers: Mapping[str, str]  # names in lower case
-    head_bytes: int  # URI and headers
-    body: bytes
-
-
 class RestServer:
     """The application is `app`; everything it changes, it changes in the org."""
 
     def __init__(self, org: Org, tokens: TokenEndpoint) -> None:
         self._org = org
-        self._tokens = tokens
+        self._signing_in = SigningIn(org, tokens)
         self._cursors = rest_query.Cursors()
         self._describes = Describes(org)
         self._bulk = BulkApi(org)
@@ -70,7 +58,7 @@ class RestServer:
 
     async def _serve(self, request: Request) -> Response:
         raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
-        asked = _Asked(
+        asked = Asked(
             path=[
                 unquote(part) for part in raw_path.decode("ascii", "replace").split("?")[0].split("/") if part
             ],
@@ -91,7 +79,7 @@ class RestServer:
 
         return await run_in_threadpool(answer) if resource in _HEAVY else answer()
 
-    def _answer(self, api: str, resource: str, asked: _Asked) -> Answer:
+    def _answer(self, api: str, resource: str, asked: Asked) -> Answer:
         """The answer to one request, refusals and injected faults included."""
         if (struck := self._fault(api)) is not None:
             return struck
@@ -99,16 +87,19 @@ class RestServer:
             return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
         path, headers = asked.path, asked.headers
         try:
-            if path[:2] == ["services", "oauth2"]:
-                return self._oauth(asked)
+            if (signing_in := self._signing_in.answer(asked)) is not None:
+                return signing_in
             if path == ["services", "data"]:
                 return Answer(200, versions())
             if path[:2] != ["services", "data"]:
                 raise not_found()
             version = _version_of(path[2])
-            user = self._org.sessions.user_of(_token(headers))
+            user = self._org.sessions.user_of(asked.token)
             if user is None:
                 raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
+            if self._org.instance.has_left(headers.get("host", "")):
+                message = "Destination URL not reset. The URL returned from login must be set"
+                raise BadRequest("URL_NOT_RESET", message)
             self._count(resource)
             content = unpacked(asked.body, headers.get("content-encoding", "").lower())
             call = Call(self._org, user, version, asked.method, asked.params, headers, content)
@@ -171,15 +162,6 @@ class RestServer:
             raise BadRequest("METHOD_NOT_ALLOWED", message, status=405)
         return resource
 
-    def _oauth(self, asked: _Asked) -> Answer:
-        if asked.path[2:] == ["token"] and asked.method == "POST":
-            self._org.usage.count_login()
-            return self._tokens.token(dict(parse_qsl(asked.body.decode("utf-8", "replace"))), asked.headers)
-        if asked.path[2:] == ["userinfo"] and asked.method in {"GET", "POST"}:
-            user = self._org.sessions.user_of(_token(asked.headers))
-            return Answer(403, b"Bad_OAuth_Token") if user is None else self._tokens.userinfo(user)
-        raise not_found()
-
     def _count(self, resource: str) -> None:
         """Count the call against the daily allowance. Raises BadRequest when it is used up."""
         usage = self._org.usage
@@ -223,7 +205,7 @@ class RestServer:
 
 def _api_of(path: list[str]) -> tuple[str, str]:
     """The api that faults know the path by, and the resource that it is counted as."""
-    if path[:2] == ["services", "oauth2"]:
+    if path[:2] in (["services", "oauth2"], ["services", "Soap"]) or path[:1] == ["id"]:
         return "oauth", "oauth"
     match path[3:]:
         case ["composite", "sobjects", *_]:
@@ -241,10 +223,6 @@ def _api_of(path: list[str]) -> tuple[str, str]:
         case ["jobs", *_]:
             return "bulk", "bulk"
     return "rest", "other"
-
-
-def _token(headers: Mapping[str, str]) -> str:
-    return headers.get("authorization", "").partition(" ")[2].strip()
 
 
 def _version_of(part: str) -> str:

@@ -21,6 +21,23 @@ BODY_BYTES_MAX = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it came in; nobody has been let in yet."""
+
+    path: list[str]
+    method: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    head_bytes: int  # URI and headers
+    body: bytes
+
+    @property
+    def token(self) -> str:
+        """The access token of the Authorization header; empty if there is none."""
+        return self.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One authenticated REST call."""
 
