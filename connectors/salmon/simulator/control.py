@@ -53,6 +53,7 @@ class ControlServer:
             objects = {
                 name: {"records": len(table.live), "deleted": len(table.bin)}
                 for name, table in org.tables.items()
+                if name in org.objects
             }
             triggers = [
                 {

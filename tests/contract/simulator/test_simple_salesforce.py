@@ -169,7 +169,13 @@ def test_descriptions(simulator: Simulator, salesforce: Any) -> None:
     assert len(described["fields"]) == 42
     assert described["urls"]["sobject"] == "/services/data/v59.0/sobjects/Opportunity"
     names = {each["name"] for each in salesforce.describe()["sobjects"]}
-    assert names == {name + suffix for name in simulator.org.objects for suffix in ("", "ChangeEvent")}
+    assert names == {name + suffix for name in simulator.org.objects for suffix in ("", "ChangeEvent")} | {
+        "Group",
+        "Organization",
+        "Profile",
+        "RecordType",
+        "User",
+    }
     assert salesforce.Account.metadata()["objectDescribe"]["keyPrefix"] == "001"
 
 

@@ -8,78 +8,81 @@ recorded in public issue threads.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
 from salmon.simulator.org.object_types import COMPOUND_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
-from salmon.simulator.org.table import Table
-from salmon.simulator.soql.answering import run_query
-from salmon.simulator.soql.parsing import Query, parse
+from salmon.simulator.soql.answering import run_parsed
+from salmon.simulator.soql.names import Scope
+from salmon.simulator.soql.parsing import parse
+from salmon.simulator.soql.syntax import FieldGroup, Path, Query, Selected, TypeOf
 
-_STRINGS: Final = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 _DATETIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\+0000")
-# What Bulk API 2.0 does not serve; in the query without its string literals.
-_REFUSED: Final = (
-    (re.compile(r"\(\s*select\b[^()]*\bfrom\b[^()]*\)\s*(?:,|from\b)", re.IGNORECASE), "Aggregate Relationships"),
-    (re.compile(r"\bgroup\s+by\b", re.IGNORECASE), "GROUP BY"),
-    (re.compile(r"\boffset\s+\d", re.IGNORECASE), "OFFSET"),
-    (re.compile(r"\btypeof\b", re.IGNORECASE), "TYPEOF"),
-    (
-        re.compile(r"\b(?:count|count_distinct|sum|avg|min|max)\s*\(", re.IGNORECASE),
-        "Aggregate Functions",
-    ),
-    (re.compile(r"\bfields\s*\(\s*(?:all|custom)\b", re.IGNORECASE), "FIELDS(ALL) and FIELDS(CUSTOM)"),
-)  # fmt: skip
 
-Path = tuple[str, ...]
+Names = tuple[str, ...]
 
 
-def check_query(org: Org, text: str) -> Query:
+def check_query(org: Org, text: str) -> tuple[str, Query]:
     """
-    The query of a new job, read.
+    The object of a new job, and its query, read.
 
     Raises:
         BadRequest: It is no SOQL, names what the org does not have, or asks for what bulk queries do not give.
     """
-    bare = _STRINGS.sub("''", text)
-    for pattern, what in _REFUSED:
-        if pattern.search(bare):
-            raise BadRequest("API_ERROR", f"{what} not supported in Bulk Query")
     query = parse(text)
+    if what := _not_served(query):
+        raise BadRequest("API_ERROR", f"{what} not supported in Bulk Query")
     # Asked for nothing, it shows whether everything that it names is there.
-    run_query(org, text if query.limit is not None else f"{text} LIMIT 0")
-    table = org.tables[str(org.object_name(query.object_name))]
-    for path in query.select:
-        if _field_of(org, table, path.parts)[1].type in COMPOUND_TYPES:
-            raise BadRequest("API_ERROR", "Selecting compound data not supported in Bulk Query")
-    return query
+    run_parsed(org, replace(query, limit=0))
+    name = str(org.object_name(query.source))
+    if any(field.type in COMPOUND_TYPES for _names, field in _columns(org, query)):
+        raise BadRequest("API_ERROR", "Selecting compound data not supported in Bulk Query")
+    return name, query
 
 
 def run(org: Org, text: str, *, with_deleted: bool) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the results: every value as text, nulls as empty text."""
     query = parse(text)
-    table = org.tables[str(org.object_name(query.object_name))]
-    found = run_query(org, text, with_deleted=with_deleted)
-    paths, shows = [], []
-    for path in query.select:
-        canonical, field = _field_of(org, table, path.parts)
-        paths.append(canonical)
-        shows.append(_shower(field))
-    if not paths:  # FIELDS(STANDARD)
-        standard = [
-            field
-            for field in table.type.fields
-            if not field.name.endswith("__c") and field.type not in COMPOUND_TYPES
-        ]
-        paths, shows = [(field.name,) for field in standard], [_shower(field) for field in standard]
+    found = run_parsed(org, query, with_deleted=with_deleted)
+    columns = [(names, _shower(field)) for names, field in _columns(org, query)]
     records = found.records(0, found.total, "0.0")
-    rows = [
-        [show(_reach(record, path)) for path, show in zip(paths, shows, strict=True)] for record in records
-    ]
-    return [".".join(path) for path in paths], rows
+    rows = [[show(_reach(record, names)) for names, show in columns] for record in records]
+    return [".".join(names) for names, _show in columns], rows
+
+
+def _not_served(query: Query) -> str | None:
+    """What of the query Bulk API 2.0 does not serve, in the words of its refusal; None if it serves all of it."""
+    if any(isinstance(item, Query) for item in query.select):
+        return "Aggregate Relationships"
+    if any(isinstance(item, TypeOf) for item in query.select):
+        return "TYPEOF"
+    if any(isinstance(item, FieldGroup) and item.which.lower() != "standard" for item in query.select):
+        return "FIELDS(ALL) and FIELDS(CUSTOM)"
+    if query.group_by:
+        return "GROUP BY"
+    if query.grouped or query.counts_rows:
+        return "Aggregate Functions"
+    if any(isinstance(item, Selected) and not isinstance(item.what, Path) for item in query.select):
+        return "Functions in SELECT"
+    return "OFFSET" if query.offset else None
+
+
+def _columns(org: Org, query: Query) -> list[tuple[Names, Field]]:
+    """The fields that the query selects, each with its path as the describes spell it."""
+    table = org.tables[str(org.object_name(query.source))]
+    scope = Scope.of(org, table, query, with_deleted=True)
+    columns: list[tuple[Names, Field]] = []
+    for item in query.select:
+        if isinstance(item, Selected) and isinstance(item.what, Path):
+            columns.append((scope.canonical(item.what), scope.resolve(item.what)[1]))
+        elif isinstance(item, FieldGroup):
+            standard = (field for field in table.type.fields if not field.name.endswith("__c"))
+            columns += [((field.name,), field) for field in standard if field.type not in COMPOUND_TYPES]
+    return columns
 
 
 def is_chunkable(query: Query) -> bool:
@@ -111,20 +114,9 @@ def _shower(field: Field) -> Callable[[Any], str]:
     return lambda value: "" if value is None else str(value)
 
 
-def _reach(record: Any, path: Path) -> Any:
-    for step in path:
+def _reach(record: Any, names: Names) -> Any:
+    for step in names:
         if record is None:
             return None
         record = record.get(step)
     return record
-
-
-def _field_of(org: Org, table: Table, parts: Sequence[str]) -> tuple[Path, Field]:
-    """The path as the describes spell it, and the field at its end; the query has been checked already."""
-    tables, canonical = [table], []
-    for part in parts[:-1]:
-        step = next(found for each in tables if (found := each.type.relationship(part)))
-        canonical.append(str(step.relationship))
-        tables = [org.tables[name] for name in step.reference_to if name in org.tables]
-    field = next(found for each in tables if (found := each.type.field(parts[-1])))
-    return (*canonical, field.name), field

@@ -101,7 +101,7 @@ class BulkApi:
         text = body.get("query")
         if not isinstance(text, str) or not text.strip():
             raise BadRequest("INVALIDJOB", "A query job needs a query")
-        query = queries.check_query(self._org, text)
+        object_name, query = queries.check_query(self._org, text)
         usage = self._org.usage
         if usage.left(QUERY_JOBS) <= 0:
             allowed, used = usage.allowances[QUERY_JOBS], round(usage.spent(QUERY_JOBS))
@@ -111,7 +111,7 @@ class BulkApi:
             stored_kb = usage.allowances[QUERY_STORAGE_MB] * 1024
             message = f"Max bulk v2 query result size stored ({stored_kb}) kb per 24 hrs has been exceeded"
             raise BadRequest("LIMIT_EXCEEDED", message)
-        job = self._new(call, "query", operation, str(self._org.object_name(query.object_name)), body)
+        job = self._new(call, "query", operation, object_name, body)
         job.soql, job.chunkable, job.state = text, queries.is_chunkable(query), "UploadComplete"
         usage.spend(QUERY_JOBS)
         self._jobs.add(job)

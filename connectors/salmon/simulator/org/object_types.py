@@ -52,6 +52,7 @@ class Field:
     id_lookup: bool
     auto_number: bool
     filterable: bool
+    groupable: bool
     reference_to: tuple[str, ...]
     relationship: str | None
     compound: str | None
@@ -89,6 +90,27 @@ class ObjectType:
     def relationship(self, name: str) -> Field | None:
         """The reference field whose parent goes by this relationship name, or None."""
         return self._by_relationship.get(name.lower())
+
+    def child(self, relationship: str) -> tuple[str, str] | None:
+        """The child object of this relationship name and its field that refers to us, or None."""
+        found = self._children.get(relationship.lower())
+        return None if found is None else found[1:]
+
+    def child_name(self, relationship: str) -> str:
+        """The relationship's name as the describe spells it. Raises KeyError if there is none such."""
+        return self._children[relationship.lower()][0]
+
+    @cached_property
+    def _children(self) -> Mapping[str, tuple[str, str, str]]:
+        return {
+            child["relationshipName"].lower(): (
+                child["relationshipName"],
+                child["childSObject"],
+                child["field"],
+            )
+            for child in self.describe.get("childRelationships", ())
+            if child.get("relationshipName")
+        }
 
     @cached_property
     def stored_fields(self) -> tuple[Field, ...]:
@@ -188,6 +210,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
         id_lookup=bool(entry.get("idLookup")),
         auto_number=bool(entry.get("autoNumber")),
         filterable=bool(entry.get("filterable", True)),
+        groupable=bool(entry.get("groupable", True)),
         reference_to=tuple(entry.get("referenceTo") or ()),
         relationship=entry.get("relationshipName"),
         compound=entry.get("compoundFieldName") if entry.get("compoundFieldName") != entry["name"] else None,

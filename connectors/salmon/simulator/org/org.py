@@ -19,11 +19,13 @@ from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
+from salmon.simulator.org.setup_objects import setup_describes, setup_rows
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.transaction import Row, Stored, Transaction
+from salmon.simulator.org.transaction import Row, Transaction
 from salmon.simulator.org.triggers import Trigger
 from salmon.simulator.org.usage import Usage
 
@@ -54,8 +56,10 @@ class Org:
         self.sessions = Sessions(self.org_id, self.clock, self.integration_user, self.settings)
         self.instance = Instance()
         self.usage = Usage(self.clock)
+        self.recent = Recent()
         self.lock = threading.RLock()
-        self.types: dict[str, ObjectType] = object_types(describes)
+        self.objects = tuple(describes)  # the names of those that describe files name: the ones with data
+        self.types: dict[str, ObjectType] = object_types({**describes, **setup_describes(describes)})
         self.tables = {name: Table(object_type) for name, object_type in self.types.items()}
         self.by_prefix = {table.type.key_prefix: table for table in self.tables.values()}
         self.triggers: tuple[Trigger, ...] = ()
@@ -64,15 +68,11 @@ class Org:
         self._names = {name.lower(): name for name in self.types}
         self._children = _children(self.tables)
         self._listeners: list[Listener] = []
+        self._open: Unit | None = None  # the innermost transaction of the thread that holds the lock
         self._commit_number = _FIRST_COMMIT_NUMBER
         self._random = random.Random(0)  # plausible distances between commit numbers, nothing more
-        self._add_users()
+        self._fill_setup_objects(describes)
         self._register_faults()
-
-    @property
-    def objects(self) -> tuple[str, ...]:
-        """The names of the org's objects."""
-        return tuple(self.types)
 
     def describe(self, name: str) -> Describe:
         """The describe of the object *name* (exact case). Raises KeyError if the org has none such."""
@@ -104,16 +104,22 @@ class Org:
         """
         A unit of work for *user*; what it did is committed at the end, as one transaction.
 
-        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one.
+        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one. A transaction inside
+        another is a part of it: it is undone for itself, and committed with the outer one.
         """
         with self.lock:
-            unit = Unit(self, user)
+            outer, unit = self._open, Unit(self, user, self._open)
+            self._open = unit
             try:
                 yield unit
             except BaseException:
                 unit.rollback()
                 raise
-            if changes := unit.changes():
+            finally:
+                self._open = outer
+            if outer is not None:
+                outer.absorb(unit)
+            elif changes := unit.changes():
                 self._commit_number += self._random.randint(1, 40)
                 commit = Transaction(
                     key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
@@ -126,23 +132,19 @@ class Org:
                 for listener in self._listeners:
                     listener(commit)
 
-    def _add_users(self) -> None:
-        table = self.tables.get("User")
-        if table is None:
-            return
+    def _fill_setup_objects(self, describes: Mapping[str, Describe]) -> None:
         stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
-        for user in self.users.values():
-            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults}
-            row |= {"Username": user.username, "Name": user.name, "Email": user.email, "IsActive": True}
-            row |= {"FirstName": user.first_name, "LastName": user.last_name}
-            row |= dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), stamp)
-            table.put(row)
+        for name, row in setup_rows(self.org_id, self.users, describes, stamp):
+            table = self.tables[name]
+            table.new_id()  # taken
+            known = {field: value for field, value in row.items() if table.type.field(field) is not None}
+            table.put({**table.type.defaults, **known})
 
     def _register_faults(self) -> None:
         def lock(params: Params) -> None:
             ids = params.get("ids")
-            if params.get("object") not in self.types or not isinstance(ids, list) or not ids:
-                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.types)}) and ids, a list")
+            if params.get("object") not in self.objects or not isinstance(ids, list) or not ids:
+                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.objects)}) and ids, a list")
             if not isinstance(params.get("approval", False), bool):
                 raise BadFault("lock_rows: approval must be true or false")
 

@@ -57,10 +57,11 @@ class Unit:
     itself is wrong, and the caller gives up the whole unit.
     """
 
-    def __init__(self, org: Tables, user: User) -> None:
+    def __init__(self, org: Tables, user: User, within: Unit | None = None) -> None:
         self._org = org
         self._user = user
-        self.stamp_ms = whole_second_ms(org.clock.now_ms())
+        self._within = within
+        self.stamp_ms: int = whole_second_ms(org.clock.now_ms()) if within is None else within.stamp_ms
         self._stamp = datetime_text(self.stamp_ms)
         # Each touched record as it was before: live, or in the bin, or neither.
         self._before: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
@@ -166,6 +167,11 @@ class Unit:
                 table.discard(deleted)
         self._before.clear()
 
+    def absorb(self, inner: Unit) -> None:
+        """Make what *inner* did a part of this unit; it is committed or undone with it."""
+        for key, state in inner._before.items():
+            self._before.setdefault(key, state)
+
     def changes(self) -> tuple[RecordChange, ...]:
         """
         The net effect on each record, in the order in which they were first touched.
@@ -187,6 +193,8 @@ class Unit:
 
     def made_here(self, object_name: str, record_id: str) -> bool:
         """Whether this unit created the record."""
+        if self._within is not None and self._within.made_here(object_name, record_id):
+            return True
         return self._before.get((object_name, record_id)) == (None, None)
 
     def _table(self, object_name: str) -> Table:

@@ -9,8 +9,7 @@ resources are in the other modules of this package. It ignores the host name, so
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -22,23 +21,29 @@ from starlette.routing import Route
 from salmon.simulator.bulk.resources import BulkApi
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
+from salmon.simulator.rest import batch, composite, layouts, recent, rows, search, tree
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
-from salmon.simulator.rest import rows
-from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
+from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
 from salmon.simulator.rest.oauth import TokenEndpoint
 from salmon.simulator.rest.signing_in import SigningIn
-from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Asked, Call, encode, packed, unpacked
+from salmon.simulator.rest.web import (
+    GZIP_FROM_BYTES,
+    Answer,
+    Asked,
+    Call,
+    Resource,
+    encode,
+    packed,
+    unpacked,
+)
 
 HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
 
-_VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
-_HEAVY = frozenset({"query", "collections", "bulk"})
-
-Resource = Callable[[Call], Answer]
+_HEAVY = frozenset({"query", "collections", "composite", "search", "bulk"})
 
 
 class RestServer:
@@ -93,7 +98,7 @@ class RestServer:
                 return Answer(200, versions())
             if path[:2] != ["services", "data"]:
                 raise not_found()
-            version = _version_of(path[2])
+            version = version_of(path[2])
             user = self._org.sessions.user_of(asked.token)
             if user is None:
                 raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
@@ -122,6 +127,8 @@ class RestServer:
                 }
             case ["sobjects", name, "describe"]:
                 allowed = {"GET": lambda call: self._describes.describe(call, name)}
+            case ["sobjects", name, "describe", "layouts", *rest]:
+                allowed = {"GET": lambda call: layouts.layouts(call, name, rest)}
             case ["sobjects", name, "updated"]:
                 allowed = {"GET": lambda call: rest_query.updated(call, name)}
             case ["sobjects", name, "deleted"]:
@@ -143,6 +150,17 @@ class RestServer:
                 allowed = {"GET": lambda call: self._cursors.first_page(call, with_deleted=True)}
             case ["query" | "queryAll", locator]:
                 allowed = {"GET": lambda call: self._cursors.next_page(call, locator)}
+            case ["composite"]:
+                allowed = {
+                    "GET": composite.resources,
+                    "POST": lambda call: composite.composite(call, self._resource),
+                }
+            case ["composite", "graph"]:
+                allowed = {"POST": lambda call: composite.graph(call, self._resource)}
+            case ["composite", "batch"]:
+                allowed = {"POST": lambda call: batch.batch(call, self._resource)}
+            case ["composite", "tree", name]:
+                allowed = {"POST": lambda call: tree.tree(call, name)}
             case ["composite", "sobjects"]:
                 allowed = dict.fromkeys(["POST", "PATCH", "DELETE"], rest_collections.collection)
             case ["composite", "sobjects", name]:
@@ -151,6 +169,12 @@ class RestServer:
                 allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
             case ["jobs", *below]:
                 allowed = self._bulk.resources(below)
+            case ["search"]:
+                allowed = {"GET": search.search}
+            case ["parameterizedSearch"]:
+                allowed = dict.fromkeys(["GET", "POST"], search.parameterized)
+            case ["recent"]:
+                allowed = {"GET": recent.recent}
             case ["limits"]:
                 allowed = {"GET": rest_limits.limits}
             case ["limits", "recordCount"]:
@@ -210,11 +234,15 @@ def _api_of(path: list[str]) -> tuple[str, str]:
     match path[3:]:
         case ["composite", "sobjects", *_]:
             return "collections", "collections"
+        case ["composite", *_]:
+            return "rest", "composite"
         case ["query" | "queryAll", *_]:
             return "rest", "query"
+        case ["search" | "parameterizedSearch", *_]:
+            return "rest", "search"
         case ["sobjects", _, "updated" | "deleted" as name]:
             return "rest", name
-        case ["sobjects"] | ["sobjects", _, "describe"]:
+        case ["sobjects"] | ["sobjects", _, "describe", *_]:
             return "rest", "describe"
         case ["sobjects", *_]:
             return "rest", "rows"
@@ -223,13 +251,3 @@ def _api_of(path: list[str]) -> tuple[str, str]:
         case ["jobs", *_]:
             return "bulk", "bulk"
     return "rest", "other"
-
-
-def _version_of(part: str) -> str:
-    found = _VERSION.fullmatch(part)
-    number = int(found[1]) if found else 0
-    if 0 < number < FIRST_VERSION:
-        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
-    if found is None or number > LAST_VERSION:
-        raise not_found()
-    return f"{number}.0"

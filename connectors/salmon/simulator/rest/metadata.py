@@ -10,9 +10,12 @@ from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
 FIRST_VERSION, LAST_VERSION = 31, 67
+_VERSION = re.compile(r"v(\d{1,3})\.0")
 _VERSION_IN_URL = re.compile(r"^/services/data/v[^/]+/")
 # The top-level flags that the global describe shows of each object.
 _GLOBAL_KEYS = (
@@ -34,12 +37,24 @@ def versions() -> list[dict[str, str]]:
     return found
 
 
+def version_of(part: str) -> str:
+    """The version of a path's part like v64.0. Raises BadRequest: 410 for a retired one, 404 for one that never was."""
+    found = _VERSION.fullmatch(part)
+    number = int(found[1]) if found else 0
+    if 0 < number < FIRST_VERSION:
+        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
+    if found is None or number > LAST_VERSION:
+        raise not_found()
+    return f"{number}.0"
+
+
 def resources(call: Call) -> Answer:
     """GET /services/data/vXX.X"""
     base = f"/services/data/v{call.version}"
-    return Answer(
-        200, {name: f"{base}/{name}" for name in ("sobjects", "query", "queryAll", "limits", "composite")}
-    )
+    names = (
+        "composite", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+    )  # fmt: skip
+    return Answer(200, {name: f"{base}/{name}" for name in names})
 
 
 class Describes:
@@ -55,7 +70,7 @@ class Describes:
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         object_type = call.table(object_name).type
-        key = (object_name, call.version)
+        key = (object_type.name, call.version)
         with self._lock:
             if key not in self._made:
                 self._made[key] = encode(_with_version(object_type.describe, call.version))
@@ -68,7 +83,7 @@ class Describes:
         for object_type in self._org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            if can_be_selected(object_type.name):
+            if object_type.name in self._org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
         body = {
             "encoding": "UTF-8",
@@ -80,7 +95,11 @@ class Describes:
     def basic(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X"""
         object_type = call.table(object_name).type
-        return Answer(200, {"objectDescribe": _basic(object_type, call.version), "recentItems": []})
+        shown = {
+            "objectDescribe": _basic(object_type, call.version),
+            "recentItems": recent_items(call, object_type.name),
+        }
+        return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
         headers = {"Last-Modified": self._last_modified}

@@ -29,10 +29,9 @@ Result = TypeVar("Result")
 def create(call: Call, object_name: str) -> Answer:
     """POST /sobjects/X"""
     table, body = call.table(object_name), call.json_object()
-    return Answer(
-        201,
-        {"id": _write(call, lambda unit: unit.insert(table.type.name, body)), "success": True, "errors": []},
-    )
+    record_id = _write(call, lambda unit: unit.insert(table.type.name, body))
+    call.touch(record_id)
+    return Answer(201, {"id": record_id, "success": True, "errors": []}, _location(call, table, record_id))
 
 
 def row(call: Call, object_name: str, record_id: str) -> Answer:
@@ -43,7 +42,7 @@ def row(call: Call, object_name: str, record_id: str) -> Answer:
     if call.method == "GET":
         return _show(call, table, found)
     if call.method == "DELETE":
-        _write(call, lambda unit: unit.delete(object_name, full_id))
+        _write(call, lambda unit: unit.delete(table.type.name, full_id))
         return Answer(204)
     body = call.json_object()
     _refuse_in_body(body, "Id")
@@ -53,9 +52,10 @@ def row(call: Call, object_name: str, record_id: str) -> Answer:
         now = table.live.get(full_id)
         if unless_since is not None and now is not None and _modified_ms(now) > unless_since:
             raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
-        unit.update(object_name, full_id, body)
+        unit.update(table.type.name, full_id, body)
 
     _write(call, update)
+    call.touch(full_id)
     return Answer(204)
 
 
@@ -75,7 +75,7 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
         raise no_such_row()
     if call.method == "GET":
         return _show(call, table, found)
-    _write(call, lambda unit: unit.delete(object_name, str(found["Id"])))
+    _write(call, lambda unit: unit.delete(table.type.name, str(found["Id"])))
     return Answer(204)
 
 
@@ -102,14 +102,22 @@ def _upsert(call: Call, table: Table, field: Field, value: str) -> Answer:
             if update_only:
                 raise no_such_row()
             record_id = unit.insert(name, {**body, field.name: value})
-            return Answer(201, {"id": record_id, "success": True, "errors": [], "created": True})
+            made = {"id": record_id, "success": True, "errors": [], "created": True}
+            return Answer(201, made, _location(call, table, record_id))
         record_id = str(found["Id"])
         unit.update(name, record_id, body)
         if float(call.version) < 46:
             return Answer(204)
         return Answer(200, {"id": record_id, "success": True, "errors": [], "created": False})
 
-    return _write(call, write)
+    answered = _write(call, write)
+    if isinstance(answered.body, dict):
+        call.touch(answered.body["id"])
+    return answered
+
+
+def _location(call: Call, table: Table, record_id: str) -> dict[str, str]:
+    return {"Location": f"/services/data/v{call.version}/sobjects/{table.type.name}/{record_id}"}
 
 
 def _write(call: Call, work: Callable[[Unit], Result]) -> Result:

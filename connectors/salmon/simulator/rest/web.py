@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -48,9 +48,12 @@ class Call:
     params: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+    given: Any = None  # the body of a subrequest, which is JSON already
 
     def json(self) -> Any:
         """The body as JSON. Raises BadRequest where it is none."""
+        if self.given is not None:
+            return self.given
         try:
             return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
         except ValueError:
@@ -67,8 +70,8 @@ class Call:
         return content
 
     def table(self, name: str) -> Table:
-        """The table of an object named in the path; exact case, as in Salesforce. Raises BadRequest (404)."""
-        table = self.org.tables.get(name)
+        """The table of an object named in the path, in any case. Raises BadRequest (404)."""
+        table = self.org.tables.get(self.org.object_name(name) or "")
         if table is None:
             raise not_found()
         return table
@@ -80,6 +83,11 @@ class Call:
             if key.strip().lower() == name.lower() and value:
                 return value.strip()
         return None
+
+    def touch(self, record_id: str) -> None:
+        """Let the record be the user's most recent one, unless the call says that it shall not (Sforce-Mru)."""
+        if (self.option("Sforce-Mru", "updateMru") or "true").lower() != "false":
+            self.org.recent.touch(self.user.user_id, record_id)
 
     def change_origin(self, *, with_client: bool) -> str:
         """
@@ -105,6 +113,9 @@ class Answer:
     status: int
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Resource = Callable[[Call], Answer]
 
 
 def encode(body: Any) -> bytes:
