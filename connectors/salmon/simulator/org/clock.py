@@ -38,7 +38,12 @@ class OrgClock:
 
     def http_date(self) -> str:
         """Now as the Date header of a response has it (RFC 7231)."""
-        return format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True)
+        return http_date(self.now_ms())
+
+
+def http_date(ms: int) -> str:
+    """Epoch milliseconds as a header has them."""
+    return format_datetime(datetime.fromtimestamp(ms // 1000, UTC), usegmt=True)
 
 
 def whole_second_ms(ms: int) -> int:

@@ -7,7 +7,7 @@ Reading request bodies and answering with refusals is for the REST server.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
@@ -44,6 +44,7 @@ class Tables(Protocol):
     users: dict[str, User]
     triggers: tuple[Trigger, ...]
     deleted_with: dict[str, tuple[tuple[str, Table], ...]]
+    checks: dict[str, Callable[[Row, str | None], None]]
 
     def table(self, name: str) -> Table: ...
     def children(self, name: str) -> tuple[tuple[Table, Field], ...]: ...
@@ -278,6 +279,8 @@ class Unit:
 
     def _check(self, table: Table, row: Row, changed: set[str], record_id: str | None) -> None:
         self._check_unique(table, row, record_id)
+        if (check := self._org.checks.get(table.type.name)) is not None:
+            check(row, record_id)
         for field in table.type.reference_fields:
             value = row.get(field.name)
             if value is not None and field.name in changed:

@@ -38,6 +38,7 @@ from salmon.simulator.rest.web import (
     packed,
     unpacked,
 )
+from salmon.simulator.tooling.resources import ToolingApi
 
 HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
 
@@ -55,6 +56,7 @@ class RestServer:
         self._cursors = rest_query.Cursors()
         self._describes = Describes(org)
         self._bulk = BulkApi(org)
+        self._tooling = ToolingApi(org)
         self.app = Starlette(routes=[Route("/{path:path}", self._serve, methods=_METHODS)])
 
     def stop(self) -> None:
@@ -167,6 +169,8 @@ class RestServer:
                 allowed = dict.fromkeys(["GET", "POST"], lambda call: rest_collections.retrieve(call, name))
             case ["composite", "sobjects", name, field]:
                 allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
+            case ["tooling", *below]:
+                allowed = self._tooling.resources(below)
             case ["jobs", *below]:
                 allowed = self._bulk.resources(below)
             case ["search"]:
@@ -232,6 +236,8 @@ def _api_of(path: list[str]) -> tuple[str, str]:
     if path[:2] in (["services", "oauth2"], ["services", "Soap"]) or path[:1] == ["id"]:
         return "oauth", "oauth"
     match path[3:]:
+        case ["tooling", *_]:
+            return "rest", "tooling"
         case ["composite", "sobjects", *_]:
             return "collections", "collections"
         case ["composite", *_]:

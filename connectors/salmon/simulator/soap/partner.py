@@ -16,6 +16,7 @@ from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.sessions import User
+from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE
 from salmon.simulator.rest.web import Answer, Asked
 
 # login() exists up to this version of the API.
@@ -139,8 +140,8 @@ class PartnerApi:
             "accessibilityMode": "false", "chatterExternal": "false", "currencySymbol": "$",
             "orgAttachmentFileSizeLimit": "26214400", "orgDefaultCurrencyIsoCode": "USD",
             "orgDefaultCurrencyLocale": "en_US", "orgDisallowHtmlAttachments": "false", "orgHasPersonAccounts": "false",
-            "organizationId": self._org.org_id, "organizationMultiCurrency": "false", "organizationName": "Salmon",
-            "profileId": "00eSm0000000001AAA", "roleId": nil,
+            "organizationId": self._org.org_id, "organizationMultiCurrency": "false", "organizationName": "Salmon in a box",
+            "profileId": ADMINISTRATOR_PROFILE, "roleId": nil,
             "sessionSecondsValid": str(round(self._org.settings.session_timeout_s)),
             "userDefaultCurrencyIsoCode": nil, "userEmail": user.email, "userFullName": user.name,
             "userId": user.user_id, "userLanguage": "en_US", "userLocale": "en_US", "userName": user.username,
