@@ -1,5 +1,6 @@
 """
-The simulator's control API: its records, the calls it has received, its clock, settings, triggers and faults (JSON over HTTP).
+The simulator's control API: its records, the calls it has received, its clock, settings, triggers, rules and faults (JSON
+over HTTP).
 
 It is not part of Salesforce: tests and demos control the org with it.
 """
@@ -20,6 +21,7 @@ from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
+from salmon.simulator.rules import BadRule, parse_rule
 
 
 class ControlServer:
@@ -41,6 +43,8 @@ class ControlServer:
                 Route("/allowances", self._allowances, methods=["POST"]),
                 Route("/triggers", self._add_trigger, methods=["POST"]),
                 Route("/triggers", self._drop_triggers, methods=["DELETE"]),
+                Route("/rules", self._add_rule, methods=["POST"]),
+                Route("/rules", self._drop_rules, methods=["DELETE"]),
                 Route("/faults", self._add_fault, methods=["POST"]),
                 Route("/faults", self._clear_faults, methods=["DELETE"]),
             ]
@@ -75,6 +79,7 @@ class ControlServer:
                 "now": datetime_text(org.clock.now_ms()),
                 "objects": objects,
                 "triggers": triggers,
+                "rules": [{"object": rule.object_name, "name": rule.name} for rule in org.rules],
                 "faults": org.faults.all(),
                 "endpoints": self._endpoints,
             }
@@ -159,6 +164,28 @@ class ControlServer:
         with self._org.lock:
             self._org.triggers = ()
         return JSONResponse({"triggers": 0})
+
+    async def _add_rule(self, request: Request) -> JSONResponse:
+        """
+        {"rule": "validation", "object", "when": SOQL condition, "message", "name"?, "field"?}, or {"rule": "duplicate",
+        "object", "fields": [...], "action": "allow" or "block", "name"?, "matching_rule"?, "message"?}.
+        """
+        body = await _object(request)
+        if body is None:
+            return _wrong("the body must be a JSON object")
+        try:
+            rule = parse_rule(self._org, body)
+        except BadRule as error:
+            return _wrong(str(error))
+        with self._org.lock:
+            self._org.rules = (*self._org.rules, rule)
+            count = len(self._org.rules)
+        return JSONResponse({"rules": count}, 201)
+
+    async def _drop_rules(self, _request: Request) -> JSONResponse:
+        with self._org.lock:
+            self._org.rules = ()
+        return JSONResponse({"rules": 0})
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         """{"fault": NAME, ...}"""

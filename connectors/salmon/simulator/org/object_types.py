@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from salmon.simulator.org.describes import Describe
+from salmon.simulator.org.ids import id18
 from salmon.simulator.org.transaction import Stored
 
 # Types whose value is made of other fields; the row stores the parts only.
@@ -160,6 +161,23 @@ class ObjectType:
         }
 
     @cached_property
+    def base64_fields(self) -> frozenset[str]:
+        """The names of the fields that hold files."""
+        return frozenset(field.name for field in self.fields if field.type == "base64")
+
+    @cached_property
+    def record_types(self) -> Mapping[str, bool]:
+        """The ids of the record types, and whether the user may choose them; the master is none of them."""
+        infos = self.describe.get("recordTypeInfos") or ()
+        return {
+            str(id18(info.get("recordTypeId"))): bool(
+                info.get("available", True) and info.get("active", True)
+            )
+            for info in infos
+            if not info.get("master")
+        }
+
+    @cached_property
     def has_person_name(self) -> bool:
         """Whether Name is made of FirstName and LastName (Contact, Lead)."""
         name = self.field("Name")
@@ -202,7 +220,9 @@ def _field(entry: Mapping[str, Any]) -> Field:
         nillable=bool(entry.get("nillable", True)),
         defaulted_on_create=bool(entry.get("defaultedOnCreate")),
         default=_default(entry, active),
-        restricted=bool(entry.get("restrictedPicklist")),
+        # Codes of states and countries are refused in words of their own (places.py).
+        restricted=bool(entry.get("restrictedPicklist"))
+        and not (entry.get("compoundFieldName") and entry["name"].endswith(("StateCode", "CountryCode"))),
         picklist_values=tuple(value["value"] for value in active),
         unique=bool(entry.get("unique")),
         case_sensitive=bool(entry.get("caseSensitive")),

@@ -24,6 +24,7 @@ from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
 from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
+from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
 from salmon.simulator.org.sessions import Instance, Sessions, User
 from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
@@ -70,6 +71,7 @@ class Org:
         self.triggers: tuple[Trigger, ...] = ()
         # What else is asked of a record of these objects before it is saved, with its id if it has one yet.
         self.checks: dict[str, Callable[[Row, str | None], None]] = {}
+        self.rules: tuple[Rule, ...] = ()
         # A deleted record -> all that was deleted with it, itself first: they come back together.
         self.deleted_with: dict[str, tuple[tuple[str, Table], ...]] = {}
         self._names = {name.lower(): name for name in self.types}
@@ -153,15 +155,18 @@ class Org:
             self._listeners.append(listener)
 
     @contextmanager
-    def transaction(self, user: User, change_origin: str = "") -> Iterator[Unit]:
+    def transaction(
+        self, user: User, change_origin: str = "", duplicates: DuplicateOptions = NOTHING_SAID
+    ) -> Iterator[Unit]:
         """
-        A unit of work for *user*; what it did is committed at the end, as one transaction.
+        A unit of work for *user*; what it did is committed at the end, as one transaction. *duplicates* is what the
+        caller says to duplicate rules.
 
         An exception rolls all of it back and goes on; so does `Unit.rollback`, without one. A transaction inside
         another is a part of it: it is undone for itself, and committed with the outer one.
         """
         with self.lock:
-            outer, unit = self._open, Unit(self, user, self._open)
+            outer, unit = self._open, Unit(self, user, self._open, duplicates)
             self._open = unit
             try:
                 yield unit

@@ -58,6 +58,8 @@ class Presenter:
             elif path[0] in object_type.compounds:
                 parts = _parts(object_type.compounds[path[0]])
                 self._special[path[0]] = partial(_compound, parts)
+            elif path[0] in object_type.base64_fields:
+                self._special[path[0]] = partial(_blob_url, object_type.name, path[0])
             if path[0] not in order:
                 order.append(path[0])
         for relationship, below in nested.items():
@@ -134,6 +136,11 @@ def _parts(fields: Sequence[Field]) -> list[tuple[str, str]]:
         if endings:
             parts.append((max(endings, key=lambda pair: len(pair[0]))[1], field.name))
     return sorted(parts)
+
+
+def _blob_url(object_name: str, field: str, row: Row, version: str) -> str | None:
+    """Where the bytes of a base64 field are, which is what it is shown as."""
+    return f"/services/data/v{version}/sobjects/{object_name}/{row['Id']}/{field}" if row.get(field) else None
 
 
 def _compound(parts: list[tuple[str, str]], row: Row, _version: str) -> dict[str, Any] | None:

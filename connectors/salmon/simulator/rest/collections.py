@@ -79,19 +79,25 @@ def retrieve(call: Call, object_name: str) -> Answer:
 def _run(call: Call, work: Sequence[Work], all_or_none: bool) -> Answer:
     results: list[dict[str, Any]] = []
     # The client's name of Sforce-Call-Options is not documented for collections, so it does not reach the events.
-    with call.org.transaction(call.user, call.change_origin(with_client=False)) as unit:
+    with call.transaction(with_client=False) as unit:
         for each in work:
             try:
                 results.append(each(unit))
             except BadRequest:  # The request as a whole is wrong.
                 raise
             except Refusal as refusal:
-                results.append({"success": False, "errors": [refusal.as_collection_error()]})
+                results.append({"success": False, "errors": refusal.as_collection_errors()})
         if all_or_none and not all(result["success"] for result in results):
             unit.rollback()
-            undone = {"success": False, "errors": [rolled_back().as_collection_error()]}
-            results = [undone if result["success"] else result for result in results]
+            results = [_undone(call, result) if result["success"] else result for result in results]
     return Answer(200, results)
+
+
+def _undone(call: Call, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a record that was fine and is undone: one that was there before keeps its id."""
+    undone = {"success": False, "errors": rolled_back().as_collection_errors()}
+    record_id = str(result["id"])
+    return {"id": record_id, **undone} if record_id in call.org.by_prefix[record_id[:3]].live else undone
 
 
 def create_work(table: Table, record: dict[str, Any]) -> Work:

@@ -88,7 +88,7 @@ def _all_or_none(
 ) -> tuple[list[dict[str, Any]], bool]:
     """The answers, and whether all is done; the first that fails undoes what was done before it."""
     answers, results = [], dict[str, Any]()
-    with call.org.transaction(call.user, call.change_origin(with_client=False)) as unit:
+    with call.transaction(with_client=False) as unit:
         for request in requests:
             answered = subrequests.run(call, routes, request, results)
             if subrequests.failed(answered) or _is_spoilt_collection(request, answered):
@@ -103,15 +103,15 @@ def _all_or_none(
 
 
 def _is_spoilt_collection(request: Subrequest, answered: Answer) -> bool:
-    """Whether it is a collection of all or none, and it is none."""
+    """
+    Whether it is a collection with a record that failed: the all or none of the whole goes before its own.
+
+    Its answer is shown as it is, even if its own allOrNone is false and it says that some are done ("allOrNone
+    Parameters in Composite and Collections Requests", case 4).
+    """
     if request.resource[:2] != ["composite", "sobjects"] or not isinstance(answered.body, list):
         return False
-    asked = (
-        request.body.get("allOrNone") if isinstance(request.body, dict) else "allOrNone=true" in request.url
-    )
-    return asked is True and not all(
-        result is None or result.get("success", True) for result in answered.body
-    )
+    return not all(result is None or result.get("success", True) for result in answered.body)
 
 
 def _is_query_or_collection(request: Subrequest) -> bool:

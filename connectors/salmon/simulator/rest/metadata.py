@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from salmon.simulator.events.cdc_schema import can_be_selected
-from salmon.simulator.org.clock import http_date
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.rest import conditional
 from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
@@ -102,12 +102,9 @@ class Describes:
         return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
-        modified_ms = call.org.described_ms
-        headers = {"Last-Modified": http_date(modified_ms)}
-        since = call.header_time_ms("If-Modified-Since")
-        if since is not None and modified_ms <= since:
-            return Answer(304, None, headers)
-        return Answer(200, body, headers)
+        modified_ms, etag = call.org.described_ms, conditional.etag_of(body)
+        sent = conditional.headers(modified_ms, etag)
+        return conditional.unchanged(call, modified_ms, etag, sent) or Answer(200, body, sent)
 
 
 def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:

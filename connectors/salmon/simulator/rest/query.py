@@ -11,6 +11,7 @@ from typing import Any
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.org.table import Table
 from salmon.simulator.rest.web import Answer, Call
 from salmon.simulator.soql.answering import Result, run_query
 
@@ -20,6 +21,7 @@ CURSOR_LIFE_MS = 2 * 24 * 3600 * 1000
 CURSORS_MAX = 100
 UPDATED_REACH_MS = 30 * 24 * 3600 * 1000
 DELETED_REACH_MS = 15 * 24 * 3600 * 1000
+REPLICATED_IDS_MAX = 600_000
 _MINUTE_MS = 60_000
 
 
@@ -78,26 +80,42 @@ def _page(call: Call, result: Result, locator: str, start: int, page: int) -> An
 
 def updated(call: Call, object_name: str) -> Answer:
     """GET /sobjects/X/updated/?start=&end="""
-    table = call.table(object_name)
+    table = _replicated(call, object_name)
     start, end, covered = _span(call, UPDATED_REACH_MS)
     with call.org.lock:
         rows = table.rows()
     ids = [str(row["Id"]) for row in rows if start <= str(row.get("SystemModstamp") or "") < end]
+    _check_count(len(ids))
     return Answer(200, {"ids": ids, "latestDateCovered": covered})
 
 
 def deleted(call: Call, object_name: str) -> Answer:
     """GET /sobjects/X/deleted/?start=&end="""
-    table = call.table(object_name)
+    table = _replicated(call, object_name)
     start, end, covered = _span(call, DELETED_REACH_MS)
     with call.org.lock:
         rows = list(table.bin.values())
     stamped = [(str(row.get("SystemModstamp") or ""), str(row["Id"])) for row in rows]
     found = [{"id": each_id, "deletedDate": when} for when, each_id in sorted(stamped) if start <= when < end]
+    _check_count(len(found))
     oldest = datetime_text(call.org.clock.now_ms() - DELETED_REACH_MS)
     return Answer(
         200, {"deletedRecords": found, "earliestDateAvailable": oldest, "latestDateCovered": covered}
     )
+
+
+def _replicated(call: Call, object_name: str) -> Table:
+    """The table, if its changes may be asked for. Raises BadRequest; that an org refuses is known, the words are ours."""
+    table = call.table(object_name)
+    if not table.type.describe.get("replicateable", True):
+        what = f"entity type {table.type.name} is not replicateable"
+        raise BadRequest("INVALID_TYPE_FOR_OPERATION", what)
+    return table
+
+
+def _check_count(count: int) -> None:
+    if count > REPLICATED_IDS_MAX:
+        raise BadRequest("EXCEEDED_ID_LIMIT", f"too many ids in the window: {count}; ask for a shorter one")
 
 
 def _span(call: Call, reach_ms: int) -> tuple[str, str, str]:

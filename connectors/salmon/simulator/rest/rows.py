@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from salmon.simulator.org.refusals import (
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.org.values import stored_value
+from salmon.simulator.rest import conditional
 from salmon.simulator.rest.web import Answer, Call
 
 Result = TypeVar("Result")
@@ -46,12 +48,10 @@ def row(call: Call, object_name: str, record_id: str) -> Answer:
         return Answer(204)
     body = call.json_object()
     _refuse_in_body(body, "Id")
-    unless_since = call.header_time_ms("If-Unmodified-Since")
 
     def update(unit: Unit) -> None:
-        now = table.live.get(full_id)
-        if unless_since is not None and now is not None and _modified_ms(now) > unless_since:
-            raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
+        if (now := table.live.get(full_id)) is not None:
+            conditional.check_unmodified(call, _modified_ms(now), _etag(table, now))
         unit.update(table.type.name, full_id, body)
 
     _write(call, update)
@@ -64,6 +64,8 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
     table = call.table(object_name)
     if field_name.lower() == "id":
         return row(call, object_name, value)
+    if value in table.type.base64_fields and call.method == "GET":
+        return _blob(table, field_name, value)
     field = external_id_field(table, field_name)
     if call.method == "PATCH":
         return _upsert(call, table, field, value)
@@ -77,6 +79,13 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
         return _show(call, table, found)
     _write(call, lambda unit: unit.delete(table.type.name, str(found["Id"])))
     return Answer(204)
+
+
+def _blob(table: Table, record_id: str, field_name: str) -> Answer:
+    """GET /sobjects/X/id/BlobField: the bytes themselves (sObject Blob Get)."""
+    body = _existing(table, record_id, reading=True).get(field_name)
+    content = base64.b64decode(str(body)) if body is not None else b""
+    return Answer(200, content, {"Content-Type": "application/octet-stream"})
 
 
 def external_id_field(table: Table, name: str) -> Field:
@@ -121,7 +130,7 @@ def _location(call: Call, table: Table, record_id: str) -> dict[str, str]:
 
 
 def _write(call: Call, work: Callable[[Unit], Result]) -> Result:
-    with call.org.transaction(call.user, call.change_origin(with_client=True)) as unit:
+    with call.transaction(with_client=True) as unit:
         return work(unit)
 
 
@@ -147,12 +156,11 @@ def _by_external_id(table: Table, field: Field, value: str, version: str) -> Row
 
 
 def _show(call: Call, table: Table, found: Row) -> Answer:
-    modified_ms = _modified_ms(found)
-    since, unless_since = call.header_time_ms("If-Modified-Since"), call.header_time_ms("If-Unmodified-Since")
-    if since is not None and modified_ms <= since:
-        return Answer(304)
-    if unless_since is not None and modified_ms > unless_since:
-        raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
+    modified_ms, etag = _modified_ms(found), _etag(table, found)
+    headers = {} if etag is None else conditional.headers(modified_ms, etag)
+    conditional.check_unmodified(call, modified_ms, etag)
+    if (unchanged := conditional.unchanged(call, modified_ms, etag, headers)) is not None:
+        return unchanged
     paths = all_fields(table)
     if wanted := call.params.get("fields"):
         paths = []
@@ -162,7 +170,12 @@ def _show(call: Call, table: Table, found: Row) -> Answer:
             paths.append((field.name,))
         if ("Id",) not in paths:
             paths.append(("Id",))
-    return Answer(200, Presenter(call.org, table, paths).record(found, call.version))
+    return Answer(200, Presenter(call.org, table, paths).record(found, call.version), headers)
+
+
+def _etag(table: Table, found: Row) -> str | None:
+    """Of an account, whatever fields of it are asked for; other objects have none."""
+    return conditional.etag_of(dict(found)) if table.type.name == "Account" else None
 
 
 def _modified_ms(found: Row) -> int:

@@ -39,7 +39,7 @@ def tree(call: Call, object_name: str) -> Answer:
     if twice:
         error = Refusal("INVALID_INPUT", "Duplicate ReferenceId provided in the request.")
         return _failed([(node, error) for node in twice])
-    with call.org.transaction(call.user, call.change_origin(with_client=False)) as unit:
+    with call.transaction(with_client=False) as unit:
         for level in levels:
             refused: list[tuple[_Node, Refusal]] = []
             for node in level:
@@ -110,7 +110,7 @@ def _check_size(levels: list[list[_Node]], nodes: list[_Node]) -> None:
 
 def _failed(refused: list[tuple[_Node, Refusal]]) -> Answer:
     results = [
-        {"referenceId": node.reference_id, "errors": [refusal.as_collection_error()]}
+        {"referenceId": node.reference_id, "errors": refusal.as_collection_errors()}
         for node, refusal in refused
     ]
     return Answer(400, {"hasErrors": True, "results": results})

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.org.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 
@@ -78,11 +82,24 @@ class Call:
 
     def option(self, header: str, name: str) -> str | None:
         """One `name=value` of a header such as Sforce-Call-Options."""
-        for part in self.headers.get(header.lower(), "").split(","):
+        for part in re.split("[,;]", self.headers.get(header.lower(), "")):
             key, _, value = part.strip().partition("=")
             if key.strip().lower() == name.lower() and value:
                 return value.strip()
         return None
+
+    @contextmanager
+    def transaction(self, *, with_client: bool) -> Iterator[Unit]:
+        """A transaction of the org for this call, with what its headers say of it."""
+        header = "Sforce-Duplicate-Rule-Header"
+        duplicates = DuplicateOptions(
+            allow_save=self.option(header, "allowSave") == "true",
+            record_details=self.option(header, "includeRecordDetails") == "true",
+            version=self.version,
+        )
+        origin = self.change_origin(with_client=with_client)
+        with self.org.transaction(self.user, origin, duplicates) as unit:
+            yield unit
 
     def touch(self, record_id: str) -> None:
         """Let the record be the user's most recent one, unless the call says that it shall not (Sforce-Mru)."""

@@ -81,6 +81,19 @@ def run_parsed(org: Org, query: Query, *, with_deleted: bool = False, also: Matc
         return _Plan(org, table, query, with_deleted=with_deleted).run(None if also is None else also(table))
 
 
+def row_test(org: Org, object_name: str, condition: str) -> Test:
+    """A condition as it would stand in WHERE, as a test of rows of one object. Raises BadRequest, as run_query."""
+    query = parse(f"SELECT Id FROM {object_name} WHERE {condition}")
+    if query.where is None or query.order or query.limit is not None:
+        raise malformed(query.text, query.source_at, "a condition is needed, and nothing else")
+    scope = Scope.of(org, org.tables[object_name], query, with_deleted=False)
+
+    def refuse(join: SemiJoin) -> Test:
+        raise malformed(query.text, join.left.at, "Semi join sub-selects are not allowed here")
+
+    return Conditions(query.text, scope.getter, refuse, org.clock.now_ms()).test(query.where)
+
+
 class _Plan:
     """One query on one table; those inside it have plans of their own."""
 
