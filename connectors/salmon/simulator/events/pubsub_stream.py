@@ -199,7 +199,14 @@ class Stream:
 
     def _with_events(self) -> pb2.FetchResponse | None:
         assert self._subscription is not None
-        taken = self._subscription.take(self._owed, _RESPONSE_BYTES_MAX)
+        allowed = min(self._owed, self._bus.deliveries_left())
+        if allowed == 0 and self._subscription.is_behind():
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "subscription.limit.exceeded",
+                "You have exceeded the event delivery limit for your org.",
+            )
+        taken = self._subscription.take(allowed, _RESPONSE_BYTES_MAX)
         if not taken:
             return None
         self._owed -= len(taken)

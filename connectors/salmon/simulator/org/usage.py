@@ -9,6 +9,7 @@ from salmon.simulator.org.clock import OrgClock
 
 # Large enough for a long day of tests; `exhaust_api` shows what happens at its end.
 DAILY_API_REQUESTS = 1_000_000
+DAILY_DELIVERIES = 100_000_000
 _DAY_MS = 24 * 3600 * 1000
 _SLOT_MS = 15 * 60 * 1000
 
@@ -17,7 +18,13 @@ API_REQUESTS = "DailyApiRequests"
 QUERY_JOBS = "DailyBulkV2QueryJobs"
 QUERY_STORAGE_MB = "DailyBulkV2QueryFileStorageMB"
 BULK_BATCHES = "DailyBulkApiBatches"
-_ALLOWANCES = {QUERY_JOBS: 10_000, QUERY_STORAGE_MB: 976_562, BULK_BATCHES: 15_000}
+DELIVERIES = "DailyDeliveredPlatformEvents"
+_ALLOWANCES = {
+    QUERY_JOBS: 10_000,
+    QUERY_STORAGE_MB: 976_562,
+    BULK_BATCHES: 15_000,
+    DELIVERIES: DAILY_DELIVERIES,
+}
 
 
 class Rolling:
@@ -87,6 +94,11 @@ class Usage:
         """That many change events went out to subscribers."""
         with self._lock:
             self._events_delivered += delivered
+            self._spent[DELIVERIES].add(delivered)
+
+    def deliveries_left(self) -> int:
+        """How many change events may still go out today."""
+        return self.left(DELIVERIES)
 
     @property
     def events_delivered(self) -> int:
