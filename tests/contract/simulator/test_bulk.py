@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterator
@@ -162,6 +163,32 @@ def test_a_hard_delete_leaves_nothing_in_the_recycle_bin(box: Box) -> None:
     ended(box, started(box, f"Id\n{hard}\n", "hardDelete"))
     found = box.call("GET", f"queryAll?q=SELECT+Id+FROM+Account+WHERE+Id+IN+('{soft}','{hard}')").json()
     assert [row["Id"] for row in found["records"]] == [soft]
+
+
+def test_a_hard_delete_needs_a_permission_of_its_own(box: Box) -> None:
+    """Administrators of a real org do not have it by default; those of the box do, until it is taken away."""
+    [mine] = box.call("GET", "query?q=SELECT+Id+FROM+PermissionSet+WHERE+IsOwnedByProfile=true").json()[
+        "records"
+    ]
+    path = f"sobjects/PermissionSet/{mine['Id']}"
+    assert box.call("PATCH", path, {"PermissionsBulkApiHardDelete": False}).status_code == 204
+    try:
+        [error] = box.call("POST", "jobs/ingest", {"object": "Account", "operation": "hardDelete"}).json()
+        assert error["errorCode"] == "FEATURENOTENABLED"
+        assert error["message"].startswith("hardDelete operation requires special user profile permission")
+    finally:
+        box.call("PATCH", path, {"PermissionsBulkApiHardDelete": True})
+    assert open_job(box, "hardDelete")
+
+
+def test_an_upload_may_be_compressed(box: Box) -> None:
+    """Content-Encoding: gzip, as for every other request."""
+    job_id = open_job(box)
+    url = f"{box.simulator.endpoints.instance_url}/services/data/v{VERSION}/jobs/ingest/{job_id}/batches"
+    headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
+    assert box.http.put(url, gzip.compress(b"Name\nPacked\n"), headers=headers).status_code == 201
+    box.call("PATCH", f"jobs/ingest/{job_id}", {"state": "UploadComplete"})
+    assert ended(box, job_id)["numberRecordsProcessed"] == 1
 
 
 def test_parents_may_be_named_by_their_external_ids(box: Box) -> None:
@@ -355,6 +382,7 @@ def test_query_all_finds_what_was_deleted(box: Box) -> None:
         ("SELECT Id FROM Nope", "INVALID_TYPE", "sObject type 'Nope' is not supported"),
         ("SELECT FROM", "MALFORMED_QUERY", "unexpected token"),
         ("", "INVALIDJOB", "needs a query"),
+        ("SELECT QualifiedApiName FROM EntityDefinition", "INVALIDENTITY", "Entity 'EntityDefinition' is not supported by the Bulk API."),
     ],
 )  # fmt: skip
 def test_soql_that_bulk_queries_do_not_take(box: Box, text: str, code: str, word: str) -> None:

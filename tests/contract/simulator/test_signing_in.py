@@ -332,6 +332,35 @@ def test_soap_faults_are_the_orgs_own(box: Box) -> None:
     assert fault(right) == ("API_DISABLED_FOR_ORG", "API is not enabled for this Organization or Partner")
 
 
+def test_what_an_administrator_may_forbid(box: Box) -> None:
+    """The API, the password flow and the app; each with the org's own error."""
+    ends = box.simulator.endpoints
+    form = {
+        "grant_type": "password",
+        "username": ends.username,
+        "password": ends.password + ends.security_token,
+    }
+    assert oauth(box, "token", **form, **app(box)).status_code == 200
+    box.control("POST", "/settings", {"password_flow": False})
+    assert oauth(box, "token", **form, **app(box)).json() == {
+        "error": "invalid_grant", "error_description": "authentication failure",
+    }  # fmt: skip
+    claims = {"iss": ends.client_id, "sub": ends.username, "aud": "https://login.salesforce.com"}
+    key = Path(ends.private_key).read_text()
+    assertion = jwt.encode({**claims, "exp": int(time.time()) + 180}, key, algorithm="RS256")
+    bearer = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
+    assert oauth(box, "token", **bearer).status_code == 200
+    box.control("POST", "/settings", {"app_approved": False})
+    assert oauth(box, "token", **bearer).json()["error"] == "invalid_app_access"
+    box.control("POST", "/settings", {"api_enabled": False})
+    disabled = box.call("GET", "limits")
+    assert (disabled.status_code, disabled.json()[0]["errorCode"]) == (403, "API_DISABLED_FOR_ORG")
+    told = texts(soap(box, login(ends.username, ends.password + ends.security_token)))
+    assert told["exceptionCode"] == "API_DISABLED_FOR_ORG"
+    by_get = box.http.get(f"{ends.login_url}/services/oauth2/token")
+    assert (by_get.status_code, by_get.json()["error_description"]) == (400, "must use HTTP POST")
+
+
 # Clocks, sessions that end, and an org that moves
 
 

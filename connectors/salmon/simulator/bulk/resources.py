@@ -19,6 +19,7 @@ from salmon.simulator.bulk import queries
 from salmon.simulator.bulk.csv_text import DELIMITERS, LINE_ENDINGS, BadCsv, read, write
 from salmon.simulator.bulk.jobs import CLOSED, Job, Jobs, Kind
 from salmon.simulator.bulk.running import Runner
+from salmon.simulator.org.access_objects import DEFINITIONS, has_right
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.org.usage import BULK_BATCHES, QUERY_JOBS, QUERY_STORAGE_MB
@@ -82,6 +83,14 @@ class BulkApi:
             raise BadRequest("INVALIDJOB", f"Unable to find object: {body.get('object')}")
         if body.get("contentType", "CSV") != "CSV":
             raise BadRequest("INVALIDJOB", "Bulk API 2.0 jobs take CSV only: contentType must be CSV")
+        _check_supported(object_name)
+        hard = operation == "hardDelete"
+        if hard and not has_right(self._org.tables, call.user.user_id, "PermissionsBulkApiHardDelete"):
+            message = (
+                "hardDelete operation requires special user profile permission, please contact your system "
+                "administrator"
+            )
+            raise BadRequest("FEATURENOTENABLED", message)
         external_id = self._external_id(object_name, operation, body.get("externalIdFieldName"))
         if self._org.usage.left(BULK_BATCHES) <= 0:
             raise BadRequest("EXCEEDEDQUOTA", "ApiBatchItems Limit exceeded.")
@@ -102,6 +111,7 @@ class BulkApi:
         if not isinstance(text, str) or not text.strip():
             raise BadRequest("INVALIDJOB", "A query job needs a query")
         object_name, query = queries.check_query(self._org, text)
+        _check_supported(object_name)
         usage = self._org.usage
         if usage.left(QUERY_JOBS) <= 0:
             allowed, used = usage.allowances[QUERY_JOBS], round(usage.spent(QUERY_JOBS))
@@ -255,6 +265,11 @@ class BulkApi:
 
 
 _INGEST_RESULTS: Final = frozenset({"successfulresults", "failedresults", "unprocessedrecords"})
+
+
+def _check_supported(object_name: str) -> None:
+    if object_name in DEFINITIONS:
+        raise BadRequest("INVALIDENTITY", f"Entity '{object_name}' is not supported by the Bulk API.")
 
 
 def _check_ended(job: Job) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.spelling import AUDIT, spelled
+from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Stored
 
 _RIGHTS = " ".join(
@@ -76,6 +77,17 @@ def access_describes(present: Mapping[str, Any]) -> dict[str, Describe]:
         ),
     }  # fmt: skip
     return {name: describe for name, describe in found.items() if name not in present}
+
+
+def has_right(tables: Mapping[str, Table], user_id: str, right: str) -> bool:
+    """Whether a permission set of the user gives the right, e.g. PermissionsBulkApiHardDelete."""
+    sets = tables["PermissionSet"].live
+    assigned = tables["PermissionSetAssignment"].live.values()
+    return any(
+        bool(sets.get(str(row.get("PermissionSetId")), {}).get(right))
+        for row in assigned
+        if row.get("AssigneeId") == user_id
+    )
 
 
 def access_rows(user_ids: Iterable[str], profile_id: str) -> Iterator[tuple[str, dict[str, Stored]]]:

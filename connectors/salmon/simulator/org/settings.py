@@ -25,6 +25,12 @@ class Settings:
     # A bulk ingest job fails as a whole after so many records, with this message; None: jobs do not fail by themselves.
     bulk_fail_after: int | None = None
     bulk_fail_message: str = "InternalServerError : An internal server error has occurred"
+    # Whether the org has the API at all: without it, every call but those of signing in by OAuth is refused.
+    api_enabled: bool = True
+    # Whether the username-password flow of OAuth works: orgs block it by default since Summer '23.
+    password_flow: bool = True
+    # Whether an administrator has let the users use the connected app that asks with a JWT.
+    app_approved: bool = True
     # Whether the caller's network is a trusted one: then a password needs no security token.
     trusted_network: bool = False
     # Whether SOAP login() works: off in orgs since Winter '26, and gone from API version 65 on.
@@ -83,6 +89,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bulk_processing_s": (_seconds, "a number of seconds, not negative"),
     "bulk_fail_after": (_count, "a number of records, or null"),
     "bulk_fail_message": (lambda value: isinstance(value, str) and bool(value), "text"),
+    "api_enabled": _SWITCH,
+    "password_flow": _SWITCH,
+    "app_approved": _SWITCH,
     "trusted_network": _SWITCH,
     "soap_login": _SWITCH,
     "soap_fault": (lambda value: value is None or isinstance(value, str), "an exception code, or null"),

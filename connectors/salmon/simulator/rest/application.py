@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from salmon.simulator.bulk.resources import BulkApi
+from salmon.simulator.bulk.resources import UPLOAD_BYTES_MAX, BulkApi
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
 from salmon.simulator.rest import batch, composite, layouts, recent, rows, search, tree
@@ -29,6 +29,7 @@ from salmon.simulator.rest.metadata import Describes, resources, version_of, ver
 from salmon.simulator.rest.oauth import TokenEndpoint
 from salmon.simulator.rest.signing_in import SigningIn
 from salmon.simulator.rest.web import (
+    BODY_BYTES_MAX,
     GZIP_FROM_BYTES,
     Answer,
     Asked,
@@ -107,8 +108,12 @@ class RestServer:
             if self._org.instance.has_left(headers.get("host", "")):
                 message = "Destination URL not reset. The URL returned from login must be set"
                 raise BadRequest("URL_NOT_RESET", message)
+            if not self._org.settings.api_enabled:
+                message = "The REST API is not enabled for this Organization."
+                raise BadRequest("API_DISABLED_FOR_ORG", message, status=403)
             self._count(resource)
-            content = unpacked(asked.body, headers.get("content-encoding", "").lower())
+            most = UPLOAD_BYTES_MAX if resource == "bulk" else BODY_BYTES_MAX
+            content = unpacked(asked.body, headers.get("content-encoding", "").lower(), most)
             call = Call(self._org, user, version, asked.method, asked.params, headers, content)
             return self._resource(path[3:], asked.method)(call)
         except Refusal as refusal:

@@ -155,6 +155,8 @@ class TokenEndpoint:
         user = self._users.get(str(claims.get("sub")))
         if user is None:
             return _error("invalid_grant", "user hasn't approved this consumer")
+        if not self._org.settings.app_approved:
+            return _error("invalid_app_access", "user is not admin approved to access this app")
         return Answer(200, self._granted(app, user))
 
     def _client_credentials(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
@@ -172,9 +174,13 @@ class TokenEndpoint:
         if not _same(app.client_secret, form.get("client_secret", "")):
             return _error("invalid_client", "invalid client credentials")
         given = form.get("password", "")
-        if user is None or not (
-            _same(user.password + user.security_token, given)
-            or (self._org.settings.trusted_network and _same(user.password, given))
+        if (
+            not self._org.settings.password_flow
+            or user is None
+            or not (
+                _same(user.password + user.security_token, given)
+                or (self._org.settings.trusted_network and _same(user.password, given))
+            )
         ):
             return _error("invalid_grant", "authentication failure")
         granted = self._granted(app, user)

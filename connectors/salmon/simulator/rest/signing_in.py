@@ -51,7 +51,10 @@ class SigningIn:
                 raise not_found()
             case _:
                 return None
-        if (entry := allowed.get(asked.method)) is None:
+        if (entry := allowed.get(asked.method)) is None and asked.path[-1] == "token":
+            error = {"error": "invalid_request", "error_description": "must use HTTP POST"}
+            return Answer(400, error)
+        if entry is None:
             message = f"HTTP Method '{asked.method}' not allowed. Allowed are {','.join(allowed)}"
             raise BadRequest("METHOD_NOT_ALLOWED", message, status=405)
         return entry()

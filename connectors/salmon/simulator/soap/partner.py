@@ -106,6 +106,8 @@ class PartnerApi:
 
     def _login(self, version: str, username: str, password: str, organization: str) -> str:
         settings = self._org.settings
+        if not settings.api_enabled:
+            raise _Fault("API_DISABLED_FOR_ORG", at_login=True)
         if settings.soap_fault is not None:
             raise _Fault(settings.soap_fault, at_login=True)
         if not settings.soap_login:
