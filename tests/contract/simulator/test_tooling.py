@@ -336,6 +336,24 @@ def test_members_of_the_standard_channel_select_objects_for_events(box: Box) -> 
     assert tooling(box, soql)["totalSize"] == 1
 
 
+def test_only_so_many_objects_can_be_selected(box: Box) -> None:
+    """A member for an object that is selected already is no new one."""
+    soql = "SELECT Id FROM PlatformEventChannelMember WHERE SelectedEntity = 'OpportunityChangeEvent'"
+    [member] = tooling(box, soql)["records"]
+    box.call("DELETE", f"tooling/sobjects/PlatformEventChannelMember/{member['Id']}")
+    box.control("POST", "/settings", {"cdc_entities_max": 2})
+    body = {"eventChannel": "ChangeEvents", "selectedEntity": "OpportunityChangeEvent"}
+    try:
+        code, message = refused(box, "PlatformEventChannelMember", {"FullName": "O", "Metadata": body})
+        assert (code, message) == (
+            "LIMIT_EXCEEDED",
+            "2 entities are selected for Change Data Capture, and the limit is 2",
+        )
+    finally:
+        box.control("DELETE", "/settings")
+    made(box, "PlatformEventChannelMember", "", body)
+
+
 def test_custom_channels_and_enriched_fields_are_records(box: Box) -> None:
     """A channel, a member with enriched fields, and what may be changed of it."""
     channel = made(box, "PlatformEventChannel", "Salmon__chn", {"channelType": "data", "label": "Salmon"})

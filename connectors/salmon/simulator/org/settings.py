@@ -31,6 +31,9 @@ class Settings:
     password_flow: bool = True
     # Whether an administrator has let the users use the connected app that asks with a JWT.
     app_approved: bool = True
+    # How many objects may be selected for Change Data Capture, over all channels ("Change Data Capture Allocations").
+    # Only new members are refused: the box starts with all of its objects selected, however many there are.
+    cdc_entities_max: int = 5
     # Whether the caller's network is a trusted one: then a password needs no security token.
     trusted_network: bool = False
     # Whether SOAP login() works: off in orgs since Winter '26, and gone from API version 65 on.
@@ -92,6 +95,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "api_enabled": _SWITCH,
     "password_flow": _SWITCH,
     "app_approved": _SWITCH,
+    "cdc_entities_max": (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+        "a whole number, not negative",
+    ),
     "trusted_network": _SWITCH,
     "soap_login": _SWITCH,
     "soap_fault": (lambda value: value is None or isinstance(value, str), "an exception code, or null"),

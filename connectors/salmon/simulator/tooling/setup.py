@@ -93,7 +93,15 @@ class Setup:
             return unit.insert(object_name, self._new_field_row(full_name, metadata))
         if object_name == "PlatformEventChannel":
             return unit.insert(object_name, self._channel_row(str(full_name or ""), metadata))
-        record_id = unit.insert(object_name, self._member_row(str(full_name or ""), metadata))
+        row, most = self._member_row(str(full_name or ""), metadata), self._main.settings.cdc_entities_max
+        members = self.org.tables[object_name].live.values()
+        selected = {member.get("SelectedEntity") for member in members}
+        if row["SelectedEntity"] not in selected and len(selected) >= most:
+            message = (
+                f"{len(selected)} entities are selected for Change Data Capture, and the limit is {most}"
+            )
+            raise Refusal("LIMIT_EXCEEDED", message, "SelectedEntity")
+        record_id = unit.insert(object_name, row)
         self._enrich(unit, record_id, metadata)
         return record_id
 
@@ -107,7 +115,7 @@ class Setup:
         if body.get("FullName") not in {None, full_name}:
             raise not_writable("FullName")
         if object_name == "CustomField":
-            owner, name = name_of(full_name)
+            owner, _, name = full_name.partition(".")
             described(name, metadata)
             unit.update(object_name, record_id, _field_row(owner, name, metadata))
         elif object_name == "PlatformEventChannel":
@@ -283,7 +291,12 @@ class Setup:
     def _fields(self) -> dict[tuple[str, str], Json]:
         """The metadata of each custom field, by object and name."""
         rows = self.org.tables["CustomField"].live.values()
-        return {name_of(row["FullName"]): json.loads(str(row["Metadata"])) for row in rows}
+        found = {}
+        for row in rows:
+            # Fields of a package, with its namespace in front, have names that nobody could give.
+            owner, _, name = str(row["FullName"]).partition(".")
+            found[owner, name] = json.loads(str(row["Metadata"]))
+        return found
 
     def _rights(self) -> dict[str, tuple[bool, bool]]:
         """Object.Field -> whether somebody may read it, and edit it."""
