@@ -175,6 +175,12 @@ def test_descriptions(simulator: Simulator, salesforce: Any) -> None:
         "Profile",
         "RecordType",
         "User",
+        "PermissionSet",
+        "PermissionSetAssignment",
+        "FieldPermissions",
+        "ObjectPermissions",
+        "EntityDefinition",
+        "FieldDefinition",
     }
     assert salesforce.Account.metadata()["objectDescribe"]["keyPrefix"] == "001"
 

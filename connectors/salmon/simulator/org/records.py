@@ -7,7 +7,7 @@ Reading request bodies and answering with refusals is for the REST server.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from salmon.simulator.org import rules
@@ -50,6 +50,7 @@ class Tables(Protocol):
     triggers: tuple[Trigger, ...]
     rules: tuple[Rule, ...]
     deleted_with: dict[str, tuple[tuple[str, Table], ...]]
+    checks: dict[str, Callable[[Row, str | None], None]]
 
     def table(self, name: str) -> Table: ...
     def children(self, name: str) -> tuple[tuple[Table, Field], ...]: ...
@@ -298,6 +299,8 @@ class Unit:
             self._org.rules, table, row, record_id=record_id, changed=changed, options=self._duplicates
         )
         self._check_unique(table, row, record_id)
+        if (check := self._org.checks.get(table.type.name)) is not None:
+            check(row, record_id)
         for field in table.type.reference_fields:
             value = row.get(field.name)
             if value is not None and field.name in changed:

@@ -35,7 +35,7 @@ def collection(call: Call) -> Answer:
         all_or_none = call.params.get("allOrNone", "false").lower() == "true"
         return _run(call, [_delete(call, each) for each in ids], all_or_none)
     records, all_or_none = _records(call)
-    kind = _create if call.method == "POST" else _update
+    kind = create_work if call.method == "POST" else update_work
     tables = [_table_of(call, record) for record in records]
     # Records of one type in a row are a chunk; a new one begins with each that differs from the one before.
     if 1 + sum(one is not other for one, other in pairwise(tables)) > CHUNKS_MAX:
@@ -58,7 +58,7 @@ def upsert(call: Call, object_name: str, field_name: str) -> Answer:
     for record in records:
         if _table_of(call, record) is not table:
             raise BadRequest("INVALID_TYPE", f"all records of this call must be of type {object_name}")
-        work.append(_upsert(table, field, record, seen))
+        work.append(upsert_work(table, field, record, seen))
     return _run(call, work, all_or_none)
 
 
@@ -109,11 +109,11 @@ def _undone(call: Call, result: dict[str, Any]) -> dict[str, Any]:
     return {"id": record_id, **undone} if record_id in call.org.by_prefix[record_id[:3]].live else undone
 
 
-def _create(table: Table, record: dict[str, Any]) -> Work:
+def create_work(table: Table, record: dict[str, Any]) -> Work:
     return lambda unit: _done(unit.insert(table.type.name, record))
 
 
-def _update(table: Table, record: dict[str, Any]) -> Work:
+def update_work(table: Table, record: dict[str, Any]) -> Work:
     def work(unit: Unit) -> dict[str, Any]:
         record_id, body = _id_apart(table, record)
         if record_id is None:
@@ -138,7 +138,7 @@ def _delete(call: Call, record_id: str) -> Work:
     return work
 
 
-def _upsert(table: Table, field: Field, record: dict[str, Any], seen: set[Any]) -> Work:
+def upsert_work(table: Table, field: Field, record: dict[str, Any], seen: set[Any]) -> Work:
     def work(unit: Unit) -> dict[str, Any]:
         name = table.type.name
         if field.type == "id":

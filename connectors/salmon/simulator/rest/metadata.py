@@ -7,7 +7,6 @@ import threading
 from typing import Any
 
 from salmon.simulator.events.cdc_schema import can_be_selected
-from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
@@ -53,7 +52,8 @@ def resources(call: Call) -> Answer:
     """GET /services/data/vXX.X"""
     base = f"/services/data/v{call.version}"
     names = (
-        "composite", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+        "composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+        "tooling",
     )  # fmt: skip
     return Answer(200, {name: f"{base}/{name}" for name in names})
 
@@ -63,27 +63,27 @@ class Describes:
 
     def __init__(self, org: Org) -> None:
         self._org = org
-        self._modified_ms = whole_second_ms(org.clock.now_ms())
         self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], bytes] = {}
+        self._made: dict[tuple[str, str], tuple[object, bytes]] = {}  # each with what it was made of
 
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         object_type = call.table(object_name).type
         key = (object_type.name, call.version)
         with self._lock:
-            if key not in self._made:
-                self._made[key] = encode(_with_version(object_type.describe, call.version))
-            body = self._made[key]
+            made_of, body = self._made.get(key, (None, b""))
+            if made_of is not object_type:
+                body = encode(_with_version(object_type.describe, call.version))
+                self._made[key] = (object_type, body)
         return self._conditional(call, body)
 
     def all_objects(self, call: Call) -> Answer:
         """GET /sobjects"""
         objects = []
-        for object_type in self._org.types.values():
+        for object_type in call.org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            if object_type.name in self._org.objects and can_be_selected(object_type.name):
+            if object_type.name in call.org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
         body = {
             "encoding": "UTF-8",
@@ -102,9 +102,9 @@ class Describes:
         return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
-        etag = conditional.etag_of(body)
-        sent = conditional.headers(self._modified_ms, etag)
-        return conditional.unchanged(call, self._modified_ms, etag, sent) or Answer(200, body, sent)
+        modified_ms, etag = call.org.described_ms, conditional.etag_of(body)
+        sent = conditional.headers(modified_ms, etag)
+        return conditional.unchanged(call, modified_ms, etag, sent) or Answer(200, body, sent)
 
 
 def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:

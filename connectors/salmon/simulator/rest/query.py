@@ -1,13 +1,11 @@
-"""query and queryAll with their cursors, getUpdated and getDeleted, and the limits (REST API Developer Guide)."""
+"""query and queryAll with their cursors, getUpdated and getDeleted (REST API Developer Guide)."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from salmon.simulator.org.clock import datetime_text
@@ -26,8 +24,6 @@ UPDATED_REACH_MS = 30 * 24 * 3600 * 1000
 DELETED_REACH_MS = 15 * 24 * 3600 * 1000
 REPLICATED_IDS_MAX = 600_000
 _MINUTE_MS = 60_000
-
-_LIMITS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "limits.json").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +153,3 @@ def _minute(text: str) -> int:
     if moment.tzinfo is None:
         raise BadRequest("INVALID_REPLICATION_DATE", f"a time zone is missing: {text!r}")
     return int(moment.timestamp() * 1000) // _MINUTE_MS * _MINUTE_MS
-
-
-def limits(call: Call) -> Answer:
-    """GET /limits"""
-    usage = call.org.usage
-    largest = usage.daily_api_requests
-    left = 0 if call.org.faults.active("exhaust_api") is not None else max(0, largest - usage.calls_today())
-    return Answer(200, {**_LIMITS, "DailyApiRequests": {"Max": largest, "Remaining": left}})
-
-
-def record_count(call: Call) -> Answer:
-    """GET /limits/recordCount?sObjects=A,B: objects without records are left out"""
-    asked = call.params.get("sObjects")
-    names = [name.strip() for name in asked.split(",")] if asked else list(call.org.objects)
-    counts = [(name, len(call.org.tables[name].live)) for name in names if name in call.org.tables]
-    return Answer(200, {"sObjects": [{"count": count, "name": name} for name, count in counts if count]})

@@ -25,6 +25,23 @@ BODY_BYTES_MAX = 50 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it came in; nobody has been let in yet."""
+
+    path: list[str]
+    method: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    head_bytes: int  # URI and headers
+    body: bytes
+
+    @property
+    def token(self) -> str:
+        """The access token of the Authorization header; empty if there is none."""
+        return self.headers.get("authorization", "").partition(" ")[2].strip()
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One authenticated REST call."""
 
@@ -128,13 +145,13 @@ def _number(number: Decimal) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def unpacked(body: bytes, encoding: str) -> bytes:
-    """A request body without its Content-Encoding. Raises BadRequest where it does not unpack."""
+def unpacked(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """A request body without its Content-Encoding, at most *bytes_max* of it. Raises BadRequest where it does not unpack."""
     if encoding not in {"gzip", "deflate"}:
         return body
     try:
         unpacker = zlib.decompressobj(wbits=47)  # either format, told by its header
-        content = unpacker.decompress(body, BODY_BYTES_MAX)
+        content = unpacker.decompress(body, bytes_max)
     except zlib.error:
         raise BadRequest("INVALID_CONTENT_ENCODING", "The request body could not be decompressed.") from None
     if unpacker.unconsumed_tail:
