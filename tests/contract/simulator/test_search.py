@@ -159,3 +159,24 @@ def test_layouts_say_which_fields_there_are(box: Box) -> None:
     required = [item["layoutComponents"][0]["value"] for item in items if item["required"]]
     assert "Name" in required
     assert box.call("GET", "sobjects/Account/describe/layouts/012000000000001AAA").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        (
+            "sobjects/Account/describe/compactLayouts",
+            {"compactLayouts", "defaultCompactLayoutId", "recordTypeCompactLayoutMappings", "urls"},
+        ),
+        ("sobjects/Account/describe/approvalLayouts", {"approvalLayouts"}),
+        ("sobjects/Account/listviews", {"done", "listviews", "nextRecordsUrl", "size", "sobjectType"}),
+        ("theme", {"themeItems"}),
+    ],
+)
+def test_what_is_shown_to_people_is_that_of_an_org_without_any(box: Box, path: str, names: set[str]) -> None:
+    """jsforce asks for all of it; an object that is not there is not found."""
+    answer = box.call("GET", path)
+    assert (answer.status_code, set(answer.json())) == (200, names)
+    assert box.call("GET", "sobjects/XYZZY/listviews").status_code == 404
+    for empty in ("tabs", "quickActions", "sobjects/Account/quickActions"):
+        assert box.call("GET", empty).json() == []

@@ -22,7 +22,17 @@ from salmon.simulator.bulk.resources import UPLOAD_BYTES_MAX, BulkApi
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
-from salmon.simulator.rest import batch, composite, layouts, recent, relationships, rows, search, tree
+from salmon.simulator.rest import (
+    appearance,
+    batch,
+    composite,
+    layouts,
+    recent,
+    relationships,
+    rows,
+    search,
+    tree,
+)
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
@@ -137,6 +147,20 @@ class RestServer:
                 allowed = {"GET": lambda call: self._describes.describe(call, name)}
             case ["sobjects", name, "describe", "layouts", *rest]:
                 allowed = {"GET": lambda call: layouts.layouts(call, name, rest)}
+            case ["sobjects", name, "describe", "compactLayouts"]:
+                allowed = {"GET": lambda call: appearance.compact_layouts(call, name)}
+            case ["sobjects", name, "describe", "approvalLayouts"]:
+                allowed = {"GET": lambda call: appearance.approval_layouts(call, name)}
+            case ["sobjects", name, "listviews"]:
+                allowed = {"GET": lambda call: appearance.list_views(call, name)}
+            case ["sobjects", name, "quickActions"]:
+                allowed = {"GET": lambda call: appearance.quick_actions(call, name)}
+            case ["quickActions"]:
+                allowed = {"GET": appearance.quick_actions}
+            case ["tabs"]:
+                allowed = {"GET": appearance.tabs}
+            case ["theme"]:
+                allowed = {"GET": appearance.theme}
             case ["sobjects", name, "updated"]:
                 allowed = {"GET": lambda call: rest_query.updated(call, name)}
             case ["sobjects", name, "deleted"]:
