@@ -22,7 +22,7 @@ def parse_rule(org: Org, body: Mapping[str, Any]) -> Rule:
     Raises:
         BadRule: An object or field does not exist, the condition is none, or the shape is another one.
     """
-    kind, name = body.get("rule"), str(body.get("object"))
+    kind, name = str(body.get("rule")), str(body.get("object"))
     if kind not in {"validation", "duplicate"}:
         raise BadRule("rule must be validation or duplicate")
     if name not in org.objects:
@@ -45,7 +45,7 @@ def _validation(org: Org, name: str, body: Mapping[str, Any]) -> ValidationRule:
 
 
 def _duplicate(org: Org, name: str, body: Mapping[str, Any]) -> DuplicateRule:
-    fields, action = body.get("fields"), body.get("action", "allow")
+    fields, action = body.get("fields"), str(body.get("action", "allow"))
     if not isinstance(fields, list) or not fields or action not in {"allow", "block"}:
         raise BadRule('a duplicate rule needs "fields", a list, and "action": allow or block')
     return DuplicateRule(

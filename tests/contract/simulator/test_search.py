@@ -60,6 +60,7 @@ def test_a_search_finds_words(box: Box, text: str, expected: list[str]) -> None:
         ("FIND {a}", "MALFORMED_SEARCH", "search term must be longer than one character: a"),
         ("FIND {acme} IN MY FIELDS", "MALFORMED_SEARCH", "unexpected token: MY"),
         ("FIND {(acme}", "MALFORMED_SEARCH", "parenthesis"),
+        ("FIND {acme AND ) bolt}", "MALFORMED_SEARCH", "empty part"),
         ("FIND {acme} RETURNING XYZZY", "INVALID_TYPE", "sObject type 'XYZZY' is not supported."),
         (
             "FIND {acme} RETURNING Account(Nope)",

@@ -54,6 +54,7 @@ class Field:
     auto_number: bool
     filterable: bool
     groupable: bool
+    sortable: bool
     reference_to: tuple[str, ...]
     relationship: str | None
     compound: str | None
@@ -187,10 +188,24 @@ class ObjectType:
     @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
         """(child object, its reference field) where deleting a record deletes the children too."""
+        return self._children_that("cascadeDelete")
+
+    @cached_property
+    def restricts(self) -> frozenset[tuple[str, str]]:
+        """(child object, its reference field) where children forbid to delete the record."""
+        return self._children_that("restrictedDelete")
+
+    @cached_property
+    def name_field(self) -> Field | None:
+        """The field that records are called by."""
+        entries = self.describe["fields"]
+        return next((self.field(entry["name"]) for entry in entries if entry.get("nameField")), None)
+
+    def _children_that(self, flag: str) -> frozenset[tuple[str, str]]:
         return frozenset(
             (child["childSObject"], child["field"])
             for child in self.describe.get("childRelationships", ())
-            if child.get("cascadeDelete")
+            if child.get(flag)
         )
 
 
@@ -231,6 +246,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
         auto_number=bool(entry.get("autoNumber")),
         filterable=bool(entry.get("filterable", True)),
         groupable=bool(entry.get("groupable", True)),
+        sortable=bool(entry.get("sortable", True)),
         reference_to=tuple(entry.get("referenceTo") or ()),
         relationship=entry.get("relationshipName"),
         compound=entry.get("compoundFieldName") if entry.get("compoundFieldName") != entry["name"] else None,

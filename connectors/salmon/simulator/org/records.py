@@ -28,6 +28,7 @@ from salmon.simulator.org.refusals import (
     not_writable,
     unknown_field,
 )
+from salmon.simulator.org.restrictions import check_restricted
 from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
@@ -144,6 +145,9 @@ class Unit:
             raise Refusal("INSUFFICIENT_ACCESS_OR_READONLY", f"entity type {object_name} cannot be deleted")
         doomed: dict[str, Table] = {}
         self._collect(table, record_id, doomed)
+        check_restricted(
+            doomed, {each.type.name: self._org.children(each.type.name) for each in doomed.values()}
+        )
         for doomed_id, doomed_table in doomed.items():
             self._check_lock(doomed_table.type.name, doomed_id)
         for doomed_id, doomed_table in doomed.items():

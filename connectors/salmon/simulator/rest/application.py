@@ -19,9 +19,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from salmon.simulator.bulk.resources import UPLOAD_BYTES_MAX, BulkApi
+from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
-from salmon.simulator.rest import batch, composite, layouts, recent, rows, search, tree
+from salmon.simulator.rest import batch, composite, layouts, recent, relationships, rows, search, tree
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
@@ -146,6 +147,10 @@ class RestServer:
                 allowed = dict.fromkeys(
                     ["GET", "PATCH", "DELETE"], lambda call: rows.row(call, name, record_id)
                 )
+            case ["sobjects", name, record_id, relationship] if id18(record_id) is not None:
+                allowed = {
+                    "GET": lambda call: relationships.below_a_row(call, name, record_id, relationship),
+                }
             case ["sobjects", name, field, value]:
                 allowed = dict.fromkeys(
                     ["GET", "PATCH", "DELETE"],

@@ -7,6 +7,7 @@ A call is one transaction: with allOrNone=false, of the records that could be sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from salmon.simulator.org.ids import id18
@@ -21,6 +22,7 @@ from salmon.simulator.rest.web import Answer, Call
 
 RECORDS_MAX = 200
 RETRIEVED_MAX = 2000
+CHUNKS_MAX = 10
 
 Work = Callable[[Unit], dict[str, Any]]
 
@@ -34,7 +36,14 @@ def collection(call: Call) -> Answer:
         return _run(call, [_delete(call, each) for each in ids], all_or_none)
     records, all_or_none = _records(call)
     kind = create_work if call.method == "POST" else update_work
-    return _run(call, [kind(_table_of(call, record), record) for record in records], all_or_none)
+    tables = [_table_of(call, record) for record in records]
+    # Records of one type in a row are a chunk; a new one begins with each that differs from the one before.
+    if 1 + sum(one is not other for one, other in pairwise(tables)) > CHUNKS_MAX:
+        what = f"Cannot have more than {CHUNKS_MAX} chunks in a single operation. Please rearrange the data to reduce chunking."
+        raise BadRequest("LIMIT_EXCEEDED", what)
+    return _run(
+        call, [kind(table, record) for table, record in zip(tables, records, strict=True)], all_or_none
+    )
 
 
 def upsert(call: Call, object_name: str, field_name: str) -> Answer:

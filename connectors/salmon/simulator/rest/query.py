@@ -10,6 +10,7 @@ from typing import Any
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import make_id
+from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.table import Table
 from salmon.simulator.rest.web import Answer, Call
@@ -45,18 +46,27 @@ class Cursors:
         text = call.params.get("q")
         if not text:
             raise BadRequest("MALFORMED_QUERY", "SOQL query is required: give it as the parameter q")
-        result = run_query(call.org, text, with_deleted=with_deleted)
         wanted = call.option("Sforce-Query-Options", "batchSize")
         page = min(max(int(wanted), PAGE_MIN), PAGE_MAX) if wanted and wanted.isdigit() else PAGE_MAX
-        locator = ""
-        if result.total > page and (result.rows or result.aggregates):
-            with self._lock:
-                self._opened += 1
-                locator = make_id("01g", self._opened)
-                self._cursors[locator] = _Cursor(result, page, call.org.clock.now_ms())
-                while len(self._cursors) > CURSORS_MAX:
-                    self._cursors.popitem(last=False)
-        return _page(call, result, locator, 0, page)
+
+        def pager(found: Result, version: str) -> dict[str, Any]:
+            locator = self._opened_for(found, page, call.org)
+            return _shown(found, version, locator, start=0, page=page)
+
+        result = run_query(call.org, text, with_deleted=with_deleted, pager=pager)
+        return Answer(200, pager(result, call.version))
+
+    def _opened_for(self, result: Result, page: int, org: Org) -> str:
+        """The locator of a new cursor; no text if one page is enough."""
+        if result.total <= page or not (result.rows or result.aggregates):
+            return ""
+        with self._lock:
+            self._opened += 1
+            locator = make_id("01g", self._opened)
+            self._cursors[locator] = _Cursor(result, page, org.clock.now_ms())
+            while len(self._cursors) > CURSORS_MAX:
+                self._cursors.popitem(last=False)
+        return locator
 
     def next_page(self, call: Call, locator: str) -> Answer:
         """GET /query/01g...-2000"""
@@ -66,16 +76,16 @@ class Cursors:
         too_old = cursor is not None and call.org.clock.now_ms() - cursor.opened_ms > CURSOR_LIFE_MS
         if cursor is None or too_old or not start.isdigit() or int(start) >= cursor.result.total:
             raise BadRequest("INVALID_QUERY_LOCATOR", "invalid query locator")
-        return _page(call, cursor.result, name, int(start), cursor.page)
+        return Answer(200, _shown(cursor.result, call.version, name, start=int(start), page=cursor.page))
 
 
-def _page(call: Call, result: Result, locator: str, start: int, page: int) -> Answer:
+def _shown(result: Result, version: str, locator: str, *, start: int, page: int) -> dict[str, Any]:
     end = min(start + page, result.total)
     body: dict[str, Any] = {"totalSize": result.total, "done": not locator or end >= result.total}
     if not body["done"]:
-        body["nextRecordsUrl"] = f"/services/data/v{call.version}/query/{locator}-{end}"
-    body["records"] = result.records(start, end, call.version)
-    return Answer(200, body)
+        body["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
+    body["records"] = result.records(start, end, version)
+    return body
 
 
 def updated(call: Call, object_name: str) -> Answer:

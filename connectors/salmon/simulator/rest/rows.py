@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
@@ -39,7 +38,7 @@ def create(call: Call, object_name: str) -> Answer:
 def row(call: Call, object_name: str, record_id: str) -> Answer:
     """GET, PATCH and DELETE /sobjects/X/id"""
     table = call.table(object_name)
-    found = _existing(table, record_id, reading=call.method == "GET")
+    found = existing(table, record_id, reading=call.method == "GET")
     full_id = str(found["Id"])
     if call.method == "GET":
         return _show(call, table, found)
@@ -64,8 +63,6 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
     table = call.table(object_name)
     if field_name.lower() == "id":
         return row(call, object_name, value)
-    if value in table.type.base64_fields and call.method == "GET":
-        return _blob(table, field_name, value)
     field = external_id_field(table, field_name)
     if call.method == "PATCH":
         return _upsert(call, table, field, value)
@@ -79,13 +76,6 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
         return _show(call, table, found)
     _write(call, lambda unit: unit.delete(table.type.name, str(found["Id"])))
     return Answer(204)
-
-
-def _blob(table: Table, record_id: str, field_name: str) -> Answer:
-    """GET /sobjects/X/id/BlobField: the bytes themselves (sObject Blob Get)."""
-    body = _existing(table, record_id, reading=True).get(field_name)
-    content = base64.b64decode(str(body)) if body is not None else b""
-    return Answer(200, content, {"Content-Type": "application/octet-stream"})
 
 
 def external_id_field(table: Table, name: str) -> Field:
@@ -134,7 +124,8 @@ def _write(call: Call, work: Callable[[Unit], Result]) -> Result:
         return work(unit)
 
 
-def _existing(table: Table, record_id: str, *, reading: bool) -> Row:
+def existing(table: Table, record_id: str, *, reading: bool) -> Row:
+    """The live row of an id in a path. Raises Refusal or BadRequest (404), which differ for reading and for writing."""
     full_id = id18(record_id)
     if full_id is None:
         message = f"Provided external ID field does not exist or is not accessible: {record_id}"
@@ -161,16 +152,22 @@ def _show(call: Call, table: Table, found: Row) -> Answer:
     conditional.check_unmodified(call, modified_ms, etag)
     if (unchanged := conditional.unchanged(call, modified_ms, etag, headers)) is not None:
         return unchanged
-    paths = all_fields(table)
-    if wanted := call.params.get("fields"):
-        paths = []
-        for name in wanted.split(","):
-            if (field := table.type.field(name.strip())) is None:
-                raise unknown_field(table.type.name, name.strip())
-            paths.append((field.name,))
-        if ("Id",) not in paths:
-            paths.append(("Id",))
-    return Answer(200, Presenter(call.org, table, paths).record(found, call.version), headers)
+    return Answer(
+        200, Presenter(call.org, table, shown_fields(call, table)).record(found, call.version), headers
+    )
+
+
+def shown_fields(call: Call, table: Table) -> list[tuple[str, ...]]:
+    """The fields that the parameter `fields` asks for, and Id; all of them without it."""
+    wanted = call.params.get("fields")
+    if not wanted:
+        return all_fields(table)
+    paths: list[tuple[str, ...]] = []
+    for name in wanted.split(","):
+        if (field := table.type.field(name.strip())) is None:
+            raise unknown_field(table.type.name, name.strip())
+        paths.append((field.name,))
+    return paths if ("Id",) in paths else [*paths, ("Id",)]
 
 
 def _etag(table: Table, found: Row) -> str | None:

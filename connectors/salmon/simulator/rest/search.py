@@ -76,6 +76,8 @@ def _split(text: str) -> list[str]:
 def _soql(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """What is asked for of one object, as a query; so it is read and refused like one."""
     fields = asked.get("fields") or defaults.get("fields") or ["Id"]
+    if not isinstance(fields, list):
+        raise BadRequest("JSON_PARSER_ERROR", "The property 'fields' must be an array of names.")
     text = f"SELECT {', '.join(str(field) for field in fields)} FROM {asked['name']}"
     if asked.get("where"):
         text += f" WHERE {asked['where']}"

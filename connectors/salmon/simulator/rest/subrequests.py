@@ -85,7 +85,10 @@ def _read(call: Call, item: Mapping[str, Any]) -> Subrequest:
         raise BadRequest("INVALID_INPUT", f"The method '{method}' of subrequest '{reference_id}' is unknown.")
     if not _REFERENCE_ID.fullmatch(reference_id) and float(call.version) >= _STRICT_REFERENCES:
         raise BadRequest("INVALID_INPUT", _reference_id_rule(reference_id))
-    headers = {str(name).lower(): str(value) for name, value in (item.get("httpHeaders") or {}).items()}
+    given = item.get("httpHeaders") or {}
+    if not isinstance(given, dict):
+        raise BadRequest("JSON_PARSER_ERROR", "The property 'httpHeaders' must be an object.")
+    headers = {str(name).lower(): str(value) for name, value in given.items()}
     if forbidden := sorted(set(headers) & set(INHERITED_HEADERS)):
         what = f"The header '{forbidden[0]}' of subrequest '{reference_id}' is inherited and cannot be set."
         raise BadRequest("INVALID_INPUT", what)

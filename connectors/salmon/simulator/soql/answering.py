@@ -61,24 +61,41 @@ class Result:
         return self.presenter.records(self.rows[start:end], version)
 
 
-def run_query(org: Org, text: str, *, with_deleted: bool = False) -> Result:
+# How to show the children of one parent, for an API version: all of them, or a first page.
+Pager = Callable[[Result, str], dict[str, Any]]
+
+
+def all_at_once(found: Result, version: str) -> dict[str, Any]:
+    """Children in one page, however many there are."""
+    return {"totalSize": found.total, "done": True, "records": found.records(0, found.total, version)}
+
+
+def run_query(org: Org, text: str, *, with_deleted: bool = False, pager: Pager = all_at_once) -> Result:
     """
-    Answer the query *text*; *with_deleted* as queryAll does.
+    Answer the query *text*; *with_deleted* as queryAll does; *pager* shows the children of subqueries.
 
     Raises:
         BadRequest: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD and their like, with the place in the text.
     """
-    return run_parsed(org, parse(text), with_deleted=with_deleted)
+    return run_parsed(org, parse(text), with_deleted=with_deleted, pager=pager)
 
 
-def run_parsed(org: Org, query: Query, *, with_deleted: bool = False, also: Matching | None = None) -> Result:
+def run_parsed(
+    org: Org,
+    query: Query,
+    *,
+    with_deleted: bool = False,
+    also: Matching | None = None,
+    pager: Pager = all_at_once,
+) -> Result:
     """Answer a query that was read before; of the rows of its table, only those that *also* says."""
     name = org.object_name(query.source)
     if name is None:
         raise invalid_type(query.text, query.source_at, query.source)
     table = org.tables[name]
     with org.lock:
-        return _Plan(org, table, query, with_deleted=with_deleted).run(None if also is None else also(table))
+        plan = _Plan(org, table, query, with_deleted=with_deleted, pager=pager)
+        return plan.run(None if also is None else also(table))
 
 
 def row_test(org: Org, object_name: str, condition: str) -> Test:
@@ -97,11 +114,21 @@ def row_test(org: Org, object_name: str, condition: str) -> Test:
 class _Plan:
     """One query on one table; those inside it have plans of their own."""
 
-    def __init__(self, org: Org, table: Table, query: Query, *, with_deleted: bool, depth: int = 1) -> None:
+    def __init__(
+        self,
+        org: Org,
+        table: Table,
+        query: Query,
+        *,
+        with_deleted: bool,
+        pager: Pager = all_at_once,
+        depth: int = 1,
+    ) -> None:
         self._org = org
         self._table = table
         self._query = query
         self._with_deleted = with_deleted
+        self._pager = pager
         self._depth = depth
         self._scope = Scope.of(org, table, query, with_deleted=with_deleted)
         self._joined: dict[int, frozenset[str]] = {}  # what a semi-join found, by the place of its field
@@ -171,7 +198,14 @@ class _Plan:
         if query.grouped or query.counts_rows:
             what = "Aggregate functions are not supported in subqueries"
             raise malformed(query.text, query.source_at, what)
-        plan = _Plan(self._org, table, query, with_deleted=self._with_deleted, depth=self._depth + 1)
+        plan = _Plan(
+            self._org,
+            table,
+            query,
+            with_deleted=self._with_deleted,
+            pager=self._pager,
+            depth=self._depth + 1,
+        )
         return self._table.type.child_name(query.source), plan.of_parents(reference)
 
     def of_parents(self, reference: Field) -> Callable[[Row, str], Any]:
@@ -191,10 +225,7 @@ class _Plan:
 
         def show(row: Row, version: str) -> Any:
             children = families.get(str(row["Id"]))
-            if not children:
-                return None
-            shown = presenter.records(children, version)
-            return {"totalSize": len(shown), "done": True, "records": shown}
+            return self._pager(Result(len(children), children, presenter), version) if children else None
 
         return show
 

@@ -125,9 +125,9 @@ class Conditions:
         return lambda row: (value := get(row)) is not None and pattern.fullmatch(str(value)) is not None
 
     def _compare_dates(self, comparison: Comparison, field: Field, get: Getter) -> Test:
-        [constant] = comparison.values
+        constant = comparison.values[0]
         span = date_span(field, constant.text, self._now_ms)
-        if span is None:
+        if span is None or len(comparison.values) > 1:
             raise malformed(self._text, comparison.left.at, f"unexpected token: '{constant.text}'")
         first, after = span
         tests: dict[str, Callable[[str], bool]] = {

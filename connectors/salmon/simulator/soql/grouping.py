@@ -149,7 +149,9 @@ class Grouped:
             raise malformed(self._query.text, asked.at, f"{rule}: {name}")
         if asked is not what:
             grouping = f"GROUPING({name})"
-            return replace(found, type="int", filterable=True), lambda group: group.get(grouping)
+            return replace(found, type="int", filterable=True, sortable=True), lambda group: group.get(
+                grouping
+            )
         return found, lambda group: group.get(name)
 
     def _aggregate(self, function: Function) -> tuple[Field, Getter]:
@@ -172,7 +174,9 @@ class Grouped:
         kind = (
             "double" if function.name in {"SUM", "AVG"} else "int" if "COUNT" in function.name else field.type
         )
-        shape = replace(field, type=kind, filterable=True, case_sensitive=False, reference_to=())
+        shape = replace(
+            field, type=kind, filterable=True, sortable=True, case_sensitive=False, reference_to=()
+        )
         return shape, lambda group: group.get(name)
 
     def _key(self, what: Expression) -> tuple[Field, Getter]:

@@ -164,7 +164,7 @@ class Scope:
             value = get(row)
             return None if value is None else apply(str(value))
 
-        return replace(field, type=kind, filterable=True, groupable=True), applied
+        return replace(field, type=kind, filterable=True, groupable=True, sortable=True), applied
 
     def _wrong_type(self, function: Function, field: Field) -> NoReturn:
         what = f"function {function.name} cannot be used with field '{field.name}' of type {field.type}"

@@ -54,11 +54,16 @@ def parse(text: str) -> Query:
     Read a query.
 
     Raises:
-        BadRequest: MALFORMED_QUERY, with the place.
+        BadRequest: MALFORMED_QUERY, with the place; QUERY_TOO_COMPLICATED.
     """
     if len(text) > LENGTH_MAX:
         raise BadRequest("MALFORMED_QUERY", "SOQL statements cannot be longer than 100000 characters.")
-    return _Parser(Tokens(text)).whole()
+    try:
+        return _Parser(Tokens(text)).whole()
+    except RecursionError:  # thousands of parentheses
+        raise BadRequest(
+            "QUERY_TOO_COMPLICATED", "The query is too complicated: too many parentheses."
+        ) from None
 
 
 def parse_returning(tokens: Tokens) -> Query:

@@ -159,7 +159,7 @@ def _one(parts: Sequence[re.Match[str]]) -> tuple[Words, Sequence[re.Match[str]]
             raise _malformed("a parenthesis is missing in the search term")
         return test, rest[1:]
     phrase = parts[0][1] if parts[0][1] is not None else parts[0][4]
-    pieces = _WORDS.findall(phrase)
+    pieces = _WORDS.findall(phrase or "")  # a closing parenthesis has none
     if not pieces:
         raise _malformed("the search term has an empty part")
     pattern = r"\W+".join(re.escape(piece).replace(r"\*", r"\w*").replace(r"\?", r"\w") for piece in pieces)

@@ -27,7 +27,7 @@ class Sort:
 
     def _key(self, order: Order, read: Reader) -> Callable[[Row], Any]:
         field, get = read(order.by)
-        if not field.filterable:
+        if not field.sortable:
             raise invalid_field(
                 self._text, order.by.at, f"field '{field.name}' can not be sorted in a query call"
             )

@@ -177,6 +177,7 @@ def test_date_words(at_hand: OrgAtHand, word: str, first: str | None, after: str
         ("SELECT Id FROM Opportunity HAVING COUNT(Id) > 1", "HAVING"),
         ("SELECT Id FROM Opportunity WITH SECURITY_ENFORCED", "WITH is not served by the simulator"),
         ("SELECT FORMAT(Amount) FROM Opportunity", "unexpected token: 'FORMAT'"),
+        ("SELECT Id FROM Opportunity WHERE CloseDate IN (TODAY, TOMORROW)", "unexpected token: 'TODAY'"),
     ],
 )
 def test_what_cannot_be_grouped(at_hand: OrgAtHand, text: str, what: str) -> None:
