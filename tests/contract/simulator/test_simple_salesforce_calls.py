@@ -42,27 +42,31 @@ def holder_of_files(name: str, prefix: str, *, needs_name: bool) -> dict[str, An
 
 
 @pytest.fixture(scope="module")
-def salesforce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """In an org with two accounts and an object that holds files."""
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """An org with objects that hold files."""
     folder = tmp_path_factory.mktemp("describes")
     for path in PACKAGED.glob("*.json"):
         (folder / path.name).write_bytes(path.read_bytes())
     for name, prefix in (("Attachment", "00P"), ("Document", "015")):
         describe = holder_of_files(name, prefix, needs_name=name == "Attachment")
         (folder / f"{name}.json").write_text(json.dumps(describe))
-    with Simulator.start(
-        tmp_path_factory.mktemp("box"), describe_folder=folder, marker_fields=True
-    ) as simulator:
-        client = Salesforce(
-            session_id=simulator.org.sessions.open(simulator.org.integration_user),
-            instance_url=simulator.endpoints.instance_url,
-            session=trusting_session(simulator),
-        )
-        account = client.Account.create({"Name": "Acme", "Salmon_Id__c": "acme"})["id"]
-        client.Account.create({"Name": "Bolt", "ParentId": account})
-        client.Contact.create({"LastName": "Baker", "AccountId": account, "Email": "ada@acme.example"})
-        client.account_id = account
-        yield client
+    with Simulator.start(tmp_path_factory.mktemp("box"), describe_folder=folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def salesforce(simulator: Simulator) -> Any:
+    """A client; the org has two accounts and a contact."""
+    client = Salesforce(
+        session_id=simulator.org.sessions.open(simulator.org.integration_user),
+        instance_url=simulator.endpoints.instance_url,
+        session=trusting_session(simulator),
+    )
+    account = client.Account.create({"Name": "Acme", "Salmon_Id__c": "acme"})["id"]
+    client.Account.create({"Name": "Bolt", "ParentId": account})
+    client.Contact.create({"LastName": "Baker", "AccountId": account, "Email": "ada@acme.example"})
+    client.account_id = account
+    return client
 
 
 def window() -> tuple[datetime, datetime]:
@@ -322,3 +326,38 @@ def test_refusals_reach_the_caller_as_the_right_exception(
             salesforce.Contact.create({"LastName": "Twin", "Email": "twin@acme.example"})
     with pytest.raises(kind):
         call(salesforce)
+
+
+def test_a_new_password_signs_in_and_the_old_one_no_more(simulator: Simulator, salesforce: Any) -> None:
+    """set_password, by the policy of the org; and one that the org makes."""
+    org, ends = simulator.org, simulator.endpoints
+    user = org.person
+    with pytest.raises(exceptions.SalesforceMalformedRequest, match="INVALID_NEW_PASSWORD"):
+        salesforce.set_password(user.user_id, "short")
+    with pytest.raises(exceptions.SalesforceMalformedRequest, match="mix of letters and numbers"):
+        salesforce.set_password(user.user_id, "onlyletters")
+    assert salesforce.set_password(user.user_id, "New-Password-1") is None
+    path = f"sobjects/User/{user.user_id}/password"
+    assert salesforce.restful(path) == {"isExpired": False}
+
+    def signs_in(password: str) -> bool:
+        form = {
+            "grant_type": "password",
+            "client_id": ends.client_id,
+            "client_secret": ends.client_secret,
+            "username": user.username,
+            "password": password + user.security_token,
+        }
+        session = trusting_session(simulator)
+        return session.post(f"{ends.login_url}/services/oauth2/token", form).status_code == 200
+
+    assert [signs_in(each) for each in (user.password, "New-Password-1")] == [False, True]
+    made = salesforce.restful(path, method="DELETE")["NewPassword"]
+    assert [signs_in(each) for each in ("New-Password-1", made)] == [False, True]
+    other = Salesforce(
+        session_id=org.sessions.open(user),
+        instance_url=ends.instance_url,
+        session=trusting_session(simulator),
+    )
+    with pytest.raises(exceptions.SalesforceRefusedRequest, match="INSUFFICIENT_ACCESS"):
+        other.set_password(org.integration_user.user_id, "Mine-now-1")

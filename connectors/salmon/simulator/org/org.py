@@ -57,6 +57,9 @@ class Org:
         self.integration_user = _user(1, "sync", "Salmon", "Integration")
         self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
+        self.passwords = {
+            user.user_id: user.password for user in self.users.values()
+        }  # those that are valid now
         self.sessions = Sessions(self.org_id, self.clock, self.integration_user, self.settings)
         self.instance = Instance()
         self.usage = Usage(self.clock)

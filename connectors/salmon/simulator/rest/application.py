@@ -27,6 +27,7 @@ from salmon.simulator.rest import (
     batch,
     composite,
     layouts,
+    passwords,
     recent,
     relationships,
     rows,
@@ -170,6 +171,10 @@ class RestServer:
             case ["sobjects", name, record_id]:
                 allowed = dict.fromkeys(
                     ["GET", "PATCH", "DELETE"], lambda call: rows.row(call, name, record_id)
+                )
+            case ["sobjects", name, user_id, "password"] if name.lower() == "user":
+                allowed = dict.fromkeys(
+                    ["GET", "POST", "DELETE"], lambda call: passwords.password(call, user_id)
                 )
             case ["sobjects", name, record_id, relationship] if id18(record_id) is not None:
                 allowed = {

@@ -174,12 +174,13 @@ class TokenEndpoint:
         if not _same(app.client_secret, form.get("client_secret", "")):
             return _error("invalid_client", "invalid client credentials")
         given = form.get("password", "")
+        valid = "" if user is None else self._org.passwords[user.user_id]
         if (
             not self._org.settings.password_flow
             or user is None
             or not (
-                _same(user.password + user.security_token, given)
-                or (self._org.settings.trusted_network and _same(user.password, given))
+                _same(valid + user.security_token, given)
+                or (self._org.settings.trusted_network and _same(valid, given))
             )
         ):
             return _error("invalid_grant", "authentication failure")

@@ -118,8 +118,9 @@ class PartnerApi:
         user = self._by_name.get(username)
         if user is None or (organization and id18(organization.strip()) != self._org.org_id):
             raise _Fault("INVALID_LOGIN", at_login=True)
-        with_token = _same(user.password + user.security_token, password)
-        if not with_token and _same(user.password, password):
+        valid = self._org.passwords[user.user_id]
+        with_token = _same(valid + user.security_token, password)
+        if not with_token and _same(valid, password):
             if not settings.trusted_network:
                 raise _Fault("LOGIN_MUST_USE_SECURITY_TOKEN", at_login=True)
         elif not with_token:
