@@ -6,8 +6,6 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
-from salmon.errors import RateLimited
-
 _EXPONENT_MAX: Final = 30  # 2**30 * any first delay is beyond every bound; larger powers only cost time
 
 
@@ -22,15 +20,20 @@ class Backoff:
 
     first_s: float = 0.2
     max_s: float = 5.0  # what was away is found again that soon at the latest
+    least_share: float = 0.0  # of the bound, that is waited at least
 
     def bound_s(self, attempt: int) -> float:
         """The longest wait after try number *attempt* (from 1) has failed."""
         return min(self.max_s, self.first_s * 2.0 ** min(max(attempt - 1, 0), _EXPONENT_MAX))
 
-    def delay_s(self, attempt: int, error: Exception | None = None, *, rng: random.Random) -> float:
-        """A random wait up to the bound; never shorter than what the server itself asked for."""
-        wished = error.retry_after_s if isinstance(error, RateLimited) else None
-        return max(wished or 0.0, rng.uniform(0.0, self.bound_s(attempt)))
+    def delay_s(self, attempt: int, *, rng: random.Random) -> float:
+        """A random wait up to the bound."""
+        bound_s = self.bound_s(attempt)
+        return rng.uniform(self.least_share * bound_s, bound_s)
+
+
+# Where a server asks us to slow down: its allowance may be counted by the second (concurrent requests) or over a day.
+LIMITED: Final = Backoff(first_s=5.0, max_s=300.0, least_share=0.5)
 
 
 @dataclass(slots=True)
@@ -41,10 +44,10 @@ class Tries:
     rng: random.Random = field(default_factory=random.Random)
     failures: int = 0  # in a row
 
-    def failed(self, error: Exception | None = None) -> float:
+    def failed(self) -> float:
         """One more has failed: how long to wait before the next, in seconds."""
         self.failures += 1
-        return self.backoff.delay_s(self.failures, error, rng=self.rng)
+        return self.backoff.delay_s(self.failures, rng=self.rng)
 
     def worked(self) -> None:
         """The wait after the next failure is a first one again."""

@@ -5,7 +5,7 @@ SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
 ├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
-├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost
+├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost, LoginChanged
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
 
@@ -25,7 +25,7 @@ class Unavailable(RetriableError):
 
 
 class RateLimited(RetriableError):
-    """A server asked us to slow down. *retry_after_s* is its own wish, where it gave one."""
+    """A server asked us to slow down. *retry_after_s* is its own wish, where it gave one, and until then it is not asked."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -100,6 +100,13 @@ class ClientLost(StartAgain):
     """A Kafka client can do no more, or what it stood for is lost. Nothing is said about other instances."""
 
 
+class LoginChanged(StartAgain):
+    """
+    A side lets us in as somebody else than before, or is another than before (a sandbox that was refreshed). Who we are, and
+    of whom the positions are, is found out as the process begins.
+    """
+
+
 class Fenced(StartAgain):
     """
     Kafka serves this instance no longer. A newer one may have taken its place; or it was away for too long, which Kafka
@@ -119,8 +126,15 @@ class SetupError(FatalError):
     """A server is there, but not as we need it (no replica set, no such object, no permission)."""
 
 
-class SignInRefused(ConfigError, SetupError):
-    """A server does not accept who we are. Where it has accepted us before, that is an outage like any other."""
+class UnfitServer(SetupError):
+    """
+    A server is there, but as it is now, we cannot work with it (not in its replica set, a right is missing). If it has
+    never served us, that is a mistake in the configuration. If it has, it is an outage like any other, and is waited for.
+    """
+
+
+class SignInRefused(ConfigError, UnfitServer):
+    """A server does not accept who we are, or we do not accept who it is: a password, a certificate."""
 
 
 class UnsafeTopic(FatalError):

@@ -88,7 +88,9 @@ def test_the_simulator_takes_every_fault_that_is_drawn() -> None:
     for fault in told:
         ids = {"ids": ["001A"]} if fault.kind == "lock_rows" else {}
         org.faults.set(fault.kind, {**fault.params, **ids})
-    assert {fault.kind for fault in told} | {"clock_skew", "cdc", "change_schema"} >= org.faults.known
+    # A hidden object is taken back up to a minute later, which is longer than recovering from a fault may take.
+    others = {"clock_skew", "cdc", "change_schema", "hide"}
+    assert {fault.kind for fault in told} | others >= org.faults.known
 
 
 def test_a_relentless_run_has_the_same_faults_sooner_and_waits_only_for_holes() -> None:

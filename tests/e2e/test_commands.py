@@ -204,7 +204,7 @@ def test_a_key_that_nobody_has_is_told_and_a_file_of_none_is_refused(ring: Ring)
     empty.write_text("\n", encoding="utf-8")
     ended = salmon("verify", "-c", ring.config_path, "--keys-file", empty)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("salmon: --keys: no key is named")
+    assert ended.stderr.startswith("salmon: --keys: no key was given")
 
 
 def test_verify_of_a_busy_sync_gives_no_false_alarm(ring: Ring) -> None:

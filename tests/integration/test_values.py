@@ -122,6 +122,27 @@ def test_a_date_that_salesforce_cannot_hold_keeps_no_other_field_waiting(ring: R
     ring.db.contacts.update_one({"_id": contact}, {"$unset": {"Birthdate": ""}})
 
 
+def test_a_rule_at_the_top_of_the_page_refuses_one_field_and_keeps_no_other_waiting(ring: Ring) -> None:
+    """The org names no field; the other four of the save arrive, and a later edit of the fifth is sent as always (case V3)."""
+    account = ring.ids("Account")[2]
+    others = ("Phone", "Website", "Site", "AccountNumber")
+    with ring.trigger(object="Account", when={"field": "Fax"}, refuse="record"):
+        ring.db.accounts.update_one({"_id": account}, {"$set": dict.fromkeys((*others, "Fax"), "31")})
+        ring.wait_row("Account", account, lambda row: all(row[name] == "31" for name in others))
+        ring.wait_document(
+            "accounts",
+            account,
+            lambda document: (
+                "refused it with FIELD_CUSTOM_VALIDATION_EXCEPTION for Fax"
+                in document["_salmon"].get("error", "")
+            ),
+        )
+        told = salmon(ring, "why", "Account", account).stdout
+        assert "Fax" in told
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Fax": "32"}})
+    ring.wait_row("Account", account, lambda row: row["Fax"] == "32")
+
+
 def test_a_document_that_can_have_no_key_is_found_by_why_and_verify(ring: Ring) -> None:
     """Both say why it is not synced (case V8)."""
     long = "x" * 300

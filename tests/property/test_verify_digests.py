@@ -18,7 +18,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.verify.comparing import UNREADABLE, Seen, Terms, findings, terms_of
 from salmon.verify.digests import Form
 from salmon.verify.ledger import RECORDS, Ledger, Suspect
-from salmon.verify.reading import ids_told
+from salmon.verify.reading import compares_ids
 
 READ_ONLY: dict[str, Any] = {"create": False, "update": False}
 SCHEMA = ObjectSchema(
@@ -100,7 +100,7 @@ def filled(
     older: Mapping[str, Mapping[str, Value]],
 ) -> Ledger:
     """A ledger that has read all of it; *older* stood before it in `records`, and some of it was deleted since."""
-    forms = {side: Form(terms[side], ids_told=ids_told(terms)) for side in SIDES}
+    forms = {side: Form(terms[side], with_ids=compares_ids(terms)) for side in SIDES}
     ledger = Ledger(Path(folder), {})
 
     def rows(some: Mapping[str, Mapping[str, Value] | None]) -> None:
@@ -143,7 +143,7 @@ def test_digests_find_what_records_find(
     later: set[str] = set()
     with TemporaryDirectory() as folder:
         ledger = filled(folder, terms, agreed, seen, older)
-        told = list(ledger.differing(terms, ids_told=ids_told(terms), later=later.add))
+        told = list(ledger.differing(terms, with_ids=compares_ids(terms), later=later.add))
         counted = len(ledger)
         ledger.close()
     assert sorted(told, key=lambda each: each.key) == expected

@@ -126,6 +126,9 @@ class MemoryOrg:
     fails_with: Exception | None = None
     hides: dict[str, Exception] = field(default_factory=dict)  # objects that the org refuses to show
     takes_ms: int = 0  # a query moves the clock on by so much
+    gone_before_retrieved: set[str] = field(
+        default_factory=set
+    )  # Ids: deleted as soon as a query has shown them
 
     def __post_init__(self) -> None:
         self.clock = OrgClock(lambda: self.now_ms / 1000)
@@ -152,6 +155,8 @@ class MemoryOrg:
     def retrieve(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Page:
         self.queries.append(f"retrieve {name}")
         there = self.records.get(name, {})
+        for native_id in self.gone_before_retrieved & there.keys() & set(ids):
+            self.remove(name, native_id, "2001-09-09T01:46:41Z")
         return Page([there[i] for i in ids if i in there], self.now_ms + 1000)
 
     def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:

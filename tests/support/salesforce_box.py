@@ -16,6 +16,7 @@ from typing import Any, Self
 import requests
 
 from salmon.model.change import Op, Value, Write, WriteOp
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
@@ -23,6 +24,7 @@ from salmon.salesforce.writing.sink import SalesforceSinkTask
 
 WAIT_S = 60.0
 SETTLE_S = 0.3
+AGAIN_S = 0.3
 
 
 class BoxProcess:
@@ -142,8 +144,15 @@ def configured(*names: str, direction: str = "both", exclude: tuple[str, ...] = 
 class Source:
     """A source task, and what a worker would have committed of it."""
 
-    def __init__(self, box: BoxProcess, *names: str, of: Source | None = None, **changes: Any) -> None:
-        """*of*: an earlier source, whose committed state this one goes on from."""
+    def __init__(
+        self,
+        box: BoxProcess,
+        *names: str,
+        of: Source | None = None,
+        registered: Mapping[str, ObjectSchema] | None = None,
+        **changes: Any,
+    ) -> None:
+        """*of*: an earlier source, whose committed state this one goes on from. *registered*: as the worker hands it."""
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
         self.identities: dict[str, dict[str, str]] = (
@@ -152,7 +161,11 @@ class Source:
         self.told: list[SourceRecord] = []
         self.answered: set[int] = set()
         objects = configured(*(names or ("Account", "Contact")))
-        self.task = SalesforceSourceTask(box.config(**changes), objects, "crm", settle_s=SETTLE_S)
+        self.task = SalesforceSourceTask(
+            box.config(**changes), objects, "crm", settle_s=SETTLE_S, again_s=AGAIN_S
+        )
+        if registered is not None:
+            self.task.use_registered(registered)
         self.task.start(self.positions, self.identities)
 
     def __enter__(self) -> Self:
@@ -260,7 +273,7 @@ def started_sink(
 ) -> SalesforceSinkTask:
     """A sink task on the objects of *source*."""
     schemas = source.task.schemas()
-    task = SalesforceSinkTask(box.config(**changes), configured(*schemas), "crm")
+    task = SalesforceSinkTask(box.config(**changes), configured(*schemas), "crm", again_s=AGAIN_S)
     task.start(schemas, Known(), clean=clean)
     return task
 

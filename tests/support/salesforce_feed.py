@@ -51,7 +51,6 @@ class StepwiseSnapshots(Snapshots):
         self.running: dict[str, Run] = {}
         self.begun: list[Run] = []
         self.ready: deque[Chunk] = deque()
-        self._rows_a_chunk = ROWS_A_CHUNK
 
     def begin(self, run: Run) -> None:
         self.begun.append(run)

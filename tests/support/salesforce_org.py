@@ -24,6 +24,11 @@ SCHEMAS = {name: schema(name) for name in ("Account", "Contact", "Opportunity")}
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
 
 
+TRIGGER_FAILED = RowError(
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", (), "Handler: System.LimitException: Too many SOQL queries: 101"
+)
+
+
 class WritableOrg(MemoryOrg):
     """Takes Collections calls, and can be told to fail."""
 
@@ -31,7 +36,10 @@ class WritableOrg(MemoryOrg):
         super().__post_init__()
         self.calls: list[tuple[str, list[str]]] = []
         self.refuses: dict[str, RowError] = {}  # by Id, or by Name of a new record
+        self.rules: set[str] = set()  # fields that a rule refuses, whose error names none
         self.unique: str | None = None  # a field of which no two records may have the same value
+        self.bulk_max: int | None = None  # a trigger fails for all records of a call with more
+        self.throws_at: set[str] = set()  # Names at which a trigger throws, and takes its whole call with it
         self.spoils: set[str] = set()  # names of fields that make a whole call fail
         self.breaks: str | None = None  # before | after: an insert or update that gets no answer
         self._next = Counter[str]()
@@ -45,10 +53,14 @@ class WritableOrg(MemoryOrg):
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         self._call("insert", records)
+        if self._trigger_fails(records):
+            return self._answered([RowResult(False, None, (TRIGGER_FAILED,))] * len(records))
         return self._answered([self._insert(record) for record in records])
 
     def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         self._call("update", records)
+        if self._trigger_fails(records):
+            return self._answered([RowResult(False, None, (TRIGGER_FAILED,))] * len(records))
         return self._answered([self._update(record) for record in records])
 
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
@@ -78,6 +90,10 @@ class WritableOrg(MemoryOrg):
         if any(name in self.spoils for record in records for name in record):
             raise RequestRejected("refused", code="INVALID_FIELD", fields=())
 
+    def _trigger_fails(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        too_many = self.bulk_max is not None and len(records) > self.bulk_max
+        return too_many or any(record.get("Name") in self.throws_at for record in records)
+
     def _answered(self, results: list[RowResult]) -> list[RowResult]:
         if self.breaks == "after":
             raise Unavailable("no answer")
@@ -98,6 +114,8 @@ class WritableOrg(MemoryOrg):
         return RowResult(True, native_id)
 
     def _update(self, record: Mapping[str, Any]) -> RowResult:
+        if not self.rules.isdisjoint(record):
+            return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
         if (error := self.refuses.get(record["Id"])) is not None:
             return RowResult(False, None, (error,))
         row = self.records.get(record["attributes"]["type"], {}).get(record["Id"])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from salmon.backoff import Backoff, Tries
-from salmon.errors import RateLimited
+from salmon.backoff import LIMITED, Backoff, Tries
 
 
 def test_the_bound_doubles_and_the_wait_is_anywhere_below_it() -> None:
@@ -18,10 +17,12 @@ def test_the_bound_doubles_and_the_wait_is_anywhere_below_it() -> None:
     assert 0.7 < max(delays) <= 0.8
 
 
-def test_what_the_server_asks_for_is_not_undercut() -> None:
-    """A Retry-After is the least we wait."""
-    error = RateLimited("slow down", retry_after_s=7.0)
-    assert Backoff(first_s=0.1, max_s=1.0).delay_s(1, error, rng=random.Random(1)) == 7.0
+def test_where_a_server_asks_us_to_slow_down_the_waits_grow_to_minutes() -> None:
+    """From seconds, as for concurrent requests, to five minutes, as for an allowance of a day; never next to nothing."""
+    assert [LIMITED.bound_s(attempt) for attempt in (1, 2, 3, 100)] == [5.0, 10.0, 20.0, 300.0]
+    rng = random.Random(1)
+    delays = [LIMITED.delay_s(100, rng=rng) for _ in range(200)]
+    assert 150 <= min(delays) < max(delays) <= 300
 
 
 def test_waits_grow_with_failures_in_a_row_and_are_short_again_after_a_success() -> None:

@@ -19,9 +19,8 @@ LINES_MAX: Final = 450
 # Those that are longer, and how long they may be: a file may shrink, and its number with it, and none is added.
 LONGER: Final[Mapping[str, int]] = {
     "config/models.py": 455,
-    "merge/process.py": 469,
+    "merge/process.py": 466,
     "mongodb/reading/source.py": 491,
-    "salesforce/writing/delivery.py": 468,
 }
 # Shorter by so many lines, and the number must follow.
 SLACK_LINES: Final = 20

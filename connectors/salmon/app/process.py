@@ -36,9 +36,9 @@ from salmon.errors import (
     PositionLost,
     RetriableError,
     SetupError,
-    SignInRefused,
     StartAgain,
     Superseded,
+    UnfitServer,
 )
 from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
@@ -234,8 +234,8 @@ class _Process:
         """
         Decide what *error*, which ended the work, does to the process.
 
-        An error that can pass by itself restarts the process, wherever it was raised. So does a refused sign-in
-        if this server has accepted us before.
+        An error that can pass by itself restarts the process, wherever it was raised. So does a refused sign-in,
+        or a server that is not as we need it, if this server has served us before.
 
         Returns:
             StartAgain: the process restarts. Any other error: the process ends with it.
@@ -244,7 +244,7 @@ class _Process:
             error = clients.translated(error, f"running {self._connector}")
         if isinstance(error, RetriableError | PositionLost):
             error = ClientLost(str(error))
-        if isinstance(error, SignInRefused) and (self._side_was_reached or self._health.has_run):
+        if isinstance(error, UnfitServer) and (self._side_was_reached or self._health.has_run):
             error = StartAgain(str(error))
         return self._topics.missing_topic() or error if isinstance(error, StartAgain) else error
 

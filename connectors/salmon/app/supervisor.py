@@ -2,8 +2,9 @@
 `salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
 
 A process that crashes is started again with backoff, and a process that hangs is replaced. Two endings stop all five,
-because the sync cannot continue without the process: a person has to change something (exit code 2, before the process
-was ever ready), or a newer instance of it runs (exit code 3).
+because the sync cannot continue without the process: a person has to change something (exit code 2 of a process that has
+never been ready), or a newer instance of it runs (exit code 3). A process that was ready once is started again after exit code
+2 too: what it needs has worked before, and may work again.
 """
 
 from __future__ import annotations
@@ -317,14 +318,15 @@ class Supervisor:
             code = child.ended()
             if code is None:
                 continue
-            if code == EXIT_FENCED or (code == EXIT_FATAL and not child.is_ready):
+            if code == EXIT_FENCED or (code == EXIT_FATAL and not child.was_ready):
                 log.error("connector_gave_up", name=child.name, exit_code=code)
                 return code
             now = self.clock()
             child.crashes = 1 if now - child.started_at >= _STEADY_S else child.crashes + 1
             delay_s = _RESTARTS.delay_s(child.crashes, rng=self.rng)
             child.start_at = now + delay_s
-            log.warning("connector_crashed", name=child.name, exit_code=code, restart_in_s=round(delay_s, 2))
+            event = "connector_cannot_run" if code == EXIT_FATAL else "connector_crashed"
+            log.warning(event, name=child.name, exit_code=code, restart_in_s=round(delay_s, 2))
         return None
 
     def _stop(self, code: int) -> int:

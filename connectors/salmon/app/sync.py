@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka.admin import AdminClient
 
+from salmon.closing import Closing
 from salmon.config.models import SyncConfig
 from salmon.config.registries import registry_of
 from salmon.errors import ConfigError, SetupError
@@ -28,7 +28,7 @@ from salmon.model.schema import ObjectSchema
 _CONNECT_S: Final = 10.0
 
 
-class Sync:
+class Sync(Closing):
     """
     A context manager. Entering it connects to Kafka, so that an outage is reported first. For one thread only.
 
@@ -67,11 +67,6 @@ class Sync:
     def __enter__(self) -> Self:
         _ = self.admin
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Objects.
 

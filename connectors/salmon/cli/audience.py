@@ -31,7 +31,7 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._told_at = 0.0
+        self._shown_at = 0.0
         self._complete: set[str] = set()
 
     def scene(self, title: str) -> None:
@@ -44,15 +44,15 @@ class Lines:
                 self._print(f"  {name}: all {total:,} records are in MongoDB")
 
     def board(self, board: Board) -> None:
-        if time.monotonic() - self._told_at < _BOARD_LINE_EVERY_S:
+        if time.monotonic() - self._shown_at < _BOARD_LINE_EVERY_S:
             return
-        self._told_at = time.monotonic()
-        told = [
+        self._shown_at = time.monotonic()
+        parts = [
             f"{each.name} {each.from_salesforce}+{each.from_mongodb} edits, {each.in_flight} in flight, "
             f"p50 {_ms(each.p50_ms)} p99 {_ms(each.p99_ms)}"
             for each in board.objects
         ]
-        self._print(f"  {'; '.join(told)}; {board.api_calls:,} API calls")
+        self._print(f"  {'; '.join(parts)}; {board.api_calls:,} API calls")
 
     def act(self, act: Act) -> None:
         self._print(f"  {'ok' if act.passed else 'FAILED'}  {act.title}: {act.detail} ({act.took_s:.1f} s)")
@@ -116,7 +116,7 @@ class Screen:
             self._console.print(f"[{style}]{'✓' if result.proven else '✗'}[/] {escape(line)}")
 
     def close(self) -> None:
-        """Leave what is shown as it is, and go on below it."""
+        """Leave what is shown as it is; later output goes below it."""
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
@@ -129,7 +129,7 @@ def table_of(board: Board) -> Table:
     """The live table."""
     left = f"; {board.left_s:.0f} s to go" if board.left_s else ""
     shown = table(
-        caption=f"{board.api_calls:,} API calls of Salmon's since its start{left}", caption_justify="left"
+        caption=f"{board.api_calls:,} API calls by Salmon since its start{left}", caption_justify="left"
     )
     shown.add_column("object")
     headings = ("in sync", "in flight", "edits in Salesforce", "in MongoDB", "lag p50", "p99", "conflicts")
@@ -151,7 +151,7 @@ def table_of(board: Board) -> Table:
 
 @contextmanager
 def audience_of(*, as_json: bool) -> Iterator[Lines | Screen]:
-    """Who watches: nothing but the JSON object goes to standard output where that is asked for."""
+    """Return what shows the demo. With *as_json*, only the JSON object goes to standard output."""
     console = terminal_console(stderr=as_json)
     if as_json or not sys.stdout.isatty():
         yield Lines(console)

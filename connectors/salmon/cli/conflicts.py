@@ -72,20 +72,20 @@ def _list(
     )
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         found = listed(lookup, asked, limit=limit, progress=progress)
-        told = [as_dict(lookup, each) for each in found.conflicts]
+        rows = [as_dict(lookup, each) for each in found.conflicts]
     if as_json:
-        print_json({"conflicts": told, "more": found.more})
+        print_json({"conflicts": rows, "more": found.more})
         return
     from rich.markup import escape
 
     shown = table(box=None, pad_edge=False)
     for heading in ("id", "at", "object", "key", "field", "stood", "came", "policy", "won"):
         shown.add_column(heading)
-    for each in told:
+    for each in rows:
         cells = [each["id"], each["at"], each["object"], each["key"], each["field"]]
         cells += [_short(each["standing"]), _short(each["challenger"]), each["policy"], _won(each)]
         shown.add_row(*map(escape, cells))
-    if told:
+    if rows:
         out().print(shown)
     else:
         say("No conflict waits for a decision." if held else "No conflicts.")
@@ -117,17 +117,17 @@ def _show(
     settings = configured(config)
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         if len(what) == 1:
-            told = one(lookup, what[0], progress=progress)
+            entry = one(lookup, what[0], progress=progress)
         else:
             key, _ = lookup.key_and_state(what[0], what[1], progress=progress)
             field = what[2] if len(what) == 3 else None
             found = listed(lookup, ConflictFilter(what[0], key, field), limit=1, progress=progress).conflicts
             if not found:
                 raise ConfigError(
-                    f"{' '.join(what)}: there is no conflict of it. Conflicts are kept as long as the topic's retention says, by default seven days."
+                    f"{' '.join(what)}: no conflict is recorded. Conflicts are kept for the topic's retention time, by default seven days."
                 )
-            told = found[0]
-        seen = {**as_dict(lookup, told), "now": _now(lookup, told)}
+            entry = found[0]
+        seen = {**as_dict(lookup, entry), "now": _now(lookup, entry)}
     if as_json:
         print_json(seen)
     else:
@@ -196,31 +196,31 @@ def _resolve(
             asked = ConflictFilter(object_name, key, field, held=True)
             decisions = decide_all(lookup, asked, taken, progress=progress)
         resolved = enter(lookup, decisions, by=by or getpass.getuser(), reason=reason, wait_s=wait_s)
-        told = [_resolved_dict(lookup, each) for each in resolved]
+        rows = [_resolved_dict(lookup, each) for each in resolved]
     if as_json:
-        print_json({"resolved": told, "done": all(each.done for each in resolved)})
+        print_json({"resolved": rows, "done": all(each.done for each in resolved)})
     else:
-        for each in told:
+        for each in rows:
             say(each["says"])
-        if not told:
+        if not rows:
             say("No conflict waits for a decision.")
     raise typer.Exit(0 if all(each.done for each in resolved) else EXIT_NOT_AGREED)
 
 
-def as_dict(lookup: Lookup, told: ListedConflict) -> dict[str, Any]:
-    """A conflict with its values as people read them."""
-    contest = told.conflict.contest
+def as_dict(lookup: Lookup, entry: ListedConflict) -> dict[str, Any]:
+    """Return a conflict with its values in a readable form."""
+    contest = entry.conflict.contest
     known = contest.object in lookup.config.objects
     schema = lookup.rules(contest.object).schema if known else None
-    return told.as_dict(schema.by_name.get(contest.field) if schema else None)
+    return entry.as_dict(schema.by_name.get(contest.field) if schema else None)
 
 
-def _now(lookup: Lookup, told: ListedConflict) -> dict[str, Any] | None:
+def _now(lookup: Lookup, entry: ListedConflict) -> dict[str, Any] | None:
     from salmon.model.policies import EXISTENCE
     from salmon.story.formatting import shown, when
 
-    contest = told.conflict.contest
-    state = lookup.states(contest.object, [contest.key], since_ms=told.at_ms).get(contest.key)
+    contest = entry.conflict.contest
+    state = lookup.states(contest.object, [contest.key], since_ms=entry.at_ms).get(contest.key)
     if state is None:
         return None
     field = lookup.rules(contest.object).schema.by_name.get(contest.field)
@@ -279,7 +279,7 @@ def _resolved_dict(lookup: Lookup, resolved: Resolved) -> dict[str, Any]:
         "key": decision.key,
         "fields": {name: shown(value, schema[name]) for name, value in decision.fields.items()},
         "lives": decision.lives,
-        "settles": [told.id for told in decision.settles],
+        "settles": [each.id for each in decision.settles],
         "done": resolved.done,
         "says": says,
     }
@@ -290,10 +290,10 @@ def _short(edit: dict[str, Any]) -> str:
     return f"{edit['side']}: {text if len(text) <= _VALUE_SHOWN_MAX else text[:_VALUE_SHOWN_MAX] + '...'}"
 
 
-def _won(told: dict[str, Any]) -> str:
-    if told["winner"] is not None:
-        return str(told["winner"])
-    return "waits" if told["waits"] else "was settled"
+def _won(entry: dict[str, Any]) -> str:
+    if entry["winner"] is not None:
+        return str(entry["winner"])
+    return "waits" if entry["waits"] else "was settled"
 
 
 def _moment(text: str | None, option: str) -> int | None:

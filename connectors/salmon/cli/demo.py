@@ -1,4 +1,4 @@
-"""`salmon demo`: a whole sync on this machine, from an empty folder to the final comparison. The play itself is in salmon.demo."""
+"""`salmon demo`: a whole sync on this machine, from an empty folder to the final comparison. The demo itself is in salmon.demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXIT_NOT_PROVEN: Final = 1
 _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 _AGAIN_S: Final = 0.5
-_RECORDS_MIN: Final = 60  # of each object: the acts need some of their own
+_RECORDS_MIN: Final = 60  # fewest records of each object: the acts need records of their own
 
 
 def demo(
@@ -44,8 +44,8 @@ def demo(
     """
     Try Salmon on this machine: a simulated org, Kafka and MongoDB are synced, edited on both sides at once, and compared.
 
-    Exit code 0: every promise held.
-    1: one did not.
+    Exit code 0: every promise was kept.
+    1: one was not.
     """
     from salmon.cli.audience import audience_of
     from salmon.demo.play import Options, Play
@@ -58,10 +58,10 @@ def demo(
         result = Play(stage, Options(records, seconds, rate), audience).run()
         if keep:
             stage.keep()
-        told = result.as_dict() | ({"look": look(stage)} if keep else {})
+        answer = result.as_dict() | ({"look": look(stage)} if keep else {})
         audience.ended(result)
         if as_json:
-            print_json(told)
+            print_json(answer)
         elif keep:
             for name, value in look(stage).items():
                 say(f"{name:18} {value}")
@@ -69,7 +69,7 @@ def demo(
 
 
 def look(stage: Stage) -> dict[str, Any]:
-    """Where everything is that was kept, and how to end it."""
+    """Print where everything is that still runs, and how to end it."""
     config = stage.config
     topics = config.topic_names
     shown: dict[str, Any] = {
@@ -97,14 +97,14 @@ def look(stage: Stage) -> dict[str, Any]:
 
 @contextmanager
 def _closing(stage: Stage) -> Iterator[Stage]:
-    """End all that was started, however we end: by itself, by Ctrl-C or by SIGTERM; a second one does not disturb it."""
-    told: list[int] = []
+    """End everything that was started, also after Ctrl-C or SIGTERM. A second signal does not interrupt that."""
+    signals: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
-        told.append(number)
-        # What is raised while a finalizer or a callback of a C library runs is lost: so it is raised again until heard.
+        signals.append(number)
+        # An exception in a finalizer or in a callback of a C library is lost. So it is raised again until it arrives.
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        sys.exit(128 + told[0])
+        sys.exit(128 + signals[0])
 
     before = {number: signal.signal(number, end) for number in _ENDINGS}
     try:

@@ -65,7 +65,7 @@ def up(
         records=_counts(records),
         jvm=jvm,
     )
-    # On standard error, and only for people: what scripts read stays one JSON object.
+    # On standard error, and only for people: scripts get one JSON object.
     with err().status("Starting Kafka, the schema registry, MongoDB and the simulated org ..."):
         answer = DevStack(folder, options).up()
     if as_json:

@@ -1,4 +1,4 @@
-"""`salmon guard`: deletes that wait for a decision. The deciding itself is in salmon.guard."""
+"""`salmon guard`: deletes that wait for a decision. The work is in salmon.guard."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def main() -> None:
         app(prog_name="salmon")
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends here, in one sentence
+    except Exception as error:  # noqa: BLE001 - any error ends here, as one sentence
         sys.exit(exit_code_of(error))
 
 

@@ -89,7 +89,7 @@ def retry(
 
 
 def _lines(found: Sequence[RefusedWrite]) -> Iterator[str]:
-    """How much will be sent, before it is."""
+    """Print how much will be sent, before it is sent."""
     from salmon.story.formatting import side_named
 
     if not found:

@@ -33,11 +33,11 @@ def generate(
 
 def written(describes: Path, out: Path) -> list[Path]:
     """
-    Generate the schemas of a folder of describes; the files that were written.
+    Generate the schemas for a folder of describes. Returns the files that were written.
 
     Raises:
-        SetupError: there is no such folder, or nothing in it; *out* cannot be written.
-        ConfigError: a file is no describe.
+        SetupError: the folder does not exist or is empty, or *out* cannot be written.
+        ConfigError: a file is not a describe.
     """
     import json
 
@@ -63,10 +63,10 @@ def written(describes: Path, out: Path) -> list[Path]:
 
 def generated(file: Path) -> dict[str, Any]:
     """
-    The flat Avro record of one described object.
+    Return the flat Avro record of one described object.
 
     Raises:
-        ConfigError: the file is no describe.
+        ConfigError: the file is not a describe.
     """
     import json
 

@@ -1,4 +1,4 @@
-"""`salmon status`: is every process healthy, what is on its way, and what waits. The looking is in salmon.status."""
+"""`salmon status`: is every process healthy, what is on its way, and what waits. The work is in salmon.status."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def status(
 
 
 def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
-    """The processes for people."""
+    """Print the processes."""
     from rich.markup import escape
 
     processes = table(box=None, pad_edge=False)
@@ -85,7 +85,7 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
 
 
 def show(seen: Overview, console: Console) -> None:
-    """What is in Kafka, for people."""
+    """Print what is in Kafka."""
 
     for topic in seen.missing_topics:
         console.print(f"Topic {topic} does not exist. Start the connectors: they create it.", markup=False)

@@ -29,7 +29,7 @@ _LINE_MAX: Final = 200
 
 
 def configured(path: Path) -> SyncConfig:
-    """Read the configuration, and keep the log to what is wrong: standard error is for one sentence."""
+    """Read the configuration, and log only errors: standard error is for one sentence."""
     from salmon.config import models as config
     from salmon.ops import logs
 
@@ -40,7 +40,7 @@ def configured(path: Path) -> SyncConfig:
 
 
 def quiet_logs(*, secrets: Collection[str] = ()) -> None:
-    """Logs of errors only; with --debug, of everything. *secrets* never leave in a line."""
+    """Log only errors; with --debug, everything. *secrets* never appear in a line."""
     from salmon.ops import logs
 
     level = "debug" if os.environ.get("SALMON_DEBUG") else "error"
@@ -48,36 +48,36 @@ def quiet_logs(*, secrets: Collection[str] = ()) -> None:
 
 
 def typed() -> str:
-    """What to type for this program, so that a command that is shown can be copied: its path where `salmon` is not found."""
+    """Return what to type for this program in a command that is shown: `salmon`, or its path if `salmon` is not found."""
     return "salmon" if shutil.which("salmon") else sys.argv[0]
 
 
-# All that a command shows goes through one of these: what came from elsewhere is shown, and never sent (salmon.harmless).
+# All output of commands goes through these. Text from outside is escaped, so it cannot control the terminal (salmon.harmless).
 
 
 def say(*lines: str) -> None:
-    """Lines on standard output; a line end within one is no line end."""
+    """Print lines on standard output. A line break within a line is escaped."""
     print("\n".join(map(harmless, lines)))
 
 
 def complain(text: str) -> None:
-    """What went wrong, on standard error."""
+    """Print what went wrong, on standard error."""
     print(harmless_sentences(text), file=sys.stderr)
 
 
 def out() -> Console:
-    """Standard output: colours and boxes on a terminal, plain text elsewhere."""
-    # Without a terminal nobody has a width: lines are as long as they are.
+    """Return standard output: colours and boxes on a terminal, plain text elsewhere."""
+    # Without a terminal there is no width, so lines are not wrapped.
     return console(width=None if sys.stdout.isatty() else _LINE_MAX)
 
 
 def err() -> Console:
-    """Standard error, for progress."""
+    """Return standard error, for progress."""
     return console(stderr=True)
 
 
 def console(**settings: Any) -> Console:
-    """A console that escapes the texts it is given. What has markup of its own is made of escape(harmless(...))."""
+    """Return a console that escapes its texts. Text with markup must be made with escape(harmless(...))."""
     from rich.console import Console
 
     class HarmlessConsole(Console):
@@ -88,7 +88,7 @@ def console(**settings: Any) -> Console:
 
 
 def table(**settings: Any) -> Table:
-    """A table that escapes the texts of its cells; markup in them counts."""
+    """Return a table that escapes the texts of its cells, except for markup."""
     from rich.table import Table
 
     class HarmlessTable(Table):
@@ -99,5 +99,5 @@ def table(**settings: Any) -> Table:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """One JSON object on standard output, in one line."""
+    """Print one JSON object on standard output, in one line."""
     print(harmless_json(json.dumps(value, ensure_ascii=False)))

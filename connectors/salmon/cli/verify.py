@@ -107,7 +107,7 @@ def verify(
 
 
 def scheduled(config_path: Path) -> Beside:
-    """What runs beside merge: this command, as often as the configuration says."""
+    """Return what runs beside merge: this command, as often as the configuration says."""
 
     def beside(config: SyncConfig, metrics: Metrics) -> Part | None:
         from salmon.verify import scheduled
@@ -119,10 +119,10 @@ def scheduled(config_path: Path) -> Beside:
 
 def keys_named(keys: str | None, keys_file: Path | None) -> list[str] | None:
     """
-    The records that were asked for; None for all.
+    Return the records that were asked for; None for all.
 
     Raises:
-        ConfigError: a file that cannot be read, or no key at all.
+        ConfigError: the file cannot be read, or there is no key.
     """
     if keys is None and keys_file is None:
         return None
@@ -132,19 +132,19 @@ def keys_named(keys: str | None, keys_file: Path | None) -> list[str] | None:
             named += keys_file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"--keys-file {keys_file}: cannot be read ({type(error).__name__}). Name a text file in UTF-8 with one "
-                f"record key a line."
+                f"--keys-file {keys_file}: cannot be read ({type(error).__name__}). Give a text file in UTF-8 with one "
+                f"record key per line."
             ) from None
     found = list(dict.fromkeys(key.strip() for key in named if key.strip()))
     if not found:
         raise ConfigError(
-            "--keys: no key is named. Name one at least, or leave it out to compare all records."
+            "--keys: no key was given. Give at least one, or leave out the option to compare all records."
         )
     return found
 
 
 def exit_code(verdict: VerifyResult) -> int:
-    """0: equal; 1: different; 2: some records were edited all the while, and the others are equal."""
+    """0: equal; 1: different; 2: some records kept changing, and the others are equal."""
     if verdict.equal:
         return 0
     return EXIT_DIFFERENT if verdict.differs else EXIT_UNDECIDED
@@ -152,7 +152,7 @@ def exit_code(verdict: VerifyResult) -> int:
 
 @contextmanager
 def watcher(*, shown: bool) -> Iterator[Watcher]:
-    """Progress bars on a terminal, one for each reading and each repair; elsewhere nothing."""
+    """Show progress bars on a terminal, one for each reading and each repair. Elsewhere nothing is shown."""
     if not (shown and sys.stderr.isatty()):
         yield lambda *_: None
         return
@@ -169,17 +169,17 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
     with Progress(*columns, console=err(), transient=True) as progress:
         tasks: dict[tuple[str, str], TaskID] = {}
 
-        def told(name: str, what: str, done: int, total: int) -> None:
+        def progressed(name: str, what: str, done: int, total: int) -> None:
             if (name, what) not in tasks:
                 doing = f"reading {what}" if what in PLACES else what
                 tasks[name, what] = progress.add_task(f"{name}: {doing}", total=total)
             progress.update(tasks[name, what], completed=done, total=max(done, total))
 
-        yield told
+        yield progressed
 
 
 def show(verdict: VerifyResult) -> None:
-    """The verdict for people."""
+    """Print the verdict."""
     console = out()
     counts_of = table(box=None, pad_edge=False)
     counts_of.add_column("object")
@@ -208,7 +208,7 @@ def show(verdict: VerifyResult) -> None:
             console.print(f"{name}: and {len(lines) - _SHOWN_MAX:,} more; --json shows all")
         if each.on_their_way:
             console.print(
-                f"{name}: {each.on_their_way:,} of them have a write on its way: check that the sinks run "
+                f"{name}: {each.on_their_way:,} of them have a write that is not confirmed yet: check that the sinks run "
                 f"(salmon status)"
             )
     if verdict.nowhere:
@@ -232,10 +232,10 @@ def show(verdict: VerifyResult) -> None:
 
 
 def differences(verdict: ObjectVerdict) -> Iterator[str]:
-    """What differs in one object: records by key, fields by name, and never a value."""
+    """Yield what differs in one object: records by key and fields by name, but never a value."""
     for key, sides in verdict.different.items():
-        told = "; ".join(f"in {side}: {', '.join(fields)}" for side, fields in sides.items())
-        yield f"{key} differs {told}"
+        where = "; ".join(f"in {side}: {', '.join(fields)}" for side, fields in sides.items())
+        yield f"{key} differs {where}"
     for where, keys in verdict.missing_in.items():
         for key in keys:
             yield f"{key} is missing in {where}"

@@ -1,4 +1,4 @@
-"""`salmon why`: the history of one record, and what it waits for. The history itself is made in salmon.story."""
+"""`salmon why`: the history of one record, and what it waits for. The work is in salmon.story."""
 
 from __future__ import annotations
 

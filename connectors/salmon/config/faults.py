@@ -60,7 +60,7 @@ def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
 
 
 def _demand(detail: ErrorDetails) -> str:
-    """Pydantic's own sentence says what it wants, and no value."""
+    """Make our sentence of pydantic's, which says what is expected and contains no value."""
     if detail["type"] in {"dict_type", "model_type"}:
         return "must be a mapping"  # Pydantic would name a class of ours.
     if detail["type"] == "tuple_type":

@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from salmon.addresses import Address
 from salmon.config import settings_table as rendering
 from salmon.config import yaml_file
 from salmon.config.faults import faults_of, type_named
@@ -64,7 +65,7 @@ class SchemaRegistryConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(
+    url: Address = Field(
         pattern=r"^https?://[^\s@?#]+$",
         description="Root of the REST API, without user, password or query, e.g. http://localhost:8081 (Apicurio: .../apis/ccompat/v7).",
     )
@@ -250,7 +251,7 @@ class ObjectConfig(BaseModel):
 
 
 class MergeConfig(BaseModel):
-    """The process that decides."""
+    """Settings of merge, the process that decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -437,10 +438,8 @@ def _faults_of_kafka(properties: Any) -> Iterator[tuple[tuple[str, ...], str]]:
         if name in OWN_PROPERTIES:
             yield ("kafka", name), "is set by Salmon itself, because its guarantees depend on it. Remove it."
         elif not isinstance(content, (str, int, float)):
-            yield (
-                ("kafka", str(name)),
-                f"is {type_named(content)}, but must be a single text, number, true or false.",
-            )
+            fault = f"is {type_named(content)}, but must be a single text, number, true or false."
+            yield ("kafka", str(name)), fault
     if not properties.get("bootstrap.servers"):
         yield (
             ("kafka", "bootstrap.servers"),

@@ -1,7 +1,7 @@
 """
-The acts of the demo: the hard cases of a two-way sync, each played on its own records and watched to the end.
+The acts of the demo: the hard cases of a two-way sync. Each act uses its own records.
 
-An act says what it saw. It passes if the expected result appeared on both sides in time.
+An act reports what it saw. It passes if the expected result appeared on both sides in time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 WITHIN_S: Final = 20.0
 _LOOK_S: Final = 0.05
 _TRIES: Final = 5
-_CONFLICT_WITHIN_S: Final = 2.0  # the other side's edit comes by its own way
+_CONFLICT_WITHIN_S: Final = 2.0  # the edit of the other side arrives on its own
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """How an act ended."""
+    """The result of an act."""
 
     name: str
     title: str
@@ -40,12 +40,12 @@ class Act:
 
 
 class NotSo(Exception):
-    """What had to come true did not, in time."""
+    """The expected result did not appear in time."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """What the acts are played with. *records*: object -> Ids that nobody else edits."""
+    """What the acts use. *records*: object -> Ids that nobody else edits."""
 
     org: Any  # a simple-salesforce client
     application: Application
@@ -55,11 +55,11 @@ class Scene:
     within_s: float = WITHIN_S
 
     def another(self, name: str) -> str:
-        """A record that was not played with before."""
+        """Return a record that no act has used."""
         return self.records[name].pop()
 
     def in_org(self, name: str, key: str) -> Mapping[str, Any]:
-        """The record as the org has it; {} if it has none."""
+        """Return the record as the org has it; {} if it does not exist."""
         try:
             row: Mapping[str, Any] = getattr(self.org, name).get(key)
         except SalesforceResourceNotFound:
@@ -67,15 +67,15 @@ class Scene:
         return row
 
     def document(self, name: str, key: Any) -> Mapping[str, Any]:
-        """The document; {} if there is none."""
+        """Return the document; {} if it does not exist."""
         return self.application.collection(name).find_one({"_id": key}) or {}
 
     def edit_document(self, name: str, key: Any, **fields: Any) -> None:
-        """As an application does it."""
+        """Edit a document as an application does."""
         self.application.collection(name).update_one({"_id": key}, {"$set": fields})
 
     def edit_in_org(self, name: str, key: str, **fields: Any) -> None:
-        """As a person does it."""
+        """Edit a record as a person does."""
         getattr(self.org, name).update(key, fields)
 
     def both(self, name: str, key: str, **fields: Any) -> bool:
@@ -84,11 +84,11 @@ class Scene:
         return all(side.get(field) == value for side in shown for field, value in fields.items())
 
     def until(self, what: str, look: Callable[[], T]) -> T:
-        """Wait until *look* returns something true, and return that. Raises NotSo if it does not come true."""
+        """Wait until *look* returns something true, and return that. Raises NotSo if it does not do so in time."""
         deadline = time.monotonic() + self.within_s
         while not (seen := look()):
             if time.monotonic() > deadline:
-                raise NotSo(f"not within {self.within_s:.0f} s: {what}")
+                raise NotSo(f"this did not happen within {self.within_s:.0f} s: {what}")
             time.sleep(_LOOK_S)
         return seen
 
@@ -104,7 +104,7 @@ def played(scene: Scene, name: str, title: str, play: Callable[[Scene], str]) ->
 
 
 def at_once(*edits: Callable[[], object]) -> None:
-    """Make edits as nearly at the same moment as threads can."""
+    """Make edits as nearly at the same time as threads can."""
     ready = threading.Barrier(len(edits))
     errors: list[Exception] = []
 
@@ -112,7 +112,7 @@ def at_once(*edits: Callable[[], object]) -> None:
         ready.wait()
         try:
             one()
-        except Exception as error:  # noqa: BLE001 - raised below, where somebody waits for it
+        except Exception as error:  # noqa: BLE001 - raised below, in the thread that waits
             errors.append(error)
 
     threads = [threading.Thread(target=edit, args=(one,), daemon=True) for one in edits]
@@ -142,20 +142,20 @@ def different_fields(scene: Scene) -> str:
 
 
 def same_field(scene: Scene) -> str:
-    """Two people edit the same field at once: a conflict, which the policy decides."""
+    """Two people edit the same field at once. That is a conflict, which the policy decides."""
     for number in range(_TRIES):
         key = scene.another("Contact")
-        told = _clash(scene, key, f"Head of Rivers {number}", f"Head of Oceans {number}")
-        if len(told) > 1:
-            raise NotSo(f"exactly one conflict was expected, but {len(told)} were reported")
-        if told:
-            return _of_conflict(scene, key, told[0])
-        # One edit had reached the other side before that made its own: then it was no conflict. Try again.
+        reported = _clash(scene, key, f"Head of Rivers {number}", f"Head of Oceans {number}")
+        if len(reported) > 1:
+            raise NotSo(f"exactly one conflict was expected, but {len(reported)} were reported")
+        if reported:
+            return _of_conflict(scene, key, reported[0])
+        # The first edit reached the other side before the second was made, so there was no conflict. Try again.
     raise NotSo(f"a conflict, in {_TRIES} tries")
 
 
 def _clash(scene: Scene, key: str, in_org: str, in_mongodb: str) -> list[Conflict]:
-    """Both sides set the Title of a contact; the conflicts that are told of it."""
+    """Set the Title of a contact on both sides, and return the conflicts that are reported for it."""
     at_once(
         lambda: scene.edit_in_org("Contact", key, Title=in_org),
         lambda: scene.edit_document("Contact", key, Title=in_mongodb),
@@ -171,15 +171,15 @@ def _of_conflict(scene: Scene, key: str, conflict: Conflict) -> str:
     winner = conflict.winner
     if winner is None:
         raise NotSo("a winner: both edits are held")
-    # Not before the conflict is told: until then both sides may agree on the value that came first.
+    # Only after the conflict is reported: before that, both sides may briefly have the value that came first.
     scene.until("the winner's Title on both sides", lambda: scene.both("Contact", key, Title=winner.value))
     edits = (conflict.contest.standing, conflict.contest.challenger)
-    said = " and ".join(f"{edit.side} said {edit.value!r}" for edit in edits)
-    return f"Title: {said}; {conflict.policy} chose {winner.side}'s, and both sides have it"
+    said = " and ".join(f"{edit.side} set {edit.value!r}" for edit in edits)
+    return f"Title: {said}; {conflict.policy} chose the value from {winner.side}, and both sides have it"
 
 
 def trigger(scene: Scene) -> str:
-    """A trigger of the org tidies what came from MongoDB: that is an edit of the org, and no echo of ours."""
+    """A trigger in the org reformats what came from MongoDB. That is an edit by the org, and not an echo of our write."""
     tidy = {
         "object": "Contact",
         "when": {"field": "MobilePhone"},
@@ -189,14 +189,14 @@ def trigger(scene: Scene) -> str:
     key = scene.another("Contact")
     scene.edit_document("Contact", key, MobilePhone="(555) 010-1234")
     scene.until(
-        "the tidied number on both sides", lambda: scene.both("Contact", key, MobilePhone="+15550101234")
+        "the reformatted number on both sides", lambda: scene.both("Contact", key, MobilePhone="+15550101234")
     )
     requests.delete(f"{scene.control_url}/triggers", timeout=10).raise_for_status()
-    return "MobilePhone (555) 010-1234 from MongoDB: the org made it +15550101234, and MongoDB has that now"
+    return "MobilePhone (555) 010-1234 from MongoDB: a trigger in the org changed it to +15550101234, and MongoDB has that now"
 
 
 def born_in_mongodb(scene: Scene) -> str:
-    """A document becomes a Salesforce record, and gets its Id back."""
+    """A document becomes a Salesforce record, and gets the record's Id."""
     key = ObjectId()
     scene.application.collection("Account").insert_one({"_id": key, "Name": "Upstream Fisheries"})
     native_id = scene.until("its Salesforce Id in the document", lambda: _id_of(scene, "Account", key))
@@ -204,11 +204,11 @@ def born_in_mongodb(scene: Scene) -> str:
         "the account in the org",
         lambda: scene.in_org("Account", native_id).get("Name") == "Upstream Fisheries",
     )
-    return f"account {key} is {native_id} in Salesforce, and its document says so"
+    return f"account {key} is {native_id} in Salesforce, and its document has that Id"
 
 
 def family(scene: Scene) -> str:
-    """A contact and its account, both born in MongoDB, the child first."""
+    """A contact and its account are created in MongoDB, the contact first."""
     account, contact = ObjectId(), ObjectId()
     scene.application.collection("Contact").insert_one(
         {"_id": contact, "FirstName": "Coho", "LastName": "Kisutch", "AccountId": account}
@@ -224,7 +224,7 @@ def family(scene: Scene) -> str:
         "the reference to the account's _id in the document",
         lambda: scene.document("Contact", contact).get("AccountId") == account,
     )
-    return f"the contact came before its account: {child} belongs to {parent}, and AccountId is still the ObjectId"
+    return f"the contact was created before its account: {child} belongs to {parent}, and AccountId in MongoDB is still the ObjectId"
 
 
 def deletes(scene: Scene) -> str:
@@ -242,9 +242,9 @@ def deletes(scene: Scene) -> str:
 ACTS: Final[tuple[tuple[str, str, Callable[[Scene], str]], ...]] = (
     ("different_fields", "Both sides edit one record, in different fields", different_fields),
     ("same_field", "Both sides edit the same field at once", same_field),
-    ("trigger", "A trigger in the org tidies what MongoDB wrote", trigger),
-    ("born_in_mongodb", "A record is born in MongoDB", born_in_mongodb),
-    ("family", "A contact is born in MongoDB together with its account", family),
+    ("trigger", "A trigger in the org reformats what MongoDB wrote", trigger),
+    ("born_in_mongodb", "A record is created in MongoDB", born_in_mongodb),
+    ("family", "A contact is created in MongoDB together with its account", family),
     ("deletes", "A record is deleted on each side", deletes),
 )
 

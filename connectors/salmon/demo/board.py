@@ -16,18 +16,18 @@ class ObjectNumbers:
     """One object at one moment."""
 
     name: str
-    in_step: int  # records that no edit is on its way for
+    in_step: int  # records without an edit on its way
     in_flight: int  # edits that the other side has not shown yet
     from_salesforce: int  # edits made there
     from_mongodb: int
-    p50_ms: float | None  # from the edit's return to the other side
+    p50_ms: float | None  # from the return of the edit's call until the other side shows it
     p99_ms: float | None
     conflicts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All of them, with what has no object."""
+    """All objects, and the numbers that belong to no object."""
 
     objects: tuple[ObjectNumbers, ...]
     api_calls: int  # Salmon's own, since its start
@@ -37,7 +37,7 @@ class Board:
 def numbers(
     name: str, watch: Watch, edits: Mapping[tuple[str, str], int], records: int, conflicts: int
 ) -> ObjectNumbers:
-    """The numbers of one object. *records*: how many there are."""
+    """Return the numbers of one object. *records*: how many there are."""
     in_flight = watch.in_flight()[name]
     lags_s = watch.lags_s(name=name)
     return ObjectNumbers(
@@ -57,7 +57,7 @@ def ms(seconds: float | None) -> float | None:
 
 
 def lag_numbers(lags_s: Sequence[float]) -> Mapping[str, float | int | None]:
-    """How many, p50, p99 and the longest, in ms."""
+    """Return the number, p50, p99 and the largest, in ms."""
     return {
         "count": len(lags_s),
         "p50_ms": ms(quantile(lags_s, 0.5)),
@@ -68,7 +68,7 @@ def lag_numbers(lags_s: Sequence[float]) -> Mapping[str, float | int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of the play. *unmet*: what had to hold and did not, one sentence each."""
+    """The result of the demo. *unmet*: the promises that were not kept, one sentence each."""
 
     snapshot_records: int
     snapshot_s: float
@@ -86,19 +86,19 @@ class Result:
         return not self.unmet
 
     def lines(self) -> tuple[str, ...]:
-        """What was proven, in three lines; or what was not."""
+        """Return what was shown, in three lines; or what failed."""
         if self.unmet:
-            return tuple(f"Not so: {sentence}" for sentence in self.unmet)
+            return tuple(f"Failed: {sentence}" for sentence in self.unmet)
         records = sum(each["records"] for each in self.verdict["objects"].values())
         lags_s = [lag for lags in self.lags_s.values() for lag in lags]
-        told = lag_numbers(lags_s)
+        numbers = lag_numbers(lags_s)
         return (
             f"Nothing was lost: {records:,} records are equal in Salesforce, MongoDB and Kafka, compared field by "
             f"field in {self.verdict['took_s']:.1f} s.",
             f"It is fast: {len(lags_s):,} edits, made on both sides at once, were on the other side after "
-            f"{told['p50_ms']:.0f} ms (p50) and {told['p99_ms']:.0f} ms (p99).",
-            f"It judges well: {len(self.acts)} of {len(self.acts)} hard cases came out right, with "
-            f"{self.conflicts} conflict where two people meant it, none beside, and no dead letter.",
+            f"{numbers['p50_ms']:.0f} ms (p50) and {numbers['p99_ms']:.0f} ms (p99).",
+            f"It decides correctly: {len(self.acts)} of {len(self.acts)} hard cases passed, with "
+            f"{self.conflicts} conflict where two people edited the same field, no other conflict, and no dead letter.",
         )
 
     def as_dict(self) -> dict[str, Any]:

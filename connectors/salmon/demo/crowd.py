@@ -21,7 +21,7 @@ from salmon.demo.people import Application, Person
 from salmon.demo.watching import Watch
 from salmon.model.change import MONGODB, SALESFORCE
 
-# What the crowd edits of each object: text that nothing else of the play touches.
+# The field that the crowd edits in each object: text that nothing else in the demo changes.
 FIELDS: Final[Mapping[str, str]] = {"Account": "Site", "Contact": "Department", "Opportunity": "NextStep"}
 _WORDS: Final = ("North quay", "Loading dock", "Harbour", "Upper lock", "Weir", "Fish ladder")
 
@@ -32,7 +32,7 @@ class Crowd:
     Two threads, one for each side.
 
     Args:
-        ids: Object -> Salesforce Ids, which are the documents' `_id`s, too. Each is edited once at most.
+        ids: Object -> Salesforce Ids, which are also the documents' `_id`s. Each record is edited at most once.
         a_second: Edits a second, on each side.
     """
 
@@ -47,7 +47,7 @@ class Crowd:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
-        """Begin to edit."""
+        """Start editing."""
         client = self.person.client()
         sides: dict[str, Callable[[str, str, str], object]] = {
             SALESFORCE: lambda name, key, value: getattr(client, name).update(key, {FIELDS[name]: value}),
@@ -60,7 +60,7 @@ class Crowd:
             thread.start()
 
     def stop(self) -> None:
-        """End, and return when the last edit has returned."""
+        """Stop, and return after the last edit has returned."""
         self._stopped.set()
         for thread in self._threads:
             thread.join()
@@ -70,7 +70,7 @@ class Crowd:
         turns = min(len(self.ids[name]) for name in names) // 2 * len(names)
         began = time.monotonic()
         for turn in range(turns):
-            # By the plan and not by the last edit: a slow answer is no pause.
+            # By the plan, and not by the last edit: a slow answer must not slow down the edits.
             if self._stopped.wait(max(0.0, began + turn / self.a_second - time.monotonic())):
                 return
             name = names[turn % len(names)]

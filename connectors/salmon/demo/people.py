@@ -46,7 +46,7 @@ class Person:
         token = self.sign_in.token()
         session = requests.Session()
         session.verify = self._ca_file
-        session.trust_env = False  # nothing of this machine's proxies and CAs is meant for the box
+        session.trust_env = False  # this machine's proxies and CAs are not meant for the simulated org
         return api.Salesforce(
             session_id=token.access_token,
             instance_url=token.instance_url,
@@ -74,5 +74,5 @@ class Application:
         return {collection: name for name, collection in self._collections.items()}
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._client.close()

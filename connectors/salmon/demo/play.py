@@ -43,36 +43,36 @@ _WRITTEN: Final = "kafka_connect_source_task_metrics_source_record_write_total"
 
 
 class Audience(Protocol):
-    """Who watches."""
+    """Shows the demo while it runs."""
 
     def scene(self, title: str) -> None:
-        """Something begins that takes a moment."""
+        """A part begins that takes some time."""
 
     def loaded(self, done: Mapping[str, int], totals: Mapping[str, int]) -> None:
-        """How many records of each object MongoDB has of the first load."""
+        """How many records of each object the first load has brought to MongoDB."""
 
     def board(self, board: Board) -> None:
-        """How it stands; every half second."""
+        """The present numbers; called every half second."""
 
     def act(self, act: Act) -> None:
         """An act has ended."""
 
     def comparing(self) -> Any:
-        """A context manager that gives a Watcher for the comparison."""
+        """Return a context manager with a Watcher for the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is played."""
+    """The options of a demo."""
 
     records: Mapping[str, int]
-    seconds: float = 20.0  # of edits, at least; until the acts are over
+    seconds: float = 20.0  # how long edits are made, at least; they continue until the acts are over
     a_second: float = 10.0  # edits, on each side
 
 
 @dataclass(slots=True)
 class Play:
-    """One play on one stage."""
+    """One demo on one stage."""
 
     stage: Stage
     options: Options
@@ -81,12 +81,12 @@ class Play:
 
     def run(self) -> Result:
         """
-        Play it all.
+        Play all of the demo.
 
         Raises:
-            SalmonError: it cannot go on: a server does not start, a connector gave up, nothing moves.
+            SalmonError: it cannot continue: a server does not start, a connector has ended, nothing changes any more.
         """
-        self.audience.scene("Starting Kafka, the schema registry, MongoDB and a Salesforce org in a box")
+        self.audience.scene("Starting Kafka, the schema registry, MongoDB and a simulated Salesforce org")
         self.stage.start_servers()
         self.audience.scene("Starting the five connectors")
         self.stage.start_connectors()
@@ -111,7 +111,7 @@ class Play:
     # The first load.
 
     def _first_load(self, application: Application) -> tuple[int, float]:
-        """Wait until MongoDB has all that the org had; how many that was, and how long it took."""
+        """Wait until MongoDB has all records of the org. Returns how many there are, and how long it took."""
         totals = {name: self.options.records[name] for name in self.stage.config.objects}
         self.audience.scene(f"First load of {sum(totals.values()):,} records")
         began = moved_at = time.monotonic()
@@ -125,7 +125,7 @@ class Play:
             moved_at = now if done != before else moved_at
             if now - moved_at > _STANDSTILL_MAX_S:
                 raise SetupError(
-                    f"the first load has not moved for {_STANDSTILL_MAX_S:.0f} s. See {self.stage.log_file}."
+                    f"the first load has made no progress for {_STANDSTILL_MAX_S:.0f} s. See {self.stage.log_file}."
                 )
             time.sleep(_LOOK_S)
         took_s = time.monotonic() - began
@@ -134,7 +134,7 @@ class Play:
         return sum(totals.values()), took_s
 
     def _until_quiet(self) -> None:
-        """Return when merge has read all that the sources wrote, and they write no more."""
+        """Return when merge has read everything that the sources wrote, and they write no more."""
         quiet, last = 0, (-1.0, -1.0)
         deadline = time.monotonic() + _STANDSTILL_MAX_S
         while quiet < _QUIET_LOOKS:
@@ -191,7 +191,7 @@ class Play:
         return self._proof(crowd, scene, acts, load, edits_s)
 
     def _acts(self, scene: Scene, crowd: Crowd, began: float) -> tuple[Act, ...]:
-        """Play the acts, spread over the time, and show the board meanwhile."""
+        """Play the acts, spread over the time, and show the numbers meanwhile."""
         acts: list[Act] = []
 
         def play_all() -> None:
@@ -295,7 +295,7 @@ def _unmet(
     dead_letters: int,
     verdict: Mapping[str, Any],
 ) -> list[str]:
-    """What had to hold and does not."""
+    """Return the promises that were not kept."""
     unmet = [f"{act.title}: {act.detail}." for act in acts if not act.passed]
     if lost := watch.in_flight().total():
         unmet.append(f"{lost} edits did not reach the other side within {_DRAIN_MAX_S:.0f} s.")
@@ -303,16 +303,16 @@ def _unmet(
         kinds = ", ".join(f"{kind} ({count})" for kind, count in Counter(crowd.failures).items())
         unmet.append(f"{len(crowd.failures)} edits could not be made: {kinds}.")
     if conflicts != 1:
-        unmet.append(f"there should be one conflict, and there are {conflicts}.")
+        unmet.append(f"one conflict was expected, but there are {conflicts}.")
     if dead_letters:
         unmet.append(f"{dead_letters} records are in a dead letter queue.")
     if not verdict["equal"]:
-        unmet.append("both sides and `records` are not equal: see `salmon verify`.")
+        unmet.append("both sides and `records` are not equal: run `salmon verify` to see what differs.")
     return unmet
 
 
 def _caught(work: Callable[[], None], failed: list[BaseException]) -> None:
     try:
         work()
-    except BaseException as error:  # noqa: BLE001 - raised by whoever waits for the thread
+    except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for this one
         failed.append(error)

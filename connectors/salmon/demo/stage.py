@@ -11,9 +11,9 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from salmon.closing import Closing
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
 from salmon.devstack.processes import Background, last_line
@@ -27,7 +27,7 @@ _START_MAX_S: Final = 60.0
 _STOP_GRACE_S: Final = 35.0  # the connectors drain for 25 s at most
 
 
-class Stage:
+class Stage(Closing):
     """
     A running sync; a context manager that leaves nothing behind, unless `keep` was called.
 
@@ -46,10 +46,10 @@ class Stage:
         self._kept = False
         self.stack: dict[str, Any] = {}
 
-    # How it goes.
+    # From start to end.
 
     def start_servers(self) -> None:
-        """Raises SetupError: one cannot be started, or the folder holds something else."""
+        """Start the servers. Raises SetupError: one cannot be started, or the folder contains something else."""
         if not self._is_temporary and self.folder.is_dir() and any(self.folder.iterdir()):
             raise SetupError(
                 f"--dir {self.folder}: is not empty, but the demo needs an empty folder. Give another one, or stop and delete "
@@ -59,7 +59,7 @@ class Stage:
         self.config: SyncConfig = configuration.load(self.stack["config"])
 
     def start_connectors(self) -> None:
-        """Start the five processes; raises SetupError where one gives up."""
+        """Start the five processes. Raises SetupError if one of them ends."""
         self._connectors.start(
             command(
                 "run", "all", "-c", self.stack["config"], "--port", "0",
@@ -70,30 +70,22 @@ class Stage:
         )  # fmt: skip
 
     def require_connectors(self) -> None:
-        """Raise SetupError where `salmon run all` has ended."""
+        """Raise SetupError if `salmon run all` has ended."""
         if not self._connectors.is_alive:
             raise SetupError(f"the connectors have ended: {last_line(self.log_file)}. See {self.log_file}.")
 
     def keep(self) -> None:
-        """Leave it running and in place."""
+        """Leave everything running, and keep the data."""
         self._kept = True
 
     def close(self) -> None:
-        """End all that was started, connectors first. Idempotent."""
+        """End everything that was started, connectors first. Idempotent."""
         if self._kept:
             return
         self._connectors.stop(grace_s=_STOP_GRACE_S)
         self._dev.down(purge=self._is_temporary)
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # Where things are.
 
@@ -117,7 +109,7 @@ class Stage:
         return self._connectors.processes[0].pid
 
     def addresses(self) -> Mapping[str, str]:
-        """Connector -> the base address of its REST port; empty before they are started."""
+        """Return connector -> base address of its REST port; empty before the connectors are started."""
         try:
             found = json.loads(self.ports_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -125,8 +117,8 @@ class Stage:
         return {name: found[name]["url"] for name in CONNECTORS}
 
     def reports(self, *names: str) -> list[ProcessReport]:
-        """What the connectors with these names say of themselves; all of them by default."""
+        """Return what the connectors with these names report about themselves; all of them by default."""
         wanted = names or CONNECTORS
         places = {name: url for name, url in self.addresses().items() if name in wanted}
-        told = {each.connector: each for each in ask(Owner(self.config.name), places)}
-        return [told.get(name) or ProcessReport(name, "", "down", "Not started.") for name in wanted]
+        reports = {each.connector: each for each in ask(Owner(self.config.name), places)}
+        return [reports.get(name) or ProcessReport(name, "", "down", "Not started.") for name in wanted]

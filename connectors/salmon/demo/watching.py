@@ -1,8 +1,8 @@
 """
 Measures how long edits take: from the end of the call that made the edit until the other side shows it.
 
-It measures from outside, without Salmon's own metrics: with its own change stream on MongoDB, and a subscription of the
-person's on the org.
+It measures from outside, without Salmon's own metrics: with its own change stream on MongoDB, and with the person's
+subscription on the org.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Edit:
 
 @dataclass(slots=True)
 class Watch:
-    """Edits by their value, each of which is written once. Safe for any thread."""
+    """Edits by their value; each value is written once. Thread-safe."""
 
     clock: Callable[[], float] = time.monotonic
     _edits: dict[str, _Edit] = field(default_factory=dict)
@@ -51,26 +51,26 @@ class Watch:
             self._edits[value] = _Edit(name, side)
 
     def returned(self, value: str) -> None:
-        """Its call has returned: now it counts."""
+        """The edit's call has returned. From now on the edit counts."""
         self._note(value, "returned_at")
 
     def failed(self, value: str) -> None:
-        """It was not made."""
+        """The edit was not made."""
         with self._lock:
             self._edits.pop(value, None)
 
     def seen(self, value: object, side: str) -> None:
-        """*side* shows a value. Values that are no edits of the other side are none of our business."""
+        """*side* shows a value. Values that are not edits from the other side are ignored."""
         if isinstance(value, str) and (edit := self._edits.get(value)) is not None and edit.side != side:
             self._note(value, "seen_at")
 
     def in_flight(self) -> Counter[str]:
-        """Object -> edits that the other side has not shown yet."""
+        """Return object -> number of edits that the other side has not shown yet."""
         with self._lock:
             return Counter(edit.object for edit in self._edits.values())
 
     def lags_s(self, *, name: str | None = None, side: str | None = None) -> list[float]:
-        """How long the edits took that were made to an object, or on a side, in order of their arrival."""
+        """Return how long the edits to an object or on a side took, in the order of their arrival."""
         with self._lock:
             return [
                 lag
@@ -88,19 +88,19 @@ class Watch:
             setattr(edit, what, now)
             if edit.returned_at is not None and edit.seen_at is not None:
                 del self._edits[value]
-                # It may be there before its call has returned.
+                # The other side may show it before its call has returned.
                 lag_s = max(0.0, edit.seen_at - edit.returned_at)
                 self._lags.setdefault((edit.object, edit.side), []).append(lag_s)
 
 
 def quantile(lags_s: Iterable[float], q: float) -> float | None:
-    """The q-quantile by nearest rank; None of nothing."""
+    """Return the q-quantile by nearest rank; None if there are no values."""
     ordered = sorted(lags_s)
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else None
 
 
 class Observer(ABC):
-    """Shows a Watch what one side shows, in a thread of its own, from its start on. *error*: why it ended early."""
+    """A thread that passes on to a Watch what one side shows. *error*: why it ended early."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -109,29 +109,29 @@ class Observer(ABC):
         self.error: Exception | None = None
 
     def start(self) -> None:
-        """Return when nothing can be missed any more."""
+        """Return as soon as nothing can be missed any more."""
         self._open()
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """End the thread."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
     @abstractmethod
     def _open(self) -> None:
-        """Begin to watch: what happens from now on is seen."""
+        """Start watching. Everything that happens from now on is seen."""
 
     @abstractmethod
     def _take(self) -> None:
-        """Wait a moment for something to show, and show it."""
+        """Wait a moment for something new, and pass it on."""
 
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
                 self._take()
-        except Exception as error:  # noqa: BLE001 - told by whoever waits for what it should have seen
+        except Exception as error:  # noqa: BLE001 - reported by the caller that waits for this
             self.error = error
 
 
@@ -178,7 +178,7 @@ class OrgObserver(Observer):
         self._subscription: Subscription | None = None
 
     def _open(self) -> None:
-        # From the earliest event: when a stream that begins with the latest has begun, nothing tells.
+        # From the earliest event, because nothing reports when a stream that begins with the latest event is ready.
         self._subscription = Subscription(
             self._pubsub,
             _CHANNEL,

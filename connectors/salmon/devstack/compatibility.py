@@ -1,5 +1,5 @@
 """
-Which readers can read which writers' records: Avro's rules, and the levels that registries make of them. Pure.
+Decides which readers can read which writers' records, by Avro's rules and the registries' levels. Pure.
 
 Sources: Apache Avro 1.11.1, Specification, Schema Resolution; Confluent Platform, Schema Evolution and Compatibility.
 The kinds of incompatibility have the names of Avro's own SchemaCompatibility, which registries show to their users.

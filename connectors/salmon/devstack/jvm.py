@@ -54,7 +54,7 @@ auto.create.topics.enable=false
 
 
 def missing() -> str | None:
-    """What this machine lacks to run the real stack, in a few words; None where it lacks nothing."""
+    """Return what this machine lacks to run the real stack, in a few words; None if it lacks nothing."""
     if lacking := [program for program in ("java", "mvn") if shutil.which(program) is None]:
         return f"{' and '.join(lacking)} is not installed"
     return (
@@ -66,7 +66,7 @@ def missing() -> str | None:
 
 def fetch() -> tuple[Path, Path]:
     """
-    Have everything in the cache; a second call finds it there. Several processes may call it at once.
+    Download everything into the cache, if it is not there yet. Several processes may call it at once.
 
     Returns:
         The folder of Kafka's jars, and that of Apicurio's.

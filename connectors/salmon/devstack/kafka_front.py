@@ -1,5 +1,5 @@
 """
-A front before the embedded broker that mends four of its ways. Nothing of it is needed before Apache Kafka.
+A proxy in front of the embedded broker that corrects four of its faults. Apache Kafka does not need it.
 
 `noida-db` 0.2.3 answers every read_committed fetch with all transactions that were ever aborted in the partition,
 while Apache Kafka names only those that overlap the records it sends (KIP-98). librdkafka then treats every later record of
@@ -15,12 +15,12 @@ If two consumers join a group within the same tenth of a second, the broker may 
 waits for it until `max.poll.interval.ms` has passed (five minutes). The proxy closes a connection whose JoinGroup was not
 answered for ten seconds; its client connects and joins again.
 
-And it keeps open for ever what a dead client has left open: see left_open.py.
+And it keeps a transaction of a dead client open forever: see left_open.py.
 
-The broker listens on 127.0.0.2 and the front on 127.0.0.1, on the same port, so that the address which the broker
-tells its clients can be corrected in place, too.
+The broker listens on 127.0.0.2 and the proxy on 127.0.0.1, on the same port. So the proxy can also replace the broker's
+address in answers by its own, in place.
 
-Leaves to others: starting both (salmon.devstack.broker).
+salmon.devstack.broker starts both.
 """
 
 from __future__ import annotations

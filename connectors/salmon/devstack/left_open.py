@@ -1,12 +1,12 @@
 """
-Transactions that a dead client has left open, behind the front of the embedded broker.
+Ends transactions that a dead client has left open in the embedded broker.
 
-Apache Kafka aborts a transaction that has not ended within its client's `transaction.timeout.ms`, and gives the client
-another epoch: should it still live, it cannot commit what was aborted. `noida-db` 0.2.3 keeps it open until a client of
-the same transactional id begins, and until then every reader of committed records waits before it. The front does it in
-the broker's stead, for clients that have gone: by asking for the next epoch itself, as a newer client would.
+Apache Kafka aborts a transaction that has not ended within its client's `transaction.timeout.ms`, and raises the epoch, so
+that the client cannot commit it even if it is still alive. `noida-db` 0.2.3 keeps it open until a client with the same
+transactional id starts; until then, every reader of committed records waits at it. So the proxy ends it in place of the
+broker, if the client has disconnected: it asks for the next epoch itself, as a newer client would.
 
-Whoever is silent on an open connection, e.g. because it is suspended, is let wait.
+A client that is silent on an open connection, e.g. because it is suspended, is left alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def heard(request: bytes) -> Heard | None:
 
 class LeftOpen:
     """
-    Knows who has a transaction open, and ends what the dead have left.
+    Knows which clients have an open transaction, and ends those of dead clients.
 
     Args:
         broker: Its host and port.

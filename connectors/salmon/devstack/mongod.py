@@ -96,7 +96,7 @@ class EmbeddedMongod(InBackground):
 
 @dataclass(frozen=True, slots=True)
 class ExternalMongo:
-    """A MongoDB that others run; we only look whether it can carry a sync."""
+    """A MongoDB that somebody else runs. We only check whether it can be used for a sync."""
 
     uri: str
     name: str = "mongodb"
@@ -131,7 +131,7 @@ class ExternalMongo:
                 raise ConfigError(
                     f"{URI_VARIABLE} is not a MongoDB connection string ({kind}). Correct or unset it."
                 ) from None
-            # The message would quote the address, and with it perhaps a password.
+            # The error's text would quote the address, which may contain a password.
             raise Unavailable(
                 f"the MongoDB that {URI_VARIABLE} names does not answer ({kind}). Start it, or unset "
                 f"{URI_VARIABLE} to use the embedded one."

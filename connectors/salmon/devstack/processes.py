@@ -27,7 +27,7 @@ _KILLED_WITHIN_S: Final = 10.0
 
 
 class Server(Protocol):
-    """A server of a stack: started once, ended once, alive in between, whoever asks."""
+    """A server of a stack. It is started once and ended once."""
 
     @property
     def name(self) -> str: ...
@@ -48,7 +48,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process for ever: a pid alone is soon somebody else's."""
+    """Identifies a process for good. A pid alone may soon belong to another process."""
 
     pid: int
     started: str  # boot and clock ticks: equal for no two processes of one pid
@@ -62,7 +62,7 @@ class ProcessId:
 
     @property
     def is_alive(self) -> bool:
-        """Whether any thread of it runs; a zombie has none."""
+        """Whether any of its threads runs. A zombie has none."""
         return _start_of(self.pid) == self.started
 
     def end(self, *, grace_s: float) -> None:
@@ -193,9 +193,9 @@ class Died(SetupError):
 
 def on_free_ports(count: int, start: Callable[[tuple[int, ...]], None]) -> None:
     """
-    Call *start* with *count* ports that are free, and again with others where it died.
+    Call *start* with *count* free ports, and again with others if it fails.
 
-    Between our choice and its bind() somebody else may take a port; a second choice heals that.
+    Another process may take a port between our choice and the server's bind().
     """
     for attempt in range(1, _PORT_ATTEMPTS + 1):
         try:
@@ -238,7 +238,7 @@ def last_line(file: Path) -> str:
 
 
 def _start_of(pid: int) -> str | None:
-    """When *pid* began, in a form that is equal for one process only; None if it has ended."""
+    """Return when *pid* started, in a form that is unique for the process; None if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

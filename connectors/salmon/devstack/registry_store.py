@@ -1,5 +1,5 @@
 """
-What a schema registry knows: subjects, their versions, ids by content and levels; kept in a file of JSON lines.
+The data of a schema registry: subjects, their versions, ids by content, and levels, stored in a file of JSON lines.
 
 Every change is one line, written before it is answered; at start the lines are applied again, so ids survive a restart.
 HTTP is for registry.py, Avro for avro_types.py and compatibility.py. For one thread.
@@ -24,7 +24,7 @@ _FILE: Final = "registry.jsonl"
 
 
 class Deleted(Enum):
-    """Whether a version is there."""
+    """Whether a version exists."""
 
     NO = "no"
     SOFT = "soft"  # not listed, but records that carry its id can be read
@@ -51,7 +51,7 @@ class Version:
 
 
 class RegistryStore:
-    """All of a registry but its HTTP. *folder* holds its file."""
+    """Everything in a registry except HTTP. *folder* has its file."""
 
     def __init__(self, folder: Path) -> None:
         self._texts: dict[int, str] = {}
@@ -74,7 +74,7 @@ class RegistryStore:
         Make *text* the next version of *subject*, if it is new there, and return its id.
 
         Raises:
-            Refusal: 42201 (no Avro schema), 409 (incompatible with earlier versions).
+            Refusal: 42201 (not an Avro schema), 409 (incompatible with earlier versions).
         """
         tree, said = _read(text)
         schema_id = self._ids.get(said)
@@ -105,7 +105,7 @@ class RegistryStore:
         return breaches(tree, [(one.number, self._trees[one.id])], self.level(subject))
 
     def schema(self, schema_id: int) -> str:
-        """The text of an id, whatever became of its versions. Refusal: 40403."""
+        """Return the text of an id, even if its versions were deleted. Refusal: 40403."""
         if schema_id not in self._texts:
             raise Refusal(404, 40403, f"Schema {schema_id} not found")
         return self._texts[schema_id]

@@ -61,7 +61,7 @@ class SimulatorProcess(InBackground):
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        """Where it is and how to come in, by the names of the contract for scripts."""
+        """Return its addresses and credentials, with the names that scripts use."""
         return self._endpoints
 
     def _command(self) -> list[str | Path]:

@@ -43,7 +43,7 @@ _PARTS: Final = ("kafka", "schema_registry", "mongodb", "salesforce", "logs", "s
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
-    """What a stack is to hold. The defaults are the demo's."""
+    """The options of a stack. The defaults are the demo's."""
 
     describe: str | None = None  # folder of describe files; None: the package's
     objects: tuple[str, ...] = ()  # empty: all of the folder
@@ -61,7 +61,7 @@ class DevOptions:
 @dataclass(frozen=True, slots=True)
 class DevStack:
     """
-    A stack in *folder*. Other instances, also in other processes, speak of the same stack.
+    A stack in *folder*. Another instance for the same folder, also in another process, is the same stack.
 
     Args:
         kafka, registry, mongodb: Make the servers from a data folder and a log file; by default the embedded ones.
@@ -76,14 +76,14 @@ class DevStack:
 
     def up(self) -> dict[str, Any]:
         """
-        Start the stack, unless it runs, and tell where everything is.
+        Start the stack, unless it runs, and return all addresses.
 
         Returns:
             The contract for scripts: config, kafka.bootstrap_servers, schema_registry.url, mongodb.uri, ...
 
         Raises:
             SetupError: a server could not be started (nothing is left behind), or a stack with other options runs.
-            ConfigError: an option that makes no sense.
+            ConfigError: an option is not valid.
         """
         root = self._root
         try:
@@ -138,7 +138,7 @@ class DevStack:
         mongodb = (self.mongodb or mongo)(root / "mongodb", logs / "mongodb.log")
         simulator = SimulatorProcess(root / "salesforce", logs / "salesforce.log", org)
         if (root / "salesforce").is_dir():
-            # The org lives in memory; Kafka and MongoDB do not.
+            # The org keeps its records only in memory; Kafka and MongoDB do not.
             log.warning(
                 "org_is_new",
                 folder=str(root),

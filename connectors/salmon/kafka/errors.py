@@ -21,6 +21,7 @@ from salmon.errors import (
     SetupError,
     SignInRefused,
     Unavailable,
+    UnfitServer,
 )
 
 T = TypeVar("T")
@@ -96,7 +97,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"kafka.message.max.bytes), or exclude large fields from the sync."
         )
     if code in _FORBIDDEN:
-        return SetupError(
+        return UnfitServer(
             f"{what}: the user of this process has no permission for it. Grant it (ACL) and start again."
         )
     if code in _UNTRUSTED:
@@ -104,7 +105,7 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"{what}. Check kafka.sasl.mechanism, kafka.sasl.username and kafka.sasl.password."
         )
     if code == KafkaError._SSL:
-        return SetupError(
+        return SignInRefused(
             f"{what}: the TLS handshake failed. Check kafka.security.protocol, and that kafka.ssl.ca.location "
             f"has the CA that signed the broker's certificate."
         )

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from confluent_kafka import Message, TopicPartition
 
+from salmon.closing import Closing
 from salmon.errors import Unavailable
 from salmon.kafka import clients
 
@@ -37,7 +37,7 @@ _REPORT_EVERY_S: Final = 5.0
 _STANDSTILL_S_MAX: Final = 25.0
 
 
-class Reader:
+class Reader(Closing):
     """
     One reading of some partitions. It commits nothing and joins no group. A context manager, for one thread only.
 
@@ -156,14 +156,6 @@ class Reader:
 
     def close(self) -> None:
         self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _left(self, ends: Mapping[Place, int] | None, *, settled: bool) -> set[Place]:
         left = {place for place, offset in self.next_offsets.items() if ends is None or offset < ends[place]}

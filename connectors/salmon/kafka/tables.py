@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from confluent_kafka import (
     KafkaException,
@@ -20,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
+from salmon.closing import Closing
 from salmon.errors import DataError, SetupError
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
@@ -129,7 +129,7 @@ def describe(admin: AdminClient, topic: str, *, timeout_s: float = ANSWER_MAX_S)
     )
 
 
-class Table:
+class Table(Closing):
     """
     A compacted topic as a dict, kept up to date by follow(). For one thread only.
 
@@ -205,14 +205,6 @@ class Table:
         """Close the connections. The rows stay."""
         self._log.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _keep(self, _partition: int, changed: Mapping[str, Any], _next_offset: int) -> None:
         for name, value in changed.items():
             if value is None:
@@ -221,7 +213,7 @@ class Table:
                 self.rows[name] = value
 
 
-class _Log:
+class _Log(Closing):
     """Reads partitions of a table from *starts* on, and decodes the records."""
 
     def __init__(
@@ -311,11 +303,3 @@ class _Log:
 
     def close(self) -> None:
         self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -39,12 +39,13 @@ from salmon.merge.folders import StateFolder
 from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
 from salmon.merge.settings import codecs_of
+from salmon.merge.starting import Start, start_of
 from salmon.merge.store import Place, Stores
 from salmon.model.schema import ObjectSchema
 from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
-from salmon.plugin.contract import Signal, SignalKind
+from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -392,40 +393,36 @@ class MergeProcess:
 
     def _load(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Bring the states of *partitions* up to date, and find the offset at which each continues."""
-        # A transaction of the former owner may still be open. Kafka answers this only after its offsets are settled.
+        positions = self._settled_positions(partitions)
+        starts: dict[Place, Start] = {}
+        for topic in sorted({each.topic for each in partitions}):
+            starts |= self._open(topic, [p.partition for p in partitions if p.topic == topic], positions)
+        if holes := {place: s.lost_after for place, s in starts.items() if s.lost_after is not None}:
+            self._ask_for_rows(holes)
+        return [TopicPartition(*place, start.offset) for place, start in starts.items()]
+
+    def _settled_positions(self, partitions: Sequence[TopicPartition]) -> Mapping[str, Position]:
+        """Wait until no transaction of a former owner is open, and return the stored positions."""
         try:
-            self._consumer.committed(list(partitions), timeout=_ASK_S)
+            self._consumer.committed(list(partitions), timeout=_ASK_S)  # answered after offsets are settled
         except KafkaException as error:
             raise clients.translated(error, "asking for merge's offsets") from error
-        places = self._places.load(CONNECTOR, lambda *_: self._go_on())
-        placed, holes = [], dict[Place, int]()
-        for topic in sorted({each.topic for each in partitions}):
-            name, group = self._objects[topic], [each.partition for each in partitions if each.topic == topic]
-            codecs = self._codecs[name]
-            found = extents(self._admin, topic, group)
-            topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
-            opened = self._stores.open(topic, group, codecs.states, codecs.rules, self._go_on)
-            for place, store in opened.items():
-                stored = places.get(f"{topic}/{place[1]}", {})
-                offset = int(stored.get("offset", 0))
-                extent = found[place[1]]
-                # A topic that was deleted and created again also has this offset, as soon as it is long enough.
-                is_another = bool(topic_id) and (stored.get("topic_id") or topic_id) != topic_id
-                if is_another or not extent.start <= offset <= extent.end:
-                    holes[place] = offset
-                    offset = extent.start
-                self._next[place] = offset
-                placed.append(TopicPartition(*place, offset))
-                log.info(
-                    "partition_taken",
-                    topic=topic,
-                    partition=place[1],
-                    keys_about=len(store.cache),
-                    offset=offset,
-                )
-        if holes:
-            self._ask_for_rows(holes)
-        return placed
+        return self._places.load(CONNECTOR, lambda *_: self._go_on())
+
+    def _open(
+        self, topic: str, numbers: Sequence[int], positions: Mapping[str, Position]
+    ) -> dict[Place, Start]:
+        """Open the states of some partitions of one topic, and return where each continues."""
+        codecs, starts = self._codecs[self._objects[topic]], dict[Place, Start]()
+        found = extents(self._admin, topic, numbers)
+        topic_id = self._topic_ids[topic] = tables.describe(self._admin, topic).topic_id
+        opened = self._stores.open(topic, numbers, codecs.states, codecs.rules, self._go_on)
+        for (_, number), store in opened.items():
+            start = start_of(positions.get(f"{topic}/{number}", {}), found[number], topic_id)
+            starts[topic, number], self._next[topic, number] = start, start.offset
+            keys = len(store.cache)
+            log.info("partition_taken", topic=topic, partition=number, keys_about=keys, offset=start.offset)
+        return starts
 
     def _go_on(self) -> None:
         """Called now and then while states are read."""

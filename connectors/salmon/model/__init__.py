@@ -1,1 +1,1 @@
-"""What is true: frozen values and pure functions. No I/O, no clock, no settings."""
+"""Changes, states, and the rules that decide: frozen values and pure functions. No I/O, no clock, no settings."""

@@ -1,8 +1,8 @@
 """
-Change and write: the one shape both sides are translated into.
+Change and write: the common shape into which both sides are translated.
 
-A change says what happened on a side, or what became of a write; a write commands one side. How they
-are laid out in bytes is kafka.serdes' business, and what they mean is fold's.
+A change reports what happened on a side, or the outcome of a write. A write is a command to one side. Their layout in
+bytes is for kafka.codecs.serdes; what they mean is for model.fold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 # A field's value, as Avro's primitive of its type: text; numbers; date in days and datetime in ms since 1970
-# (UTC); time in ms since midnight; a multi-select picklist as a tuple. None: cleared or missing, the same.
+# (UTC); time in ms since midnight; a multi-select picklist as a tuple. None: cleared or missing, which are the same.
 Value = str | bool | int | float | Decimal | tuple[str, ...] | None
 
 SALESFORCE: Final = "salesforce"
@@ -22,29 +22,29 @@ MONGODB: Final = "mongodb"
 OPERATOR: Final = "operator"
 SIDES: Final = (SALESFORCE, MONGODB)
 
-# Two properties of a MongoDB document that merge owns and shadows like fields. In `changes` and `writes` they
-# travel among the fields under these names, which no Salesforce field can have.
+# Two properties of a MongoDB document that merge owns and tracks like fields. In `changes` and `writes` they are
+# among the fields, under these names, which no Salesforce field can have.
 SALESFORCE_ID: Final = "$salesforce_id"  # the record's 18-character Id, once it has one
-ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None once it took one
-# In a change's source: the fields of which a part was left out (the time of day, of a date), with commas between.
+ERROR: Final = "$error"  # why Salesforce refused the record's latest write; None after it accepted one
+# Key in a change's source: the fields of which a part was left out (a date's time of day), separated by commas.
 CUT: Final = "cut"
 OWNED_BY_MERGE: Final = frozenset({SALESFORCE_ID, ERROR})
 
 
 class Op(StrEnum):
-    """What a change tells."""
+    """What a change reports."""
 
     CREATE = "CREATE"
     UPDATE = "UPDATE"
     DELETE = "DELETE"
-    ROW = "ROW"  # read: this is the whole record
-    ABSENT = "ABSENT"  # looked for and not found
-    REFUSED = "REFUSED"  # outcomes of the write `ack`, which only sinks tell
+    ROW = "ROW"  # the whole record, as it was read
+    ABSENT = "ABSENT"  # the record was looked for and not found
+    REFUSED = "REFUSED"  # from here: outcomes of the write `ack`, reported by sinks only
     GONE = "GONE"
     EXISTS = "EXISTS"
     DEFERRED = "DEFERRED"
     RETRY = "RETRY"
-    EDIT = "EDIT"  # an operator's
+    EDIT = "EDIT"  # an operator's edit
 
 
 EVENTS: Final = frozenset({Op.CREATE, Op.UPDATE, Op.DELETE})
@@ -53,54 +53,51 @@ OUTCOMES: Final = frozenset({Op.REFUSED, Op.GONE, Op.EXISTS, Op.DEFERRED, Op.RET
 
 
 # Codes of a Misfit.
-NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # its field's type has no such value
-NO_RECORD_KEY: Final = "NO_RECORD_KEY"  # of a reference: nothing can have that key
-TOO_LARGE: Final = "TOO_LARGE"  # for Kafka
-REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"  # its brokers refuse the record with that value
+NOT_OF_TYPE: Final = "NOT_OF_TYPE"  # the value does not fit the field's type
+NO_RECORD_KEY: Final = "NO_RECORD_KEY"  # a reference that cannot be the key of any record
+TOO_LARGE: Final = "TOO_LARGE"  # too large for Kafka
+REFUSED_BY_KAFKA: Final = "REFUSED_BY_KAFKA"  # the brokers refuse the record with that value
 MISFIT_CODES: Final = frozenset({NOT_OF_TYPE, NO_RECORD_KEY, TOO_LARGE, REFUSED_BY_KAFKA})
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """Why the value that a side holds in a field could not be taken. It names the kind of value, never the value."""
+    """Why the value that a side holds in a field cannot be synced. It names the kind of value, never the value."""
 
     code: str  # one of MISFIT_CODES
-    reason: str  # one sentence, with the field and the mend
+    reason: str  # one sentence: the field, what is wrong, and what to do
     since: int = 0  # in a state: the seq of the change that reported it; see salmon.model.steps.misfits
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one record on one side. Its object and record key are those of the Kafka record."""
+    """What happened to one record on one side. The object and the record key are in the Kafka record's topic and key."""
 
-    origin: str  # the side that tells it (for outcomes: the side that was written to), or "operator"
+    origin: str  # the side that reports it (for outcomes: the side that was written to), or "operator"
     op: Op
-    committed_at: int = (
-        0  # ms, that side's wall clock: for policies and lag only; 0 = not known, loses to any
-    )
-    commit_time: int = (
-        0  # that side's commit clock: Salesforce commitTimestamp; MongoDB clusterTime (t<<32|i)
-    )
-    order: bytes = b""  # rises with that side's events; compared within one side and key only
-    as_of: int | None = None  # rows: every commit with a commit_time up to this is in the row
+    # In ms, by that side's wall clock: for policies and lag only. 0: not known; it loses to any other.
+    committed_at: int = 0
+    # By that side's commit clock: Salesforce commitTimestamp; MongoDB clusterTime (t<<32|i).
+    commit_time: int = 0
+    order: bytes = b""  # rises with that side's events; compared only within one side and key
+    as_of: int | None = None  # rows: the row includes every commit with a commit_time up to this
     native_id: str | None = None  # the side's own id of the record (Salesforce: 18 characters)
     ack: int | None = None  # events, outcomes: the seq of the write this answers; rows: the marker they carry
-    # The fields it speaks of. None: all that this kind can speak of (rows: every field; CREATE: every live
-    # field; MongoDB: every field). Null in a field that is not named means "not said", never "cleared".
+    # The fields that it reports. None: all that this kind can report (rows: every field; CREATE: every live field;
+    # MongoDB: every field). A field that is not named here was not mentioned; that does not mean cleared.
     changed: frozenset[str] | None = None
-    fields: Mapping[str, Value] = field(
-        default_factory=dict
-    )  # without nulls where `changed` names them anyway
-    # Fields that hold a value which could not be taken. They are not among those it speaks of: neither null nor unsaid.
+    # A field that `changed` names and that is not in here is null.
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    # Fields whose value cannot be synced. They are not among the reported fields: neither null nor unmentioned.
     misfits: Mapping[str, Misfit] = field(default_factory=dict)
-    source: Mapping[str, str] = field(default_factory=dict)  # what else the side told; never judged by
-    # The fields that it could have told of, where its writer has an older schema than its reader; None: all of them. Of
-    # the others it says nothing, neither that they are null nor, by its silence, that they are as they were.
+    source: Mapping[str, str] = field(default_factory=dict)  # what else the side reported; it decides nothing
+    # If the writer has an older schema than the reader: the fields that the writer knew. None: all of them. The change
+    # says nothing about the others: neither that they are null nor that they are unchanged.
     knows: frozenset[str] | None = None
-    # Whether the side names the user that Salmon writes as for it: our own write, or what the side did because of one.
+    # Whether the side names Salmon's own user as the author: our write, or what the side did because of it.
     by_us: bool = False
-    # Which history of its side it is of. Another than before: the side's history went back (restored from a backup, or
-    # refreshed), and its clock and order may have begun anew. Empty as long as that never happened. Not of outcomes.
+    # The id of the side's history. It differs from the one before if the side's history went back (restored from a backup,
+    # or refreshed); its clock and order may have started again then. Empty until that happens. Outcomes have none.
     history: str = ""
 
     @property
@@ -119,26 +116,26 @@ class Change:
 class WriteOp(StrEnum):
     """What a write asks of a side."""
 
-    CREATE = "CREATE"  # the side is not known to have the record; fields: all but nulls
-    UPDATE = "UPDATE"  # fields: only those that differ, perhaps none; None clears
+    CREATE = "CREATE"  # as far as is known, the side does not have the record; fields: all that are not null
+    UPDATE = "UPDATE"  # fields: only those that differ, perhaps none; None clears a field
     DELETE = "DELETE"
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
     """
-    A command to one side. It says everything that is still owed to the side for its key and supersedes all
-    earlier commands of that key; a tombstone in its place says that nothing is owed.
+    A command to one side. It contains everything that the side still lacks for this key, and supersedes all earlier
+    commands of the key. A tombstone in its place means that the side lacks nothing.
     """
 
     seq: int
     op: WriteOp
-    # UPDATE, DELETE: the marker that the record carries as far as its side has told; 0 for none.
+    # UPDATE, DELETE: the marker that the record carries, by the side's last report; 0 for none.
     expected: int = 0
     native_id: str | None = None
     fields: Mapping[str, Value] = field(default_factory=dict)
     committed_at: int = 0  # ms, of the change that caused it: for lag
-    correlation: str = ""  # of the change that caused it: one word from edit to write in every log
-    # The fields that its writer knew, where that has an older schema than its reader; None: all of them. Of the others
-    # it says nothing: a CREATE does not clear them.
+    correlation: str = ""  # of the change that caused it: the same id in every log from edit to write
+    # If the writer has an older schema than the reader: the fields that the writer knew. None: all of them. The write
+    # does not mention the others: a CREATE does not clear them.
     knows: frozenset[str] | None = None

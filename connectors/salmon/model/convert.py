@@ -1,8 +1,8 @@
 """
-Values, type by type: as Salesforce's REST API, its change events and a MongoDB document show them, and as ours.
+Converts values, type by type, between our form and Salesforce's REST API, its change events and MongoDB documents.
 
-Every function is total over what its side can show for the field's type and raises SchemaMismatch, naming the
-field and the value's type but never the value, for everything else.
+Every function accepts whatever its side can show for the field's type. For everything else it raises SchemaMismatch,
+which names the field and the value's type, but never the value.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _DAY_MAX: Final = (date(4000, 12, 31) - _EPOCH_DAY).days
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 
-_CONTEXT: Final = Context(prec=80)  # more than an Int64 or a Decimal128 in a field of 18 places takes up
-_NOISE: Final = 1e-15  # what calculating with doubles leaves behind
+_CONTEXT: Final = Context(prec=80)  # more digits than an Int64 or a Decimal128 needs in a field of 18 places
+_NOISE: Final = 1e-15  # the relative error that calculating with doubles leaves
 
 
 def choices(chosen: Iterable[str]) -> tuple[str, ...] | None:
     """
-    What a multi-select picklist holds. It is a set: the org shows it in the order of its definition, a document in the
-    order in which an application saved it; so that none of them differs from the other, all are sorted here.
+    Return the value of a multi-select picklist, sorted. It is a set: the org shows it in the order of its definition, and a
+    document in the order in which an application saved it. Sorted, equal sets are equal values.
     """
     return tuple(sorted(set(chosen) - {""})) or None
 
@@ -40,7 +40,7 @@ def choices(chosen: Iterable[str]) -> tuple[str, ...] | None:
 
 
 def from_rest(field: FieldSchema, shown: Any) -> Value:
-    """What a REST response shows for the field. Empty text does not exist in Salesforce and is null here."""
+    """Convert what a REST response shows for the field. Salesforce has no empty text; here it is null."""
     if shown is None or shown == "":
         return None
     try:
@@ -60,7 +60,7 @@ def from_rest(field: FieldSchema, shown: Any) -> Value:
 
 
 def to_rest(field: FieldSchema, value: Value) -> Any:
-    """What a REST request sets the field to."""
+    """Convert a value to what a REST request contains for the field."""
     if value is None:
         return None
     match field.kind, value:
@@ -79,7 +79,7 @@ def to_rest(field: FieldSchema, value: Value) -> Any:
 
 
 def out_of_range(field: FieldSchema, value: Value) -> bool:
-    """Whether it is a date or time that Salesforce cannot hold: it has the years 1700 to 4000 (Field Types)."""
+    """Whether Salesforce cannot hold this date or time. It allows the years 1700 to 4000 (Field Types)."""
     match field.kind, value:
         case Kind.DATE, int():
             return not _DAY_MIN <= value <= _DAY_MAX
@@ -90,7 +90,7 @@ def out_of_range(field: FieldSchema, value: Value) -> bool:
 
 
 def _exact_number(number: Decimal) -> int | float | str:
-    """What JSON writes with exactly the digits of *number*: text where no float has them, which the org takes too."""
+    """Return what JSON writes with exactly the digits of *number*: text if no float has them. The org accepts text, too."""
     if number == number.to_integral_value():
         return int(number)
     nearest = float(number)
@@ -102,7 +102,7 @@ def _exact_number(number: Decimal) -> int | float | str:
 
 
 def from_event(field: FieldSchema, shown: Any) -> Value:
-    """What a change event's payload shows for the field (a component already taken out of its compound)."""
+    """Convert what a change event's payload shows for the field. A component must be taken out of its compound before."""
     if shown is None or shown == "":
         return None
     try:
@@ -126,9 +126,9 @@ def from_event(field: FieldSchema, shown: Any) -> Value:
 
 def from_document(field: FieldSchema, shown: Any) -> Value:
     """
-    What a document holds for the field. Whole numbers are taken for doubles and integral doubles for ints (the
-    shells make no difference); naive datetimes are UTC, as PyMongo returns them. An empty array is null, and so is
-    empty text: Salesforce has none, and a value that it cannot hold would be written to it for ever.
+    Convert what a document holds for the field. A whole number is accepted as a double, and a double without a fraction
+    as an int, because MongoDB's shells do not distinguish them. A datetime without a time zone is UTC, as PyMongo returns
+    it. An empty array is null. So is empty text: Salesforce cannot hold it, and Salmon would write it again and again.
     """
     if shown is None or shown == "":
         return None
@@ -151,12 +151,12 @@ def from_document(field: FieldSchema, shown: Any) -> Value:
 
 
 def cut_by(field: FieldSchema, shown: Any) -> bool:
-    """Whether from_document leaves a part of it out: a date has no time of day."""
+    """Whether from_document leaves out a part of the value, because a date has no time of day."""
     return field.kind is Kind.DATE and isinstance(shown, datetime) and _ms(_datetime(shown)) % _MS_A_DAY != 0
 
 
 def to_document(field: FieldSchema, value: Value) -> Any:
-    """What a document holds for the value: Date for dates, HH:MM:SS.mmm for times. Decimal stays Decimal."""
+    """Convert a value to what a document holds: Date for dates, HH:MM:SS.mmm for times. Decimal stays Decimal."""
     match field.kind, value:
         case Kind.DATE, int():
             return _EPOCH + timedelta(days=value)
@@ -170,7 +170,7 @@ def to_document(field: FieldSchema, value: Value) -> Any:
             return value
 
 
-# A person's own words: command lines.
+# Text typed by a person on a command line.
 
 _TEXT_FORMS: Final = {
     Kind.BOOLEAN: "true or false",
@@ -181,16 +181,16 @@ _TEXT_FORMS: Final = {
     Kind.DATE: "a date, e.g. 2026-11-25",
     Kind.DATETIME: "a time, e.g. 2026-11-25T13:05:00Z",
     Kind.TIME: "a time of day, e.g. 13:05:30",
-    Kind.STRINGS: "values with semicolons between",
+    Kind.STRINGS: "values separated by semicolons",
 }
 
 
 def from_text(field: FieldSchema, text: str) -> Value:
     """
-    What a person types for the field; nothing typed clears it. A time without an offset is UTC.
+    Convert what a person types for the field. Empty text clears the field. A time without an offset is UTC.
 
     Raises:
-        SchemaMismatch: naming the field, its type and the form that would do.
+        SchemaMismatch: the text does not fit; the message names the field, its type and the expected form.
     """
     if text == "":
         return None
@@ -222,11 +222,11 @@ def from_text(field: FieldSchema, text: str) -> Value:
         ) from None
 
 
-# Avro: what fastavro writes and reads when dates and times are left as their primitives.
+# Avro: what fastavro writes and reads if dates and times are left as their primitive types.
 
 
 def from_avro(field: FieldSchema, datum: Any) -> Value:
-    """A datum of the field's Avro type, read without its date and time types, as a value."""
+    """Convert a datum of the field's Avro type, read without date and time types, to a value."""
     return tuple(datum) if field.kind is Kind.STRINGS and datum is not None else datum
 
 
@@ -251,9 +251,9 @@ def _plain(field: FieldSchema, shown: Any) -> Value:
 
 def _number_of_document(field: FieldSchema, shown: Any) -> Value:
     """
-    A number with all its digits, or none: one that would lose some on its way is not passed on as another number.
+    Convert a number with all its digits. A number that would lose digits raises an error: it must not become another number.
 
-    Of a double only what is written of it counts: 0.1 + 0.2 in a field of two places is 0.30.
+    For a double, only its shortest decimal form within the field's places counts: 0.1 + 0.2 in a field of two places is 0.30.
     """
     value = _plain(field, shown)
     if isinstance(shown, float):
@@ -262,10 +262,10 @@ def _number_of_document(field: FieldSchema, shown: Any) -> Value:
         kept = Decimal(repr(value) if isinstance(value, float) else value) == shown  # type: ignore[arg-type]
     if not kept:
         places = f"{field.scale} places after the point" if field.kind is Kind.DECIMAL else "as a double"
-        mend = "Round it" if field.kind is Kind.DECIMAL else "Round it, or set `numbers: decimal`"
+        advice = "Round it" if field.kind is Kind.DECIMAL else "Round it, or set `numbers: decimal`"
         raise SchemaMismatch(
             f"{field.name}: the MongoDB document holds a number with more digits than {field.type} "
-            f"({field.kind.value}) keeps ({places}). {mend}."
+            f"({field.kind.value}) can hold ({places}). {advice}."
         )
     return value
 
@@ -280,7 +280,7 @@ def _whole(field: FieldSchema, shown: Any) -> int:
 
 
 def _finite(number: float) -> float:
-    """Neither Salesforce nor JSON knows NaN or infinity, and NaN would never equal itself."""
+    """Refuse NaN and infinity: Salesforce and JSON do not have them, and NaN is not equal to itself."""
     if number - number != 0:
         raise ValueError
     return number
@@ -293,7 +293,7 @@ def _decimal(field: FieldSchema, shown: float | Decimal) -> Decimal:
     rounded = number.quantize(Decimal(1).scaleb(-field.scale), ROUND_HALF_UP, _CONTEXT)
     if len(rounded.as_tuple().digits) <= max(field.precision, 1):
         return rounded
-    # Of eighteen nines the nearest double is 10^18: so the org shows the largest number of the field.
+    # The double nearest to eighteen nines is 10^18, so that is how the org shows the largest number of the field.
     largest = Decimal(10**field.precision - 1).scaleb(-field.scale, _CONTEXT)
     if float(largest) != float(abs(number)):
         raise ValueError
@@ -342,6 +342,6 @@ def _iso(ms: int) -> str:
 
 def _mismatch(field: FieldSchema, shown: Any, where: str) -> SchemaMismatch:
     return SchemaMismatch(
-        f"{field.name}: {where} holds a {type(shown).__name__}, which is no {field.type} "
+        f"{field.name}: {where} holds a {type(shown).__name__}, which is not a valid {field.type} "
         f"({field.kind.value}). Correct the value, or exclude the field from the sync."
     )

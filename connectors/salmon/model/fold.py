@@ -1,23 +1,23 @@
 """
-The fold: one change of one record in; the new state, the writes owed, the conflicts and the record out.
+The fold: one change of one record in; the new state, the writes to send, the conflicts and the agreed record out.
 
-This is all the judgement there is in Salmon: what is an echo, who wins, what is still owed to which side. It is
-pure, so the same log gives the same state however it is cut into batches or restarts. A change is folded in up
-to seven steps, told below in their order:
+All decisions of Salmon are made here: what is an echo, who wins, and what each side still needs. The fold is pure, so the
+same log gives the same state, however it is cut into batches or interrupted by restarts. A change is folded in up to seven
+steps, in this order:
 
-1. old news      a repetition, or what a row has told already: it only settles its ack
-2. acks          which of our writes it answers: those values are our own, coming back
+1. old news      a repetition, or something that a row has already shown: it only settles its ack
+2. acks          which of our writes the change answers: those values are our own, coming back
 3. silence       what our write set and the answer does not mention: the side kept its own value
-4. values        field by field: agreed, echo, known, first contact, or news that is causal or concurrent
-5. life, death   the same for the record as a whole
-6. outcomes      what a sink tells of a write that did not simply succeed
+4. values        field by field: agreed, echo, known, first contact, or an edit, which is causal or concurrent
+5. life, death   the same for the existence of the record
+6. outcomes      what a sink reports about a write that did not simply succeed
 7. owed          what each side lacks now (salmon.model.steps.owed)
 
-Where the history of a side went back, the first row of a record is none of this: see salmon.model.steps.went_back.
+If the history of a side went back, the first row of a record is handled differently: see salmon.model.steps.went_back.
 
-An edit is causal if its side had seen the canonical value when it made the edit; no clock plays a part in that.
-So an edit made after seeing a value is never beaten by that value, however wrong the clocks are. Only two edits
-that did not know of each other are a conflict, and only there is a policy asked.
+An edit is causal if its side had seen the canonical value when the edit was made. No clock is used for that. So an edit
+made after seeing a value is never beaten by that value, however wrong the clocks are. Only two edits that did not know of
+each other are a conflict, and only then a policy decides.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ def fold(
     at: int = 0,
 ) -> Folded:
     """
-    Fold one change of one record. *state* itself is left as it is.
+    Fold one change of one record. *state* itself is not changed.
 
     Args:
-        state: What is known of the key; salmon.model.state.new_state for a key never seen.
-        change: What a side, a sink or an operator tells.
+        state: What is known about the key; salmon.model.state.new_state for a key never seen.
+        change: What a side, a sink or an operator reports.
         object: The sObject's name, for conflicts.
         key: The record key, for conflicts.
-        offset: The change's place in its partition of `changes`: it gives the seq.
+        offset: The change's offset in its partition of `changes`. The seq is derived from it.
         rules: The object's rules.
-        correlation: One word that follows the change into its writes and every log.
-        at: When the log took it, in ms; 0 where that is not known, and then no oscillation is seen.
+        correlation: An id that is passed on from the change to its writes and to every log.
+        at: When the log received it, in ms. 0: not known; then no oscillation is noticed.
     """
     if rules.decimals:
         change = with_known_digits(change, state, rules)
     work = Work(Folded(state.copy()), change, object, key, rules, at)
-    # A marker that no write of ours can have set (somebody edited it) must not drive the seq out of its range.
+    # A marker that none of our writes can have set (somebody edited it) must not push the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
     if change.origin == OPERATOR and change.op is Op.RETRY:
@@ -76,7 +76,7 @@ def fold(
     elif change.origin == OPERATOR:
         operator_edit(work)
     elif change.origin == rules.one_way_to:
-        one_way_outcome(work)  # what the target tells besides is nobody's concern
+        one_way_outcome(work)  # nothing else that the target reports matters
     elif change.is_outcome:
         outcome(work)
     elif _is_twin(work):
@@ -84,12 +84,12 @@ def fold(
     else:
         _told(work)
     work.breaker.settle()
-    # A row tells of the last edit, perhaps years ago: no lag of ours.
+    # A row has the time of the last edit, which may be years ago. That is not our lag.
     edited_at = change.committed_at if change.is_event else 0
     in_part = told_in_part(work.state, rules)
     emit(work.out, rules, whole=not in_part, committed_at=edited_at, correlation=correlation)
     if in_part and change.is_event and work.state.lives and _is_news(work.out):
-        # An edit does not wait until it is the turn of a record that is to be read anew.
+        # The record of an edit is read at once, and not only when its turn comes in the snapshot.
         work.out.to_read.update(in_part)
     if work.state.unpublished and not (work.state.lives and in_part):
         work.state.unpublished = False
@@ -101,16 +101,16 @@ def _is_news(out: Folded) -> bool:
     return not any(report.fact in (Fact.REPEATED, Fact.TWIN) for report in out.reports)
 
 
-# What a side tells: events and rows (steps 1 to 5).
+# What a side reports: events and rows (steps 1 to 5).
 
 
 def _is_twin(work: Work) -> bool:
-    """A second record of the same key, e.g. an undelete of one that has been created anew meanwhile."""
+    """Whether it is a second record with the same key, e.g. an undeleted one whose key was created again meanwhile."""
     live, told = work.x.native_id, work.change.native_id
     if work.change.op is Op.ROW and (work.x.held or told != work.key):
-        return False  # only one record at a time carries a key: the end of the former one is still to be told
+        return False  # only one record has a key at a time: the deletion of the former one will still be reported
     if work.change.is_event and _is_old_news(work.change, work.x):
-        return False  # of a former life
+        return False  # an old event, from before the record was created again
     return work.x.exists is True and live is not None and told is not None and told != live
 
 
@@ -124,7 +124,7 @@ def _told(work: Work) -> None:
             went_back.tell(work)
             return
     old = _is_old_news(change, x)
-    # An old row does not answer: what the write has set will be told by an event or a row that is not.
+    # An old row does not answer a write. A later event or row will show what the write set.
     if not (old and change.is_row):
         work.answer = _acknowledge(work)
     work.is_consequence = work.answer.ours is None and is_consequence(change, x, work.rules)
@@ -148,7 +148,7 @@ def _news_of_record(work: Work) -> None:
     """An event or a row that is not old: steps 3 to 5."""
     change, x, ours = work.change, work.x, work.answer.ours
     if change.op is Op.UPDATE:
-        # It is newer than all that rows have shown: it is the event of the latest row's write, or that one is lost.
+        # It is newer than everything that rows have shown. So it is the event of the latest row's write, or that event is lost.
         shown = {x.marker, change.ack}
         _judge_overwritten(work, *(known for known in x.overwritten if known.seq in shown))
     if change.op in (Op.DELETE, Op.ABSENT):
@@ -162,7 +162,7 @@ def _news_of_record(work: Work) -> None:
 
 
 def _keep_place(work: Work, *, old: bool) -> None:
-    """Remember up to where the side has told, by which step 1 knows what is old."""
+    """Remember up to where the side has reported. Step 1 uses this to find out what is old."""
     change, x = work.change, work.x
     if change.is_event:
         x.order, x.commit_time = max(x.order, change.order), max(x.commit_time, change.commit_time)
@@ -171,24 +171,25 @@ def _keep_place(work: Work, *, old: bool) -> None:
         x.as_of = max(x.as_of, change.as_of)
         x.row_since_write, x.burst = True, 0
     if not old and change.op in (Op.DELETE, Op.ABSENT):
-        # The record is gone. A row proves nothing of what an outcome has overtaken: it may have been read before that.
+        # The record is gone, so no echo of a finished write is expected any more. A row with values would not prove that: it
+        # may have been read before a write whose outcome overtook the row.
         x.sent = x.in_flight
 
 
 def _is_old_news(change: Change, x: SideState) -> bool:
-    """Step 1. Rows and events of one key interleave freely; what a row has covered must not be judged again."""
+    """Step 1. Rows and events of one key come in any order. What a row has shown must not be judged again."""
     if change.is_event:
         return change.order <= x.order or change.commit_time <= x.as_of
-    assert change.as_of is not None, "a row says up to when it knows"
+    assert change.as_of is not None, "a row says which commits it includes"
     return change.as_of < max(x.commit_time, x.as_of)
 
 
 def _acknowledge(work: Work) -> Answer:
     """
-    Step 2. Settle the write of ours that the change answers, and return what is known by that.
+    Step 2. Settle our write that the change answers, and return what that shows.
 
-    A row's marker, and an event's ack, answer the write of that seq and, as each write says all that was owed,
-    every earlier one. A delete carries no marker: it answers the newest delete in flight.
+    A row's marker and an event's ack answer the write with that seq, and every earlier one, because each write contains
+    everything that was owed. A delete has no marker: it answers the newest delete in flight.
     """
     change, x = work.change, work.x
     if change.op is Op.DELETE:
@@ -201,22 +202,24 @@ def _acknowledge(work: Work) -> Answer:
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=committed_at)
         return answer
-    # A side without a guard may repeat a write after it was answered; a row shows that by a marker that went back. A
-    # guarded one cannot, unless it went back: there, a copied or restored record took the marker along.
+    # On a side without a guard, a write may be repeated after it was answered; a row shows that by a marker that went back.
+    # On a guarded side this is not possible, unless the side went back: there, a copied or restored record has the marker.
     late = (
         seq is not None
         and change.op is not Op.DELETE
         and (
             went_back.may_repeat(change, x)
             if change.origin in work.rules.guarded
-            else (seq <= x.settled if change.is_event else x.exists is True and seq < x.marker)
+            else seq <= x.settled
+            if change.is_event
+            else (x.exists is True and seq < x.marker) or went_back.is_made_again(work, seq)
         )
     )
     return Answer(late=late)
 
 
 def _answer(x: SideState, seq: int) -> Answer:
-    """What is known by an event that answers the write *seq*."""
+    """Return what an event shows that answers the write *seq*."""
     answered = x.sent[seq]
     made_before = {s: w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE}
     made = answered.op is WriteOp.CREATE and not (made_before or x.marker)
@@ -224,7 +227,7 @@ def _answer(x: SideState, seq: int) -> Answer:
 
 
 def _answer_of_row(work: Work, seq: int) -> Answer:
-    """The same by a row, which shows what the writes before have set too, and what was edited after them."""
+    """Do the same for a row, which also shows what earlier writes have set, and what was edited after them."""
     x, answer = work.x, _answer(work.x, seq)
     ours, set_by = _all_until(work, seq)
     return replace(
@@ -240,8 +243,8 @@ def _answer_of_row(work: Work, seq: int) -> Answer:
 
 def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
     """
-    What a row that carries the marker *seq* may show of ours: of each field, what the last write up to it set, and which
-    write that was. On a guarded side, a creation over an earlier one of ours clears what it does not name.
+    Return which of our values a row with the marker *seq* may show: for each field, what the last write up to *seq* set, and
+    which write that was. On a guarded side, a creation over an earlier one of ours clears the fields that it does not name.
     """
     x, side = work.x, work.change.origin
     fields: dict[str, Value] = {}
@@ -262,7 +265,7 @@ def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
 
 
 def _settle(x: SideState, seq: int) -> None:
-    """Forget the write *seq*, and with it every earlier one: it said all that they said."""
+    """Forget the write *seq* and all earlier ones, because it contains everything that they contained."""
     x.sent = {s: sent for s, sent in x.sent.items() if s > seq}
     x.settled = max(x.settled, seq)
     x.burst = min(x.burst, len(x.in_flight))
@@ -270,14 +273,14 @@ def _settle(x: SideState, seq: int) -> None:
 
 def _overtaken(work: Work) -> None:
     """
-    An event that a row has overtaken. The row has told what came of it, but for an edit that a write of ours
-    overwrote before anybody had seen it. Which one that is, is known when the write itself is told: the last before it.
+    Fold an event that a row has overtaken. The row has already shown its result, unless one of our writes overwrote an edit
+    before a row or event had shown it. The event of that write shows which edit it was: the last one before it.
     """
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
     after: list[Overwritten] = []
-    # What our write has overwritten is told with it, where a row has shown that write; else with an earlier one of ours.
+    # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
     judged = {known.name for known in told}
     _judge_overwritten(work, *told)
@@ -286,8 +289,8 @@ def _overtaken(work: Work) -> None:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
                 judged.add(known.name)
-            # One that is neither told now nor carried by the record was never carried out. One that the record carries was
-            # a call of a dead sink that came after this one: its event is still to come.
+            # If this event does not mention the write and the record does not show it, the write never happened. If the
+            # record shows it, it was a later call of a sink that has died since, and its event is still to come.
             if known.seq == x.marker != change.ack:
                 before = change.fields.get(known.name) if known.name in spoken else known.before
                 after.append(replace(known, edited=False, before=before))
@@ -297,10 +300,10 @@ def _overtaken(work: Work) -> None:
             if work.is_consequence:
                 known = replace(known, edited=False, before=value)  # noqa: PLW2901
             elif change.op is Op.UPDATE and change.ack is None:
-                # What a row has shown since came after the write, whose own event may never come.
+                # A value that a row has shown since came after the write. The write's own event may never come.
                 is_before = (value,) != known.later
                 known = replace(known, edited=is_before, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
-            else:  # a creation, or an earlier write of ours: what comes is edited by somebody who saw that
+            else:  # a creation, or an earlier write of ours: the author of a later edit had seen it
                 if known.name not in judged:
                     _judge_overwritten(work, known)
                     judged.add(known.name)
@@ -310,9 +313,9 @@ def _overtaken(work: Work) -> None:
 
 
 def _judge_overwritten(work: Work, *told: Overwritten) -> None:
-    """The events have come to the writes that *told* speaks of: which edits they overwrote is known now."""
+    """Judge edits that our writes overwrote: the events of the writes in *told* have arrived, so the edits are known now."""
     for known in told:
-        # What the side holds now has been told by its rows, whenever it was edited.
+        # The value that the side holds now was shown by its rows, whenever it was set.
         if work.state.lives and known.edited and known.edit != work.shadow(known.name):
             edit = replace(
                 work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None
@@ -321,7 +324,7 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
 
 
 def _old_row(work: Work) -> None:
-    """A row older than what its side has told since: it only tells what is unknown."""
+    """Fold a row that is older than what its side has reported since. It is only used for fields that are still unknown."""
     x, rules = work.x, work.rules
     if x.exists is False or work.change.op is Op.ABSENT:
         return
@@ -341,10 +344,11 @@ def _old_row(work: Work) -> None:
 
 def _late_echo(work: Work) -> None:
     """
-    A write of ours that its sink has repeated, after an answer came: the side holds that now, and nobody meant it.
+    Fold the echo of a write that its sink repeated after the answer had come. The side holds its values now, but nobody
+    wanted that. Step 7 corrects what the repetition overwrote or created again.
 
-    Step 7 mends what the repetition overwrote, or brought back to life. A row shows that there was one, and not which
-    fields it set, which its event will tell: the others may be edits that are still to be told.
+    A row only shows that there was a repetition. Its event will show which fields it set; the other fields may be edits that
+    are still to be reported.
     """
     change, x = work.change, work.x
     x.marker = change.ack or 0

@@ -1,4 +1,4 @@
-"""Who wins when two edits did not know of each other. Pure; the caller has found that they are concurrent."""
+"""Decides which of two concurrent edits wins. Pure; the caller has found that neither author knew of the other edit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from salmon.model.change import MONGODB, SALESFORCE, Value
 
-# The field name under which a conflict about a record's life is told: one side deleted what the other edited.
+# The field name of a conflict about a record's existence: one side deleted the record, the other edited it.
 EXISTENCE: Final = "$exists"
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One of two edits that did not know of each other. For EXISTENCE, True is a record that lives."""
+    """One of two concurrent edits. For EXISTENCE, True means that the record exists."""
 
     side: str
     value: Value
@@ -24,24 +24,24 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """Two concurrent edits of one field: *standing* is what the sides had agreed on, or were about to."""
+    """Two concurrent edits of one field. *standing*: the agreed value, or the one that was about to be agreed on."""
 
     object: str
     key: str
     field: str
     standing: Edit
     challenger: Edit
-    ties: str  # the side that wins where the edits are of the same time
+    ties: str  # the side that wins if both edits have the same time
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A decided contest, as it goes to the conflicts topic. *winner* is None while it is on hold."""
+    """A contest and its result, as written to the conflicts topic. *winner* is None while it is on hold."""
 
     contest: Contest
     policy: str
     winner: Edit | None
-    fault: str = ""  # why the policy could not decide, so that it is on hold; empty where it could
+    fault: str = ""  # why the policy could not decide, so that the conflict is on hold; empty if it could
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Policy:
     """
     How an object or a field decides its conflicts.
 
-    `decide` returns the winner, one of the contest's two edits, or None to hold: both sides keep their value
-    until somebody resolves it. A plugin (entry point group `salmon.policies`) is such a function; it must be
-    pure, or the same log would not give the same state. Where it raises, or returns anything else, the conflict
-    is on hold: neither edit is lost, and a person decides.
+    `decide` returns the winner, which is one of the contest's two edits, or None to hold: both sides keep their value
+    until a person resolves the conflict. A plugin (entry point group `salmon.policies`) is such a function. It must be
+    pure; otherwise the same log would not give the same state. If it raises or returns anything else, the conflict is on
+    hold: neither edit is lost, and a person decides.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Policy:
     def __call__(self, contest: Contest) -> Conflict:
         try:
             decided: object = self.decide(contest)
-        except Exception as error:  # noqa: BLE001 - a plugin's mistake must not cost anybody an edit
+        except Exception as error:  # noqa: BLE001 - a fault in a plugin must not lose an edit
             return Conflict(contest, self.name, None, fault=f"it raised {type(error).__name__}")
         if decided is None:
             return Conflict(contest, self.name, None)

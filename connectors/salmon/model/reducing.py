@@ -1,7 +1,7 @@
 """
-A change without what Kafka does not take of it, so that the rest can be told.
+Leaves out of a change what Kafka does not accept, so that the rest can be synced.
 
-What is left out is told as a misfit: its side holds it, and the other one goes on without.
+What is left out is reported as a misfit: it stays on its side, and the other side does not get it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from salmon.model.schema import ObjectSchema
 
 
 def without_largest(change: Change, schema: ObjectSchema) -> Change | None:
-    """*change* without its largest value; None where it has none."""
+    """Return *change* without its largest value; None if it has no value."""
     name = max(_values(change), key=lambda name: _size(change.fields[name]), default=None)
     if name is None:
         return None
@@ -32,7 +32,7 @@ def without_largest(change: Change, schema: ObjectSchema) -> Change | None:
 
 
 def without_values(change: Change, schema: ObjectSchema) -> Change | None:
-    """*change* without any value; None where it has none."""
+    """Return *change* without any value; None if it has no value."""
     names = _values(change)
     return without(change, schema, names, _refused) if names else None
 
@@ -40,7 +40,7 @@ def without_values(change: Change, schema: ObjectSchema) -> Change | None:
 def without(
     change: Change, schema: ObjectSchema, names: Collection[str], why: Callable[[str], Misfit]
 ) -> Change:
-    """*change* with the fields *names* told as misfits."""
+    """Return *change* with the fields *names* reported as misfits."""
     return replace(
         change,
         changed=_speaks_of(change, schema) - frozenset(names),
@@ -50,14 +50,14 @@ def without(
 
 
 def too_large(name: str) -> str:
-    """The reason, for whoever looks at the record."""
+    """Return the reason, for a person who looks at the record."""
     return f"{name}: its value is too large for Kafka. Shorten it, raise the topics' max.message.bytes, or exclude the field."
 
 
 def _refused(name: str) -> Misfit:
     return Misfit(
         REFUSED_BY_KAFKA,
-        f"{name}: Kafka's brokers refuse the record that holds its value. See how the topics check records.",
+        f"{name}: Kafka's brokers refuse the record that holds its value. Check how the brokers validate the topics' records.",
     )
 
 
@@ -66,14 +66,14 @@ def _values(change: Change) -> list[str]:
 
 
 def _size(value: Value) -> int:
-    """About as many bytes as it takes up in Kafka."""
+    """Return about how many bytes the value takes in Kafka."""
     if isinstance(value, str):
         return len(value.encode(errors="replace"))
     return sum(map(_size, value)) if isinstance(value, tuple) else 8
 
 
 def _speaks_of(change: Change, schema: ObjectSchema) -> frozenset[str]:
-    """As the fold takes it; see Rules.spoken."""
+    """Return the fields that the change reports, like Rules.spoken."""
     if change.changed is not None:
         return change.changed
     whole = change.op is Op.ROW or change.origin != SALESFORCE

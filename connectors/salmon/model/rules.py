@@ -1,4 +1,4 @@
-"""What the fold knows of an object: its sides, who may set which field, what a side's events carry, who decides."""
+"""What the fold knows about an object: its sides, which side may set which field, what events contain, which policy decides."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import Kind, ObjectSchema
 
-# What is unacknowledged on one side and key since its last row; beyond it, the next answer emits all that is owed.
+# Most writes of one side and key without an answer since its last row; beyond that, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
-# What is remembered of writes that may still come back, on one side and key: a sink that is down for a month while
-# rows are read again and again must not make the state grow. An echo older than that is judged by its values.
+# Most writes of one side and key that are remembered because their echo may still come: if a sink is down for a month while
+# rows are read again and again, the state must not grow. An older echo is judged by its values.
 SENT_MAX: Final = 64
-# What is remembered of our writes that rows have shown before any event did, on one side and key: a stream that lags
-# by hours while rows are read again and again must not make the state grow.
+# Most notes of one side and key about writes that rows have shown before their events came: if a stream lags by hours while
+# rows are read again and again, the state must not grow.
 OVERWRITTEN_MAX: Final = 64
-# The marker is a number(18,0); far below its end, so that seqs have room to rise.
+# The marker is a number(18,0). This is far below its largest value, so that seqs have room to rise.
 SEQ_MAX: Final = 10**17
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of one object. All settings that the fold obeys are here, and nothing else is."""
+    """The rules of one object: all settings that the fold depends on, and nothing else."""
 
     schema: ObjectSchema
-    initial: str = SALESFORCE  # whose value holds when both sides have one at first contact
+    initial: str = SALESFORCE  # whose value counts if both sides have one before the sync begins
     policy: Policy = LAST_WRITER_WINS
     field_policies: Mapping[str, Policy] = field(default_factory=dict)
-    ties: str = SALESFORCE  # who wins when two edits have the same time
+    ties: str = SALESFORCE  # which side wins if two edits have the same time
     on_reject: Literal["keep", "revert"] = "keep"
-    stamps_always: bool = False  # audit stamps cause writes of their own
-    breaker_rounds: int = 5  # so often two sides may undo each other's value of a field ...
-    breaker_window_ms: int = 600_000  # ... within so long
-    one_way_to: str | None = None  # the side that only receives, and does not answer
+    stamps_always: bool = False  # whether a new audit stamp alone causes a write
+    breaker_rounds: int = 5  # how often two sides may undo each other's value of a field ...
+    breaker_window_ms: int = 600_000  # ... within this time
+    one_way_to: str | None = None  # the side that only receives writes; its own edits are not read
     sides: tuple[str, ...] = SIDES
-    guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot repeat an older write
+    guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot overwrite with an older write
 
     def __post_init__(self) -> None:
         assert self.one_way_to is None or self.one_way_to in self.sides
@@ -46,7 +46,7 @@ class Rules:
 
     @cached_property
     def names(self) -> Mapping[str, frozenset[str]]:
-        """Side -> all that a record there consists of, merge's own properties of a document included."""
+        """Side -> all fields of a record there, including merge's own properties of a document."""
         own = frozenset(self.schema.by_name)
         return {side: own | {SALESFORCE_ID, ERROR} if side == MONGODB else own for side in self.sides}
 
@@ -67,7 +67,7 @@ class Rules:
 
     @cached_property
     def set_once(self) -> frozenset[str]:
-        """Fields that Salesforce takes as a record is created, and never again."""
+        """Fields that Salesforce lets be set when a record is created, and never afterwards."""
         return self._settable[WriteOp.CREATE] - self._settable[WriteOp.UPDATE]
 
     @cached_property
@@ -77,8 +77,8 @@ class Rules:
     @cached_property
     def never_empty(self) -> Mapping[str, Value]:
         """
-        Fields that Salesforce does not let be empty -> what their absence in a document means: a checkbox that is missing
-        is false; for the others null, since nobody can have meant to clear them.
+        Fields that must not be empty in Salesforce -> what it means if they are missing in a document: a missing checkbox is
+        false. The others are null, which means: not mentioned, because nobody can have wanted to clear them.
         """
         return {
             field.name: False if field.kind is Kind.BOOLEAN else None
@@ -108,11 +108,11 @@ class Rules:
         return updatable or (not known_to_salesforce and name in self._settable[WriteOp.CREATE])
 
     def cannot_clear(self, side: str, name: str) -> bool:
-        """Whether a field that is missing on *side* is no wish to clear it: `never_empty` says what it means."""
+        """Whether a field that is missing on *side* is not meant as cleared; `never_empty` says what it means instead."""
         return side != SALESFORCE and name in self.never_empty
 
     def only_of(self, side: str) -> frozenset[str]:
-        """The fields that nobody but *side* ever sets: what it tells of them is so, and never a conflict."""
+        """The fields that only *side* can set: its values always count, and are never a conflict."""
         return self._only_of[side]
 
     @cached_property
@@ -125,7 +125,7 @@ class Rules:
         return {side: read_only if side == SALESFORCE else nobody for side in self.sides}
 
     def settable_by_others(self, side: str) -> frozenset[str]:
-        """The fields that somebody other than *side* may edit; formulas, roll-ups and stamps are nobody's edit."""
+        """The fields that can be edited on another side than *side*. Nobody edits formulas, roll-ups and stamps."""
         if self.one_way_to is not None and side != self.one_way_to:
             return frozenset()
         return (self._settable[WriteOp.CREATE] | self._settable[WriteOp.UPDATE]) - self.stamps
@@ -134,10 +134,10 @@ class Rules:
         return self.field_policies.get(name, self.policy)
 
     def spoken(self, change: Change) -> frozenset[str]:
-        """The names that a change speaks of; null in any other says nothing."""
+        """The fields that a change reports. It says nothing about any other field, even if that is null in it."""
         side = change.origin
         if change.changed is not None:
-            told = change.changed & self.names[side]
+            reported = change.changed & self.names[side]
         else:
-            told = self.names[side] if change.op is Op.ROW else self.live[side]
-        return told if change.knows is None else told & change.knows
+            reported = self.names[side] if change.op is Op.ROW else self.live[side]
+        return reported if change.knows is None else reported & change.knows

@@ -1,8 +1,8 @@
 """
 A Salesforce describe -> our schema of the object -> its flat Avro record, and back.
 
-The Avro record carries, in each field's `salmon` property, what the other processes need to know of the field
-in Salesforce; so the schema registry is the one place they all learn an object's schema from.
+Each field's `salmon` property in the Avro record contains what the other processes need to know about the field in
+Salesforce. So all processes get an object's schema from the schema registry alone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from salmon.errors import ConfigError
 
 NAMESPACE: Final = "salmon.records"
 
-# The marker fields in the org; never synced as fields. SEQ: number(18,0), set by every write of ours.
-# ID: text(255), unique, case-sensitive external id: the key of a record that was not born in Salesforce.
+# The marker fields in the org; never synced as fields. SEQ: number(18,0), set by each of Salmon's writes.
+# ID: text(255), unique, case-sensitive external id: the key of a record that was not created in Salesforce.
 MARKER_SEQ: Final = "Salmon_Seq__c"
 MARKER_ID: Final = "Salmon_Id__c"
 
-# Audit stamps move with every write, our own included: they ride along with other fields and cause no write.
+# Audit stamps change with every write, including ours. They are written together with other fields, and cause no write.
 STAMPS: Final = frozenset(
     {"CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp"}
 )
-# Who looked at a record when says nothing of the record, and differs for each user who asks.
+# When a user last looked at a record is not a property of the record, and differs for each user who reads it.
 _PER_USER: Final = frozenset({"LastViewedDate", "LastReferencedDate"})
 _NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _PER_USER
 # Compounds are stored as their components; the others have no Avro type (Object Reference, Field Types).
@@ -49,7 +49,7 @@ _REFRESHED_NAMES: Final = frozenset(
 
 
 class Kind(StrEnum):
-    """A field's type in Avro and in our heads; salmon.model.convert has the values."""
+    """A field's type in Avro and in Salmon; salmon.model.convert describes the values."""
 
     STRING = "string"
     BOOLEAN = "boolean"
@@ -98,21 +98,21 @@ class FieldSchema:
     """One synced field, as Salesforce describes it."""
 
     name: str
-    type: str  # Salesforce's own, e.g. "picklist"
+    type: str  # Salesforce's type, e.g. "picklist"
     kind: Kind
     label: str = ""
     create: bool = True  # settable by an insert
     update: bool = True  # settable by an update
-    required: bool = False  # an insert without it is refused
-    nillable: bool = True  # may be empty; a checkbox may not, nor may what a record cannot be without
-    live: bool = True  # its changes come as change events; otherwise it is refreshed by reading
+    required: bool = False  # Salesforce refuses an insert without it
+    nillable: bool = True  # may be empty; False for a checkbox, and for a field that every record must have
+    live: bool = True  # whether its changes come as change events; otherwise it is refreshed by reading
     reference_to: tuple[str, ...] = ()
     relationship: str | None = None
     length: int = 0  # characters; 0 for none
     precision: int = 0  # decimal digits
     scale: int = 0
     compound: str | None = None  # the compound field it is a component of
-    # The generation of its object's schema that has brought it, or brought it back; 0: it was there from the beginning.
+    # The generation of the object's schema that added it, or added it again; 0: it was there from the beginning.
     since: int = field(default=0, compare=False)
 
     @property
@@ -121,7 +121,7 @@ class FieldSchema:
 
     @property
     def settable(self) -> bool:
-        """Whether anybody may ever set it in Salesforce."""
+        """Whether it can be set in Salesforce at all."""
         return self.create or self.update
 
 
@@ -132,7 +132,7 @@ class ObjectSchema:
     name: str
     fields: tuple[FieldSchema, ...]
     key_prefix: str | None = None  # the first three characters of the object's Ids
-    # Rises with each other schema of the object that is registered (salmon.runtime.schemas); 0 for none that was.
+    # Rises with each changed schema of the object that is registered (salmon.runtime.schemas); 0: it was never registered.
     generation: int = field(default=0, compare=False)
 
     @cached_property
@@ -144,7 +144,7 @@ class ObjectSchema:
         return tuple(field for field in self.fields if field.reference_to)
 
     def to_avro(self) -> dict[str, Any]:
-        """The flat record of `records`: every field nullable with default null, so that fields can come and go."""
+        """Return the flat record of `records`. Every field is nullable with default null, so that fields can come and go."""
         return {
             "type": "record",
             "name": self.name,
@@ -157,7 +157,7 @@ class ObjectSchema:
 
     @classmethod
     def from_avro(cls, schema: Mapping[str, Any]) -> ObjectSchema:
-        """The inverse of to_avro. Raises ConfigError where the schema was not made by Salmon."""
+        """The inverse of to_avro. Raises ConfigError if the schema was not generated by Salmon."""
         try:
             return cls(
                 name=schema["name"],
@@ -181,17 +181,17 @@ def schema_of_describe(
     decimals: bool = False,
 ) -> ObjectSchema:
     """
-    Choose the fields that are synced and say what each is.
+    Choose the fields that are synced, and describe each.
 
     Args:
         describe: The answer of GET /sobjects/X/describe.
         include: Only these fields; None for all that can be synced.
-        exclude: Not these.
-        live: The fields that the object's change events carry, where that is known; else judged by the describe.
+        exclude: Without these fields.
+        live: The fields that the object's change events contain, if that is known; None: work it out from the describe.
         decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
 
     Raises:
-        ConfigError: for a name in *include* or *exclude* that the object lacks, or that cannot be synced.
+        ConfigError: a name in *include* or *exclude* does not exist in the object, or cannot be synced.
     """
     name = describe["name"]
     names = {field["name"] for field in describe["fields"]}
@@ -213,20 +213,20 @@ def schema_of_describe(
 
 
 def why_not_synced(field: Mapping[str, Any]) -> str | None:
-    """Say in a few words why a described field is never synced; None if it is."""
+    """Return in a few words why a described field cannot be synced; None if it can."""
     if field["name"] in _PER_USER:
-        return "differs for each user who looks"
+        return "differs for each user who reads it"
     if field["name"] in _NOT_FIELDS:
-        return "carried by the record itself, not as a field"
+        return "part of the record itself, not synced as a field"
     if field["type"] in _COMPOUND_TYPES or _is_person_name(field):
-        return "a compound: its components are synced"
+        return "a compound field: its components are synced instead"
     if field["type"] in _UNSYNCABLE_TYPES or field["type"] not in _KINDS:
         return f"type {field['type']} has no counterpart"
     return None
 
 
 def _is_person_name(field: Mapping[str, Any]) -> bool:
-    """Name of a Contact or Lead, put together from its components; Account.Name, a field of its own, is settable."""
+    """Whether it is the Name of a Contact or Lead, which is put together from components. Account.Name is an ordinary field."""
     return field.get("extraTypeInfo") == "personname" and field["name"] == "Name" and not field["createable"]
 
 
@@ -326,24 +326,24 @@ _KIND_OF_LOGICAL: Final[Mapping[str, Kind]] = {
 
 
 def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
-    told = field["salmon"]
+    ours = field["salmon"]
     return FieldSchema(
         name=field["name"],
-        type=told["type"],
+        type=ours["type"],
         kind=_kind_of_avro(field["type"][1]),
-        label=told["label"],
-        create=told["create"],
-        update=told["update"],
-        required=told["required"],
-        nillable=told.get("nillable", True),
-        live=told["live"],
-        reference_to=tuple(told["referenceTo"]),
-        relationship=told["relationship"],
-        length=told["length"],
-        precision=told["precision"],
-        scale=told["scale"],
-        compound=told["compound"],
-        since=told.get("since", 0),
+        label=ours["label"],
+        create=ours["create"],
+        update=ours["update"],
+        required=ours["required"],
+        nillable=ours.get("nillable", True),
+        live=ours["live"],
+        reference_to=tuple(ours["referenceTo"]),
+        relationship=ours["relationship"],
+        length=ours["length"],
+        precision=ours["precision"],
+        scale=ours["scale"],
+        compound=ours["compound"],
+        since=ours.get("since", 0),
     )
 
 

@@ -1,8 +1,8 @@
 """
-The sides of a sync as data: what each is called, and what it does that the other does not.
+The sides of a sync as data: the name of each side, its connectors, and what only it does.
 
-Whoever needs to know this asks here; so a third side is one more line, and the task classes that it brings
-(runtime.discovery). What a side's records mean to the fold is in model.rules, not here.
+All code that depends on this asks here. So a third side needs one more line here, and its task classes
+(runtime.discovery). What a side's records mean to the fold is in model.rules.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from salmon.model.change import MONGODB, SALESFORCE
 class Side:
     """
     Args:
-        name: Also of its section in the configuration, and of its entry points (`salmon.sources`, `salmon.sinks`).
-        describes: Its source registers the schemas of all objects, so that one starts first.
+        name: Also the name of its section in the configuration and of its entry points (`salmon.sources`, `salmon.sinks`).
+        describes: Whether its source registers the schemas of all objects. That source starts first.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Side:
 
     @property
     def direction(self) -> str:
-        """The direction to it, as objects are configured and metrics are labelled."""
+        """The direction to it, as it is called in the configuration and in metrics."""
         return f"to_{self.name}"
 
 
@@ -47,10 +47,10 @@ _BY_NAME: Final = {side.name: side for side in ALL}
 
 
 def named(name: str) -> Side:
-    """The side of that name. KeyError, a mistake of ours, if there is none."""
+    """Return the side with that name. An unknown name is a fault in the program: KeyError."""
     return _BY_NAME[name]
 
 
 def side_of(connector: str) -> Side | None:
-    """The side that a connector reads or writes; None for merge."""
+    """Return the side that a connector reads or writes; None for merge."""
     return next((side for side in ALL if connector in (side.source, side.sink)), None)

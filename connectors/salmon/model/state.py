@@ -1,7 +1,7 @@
 """
-What merge remembers of one record: the agreed values, what each side holds, and what is on its way to it.
+What merge remembers about one record: the agreed values, what each side holds, and which writes are on their way to it.
 
-A state is a value: the fold copies before it changes, so that a transaction that fails leaves no trace.
+The fold copies a state before it changes it, so a failed transaction changes nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Version:
     committed_at: int  # ms, the origin's wall clock; 0 where it is not known
     origin: str  # a side, or "operator"
     seq: int  # of the change that made it canonical
-    baseline: bool = False  # found there at first contact, not edited under our eyes
+    baseline: bool = False  # it was there before the sync began; Salmon has not seen the edit
 
 
 NEVER: Final = Version(committed_at=0, origin="", seq=0, baseline=True)
@@ -35,106 +35,105 @@ class Sent:
     op: WriteOp
     fields: Mapping[str, Value]
     committed_at: int = 0  # ms, of the change that caused it
-    lacks: frozenset[str] = frozenset()  # fields that the sync did not know when it was written
+    lacks: frozenset[str] = frozenset()  # fields that the sync did not know yet when it was written
 
 
 class Park(StrEnum):
-    """Why something that differs is not sent."""
+    """Why a difference is not sent to a side."""
 
-    REFUSED = "REFUSED"  # until one of its group is edited again
-    DEFERRED = "DEFERRED"  # until the record it refers to is there
-    HELD = "HELD"  # until somebody resolves the conflict
+    REFUSED = "REFUSED"  # until one field of its group is edited again
+    DEFERRED = "DEFERRED"  # until the record that it refers to exists
+    HELD = "HELD"  # until a person resolves the conflict
     OSCILLATING = "OSCILLATING"  # two automations undo each other; see salmon.model.steps.breaker
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A field (or EXISTENCE) that a side is not sent for now. Fields refused together share their *group*."""
+    """A field (or EXISTENCE) that is not sent to a side for now. Fields that were refused together have the same *group*."""
 
     why: Park
-    group: int  # seq of the write or of the change that parked it
+    group: int  # the seq of the write or change that parked it
     code: str = ""  # the side's error code
     reason: str = ""
     keeps: Value = (
-        None  # HELD: the side's own value, which it keeps, or gets back where a write of ours took it
+        None  # HELD: the side's own value; the side keeps it, or gets it back if our write replaced it
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Overwritten:
     """
-    A field of which a row has shown what our write set, before the events of that time came.
+    A note about one field: a row has shown what our write set, while earlier events of the field may still be on their way.
 
-    An example. Salesforce holds 1. A user there sets 2, and our write, which knows nothing of that, sets 3. A row is read
-    next: it carries the marker of our write and shows 3. The event of the user's 2 is still on its way; when it comes it
-    is older than the row, and old news is not judged. So that 2 does not vanish without a word, the row leaves this note:
-    "write 7 set the field; before, it was 1". The late event of 2 goes into `edit`. The event of write 7 itself says that
-    2 was the last before it: only now is it judged, as an edit whose author saw 1. If instead the row showed 2, typed after
-    our 3, that is `later`: the late event tells what is known.
+    An example. Salesforce holds 1. A user there sets 2. Our write, made without knowing of that, sets 3. Then a row is read:
+    it carries the marker of our write and shows 3. The event of the user's 2 is still on its way. When it arrives, it is
+    older than the row, and old news is not judged, so the 2 would be lost silently. Therefore the row leaves this note:
+    "write 7 set the field; before, it was 1". The late event of 2 goes into `edit`. Then the event of write 7 arrives, which
+    shows that 2 was the last value before it. Only now is 2 judged, as an edit whose author saw 1. If instead the row shows
+    2, because the user set 2 after our 3, that value goes into `later`: the late event of 2 is then nothing new.
 
     A note is dropped as soon as an event comes that is newer than the rows.
     """
 
     name: str
     seq: int  # of our write
-    before: Value  # what the side held before, as far as it has told
-    since: int  # as_of of the row that told it, on the side's commit clock; -1 for none
-    edited: bool = False  # whether events of the time before our write have told of edits
-    edit: Value = None  # the last of them
+    before: Value  # what the side held before, by its last report
+    since: int  # as_of of the row that reported it, by the side's commit clock; -1 for none
+    edited: bool = False  # whether events from before our write have reported edits
+    edit: Value = None  # the last of these edits
     edited_at: int = 0  # its committed_at
-    # What the last row has shown instead of the write's: an edit that came after it.
+    # What the last row has shown instead of the write's value: an edit that came after the write.
     later: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """How often the sides have lately undone each other's value of one field; see salmon.model.steps.breaker."""
+    """When the sides have lately undone each other's value of one field; see salmon.model.steps.breaker."""
 
-    times: tuple[
-        int, ...
-    ]  # ms, the log's time of each turn, ascending; of the last edit, once it has tripped
-    tripped: bool = False  # the field is parked
+    # The log's time of each turn, in ms, ascending. After the breaker has tripped: of the last edit.
+    times: tuple[int, ...]
+    tripped: bool = False  # whether the breaker has tripped and the field is parked
 
 
 @dataclass(slots=True)
 class SideState:
-    """What one side holds, as far as it has told."""
+    """What one side holds, as far as it has reported."""
 
-    exists: bool | None = None  # None: it has never told
+    exists: bool | None = None  # None: it has not reported yet
     native_id: str | None = None
     shadow: dict[str, Value] = field(default_factory=dict)  # without nulls
-    unknown: frozenset[str] = frozenset()  # names of which it has told nothing; unknown is not null
+    unknown: frozenset[str] = frozenset()  # fields that it has not reported yet; unknown is not null
     order: bytes = b""  # of its last event
     commit_time: int = 0  # of its last event
     as_of: int = -1  # of its last row
     marker: int = 0  # the seq that its record carries
     settled: int = 0  # the highest seq it has answered
-    # seq -> write that has not come back, ascending. One up to `settled` is done with, by the outcome of a later
-    # one, and kept only until its echo or a row comes: an outcome overtakes events.
+    # seq -> a write whose echo has not come yet, ascending. A write up to `settled` is finished, by the outcome of a later
+    # one. It is kept until its echo or a row comes, because outcomes can overtake events.
     sent: dict[int, Sent] = field(default_factory=dict)
-    burst: int = 0  # writes sent since its last row and not answered
+    burst: int = 0  # writes that were sent since its last row and are not answered
     row_since_write: bool = False
-    standing: bool = False  # a write, not a tombstone, is the newest in its topic
-    held: bool = False  # GONE or EXISTS: nothing goes there until it has told what it has
+    standing: bool = False  # whether the newest record in its topic is a write, not a tombstone
+    held: bool = False  # after GONE or EXISTS: nothing is sent there until it has reported what it has
     overwritten: tuple[Overwritten, ...] = ()  # oldest first, until the events have caught up with the rows
     parked: dict[str, Parked] = field(default_factory=dict)
-    history: str = ""  # that of the last change it told; see Change.history
-    misfits: dict[str, Misfit] = field(default_factory=dict)  # what it holds that could not be taken
+    history: str = ""  # of the last change that it reported; see Change.history
+    misfits: dict[str, Misfit] = field(default_factory=dict)  # its values that cannot be synced
 
     @property
     def in_flight(self) -> dict[int, Sent]:
-        """The writes that nobody has answered."""
+        """The writes that have no answer yet."""
         return {seq: sent for seq, sent in self.sent.items() if seq > self.settled}
 
     def holds(self, name: str) -> bool:
-        """Whether the side keeps its own value of the field until somebody resolves the conflict."""
+        """Whether the side keeps its own value of the field until a person resolves the conflict."""
         return name in self.parked and self.parked[name].why is Park.HELD
 
     @property
     def kept(self) -> dict[str, Value]:
-        """What the side keeps of its own while conflicts are on hold."""
+        """The values that the side keeps while conflicts are on hold."""
         if not self.parked:
-            return {}  # of most records, in every fold
+            return {}  # the usual case, and this runs in every fold
         return {name: p.keeps for name, p in self.parked.items() if p.why is Park.HELD}
 
     def copy(self) -> SideState:
@@ -144,21 +143,21 @@ class SideState:
         return copied
 
 
-# dataclasses.replace takes five times as long, and every fold copies every side.
+# Used instead of dataclasses.replace, which takes five times as long: every fold copies every side.
 _all_of: Final = attrgetter(*(each.name for each in fields(SideState)))
 
 
 @dataclass(slots=True)
 class State:
-    """All that merge knows of one key."""
+    """All that merge knows about one key."""
 
     sides: dict[str, SideState]
     canonical: dict[str, Value] = field(default_factory=dict)  # the agreed values, without nulls
-    versions: dict[str, Version] = field(default_factory=dict)  # of every field anybody has ever set
+    versions: dict[str, Version] = field(default_factory=dict)  # of every field that was ever set
     lives: bool = False
-    life: Version = NEVER  # of `lives`: the creation or the deletion
-    seq: int = 0  # the last one given
-    unpublished: bool = False  # canonical has changed since `records` was told
+    life: Version = NEVER  # of the creation or deletion that set `lives`
+    seq: int = 0  # the last one used
+    unpublished: bool = False  # whether canonical has changed since it was written to `records`
     turns: dict[str, Turns] = field(default_factory=dict)  # of the few fields that two sides set in turn
 
     def copy(self) -> State:
@@ -175,5 +174,5 @@ class State:
 
 
 def new_state(names: Mapping[str, frozenset[str]]) -> State:
-    """The state of a key that nobody has told of. *names*: side -> what a record there consists of."""
+    """Return the state of a key that no side has reported yet. *names*: side -> the fields of a record there."""
     return State(sides={side: SideState(unknown=fields) for side, fields in names.items()})

@@ -1,1 +1,1 @@
-"""All that we know of MongoDB; nothing here knows of Kafka."""
+"""Everything about MongoDB. Nothing here depends on Kafka."""

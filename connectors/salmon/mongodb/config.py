@@ -1,5 +1,5 @@
 """
-Settings for MongoDB, and what the two tasks need to know about a synced object.
+The settings for MongoDB, and what its two tasks need to know about a synced object.
 
 TLS, sign-in and time-outs are set in the connection string, as for every other program (MongoDB Manual,
 Connection String Options); for the rest, salmon.mongodb.wire.client has defaults.
@@ -48,14 +48,24 @@ class MongoConfig(BaseModel):
         return value
 
 
+def option_names(uri: str) -> list[str]:
+    """
+    The names of a connection string's options, in small letters. It is not taken for a URL: Python's urlsplit refuses
+    passwords that drivers accept, and quotes them as it does.
+    """
+    query = uri.partition("://")[2].partition("?")[2]
+    return [option.partition("=")[0].lower() for option in re.split("[&;]", query) if option]
+
+
 def _require_known_options(uri: str) -> None:
-    """A misspelt option is ignored by drivers; it is named only as what it may be meant for: it may be half a password."""
+    """
+    Refuse an option that the drivers do not know: they would ignore a misspelt one. The message never shows the text, which
+    may be a part of a password; it names only the known option that is most similar.
+    """
     from pymongo.common import URI_OPTIONS_ALIAS_MAP, URI_OPTIONS_VALIDATOR_MAP
 
     known = {*URI_OPTIONS_VALIDATOR_MAP, *URI_OPTIONS_ALIAS_MAP}
-    query = uri.partition("://")[2].partition("?")[2]
-    for option in filter(None, re.split("[&;]", query)):
-        name = option.partition("=")[0].lower()
+    for name in option_names(uri):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             hint = f" Did you mean {near[0]}?" if near else ""
@@ -65,7 +75,7 @@ def _require_known_options(uri: str) -> None:
 
 
 class SyncedObject(Protocol):
-    """What the tasks need of an object's settings."""
+    """What the tasks need from an object's settings."""
 
     @property
     def collection(self) -> str: ...
@@ -76,8 +86,8 @@ class SyncedObject(Protocol):
         ...
 
 
-def told_by_mongodb(settings: SyncedObject) -> bool:
-    """Whether what happens in the object's collection is anybody's concern."""
+def read_from_mongodb(settings: SyncedObject) -> bool:
+    """Whether changes in the object's collection are synced."""
     return settings.direction in {"both", "to_salesforce"}
 
 

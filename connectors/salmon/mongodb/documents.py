@@ -1,14 +1,14 @@
 """
-Document <-> fields, for one object. Pure.
+Converts between a document and fields, for one object. Pure.
 
     {_id: RECORD, Name: "Acme", OwnerId: "005...", ..., _salmon: {seq: 7, salesforce_id: "001...", error: "..."}}
 
-Fields stand at the top level under their Salesforce names, in the schema's order. What else a document holds is
-the application's own and is neither read nor touched. A reference to an object of the sync holds the target's
-`_id` in its own type, so that $lookup works; in fields it is the target's record key.
+Fields are at the top level under their Salesforce names, in the schema's order. Everything else in a document belongs to
+the application, and is neither read nor changed. A reference to an object of the sync is the target's `_id` in its own
+type, so that $lookup works; as a field it is the target's record key.
 
-A field that is null is left out of a document, and cleared by $unset: documents stay as small as what is known,
-and for us a field that is null and one that is missing are the same.
+A field that is null is left out of a document, and cleared by $unset, so that documents stay small. For Salmon, a field
+that is null and one that is missing are the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from salmon.mongodb.wire.client import Document
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"
-# The mark of a step that is none of its own: see salmon.mongodb.writing.unique_values.
+# Marks a step on the way to a write: see salmon.mongodb.writing.unique_values.
 STEP: Final = "step"
 STEP_PATH: Final = f"{MARKER}.{STEP}"
 # The properties that merge owns -> their names below the marker.
@@ -42,8 +42,8 @@ OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error
 @dataclass(frozen=True, slots=True)
 class Reading:
     """
-    What a document holds: its fields without nulls (but merge's own properties always), what did not fit, and the
-    fields of which a part was left out.
+    What a document holds: its fields without nulls (but always with merge's own properties), the values that do not fit,
+    and the fields of which a part was left out.
     """
 
     fields: Mapping[str, Value]
@@ -54,7 +54,7 @@ class Reading:
 @dataclass(frozen=True)
 class DocumentShape:
     """
-    How the documents of one object look.
+    The form of one object's documents.
 
     Args:
         schema: The object's synced fields.
@@ -66,7 +66,7 @@ class DocumentShape:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All that a record in MongoDB consists of."""
+        """All fields of a record in MongoDB, including merge's own properties."""
         return frozenset(self.schema.by_name) | frozenset(OWNED)
 
     @cached_property
@@ -78,7 +78,7 @@ class DocumentShape:
 
     @cached_property
     def projection(self) -> Mapping[str, int]:
-        """What a read needs of a document."""
+        """The parts of a document that a read must return."""
         return {"_id": 1, **dict.fromkeys(self.schema.by_name, 1), MARKER: 1}
 
     def reading(self, document: Mapping[str, Any]) -> Reading:
@@ -103,11 +103,11 @@ class DocumentShape:
 
     def value(self, name: str, shown: Any) -> Value:
         """
-        The value of a field, as its document shows it.
+        Convert what a document shows for a field to a value.
 
         Raises:
-            SchemaMismatch: where it is none of the field's type.
-            BadRecordKey: where a reference holds what can be no record's key.
+            SchemaMismatch: it does not fit the field's type.
+            BadRecordKey: a reference that cannot be the key of any record.
         """
         if shown is None or shown == "":
             return None
@@ -127,11 +127,11 @@ class DocumentShape:
 
     def shown(self, name: str, value: Value) -> Any:
         """
-        What a document holds for a value that is not null.
+        Convert a value that is not null to what a document holds.
 
         Raises:
-            SchemaMismatch: for a field that the schema lacks, or a value that BSON cannot hold.
-            BadRecordKey: for a reference that is no record key.
+            SchemaMismatch: the schema does not have the field, or BSON cannot hold the value.
+            BadRecordKey: a reference that is not a record key.
         """
         field = self.schema.by_name.get(name)
         if field is None:
@@ -146,12 +146,12 @@ class DocumentShape:
                 return Decimal128(held)
         except ArithmeticError:
             raise SchemaMismatch(
-                f"{self.schema.name}.{name} has a value beyond what BSON's {field.kind.value} can hold."
+                f"{self.schema.name}.{name} has a value that BSON's {field.kind.value} cannot hold. Correct it in Salesforce."
             ) from None
         return Int64(held) if field.kind is Kind.LONG else held
 
     def document(self, key: str, fields: Mapping[str, Value], seq: int) -> Document:
-        """The document of a new record."""
+        """Return the document of a new record."""
         marker: Document = {SEQ: Int64(seq)}
         for name, below in OWNED.items():
             if (value := fields.get(name)) is not None:
@@ -159,7 +159,7 @@ class DocumentShape:
         return {"_id": id_of(key), **self._shown_in_order(fields), MARKER: marker}
 
     def update(self, fields: Mapping[str, Value], seq: int) -> Document:
-        """The update that sets *fields*, clears those that are null, and leaves the rest."""
+        """Return the update that sets *fields*, clears those that are null, and leaves the rest."""
         owned = {f"{MARKER}.{OWNED[name]}": fields[name] for name in OWNED if name in fields}
         update: Document = {
             "$set": {
@@ -178,10 +178,10 @@ class DocumentShape:
         self, fields: Mapping[str, Value], seq: int, knows: frozenset[str] | None = None
     ) -> Document:
         """
-        The update that makes a document hold *fields* and no other field of the schema.
+        Return the update after which a document holds *fields* and no other field of the schema.
 
         Args:
-            knows: The fields that the write's writer knew, where it did not know all of them; the others are left alone.
+            knows: The fields that the write's writer knew, if it did not know all of them. The others are not changed.
         """
         known = self.names if knows is None else self.names & knows
         return self.update(dict.fromkeys(known) | dict(fields), seq)
@@ -194,13 +194,13 @@ class DocumentShape:
 
 
 def marker_of(document: Mapping[str, Any]) -> int | None:
-    """The seq of the last Salmon write that the document carries; None for none."""
+    """Return the seq of the last Salmon write to the document; None if there is none."""
     marker = document.get(MARKER)
     return seq_of(marker.get(SEQ)) if isinstance(marker, Mapping) else None
 
 
 def seq_of(shown: Any) -> int | None:
-    """A marker as its document shows it. Whatever is no number that we could have written is none."""
+    """Return the marker that a document shows; None if it is not a number that Salmon can have written."""
     if isinstance(shown, int) and not isinstance(shown, bool) and shown > 0:
         return int(shown)
     return None
@@ -208,7 +208,7 @@ def seq_of(shown: Any) -> int | None:
 
 def owned_of(marker: Any) -> dict[str, Value]:
     """
-    Merge's own properties below the marker. What is no text counts as missing: so merge puts it right.
+    Return merge's own properties below the marker. What is not text counts as missing, so that merge corrects it.
     """
     below = marker if isinstance(marker, Mapping) else {}
     return {name: owned_text(below.get(under)) for name, under in OWNED.items()}
@@ -219,7 +219,7 @@ def owned_text(shown: Any) -> str | None:
 
 
 def _require_unicode(field: FieldSchema, text: str) -> None:
-    """Bytes that are no UTF-8 arrive as lone surrogates (the client's codec), which nothing after us can encode."""
+    """Refuse text with bytes that are not UTF-8. The client's codec decodes them to lone surrogates, which cannot be encoded."""
     if not _is_unicode(text):
         raise SchemaMismatch(
             f"{field.name}: the MongoDB document has text that is not valid UTF-8. Correct it."

@@ -1,8 +1,8 @@
 """
-`_id` <-> record key.
+Converts between an `_id` and a record key.
 
-Strings are keys as they are; every other type is tagged, so that no two `_id`s share a key. A string that begins
-with `$` gets a second one.
+A string is its own key. Every other type gets a tag, so that no two `_id`s have the same key. A string that begins with
+`$` gets a second `$`.
 
     "001A"               001A                 ObjectId       $oid:65f0...
     "$x"                 $$x                  UUID           $uuid:6f9619ff-8b86-...
@@ -11,12 +11,12 @@ with `$` gets a second one.
     5.5                  $double:5.5          Timestamp      $ts:SECONDS:ORDINAL
     0.1 (decimal)        $dec:0.1             true           $bool:true
 
-A number's key is that of its value, whatever its type: MongoDB takes Int32 7, Int64 7, 7.0 and Decimal128 7.00 for
-the same `_id`, so they are one record. The tag is the smallest type that holds the value exactly, in the order int,
-long, double, decimal; the number that comes back from a key is of that type. (Decimal128 0.1 is no double: the
-double 0.1 is another number, for MongoDB too.)
+A number's key depends only on its value, not on its type: for MongoDB, Int32 7, Int64 7, 7.0 and Decimal128 7.00 are the
+same `_id`, so they are one record. The tag is the smallest type that holds the value exactly, in the order int, long,
+double, decimal. A key is converted back to a number of that type. (Decimal128 0.1 is not the same as the double 0.1,
+for MongoDB too.)
 
-Null, documents, regular expressions and the rarer types have no tag: such a record has no key.
+Null, documents, regular expressions and rarer types have no tag. Such a document has no record key and is not synced.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ _DIGITS: Final = Context(prec=34)  # of a Decimal128
 
 def key_of(document_id: Any) -> str:
     """
-    The record key of an `_id`, as PyMongo decodes it.
+    Return the record key of an `_id`, as PyMongo decodes it.
 
     Raises:
-        BadRecordKey: if it is empty, too long, begins or ends with a blank, is no valid Unicode, or of a type
-            that has no tag.
+        BadRecordKey: it is empty or too long, begins or ends with a blank, is not valid Unicode, or its type has no tag.
     """
     if isinstance(document_id, str):
         key = f"${document_id}" if document_id.startswith("$") else document_id
@@ -77,12 +76,12 @@ def key_of(document_id: Any) -> str:
 
 def id_of(key: str) -> Any:
     """
-    The `_id` of a record key: the inverse of key_of, but that a number comes back in the smallest type that holds it.
+    Return the `_id` of a record key. The inverse of key_of, except that a number gets the smallest type that holds it.
 
     Earlier versions gave each type of number a tag of its own ($long:7). Such a key still finds its document.
 
     Raises:
-        BadRecordKey: for a key that no `_id` has.
+        BadRecordKey: no `_id` has this key.
     """
     document_id = _parsed(key)
     if key not in (key_of(document_id), _tagged_by_type(document_id)):  # "$int:05" would be another key of 5
@@ -91,12 +90,12 @@ def id_of(key: str) -> Any:
 
 
 def shown_id(document_id: Any) -> str:
-    """An `_id` of any type and length for people, logs and dead letters: Extended JSON of at most 255 characters."""
+    """Return an `_id` of any type for people, logs and dead letters, as Extended JSON of at most 255 characters."""
     return to_extended_json(document_id, json_options=CANONICAL_JSON_OPTIONS)[:KEY_BYTES_MAX]
 
 
 def keys_of_untyped(text: str) -> list[str]:
-    """The keys of the `_id`s that a person may mean by *text*, which does not say of what type they are."""
+    """Return the keys of the `_id`s that *text* may stand for, because it does not say which type is meant."""
     meant = [f"{tag}{text}" for tag in ("$oid:", "$uuid:", "$int:", "$long:")]
     with contextlib.suppress(ValueError, ArithmeticError):
         meant += [key_of(Decimal128(text)), key_of(float(text))]
@@ -108,8 +107,8 @@ def keys_of_untyped(text: str) -> list[str]:
 
 def why_no_key(text: str) -> tuple[str, str] | None:
     """
-    Why the `_id` that a person means by *text* cannot be a record key, behind the `_id` as `shown_id` has it; None for
-    one that can. Text that is Extended JSON is what it says: '{"a": 1}' is a document.
+    Return why the `_id` that *text* stands for cannot be a record key: the `_id` as `shown_id` shows it, and the reason.
+    None if it can be one. Text in Extended JSON is decoded: '{"a": 1}' is a document.
     """
     meant: Any = text
     if text.startswith("$"):
@@ -124,7 +123,7 @@ def why_no_key(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _tagged(document_id: Any) -> str:  # one line a type
+def _tagged(document_id: Any) -> str:  # one case per type
     match document_id:
         case ObjectId():
             return f"$oid:{document_id}"
@@ -153,7 +152,7 @@ def _tagged(document_id: Any) -> str:  # one line a type
 
 
 def _tagged_number(number: float | Decimal128) -> str:
-    """The key of a number by its value alone."""
+    """Return the key of a number, which depends only on its value."""
     value = number.to_decimal() if isinstance(number, Decimal128) else Decimal(number)
     if value.is_nan():
         return "$double:nan"  # whatever its sign
@@ -165,7 +164,7 @@ def _tagged_number(number: float | Decimal128) -> str:
 
 
 def _tagged_by_type(document_id: Any) -> str | None:
-    """The key that earlier versions gave to a number; None for another `_id`."""
+    """Return the key that earlier versions gave to a number; None if the `_id` is not a number."""
     match document_id:
         case Int64():
             return f"$long:{int(document_id)}"

@@ -1,4 +1,4 @@
-"""Why a value of a document does not fit its field, in MongoDB's words. Pure."""
+"""Explains why a value of a document does not fit its field, with MongoDB's names of types. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 _MEND: Final = "Correct it in MongoDB, or exclude the field from the sync."
-# The first that fits: a bool is an int to Python, and a Regex has no class of its own in every driver.
+# The first type that fits counts: in Python a bool is also an int.
 _NAMES: Final[Mapping[type, str]] = {
     bool: "Boolean",
     Int64: "Int64",
@@ -46,10 +46,10 @@ _NAMES: Final[Mapping[type, str]] = {
 
 def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMismatch:
     """
-    *error* of a value that a document holds, so that whoever wrote the document knows what it means.
+    Return *error* about a value in a document in words that the author of the document understands.
 
-    The message names a number that is too large, for the dead letter, which has the document anyway; the reason, which
-    goes to logs and to the state, does not.
+    The message contains a number that is too large, because it goes to the dead letter, which has the document anyway. The
+    reason goes to logs and to the state, so it does not contain the number.
     """
     kind, wanted = bson_type(shown), _with_article(field.type)
     if field.kind in _KINDS_OF_NUMBER and isinstance(shown, _NUMBERS) and not isinstance(shown, bool):
@@ -79,14 +79,14 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
 
 
 def bson_type(shown: Any) -> str:
-    """The type of a value, as MongoDB's tools call it."""
+    """Return the type of a value, with the name that MongoDB's tools use."""
     if isinstance(shown, int) and not isinstance(shown, bool):
         return "Int32" if not isinstance(shown, Int64) and abs(shown) <= _INT32_MAX else "Int64"
     return next((name for known, name in _NAMES.items() if isinstance(shown, known)), type(shown).__name__)
 
 
 def misfit(name: str, error: DataError) -> Misfit:
-    """*error* of the field *name*, as a change reports it: without the value."""
+    """Return *error* about the field *name* in the form in which a change reports it: without the value."""
     if isinstance(error, BadRecordKey):
         return Misfit(NO_RECORD_KEY, f"{name}: its value cannot be the key of a record: {error}")
     return Misfit(NOT_OF_TYPE, error.reason if isinstance(error, SchemaMismatch) else str(error))

@@ -1,8 +1,8 @@
 """
-What the source keeps of MongoDB's own values in its positions, which are JSON: resume tokens and `_id`s.
+Converts MongoDB's own values in the source's positions, which are JSON: resume tokens and `_id`s.
 
-An `_id` goes through its BSON, and not through Extended JSON: that one cannot give back a date beyond the year
-9999, or a document of whose names one begins with `$`.
+An `_id` is stored as BSON, because Extended JSON cannot restore a date beyond the year 9999 or a document with a name that
+begins with `$`.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ _NAME: Final = "_id"
 
 def token_to_json(token: Mapping[str, Any]) -> dict[str, Any]:
     """
-    A resume token as JSON. Beside its text, one of a record whose `_id` is a long, a double or a decimal has
-    binary (`_typeBits`).
+    Return a resume token as JSON. A token of a record whose `_id` is a long, a double or a decimal also has binary data
+    (`_typeBits`).
     """
-    told: dict[str, Any] = json.loads(to_extended_json(token, json_options=CANONICAL_JSON_OPTIONS))
-    return told
+    written: dict[str, Any] = json.loads(to_extended_json(token, json_options=CANONICAL_JSON_OPTIONS))
+    return written
 
 
-def token_from_json(told: Mapping[str, Any]) -> dict[str, Any]:
+def token_from_json(written: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of token_to_json."""
-    token: dict[str, Any] = from_extended_json(json.dumps(told), json_options=CANONICAL_JSON_OPTIONS)
+    token: dict[str, Any] = from_extended_json(json.dumps(written), json_options=CANONICAL_JSON_OPTIONS)
     return token
 
 
 def id_to_json(document_id: Any) -> str:
-    """An `_id` of any type, as PyMongo decodes it with our codec."""
+    """Convert an `_id` of any type, as PyMongo decodes it with our codec, to text."""
     return b64encode(single(_NAME, document_id).raw).decode()
 
 
-def id_from_json(told: str) -> Any:
+def id_from_json(written: str) -> Any:
     """The inverse of id_to_json."""
-    return bson.decode(b64decode(told), CODEC)[_NAME]
+    return bson.decode(b64decode(written), CODEC)[_NAME]
 
 
 def single(name: str, value: Any) -> RawBSONDocument:
     """
-    The document {name: value}, also for text that is no valid UTF-8: our codec reads it as lone surrogates, which
-    PyMongo does not write again.
+    Return the document {name: value}. It also works for text that is not valid UTF-8: our codec decodes that to lone
+    surrogates, which PyMongo cannot encode.
     """
     if isinstance(value, str):
         text = value.encode(errors="surrogateescape") + b"\0"

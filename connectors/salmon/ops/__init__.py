@@ -1,1 +1,1 @@
-"""What operators look at: health, metrics, logs, and Kafka Connect's REST API."""
+"""What operators look at: health, metrics, logs, and a REST API like Kafka Connect's."""

@@ -1,28 +1,29 @@
 """
-The health of a process: the one answer behind /health, the connector's status and the probes.
+The health of a process. /health, the connector's status and the probes all use it.
 
-Live: the loop turns, or waits for a server within that server's time-out; a restart would not help. Ready: the process
-does its work, or stands by for its leader. Degraded: something that it needs is missing; `waiting_for` says what, since
-when, and what to do. The words healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
+Live: the loop runs, or waits for a server within that server's time-out; a restart would not help. Ready: the process does
+its work, or is on standby for its leader. Degraded: something that it needs is missing, for all objects or for some;
+`waiting_for` says what, since when, and what to do. The words healthy, starting and unhealthy are Kafka Connect's (KIP-1017).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
 from salmon.calls import Calls, Peer, Silence
+from salmon.plugin.contract import WaitingObject
 
-TURN_MAX_S: Final = 60.0  # a loop that has not turned for so long hangs: no step of it may take half as long
-FAILING_MAX_S: Final = 30.0  # what fails for longer will not pass by itself: somebody should look
-PARTITIONS_MAX_S: Final = 30.0  # a rebalance is over long before
+TURN_MAX_S: Final = 60.0  # a loop without a turn for this long hangs: no step of it may take half as long
+FAILING_MAX_S: Final = 30.0  # what fails for longer does not end by itself: a person should look
+PARTITIONS_MAX_S: Final = 30.0  # a rebalance takes much less
 
-# Peer -> its name, and what to look at when it does not answer.
+# Peer -> its name, and what to check if it does not answer.
 _PEERS: Final[Mapping[Peer, tuple[str, str]]] = {
     Peer.SALESFORCE: (
         "Salesforce",
@@ -36,11 +37,11 @@ _PEERS: Final[Mapping[Peer, tuple[str, str]]] = {
     Peer.KAFKA: ("Kafka", "Check that the brokers run, and the network to them."),
     Peer.REGISTRY: ("The schema registry", "Check that it runs, and the network to it."),
 }
-_GOES_ON: Final = "The process continues by itself when the answer comes."
+_GOES_ON: Final = "The process continues by itself as soon as it answers."
 
 
 class Status(StrEnum):
-    """KIP-1017's words, and the HTTP status that goes with each."""
+    """KIP-1017's words, and the HTTP status for each."""
 
     HEALTHY = "healthy"
     STARTING = "starting"
@@ -52,7 +53,7 @@ class Status(StrEnum):
 
 
 class State(StrEnum):
-    """Kafka Connect's states of connectors and tasks, as far as they occur here."""
+    """Those of Kafka Connect's states of connectors and tasks that occur here."""
 
     UNASSIGNED = "UNASSIGNED"
     RUNNING = "RUNNING"
@@ -62,7 +63,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WaitingFor:
-    """Something that is waited for. *since*: when that began, in seconds since 1970. *sentence*: and what to do."""
+    """What the process waits for. *since*: in seconds since 1970. *sentence*: what it is, and what to do."""
 
     what: str
     since_s: float
@@ -72,7 +73,7 @@ class WaitingFor:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What /health says. *live*: no need to kill the process. *degraded*: something is missing for too long."""
+    """What /health reports. *live*: the process need not be killed. *degraded*: something has been missing for too long."""
 
     status: Status
     message: str
@@ -88,7 +89,7 @@ class HealthReport:
 
 
 class Health:
-    """The health of one process. Its loop reports, its REST server asks; safe between threads."""
+    """The health of one process. Its loop reports it, and its REST server reads it. Thread-safe."""
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Health:
         self._failing_since: float | None = None
         self._failure = ""
         self._note = ""
+        self._objects: list[tuple[str, float, str]] = []  # that wait: name, since when by the clock, sentence
         self._partitions: int | None = None  # None: not of a kind that needs any
         self._without_since: float | None = None
         self._had_partitions = False
@@ -122,17 +124,17 @@ class Health:
 
     @property
     def wheel(self) -> float | None:
-        """Something that changes as the loop turns, or waits for a server; None where no loop has to turn."""
+        """Return a value that changes with each turn of the loop or call to a server; None if no loop has to turn."""
         if self._turned_at is None:
             return None
         return max(self._turned_at, self.calls.attended(self._thread))
 
     def starting(self, doing: str, mend: str = "") -> None:
         """
-        What is being done before the loop begins, e.g. "waiting for the schema of Account".
+        Report what is being done before the loop begins, e.g. "waiting for the schema of Account".
 
         Args:
-            mend: What to do if it takes long, as a sentence.
+            mend: What a person should do if it takes long, as a sentence.
         """
         with self._lock:
             self._standby, self._turned_at = False, None
@@ -141,24 +143,24 @@ class Health:
             self._phase, self._phase_mend = doing, mend
 
     def standing_by(self) -> None:
-        """Another instance leads; this one takes over when that one is gone."""
+        """Another instance is the leader. This one takes over when that one ends."""
         with self._lock:
             self._standby = True
         self.turned()
 
     def running(self) -> None:
-        """Start-up is done; from now on the loop must turn."""
+        """Start-up is done. From now on the loop must turn."""
         with self._lock:
             self._state, self._standby, self.has_run = State.RUNNING, False, True
         self.turned()
 
     def turned(self) -> None:
-        """The loop (or the standby's) has come round once more."""
+        """The loop (also that of a standby) has made one more turn."""
         self._thread = threading.get_ident()
         self._turned_at = self._clock()
 
     def failing(self, doing: str, error: Exception) -> None:
-        """Something fails and is tried again."""
+        """Something failed and is tried again."""
         with self._lock:
             if self._failing_since is None:
                 self._failing_since = self._clock()
@@ -167,11 +169,18 @@ class Health:
                 self._turned_at = self._clock()  # A loop that waits for its next try is not hung.
 
     def note(self, sentence: str) -> None:
-        """Something waits for a person, though the process is well; an empty sentence takes it back."""
+        """Something waits for a person, although the process works. An empty sentence removes the note."""
         self._note = sentence
 
+    def objects_wait(self, objects: Iterable[WaitingObject]) -> None:
+        """These objects wait for a person, while the process does its work for all others."""
+        now = self._clock()
+        waiting = [(each.object, now - each.since_s, each.sentence) for each in objects]
+        with self._lock:
+            self._objects = waiting
+
     def holds(self, partitions: int) -> None:
-        """So many partitions are this instance's; without any, it does nothing."""
+        """Report how many partitions this instance has. Without any, it does nothing."""
         with self._lock:
             if partitions == 0 and self._partitions != 0:
                 self._without_since = self._clock()
@@ -185,7 +194,7 @@ class Health:
         return self._partitions == 0
 
     def spare(self, is_spare: bool) -> None:
-        """Whether there are more instances than partitions, so that it is in order for this one to have none."""
+        """Report whether there are more instances than partitions, so that it is normal for this one to have none."""
         self._spare = is_spare
 
     def recovered(self) -> None:
@@ -193,19 +202,19 @@ class Health:
             self._failing_since, self._failure = None, ""
 
     def restarting(self, reason: str) -> None:
-        """What was built is of no use any more; the process becomes a new one."""
+        """The process restarts itself."""
         with self._lock:
             self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None
             self._phase = f"restarting, because {reason}"
 
     def ended(self, error: BaseException | None = None) -> None:
-        """The loop is over: in good order, or by *error*."""
+        """The loop has ended: normally, or because of *error*."""
         with self._lock:
             self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
             self._failure = "" if error is None else f"{type(error).__name__}: {error}"
 
     def report(self) -> HealthReport:
-        """How it is now."""
+        """Return the health now."""
         silences = self.calls.silences()
         with self._lock:
             return self._report(silences)
@@ -223,19 +232,21 @@ class Health:
                 self._waiting(
                     self._failure.partition(":")[0],
                     failing_s,
-                    f"This failed and is tried again: {self._failure}",
+                    f"Something failed and is tried again: {self._failure}",
                 )
             )
         away = any(each.peer is Peer.KAFKA for each in silences)
         lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
             waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
+        objects = self._objects if self._state is State.RUNNING else []
+        waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
         if self._state is State.UNASSIGNED and not self._standby:
             began_s = now - self._phase_since
             waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
 
         def report(
-            status: Status, message: str, *, live: bool = True, degraded: bool = False
+            status: Status, message: str, *, live: bool = True, degraded: bool = bool(objects)
         ) -> HealthReport:
             return HealthReport(
                 status, message, live, self._state, degraded=degraded, waiting_for=tuple(waits)
@@ -253,7 +264,8 @@ class Health:
             return report(Status.UNHEALTHY, " ".join(missing), degraded=True)
         if self._standby:
             return report(
-                Status.HEALTHY, "Standing by: another instance leads; this one takes over when that one ends."
+                Status.HEALTHY,
+                "On standby: another instance is the leader; this one takes over when that one ends.",
             )
         if self._state is State.UNASSIGNED:
             return report(Status.STARTING, f"Worker is still starting up: {self._phase}.")
@@ -261,15 +273,16 @@ class Health:
             return report(Status.STARTING, "Worker is still starting up: waiting for its partitions.")
         suffix = f" Trying again: {self._failure}" if failing_s is not None else ""
         suffix += f" {self._note}" if self._note else ""
+        suffix += "".join(f" {sentence}" for _, _, sentence in objects)
         if self._spare:
             message = (
-                "Standing by: other instances have all partitions; this one takes over when one of them ends."
+                "On standby: other instances have all partitions; this one takes over when one of them ends."
             )
             return report(Status.HEALTHY, f"{message}{suffix}")
         return report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}")
 
     def _still_s(self, now: float) -> float:
-        """For how long the loop has neither turned nor waited for a server."""
+        """Return for how long the loop has neither turned nor waited for a server."""
         wheel = self.wheel
         return 0.0 if wheel is None else now - wheel
 
@@ -279,7 +292,7 @@ class Health:
         return now - self._without_since
 
     def _phase_sentence(self, began_s: float) -> str:
-        return f"For {began_s:.0f} s now: {self._phase}.{f' {self._phase_mend}' if self._phase_mend else ''}"
+        return f"{self._phase[:1].upper()}{self._phase[1:]}, for {began_s:.0f} s now.{f' {self._phase_mend}' if self._phase_mend else ''}"
 
     def _silence(self, silence: Silence) -> WaitingFor:
         name, mend = _PEERS[silence.peer]

@@ -7,10 +7,10 @@ on the finished line, so it also covers tracebacks and the messages of other lib
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
+import re
 import sys
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
@@ -25,9 +25,9 @@ from salmon.harmless import harmless, harmless_traceback
 LogFormat = Literal["auto", "json", "console"]
 
 _REDACTED: Final = "***"
-_SECRET_LENGTH_MIN: Final = 4  # Anything shorter would blacken innocent words, and is no secret.
+_SECRET_LENGTH_MIN: Final = 4  # A shorter text is not a secret, and hiding it would hide ordinary words.
 _OF_MANY_LINES: Final = frozenset({"exception", "stack"})
-_PEM_LINE_MIN: Final = 16  # Shorter lines of a key (its ragged end) give nothing away.
+_PEM_LINE_MIN: Final = 16  # A shorter line of a key (its last one) reveals nothing.
 
 
 def configure(
@@ -43,8 +43,8 @@ def configure(
     Args:
         log_format: "auto": console on a terminal, else json.
         level: Python's names, any case.
-        secrets: The configured secret values; none of them leaves in a line, in any usual encoding.
-        bound: Facts that every line carries, e.g. connector="merge".
+        secrets: The configured secret values. None of them appears in a line, in any usual encoding.
+        bound: Facts that are in every line, e.g. connector="merge".
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[Processor] = [
@@ -73,9 +73,9 @@ def configure(
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)  # Libraries speak when something is wrong.
+    root.setLevel(logging.WARNING)  # Libraries log only warnings and errors.
     logging.captureWarnings(True)
-    # gRPC writes to standard error by itself, past everything here; what it has to say comes as errors, too.
+    # gRPC writes directly to standard error, around everything here. What it says also arrives as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("salmon").setLevel(level.upper())
     structlog.configure(
@@ -87,14 +87,32 @@ def configure(
 
 
 def secrets_of(config: BaseModel) -> set[str]:
-    """Every secret value that a configuration holds, the passwords inside of URLs on their own, too."""
+    """Return every secret value in a configuration, including the passwords in URLs on their own."""
     found: set[str] = set()
     _collect(dict(config), found)
     for secret in list(found):
-        with contextlib.suppress(ValueError):
-            if password := urllib.parse.urlsplit(secret).password:
-                found |= {password, urllib.parse.unquote(password)}
+        for password in filter(None, _passwords_in(secret)):
+            found |= {password, urllib.parse.unquote(password), urllib.parse.unquote_plus(password)}
     return found
+
+
+def _passwords_in(secret: str) -> Iterator[str]:
+    """
+    The passwords inside of a connection string. Nothing is refused: urlsplit raises an error for passwords that drivers
+    accept, and one with a / or a ? that should have been escaped is still a password. So what could be one counts as one.
+    """
+    _, is_address, rest = secret.partition("://")
+    if not is_address:
+        return
+    for authority in (rest, re.split("[/?#]", rest, maxsplit=1)[0]):
+        user_and_password, _, _ = authority.rpartition("@")
+        yield user_and_password.partition(":")[2]
+    for option in re.split("[?&;]", rest)[1:]:
+        name, _, value = option.partition("=")
+        if "password" in name.lower():  # of a key file, of a proxy
+            yield value
+        elif name.lower() == "authmechanismproperties":
+            yield value.partition("AWS_SESSION_TOKEN:")[2].partition(",")[0]
 
 
 def _collect(content: Any, found: set[str]) -> None:
@@ -111,11 +129,13 @@ def _collect(content: Any, found: set[str]) -> None:
 
 
 class Redaction:
-    """A processor over the finished line: every form of every secret becomes ***."""
+    """Return a processor of finished lines that replaces every form of every secret by ***."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)  # Longer ones first: they may hold shorter ones.
+        self._forms = sorted(
+            forms, key=len, reverse=True
+        )  # Longer ones first: they may contain shorter ones.
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> Any:
         """Return *line* without secrets."""
@@ -127,7 +147,7 @@ class Redaction:
 
 
 def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Values and names came from elsewhere; a traceback has lines."""
+    """Escape values and names, which may come from outside. A traceback keeps its lines."""
     return {
         harmless(str(name)): harmless(value, keep="\n" if name in _OF_MANY_LINES else "")
         if isinstance(value, str)
@@ -137,7 +157,7 @@ def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) ->
 
 
 class _StandardError(logging.Handler):
-    """Writes to what standard error is at the moment, which others may replace."""
+    """Writes to the current standard error, which tests and others may replace."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -156,7 +176,7 @@ class _Bound:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The secret as it is, as JSON writes it, as a URL writes it, and each line of a key in PEM."""
+    """Return the forms of a secret: as it is, as in JSON, as in a URL, and each line of a PEM key."""
     if len(secret) < _SECRET_LENGTH_MIN:
         return
     yield secret

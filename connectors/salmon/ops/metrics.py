@@ -1,8 +1,8 @@
 """
 All metrics of a process, declared once.
 
-Names are Kafka Connect's where it has one (`kafka_connect_<group>_<attribute>`, as its Prometheus exporter writes
-them), else `salmon_*` with the unit in the name. Labels come from closed sets: connectors, objects, sides, kinds.
+If Kafka Connect has a metric, its name is used (`kafka_connect_<group>_<attribute>`, as its Prometheus exporter writes it).
+Other names are `salmon_*`, with the unit in the name. Labels come from closed sets: connectors, objects, sides, kinds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from salmon.calls import Peer, Silence
 from salmon.kafka.foreign import FOREIGN
 from salmon.plugin.contract import SnapshotProgress
 
-TASK: Final = "0"  # One task to a connector; Connect counts from 0.
+TASK: Final = "0"  # One task per connector; Connect counts from 0.
 
 # From one fast transaction (5 ms) to an hour of backlog.
 _LAG_BUCKETS_S: Final = (
@@ -40,10 +40,9 @@ _CONNECTOR: Final = ("connector", "task")
 
 class Metrics:
     """
-    The metrics of one connector's process, in a registry of their own.
+    The metrics of one connector's process, in their own registry.
 
-    Attributes are named for what they count; the two labels `connector` and `task` are already set on all of
-    Connect's, and `connector` on ours.
+    The labels `connector` and `task` are already set on all of Connect's metrics, and `connector` on Salmon's.
     """
 
     def __init__(self, connector: str) -> None:
@@ -85,7 +84,7 @@ class Metrics:
         self.offset_commits_skipped = self._connect_counter(
             "sink_task_metrics_offset_commit_skip", "Offset commits that failed or came too late."
         )
-        # Kafka Connect's: errors. Its names end in what a counter's name may not, so these are gauges that only rise.
+        # Kafka Connect's: errors. A counter's name must not end like these names, so they are gauges that only rise.
         self.record_failures = self._connect_gauge(
             "task_error_metrics_total_record_failures", "Failed tries to process a record."
         )
@@ -100,7 +99,7 @@ class Metrics:
             "task_error_metrics_deadletterqueue_produce_requests", "Records written to the dead letter queue."
         )
         self.last_error_timestamp = self._connect_gauge(
-            "task_error_metrics_last_error_timestamp", "When the last error was met, in ms since 1970."
+            "task_error_metrics_last_error_timestamp", "When the last error occurred, in ms since 1970."
         )
 
         # Our own.
@@ -160,7 +159,9 @@ class Metrics:
             "why",
         )
         self._guard_held = self._gauge(
-            "salmon_guard_held_deletes", "Deletes that wait for a decision; see `salmon guard`.", "object"
+            "salmon_guard_held_deletes",
+            "Deletes that wait for a decision: see `salmon guard list`.",
+            "object",
         )
         self._guard_trips = self._counter(
             "salmon_guard_trips", "How often an object's deletes passed the guard's limit.", "object"
@@ -215,13 +216,13 @@ class Metrics:
     # What happens, in one call each.
 
     def change_written(self, obj: str, op: str, side: str, committed_at_ms: int, now_s: float) -> None:
-        """One change is committed in Kafka. *committed_at_ms* 0: the side did not say when."""
+        """One change is committed in Kafka. *committed_at_ms* 0: the side did not report when it was made."""
         self._changes.labels(self.connector, obj, op).inc()
         if committed_at_ms:
             self._source_lag.labels(self.connector, obj, side).observe(_lag_s(committed_at_ms, now_s))
 
     def values_cut(self, obj: str, count: int) -> None:
-        """Of so many values a part was left out."""
+        """A part of *count* values was left out."""
         self._cut.labels(self.connector, obj).inc(count)
 
     def write_finished(
@@ -233,7 +234,7 @@ class Metrics:
             self._write_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
 
     def echo_seen(self, obj: str, direction: str, committed_at_ms: int, now_s: float) -> None:
-        """A write came back; *committed_at_ms* is that of the change which caused it."""
+        """The echo of a write arrived. *committed_at_ms*: of the change that caused the write."""
         self._end_to_end_lag.labels(self.connector, obj, direction).observe(_lag_s(committed_at_ms, now_s))
 
     def change_folded(self, obj: str, side: str, fact: str, count: int = 1) -> None:
@@ -244,15 +245,15 @@ class Metrics:
         self._conflicts.labels(self.connector, obj, winner or "held").inc()
 
     def fields_parked(self, obj: str, side: str, why: str, count: int, *, waits: bool) -> None:
-        """*count* fields began to wait on *side*, or do no more; *why* in small letters."""
+        """*count* fields began to wait on *side*, or no longer wait; *why* in small letters."""
         (self._parked if waits else self._freed).labels(self.connector, obj, side, why).inc(count)
 
     def guard_tripped(self, obj: str) -> None:
-        """An object's deletes passed the limit."""
+        """An object's deletes exceeded the limit."""
         self._guard_trips.labels(self.connector, obj).inc()
 
     def guard_holds(self, obj: str, deletes: int) -> None:
-        """So many deletes of the object wait for a person."""
+        """*deletes* deletes of the object wait for a decision."""
         self._guard_held.labels(self.connector, obj).set(deletes)
 
     def snapshots(self, progress: Iterable[SnapshotProgress]) -> None:
@@ -272,11 +273,11 @@ class Metrics:
         self.last_error_timestamp.set(time.time() * 1000)
 
     def count_api_calls(self, calls: Callable[[], Mapping[str, int]]) -> None:
-        """Show what *calls* says at each scrape: calls to the side so far, by resource."""
+        """Show what *calls* returns at each scrape: calls to the side so far, by resource."""
         self.registry.register(_ApiCalls(self.connector, calls))
 
     def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
-        """Show what *silences* says at each scrape."""
+        """Show what *silences* returns at each scrape."""
         self.registry.register(_Silences(self.connector, silences))
 
     def exposition(self) -> bytes:
@@ -343,7 +344,7 @@ class _ForeignRecords(Collector):
     def collect(self) -> Iterable[CounterMetricFamily]:
         family = CounterMetricFamily(
             "salmon_foreign_records",
-            "Records of a topic that somebody else wrote, which were passed over. The log says where they are.",
+            "Records in our topics that another program wrote. They were skipped; the log says where they are.",
             labels=("connector", "topic"),
         )
         for topic, count in sorted(FOREIGN.counts().items()):
@@ -352,4 +353,6 @@ class _ForeignRecords(Collector):
 
 
 def _lag_s(committed_at_ms: int, now_s: float) -> float:
-    return max(0.0, now_s - committed_at_ms / 1000)  # Two machines' clocks: a negative lag is none.
+    return max(
+        0.0, now_s - committed_at_ms / 1000
+    )  # The clocks of two machines differ: a negative lag counts as 0.

@@ -21,7 +21,7 @@ PATIENCE_S: Final = 15.0
 
 
 class Probes:
-    """From add() on, until it is closed. Everything is added by one thread."""
+    """Probes peers from add() on, until it is closed. Only one thread may call add()."""
 
     def __init__(self, calls: Calls, *, every_s: float = EVERY_S) -> None:
         self._calls, self._every_s = calls, every_s
@@ -29,14 +29,14 @@ class Probes:
         self._probes: dict[Peer, Probe] = {}
 
     def add(self, peer: Peer, probe: Probe) -> None:
-        """Ask *peer* by *probe* whenever it has been quiet for a while; in place of an earlier probe."""
+        """Call *probe* whenever *peer* has been silent for a while. It replaces an earlier probe of the peer."""
         is_new = peer not in self._probes
         self._probes[peer] = probe
         if is_new:
             threading.Thread(target=self._run, args=(peer,), name=f"probe-{peer}", daemon=True).start()
 
     def close(self) -> None:
-        """Ask nobody any more. Idempotent; what is asked now comes to nothing."""
+        """Stop all probes. Idempotent. The result of a running probe is not used."""
         self._closing.set()
 
     def _run(self, peer: Peer) -> None:
@@ -48,12 +48,12 @@ class Probes:
             wait_s = self._every_s - unheard_s
 
     def _ask(self, peer: Peer) -> None:
-        call = self._calls.begin(peer, "asking whether it is there", patience_s=PATIENCE_S, ours=False)
+        call = self._calls.begin(peer, "checking that it answers", patience_s=PATIENCE_S, ours=False)
         try:
             if self._probes[peer]() is False:
                 self._calls.dropped(call)
             else:
                 self._calls.answered(call)
-        except Exception as error:  # noqa: BLE001 - whatever came between, it was no answer
+        except Exception as error:  # noqa: BLE001 - any error means that there was no answer
             log.debug("probe_not_answered", peer=peer, error=type(error).__name__)
             self._calls.given_up(call)

@@ -32,10 +32,10 @@ _BACKLOG: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the server says of its connector besides its health."""
+    """What the server reports about its connector, besides its health."""
 
     name: str
-    type: str  # "source" or "sink"; merge, which Connect has no word for, is "unknown", Connect's own third type
+    type: str  # "source" or "sink"; for merge "unknown", Connect's third type
     config: Mapping[str, str]  # without secrets
     worker_id: str  # host:port
     sync: str
@@ -44,16 +44,16 @@ class Described:
 
 class RestServer:
     """
-    A part (see lifecycle): HTTP on one socket, bound before the thread starts, so that its port is known.
+    A part (see lifecycle): HTTP on one socket, which is bound before the thread starts, so that its port is known.
 
     Args:
-        host: 127.0.0.1 unless the operator says otherwise.
-        port: 0 for a free one; see the attribute *port* for the real one.
-        cluster_id: Kafka's id of the cluster, as far as it is known by now.
-        sync, ordinal: The sync's name and the number of this replica: who asks must know whose answer it gets.
+        host: The address to listen on; 127.0.0.1 unless the configuration has another.
+        port: 0: any free port; the attribute *port* has the real one.
+        cluster_id: Returns the id of the Kafka cluster, if it is known yet.
+        sync, ordinal: The sync's name and the number of this replica, so that a caller knows who answers.
 
     Raises:
-        ConfigError: the address is taken or is not ours.
+        ConfigError: the address is in use, or does not belong to this machine.
     """
 
     name = "rest"
@@ -79,7 +79,7 @@ class RestServer:
             connector, kind, config, worker_id=f"{host}:{self.port}", sync=sync, ordinal=ordinal
         )
         app = application(described, health, metrics, cluster_id)
-        # No lifespan, no access log, and signals are lifecycle's.
+        # No lifespan and no access log; signals are handled in lifecycle.
         settings = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
@@ -105,7 +105,7 @@ def application(
             "version": __version__,
             "commit": "unknown",
             "kafka_cluster_id": cluster_id(),
-            # Not Connect's: whose answer this is.
+            # Not in Connect's answer: which process this is.
             "sync": described.sync,
             "connector": described.name,
             "ordinal": described.ordinal,

@@ -23,10 +23,10 @@ LOOK_EVERY_S: Final = 5.0
 
 class SpareWatch:
     """
-    Looks from its making on, whenever the instance has no partitions, until it is closed.
+    Checks this whenever the instance has no partitions, from its creation until it is closed.
 
     Args:
-        held: How many partitions each member of the group has; nothing while they are being shared out.
+        held: Returns how many partitions each member of the group has; empty during a rebalance.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SpareWatch:
 
 def is_spare(held: Sequence[int]) -> bool:
     """
-    Whether a member that has no partition can have none: Kafka shares all of them out evenly, so one that has two would
-    have to give one away.
+    Whether it is normal that a member has no partition. Kafka shares them out evenly, so if a member has two, it must give
+    one away.
     """
     return max(held, default=0) == 1

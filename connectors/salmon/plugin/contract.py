@@ -14,12 +14,13 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from salmon.calls import Calls, Peer, Probe
+from salmon.errors import SetupError
 from salmon.model.change import Change, Write
 from salmon.model.schema import ObjectSchema
 
 # A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
 Position = Mapping[str, Any]
-# What is owed to a record, by its object and key: the newest write that was read and is not finished.
+# What is owed to a record, by its object and key: the newest write that is not finished.
 OwedTo = Callable[[str, str], Write | None]
 
 
@@ -66,7 +67,7 @@ class SourceBatch:
 
 class SignalKind(StrEnum):
     READ = "READ"  # read these records again
-    SNAPSHOT = "SNAPSHOT"  # read the whole object anew, absences included
+    SNAPSHOT = "SNAPSHOT"  # read the whole object again, absences included
     APPROVE = "APPROVE"  # to a sink: carry out the deletes that its guard holds back
 
 
@@ -95,6 +96,18 @@ class SnapshotProgress:
     read: int
     total: int | None
     done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingObject:
+    """
+    An object that waits while the others go on, or something that all of them wait for. *since_s*: for how long. *sentence*: why,
+    and what to do.
+    """
+
+    object: str
+    since_s: float
+    sentence: str
 
 
 class SourceTask(Protocol):
@@ -153,7 +166,7 @@ class Outcome:
     fields: frozenset[str] = frozenset()
     code: str = ""  # the side's own error code, e.g. STRING_TOO_LONG
     reason: str = ""  # one sentence without record values
-    native_id: str | None = None  # the record's id on that side, where the side told it
+    native_id: str | None = None  # the record's id on that side, where the side returned it
     # (object, record key) of the missing parents (DEFERRED), or of the record that keeps a unique value (REFUSED).
     waits_for: tuple[tuple[str, str], ...] = ()
     applied: bool = False
@@ -227,10 +240,30 @@ class Connects(Protocol):
 
 
 @runtime_checkable
-class TellsSchemas(Protocol):
+class DescribesObjects(Protocol):
     """A source that describes the objects: what it says is registered for everybody. After connect()."""
 
     def schemas(self) -> Mapping[str, ObjectSchema]: ...
+
+
+@runtime_checkable
+class KeepsSchemas(Protocol):
+    """
+    A source that describes the objects, and that goes on with the others while one of them cannot be used. That one waits,
+    with the schema that was registered last, until the side has it again as it is needed.
+    """
+
+    def use_registered(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """
+        Take the schemas that are registered, if this sync has worked before. An object without one has never worked: if it
+        cannot be used, connect() raises FatalError. Before connect().
+        """
+
+    def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
+        """
+        Let an object wait whose new schema the registry refuses. Return the schema that is registered; raise *why* if
+        there is none. After connect(), before start().
+        """
 
 
 @runtime_checkable
@@ -274,8 +307,9 @@ class Doubts(Protocol):
 @runtime_checkable
 class LooksUp(Protocol):
     """
-    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that was read and
-    is not finished; None where nothing is. May be asked within put().
+    A sink that asks what else is owed to its side: the newest write to a record, by its object and key, that is not
+    finished, whichever instance is to carry it out; None where nothing is. Where that cannot be said, a deletion is owed:
+    it may give any value up. May be asked within put().
     """
 
     def look_up(self, owed: OwedTo) -> None: ...
@@ -290,10 +324,10 @@ class CountsCalls(Protocol):
 
 @runtime_checkable
 class Watched(Protocol):
-    """Tells of its calls to the side, so that a side that hangs is noticed. Before everything else."""
+    """Reports its calls to the side, so that a side that hangs is noticed. Before everything else."""
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
-        """Tell of every call from now on; return how each peer can be asked while nothing else asks it."""
+        """Report every call from now on; return how each peer can be asked while nothing else asks it."""
 
 
 @runtime_checkable
@@ -301,6 +335,13 @@ class Notes(Protocol):
     """Has something to say to a person, though all is well; empty where it has not. For health."""
 
     def note(self) -> str: ...
+
+
+@runtime_checkable
+class ReportsWaiting(Protocol):
+    """Goes on with the other objects while one waits for a person. For health."""
+
+    def waiting(self) -> Sequence[WaitingObject]: ...
 
 
 @runtime_checkable

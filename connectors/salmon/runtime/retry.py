@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from salmon.backoff import Backoff
-from salmon.errors import FatalError, RetriableError, SignInRefused
+from salmon.errors import FatalError, RetriableError, UnfitServer
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -62,19 +62,19 @@ class Retrying:
         Args:
             doing: For logs and health, e.g. "reading the positions".
             give_up_after_s: Seconds after which the next error is raised; None: never.
-            refused_too: Also repeat after a refused sign-in, because the server has accepted us before.
+            refused_too: Also repeat where the server refuses us or is not as we need it, because it has served us before.
 
         Raises:
             Stopping: the process was asked to stop before the call worked.
-            SignInRefused: the server refused us, and *refused_too* is false.
+            UnfitServer: the server refused us, or is not as we need it, and *refused_too* is false.
         """
         streak = Streak(self)
         began = self.clock()
         while True:
             try:
                 answer = call()
-            except (RetriableError, SignInRefused) as error:
-                if isinstance(error, SignInRefused) and not refused_too:
+            except (RetriableError, UnfitServer) as error:
+                if isinstance(error, UnfitServer) and not refused_too:
                     raise
                 if give_up_after_s is not None and self.clock() - began >= give_up_after_s:
                     raise
@@ -90,7 +90,8 @@ class Retrying:
         Reach a server for the first time in this process.
 
         Args:
-            max_s: Seconds to try. math.inf for a server that was reached before: then also a refused sign-in is waited out.
+            max_s: Seconds to try. math.inf for a server that was reached before: then also a
+                refused sign-in, or a server that is not as we need it, is waited out.
 
         Raises:
             FatalError: the server was not reached; the message says what to correct.
@@ -107,7 +108,7 @@ class Retrying:
     def wait(self, doing: str, error: Exception, attempt: int) -> None:
         """Report that attempt number *attempt* failed, and wait. Raises Stopping if asked to stop meanwhile."""
         self.listener.failing(doing, error)
-        delay_s = self.backoff.delay_s(attempt, error, rng=self.rng)
+        delay_s = self.backoff.delay_s(attempt, rng=self.rng)
         log.warning(
             "try_failed",
             doing=doing,

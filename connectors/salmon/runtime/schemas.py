@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from salmon.errors import SetupError
-from salmon.kafka.codecs.registry import Registry, object_schema
+from salmon.kafka.codecs.registry import Registry, SchemaRefused, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.model import sides
@@ -36,10 +36,15 @@ def register(
     topics: Topics,
     schemas: Mapping[str, ObjectSchema],
     *,
+    refused: Callable[[str, SetupError], ObjectSchema] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> dict[str, ObjectSchema]:
     """
     Register the subjects of every object's topics. Idempotent.
+
+    Args:
+        refused: Is called with an object whose schema the registry does not accept, and the reason. Returns the registered
+            schema that is used instead, or raises the reason.
 
     Returns:
         The schemas as they are registered. A schema that differs from the latest one gets a new generation. So it becomes
@@ -48,21 +53,37 @@ def register(
         restored registry, holds.
 
     Raises:
-        SetupError: a schema is not compatible with the registered one.
+        SetupError: a schema is not compatible with the registered one, or the registry refuses us.
         Unavailable: the registry does not answer.
     """
     now_s = int(clock())
     numbered = {name: _numbered(registry, topics, schema, now_s) for name, schema in schemas.items()}
     for name, schema in numbered.items():
-        Changes(schema, registry, topics.changes(name)).register()
-        for side in sides.ALL:
-            Writes(schema, registry, topics.writes(side.name, name)).register()
-        Identities(registry, topics.identity(name)).register()
+        try:
+            _register(registry, topics, schema)
+        except SchemaRefused as error:
+            if refused is None:
+                raise
+            numbered[name] = refused(name, error)
     for connector in (name for side in sides.ALL for name in (side.source, side.sink)):
         Signals(registry, topics.signals(connector)).register()
     for name, schema in numbered.items():
         Records(schema, registry, topics.records(name)).register()
     return numbered
+
+
+def registered(registry: Registry, topics: Topics, objects: Iterable[str]) -> dict[str, ObjectSchema]:
+    """The latest schema of each object that has one. Raises as `register` does."""
+    found = {name: object_schema(registry, topics.records(name)) for name in objects}
+    return {name: schema for name, schema in found.items() if schema is not None}
+
+
+def _register(registry: Registry, topics: Topics, schema: ObjectSchema) -> None:
+    name = schema.name
+    Changes(schema, registry, topics.changes(name)).register()
+    for side in sides.ALL:
+        Writes(schema, registry, topics.writes(side.name, name)).register()
+    Identities(registry, topics.identity(name)).register()
 
 
 def _numbered(registry: Registry, topics: Topics, schema: ObjectSchema, now_s: int) -> ObjectSchema:

@@ -1,7 +1,7 @@
 """
 What the org has of each configured object: its fields, its markers, its change events; or what is missing.
 
-Everything that an admin has to mend before a sync can run is told here, in one sentence, at start.
+Everything that an admin has to mend before an object can be synced is said here, in one sentence.
 Sources: REST API Developer Guide, "sObject Describe"; Pub/Sub API, "GetTopic RPC Method"; Change Data Capture
 Developer Guide, "Select Objects for Change Notifications".
 """
@@ -12,14 +12,24 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from salmon.errors import RequestRejected, SetupError
+from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupError
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
+_SEQ_DIGITS: Final = 18
+_KEY_CHARS: Final = 255
 _MARKERS: Final = {
     MARKER_SEQ: "Number(18, 0)",
     MARKER_ID: "Text(255), External ID, Unique and case-sensitive",
 }
+
+
+class ObjectUnusable(SetupError):
+    """The org does not have the object *name* as Salmon needs it. Other objects may work."""
+
+    def __init__(self, name: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.name = name
 
 
 class FieldChoice(Protocol):
@@ -38,6 +48,10 @@ class ObjectConfig(Protocol):
     def fields(self) -> FieldChoice: ...
     @property
     def numbers(self) -> str: ...
+    @property
+    def direction(self) -> str:
+        """both, to_mongodb or to_salesforce."""
+        ...
 
 
 class Describes(Protocol):
@@ -72,30 +86,52 @@ def synced_object(
     Describe one object of the config. Its live fields are those of its change events, where *events* are given.
 
     Raises:
-        SetupError: the object, its marker fields or its change events are not there (or hidden from our user).
-        ConfigError: the config names fields that the object lacks.
+        ObjectUnusable: the object, its marker fields, its change events or a field that the config names is missing, or
+            hidden from the integration user; or the org describes it in a way that Salmon does not know.
     """
+    try:
+        return _synced_object(name, config, describes, events)
+    except (KeyError, TypeError, AttributeError, IndexError, SchemaMismatch) as error:
+        raise ObjectUnusable(
+            name,
+            f"objects.{name}: the org describes {name} in a way that Salmon does not know ({type(error).__name__}: {error})."
+            f" Remove {name} from `objects`, or ask whoever runs the org or a proxy in front of it.",
+        ) from error
+
+
+def _synced_object(
+    name: str, config: ObjectConfig, describes: Describes, events: EventSchemas | None
+) -> SyncedObject:
     try:
         describe = describes.describe(name)
     except RequestRejected as error:
-        raise SetupError(
-            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({error.code})."
-            " Correct the name, or let the user read the object."
+        said = f"{error.code}: {error.words}" if error.words else error.code
+        raise ObjectUnusable(
+            name,
+            f"objects.{name}: the org has no object {name}, or hides it from the integration user ({said})."
+            " Correct the name, or let the user read the object.",
         ) from error
     fields = {field["name"]: field for field in describe["fields"]}
     if "Id" not in fields:
-        raise SetupError(
+        raise ObjectUnusable(
+            name,
             f"objects.{name}: the org's describe of {name} has no field Id, so its records cannot be identified. Remove {name}"
-            f" from `objects`, or ask whoever runs the org or a proxy in front of it."
+            f" from `objects`, or ask whoever runs the org or a proxy in front of it.",
         )
     _check_markers(name, fields)
-    schema = schema_of_describe(
-        describe,
-        include=config.fields.include,
-        exclude=config.fields.exclude,
-        live=None if events is None else _live_fields(name, events),
-        decimals=config.numbers == "decimal",
-    )
+    live = None if events is None else _live_fields(name, events)
+    try:
+        schema = schema_of_describe(
+            describe,
+            include=config.fields.include,
+            exclude=config.fields.exclude,
+            live=live,
+            decimals=config.numbers == "decimal",
+        )
+    except ConfigError as error:
+        raise ObjectUnusable(
+            name, f"{error} Correct the configuration, or let the integration user read the field."
+        ) from error
     return SyncedObject(schema, frozenset(fields))
 
 
@@ -103,20 +139,35 @@ def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
     for marker, made_as in _MARKERS.items():
         field = fields.get(marker)
         if field is None:
-            raise SetupError(
+            raise ObjectUnusable(
+                name,
                 f"objects.{name}: {name} has no field {marker}, or hides it from the integration user. Create it as"
-                f" {made_as}, and let that user alone edit it."
+                f" {made_as}, and let that user alone edit it.",
             )
         if not (field["createable"] and field["updateable"]):
-            raise SetupError(
+            raise ObjectUnusable(
+                name,
                 f"objects.{name}: {name}.{marker} cannot be edited by the integration user. Give it read and edit"
-                " access to the field."
+                " access to the field.",
             )
-    if not (fields[MARKER_ID].get("externalId") and fields[MARKER_ID].get("unique")):
-        raise SetupError(
-            f"objects.{name}: {name}.{MARKER_ID} is not a unique external id, so a record could be created twice."
-            f" Make it {_MARKERS[MARKER_ID]}."
+    if missing := _not_as_made(fields[MARKER_ID], fields[MARKER_SEQ]):
+        marker, consequence = missing
+        raise ObjectUnusable(
+            name, f"objects.{name}: {name}.{marker} {consequence}. Make it {_MARKERS[marker]}."
         )
+
+
+def _not_as_made(key: Mapping[str, Any], seq: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Which marker field is not as Salmon needs it, and what would come of that."""
+    if not (key.get("externalId") and key.get("unique")):
+        return MARKER_ID, "is not a unique external id, so a record could be created twice"
+    if not key.get("caseSensitive"):
+        return MARKER_ID, "is not case-sensitive, so the keys abc and ABC would be one record"
+    if key.get("type") != "string" or key.get("length", 0) < _KEY_CHARS:
+        return MARKER_ID, f"does not hold texts of {_KEY_CHARS} characters, which keys may have"
+    if seq.get("type") != "double" or seq.get("precision", 0) - seq.get("scale", 0) < _SEQ_DIGITS:
+        return MARKER_SEQ, f"does not hold whole numbers of {_SEQ_DIGITS} digits"
+    return None
 
 
 def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:
@@ -124,7 +175,8 @@ def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:
     try:
         return layout_of(events.schema_of_topic(topic)).live
     except RequestRejected as error:
-        raise SetupError(
+        raise ObjectUnusable(
+            name,
             f"objects.{name}: the org publishes no change events of {name} on {topic} ({error.code}). Select"
-            f" {name} under Setup, Change Data Capture (objects that cannot be selected are not synced yet)."
+            f" {name} under Setup, Change Data Capture (objects that cannot be selected are not synced yet).",
         ) from error

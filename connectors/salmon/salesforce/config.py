@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from salmon.addresses import with_usable_host
+
 _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
 
 
@@ -92,4 +94,4 @@ class SalesforceConfig(BaseModel):
         # What urlsplit makes of it could differ from what a client makes of it: only what is plain is taken.
         if not _LOGIN_URL.fullmatch(value):
             raise ValueError("must be https://HOST, without user, password, path or query")
-        return value.rstrip("/")
+        return with_usable_host(value.rstrip("/"))

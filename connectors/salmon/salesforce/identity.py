@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from salmon.model.schema import FieldSchema, ObjectSchema
-from salmon.salesforce.ids import prefix_of
+from salmon.salesforce.ids import id18, prefix_of
 
 
 class Identity:
@@ -42,14 +42,14 @@ class Identity:
         and the key lives again.
         """
         self._ids[name][key] = native_id
-        self._tell(name, native_id, key)
+        self._note(name, native_id, key)
 
-    def hear(self, name: str, native_id: str, key: str) -> None:
-        """Take in what an event tells, which may be old: a key that is known to be another record's stays with that one."""
+    def learn_from_event(self, name: str, native_id: str, key: str) -> None:
+        """Take in what an event says, which may be old: a key that is known to be another record's stays with that one."""
         self._ids[name].setdefault(key, native_id)
-        self._tell(name, native_id, key)
+        self._note(name, native_id, key)
 
-    def _tell(self, name: str, native_id: str, key: str) -> None:
+    def _note(self, name: str, native_id: str, key: str) -> None:
         if self._keys[name].get(native_id) != key:
             self._keys[name][native_id] = key
             self._news.append((name, native_id, key))
@@ -70,6 +70,11 @@ class Identity:
     def native_id(self, name: str, key: str) -> str | None:
         """The Id of the record that carries *key*; None if none is known to (the key may be an Id itself)."""
         return self._ids[name].get(key)
+
+    def likely_id(self, name: str, key: str) -> str | None:
+        """As `native_id`; where none is known, the key itself if it looks like an Id of the object."""
+        looks_so = id18(key) == key and self._of_prefix.get(prefix_of(key)) == name
+        return self.native_id(name, key) or (key if looks_so else None)
 
     def target_of(self, field: FieldSchema, native_id: str) -> str | None:
         """The synced object that a reference's value points at; None if it points elsewhere."""

@@ -1,23 +1,30 @@
 """
 Objects that the org refuses as a whole: a field of them is gone or hidden, or the object itself.
 
-Such an object waits and is tried again, until somebody has mended it; the others go on.
+Such an object waits and is tried again each minute, until somebody has corrected it; the others go on.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from threading import Lock
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+from typing import Final, Generic, TypeVar
 
 import structlog
 
 from salmon.errors import RequestRejected, RetriableError
+from salmon.plugin.contract import WaitingObject
+from salmon.salesforce.catalog import ObjectUnusable
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 AGAIN_S: Final = 60.0
+_DESCRIBES_MIN: Final = 3  # before an object counts as one that the org cannot describe
 
 _MENDS: Final[Mapping[str, str]] = {
     "INVALID_FIELD": "Give the object this field back (for a field of Salmon's own: run the set-up again), or let the "
@@ -36,11 +43,22 @@ class ObjectRefused(RetriableError):
     def __init__(self, name: str, error: RequestRejected) -> None:
         super().__init__(sentence(name, error))
         self.name = name
+        self.error = error
+
+
+@dataclass(slots=True)
+class _Trouble:
+    sentence: str
+    since: float
+    until: float  # when it may be asked for again; math.inf for an object that is blocked
 
 
 class Troubles:
     """
     The objects that wait. Threads may share it.
+
+    An object that is *blocked* is not asked for at all, because the org does not describe it as Salmon needs it; Rechecks
+    finds out when it does. One that was *found* to be refused may be asked for again after *again_s*.
 
     Args:
         again_s: How long an object waits until it is tried again.
@@ -51,34 +69,146 @@ class Troubles:
         self.again_s = again_s
         self._clock = clock
         self._lock = Lock()
-        self._found: dict[str, tuple[str, float]] = {}  # object -> what is wrong, and when it is tried again
+        self._found: dict[str, _Trouble] = {}
 
     def found(self, name: str, error: RequestRejected) -> None:
         """The org has refused the object."""
-        told = sentence(name, error)
-        with self._lock:
-            is_new = self._found.get(name, ("", 0.0))[0] != told
-            self._found[name] = told, self._clock() + self.again_s
-        if is_new:
-            log.error("object_refused", object=name, reason=told, others="go on")
+        self._note(name, sentence(name, error), self._clock() + self.again_s)
+
+    def block(self, name: str, why: str) -> None:
+        """The org does not have the object as Salmon needs it. *why*: a sentence, with the mend."""
+        self._note(name, why, math.inf)
 
     def over(self, name: str) -> None:
-        """The org takes what has to do with the object."""
+        """The org accepts what has to do with the object."""
+        with self._lock:
+            if name in self._found and not self._is_blocked(name):
+                del self._found[name]
+            else:
+                return
+        log.info("object_accepted_again", object=name)
+
+    def unblock(self, name: str) -> None:
+        """The org has the object again as Salmon needs it."""
         with self._lock:
             was = self._found.pop(name, None)
         if was is not None:
-            log.info("object_taken_again", object=name)
+            log.info("object_accepted_again", object=name)
+
+    def blocks(self, name: str) -> bool:
+        """Whether the object is blocked."""
+        with self._lock:
+            return self._is_blocked(name)
+
+    def sentence_of(self, name: str) -> str:
+        """Why the object waits; empty if it does not."""
+        with self._lock:
+            return self._found[name].sentence if name in self._found else ""
 
     def waiting(self) -> frozenset[str]:
         """The objects that are not to be asked for now."""
         now = self._clock()
         with self._lock:
-            return frozenset(name for name, (_, until) in self._found.items() if now < until)
+            return frozenset(name for name, trouble in self._found.items() if now < trouble.until)
 
-    def told(self) -> Mapping[str, str]:
-        """Object -> one sentence with the mend, for people."""
+    def report(self) -> list[WaitingObject]:
+        """Every object that waits, for people."""
+        now = self._clock()
         with self._lock:
-            return {name: told for name, (told, _) in self._found.items()}
+            return [
+                WaitingObject(name, now - trouble.since, trouble.sentence)
+                for name, trouble in sorted(self._found.items())
+            ]
+
+    def _is_blocked(self, name: str) -> bool:
+        trouble = self._found.get(name)
+        return trouble is not None and trouble.until == math.inf
+
+    def _note(self, name: str, why: str, until: float) -> None:
+        now = self._clock()
+        with self._lock:
+            known = self._found.get(name)
+            is_new = known is None or known.sentence != why
+            until = until if known is None else max(until, known.until)  # what is blocked stays so
+            self._found[name] = _Trouble(why, now if known is None else known.since, until)
+        if is_new:
+            log.error("object_refused", object=name, reason=why, others="go on")
+
+
+def described(
+    names: Iterable[str], describe: Callable[[str], T], failures: Counter[str], may_wait: Container[str]
+) -> tuple[dict[str, T], dict[str, ObjectUnusable]]:
+    """
+    Describe each object. Return what the org has, and what is wrong with each of the others.
+
+    Args:
+        failures: How often the org could not describe an object, in earlier calls and this one.
+        may_wait: The objects that have worked before.
+
+    Raises:
+        RetriableError: the org cannot be asked. One object alone that it cannot describe, time and again, is not usable.
+    """
+    found: dict[str, T] = {}
+    wrong: dict[str, ObjectUnusable] = {}
+    unanswered: list[RetriableError] = []
+    for name in names:
+        try:
+            found[name] = describe(name)
+        except ObjectUnusable as error:
+            wrong[name] = error
+        except RetriableError as error:
+            failures[name] += 1
+            if failures[name] < _DESCRIBES_MIN or name not in may_wait:
+                raise
+            unanswered.append(error)
+            wrong[name] = ObjectUnusable(
+                name,
+                f"objects.{name}: the org does not describe {name}: {error} It is asked again each minute.",
+            )
+    if unanswered and not found:
+        raise unanswered[0]
+    return found, wrong
+
+
+class Rechecks(Generic[T]):
+    """
+    Describes blocked objects again, each minute, in a thread of its own, until the org has them as Salmon needs them.
+
+    Args:
+        check: Describes an object. Raises ObjectUnusable if the org still does not have it so.
+        mended: Is called from the thread, once for each object, with its name and what *check* returned.
+    """
+
+    def __init__(
+        self, troubles: Troubles, check: Callable[[str], T], mended: Callable[[str, T], None]
+    ) -> None:
+        self._troubles, self._check, self._mended = troubles, check, mended
+        self._names: list[str] = []
+        self._closing = Event()
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Check these objects from now on."""
+        self._names = list(names)
+        if self._names:
+            Thread(target=self._run, name="objects", daemon=True).start()
+
+    def close(self) -> None:
+        """End the thread; return at once. Idempotent."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        while self._names and not self._closing.wait(self._troubles.again_s):
+            for name in list(self._names):
+                try:
+                    answer = self._check(name)
+                except ObjectUnusable as error:
+                    self._troubles.block(name, str(error))
+                except Exception as error:  # noqa: BLE001 - the org cannot be asked now: it is asked again
+                    log.info("object_not_checked", object=name, error=type(error).__name__, reason=str(error))
+                else:
+                    if not self._closing.is_set():
+                        self._names.remove(name)
+                        self._mended(name, answer)
 
 
 def sentence(name: str, error: RequestRejected) -> str:

@@ -64,7 +64,9 @@ class ControlServer:
                     "object": trigger.object_name,
                     "when": {"field": trigger.when.name},
                     **(
-                        {"refuse": True} if trigger.refuses else {"set": {f.name: t for f, t in trigger.sets}}
+                        {"refuse": True if trigger.names_field else "record"}
+                        if trigger.refuses
+                        else {"set": {f.name: t for f, t in trigger.sets}}
                     ),
                 }
                 for trigger in org.triggers
@@ -147,7 +149,7 @@ class ControlServer:
         return JSONResponse(usage.allowances)
 
     async def _add_trigger(self, request: Request) -> JSONResponse:
-        """{"object", "when": {"field"}, "set": {field: template} or "refuse": true}; see triggers.py for templates."""
+        """{"object", "when": {"field"}, "set": {field: template} or "refuse": true or "record"}; see triggers.py."""
         body = await _object(request)
         if body is None:
             return _wrong("the body must be a JSON object")

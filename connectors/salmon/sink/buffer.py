@@ -212,16 +212,16 @@ class SinkBuffer:
         """The buffer's clock: seconds, also those for which the machine was suspended."""
         return self._clock()
 
-    def renew(self, since: float | None = None) -> None:
+    def renew(self, since: float) -> None:
         """
         Let putters take commands for another lease, because the loop turns and the partitions are still ours.
 
         Args:
-            since: The time by now() at which that was certain; None: at this moment.
+            since: The time by now() at which that was certain. The lease begins then.
         """
         with self._changed:
             expired = self._clock() >= self._leased_until
-            self._leased_until = (self._clock() if since is None else since) + self._lease_s
+            self._leased_until = since + self._lease_s
             if expired:
                 self._changed.notify_all()
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from salmon.backoff import Backoff
-from salmon.errors import DataError, RetriableError
+from salmon.errors import DataError, RetriableError, SalmonError, UnfitServer
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
@@ -133,7 +133,7 @@ class Putters:
         self._prepared_again()
         try:
             outcomes = self._task.put([record for _, record in in_flight]) if in_flight else ()
-        except RetriableError as outage:
+        except (RetriableError, UnfitServer) as outage:  # it has served us, or we would not have started
             self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)
             return
@@ -265,7 +265,7 @@ class Putters:
     def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
         """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
         self._unprepared += 1
-        delay_s = self._hold_up(commands, self._unprepared, trouble)
+        delay_s = self._hold_up(commands, self._unprepared)
         self._listener.failing("preparing writes", trouble)
         log.warning("writes_not_prepared", **_try(self._unprepared, delay_s, trouble))
 
@@ -278,16 +278,16 @@ class Putters:
             self._buffer.unblock()
             self._listener.recovered()
 
-    def _wait_out(self, commands: Sequence[Command], outage: RetriableError) -> None:
+    def _wait_out(self, commands: Sequence[Command], outage: SalmonError) -> None:
         self._outages += 1
-        delay_s = self._hold_up(commands, self._outages, outage)
+        delay_s = self._hold_up(commands, self._outages)
         self._metrics.outage.set(1)
         self._listener.failing("writing", outage)
         log.warning("side_unavailable", **_try(self._outages, delay_s, outage))
 
-    def _hold_up(self, commands: Sequence[Command], tries: int, trouble: RetriableError) -> float:
+    def _hold_up(self, commands: Sequence[Command], tries: int) -> float:
         """Put *commands* back, and block the buffer for a while. Returns for how many seconds."""
-        delay_s = _OUTAGE.delay_s(tries, trouble, rng=self._rng)
+        delay_s = _OUTAGE.delay_s(tries, rng=self._rng)
         self._buffer.block(delay_s)
         self._buffer.again(commands)
         return delay_s

@@ -8,7 +8,7 @@ that reports the refusal and removed in the one that asks merge, so that a resta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,8 @@ class Refused:
     fields: frozenset[str]
     holder: RecordId
     partition: int  # of the record's key; the instance that has this partition handles the entry
+    # Offset in the holder's partition of `writes`; no write before it frees the value. None: not known.
+    seen: int | None = None
 
     @property
     def id(self) -> RecordId:
@@ -46,6 +48,7 @@ class Refused:
             "fields": sorted(self.fields),
             "holder": list(self.holder),
             "partition": self.partition,
+            **({} if self.seen is None else {"seen": self.seen}),
         }
 
     @classmethod
@@ -60,15 +63,24 @@ class Refused:
             fields=frozenset(position["fields"]),
             holder=(holder[0], holder[1]),
             partition=position["partition"],
+            seen=position.get("seen"),
         )
 
     @classmethod
-    def by(cls, record: SinkRecord, outcome: Outcome, partition: int) -> Refused | None:
+    def by(
+        cls,
+        record: SinkRecord,
+        outcome: Outcome,
+        partition: int,
+        seen: Callable[[RecordId], int | None] = lambda _: None,
+    ) -> Refused | None:
         """Make the entry for a refusal; None if the refusal does not depend on another record."""
         if not outcome.waits_for:
             return None
-        write = record.write
-        return cls(record.object, record.key, write.seq, outcome.fields, outcome.waits_for[0], partition)
+        write, holder = record.write, outcome.waits_for[0]
+        return cls(
+            record.object, record.key, write.seq, frozenset(outcome.fields), holder, partition, seen(holder)
+        )
 
     def may_end_with(self, write: Write) -> bool:
         """Whether a write to the holder may change the value, so that the refusal may end."""
@@ -84,6 +96,9 @@ class Refusals:
 
     def __contains__(self, id: RecordId) -> bool:  # noqa: A002
         return id in self._of
+
+    def __iter__(self) -> Iterator[Refused]:
+        return iter(self._of.values())
 
     def load(self, entries: Mapping[str, Position], owned: Collection[tuple[str, int]]) -> None:
         """Replace all entries by those of the *owned* (object, partition) pairs."""

@@ -26,7 +26,7 @@ from salmon.model.change import Change, Op
 from salmon.plugin.contract import Outcome, OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.sink.commands import Command
 from salmon.sink.deferrals import Wait, Waits
-from salmon.sink.refusals import Refused
+from salmon.sink.refusals import RecordId, Refused
 
 QUIET: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED})
 _OPS: Final[Mapping[OutcomeKind, Op]] = {
@@ -67,6 +67,7 @@ class OutcomeEncoder:
         signals: The codec of the source's `signals` topic.
         entries: The connector's entries in `offsets`.
         task_class: Name of the task's class, for the headers of dead letters.
+        seen: See Refused.seen; by the record that holds a value.
     """
 
     connector: str
@@ -77,6 +78,7 @@ class OutcomeEncoder:
     entries: OffsetStore
     task_class: str
     clock: Callable[[], float] = time.time
+    seen: Callable[[RecordId], int | None] = lambda _: None
 
     def add(self, landed: Landed, waits: Waits, report: Report) -> None:
         """
@@ -131,7 +133,7 @@ class OutcomeEncoder:
                     fields=tuple(sorted(outcome.fields)),
                 )
                 self._set_aside(command, error, "TASK_PUT", report)
-                refused = Refused.by(record, outcome, command.partition.place[1])
+                refused = Refused.by(record, outcome, command.partition.place[1], self.seen)
                 if refused is not None:
                     report.outputs.append(self._entry(refused, refused))
                     report.refused.append(refused)
@@ -152,7 +154,7 @@ class OutcomeEncoder:
 
     def retry(self, wait: Wait, still: Wait | None = None) -> Iterator[Output]:
         """Ask merge to send the fields again. *still*: the entry from now on, until merge answers; None: it is removed."""
-        reason = "a record that it refers to is there now" if wait.due_ms is None else "it was locked"
+        reason = "a record that it refers to is there now" if wait.due_ms is None else "it is tried again"
         change = Change(
             self.side, Op.RETRY, ack=wait.seq, changed=wait.fields or None, source={"reason": reason}
         )

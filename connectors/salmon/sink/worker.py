@@ -22,18 +22,21 @@ from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.offsets import OffsetStore
 from salmon.model import sides
+from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, SinkTask
+from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, ReportsWaiting, SinkTask
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.guard_watch import GuardWatch
+from salmon.sink.holders import HolderWatch
 from salmon.sink.identity_tables import IdentityTables
 from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
+from salmon.sink.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +46,7 @@ POLL_S: Final = 0.05
 IDLE_POLL_S: Final = 0.25  # when the putters have nothing to do
 COMMIT_EVERY_S: Final = 1.0
 MEASURE_EVERY_S: Final = 2.0
+HOLDERS_EVERY_S: Final = 1.0
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
 JOIN_MAX_S: Final = 2.0
 
@@ -93,6 +97,7 @@ class SinkWorker:
             signals=Signals(registry, topics.signals(side.source)),
             entries=entries,
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
+            seen=self._seen,
         )
         self._reports = SinkReports(
             instance, self.buffer, outcomes, entries, group=self._group, listener=listener
@@ -111,13 +116,16 @@ class SinkWorker:
             rng=instance.rng,
             graces=graces,
         )
+        self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
+        self._holders = HolderWatch(instance, self._unread.place_of)
         if isinstance(task, LooksUp):
-            task.look_up(self._putters.owed)
+            task.look_up(self._owed)
         self._trusted = False  # whether the former owners of our partitions left no write in doubt
         self._took_before = False
         # Whether writes are left that were waiting when we started or last took partitions.
         self._behind = True
         self._commit_time, self._measure_time = Every(COMMIT_EVERY_S), Every(MEASURE_EVERY_S)
+        self._holders_time = Every(HOLDERS_EVERY_S)
         self._identities: IdentityTables | None = None
         self._partitions: SinkPartitions | None = None
 
@@ -184,6 +192,13 @@ class SinkWorker:
         self._metrics.leads.set(1)
         log.info("sink_worker_started", objects=sorted(self._objects.values()), clean=clean)
 
+    def _owed(self, name: str, key: str) -> Write | None:
+        """Return the newest unfinished write to a record, whichever instance has its partition. From any thread."""
+        return self._putters.owed(name, key) or self._unread.owed(name, key)
+
+    def _seen(self, holder: tuple[str, str]) -> int | None:
+        return self._unread.quiet_since(holder)
+
     def _load_identities(self) -> IdentityTables:
         instance = self._instance
         tables = IdentityTables(instance.clients, instance.topics, instance.registry, self._schemas)
@@ -248,6 +263,7 @@ class SinkWorker:
         self._report()
         assert self._identities is not None
         self._reports.answer_waits(self._identities)
+        self._follow_holders()
         self._reports.send_again_refused()
         self._guard.turn(settled=partitions.caught_up and self.buffer.idle)
         if self._commit_time.due():
@@ -257,6 +273,8 @@ class SinkWorker:
         if self._measure_time.due():
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
+            if isinstance(self._task, ReportsWaiting):
+                self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:
             self._behind = False
             if isinstance(self._task, CatchesUp):
@@ -320,9 +338,18 @@ class SinkWorker:
         """If other records wait for a unique value of this one, let the reports check whether this write changes it."""
         if self._reports.keeps_away(record):
             # The buffer is not asked, because the write may have been carried out by now.
-            write = self._putters.decoded(message.topic() or "", message.value())
-            if write is not None:
-                self._reports.note_write(record, write)
+            self._note_write(record, message.topic() or "", message.value())
+
+    def _follow_holders(self) -> None:
+        """The same, for records whose writes are other instances', or were while we did not run."""
+        if self._holders_time.due():
+            for holder, topic, value in self._holders.turn(self._reports.waits.refusals):
+                self._note_write(holder, topic, value)
+
+    def _note_write(self, record: tuple[str, str], topic: str, value: bytes | None) -> None:
+        if (write := self._putters.decoded(topic, value)) is not None:
+            self._reports.note_write(record, write)
+            self._unread.forget(record)
 
     def _report(self) -> None:
         self._reports.take(self._putters.landed())
@@ -390,6 +417,8 @@ class SinkWorker:
         self.buffer.stop()
         self._task.stop()
         self._putters.join(JOIN_MAX_S)
+        self._unread.close()
+        self._holders.close()
         if self._partitions is not None:
             self._partitions.close()
         if self._identities is not None:

@@ -27,13 +27,15 @@ from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
     Connects,
+    DescribesObjects,
+    KeepsSchemas,
     Notes,
     Position,
+    ReportsWaiting,
     Signal,
     SignalKind,
     SourceBatch,
     SourceTask,
-    TellsSchemas,
     UsesSchemas,
 )
 from salmon.runtime import schemas as subjects
@@ -144,7 +146,7 @@ class SourceWorker:
         )
         if positions:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
-        schemas = self._schemas()
+        schemas = self._schemas(worked_before=bool(positions))
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -159,17 +161,30 @@ class SourceWorker:
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
 
-    def _schemas(self) -> Mapping[str, ObjectSchema]:
+    def _schemas(self, *, worked_before: bool) -> Mapping[str, ObjectSchema]:
         """Register the schemas if the task describes the objects; otherwise wait until the other source has done so."""
         instance, task = self._instance, self._task
+        keeps = task if isinstance(task, KeepsSchemas) else None
+        if keeps is not None and worked_before:
+            keeps.use_registered(
+                self._retrying.until_it_works(
+                    "reading the registered schemas",
+                    lambda: subjects.registered(instance.registry, instance.topics, self._objects),
+                )
+            )
         if isinstance(task, Connects):
             self._health.starting(f"connecting to {instance.side}")
             self._first_contact("connecting", task.connect)
-        if isinstance(task, TellsSchemas):
+        if isinstance(task, DescribesObjects):
             schemas = task.schemas()
             return self._retrying.until_it_works(
                 "registering schemas",
-                lambda: subjects.register(instance.registry, instance.topics, schemas),
+                lambda: subjects.register(
+                    instance.registry,
+                    instance.topics,
+                    schemas,
+                    refused=None if keeps is None else keeps.keep_registered,
+                ),
             )
         found = self._retrying.until_it_works(
             "waiting for schemas",
@@ -208,6 +223,8 @@ class SourceWorker:
             self._metrics.snapshots(self._task.progress())
             if isinstance(self._task, Notes):
                 self._health.note(self._task.note())
+            if isinstance(self._task, ReportsWaiting):
+                self._health.objects_wait(self._task.waiting())
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:

@@ -1,7 +1,7 @@
 """
-Counts the records that a topic has from some offset on.
+Counts the records of a topic from some offset on.
 
-Offsets alone do not say it: each transaction leaves a marker that uses an offset, and aborted records stay in the log. So
+Offsets alone are not enough: each transaction leaves a marker that uses an offset, and aborted records stay in the log. So
 small numbers are counted by reading, and large ones are estimated from the offsets.
 """
 
@@ -26,7 +26,7 @@ _TIMEOUT_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """*exact*: False where there were too many to read, and *records* is the distance of the offsets."""
+    """*exact*: False if there were too many to read; then *records* is the difference of the offsets."""
 
     records: int = 0
     exact: bool = True
@@ -43,12 +43,12 @@ NONE: Final = Count()
 
 def committed(kafka: Mapping[str, Any], group: str, places: Collection[Place]) -> dict[Place, int | None]:
     """
-    Where a consumer group goes on; None where it never committed.
+    Return the offset at which a consumer group continues; None if it never committed.
 
     Raises:
         Unavailable: no broker answers.
     """
-    # A member of the group it is not: it only asks.
+    # This consumer does not join the group. It only asks.
     consumer = clients.consumer(kafka, group_id=group, client_id="salmon-status")
     try:
         found = consumer.committed([TopicPartition(*place) for place in places], timeout=_TIMEOUT_S)
@@ -71,9 +71,9 @@ def counts(
     Count the committed records of topics.
 
     Args:
-        begins: Where to begin in each partition; None for its beginning.
-        owed: Count keys whose newest record is no tombstone: what a compacted topic of commands still asks for.
-        most: So many offsets of a topic are read, no more.
+        begins: Where to begin in each partition; None: at its beginning.
+        owed: Count keys whose newest record is not a tombstone: the unfinished commands of a compacted topic.
+        most: How many offsets of a topic are read at most.
 
     Returns:
         By topic.

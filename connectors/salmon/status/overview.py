@@ -1,8 +1,8 @@
 """
 Collects everything for `salmon status`: what each process reports, and what is on its way in Kafka.
 
-The processes come first: their part is there within seconds, whatever hangs. It reads Kafka and the REST ports, and never
-Salesforce or MongoDB, so it costs no API call.
+The processes come first: their part is ready within seconds, whatever hangs. This module reads Kafka and the REST ports, but
+not Salesforce or MongoDB, so it costs no API calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from salmon.status.scraping import Owner, ProcessReport, ask
 
 _CONNECT_S: Final = 10.0
 _CONNECT_MARGIN_S: Final = 2.0
-# To count `records` is to read it; a larger one is told by its offsets.
+# `records` is counted by reading it; a larger one is estimated by its offsets.
 _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
@@ -60,31 +60,31 @@ class ObjectStatus:
     owed: Mapping[str, Count]  # side -> records with a write that its sink has not carried out yet
     lags: Mapping[str, Lag]  # "to_mongodb", "to_salesforce"
     conflicts: int  # since merge started
-    held: int  # of these: those that wait for a person
+    held: int  # those of them that wait for a person
     snapshot_read: int | None  # by the Salesforce source, since it started; None: no snapshot
     snapshot_total: int | None
     parked: Mapping[str, int] = field(default_factory=dict)  # why -> fields set aside since merge started
-    freed: Mapping[str, int] = field(default_factory=dict)  # why -> those that wait no more
+    freed: Mapping[str, int] = field(default_factory=dict)  # why -> fields that no longer wait
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
 
     @property
     def misfits(self) -> int:
-        """Fields that hold a value which could not be taken, since merge started, without those that were corrected."""
+        """Fields with a value that cannot be synced, since merge started, without those that were corrected."""
         return max(0, self.parked.get(MISFIT, 0) - self.freed.get(MISFIT, 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How a sync is."""
+    """The state of a sync."""
 
     processes: tuple[ProcessReport, ...]
     objects: tuple[ObjectStatus, ...]
     conflicts: Count  # in the topic
     dead_letters: Mapping[str, Count]  # connector -> records in its dead letter queue
-    positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it goes on
+    positions: Mapping[str, Mapping[str, Position]]  # connector -> partition -> where it continues
     missing_topics: tuple[str, ...] = ()
-    trouble: str = ""  # why nothing but the processes could be looked at
+    trouble: str = ""  # why only the processes could be looked at
 
     @property
     def healthy(self) -> bool:
@@ -95,7 +95,7 @@ class Overview:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """As `salmon status --json` prints it. Where there is too much to count, a number is an estimate."""
+        """As `salmon status --json` prints it. If there is too much to count, a number is an estimate."""
         return {
             "healthy": self.healthy,
             "processes": {
@@ -145,10 +145,10 @@ class Overview:
 
 class Look:
     """
-    One look at everything: first the processes, then Kafka, which may be away.
+    Looks at everything: first the processes, and then Kafka, which may be away.
 
     Args:
-        addresses: Connector -> the base address of its REST port; those that are missing are unknown.
+        addresses: Connector -> base address of its REST port. A missing one is unknown.
     """
 
     def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
@@ -158,18 +158,18 @@ class Look:
         self._admin: AdminClient | None = None
         self._partitions: Mapping[str, int] = {}
         self._trouble: SalmonError | None = None
-        # Kafka is asked at once: whose processes they are is also said by its cluster.
+        # Kafka is asked at once, because its cluster id shows whether the processes belong to this sync.
         self._thread = threading.Thread(target=self._connect, name="kafka", daemon=True)
         self._thread.start()
         self._processes: tuple[ProcessReport, ...] | None = None
 
     @property
     def processes(self) -> tuple[ProcessReport, ...]:
-        """What each process says, within a bounded time whatever hangs."""
+        """Return what each process reports, within a bounded time, whatever hangs."""
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
-            told = {each.connector: each for each in ask(owner, self._addresses)}
-            self._processes = tuple(told.get(name) or _unknown(name) for name in CONNECTORS)
+            reports = {each.connector: each for each in ask(owner, self._addresses)}
+            self._processes = tuple(reports.get(name) or _unknown(name) for name in CONNECTORS)
         return self._processes
 
     def overview(self) -> Overview:
@@ -207,7 +207,7 @@ class Look:
         )
 
     def without_kafka(self, trouble: SalmonError) -> Overview:
-        """What there is to say where overview() raised *trouble*."""
+        """Return the overview for the case that overview() raised *trouble*."""
         return Overview(self.processes, (), NONE, {}, {}, trouble=str(trouble))
 
     def _connect(self) -> None:
@@ -234,14 +234,14 @@ def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, 
     for key, position in sorted(tables.load(kafka, serde.topic, serde.decode).items()):
         connector, _, partition = key.partition("/")
         if connector not in CONNECTORS:
-            continue  # who runs them, say: no position
+            continue  # e.g. which instance runs: not a position
         found.setdefault(connector, {})[partition] = position
     return found
 
 
 @dataclass(slots=True)
 class _Look:
-    """One look at Kafka."""
+    """Reads the numbers from Kafka."""
 
     kafka: Mapping[str, Any]
     topics: Topics
@@ -251,7 +251,7 @@ class _Look:
     positions: dict[str, dict[str, Position]] = field(default_factory=dict)
 
     def needed(self, objects: Iterable[str]) -> set[str]:
-        """The topics that are looked at."""
+        """The topics that are read."""
         topics = self.topics
         return {
             topics.offsets,
@@ -290,7 +290,7 @@ class _Look:
         )
 
     def counted(self, topics: Iterable[str]) -> dict[str, Count]:
-        """How many records topics have."""
+        """Return how many records topics have."""
         return counts(self.kafka, self.admin, dict.fromkeys(self._places(topics)))
 
     def _owed(self, side: str, names: Collection[str]) -> dict[str, Count]:
@@ -302,7 +302,7 @@ class _Look:
         return [(topic, number) for topic in topics for number in range(self.partitions[topic])]
 
     def _guarded(self, side: str, name: str) -> int:
-        """As its sink has kept it: it may be down."""
+        """Return what the sink has stored, because the sink may be down."""
         kept = self.positions.get(sides.named(side).sink, {})
         return sum(_held_in(at) for entry, at in kept.items() if entry.startswith(f"{GUARD_PREFIX}{name}/"))
 

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 
-# With the start of the command, the table is there within three seconds, whatever hangs.
+# Together with the start of the command, the table appears within three seconds, whatever hangs.
 ANSWER_MAX_S: Final = 2.0
 
 Labels = Mapping[str, str]
@@ -29,22 +29,22 @@ Labels = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a process counted, since it started."""
+    """What a process has counted since it started."""
 
     lines: tuple[tuple[str, Labels, float], ...] = ()
 
     def of(self, name: str, **labels: str) -> Iterator[tuple[Labels, float]]:
-        """Every sample of that name whose labels are these, and perhaps more."""
+        """Return every sample with that name and at least these labels."""
         for found, has, value in self.lines:
             if found == name and all(has.get(label) == wanted for label, wanted in labels.items()):
                 yield has, value
 
     def total(self, name: str, **labels: str) -> float:
-        """Their sum; 0 for none."""
+        """Return their sum; 0 if there are none."""
         return sum(value for _, value in self.of(name, **labels))
 
     def by(self, name: str, label: str, **labels: str) -> dict[str, float]:
-        """Their sums by one label."""
+        """Return their sums by one label."""
         sums: dict[str, float] = {}
         for has, value in self.of(name, **labels):
             sums[has.get(label, "")] = sums.get(has.get(label, ""), 0.0) + value
@@ -55,7 +55,7 @@ class Samples:
         The q-quantile of a histogram, interpolated within its bucket as Prometheus' histogram_quantile does.
 
         Returns:
-            None where nothing was observed; the largest finite bound where it lies beyond that.
+            None if nothing was observed; the largest finite bound if the quantile is above it.
         """
         buckets: dict[float, float] = {}
         for has, value in self.of(f"{name}_bucket", **labels):
@@ -77,7 +77,7 @@ class Samples:
 
 
 def parsed(text: str) -> Samples:
-    """The samples of an exposition (Prometheus' text format); none where it is not one."""
+    """Return the samples of an exposition (Prometheus' text format); none if it is not valid."""
     try:
         families = list(text_string_to_metric_families(text))
     except ValueError:
@@ -89,11 +89,11 @@ def parsed(text: str) -> Samples:
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """One process, as its REST port tells; or that nobody answers there."""
+    """One process, as its REST port reports; or that there is no answer."""
 
     connector: str
     url: str
-    # healthy, starting, unhealthy; down: no answer; foreign: somebody else's process; unknown: nobody knows where it is
+    # healthy, starting, unhealthy; down: no answer; foreign: another program or sync; unknown: its address is not known
     status: str
     message: str
     samples: Samples = Samples()
@@ -107,8 +107,8 @@ class ProcessReport:
 
     @property
     def says(self) -> str:
-        """What somebody who looks should know; nothing where all is well."""
-        if self.healthy:
+        """Return what a person should know; empty if everything works."""
+        if self.healthy and not self.degraded:
             return ""
         if self.waiting_for:
             return " ".join(f"{each['sentence']} (Since {each['since']}.)" for each in self.waiting_for)
@@ -117,7 +117,7 @@ class ProcessReport:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose processes they must be. *cluster_id*: of Kafka, where it is known by now."""
+    """The sync to which the processes must belong. *cluster_id*: of Kafka, if it is known yet."""
 
     name: str
     cluster_id: Callable[[], str | None] = lambda: None
@@ -125,14 +125,14 @@ class Owner:
 
 def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
     """
-    Ask processes how they are, all at once.
+    Ask all processes at once how they are.
 
     Args:
-        places: Connector -> the base address of its REST port.
-        within_s: What has not answered by then does not answer.
+        places: Connector -> base address of its REST port.
+        within_s: How long to wait for an answer.
 
     Returns:
-        One report for each, in order. Never raises: no answer is an answer.
+        One report for each, in order. Never raises: a missing answer is also reported.
     """
     asked = [_Asked(connector, url, within_s) for connector, url in places.items()]
     deadline = time.monotonic() + within_s
@@ -143,7 +143,7 @@ def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX
 
 
 class _Asked:
-    """The questions to one process. Each has a thread of its own that nobody waits for: a time-out ends no slow answer."""
+    """The requests to one process, each in its own thread. We do not wait for threads: a time-out does not end a slow answer."""
 
     def __init__(self, connector: str, url: str, within_s: float) -> None:
         self._connector, self._url, self._within_s = connector, url, within_s
@@ -174,7 +174,7 @@ class _Asked:
             return ProcessReport(self._connector, self._url, "foreign", somebody)
         health = _object(answers.get("/health"))
         if "/" not in answers or health is None:
-            message = f"It answers only in part: not all of its answers came within {within_s:.0f} s."
+            message = f"Some of its answers did not come within {within_s:.0f} s."
             return ProcessReport(self._connector, self._url, "down", message)
         return ProcessReport(
             self._connector,
@@ -188,26 +188,26 @@ class _Asked:
         )
 
     def _down(self, within_s: float) -> ProcessReport:
-        message = f"It does not answer within {within_s:.0f} s: it hangs, or it is suspended."
+        message = f"No answer within {within_s:.0f} s: the process hangs, or it is suspended."
         if self._error is not None and not isinstance(self._error, requests.Timeout):
-            message = f"No answer ({type(self._error).__name__}): it does not run, or not there."
+            message = (
+                f"No answer ({type(self._error).__name__}): the process does not run, or has another address."
+            )
         return ProcessReport(self._connector, self._url, "down", message)
 
 
 def _somebody_else(root: requests.Response, connector: str, sync: str, cluster_id: str | None) -> str:
-    """Who answers, if it is not our *connector*; empty if it is."""
+    """Return what answers if it is not our *connector*; empty if it is."""
     said = _object(root) or {}
     if "sync" not in said:
-        return (
-            "Another program answers there, or a Salmon of an older version: it does not say for which sync."
-        )
+        return "Another program, or an older version of Salmon, answers at this address: it does not report its sync."
     if said["sync"] != sync:
-        return f"It answers for another sync ({said['sync']}), not for {sync}."
+        return f"A process of another sync ({said['sync']}) answers at this address, not one of {sync}."
     if said.get("connector") != connector:
-        return f"{said.get('connector')} answers there."
+        return f"Another connector ({said.get('connector')}) answers at this address."
     theirs = said.get("kafka_cluster_id")
     if theirs and cluster_id and theirs != cluster_id:
-        return f"It answers for a sync of this name on another Kafka cluster ({theirs}, not {cluster_id})."
+        return f"A process of a sync with this name on another Kafka cluster ({theirs}, not {cluster_id}) answers at this address."
     return ""
 
 
@@ -223,11 +223,12 @@ def _object(answer: requests.Response | None) -> dict[str, Any] | None:
 
 def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: int) -> Mapping[str, str]:
     """
-    Where the REST port of each connector is: as `run all --ports-file` wrote it, else the ports that `run all` takes.
+    Return the address of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
+    `run all` uses.
 
     Args:
-        config_file: A `ports.json` beside it is taken where no *ports_file* is named.
-        host, port: The configuration's `rest`. Of port 0 nobody knows what it became.
+        config_file: Without *ports_file*, a `ports.json` beside this file is used.
+        host, port: `rest` in the configuration. With port 0 the real port is not known.
 
     Raises:
         ConfigError: *ports_file* cannot be read.

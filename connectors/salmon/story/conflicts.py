@@ -29,7 +29,7 @@ from salmon.story.lookup import Lookup
 
 @dataclass(frozen=True, slots=True)
 class ConflictFilter:
-    """Which conflicts; None for any."""
+    """Which conflicts are asked for; None: any."""
 
     object: str | None = None
     key: str | None = None
@@ -39,25 +39,25 @@ class ConflictFilter:
     held: bool = False  # only those that wait for a person
     id: str | None = None
 
-    def wants(self, told: ListedConflict) -> bool:
-        contest = told.conflict.contest
+    def wants(self, entry: ListedConflict) -> bool:
+        contest = entry.conflict.contest
         return (
             self.object in (None, contest.object)
             and self.key in (None, contest.key)
             and self.field in (None, contest.field)
-            and (self.since_ms is None or told.at_ms >= self.since_ms)
-            and (self.until_ms is None or told.at_ms < self.until_ms)
-            and (not self.held or told.conflict.winner is None)
-            and self.id in (None, told.id)
+            and (self.since_ms is None or entry.at_ms >= self.since_ms)
+            and (self.until_ms is None or entry.at_ms < self.until_ms)
+            and (not self.held or entry.conflict.winner is None)
+            and self.id in (None, entry.id)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ListedConflict:
-    """One conflict. *id*: its partition and offset in the topic. *waits*: for a person, to this hour."""
+    """One conflict. *id*: its partition and offset in the topic. *waits*: whether it still waits for a person."""
 
     id: str
-    at_ms: int  # when merge met it, since 1970
+    at_ms: int  # when merge found it, in ms since 1970
     seq: int
     conflict: Conflict
     waits: bool = False
@@ -90,7 +90,7 @@ def edit_dict(edit: Edit, field: FieldSchema | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class ConflictPage:
-    """Some conflicts, newest first; *more*: how many others there were that are older."""
+    """Some conflicts, newest first. *more*: how many older ones there are."""
 
     conflicts: tuple[ListedConflict, ...]
     more: int = 0
@@ -103,15 +103,15 @@ def listed(
     Read the topic to its end.
 
     Raises:
-        ConfigError: an object or a field that the sync does not have.
-        SetupError, Unavailable: as Kafka and the registry answer.
+        ConfigError: the sync does not have the object or the field.
+        SetupError, Unavailable: Kafka or the registry cannot be used.
     """
     if asked.object is not None:
         lookup.check_object(asked.object)
         if asked.field not in (None, EXISTENCE):
             lookup.check_field(asked.object, asked.field or "")
     codec = Conflicts(lookup.registry, lookup.topics.conflicts)
-    # What still waits is known only from states: with --held, all that nobody won are kept until then.
+    # Only the states say which conflicts still wait. With --held, all conflicts without a winner are kept until then.
     found: deque[ListedConflict] = deque(maxlen=None if asked.held else limit)
     count = 0
 
@@ -120,10 +120,10 @@ def listed(
         if message.value() is None or (record := decoded(message, codec.decode)) is None:
             return
         _, partition, offset = clients.place_of(message)
-        told = ListedConflict(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
-        if asked.wants(told):
+        entry = ListedConflict(f"{partition}/{offset}", message.timestamp()[1], record.seq, record.conflict)
+        if asked.wants(entry):
             count += 1
-            found.append(told)
+            found.append(entry)
 
     scans.scan(
         lookup.kafka,
@@ -134,21 +134,21 @@ def listed(
         since_ms=asked.since_ms,
         progress=progress,
     )
-    # Of two within one millisecond, the later one in the log is the newer.
+    # If two have the same millisecond, the later one in the log is newer.
     newest = _with_waits(lookup, found, progress)[::-1]
-    newest.sort(key=lambda told: told.at_ms, reverse=True)
+    newest.sort(key=lambda entry: entry.at_ms, reverse=True)
     if asked.held:
-        newest = [told for told in newest if told.waits]
+        newest = [entry for entry in newest if entry.waits]
         count = len(newest)
     return ConflictPage(tuple(newest[:limit]), more=count - len(newest[:limit]))
 
 
 def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -> ListedConflict:
     """
-    The conflict of that id, PARTITION/OFFSET.
+    Return the conflict with that id, PARTITION/OFFSET.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it does not exist.
     """
     found = listed(lookup, ConflictFilter(id=conflict_id), limit=1, progress=progress).conflicts
     if not found:
@@ -158,15 +158,15 @@ def one(lookup: Lookup, conflict_id: str, *, progress: Progress | None = None) -
     return found[0]
 
 
-def waits_in(state: State | None, told: ListedConflict) -> bool:
-    """Whether this very conflict is on hold: a later one of the same field takes its place."""
+def waits_in(state: State | None, entry: ListedConflict) -> bool:
+    """Whether this conflict is on hold. A later conflict about the same field replaces it."""
     sides = () if state is None else state.sides.values()
-    name = told.conflict.contest.field
-    return any(side.holds(name) and side.parked[name].group == told.seq for side in sides)
+    name = entry.conflict.contest.field
+    return any(side.holds(name) and side.parked[name].group == entry.seq for side in sides)
 
 
 def held_value(state: State, side: str, name: str) -> Value:
-    """What *side* holds of a field that is on hold somewhere."""
+    """Return the value that *side* has in a field that is on hold on some side."""
     kept = state.sides[side].kept
     return kept[name] if name in kept else state.canonical.get(name)
 
@@ -176,22 +176,24 @@ def _with_waits(
 ) -> list[ListedConflict]:
     undecided: dict[str, set[str]] = {}
     since: dict[str, int] = {}
-    for told in found:
-        if told.conflict.winner is None and told.conflict.contest.object in lookup.config.objects:
-            name = told.conflict.contest.object
-            undecided.setdefault(name, set()).add(told.conflict.contest.key)
-            since[name] = min(since.get(name, told.at_ms), told.at_ms)
-    # A state is written together with its conflict: none of these keys' newest is older.
+    for entry in found:
+        if entry.conflict.winner is None and entry.conflict.contest.object in lookup.config.objects:
+            name = entry.conflict.contest.object
+            undecided.setdefault(name, set()).add(entry.conflict.contest.key)
+            since[name] = min(since.get(name, entry.at_ms), entry.at_ms)
+    # A state is written together with its conflict, so the newest state of these keys is not older than that.
     states: Mapping[str, Mapping[str, State]] = {
         name: lookup.states(name, keys, since_ms=since[name], progress=progress)
         for name, keys in undecided.items()
     }
     return [
         replace(
-            told,
-            waits=waits_in(states.get(told.conflict.contest.object, {}).get(told.conflict.contest.key), told),
+            entry,
+            waits=waits_in(
+                states.get(entry.conflict.contest.object, {}).get(entry.conflict.contest.key), entry
+            ),
         )
-        if told.conflict.winner is None
-        else told
-        for told in found
+        if entry.conflict.winner is None
+        else entry
+        for entry in found
     ]

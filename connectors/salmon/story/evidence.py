@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class At(Generic[T]):
-    """Something that stands in a topic."""
+    """A record in a topic, decoded."""
 
     offset: int
-    at_ms: int  # when it was written there, since 1970
+    at_ms: int  # when it was written, in ms since 1970
     what: T
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter: what its headers say. *source*: the topic and offset that it came from, where it came from one."""
+    """A dead letter, by its headers. *source*: the topic and offset that it came from, or empty if it came from a side."""
 
     connector: str
     error: str
@@ -36,7 +36,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one record, each list in its topic's order. *cut*: some of its changes may have left their topic."""
+    """The evidence about one record. Each list is in its topic's order. *cut*: some of its changes may have expired."""
 
     object: str
     key: str
@@ -44,7 +44,7 @@ class Evidence:
     row: Mapping[str, Value] | None  # of `records`
     changes: Sequence[At[Change]] = ()
     writes: Mapping[str, Sequence[At[Write | None]]] = field(default_factory=dict)  # by side
-    conflicts: Sequence[At[tuple[Conflict, int]]] = ()  # with the seq of the change that met it
+    conflicts: Sequence[At[tuple[Conflict, int]]] = ()  # with the seq of the change that caused it
     letters: Sequence[At[Letter]] = ()
     cut: bool = False
 
@@ -52,11 +52,11 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Replay:
     """
-    What the fold made of each change. It is exact where it ends in the very state that merge has: then it tells every
-    write, also those that compaction has taken out of their topic.
+    What the fold made of each change. It is exact if it ends in the same state that merge has. Then it shows every write,
+    including those that compaction has removed from their topic.
     """
 
-    folded: Sequence[Folded] = ()  # of the first changes; those behind them are not merged yet
+    folded: Sequence[Folded] = ()  # of the first changes; the later ones are not merged yet
     exact: bool = False
 
     def of(self, index: int) -> Folded | None:
@@ -65,24 +65,24 @@ class Replay:
 
 def replayed(evidence: Evidence, rules: Rules) -> Replay:
     """
-    Fold the record's changes again. The same log gives the same state, unless it has lost its beginning or the rules
-    were others then.
+    Fold the record's changes again. The same log gives the same state, unless its beginning has expired or the rules have
+    changed since.
     """
     state = new_state(rules.names)
     folded: list[Folded] = []
     merged = 0
-    for told in evidence.changes:
+    for item in evidence.changes:
         try:
             out = fold(
                 state,
-                told.what,
+                item.what,
                 object=evidence.object,
                 key=evidence.key,
-                offset=told.offset,
+                offset=item.offset,
                 rules=rules,
-                at=max(0, told.at_ms),
+                at=max(0, item.at_ms),
             )
-        except Exception:  # noqa: BLE001 - merge has set such a change aside; the story goes on without it
+        except Exception:  # noqa: BLE001 - merge has set such a change aside; the history ends here
             break
         folded.append(out)
         state = out.state

@@ -23,7 +23,7 @@ _SIDES: Final[Mapping[str, str]] = {
 
 
 def shown(value: Value, field: FieldSchema | None) -> Any:
-    """A value for JSON, as Salesforce's own API shows it: dates and times as text. Without its field, as it is."""
+    """Return a value for JSON, as Salesforce's API shows it: dates and times as text. If its field is not known, as it is."""
     if field is not None:
         return to_rest(field, value)
     if isinstance(value, Decimal):
@@ -32,7 +32,7 @@ def shown(value: Value, field: FieldSchema | None) -> Any:
 
 
 def quoted(value: Value, field: FieldSchema | None) -> str:
-    """A value in a sentence."""
+    """Return a value as text for a sentence."""
     if value is None:
         return "nothing"
     text = shown(value, field)
@@ -42,14 +42,14 @@ def quoted(value: Value, field: FieldSchema | None) -> str:
 
 
 def when(ms: int) -> str:
-    """A moment, in UTC."""
+    """Return a time as text, in UTC."""
     moment = _EPOCH + timedelta(milliseconds=ms)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03}Z"
 
 
 def moment_ms(text: str, now_ms: int) -> int:
     """
-    A time that a person types, in ms since 1970: 2026-11-25, 2026-11-25T13:05 (UTC, unless it says otherwise), or how
+    Convert a time that a person types to ms since 1970: 2026-11-25, 2026-11-25T13:05 (UTC, unless it has an offset), or how
     long ago: 90s, 30m, 2h, 7d.
 
     Raises:
@@ -63,12 +63,12 @@ def moment_ms(text: str, now_ms: int) -> int:
 
 
 def side_named(side: str) -> str:
-    """A side as people call it."""
+    """Return the name of a side for people."""
     return _SIDES.get(side, side)
 
 
 def span(ms: int) -> str:
-    """How long something took, or ago it was."""
+    """Return a duration as text."""
     if ms < 1000:
         return f"{ms} ms"
     seconds = ms / 1000

@@ -41,21 +41,21 @@ class Lookup(Sync):
         return partition_counts(self.admin)
 
     def check_field(self, name: str, field: str) -> None:
-        """Raises ConfigError for a field that is not synced, with those that are meant perhaps."""
+        """Raise ConfigError if a field is not synced. The message suggests similar names."""
         known = self.schema(name).by_name
         if field not in known:
             near = difflib.get_close_matches(field, known, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"{field}: this field of {name} does not exist or is not synced.{hint}")
 
-    # Records of keys.
+    # Records by key.
 
     def place(self, topic: str, key: str) -> Place:
         """
-        The topic's partition that has the key.
+        Return the topic's partition that has the key.
 
         Raises:
-            SetupError: there is no such topic.
+            SetupError: the topic does not exist.
         """
         count = self._partitions.get(topic)
         if count is None:
@@ -71,7 +71,7 @@ class Lookup(Sync):
         since_ms: int | None = None,
         progress: Progress | None = None,
     ) -> dict[str, T]:
-        """The newest value of each of *keys* in a compacted topic; without those that have none."""
+        """Return the newest value of each of *keys* in a compacted topic, without those that have none."""
         found: dict[str, T | None] = {}
 
         def take(message: Message) -> None:
@@ -93,16 +93,15 @@ class Lookup(Sync):
         since_ms: int | None = None,
         progress: Progress | None = None,
     ) -> dict[str, State]:
-        """What merge knows of *keys*; without those that it does not know."""
+        """Return merge's states of *keys*, without those that it does not know."""
         codec = self.state_codec(name)
         return self.newest(codec.topic, keys, codec.decode, since_ms=since_ms, progress=progress)
 
     def keys_meant(self, name: str, text: str) -> list[str]:
         """
-        The record keys that a person may mean by *text*, the likeliest first.
+        Return the record keys that *text* may stand for, the most likely one first.
 
-        A Salesforce Id of 15 or 18 characters is that of the record it names; a MongoDB `_id` may be given without
-        the tag of its type.
+        A Salesforce Id of 15 or 18 characters stands for its record. A MongoDB `_id` may be given without the tag of its type.
         """
         meant = [text]
         if (native_id := id18(text)) is not None:
@@ -116,7 +115,7 @@ class Lookup(Sync):
     def key_and_state(
         self, name: str, text: str, *, progress: Progress | None = None
     ) -> tuple[str, State | None]:
-        """The record key that *text* means, and what merge knows of it; the likeliest key where it knows nothing."""
+        """Return the record key that *text* stands for, and merge's state of it; if it has none, the most likely key."""
         self.rules(name)
         meant = self.keys_meant(name, text)
         states = self.states(name, meant, progress=progress)

@@ -18,7 +18,7 @@ from salmon.story.formatting import quoted, shown, side_named, span
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """*settled*: nothing waits. *sentence*: in sync, or what it waits for, why, and what to do."""
+    """*settled*: nothing waits. *sentence*: it is in sync, or what it waits for, why, and what to do."""
 
     settled: bool
     sentence: str
@@ -32,15 +32,17 @@ class Present:
             "settled": self.settled,
             "says": self.sentence,
             "lives": self.lives,
-            "sides": {side: dict(told) for side, told in self.sides.items()},
+            "sides": {side: dict(held) for side, held in self.sides.items()},
             "record": self.row,
         }
 
 
 def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> Present:
     """
+    Work out the present state.
+
     Args:
-        unmerged: Changes of the record that merge has not folded yet.
+        unmerged: How many changes of the record merge has not folded yet.
     """
     state = evidence.state
     schema = rules.schema.by_name
@@ -48,12 +50,12 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
         name: shown(value, schema.get(name)) for name, value in evidence.row.items() if value is not None
     }
     if state is None:
-        told = f"{evidence.object} {evidence.key}"
+        record = f"{evidence.object} {evidence.key}"
         if unmerged:
-            sentence = f"{told} waits for merge, which has not processed its changes yet: check that merge runs (salmon status)."
+            sentence = f"{record} waits for merge, which has not processed its changes yet: check that merge runs (salmon status)."
         else:
             sentence = (
-                f"Salmon does not know {told}: check the key, and that both sources run (salmon status)."
+                f"Salmon does not know {record}: check the key, and that both sources run (salmon status)."
             )
         return Present(False, sentence, None, {}, row)
     waits = [*_waits(evidence, state, rules, unmerged, now_ms)]
@@ -76,7 +78,10 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
         n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
         for n in sorted(agreed.keys() | side.shadow.keys())
         if side.exists
-        and n not in side.unknown | rules.stamps | side.misfits.keys()  # stamps ride along with other fields
+        and n
+        not in side.unknown
+        | rules.stamps
+        | side.misfits.keys()  # stamps are only written together with other fields
         and agreed.get(n) != side.shadow.get(n)
     }
     owed = owed_to(state, name, rules)
@@ -130,7 +135,7 @@ def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms
 
 def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> Iterator[str]:
     seq = max(side.in_flight)
-    began = next((told.at_ms for told in evidence.changes if told.offset == seq), 0)
+    began = next((item.at_ms for item in evidence.changes if item.offset == seq), 0)
     ago = f", sent {span(max(0, now_ms - began))} ago" if began else ""
     yield (
         f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), which has not been "
@@ -144,34 +149,34 @@ def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules:
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
         groups.setdefault(alike, []).append(field)
     for parked, fields in groups.items():
-        told = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
+        what = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
-                yield _refused(evidence, state, name, parked, told, whole=EXISTENCE in fields)
+                yield _refused(evidence, state, name, parked, what, whole=EXISTENCE in fields)
             case Park.DEFERRED if parked.code:
                 yield (
-                    f"waits with {told}, because {side_named(name)} cannot take it now: {parked.code} ({parked.reason}); "
+                    f"cannot be written to {side_named(name)} now ({what}): {parked.code} ({parked.reason}); "
                     f"Salmon tries again by itself"
                 )
             case Park.DEFERRED:
                 yield (
-                    f"waits with {told} for the record that it refers to, which does not exist in {side_named(name)} yet: it "
-                    f"continues by itself as soon as that record exists"
+                    f"cannot be written to {side_named(name)} yet ({what}), because the record that it refers to does not "
+                    f"exist there: it continues by itself as soon as that record exists"
                 )
             case Park.OSCILLATING:
                 yield (
-                    f"is not synced in {told} for now, because two automations keep undoing each other's value "
+                    f"is not synced in {what} for now, because two automations keep undoing each other's value "
                     f"({parked.reason}): correct one of them; then edit the field again, or use `salmon conflicts resolve`"
                 )
             case Park.HELD:
                 yield _held(evidence, state, name, fields, rules)
             case other:
                 why = f" ({parked.code} {parked.reason})".replace("( )", "").rstrip()
-                yield f"is not synced in {told} to {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
+                yield f"is not synced in {what} to {side_named(name)}, {other.value.lower()}{why}: edit it to try again"
 
 
 def _misfits(state: State, rules: Rules) -> Iterator[str]:
-    """Values of a side that could not be synced; the reasons name the fields and what to do."""
+    """Values of a side that cannot be synced; the reasons name the fields and what to do."""
     for name, side in state.sides.items():
         alone = left_alone(state, side)
         if alone:
@@ -212,13 +217,13 @@ def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules:
             f"{command} '{EXISTENCE}' --take {other} keeps it, --take {name} deletes it"
         )
     schema, kept = rules.schema.by_name, state.sides[name].kept
-    told = "; ".join(
+    values = "; ".join(
         f"{field} is {quoted(kept[field], schema.get(field))} in {side_named(name)} and "
         f"{quoted(state.canonical.get(field), schema.get(field))} in {side_named(other)}"
         for field in fields
     )
     return (
-        f"waits for a decision, because both sides edited it at the same time: {told}; decide with {command} "
+        f"waits for a decision, because both sides edited it at the same time: {values}; decide with {command} "
         f"{' '.join(fields)} --take {SALESFORCE}|{MONGODB}|VALUE"
     )
 

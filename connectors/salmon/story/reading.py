@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A record's story, in order, and how it stands now. *whole*: no change and no write of it is missing."""
+    """A record's history, in order, and its present state. *whole*: no change and no write is missing."""
 
     object: str
     key: str
@@ -51,11 +51,11 @@ class Story:
 
 def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Progress | None = None) -> Story:
     """
-    The story of the record that *text* means: its key, its Salesforce Id, or its `_id`.
+    Return the history of the record that *text* stands for: its key, its Salesforce Id, or its `_id`.
 
     Raises:
-        ConfigError: an object that the sync does not have.
-        SetupError, Unavailable: as Kafka and the registry answer.
+        ConfigError: the sync does not have the object.
+        SetupError, Unavailable: Kafka or the registry cannot be used.
     """
     rules = lookup.rules(name)
     if (refused := why_no_key(text)) is not None:
@@ -66,14 +66,14 @@ def story_of(lookup: Lookup, name: str, text: str, *, now_ms: int, progress: Pro
         unmerged = len(evidence.changes) - len(replay.folded)
     else:
         seq = -1 if evidence.state is None else evidence.state.seq
-        unmerged = sum(told.offset > seq for told in evidence.changes)
+        unmerged = sum(item.offset > seq for item in evidence.changes)
     entries = entries_of(evidence, rules, replay)
     now = present(evidence, rules, unmerged=unmerged, now_ms=now_ms)
     return Story(name, evidence.key, tuple(entries), now, whole=replay.exact)
 
 
 def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> Story:
-    """Of a document whose `_id` cannot be a record key: no topic has it but the dead letters."""
+    """Return the history of a document whose `_id` cannot be a record key: only the dead letters have it."""
     evidence = Evidence(object=name, key=shown, state=None, row=None, letters=_letters(lookup, name, shown))
     sentence = f"{name} {shown} is not synced: {reason}"
     entries = entries_of(evidence, lookup.rules(name), replayed(evidence, lookup.rules(name)))
@@ -81,7 +81,7 @@ def _story_without_key(lookup: Lookup, name: str, shown: str, reason: str) -> St
 
 
 def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -> Evidence:
-    # The state first: what is folded after it is then among the changes, and known not to be in it.
+    # The state is read first: a change that is folded meanwhile is then among the changes, but not in the state.
     key, state = lookup.key_and_state(name, text, progress=progress)
     topics, registry, schema = lookup.topics, lookup.registry, lookup.schema(name)
     changes = Changes(schema, registry, topics.changes(name))
@@ -107,9 +107,9 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
             for side, codec in writes.items()
         },
         conflicts=[
-            told
-            for told in _read(lookup, lookup.place(conflicts.topic, key), key, conflict, progress)
-            if told.what is not None
+            item
+            for item in _read(lookup, lookup.place(conflicts.topic, key), key, conflict, progress)
+            if item.what is not None
         ],
         letters=_letters(lookup, name, key),
         cut=first > 0,
@@ -134,7 +134,7 @@ def _read(
         try:
             what = None if value is None else decode(value)
         except DataError:
-            return  # merge has set it aside; the dead letters tell of it
+            return  # merge has set it aside; it is among the dead letters
         found.append(At(clients.place_of(message)[2], message.timestamp()[1], what))
 
     scans.scan(lookup.kafka, lookup.admin, [place], take, keys=[key], progress=progress)
@@ -142,7 +142,7 @@ def _read(
 
 
 def _letters(lookup: Lookup, name: str, key: str) -> list[At[Letter]]:
-    """Dead letters with the record's key that came from a topic of its object, or from none."""
+    """Return the dead letters with the record's key that came from a topic of its object, or from a side."""
     found: list[At[Letter]] = []
 
     def take(message: Message) -> None:
@@ -160,28 +160,28 @@ def _letters(lookup: Lookup, name: str, key: str) -> list[At[Letter]]:
 
     places = scans.all_places(lookup.admin, [lookup.topics.dlq(connector) for connector in CONNECTORS])
     scans.scan(lookup.kafka, lookup.admin, places, take, keys=[key])
-    return sorted(found, key=lambda told: told.at_ms)
+    return sorted(found, key=lambda item: item.at_ms)
 
 
 def _headers(message: Message) -> Mapping[str, str]:
-    """Kafka Connect's headers of a dead letter, without their prefix."""
-    told: Any = message.headers() or ()
+    """Return Kafka Connect's headers of a dead letter, without their prefix."""
+    headers: Any = message.headers() or ()
     return {
         name.removeprefix(PREFIX): (value or b"").decode(errors="replace")
-        for name, value in told
+        for name, value in headers
         if name.startswith(PREFIX)
     }
 
 
 def lines(story: Story, limit: int) -> list[str]:
-    """The history for people: the present state, what happened, and one plain sentence."""
+    """Return the history for people: the present state, what happened, and one sentence."""
     now = story.now
     said = [
         f"{story.object} {story.key}: "
         + {True: "exists", False: "is deleted", None: "is not known"}[now.lives]
     ]
-    for side, told in now.sides.items():
-        said += _side_lines(side, told)
+    for side, shown_there in now.sides.items():
+        said += _side_lines(side, shown_there)
     row = "none" if now.row is None else f"{len(now.row)} fields that are not empty"
     said.append(f"  `records`: {row}")
     said.append("")
@@ -195,21 +195,21 @@ def lines(story: Story, limit: int) -> list[str]:
     return [*said, "", now.sentence]
 
 
-def _side_lines(side: str, told: Mapping[str, Any]) -> list[str]:
-    has = {True: "has it", False: "does not have it", None: "not known yet"}[told["has_it"]]
-    native = f" as {told['native_id']}" if told["native_id"] else ""
+def _side_lines(side: str, shown_there: Mapping[str, Any]) -> list[str]:
+    has = {True: "has it", False: "does not have it", None: "not known yet"}[shown_there["has_it"]]
+    native = f" as {shown_there['native_id']}" if shown_there["native_id"] else ""
     said = [f"  {side}: {has}{native}"]
-    for name, values in told["differs"].items():
+    for name, values in shown_there["differs"].items():
         said.append(f"    {name}: holds {values['holds']!r}, agreed {values['agreed']!r}")
-    if told["not_told_yet"]:
-        said.append(f"    {len(told['not_told_yet'])} fields not read yet")
-    for write in told["in_flight"]:
+    if shown_there["not_told_yet"]:
+        said.append(f"    {len(shown_there['not_told_yet'])} fields not read yet")
+    for write in shown_there["in_flight"]:
         said.append(
             f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
         )
-    for parked in told["parked"]:
+    for parked in shown_there["parked"]:
         code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
         said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
-    for misfit in told["misfits"]:
+    for misfit in shown_there["misfits"]:
         said.append(f"    cannot be synced: {misfit['field']} ({misfit['code']})")
     return said

@@ -1,5 +1,5 @@
 """
-A record's history: its edits, writes, echoes, conflicts and refusals, one entry each, in order. Pure.
+Makes a record's history: its edits, writes, echoes, conflicts and refusals, one entry each, in order. Pure.
 
 It is made from the topics alone (salmon.story.evidence). The changes are folded again; if that leads to the state that
 merge has, the history shows every write. Otherwise it shows the writes that are still in `writes`.
@@ -29,14 +29,14 @@ _OPS: Final[Mapping[Op, str]] = {
     Op.GONE: "no longer has the record, noticed by",
     Op.EXISTS: "already has the record, noticed by",
     Op.DEFERRED: "cannot take yet",
-    Op.RETRY: "is to be tried again with what has waited since",
+    Op.RETRY: "is ready to be tried again with",
 }
-# What a fold reports that a reader should know; the rest is plain from the entries themselves.
+# What the fold reports that a reader should know; the other facts can be seen from the entries themselves.
 _REMARKS: Final[Mapping[Fact, str]] = {
     Fact.OVERRULED: "ignored: this side may not set or clear it",
     Fact.FIRST_CONTACT: "both sides had a value before the sync began: `initial` decided",
     Fact.TWIN: "a second record with the same key: not synced",
-    Fact.PARKED: "set aside until somebody edits the field or decides",
+    Fact.PARKED: "set aside until a person edits the field or decides",
     Fact.RESTORED: "older than the agreed value, because this side was restored to an earlier time: it gets the agreed value again",
     Fact.MISFIT: "this value could not be synced: it stays on this side only",
     Fact.REPEATED: "received before: nothing new",
@@ -55,7 +55,7 @@ class Entry:
     fields: Mapping[str, Any] = field(default_factory=dict)
     seq: int | None = None
     lag_ms: int | None = None  # from the edit to its echo
-    told_by: Mapping[str, str] = field(default_factory=dict)  # what else the side told, e.g. the user
+    told_by: Mapping[str, str] = field(default_factory=dict)  # what else the side reported, e.g. the user
 
     def as_dict(self) -> dict[str, Any]:
         """As `salmon why --json` prints it."""
@@ -72,61 +72,61 @@ class Entry:
 
 
 def entries_of(evidence: Evidence, rules: Rules, replay: Replay) -> list[Entry]:
-    """Everything that happened to the record, as far as the topics still show it, in the order in which it arrived."""
+    """Return everything that happened to the record, as far as the topics still have it, in the order of arrival."""
     found = _Entries(evidence, rules, replay)
     entries = [*found.changes(), *found.conflicts(), *found.letters()]
     if not replay.exact:
         entries += found.writes_left()
-    return sorted(entries, key=lambda entry: entry.at_ms)  # stable: a write stays behind what caused it
+    return sorted(entries, key=lambda entry: entry.at_ms)  # stable: a write stays after what caused it
 
 
 class _Entries:
     def __init__(self, evidence: Evidence, rules: Rules, replay: Replay) -> None:
         self._evidence, self._rules, self._replay = evidence, rules, replay
-        self._at = {told.offset: told for told in evidence.changes}
+        self._at = {item.offset: item for item in evidence.changes}
         self._left = {
-            (side, told.what.seq): told.what
+            (side, item.what.seq): item.what
             for side, writes in evidence.writes.items()
-            for told in writes
-            if told.what is not None
+            for item in writes
+            if item.what is not None
         }
 
     def changes(self) -> Iterator[Entry]:
         at_ms = 0
-        for index, told in enumerate(self._evidence.changes):
-            at_ms = max(at_ms, told.at_ms)  # writers' clocks differ; the log's order does not
+        for index, item in enumerate(self._evidence.changes):
+            at_ms = max(at_ms, item.at_ms)  # the writers' clocks differ; the log's order counts
             folded = self._replay.of(index)
-            yield self._change(told, at_ms, folded)
+            yield self._change(item, at_ms, folded)
             if folded is not None:
                 for side, write in folded.writes.items():
                     if write is not None:
                         yield self._write(side, write, at_ms)
 
     def conflicts(self) -> Iterator[Entry]:
-        for told in self._evidence.conflicts:
-            conflict, seq = told.what
-            yield Entry(told.at_ms, "merge", "conflict", self._conflict(conflict), seq=seq)
+        for item in self._evidence.conflicts:
+            conflict, seq = item.what
+            yield Entry(item.at_ms, "merge", "conflict", self._conflict(conflict), seq=seq)
 
     def letters(self) -> Iterator[Entry]:
-        for told in self._evidence.letters:
-            letter: Letter = told.what
+        for item in self._evidence.letters:
+            letter: Letter = item.what
             says = f"set aside: {letter.message}"
             source = {"from": letter.source} if letter.source else {}
             yield Entry(
-                told.at_ms, letter.connector, "dead letter", says, told_by={"error": letter.error, **source}
+                item.at_ms, letter.connector, "dead letter", says, told_by={"error": letter.error, **source}
             )
 
     def writes_left(self) -> Iterator[Entry]:
-        """If changes are missing: a compacted topic is only sure to keep the newest write of each side."""
+        """Used if changes are missing. A compacted topic is certain to have only the newest write of each side."""
         for side, writes in self._evidence.writes.items():
-            for told in writes:
-                if told.what is not None:
-                    yield self._write(side, told.what, told.at_ms)
+            for item in writes:
+                if item.what is not None:
+                    yield self._write(side, item.what, item.at_ms)
 
-    # One entry each.
+    # Each of these makes one entry.
 
-    def _change(self, told: At[Change], at_ms: int, folded: Folded | None) -> Entry:
-        change = told.what
+    def _change(self, item: At[Change], at_ms: int, folded: Folded | None) -> Entry:
+        change = item.what
         says, kind = self._said(change), _kind(change, folded)
         remarks = list(dict.fromkeys(_remarks(folded)))
         lag_ms = None
@@ -146,7 +146,7 @@ class _Entries:
             kind,
             says + (f" ({'; '.join(remarks)})" if remarks else ""),
             fields,
-            change.ack if kind in {"echo", "outcome"} else told.offset,
+            change.ack if kind in {"echo", "outcome"} else item.offset,
             lag_ms,
             {
                 name: text
@@ -200,8 +200,8 @@ class _Entries:
         schema = self._rules.schema.by_name.get(contest.field)
 
         def edit(name: str) -> str:
-            told = contest.standing if name == "standing" else contest.challenger
-            return f"{side_named(told.side)} {quoted(told.value, schema)}"
+            edited = contest.standing if name == "standing" else contest.challenger
+            return f"{side_named(edited.side)} {quoted(edited.value, schema)}"
 
         ended = (
             f"on hold ({conflict.policy}{': ' + conflict.fault if conflict.fault else ''})"
@@ -211,7 +211,7 @@ class _Entries:
         return f"conflict on {contest.field}: {edit('standing')}, {edit('challenger')}; {ended}"
 
     def _began(self, change: Change, folded: Folded | None) -> int:
-        """When the edit behind this echo was committed; 0 if that is not known."""
+        """Return when the edit that caused this echo was committed; 0 if that is not known."""
         for report in folded.reports if folded else ():
             if report.fact is Fact.ACKNOWLEDGED:
                 return report.committed_at
@@ -232,10 +232,10 @@ class _Entries:
     def _values(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> str:
         schema = self._rules.schema.by_name
         names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
-        told = [f"{_called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
+        parts = [f"{_called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
         if len(names) > _FIELDS_SHOWN_MAX:
-            told.append(f"and {len(names) - _FIELDS_SHOWN_MAX} more fields")
-        return ", ".join(told)
+            parts.append(f"and {len(names) - _FIELDS_SHOWN_MAX} more fields")
+        return ", ".join(parts)
 
 
 def _kind(change: Change, folded: Folded | None) -> str:
@@ -262,7 +262,7 @@ def _names(names: frozenset[str]) -> str:
 
 
 def _called(name: str) -> str:
-    """A field's name as people know it."""
+    """Return a field's name for people."""
     return {
         SALESFORCE_ID: "its Salesforce Id",
         ERROR: "its error message",

@@ -1,8 +1,8 @@
 """
 Carries out a person's decision about a conflict: writes an operator's edit into `changes` and waits for merge.
 
-The edit is causal by definition. What merge could not accept is refused before anything is written: an unknown or read-only
-field, a value of another type, a record that does not exist.
+The edit is causal by definition. What merge cannot accept is refused before anything is written: an unknown or read-only
+field, a value that does not fit the field's type, a record that does not exist.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from salmon.story.lookup import Lookup
 
 _LOOK_S: Final = 0.2
 _CONNECTOR: Final = "merge"
-_CONFLICTS_MAX: Final = 1_000  # of one record that are looked through
+_CONFLICTS_MAX: Final = 1_000  # most conflicts that are read
 
 
 class From(Enum):
-    """Where the value comes from that a person takes."""
+    """Where the chosen value comes from."""
 
-    SIDE = "side"  # what a side entered: its name
-    TEXT = "text"  # what the person types
+    SIDE = "side"  # a side's value; the text is the side's name
+    TEXT = "text"  # the value that the person types
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What a person takes: a side's value, or one of their own."""
+    """The value that a person chooses: a side's value, or one of their own."""
 
     source: From
     text: str
@@ -55,10 +55,11 @@ class Take:
     @classmethod
     def of(cls, take: str | None, value: str | None) -> Take:
         """
-        From the options --take and --value. A side's name after --take is that side; after --value it is a text.
+        Make a choice from the options --take and --value. A side's name after --take means that side; after --value it is
+        the value itself.
 
         Raises:
-            ConfigError: not exactly one of them.
+            ConfigError: both options are given, or neither.
         """
         if (take is None) == (value is None):
             raise ConfigError("Give either --take (salesforce, mongodb or a value) or --value VALUE.")
@@ -69,20 +70,20 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decides of one record. *lives*: of a record whose life is contested."""
+    """What a person decides about one record. *lives*: whether it is kept, if that is what the conflict is about."""
 
     object: str
     key: str
     fields: Mapping[str, Value]
     lives: bool | None
-    settles: tuple[ListedConflict, ...]  # the conflicts that it decides, where the topic still has them
+    settles: tuple[ListedConflict, ...]  # the conflicts that it decides, if the topic still has them
 
     def change(self, *, by: str, reason: str, correlation: str, now_ms: int) -> Change:
-        """As it is entered into `changes`."""
+        """Return the change that is written to `changes`."""
         source = {
             "by": by,
             "reason": reason,
-            "settles": ",".join(told.id for told in self.settles),
+            "settles": ",".join(each.id for each in self.settles),
             "correlation": correlation,
         }
         kept = {name: text for name, text in source.items() if text}
@@ -100,14 +101,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What came of a decision. *after* is None where merge has not folded it in time."""
+    """The result of a decision. *after* is None if merge has not folded it in time."""
 
     decision: Decision
     after: State | None
 
     @property
     def done(self) -> bool:
-        """Whether what was decided is what is agreed now."""
+        """Whether the decision is the agreed state now."""
         if self.after is None:
             return False
         if self.decision.lives is False:
@@ -129,18 +130,18 @@ def decide(
     progress: tables.Progress | None = None,
 ) -> Decision:
     """
-    Work out what a person's choice means for the record that *text* means, and refuse what cannot be.
+    Work out what a person's choice means for the record that *text* stands for, and refuse what is not possible.
 
     Raises:
-        ConfigError: an object or field that the sync does not have, or that nobody may set; nothing that could be taken.
-        SchemaMismatch: a value that is none of the field's type.
-        DataError: a record that is not there, or whose life nobody contests.
+        ConfigError: the sync does not have the object or the field, the field cannot be set, or there is no value to take.
+        SchemaMismatch: the value does not fit the field's type.
+        DataError: the record does not exist, or there is no conflict about its existence.
     """
     _check(lookup, name, fields)
     key, state = lookup.key_and_state(name, text, progress=progress)
-    told = listed(lookup, ConflictFilter(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
+    found = listed(lookup, ConflictFilter(object=name, key=key), limit=_CONFLICTS_MAX).conflicts
     newest: dict[str, ListedConflict] = {}
-    for each in told:
+    for each in found:
         newest.setdefault(each.conflict.contest.field, each)
     return _decision(lookup, name, key, state, fields=fields, take=take, newest=newest)
 
@@ -149,16 +150,16 @@ def decide_all(
     lookup: Lookup, asked: ConflictFilter, take: Take, *, progress: tables.Progress | None = None
 ) -> list[Decision]:
     """
-    The same for all conflicts that wait for a person, among those asked for; either all of it can be, or nothing is done.
+    Do the same for all matching conflicts that wait for a person: either for all of them, or for none.
 
     Raises:
-        As decide().
+        The same errors as decide().
     """
     waiting: dict[tuple[str, str], dict[str, ListedConflict]] = {}
-    for told in listed(lookup, asked, limit=_CONFLICTS_MAX, progress=progress).conflicts:
-        contest = told.conflict.contest
-        if told.waits:
-            waiting.setdefault((contest.object, contest.key), {}).setdefault(contest.field, told)
+    for entry in listed(lookup, asked, limit=_CONFLICTS_MAX, progress=progress).conflicts:
+        contest = entry.conflict.contest
+        if entry.waits:
+            waiting.setdefault((contest.object, contest.key), {}).setdefault(contest.field, entry)
     objects = sorted({name for name, _ in waiting})
     states = {
         name: lookup.states(name, [key for of, key in waiting if of == name], progress=progress)
@@ -166,7 +167,7 @@ def decide_all(
     }
     decisions = []
     for (name, key), newest in waiting.items():
-        # Whether it lives is decided by itself; its fields may be decided afterwards.
+        # Whether the record exists is decided on its own. Its fields can be decided afterwards.
         fields = [EXISTENCE] if EXISTENCE in newest else sorted(newest)
         _check(lookup, name, fields)
         decisions.append(
@@ -185,10 +186,10 @@ def enter(
     now: Callable[[], float] = time.time,
 ) -> list[Resolved]:
     """
-    Enter the decisions into `changes`, all of them or none, and wait until merge has folded them, *wait_s* at most.
+    Write the decisions to `changes`, all of them or none, and wait at most *wait_s* until merge has folded them.
 
     Raises:
-        Unavailable, SetupError: as Kafka and the registry answer; nothing is entered then.
+        Unavailable, SetupError: Kafka or the registry cannot be used; nothing was written.
     """
     if not decisions:
         return []
@@ -265,7 +266,7 @@ def _origin(rules: Rules) -> str:
 
 
 def _life(name: str, key: str, state: State, take: Take) -> bool:
-    without = {side for side, told in state.sides.items() if told.holds(EXISTENCE)}
+    without = {side for side, held in state.sides.items() if held.holds(EXISTENCE)}
     if not without:
         raise DataError(
             f"{name} {key}: no decision about its deletion is open. To delete it, delete it on either side."
@@ -301,7 +302,7 @@ def _value(rules: Rules, state: State, field: str, take: Take, newest: ListedCon
 
 
 def _typed(rules: Rules, field: str, value: Value) -> Value:
-    """A conflict tells a decimal as its text."""
+    """Convert a conflict's value: the topic has decimals as text."""
     is_decimal = rules.schema.by_name[field].kind is Kind.DECIMAL
     return Decimal(value) if is_decimal and isinstance(value, str) else value
 
@@ -309,7 +310,7 @@ def _typed(rules: Rules, field: str, value: Value) -> Value:
 def _last_offsets(
     lookup: Lookup, codecs: Mapping[str, Changes], begins: Mapping[Place, int], correlation: str
 ) -> dict[Place, int]:
-    """Where the last of our edits stands in each partition of `changes`."""
+    """Return the offset of our last edit in each partition of `changes`."""
     by_topic = {codec.topic: codec for codec in codecs.values()}
     found: dict[Place, int] = {}
 
@@ -325,7 +326,7 @@ def _last_offsets(
 
 
 def _folded(lookup: Lookup, last: Mapping[Place, int], deadline: float) -> bool:
-    """Wait until merge's places are behind these offsets; a place and what it gave are of one transaction."""
+    """Wait until merge's positions are after these offsets. A position and its results are in the same transaction."""
     codec = Offsets(lookup.registry, lookup.topics.offsets)
     with tables.Table(lookup.kafka, codec.topic, codec.decode) as offsets:
         offsets.load()

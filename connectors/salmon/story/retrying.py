@@ -1,9 +1,9 @@
 """
 Finds what was refused or could not be synced, and has it tried again after the reason is removed.
 
-Merge's states say what that is; the reports in `changes` say since when. For a refused write, an operator's change is
-written, and merge sends the write again. A value that could not be synced is read again by its source (e.g. because the topic
-takes larger records now). So it is safe to ask twice, and the processes need not run at the moment.
+Merge's states show what was refused; the reports in `changes` show since when. For a refused write, this module writes an
+operator's change, and merge sends the write again. A value that could not be synced is read again by its source (e.g.
+because the topic accepts larger records now). So it is safe to ask twice, and the processes need not run at the moment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from confluent_kafka import Message
 from salmon.errors import ConfigError, DataError
 from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Changes, Signals
+from salmon.kafka.foreign import decoded
 from salmon.kafka.tables import Progress
 from salmon.model import sides
 from salmon.model.change import MISFIT_CODES, OPERATOR, Change, Op
@@ -26,15 +27,15 @@ from salmon.model.state import Park, State
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.story.lookup import Lookup
 
-_AT_ONCE: Final = 500  # changes in one transaction
-# Avro writes text as it is: a state without any of these bytes tells of nothing to try again, and need not be decoded.
+_AT_ONCE: Final = 500  # most changes in one transaction
+# Avro writes text as it is. So a state without any of these bytes has nothing to try again, and need not be decoded.
 _IN_A_STATE: Final = tuple(text.encode() for text in (Park.REFUSED.value, *sorted(MISFIT_CODES)))
-_READ: Final = 0  # in place of a write's seq: nothing was written, and it is read again
+_READ: Final = 0  # in place of a write's seq: there is no write, and the value is read again
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalFilter:
-    """Which refusals; None for any."""
+    """Which refusals are asked for; None: any."""
 
     object: str | None = None
     key: str | None = None
@@ -46,8 +47,8 @@ class RefusalFilter:
 @dataclass(frozen=True, slots=True)
 class RefusedWrite:
     """
-    What is parked of one refused write. *whole*: its creation or its deletion was refused. *misfit*: there is no write; the
-    side holds what could not be taken.
+    The parked part of one refused write. *whole*: the record's creation or deletion was refused. *misfit*: there is no write;
+    the side has a value that cannot be synced.
     """
 
     object: str
@@ -78,12 +79,12 @@ class RefusedWrite:
 
 def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None = None) -> list[RefusedWrite]:
     """
-    What is parked after a refusal, or could not be taken, among what is asked for; by object and key.
+    Return what matches and is parked after a refusal or cannot be synced, in the order of objects and keys.
 
     Raises:
-        ConfigError: an object or field that the sync does not have, a one-way object, or a time that has not come yet.
-        DataError: a record that merge does not know.
-        SetupError, Unavailable: as Kafka and the registry answer.
+        ConfigError: the sync does not have the object or field, the object is one-way, or the time is in the future.
+        DataError: merge does not know the record.
+        SetupError, Unavailable: Kafka or the registry cannot be used.
     """
     names = _objects(lookup, asked)
     found = []
@@ -93,14 +94,13 @@ def refusals(lookup: Lookup, asked: RefusalFilter, *, progress: Progress | None 
             key, state = lookup.key_and_state(name, asked.key, progress=progress)
             if state is None:
                 raise DataError(f"{name} {key}: Salmon does not know this record. Check its key.")
-            states = {key: state}
+            refused = list(_refused(name, key, state))
         else:
-            states = _states(lookup, name, progress)
-        refused = [each for key, state in sorted(states.items()) for each in _refused(name, key, state)]
+            refused = _all_refused(lookup, name, progress)
         if refused and asked.since_ms is not None:
             since = _refused_since(lookup, name, asked.since_ms, key, progress)
             refused = [each for each in refused if (each.key, each.write) in since]
-        found += [each for each in refused if _is_meant(each, asked)]
+        found += [each for each in refused if _matches(each, asked)]
     return found
 
 
@@ -113,10 +113,10 @@ def send_again(
     now: Callable[[], float] = time.time,
 ) -> None:
     """
-    Have merge send *found* again, and the sources read it. Where it fails on the way, what is left can be asked for again.
+    Have merge send *found* again, or the sources read it again. After a failure it is safe to call this again.
 
     Raises:
-        Unavailable, SetupError: as Kafka and the registry answer.
+        Unavailable, SetupError: Kafka or the registry cannot be used.
     """
     if not found:
         return
@@ -126,7 +126,7 @@ def send_again(
         name: Changes(lookup.schema(name), lookup.registry, lookup.topics.changes(name))
         for name in {name for name, _, _ in writes}
     }
-    # One operator at a time: a second one fences the first, and what both ask for has one effect.
+    # Only one operator at a time: a second one fences the first. What both ask for is done once.
     with lookup.producer("retry") as producer:
         for first in range(0, len(writes), _AT_ONCE):
             with producer.transaction() as transaction:
@@ -141,7 +141,7 @@ def send_again(
 
 
 def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[str, Signal, bytes]]:
-    """The requests to read again what could not be taken."""
+    """Yield the requests to read again what could not be synced."""
     places = sorted({(each.side, each.object) for each in found if each.misfit})
     for side, name in places:
         codec = Signals(lookup.registry, lookup.topics.signals(sides.named(side).source))
@@ -155,7 +155,7 @@ def _signals(lookup: Lookup, found: Sequence[RefusedWrite]) -> Iterator[tuple[st
 
 
 def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
-    """The objects that are meant, all of what is asked for being checked first."""
+    """Check the filter, and return the objects that it covers."""
     if asked.since_ms is not None and asked.since_ms > time.time() * 1000:
         raise ConfigError(
             "--since: this time is in the future. Give a time in the past, or how long ago: 2h."
@@ -181,41 +181,43 @@ def _objects(lookup: Lookup, asked: RefusalFilter) -> list[str]:
     return names
 
 
-def _states(lookup: Lookup, name: str, progress: Progress | None) -> dict[str, State]:
-    """The newest state of each record that may have something refused."""
+def _all_refused(lookup: Lookup, name: str, progress: Progress | None) -> list[RefusedWrite]:
+    """Return what is parked, or could not be synced, in the newest state of each record. Foreign records are skipped."""
     codec = lookup.state_codec(name)
-    found: dict[str, bytes] = {}
+    found: dict[str, tuple[RefusedWrite, ...]] = {}
 
     def take(message: Message) -> None:
         key, value = (message.key() or b"").decode(errors="replace"), message.value()
-        if value is not None and any(text in value for text in _IN_A_STATE):
-            found[key] = value
-        else:
+        if value is None:
             found.pop(key, None)
+            return
+        may_tell = key in found or any(text in value for text in _IN_A_STATE)
+        if may_tell and (state := decoded(message, codec.decode)) is not None:
+            found[key] = tuple(_refused(name, key, state))
 
     places = scans.all_places(lookup.admin, [codec.topic])
     scans.scan(lookup.kafka, lookup.admin, places, take, progress=progress)
-    return {key: codec.decode(value) for key, value in found.items()}
+    return [each for _, refused in sorted(found.items()) for each in refused]
 
 
 def _refused(name: str, key: str, state: State) -> Iterator[RefusedWrite]:
-    for side, told in state.sides.items():
+    for side, held in state.sides.items():
         writes: dict[int, dict[str, str]] = {}
-        for field, parked in sorted(told.parked.items()):
+        for field, parked in sorted(held.parked.items()):
             if parked.why is Park.REFUSED:
                 writes.setdefault(parked.group, {})[field] = parked.code
         for write, codes in sorted(writes.items()):
             fields = tuple(field for field in codes if field != EXISTENCE)
             distinct = tuple(sorted(set(codes.values())))
             yield RefusedWrite(name, key, side, write, distinct, fields, EXISTENCE in codes)
-        for field in sorted(told.misfits if state.lives else ()):
-            yield RefusedWrite(name, key, side, _READ, (told.misfits[field].code,), (field,), whole=False)
+        for field in sorted(held.misfits if state.lives else ()):
+            yield RefusedWrite(name, key, side, _READ, (held.misfits[field].code,), (field,), whole=False)
 
 
 def _refused_since(
     lookup: Lookup, name: str, since_ms: int, key: str | None, progress: Progress | None
 ) -> set[tuple[str, int]]:
-    """Key and write of what was reported at that time or later."""
+    """Return key and write of what was reported at that time or later."""
     codec = Changes(lookup.schema(name), lookup.registry, lookup.topics.changes(name))
     found: set[tuple[str, int]] = set()
 
@@ -239,7 +241,7 @@ def _refused_since(
     return found
 
 
-def _is_meant(refusal: RefusedWrite, asked: RefusalFilter) -> bool:
+def _matches(refusal: RefusedWrite, asked: RefusalFilter) -> bool:
     return (asked.code is None or asked.code in refusal.codes) and (
         asked.field is None or asked.field in refusal.fields
     )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from salmon.closing import Closing
 from salmon.errors import SetupError
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
@@ -24,13 +24,13 @@ from salmon.model.change import Value
 from salmon.model.rules import Rules
 from salmon.model.state import State
 
-# Rows in the topic's order (None: removed), the partition, and the offset there that comes next.
+# Rows in the topic's order (None: removed), their partition, and the next offset to read there.
 TakeRows = Callable[[Mapping[str, Mapping[str, Value] | None], int, int], None]
 _BATCH: Final = 1_000  # rows that are decoded at once
 
 
-class Agreed:
-    """The two topics of one object; a context manager."""
+class Agreed(Closing):
+    """The topics `records` and `state` of one object; a context manager."""
 
     def __init__(self, kafka: Mapping[str, Any], topics: Topics, rules: Rules, registry: Registry) -> None:
         name = rules.schema.name
@@ -43,9 +43,9 @@ class Agreed:
         self._closing = ExitStack()
 
     def origin(self) -> Mapping[str, str]:
-        """Which topic `records` is: one that was deleted and created again is another."""
-        told = tables.describe(self._admin, self._records.topic)
-        return {"cluster": told.cluster_id, "topic": self._records.topic, "topic_id": told.topic_id}
+        """Return what identifies the topic `records`: after it is deleted and created again, it is a different topic."""
+        found = tables.describe(self._admin, self._records.topic)
+        return {"cluster": found.cluster_id, "topic": self._records.topic, "topic_id": found.topic_id}
 
     def read(
         self, offsets: Mapping[str, int], take: TakeRows, progress: Callable[[int, int], None] | None = None
@@ -54,10 +54,11 @@ class Agreed:
         Read `records` up to its end.
 
         Args:
-            offsets: Partition -> where to go on; those not named, and those that begin later by now, at their beginning.
+            offsets: Partition -> the offset to continue at. A partition that is not named, or that begins later now, is
+                read from its beginning.
 
         Raises:
-            SetupError: there is no such topic.
+            SetupError: the topic does not exist.
         """
         topic = self._records.topic
         count = partition_counts(self._admin).get(topic)
@@ -79,7 +80,7 @@ class Agreed:
         )
 
     def watch(self, keys: Collection[str]) -> None:
-        """Keep these keys, and no others, from both topics; `follow` brings them up to date."""
+        """Keep only these keys from both topics; `follow` brings them up to date."""
         self._closing.close()
         some = frozenset(keys)
         rows = Table(self._kafka, self._records.topic, self._records.decode, only=some)
@@ -88,15 +89,15 @@ class Agreed:
         self._watched = rows, self._closing.enter_context(states)
 
     def row(self, key: str) -> Mapping[str, Value] | None:
-        """The agreed record, or None; of a key that is watched."""
+        """Return the agreed record of a watched key, or None."""
         return None if self._watched is None else self._watched[0].rows.get(key)
 
     def state(self, key: str) -> State | None:
-        """What merge knows of a record as of the last `follow`; None if it knows nothing, or nobody watches."""
+        """Return merge's state of a watched key as of the last `follow`; None if there is none."""
         return None if self._watched is None else self._watched[1].rows.get(key)
 
     def follow(self) -> bool:
-        """Bring both up to date; whether anything was new, of any key."""
+        """Bring both tables up to date. Returns whether anything was new, of any key."""
         assert self._watched is not None, "watch() comes first"
         before = [dict(table.next_offsets) for table in self._watched]
         for table in self._watched:
@@ -104,16 +105,11 @@ class Agreed:
         return before != [table.next_offsets for table in self._watched]
 
     def keys_of(self, ids: Collection[str]) -> Mapping[str, str]:
-        """Salesforce Id -> record key, of those among *ids* whose record has another key than its Id."""
+        """Return Salesforce Id -> record key, for those of *ids* whose record has another key than its Id."""
         topic, decode = self._identities.topic, self._identities.decode
         with Table(self._kafka, topic, decode, only=frozenset(ids)) as table:
             table.load()
             return table.rows
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._closing.close()

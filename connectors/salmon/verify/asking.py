@@ -32,17 +32,17 @@ SIGNAL_KEYS_MAX: Final = 200  # with keys of 255 bytes a signal of 100 KB
 _SEND_MAX_S: Final = 30.0
 _ASK_S: Final = 10.0
 _LOOK_S: Final = 0.5
-# A source that reads the org answers within seconds; one that starts, or waits for its side, needs longer.
+# A running source answers within seconds. A source that is starting, or that waits for its side, needs longer.
 ANSWER_MAX_S: Final = 60.0
 REASON: Final = "salmon verify --repair"
 
 
 class Sources:
     """
-    Both sources of a sync; close() at the end.
+    Sends requests to both sources of a sync. Call close() at the end.
 
     Args:
-        answer_max_s: A source that has answered nothing for so long does not run, or cannot reach its side.
+        answer_max_s: How long to wait without any answer. After that, the source does not run or cannot reach its side.
     """
 
     def __init__(
@@ -65,24 +65,24 @@ class Sources:
         self, name: str, records: Sequence[tuple[str, str | None]], sides: Collection[str], progress: Progress
     ) -> frozenset[str]:
         """
-        Have the sources of *sides* read records, and wait until their rows are in `changes`.
+        Ask the sources of *sides* to read records, and wait until the rows are in `changes`.
 
         Args:
             name: The object.
-            records: Keys, and the Ids where they are known.
+            records: Keys, each with its Salesforce Id if that is known.
 
         Returns:
             The sides whose source has not answered.
 
         Raises:
-            Unavailable, SetupError: as the brokers say.
+            Unavailable, SetupError: Kafka cannot be used.
         """
         places = {side: self._send(named(side).source, name, records) for side in sides}
         log.info("records_asked_for", object=name, keys=len(records), sides=sorted(sides))
         return frozenset(self._unanswered(places, f"repair of {len(records):,}", progress))
 
     def _send(self, connector: str, name: str, records: Sequence[tuple[str, str | None]]) -> list[int]:
-        """Write the signals; their offsets."""
+        """Write the signals, and return their offsets."""
         topic = self._topics.signals(connector)
         codec = Signals(self._registry, topic)
         offsets: list[int] = []
@@ -93,7 +93,7 @@ class Sources:
             elif (offset := message.offset()) is not None:
                 offsets.append(offset)
 
-        # The source pairs keys and Ids only where there are as many of both.
+        # The source pairs keys with Ids only if there are equally many of both.
         known = [record for record in records if record[1] is not None]
         for group in (known, [record for record in records if record[1] is None]):
             for some in batches(group, SIGNAL_KEYS_MAX):
@@ -119,7 +119,7 @@ class Sources:
         return sorted(offsets)
 
     def _unanswered(self, places: Mapping[str, Sequence[int]], what: str, progress: Progress) -> set[str]:
-        """Wait for the answers; the sides that gave none for too long."""
+        """Wait for the answers, and return the sides that did not answer in time."""
         waiting = dict(places)
         total = sum(map(len, places.values()))
         answered, moved_at = 0, self._clock()
@@ -140,17 +140,17 @@ class Sources:
             self._pause(_LOOK_S)
 
     def _answered(self, connector: str) -> int:
-        """Up to which offset a source has answered its signals."""
+        """Return the offset up to which a source has answered its signals."""
         place = TopicPartition(self._topics.signals(connector), 0)
         group = f"{self._topics.name}-{connector}"
         asking = clients.consumer(self._kafka, group_id=group, client_id=f"{self._topics.name}-verify")
         try:
             return max(0, asking.committed([place], timeout=_ASK_S)[0].offset)
         except KafkaException as error:
-            raise translated(error, f"asking for {connector}'s place") from error
+            raise translated(error, f"asking for the committed offset of {connector}") from error
         finally:
             asking.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._producer.flush(_ASK_S)

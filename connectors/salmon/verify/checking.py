@@ -1,8 +1,8 @@
 """
-Checks one object: what differs by its digests is read again until nothing changes any more, and repaired if asked for.
+Checks one object: records whose digests differ are read again until nothing changes any more, and repaired on request.
 
-A running sync always differs somewhere for a moment. So a difference counts only when nothing has changed for a
-while, or when the time is over.
+In a running sync some records always differ for a moment. So a difference counts only after nothing has changed for a
+while.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from salmon.verify.comparing import (
     withheld,
 )
 from salmon.verify.ledger import RECORDS, Ledger
-from salmon.verify.reading import Progress, ids_told
+from salmon.verify.reading import Progress, compares_ids
 from salmon.verify.sides import Side
 
-# What is looked at again at one time: its rows and states are held in memory, and each look costs the org's API calls.
+# How many records are looked at again together: their rows and states are in memory, and each look costs API calls.
 ROUND_MAX: Final = 10_000
-# So many are named. More are no drift but a disaster, of which the first tell enough: the rest is only counted.
+# How many differences are named; the rest are only counted. If there are so many, the first are enough to find the cause.
 NAMED_MAX: Final = 10_000
-_LOOK_MAX: Final = 1_000  # records that are held as both sides have them
+_LOOK_MAX: Final = 1_000  # records of both sides that are in memory together
 _FIRST_PAUSE_S: Final = 0.25
 _PAUSE_MAX_S: Final = 2.0
 REPAIR: Final = "repair"
@@ -46,7 +46,7 @@ __all__ = ["NAMED_MAX", "RECORDS", "REPAIR", "ROUND_MAX", "Check", "Patience", "
 
 
 class Agreement(Protocol):
-    """What is asked of Agreed."""
+    """What this module needs of Agreed."""
 
     def watch(self, keys: Collection[str]) -> None: ...
     def row(self, key: str) -> Mapping[str, Value] | None: ...
@@ -55,7 +55,7 @@ class Agreement(Protocol):
 
 
 class Asking(Protocol):
-    """What is asked of Sources: to have records read anew."""
+    """What this module needs of Sources: to have records read again."""
 
     def ask(
         self, name: str, records: Sequence[tuple[str, str | None]], sides: Collection[str], progress: Progress
@@ -71,17 +71,17 @@ class Patience:
     quiet_s: float = 5.0
 
 
-# From the sources' answer until merge has folded it and the sinks have written what it owes.
+# From the sources' answer until merge has folded it and the sinks have carried out the writes.
 REPAIR_PATIENCE: Final = Patience(most_s=120.0, quiet_s=10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One record as all three have it at about one moment."""
+    """One record as both sides and `records` have it at about the same moment."""
 
     found: Mapping[str, Finding]
     there: frozenset[str]
-    shown: bytes  # digest of all of it: whether it moves
+    shown: bytes  # digest of all three: it changes if one of them does
     native_id: str | None
 
     @property
@@ -95,7 +95,7 @@ class Look:
 
 @dataclass(slots=True)
 class Check:
-    """The comparison of one object. *asking*: by whom what differs is repaired; None to leave it."""
+    """The comparison of one object. *asking*: repairs differences; None: no repair."""
 
     name: str
     agreement: Agreement
@@ -112,7 +112,7 @@ class Check:
         Compare what a ledger has read.
 
         Raises:
-            SalmonError: a side or Kafka could not be read; so nothing can be said.
+            SalmonError: a side or Kafka could not be read, so there is no result.
         """
         verdict = ObjectVerdict(self.name, without_key=without_key)
         verdict.counts = {side: ledger.sums[side].total for side in SIDES} | {RECORDS: len(ledger)}
@@ -123,7 +123,7 @@ class Check:
             later += 1
 
         unequal = 0
-        suspects = ledger.differing(self.terms, ids_told=ids_told(self.terms), later=count)
+        suspects = ledger.differing(self.terms, with_ids=compares_ids(self.terms), later=count)
         for some in batches(suspects, ROUND_MAX):
             if verdict.named >= NAMED_MAX:
                 verdict.not_looked_at += len(some)
@@ -135,17 +135,17 @@ class Check:
         return verdict.in_order()
 
     def some(self, keys: Iterable[str], progress: Progress) -> ObjectVerdict:
-        """Compare these records only. Raises as `whole`."""
+        """Compare only these records. Raises the same errors as `whole`."""
         verdict = ObjectVerdict(self.name, counts=dict.fromkeys((*SIDES, RECORDS), 0))
         unequal = 0
-        verdict.met = frozenset()
+        verdict.exist = frozenset()
         for piece in batches(keys, ROUND_MAX):
             unequal += self._round(verdict, dict.fromkeys(piece, frozenset()), progress)
         verdict.equal = verdict.counts[RECORDS] - unequal
         return verdict.in_order()
 
     def _round(self, verdict: ObjectVerdict, before: Mapping[str, frozenset[str]], progress: Progress) -> int:
-        """Look again at some records, and tell what is true of them; how many of `records` among them are not equal."""
+        """Look at some records again, and add the result to *verdict*. Returns how many of `records` are not equal."""
         self.agreement.watch(before)
         self.agreement.follow()
         looks, moving = self._settled(before, self.patience)
@@ -161,23 +161,24 @@ class Check:
             for where in verdict.counts:
                 verdict.counts[where] += (where in look.there) - (where in before[key])
             verdict.refreshed_later += look.later
-            if verdict.met is not None and look.there:
-                verdict.met |= {key}
+            if verdict.exist is not None and look.there:
+                verdict.exist |= {key}
             if look.differs:
                 unequal += RECORDS in look.there
-                self._tell(verdict, key, look, is_moving=key in moving)
+                self._report(verdict, key, look, is_moving=key in moving)
                 if self.asking is not None and self._remains(key, look):
                     why = Why.EDITED if key in moving else reasons.get(key, self._why(key, look))
                     verdict.remains[key] = why
         return unequal
 
-    # Looking until nothing moves.
+    # Looking again until nothing changes.
 
     def _settled(self, keys: Collection[str], patience: Patience) -> tuple[dict[str, Look], frozenset[str]]:
         """
-        Look at records until they do not differ, or until nothing moves: the last look at each.
+        Look at records until they do not differ, or until nothing changes.
 
-        What is still edited when the patience is over is returned as moving: of that nothing can be said.
+        Returns:
+            The last look at each record; and the records that were still changing at the end, of which nothing is known.
         """
         began = moved_at = self.clock()
         pause_s = 0.0
@@ -197,7 +198,7 @@ class Check:
             looks |= fresh
             quiet_since = max([moved_at, *still_since.values()])
             if now - quiet_since >= patience.quiet_s or not self._unexplained(suspects, looks):
-                break  # Nothing moves any more, or all of it is parked.
+                break  # Nothing changes any more, or all that differs is parked.
             if now - began >= patience.most_s:
                 return looks, frozenset(
                     key for key, since in still_since.items() if now - since < patience.quiet_s
@@ -219,14 +220,14 @@ class Check:
         there = {side for side in SIDES if seen[side] is not None} | (
             {RECORDS} if agreed is not None else set()
         )
-        told = [_sorted(agreed)] + [
+        all_three = [_sorted(agreed)] + [
             (_sorted(one.fields), sorted(one.unreadable)) if one else None for one in seen.values()
         ]
         in_org = seen[SALESFORCE]
         return Look(
             findings(key, agreed, seen, self.terms),
             frozenset(there),
-            blake2b(repr(told).encode(), digest_size=16).digest(),
+            blake2b(repr(all_three).encode(), digest_size=16).digest(),
             in_org.native_id if in_org is not None else None,
         )
 
@@ -234,7 +235,7 @@ class Check:
         return any(self._remains(key, looks[key]) for key in keys)
 
     def _remains(self, key: str, look: Look) -> bool:
-        """Whether something differs there that is not parked."""
+        """Whether the record has a difference that is not parked."""
         return look.differs and any(rest.differs for rest, _ in self._excused(key, look).values())
 
     def _excused(self, key: str, look: Look) -> dict[str, tuple[Finding, tuple[ParkedFields, ...]]]:
@@ -252,7 +253,7 @@ class Check:
             return NOTHING, (waiting,)
         return excused(key, side, found, state.sides.get(side) if state else None)
 
-    # Repairing: the sides are asked what they have, and the fold decides.
+    # Repairing: the sources read the records again, and the fold decides.
 
     def _ask(
         self,
@@ -262,8 +263,8 @@ class Check:
         moving: Collection[str],
         progress: Progress,
     ) -> tuple[frozenset[str], dict[str, Why]]:
-        """Have what differs read anew by its sources: the keys that were asked for, and why others were not, or in vain."""
-        sources = [side for side in SIDES if self.terms[side].strangers]
+        """Have the sources read again what differs. Returns those keys; and key -> why a record cannot be repaired now."""
+        sources = [side for side in SIDES if self.terms[side].extra_counts]
         asked: list[tuple[str, str | None]] = []
         reasons: dict[str, Why] = {}
         for key in sorted(looks):
@@ -287,7 +288,7 @@ class Check:
         return state.sides[SALESFORCE].native_id if state is not None and SALESFORCE in state.sides else None
 
     def _why(self, key: str, look: Look) -> Why:
-        """Why a record still differs, of which both sides have told anew."""
+        """Return why a record still differs after both sides were read again."""
         state = self.agreement.state(key)
         differing = [side for side, found in look.found.items() if found.differs]
         if state is not None and any(
@@ -296,9 +297,9 @@ class Check:
             return Why.ON_ITS_WAY
         return Why.LEFT
 
-    # Telling.
+    # Reporting.
 
-    def _tell(self, verdict: ObjectVerdict, key: str, look: Look, *, is_moving: bool) -> None:
+    def _report(self, verdict: ObjectVerdict, key: str, look: Look, *, is_moving: bool) -> None:
         differs: dict[str, Finding] = {}
         for side, (rest, waiting) in self._excused(key, look).items():
             verdict.parked.extend(waiting)

@@ -1,7 +1,7 @@
 """
-Compares one record on one side with what was agreed. Pure.
+Compares one record on one side with the agreed record. Pure.
 
-How the records are read, and when a difference counts, is in checking.
+How records are read, and when a difference counts, is in checking.py.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from salmon.model.rules import Rules
 from salmon.model.state import Parked, SideState, State
 from salmon.salesforce.ids import id18
 
-# How a person finds merge's own property in a document.
+# The path of merge's own property in a document.
 SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
 MISFIT: Final = "MISFIT"
 _SETTING: Final = (WriteOp.CREATE, WriteOp.UPDATE)
 
 
-UNREADABLE: Final = "(a value that is none of its field's type)"
+UNREADABLE: Final = "(a value that does not fit its field's type)"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    A record as one side shows it: its fields without nulls, and the names of those that could not be read.
+    A record as one side shows it: its fields without nulls, and the names of the fields that could not be read.
 
-    UNREADABLE among them stands for the record as a whole.
+    UNREADABLE among these names means that the whole record could not be read.
     """
 
     key: str
@@ -43,19 +43,19 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What of an object's records is held against `records` on one side."""
+    """Which fields of an object's records are compared with `records` on one side, and how."""
 
     compared: frozenset[str]
-    # May differ for now: stamps ride along with the next write, refreshed fields come with the next read.
+    # Fields that may differ for now: stamps come with the next write, refreshed fields with the next read.
     later: frozenset[str]
-    strangers: bool  # whether a record that `records` lacks is a difference
-    # References: an Id of 15 characters and of 18 is the same. Decimals that the side shows as doubles.
+    extra_counts: bool  # whether a record that `records` lacks is a difference
+    # References (an Id of 15 characters is the same as one of 18), and decimals that the side shows as doubles.
     ids: frozenset[str] = frozenset()
     doubles: frozenset[str] = frozenset()
-    required: frozenset[str] = frozenset()  # without these, the side makes no new record
+    required: frozenset[str] = frozenset()  # without these, the side refuses a new record
 
     def comparable(self, name: str, value: Value) -> Value:
-        """The value, in the one form that all equal ones of the field have."""
+        """Return the value in a form that is the same for all equal values of the field."""
         if isinstance(value, str) and name in self.ids:
             return id18(value) or value
         if isinstance(value, Decimal) and name in self.doubles:
@@ -65,10 +65,10 @@ class Terms:
 
 def terms_of(rules: Rules) -> Mapping[str, Terms]:
     """
-    What is compared on each side.
+    Return what is compared on each side.
 
-    The target of a one-way object is nobody's source: what else it has is its own, and Salesforce as a target is
-    compared in what it lets anybody set.
+    The target of a one-way object may have records of its own. If Salesforce is that target, only the fields that can be
+    set there are compared.
     """
     every = frozenset(rules.schema.by_name)
     settable = frozenset(name for op in _SETTING for name in rules.sink_may_set(SALESFORCE, op))
@@ -84,7 +84,7 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
         side: Terms(
             compared[side],
             later[side],
-            strangers=rules.one_way_to != side,
+            extra_counts=rules.one_way_to != side,
             ids=ids,
             doubles=doubles[side],
             required=required[side],
@@ -95,7 +95,7 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with one record on one side. One that is only `later` is no difference."""
+    """How one record on one side differs. If only `later` is set, that is not a difference."""
 
     missing: bool = False  # agreed, but not there
     extra: bool = False  # there, but not agreed
@@ -112,14 +112,14 @@ NOTHING: Final = Finding()
 
 def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms) -> Finding:
     """
-    Hold what a side shows of a record against what was agreed.
+    Compare a record as a side shows it with the agreed record.
 
     Args:
-        agreed: The row of `records`, nulls or not; None if there is none.
+        agreed: The row of `records`, with or without nulls; None if there is none.
         seen: None if the side has no such record.
     """
     if agreed is None:
-        return Finding(extra=True) if seen is not None and terms.strangers else NOTHING
+        return Finding(extra=True) if seen is not None and terms.extra_counts else NOTHING
     if seen is None:
         return Finding(missing=True)
     if UNREADABLE in seen.unreadable:
@@ -140,15 +140,15 @@ def findings(
     terms: Mapping[str, Terms],
 ) -> dict[str, Finding]:
     """
-    Hold a record, as both sides show it, against what was agreed.
+    Compare a record as both sides show it with the agreed record.
 
     Args:
-        seen: Side -> the record there; None where there is none.
+        seen: Side -> the record there; None if there is none.
     """
     in_org, document = seen.get(SALESFORCE), seen.get(MONGODB)
     expected = agreed
     if agreed is not None and document is not None:
-        # Where the org has no such record, that is what is wrong, and not the Id that the document still has.
+        # If the org does not have the record, that is the difference, and not the Id that the document still has.
         native_id = document.fields.get(SALESFORCE_ID) if in_org is None else in_org.native_id or id18(key)
         expected = {**agreed, SALESFORCE_ID: native_id}
     return {
@@ -160,8 +160,8 @@ def findings(
 @dataclass(frozen=True, slots=True)
 class ParkedFields:
     """
-    A difference that merge knows of: it is parked until somebody edits, decides, or a parent comes; or the side holds what
-    could not be taken, until somebody corrects it.
+    A difference that merge knows about. It is parked until a person edits or decides, or the parent record exists; or the
+    side has a value that cannot be synced until a person corrects it.
     """
 
     key: str
@@ -174,7 +174,7 @@ class ParkedFields:
 def excused(
     key: str, side: str, found: Finding, state: SideState | None
 ) -> tuple[Finding, tuple[ParkedFields, ...]]:
-    """Split what was found on a side into what nobody knows of, and what is parked there."""
+    """Split what was found on a side into what merge does not know about, and what is parked there."""
     parked = state.parked if state is not None else {}
     misfits = state.misfits if state is not None else {}
     if not parked and not misfits:
@@ -182,7 +182,7 @@ def excused(
     if found.missing or found.extra:
         if not parked:
             return found, ()
-        # A record can wait as a whole, or because a field that it cannot do without does.
+        # A record waits as a whole, or because a field that it cannot be created without is parked.
         cause = parked.get(EXISTENCE) or next(iter(parked.values()))
         waits_whole = EXISTENCE in parked or (
             found.missing and state is not None and state.exists is not True
@@ -200,12 +200,12 @@ def excused(
 
 
 def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> ParkedFields | None:
-    """A record that is not made on *side*, because another side holds what could not be taken in a field it needs there."""
+    """Return why a record cannot be created on *side*: another side has a value that cannot be synced in a required field."""
     if state is None or not found.missing:
         return None
-    for other, told in state.sides.items():
-        for name in sorted(terms.required & told.misfits.keys() - state.canonical.keys()):
-            return ParkedFields(key, other, MISFIT, (name,), told.misfits[name].code)
+    for other, held in state.sides.items():
+        for name in sorted(terms.required & held.misfits.keys() - state.canonical.keys()):
+            return ParkedFields(key, other, MISFIT, (name,), held.misfits[name].code)
     return None
 
 
@@ -222,15 +222,15 @@ class Why(StrEnum):
     """Why a record still differs after a repair."""
 
     NOT_ANSWERED = "NOT_ANSWERED"  # a source has not read it: it does not run, or cannot reach its side
-    ON_ITS_WAY = "ON_ITS_WAY"  # a write to a side that differs has not come back
-    ONE_WAY = "ONE_WAY"  # nobody reads the target of a one-way object: edit the record at its source
-    EDITED = "EDITED"  # all the while
+    ON_ITS_WAY = "ON_ITS_WAY"  # a write to a side that differs has not been confirmed yet
+    ONE_WAY = "ONE_WAY"  # the target of a one-way object is not read: edit the record at its source
+    EDITED = "EDITED"  # it was edited again and again meanwhile
     LEFT = "LEFT"  # both sides were read, and merge found nothing to do
 
 
 @dataclass(slots=True)
 class ObjectVerdict:
-    """What came of one object. Lists are sorted by key."""
+    """The result for one object. Lists are sorted by key."""
 
     name: str
     counts: dict[str, int] = field(default_factory=dict)  # salesforce, mongodb, records: how many there are
@@ -239,15 +239,15 @@ class ObjectVerdict:
     missing_in: dict[str, list[str]] = field(
         default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}
     )
-    moving: list[str] = field(default_factory=list)  # edited all the while, so that nothing can be said
+    moving: list[str] = field(default_factory=list)  # edited again and again, so that there is no result
     parked: list[ParkedFields] = field(default_factory=list)
-    not_looked_at: int = 0  # differed when they were read, beyond those that are named
+    not_looked_at: int = 0  # records that differed when they were read, and were not looked at again
     refreshed_later: int = 0  # records with stamps or refreshed fields that differ for now
     without_key: int = 0  # documents whose _id cannot be a record key
     keyless: Sequence[tuple[str, str]] = ()  # the first of them: the _id, and why
-    on_their_way: int = 0  # of the records that differ: those with a write that has not come back
-    met: frozenset[str] | None = None  # where only some keys were looked for: those that are anywhere
-    # What a repair has done: records that the sources were asked for, and of these how many are in step now.
+    on_their_way: int = 0  # of the records that differ: those with an unconfirmed write
+    exist: frozenset[str] | None = None  # if only some keys are compared: those that exist anywhere
+    # The result of a repair: how many records the sources were asked to read, and how many of these are in sync now.
     asked: int = 0
     repaired: int = 0
     remains: dict[str, Why] = field(default_factory=dict)  # key -> why it still differs
@@ -255,12 +255,12 @@ class ObjectVerdict:
 
     @property
     def differs(self) -> bool:
-        """Whether anything differs but what is parked, refreshed later or still moving."""
+        """Whether anything differs that is not parked, refreshed later or still moving."""
         return bool(self.different or any(self.missing_in.values()) or self.without_key)
 
     @property
     def all_equal(self) -> bool:
-        """Whether nothing differs, and that of every record."""
+        """Whether every record was compared and nothing differs."""
         return not (self.differs or self.moving or self.not_looked_at)
 
     @property
@@ -269,7 +269,7 @@ class ObjectVerdict:
         return len(self.different) + sum(map(len, self.missing_in.values()))
 
     def in_order(self) -> ObjectVerdict:
-        """Itself, with its lists sorted by key: buckets come in none that means anything."""
+        """Sort the lists by key, because the order of the buckets has no meaning. Returns itself."""
         self.different = dict(sorted(self.different.items()))
         self.remains = dict(sorted(self.remains.items()))
         for keys in (*self.missing_in.values(), self.moving):

@@ -1,5 +1,5 @@
 """
-Records as digests: two are equal exactly where `comparing` finds nothing. Pure.
+Digests of records: two digests are equal exactly if `comparing` finds no difference. Pure.
 
 Each side shows a record differently, so a record of `records` has one digest for each side. What cannot be compared by a
 digest alone is handled separately:
@@ -23,10 +23,10 @@ from salmon.model.change import SALESFORCE_ID, Value
 from salmon.salesforce.ids import id18
 from salmon.verify.comparing import UNREADABLE, Seen, Terms
 
-# Ten million records are 2,400 a bucket: little to hold, and little to look through where one differs.
+# Ten million records are 2,400 per bucket: little to keep in memory, and little to look through if one record differs.
 BUCKETS: Final = 4096
 
-# Longer than any accident; nobody forges records against himself.
+# Long enough to exclude accidental collisions. Nobody has a reason to forge them.
 _FIRM_BYTES: Final = 16
 _LATER_BYTES: Final = 8
 _ID_BYTES: Final = 8
@@ -35,14 +35,14 @@ DIGEST_BYTES: Final = _FIRM_BYTES + _LATER_BYTES + _ID_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What one record is on one side's terms."""
+    """The digest of one record, by one side's terms."""
 
     firm: bytes  # of all that must be equal
     later: bytes  # of what may differ for now
-    told_id: bytes = b"\0" * _ID_BYTES  # of the record's Id, where documents are to tell it
+    native_id: bytes = b"\0" * _ID_BYTES  # of the record's Salesforce Id, if documents must have it
 
     def encode(self) -> bytes:
-        return self.firm + self.later + self.told_id
+        return self.firm + self.later + self.native_id
 
     @classmethod
     def decode(cls, data: bytes) -> Digest:
@@ -52,45 +52,45 @@ class Digest:
 
 class Form:
     """
-    How a record becomes a digest on one side's terms.
+    Makes digests of records, by one side's terms.
 
     Args:
-        ids_told: Whether documents are to tell Salesforce's Ids: then the org's and theirs must be the same.
+        with_ids: Whether documents must have the Salesforce Ids. If so, they are compared with the org's Ids.
     """
 
-    def __init__(self, terms: Terms, *, ids_told: bool) -> None:
+    def __init__(self, terms: Terms, *, with_ids: bool) -> None:
         self._terms = terms
         self._special = terms.ids | terms.doubles  # of which equal values have several forms
         own = terms.compared - {SALESFORCE_ID}
         self._firm = sorted(own - terms.later)
         self._later = sorted(own & terms.later)
-        self._ids_told = ids_told
+        self._with_ids = with_ids
 
     def agreed(self, key: str, row: Mapping[str, Value]) -> Digest:
-        """Of a row of `records`."""
+        """Return the digest of a row of `records`."""
         return Digest(
             self._hashed(_FIRM_BYTES, key, self._firm, row),
             self._hashed(_LATER_BYTES, key, self._later, row),
         )
 
     def org(self, seen: Seen) -> Digest:
-        """Of a record of Salesforce."""
+        """Return the digest of a record in Salesforce."""
         return self._seen(seen, seen.native_id or id18(seen.key))
 
     def document(self, seen: Seen) -> Digest:
-        """Of a document."""
+        """Return the digest of a document."""
         return self._seen(seen, seen.fields.get(SALESFORCE_ID))
 
-    def _seen(self, seen: Seen, told_id: Value) -> Digest:
+    def _seen(self, seen: Seen, native_id: Value) -> Digest:
         if UNREADABLE in seen.unreadable:
             firm = self._hashed(_FIRM_BYTES, seen.key, [UNREADABLE], {}, seen.unreadable)
         else:
             firm = self._hashed(_FIRM_BYTES, seen.key, self._firm, seen.fields, seen.unreadable)
         later = self._hashed(_LATER_BYTES, seen.key, self._later, seen.fields, seen.unreadable)
-        if not self._ids_told:
+        if not self._with_ids:
             return Digest(firm, later)
         unread = SALESFORCE_ID in seen.unreadable
-        parts = (seen.key, ... if unread else told_id)
+        parts = (seen.key, ... if unread else native_id)
         return Digest(firm, later, blake2b(repr(parts).encode(), digest_size=_ID_BYTES).digest())
 
     def _hashed(
@@ -101,11 +101,11 @@ class Form:
         fields: Mapping[str, Value],
         unreadable: Collection[str] = (),
     ) -> bytes:
-        """Null is the same as missing, and numbers that Python calls equal are equal."""
+        """Return a hash. Null is the same as missing, and numbers are equal if Python says so."""
         parts: list[Any] = [key]
         for name in names:
             if unreadable and name in unreadable:
-                parts += (name, ...)  # no value's text is this
+                parts += (name, ...)  # no value has this text
             elif (value := fields.get(name)) is not None:
                 if name in self._special:
                     value = self._terms.comparable(name, value)
@@ -115,28 +115,28 @@ class Form:
 
 
 def bucket_of(key: str) -> int:
-    """Which bucket a record is in: the same on every machine and at any time."""
+    """Return the record's bucket, which is the same on every machine and at any time."""
     return int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % BUCKETS
 
 
 @dataclass(slots=True)
 class Sums:
-    """Of one place on one side's terms: for each bucket how many records there are, and what they add up to."""
+    """The sums of one place, by one side's terms: the number of records in each bucket, and the sums of their digests."""
 
     counts: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     firm: list[int] = field(default_factory=lambda: [0] * BUCKETS)
     later: list[int] = field(default_factory=lambda: [0] * BUCKETS)
-    told_ids: list[int] = field(default_factory=lambda: [0] * BUCKETS)
+    native_ids: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
     def add(self, bucket: int, digest: Digest, *, times: int = 1) -> None:
-        """Put a record in, or take it out again (*times* = -1)."""
+        """Add a record, or take it out again (*times* = -1)."""
         self.counts[bucket] += times
         self.firm[bucket] += times * int.from_bytes(digest.firm, "big")
         self.later[bucket] += times * int.from_bytes(digest.later, "big")
-        self.told_ids[bucket] += times * int.from_bytes(digest.told_id, "big")
+        self.native_ids[bucket] += times * int.from_bytes(digest.native_id, "big")
 
     def same(self, other: Sums, bucket: int) -> bool:
-        """Whether both hold the same records there, but for the Ids that they tell."""
+        """Whether both have the same records in the bucket; their Ids are not compared."""
         return (
             self.counts[bucket] == other.counts[bucket]
             and self.firm[bucket] == other.firm[bucket]
@@ -150,7 +150,7 @@ class Sums:
 
 
 def _normal(value: Any) -> Any:
-    """Of equal numbers, whatever their types, the same; model.convert lets in neither NaN nor infinity."""
+    """Return a form that is the same for equal numbers of all types. model.convert excludes NaN and infinity."""
     if isinstance(value, tuple):
         return value
     if value == (whole := int(value)):

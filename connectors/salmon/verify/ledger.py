@@ -37,7 +37,7 @@ RECORDS: Final = "records"
 PLACES: Final = (RECORDS, *SIDES)
 
 _FORMAT: Final = 1  # of a ledger on disk; a ledger of another format is deleted and started again
-# What was read a day ago says little of today, and a tombstone that was missed since may be gone within a week.
+# What was read more than a day ago is of little use, and tombstones that were missed since may expire within a week.
 _AGE_S_MAX: Final = 24 * 3600.0
 _LETTERS: Final = {RECORDS: b"r", SALESFORCE: b"s", MONGODB: b"m"}
 _DIGESTS: Final = "digests"
@@ -48,7 +48,7 @@ _MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A record whose digests differ. *there*: the places that had it when they were read."""
+    """A record whose digests differ. *there*: the places where it was found."""
 
     key: str
     there: frozenset[str]
@@ -57,8 +57,8 @@ class Suspect:
 class Ledger:
     """
     Args:
-        folder: Of this ledger alone; made where it is missing.
-        about: What it is of. One of something else, or one too old, is begun anew.
+        folder: For this ledger only; created if it does not exist.
+        about: What the ledger is about. If the folder has a ledger about something else, or an old one, it is deleted first.
         now_s: A wall clock.
 
     Raises:
@@ -70,14 +70,14 @@ class Ledger:
     ) -> None:
         self._folder, self._now_s = folder, now_s
         self._about = {"format": _FORMAT, **about}
-        # `records` on the terms of both sides, and each side on its own.
+        # `records` by the terms of both sides, and each side by its own terms.
         self.agreed = {side: Sums() for side in SIDES}
         self.sums = {side: Sums() for side in SIDES}
         self._lock = _locked(folder)
         try:
             self._db = Rdict(str(folder / _DIGESTS), _options())
             if not self._is_of_use():
-                self._begin_anew()
+                self._start_again()
         except Exception as error:
             self._lock.release()
             raise SetupError(
@@ -86,19 +86,19 @@ class Ledger:
         self._add_up()
 
     def __len__(self) -> int:
-        """How many records `records` has."""
+        """The number of records in `records`."""
         return self.agreed[SALESFORCE].total
 
     def place(self, where: str) -> dict[str, Any]:
-        """How far the reading of a place has come; empty at its beginning."""
-        told = self._db.get(_mark(where))
-        return {} if told is None else dict(json.loads(told))
+        """Return how far the reading of a place has come; empty at its beginning."""
+        stored = self._db.get(_mark(where))
+        return {} if stored is None else dict(json.loads(stored))
 
     def take_agreed(self, rows: Mapping[str, Mapping[str, Digest] | None], place: Mapping[str, Any]) -> None:
         """
-        Take in what `records` tells, in its order: key -> digests on each side's terms, None for one that was removed.
+        Add rows of `records`, in the topic's order: key -> digests by each side's terms, None for a removed record.
 
-        Of a record that is there already, only the newer version counts.
+        A newer version of a record replaces the one before.
         """
         names = {key: _name(RECORDS, bucket_of(key), key.encode()) for key in rows}
         known: list[bytes | None] = list(self._db.get(list(names.values())) or ())
@@ -117,27 +117,27 @@ class Ledger:
         self._db.write(batch)
 
     def take_side(self, side: str, seen: Sequence[tuple[Seen, Digest]], place: Mapping[str, Any]) -> None:
-        """Take in a page of a side. Two records with one key, which only the org can have, are both kept."""
+        """Add a page of a side. If two records have the same key, which only the org allows, both are kept."""
         batch = WriteBatch(raw_mode=True)
         for record, digest in seen:
             bucket = bucket_of(record.key)
-            twin = b"\xff" + (record.native_id or "").encode()  # no text in UTF-8 has this byte
+            twin = b"\xff" + (record.native_id or "").encode()  # UTF-8 never contains this byte
             batch.put(_name(side, bucket, record.key.encode() + twin), digest.encode())
             self.sums[side].add(bucket, digest)
         batch.put(_mark(side), json.dumps(place).encode())
         self._db.write(batch)
 
     def differing(
-        self, terms: Mapping[str, Terms], *, ids_told: bool, later: Callable[[str], object]
+        self, terms: Mapping[str, Terms], *, with_ids: bool, later: Callable[[str], object]
     ) -> Iterator[Suspect]:
         """
-        What differs, bucket by bucket; buckets whose sums agree are not looked into.
+        Yield the records that differ, bucket by bucket. Buckets whose sums agree are skipped.
 
         Args:
-            later: Told of each record that differs in nothing but what may differ for now.
+            later: Called with the key of each record that differs only in fields that may differ for now.
         """
         for bucket in range(BUCKETS):
-            if self._agrees(bucket, ids_told=ids_told):
+            if self._agrees(bucket, with_ids=with_ids):
                 continue
             agreed = {
                 rest.decode(): {
@@ -154,7 +154,7 @@ class Ledger:
             for key in sorted(agreed.keys() | shown[SALESFORCE].keys() | shown[MONGODB].keys()):
                 expected = agreed.get(key)
                 there = {side: shown[side].get(key, []) for side in SIDES}
-                if differs(expected, there, terms, ids_told=ids_told):
+                if differs(expected, there, terms, with_ids=with_ids):
                     places = {side for side in SIDES if there[side]} | ({RECORDS} if expected else set())
                     yield Suspect(key, frozenset(places))
                 elif expected and any(
@@ -163,14 +163,14 @@ class Ledger:
                     later(key)
 
     def close(self) -> None:
-        """Let go of files and memory; what was read stays. Idempotent."""
+        """Close the files. What was read stays on disk. Idempotent."""
         self._db.close()
         self._lock.release()
 
-    def _agrees(self, bucket: int, *, ids_told: bool) -> bool:
+    def _agrees(self, bucket: int, *, with_ids: bool) -> bool:
         org, documents = self.sums[SALESFORCE], self.sums[MONGODB]
         return all(self.agreed[side].same(self.sums[side], bucket) for side in SIDES) and (
-            not ids_told or org.told_ids[bucket] == documents.told_ids[bucket]
+            not with_ids or org.native_ids[bucket] == documents.native_ids[bucket]
         )
 
     def _count_agreed(self, bucket: int, data: bytes, *, times: int = 1) -> None:
@@ -178,7 +178,7 @@ class Ledger:
         self.agreed[MONGODB].add(bucket, Digest.decode(data[DIGEST_BYTES:]), times=times)
 
     def _bucket(self, where: str, bucket: int) -> Iterator[tuple[bytes, bytes]]:
-        """What a place has in a bucket: the rest of each name, and its value."""
+        """Yield the entries of a place in a bucket: the rest of each name, and its value."""
         options = ReadOptions()
         options.set_iterate_upper_bound(_name(where, bucket + 1))
         for name, value in self._db.items(from_key=_name(where, bucket), read_opt=options):
@@ -186,7 +186,7 @@ class Ledger:
             yield name[3:], value
 
     def _add_up(self) -> None:
-        """The sums of what is there already: of a reading that was cut."""
+        """Add up what an interrupted reading has left."""
         for where in PLACES:
             if not self.place(where):
                 continue
@@ -198,14 +198,14 @@ class Ledger:
                         self.sums[where].add(bucket, Digest.decode(value))
 
     def _is_of_use(self) -> bool:
-        told = self._db.get(_ABOUT)
-        if told is None:
+        stored = self._db.get(_ABOUT)
+        if stored is None:
             return False
-        about = json.loads(told)
+        about = json.loads(stored)
         began_s = about.pop("began_s")
         return bool(about == self._about and 0 <= self._now_s() - began_s < _AGE_S_MAX)
 
-    def _begin_anew(self) -> None:
+    def _start_again(self) -> None:
         self._db.close()
         shutil.rmtree(self._folder / _DIGESTS, ignore_errors=True)
         self._db = Rdict(str(self._folder / _DIGESTS), _options())
@@ -225,22 +225,22 @@ def differs(
     shown: Mapping[str, Sequence[Digest]],
     terms: Mapping[str, Terms],
     *,
-    ids_told: bool,
+    with_ids: bool,
 ) -> bool:
     """
     Whether `comparing.findings` would find a difference in a record of these digests.
 
     Args:
-        agreed: Side -> of the row of `records` on its terms; None if there is none.
-        shown: Side -> of the records with this key there.
+        agreed: Side -> digest of the row of `records` by its terms; None if there is none.
+        shown: Side -> digests of the records with this key there.
     """
     if agreed is None:
-        return any(shown[side] and terms[side].strangers for side in SIDES)
+        return any(shown[side] and terms[side].extra_counts for side in SIDES)
     for side in SIDES:
         if not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
             return True
-    told = {one.told_id for side in SIDES for one in shown[side]}
-    return ids_told and len(told) > 1
+    ids = {one.native_id for side in SIDES for one in shown[side]}
+    return with_ids and len(ids) > 1
 
 
 def _name(where: str, bucket: int, rest: bytes = b"") -> bytes:
@@ -259,7 +259,7 @@ def _locked(folder: Path) -> Lock:
         raise SetupError(f"{folder}: cannot be written ({error.strerror}). Give another folder.") from error
     if lock is None:
         raise SetupError(
-            f"{folder}: another `salmon verify` uses this folder. Wait until it has ended, or give another folder."
+            f"{folder}: another `salmon verify` is using this folder. Wait until it has ended, or give another folder."
         )
     return lock
 

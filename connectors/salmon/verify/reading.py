@@ -2,7 +2,7 @@
 Reads all of one object, page by page, into its ledger: `records`, the org, and the collection.
 
 Each page is written together with the start of the next one. So an interrupted reading continues after its last page,
-and a finished one is not repeated. Only `records` is read on to its end every time.
+and a finished one is not repeated. Only `records` is read further, up to its end, every time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from salmon.verify.digests import Form
 from salmon.verify.ledger import RECORDS, Ledger
 from salmon.verify.sides import Side
 
-_KEYLESS_MAX: Final = 100  # documents without a key that are named
+_KEYLESS_MAX: Final = 100  # how many documents without a key are named
 
-# What is being read, how many of how many records.
+# Called with: what is being read, how many records were read, of how many.
 Progress = Callable[[str, int, int], None]
 
 
 class Rows(Protocol):
-    """What is asked of Agreed."""
+    """What this module needs of Agreed."""
 
     def read(
         self, offsets: Mapping[str, int], take: TakeRows, progress: Callable[[int, int], None] | None = None
@@ -34,16 +34,16 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How much was read now, and how much an earlier run had left."""
+    """The result of reading one object."""
 
     without_key: int  # documents whose _id cannot be a record key
     keyless: Sequence[tuple[str, str]]  # the first of them, each with why
-    pages: int
-    resumed: bool
+    pages: int  # read in this run
+    resumed: bool  # whether an earlier run had begun
 
 
-def ids_told(terms: Mapping[str, Terms]) -> bool:
-    """Whether documents are to tell Salesforce's Ids."""
+def compares_ids(terms: Mapping[str, Terms]) -> bool:
+    """Whether documents must have the Salesforce Ids."""
     return SALESFORCE_ID in terms[MONGODB].compared
 
 
@@ -51,13 +51,13 @@ def read(
     ledger: Ledger, rows: Rows, sides: Mapping[str, Side], terms: Mapping[str, Terms], progress: Progress
 ) -> Read:
     """
-    Read what the ledger lacks. *progress* is told of each page.
+    Read what the ledger does not have yet. *progress* is called after each page.
 
     Raises:
-        SalmonError: a side or Kafka could not be read; what was read until then stays in the ledger.
+        SalmonError: a side or Kafka could not be read. What was read until then stays in the ledger.
     """
-    told = ids_told(terms)
-    forms = {side: Form(terms[side], ids_told=told) for side in SIDES}
+    with_ids = compares_ids(terms)
+    forms = {side: Form(terms[side], with_ids=with_ids) for side in SIDES}
     resumed = bool(ledger.place(RECORDS))
     offsets: dict[str, int] = ledger.place(RECORDS).get("offsets", {})
 

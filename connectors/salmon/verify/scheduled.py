@@ -27,16 +27,16 @@ from salmon.runtime.program import command
 log = structlog.get_logger(__name__)
 
 _NICENESS: Final = 10
-_AGAIN_S: Final = 600.0  # after a run that could not tell, if that is sooner than the schedule
+_AGAIN_S: Final = 600.0  # wait after a run without a result, if that is sooner than the schedule
 _LOOK_S: Final = 0.5
 _END_MAX_S: Final = 5.0
 _REASON_MAX: Final = 500
-_TELLING: Final = (0, 1, 2)  # exit codes with a verdict, where there is one on standard output
+_WITH_VERDICT: Final = (0, 1, 2)  # exit codes of runs with a verdict, if there is one on standard output
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its standard output and the last line of its standard error. *code* None: it was stopped."""
+    """How a run ended: exit code, standard output, and the last line of standard error. *code* None: it was stopped."""
 
     code: int | None
     output: str
@@ -48,7 +48,7 @@ Runner = Callable[[Sequence[str], Event], Ended]
 
 
 def scheduled(config_path: Path, config: SyncConfig, metrics: Metrics) -> ScheduledVerify | None:
-    """What runs beside merge by this configuration; None where it has no schedule."""
+    """Return the part that runs beside merge with this configuration; None if it has no schedule."""
     every_s = config.verify.every_s
     if every_s is None:
         return None
@@ -65,8 +65,8 @@ class ScheduledVerify:
     A part of merge's process; see salmon.runtime.lifecycle.
 
     Args:
-        command: What to run; it prints the verdict as JSON.
-        folder: Where the time of the last run, and what a run that was cut has read, outlive the process; None: nowhere.
+        command: The command to run; it prints the verdict as JSON.
+        folder: Keeps the time of the last run, and the progress of an interrupted run, across restarts. None: they are lost.
         now_s: A wall clock.
     """
 
@@ -93,36 +93,35 @@ class ScheduledVerify:
         self._due_s = self._last_s() + every_s
 
     def run(self) -> None:
-        """Verify whenever it is time, until told to stop."""
+        """Run verify on schedule until stop()."""
         while not self._stop.wait(max(0.0, self._due_s - self._now_s())):
             self.turn()
 
     def turn(self) -> None:
-        """One run. Whatever becomes of it, merge goes on."""
+        """Run verify once. Merge continues, whatever the result."""
         began_s = self._now_s()
         try:
             ended = self._run_command(self._command, self._stop)
             if ended.code is None:
                 return
-            told = _verdict_of(ended)
-            self._tell(told, self._now_s() - began_s)
+            self._report(_verdict_of(ended), self._now_s() - began_s)
             self._due_s = began_s + self._every_s
             self._remember(began_s)
-        except Exception as error:  # noqa: BLE001 - a look at the records must never end what keeps them in step
+        except Exception as error:  # noqa: BLE001 - a failed comparison must never end the sync
             self._metrics.verify_failures.inc()
             self._due_s = self._now_s() + min(self._every_s, _AGAIN_S)
             log.warning("verify_failed", reason=str(error)[:_REASON_MAX])
 
     def stop(self) -> None:
-        """End a run that is under way; with a folder, the next process goes on with it."""
+        """End a run that is under way. With a folder, the next process continues it."""
         self._stop.set()
 
     def cut(self) -> None:
-        """Nothing else is unfinished."""
+        """Do nothing: stop() is enough."""
 
-    def _tell(self, told: Mapping[str, Any], took_s: float) -> None:
+    def _report(self, result: Mapping[str, Any], took_s: float) -> None:
         totals: dict[str, int] = {}
-        for name, each in told["objects"].items():
+        for name, each in result["objects"].items():
             counts = {
                 "equal": each["equal"],
                 "different": len(each["different"]) + each["not_looked_at"],
@@ -135,16 +134,16 @@ class ScheduledVerify:
                 totals[verdict] = totals.get(verdict, 0) + count
         self._metrics.verify_ended.set(self._now_s())
         self._metrics.verify_seconds.set(took_s)
-        say = log.info if told["equal"] else log.warning
-        say("verified", all_equal=told["equal"], took_s=round(took_s, 1), **totals)
+        say = log.info if result["equal"] else log.warning
+        say("verified", all_equal=result["equal"], took_s=round(took_s, 1), **totals)
 
     def _last_s(self) -> float:
-        """When the last run began; now, where there was none that anybody remembers."""
+        """Return when the last run began; now, if that is not known."""
         if self._note is not None:
             try:
                 return float(json.loads(self._note.read_text(encoding="utf-8"))["began_s"])
             except (OSError, ValueError, TypeError, KeyError):
-                pass  # there was none, or it is of no use: the schedule begins now
+                pass  # there is no note, or it cannot be used: the schedule begins now
         return self._now_s()
 
     def _remember(self, began_s: float) -> None:
@@ -182,9 +181,9 @@ def run_command(command: Sequence[str], stop: Event) -> Ended:
 
 def _verdict_of(ended: Ended) -> Mapping[str, Any]:
     try:
-        told: Mapping[str, Any] = json.loads(ended.output)
+        result: Mapping[str, Any] = json.loads(ended.output)
     except ValueError:
-        told = {}
-    if ended.code not in _TELLING or "objects" not in told:
+        result = {}
+    if ended.code not in _WITH_VERDICT or "objects" not in result:
         raise RuntimeError(ended.complaint or f"`salmon verify` ended with exit code {ended.code}")
-    return told
+    return result

@@ -23,13 +23,13 @@ log = structlog.get_logger(__name__)
 
 _PREFIX: Final = "salmon-verify-"
 _LOCK: Final = "owner.lock"
-# One without a lock is of a run that is just beginning, or of one that died there.
+# A folder without a lock belongs to a run that is just starting, or that was killed at that moment.
 _UNLOCKED_MAX_S: Final = 3600.0
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for this run, after those of dead ones were swept."""
+    """Make a folder for this run, after removing the folders of killed runs."""
     sweep()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -38,7 +38,7 @@ def scratch() -> Iterator[Path]:
 
 
 def sweep() -> None:
-    """Remove the folders of runs of ours that are dead."""
+    """Remove the folders of killed runs of this user."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if _is_left_behind(folder):
@@ -47,12 +47,12 @@ def sweep() -> None:
 
 
 def _is_left_behind(folder: Path) -> bool:
-    """Whether it is a folder of ours whose owner is dead. Raises OSError where that cannot be found out."""
-    told = folder.lstat()
-    if told.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
+    """Whether it is a folder of this user whose run has ended. Raises OSError if that cannot be found out."""
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or folder.is_symlink() or not folder.is_dir():
         return False
     if not os.path.lexists(folder / _LOCK):
-        return time.time() - told.st_mtime > _UNLOCKED_MAX_S
+        return time.time() - status.st_mtime > _UNLOCKED_MAX_S
     if (lock := locked_now(folder / _LOCK)) is None:
         return False
     lock.release()

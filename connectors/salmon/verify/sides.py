@@ -1,7 +1,7 @@
 """
-The records of one object as each side shows them: all of them, or some by key.
+Reads the records of one object from each side: all of them, or some by key.
 
-Reading, types and keys are the sides' own business, in salmon.salesforce and salmon.mongodb.
+How records are read and what their types and keys mean is in salmon.salesforce and salmon.mongodb.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pymongo.database import Database
 
 from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.documents import DocumentShape, Reading
 from salmon.mongodb.keys import id_of, key_of, shown_id
+from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.mongodb.wire.client import Document
@@ -26,14 +27,14 @@ from salmon.salesforce.wire.rest import PAGE_ROWS
 from salmon.verify.comparing import UNREADABLE, Seen
 
 _DOCUMENTS_A_READ: Final = 1000
-_LEARNT_MAX: Final = 50_000  # keys that are not their records' Ids
+_LEARNT_MAX: Final = 50_000  # most keys that a reader remembers, of records whose key is not their Id
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """
-    Some records of a side. *after* is where the next page goes on; *keyless*: documents whose `_id` cannot be a record
-    key, each with why.
+    Some records of a side. *after*: where the next page begins. *keyless*: documents whose `_id` cannot be a record key,
+    each with the reason.
     """
 
     records: Sequence[Seen]
@@ -42,22 +43,22 @@ class Page:
 
 
 class Side(Protocol):
-    """What is asked of a side."""
+    """What this room needs of a side."""
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        """All records, in their side's own order and behind *after*; what changes meanwhile is seen or not."""
+        """Read all records after *after*, in the side's own order. A change that is made meanwhile may be seen or not."""
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
-        """The records with these keys as they are now, without those that are not there."""
+        """Return the records with these keys as they are now, without those that do not exist."""
 
 
 class SalesforceSide:
     """
-    One object of the org.
+    One object in the org.
 
     Args:
-        reader: Makes a reader that has learnt no keys yet. It learns those of all the records and parents that it
-            sees, and is made anew before they are many.
+        reader: Makes a new reader. A reader remembers the keys of all records and parents that it has seen; it is replaced
+            by a new one before they are too many.
     """
 
     def __init__(self, reader: Callable[[Identity], RowReader], schemas: Mapping[str, ObjectSchema]) -> None:
@@ -75,7 +76,7 @@ class SalesforceSide:
                 return
 
     def keys_of(self, ids: Collection[str]) -> Mapping[str, str]:
-        """Id -> record key, of the records with these Ids (18 characters) that are there."""
+        """Return Id -> record key, for those of these Ids (18 characters) that exist."""
         return {
             row.native_id: row.key
             for some in batches(ids, IDS_A_QUERY)
@@ -93,7 +94,7 @@ class SalesforceSide:
         found: dict[str, Seen] = {}
         for ids in batches([key for key in keys if id18(key) == key], IDS_A_QUERY):
             found.update((row.key, _seen(row)) for row in self._reader.by_id(ids).rows)
-        # A record born in MongoDB may have a key that looks like an Id.
+        # A record that was created in MongoDB may have a key that looks like an Id.
         for some in key_batches([key for key in keys if key not in found]):
             found.update((row.key, _seen(row)) for row in self._reader.by_key(some).rows)
         return {key: found[key] for key in keys if key in found}
@@ -103,12 +104,16 @@ class MongoSide:
     """One collection."""
 
     def __init__(
-        self, database: Database[Document], collection: str, schema: ObjectSchema, synced: Collection[str]
+        self,
+        database: Database[Document],
+        collections: Mapping[str, str],
+        schema: ObjectSchema,
     ) -> None:
-        """*synced*: names of all objects of the sync."""
+        """*collections*: object -> collection, of all objects of the sync."""
         self._database = database
-        self._collection = collection
-        self._shape = DocumentShape(schema, frozenset(synced))
+        self._collection = collections[schema.name]
+        self._shape = DocumentShape(schema, frozenset(collections))
+        self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:
         last: list[Any] = [id_from_json(after)] if after else []
@@ -133,7 +138,7 @@ class MongoSide:
             try:
                 ids.append(id_of(key))
             except BadRecordKey:
-                continue  # no document has it
+                continue  # no document can have this key
         found: dict[str, Seen] = {}
         for some in batches(ids, _DOCUMENTS_A_READ):
             for read in read_documents(
@@ -145,6 +150,7 @@ class MongoSide:
     def _seen(
         self, documents: Sequence[Document], keyless: list[tuple[str, str]] | None = None
     ) -> Iterator[Seen]:
+        readings: list[tuple[str, Reading]] = []
         for document in documents:
             try:
                 key = key_of(document["_id"])
@@ -153,7 +159,10 @@ class MongoSide:
                     keyless.append((shown_id(document["_id"]), str(error)))
                 continue
             reading = self._shape.reading(document)
-            yield Seen(key, reading.fields, frozenset(reading.misfits))
+            readings.append((key, reading))
+        spelled = self._spellings.fields(self._shape.schema.name, [reading.fields for _, reading in readings])
+        for (key, reading), fields in zip(readings, spelled, strict=True):
+            yield Seen(key, fields, frozenset(reading.misfits))
 
 
 def _seen(row: Row | BadRow) -> Seen:

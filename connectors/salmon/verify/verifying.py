@@ -1,7 +1,7 @@
 """
-All of `salmon verify`: connects to both sides, Kafka and the registry, and checks one object after the other.
+Runs `salmon verify`: connects to both sides, Kafka and the registry, and checks one object after the other.
 
-It only reads, and works with or without running connectors. A repair asks the sources, so it needs all five.
+It only reads, whether the connectors run or not. A repair asks the sources, so all five processes must run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from salmon.verify.reading import read
 from salmon.verify.scratch import scratch
 from salmon.verify.sides import MongoSide, SalesforceSide, Side
 
-# Object, what of it is compared (records, salesforce, mongodb), how many of about how many.
+# Called with: object, what is being read (records, salesforce, mongodb), how many records, of about how many.
 Watcher = Callable[[str, str, int, int], None]
 
 _PATIENCE: Final = Patience()
@@ -41,13 +41,13 @@ _PATIENCE: Final = Patience()
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """What came of it."""
+    """The result of a run."""
 
     objects: Mapping[str, ObjectVerdict]
     took_s: float
-    nowhere: Sequence[str] = ()  # keys that were asked for, and that nobody has
+    nowhere: Sequence[str] = ()  # keys that were asked for and do not exist anywhere
     pages: int = 0  # of both sides, read in this run
-    resumed: bool = False  # whether it went on where another was cut
+    resumed: bool = False  # whether it continued an interrupted run
 
     @property
     def equal(self) -> bool:
@@ -55,7 +55,7 @@ class VerifyResult:
 
     @property
     def differs(self) -> bool:
-        """Whether something surely differs. Neither this nor equal: it could not be told."""
+        """Whether something certainly differs. If neither this nor `equal` is true, some records could not be compared."""
         return any(each.differs for each in self.objects.values())
 
     def as_dict(self) -> dict[str, object]:
@@ -76,11 +76,11 @@ class Wanted:
     What to verify.
 
     Args:
-        objects: Only these; none for all of the configuration.
-        keys: Only these records: record keys, or Salesforce Ids; None for all.
-        repair: Whether to have what differs read anew by the sources.
-        answer_max_s: How long a source may answer nothing, in seconds.
-        folder: Where what is read is kept, so that a run that is cut goes on from there; None for a temporary one.
+        objects: Only these; empty for all of the configuration.
+        keys: Only these records: record keys or Salesforce Ids; None for all.
+        repair: Whether the sources read again what differs.
+        answer_max_s: How long to wait for an answer from a source, in seconds.
+        folder: Keeps what was read, so that the next run continues an interrupted one; None for a temporary folder.
     """
 
     objects: Collection[str] = ()
@@ -102,12 +102,12 @@ def verify(
     Compare Salesforce, MongoDB and `records`.
 
     Args:
-        objects: Only these; none for all of the configuration.
-        wanted: All of what is wanted, instead of *objects*.
+        objects: Only these; empty for all of the configuration.
+        wanted: What to verify, instead of *objects*.
 
     Raises:
-        ConfigError: an object that the configuration does not have.
-        SalmonError: something could not be read, so that nothing can be said.
+        ConfigError: an object is not in the configuration.
+        SalmonError: something could not be read, so there is no result.
     """
     began = time.monotonic()
     wanted = wanted or Wanted(objects)
@@ -125,13 +125,13 @@ def verify(
             folder = stack.enter_context(scratch())
         verdicts = {name: run.whole(name, folder / name) for name in names}
         for name in names:
-            # What was said of it is said: the next run reads anew.
+            # This run has its result, so the next one must read everything again.
             discard(folder / name)
     return VerifyResult(verdicts, time.monotonic() - began, pages=run.pages, resumed=run.resumed)
 
 
 class _Run:
-    """The connections of one run, and what it has met."""
+    """The connections of one run, and what it has found."""
 
     def __init__(
         self, sync: Sync, wanted: Wanted, stack: ExitStack, watcher: Watcher, patience: Patience
@@ -152,30 +152,30 @@ class _Run:
             stack.callback(self._sources.close)
         self.pages = 0
         self.resumed = False
-        self._found: set[str] = set()  # of the keys and Ids that were asked for: those that are anywhere
+        self._found: set[str] = set()  # the keys and Ids that were asked for and exist somewhere
 
     def whole(self, name: str, folder: Path) -> ObjectVerdict:
-        """Read all of an object, or what is left to read of it, and compare."""
+        """Read all of an object, or what an interrupted run has left to read, and compare."""
         watched = partial(self._watcher, name)
         sides = self._sides(name)
         with self._agreed(name) as agreed, self._ledger(name, folder, agreed) as ledger:
-            told = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
-            self.pages += told.pages
-            self.resumed = self.resumed or told.resumed
-            verdict = self._check(name, agreed, sides).whole(ledger, told.without_key, watched)
-            verdict.keyless = told.keyless
+            reading = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
+            self.pages += reading.pages
+            self.resumed = self.resumed or reading.resumed
+            verdict = self._check(name, agreed, sides).whole(ledger, reading.without_key, watched)
+            verdict.keyless = reading.keyless
             return verdict
 
     @contextmanager
     def _ledger(self, name: str, folder: Path, agreed: Agreed) -> Iterator[Ledger]:
-        """What was read of an object, as it was left, or a new one."""
+        """Open the ledger of an object: the one of an interrupted run, or a new one."""
         config = self._sync.config
         about = {
             "sync": config.name,
             "org": config.salesforce.login_url,
             "collection": f"{config.mongodb.database}.{config.objects[name].collection}",
             "terms": {
-                side: [sorted(each.compared), sorted(each.later), each.strangers]
+                side: [sorted(each.compared), sorted(each.later), each.extra_counts]
                 for side, each in terms_of(self._rules[name]).items()
             },
             **agreed.origin(),
@@ -193,18 +193,18 @@ class _Run:
             keys = self._keys(name, asked, agreed, sides)
             verdict = self._check(name, agreed, sides).some(keys, partial(self._watcher, name))
             for key, each in keys.items():
-                if verdict.met is not None and key in verdict.met:
+                if verdict.exist is not None and key in verdict.exist:
                     self._found |= each
             return verdict
 
     def nowhere(self, asked: Collection[str]) -> list[str]:
-        """What was asked for and is neither on a side nor in `records`."""
+        """Return the keys and Ids that were asked for and exist neither on a side nor in `records`."""
         return sorted(set(asked) - self._found)
 
     def _keys(
         self, name: str, asked: Collection[str], agreed: Agreed, sides: Mapping[str, Side]
     ) -> dict[str, set[str]]:
-        """Record key -> how it was asked for. An Id of another synced object is none of this one's."""
+        """Return record key -> how it was asked for. Ids of other synced objects are left out."""
         prefix = self._schemas[name].key_prefix
         others = {schema.key_prefix for schema in self._schemas.values()} - {prefix, ""}
         of_id = {each: native_id for each in asked if (native_id := id18(each)) is not None}
@@ -231,14 +231,14 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
-        objects = self._sync.config.objects
+        collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, objects[name].collection, self._schemas[name], objects),
+            MONGODB: MongoSide(self._database, collections, self._schemas[name]),
         }
 
 
 def _synced(rest: Rest, rules: Rules) -> SyncedObject:
-    """The object with the fields that the sync agreed on; what the org has beyond them is not compared."""
+    """Return the object with the fields of the sync; other fields of the org are not compared."""
     described = rest.describe(rules.schema.name)
     return SyncedObject(rules.schema, frozenset(field["name"] for field in described["fields"]))

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from salmon.errors import SetupError
+from salmon.errors import SignInRefused
 from salmon.kafka import clients
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.simulator.tls import Certificates, make_certificates
@@ -56,7 +56,7 @@ def test_a_broker_that_is_not_trusted_is_told(port: int, other_ca: Path) -> None
         "security.protocol": "ssl",
         "ssl.ca.location": str(other_ca),
     }
-    with pytest.raises(SetupError, match=r"TLS handshake failed.*kafka\.ssl\.ca\.location"):
+    with pytest.raises(SignInRefused, match=r"TLS handshake failed.*kafka\.ssl\.ca\.location"):
         clients.connect(kafka, timeout_s=30)
 
 
@@ -64,5 +64,5 @@ def test_a_broker_that_is_not_trusted_is_told(port: int, other_ca: Path) -> None
 def test_a_registry_that_is_not_trusted_is_told(port: int, other_ca: Path, trust: str) -> None:
     """Whether no CA was given, or the wrong one."""
     ca_file = str(other_ca) if trust == "another authority" else None
-    with pytest.raises(SetupError, match=r"does not verify.*schema_registry\.ca_file"):
+    with pytest.raises(SignInRefused, match=r"does not verify.*schema_registry\.ca_file"):
         SchemaRegistry(f"https://127.0.0.1:{port}", ca_file=ca_file).latest("a-value")

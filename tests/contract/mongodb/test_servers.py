@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pymongo import MongoClient
+from pymongo import ASCENDING, MongoClient
 
 from salmon.devstack.mongod import EmbeddedMongod, binary
 from salmon.devstack.processes import HOST, Background, accepts, free_ports
-from salmon.errors import RetriableError, SetupError, Unavailable
+from salmon.errors import RetriableError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.change import Op, WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.simulator.tls import make_certificates
+from support.clock import Clock
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, write
 from support.waiting import until
 
@@ -62,14 +63,14 @@ def test_a_server_that_is_no_replica_set_is_refused_with_the_mend(tmp_path: Path
     """It has no change streams: nothing can be synced with it."""
     with (
         _mongod(tmp_path) as port,
-        pytest.raises(SetupError, match=r"mongodb\.uri: .*--replSet.*rs\.initiate"),
+        pytest.raises(UnfitServer, match=r"mongodb\.uri: .*--replSet.*rs\.initiate"),
     ):
         connect(_config(port), app="test")
 
 
 def test_a_replica_set_that_was_never_initiated_is_told_so(tmp_path: Path) -> None:
     """It answers, but serves nobody yet."""
-    never = pytest.raises(SetupError, match=r"mongodb\.uri: .*never initiated")
+    never = pytest.raises(UnfitServer, match=r"mongodb\.uri: .*never initiated")
     with _mongod(tmp_path, "--replSet", "rs0") as port, never:
         connect(_config(port), app="test")
 
@@ -82,29 +83,87 @@ def test_a_certificate_that_does_not_verify_is_told_so(tmp_path: Path) -> None:
     options = ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", str(pem)]
     options += ["--tlsCAFile", str(theirs.ca_file), "--tlsAllowConnectionsWithoutCertificates"]
     with _mongod(tmp_path, "--replSet", "rs0", *options) as port:
-        with pytest.raises(SetupError, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"):
+        with pytest.raises(
+            SignInRefused, match=r"mongodb\.uri: the certificate .* does not verify.*tlsCAFile"
+        ):
             connect(_config(port, f"&tls=true&tlsCAFile={ours.ca_file}"), app="test")
         with pytest.raises(Unavailable, match=r"mongodb\.uri: .*tls=true"):
             connect(_config(port), app="test")
 
 
-def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
-    """Wrong password, and none at all where one is needed."""
-    key = tmp_path / "key"
+@contextmanager
+def _guarded_mongod(folder: Path) -> Iterator[tuple[int, MongoClient[dict[str, object]]]]:
+    """A replica set where one has to sign in; gives its port, and who may create the first user."""
+    key = folder / "key"
     key.write_text("c2FsbW9uIHNhbG1vbiBzYWxtb24=")
     key.chmod(0o600)
-    with _mongod(tmp_path, "--replSet", "rs0", "--auth", "--keyFile", str(key)) as port:
+    with _mongod(folder, "--replSet", "rs0", "--auth", "--keyFile", str(key)) as port:
         first: MongoClient[dict[str, object]] = MongoClient(HOST, port, directConnection=True)
         members = [{"_id": 0, "host": f"{HOST}:{port}"}]
         first.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
         until(lambda: bool(first.admin.command("hello").get("isWritablePrimary")), "it is the primary")
-        with pytest.raises(SetupError, match=r"mongodb\.uri: its user may not"):
+        try:
+            yield port, first
+        finally:
+            first.close()
+
+
+def test_a_user_that_is_not_let_in_is_told_so(tmp_path: Path) -> None:
+    """Wrong password, and none at all where one is needed."""
+    with _guarded_mongod(tmp_path) as (port, _):
+        with pytest.raises(UnfitServer, match=r"mongodb\.uri: the user lacks a permission"):
             connect(_config(port), app="test")
         wrong = f"mongodb://nobody:secret@{HOST}:{port}/?replicaSet=rs0"
-        with pytest.raises(SetupError, match=r"mongodb\.uri: MongoDB refused user") as told:
+        with pytest.raises(SignInRefused, match=r"mongodb\.uri: MongoDB refused the user") as told:
             connect(MongoConfig.model_validate({"uri": wrong, "database": "crm"}), app="test")
         assert "secret" not in str(told.value)
-        first.close()
+
+
+def test_the_rights_that_the_readme_asks_for_are_enough(tmp_path: Path, clock: Clock) -> None:
+    """
+    A user with readWrite alone reads, writes and swaps unique values. Only where a strict validator of the operator's own
+    forbids the way there, the swap is refused after a while, and the reason names the right that it takes (case L8).
+    """
+    with _guarded_mongod(tmp_path) as (port, first):
+        root = {"pwd": "root", "roles": ["root"]}
+        first.admin.command({"createUser": "root", **root})
+        uri = f"mongodb://{{0}}:{{0}}@{HOST}:{port}/?replicaSet=rs0&authSource=admin"
+        admin = Mongo(uri.format("root"), "crm")
+        rights = [{"role": "readWrite", "db": "crm"}]
+        admin.client.admin.command({"createUser": "salmon", "pwd": "salmon", "roles": rights})
+        ours = Mongo(uri.format("salmon"), "crm")
+        sink, source, log = MongoSinkTask(ours.config, OBJECTS, "test", clock=clock), ours.source(), Log()
+        try:
+            sink.start(SCHEMAS, NoIdentities(), clean=True)
+            log.begin(source)
+            log.until_read(source)
+            there = [write(key, WriteOp.CREATE, 1, Phone=phone) for key, phone in (("a", "1"), ("b", "2"))]
+            assert {outcome.kind for outcome in sink.put(there)} == {OutcomeKind.APPLIED}
+            admin.accounts.create_index([("Phone", ASCENDING)], unique=True)
+            assert _swapped(sink, 5, a="2", b="1") == {OutcomeKind.APPLIED}
+            log.until(source, lambda log: [each.ack for each in log.of("b")] == [1, 5])
+
+            strict = {"$jsonSchema": {"properties": {"Phone": {"bsonType": "string", "maxLength": 1}}}}
+            admin.database.command("collMod", "accounts", validator=strict, validationAction="error")
+            assert _swapped(sink, 6, a="1", b="2") == {OutcomeKind.RETRY_LATER}
+            clock.now_s += 60
+            (refused, _) = sink.put(_swap(6, a="1", b="2"))
+            assert refused.kind is OutcomeKind.REFUSED
+            assert "validator" in refused.reason
+            assert "bypassDocumentValidation" in refused.reason
+        finally:
+            source.close()
+            sink.close()
+            ours.client.close()
+            admin.client.close()
+
+
+def _swap(seq: int, **phones: str) -> list[SinkRecord]:
+    return [write(key, WriteOp.UPDATE, seq, 1, Phone=phone) for key, phone in phones.items()]
+
+
+def _swapped(sink: MongoSinkTask, seq: int, **phones: str) -> set[OutcomeKind]:
+    return {outcome.kind for outcome in sink.put(_swap(seq, **phones))}
 
 
 def test_a_server_that_stands_still_and_a_primary_that_steps_down_lose_nothing(tmp_path: Path) -> None:

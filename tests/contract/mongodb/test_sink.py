@@ -11,7 +11,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo import ASCENDING
 
-from salmon.errors import ConfigError, Unavailable
+from salmon.errors import ConfigError, SetupError, Unavailable
 from salmon.model.change import SALESFORCE_ID, WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
@@ -300,3 +300,29 @@ def test_a_connection_string_that_cannot_be_read_is_told_without_its_password(ur
     with pytest.raises(ConfigError, match=r"mongodb\.uri") as told:
         connect(config, app="test")
     assert "cret" not in str(told.value)
+
+
+def test_a_collection_that_mongodb_refuses_keeps_no_other_waiting(mongo: Mongo) -> None:
+    """A view has its name, so it cannot be written; when it is a collection again, the same write goes through (case V10)."""
+    mongo.database.create_collection("accounts", viewOn="elsewhere", pipeline=[])
+    task = MongoSinkTask(mongo.config, OBJECTS, "test")
+    task.start(SCHEMAS, NoIdentities(), clean=True)
+    records = [write("a", CREATE, 5, Name="A"), SinkRecord("Contact", "c", write("c", CREATE, 5).write)]
+    assert [each.kind for each in task.put(records)] == [OutcomeKind.RETRY_LATER, APPLIED]
+    (waits,) = task.waiting()
+    assert waits.object == "Account"
+    assert "objects.Account: " in waits.sentence
+    mongo.database.drop_collection("accounts")
+    assert [each.kind for each in task.put(records[:1])] == [APPLIED]
+    assert task.waiting() == []
+    task.close()
+
+
+def test_where_mongodb_refuses_every_collection_a_person_has_to_act(mongo: Mongo) -> None:
+    """Nothing goes on that could be kept going (case V10)."""
+    for name in ("accounts", "contacts"):
+        mongo.database.create_collection(name, viewOn="elsewhere", pipeline=[])
+    task = MongoSinkTask(mongo.config, OBJECTS, "test")
+    with pytest.raises(SetupError):
+        task.start(SCHEMAS, NoIdentities(), clean=True)
+    task.close()

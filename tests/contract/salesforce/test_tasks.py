@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, Unavailable
+from salmon.errors import ConfigError, FatalError, RateLimited, SchemaOutdated, SetupError, Unavailable
 from salmon.model.change import Op, WriteOp
-from salmon.plugin.contract import OutcomeKind, Signal, SignalKind
+from salmon.plugin.contract import OutcomeKind, Signal, SignalKind, SinkRecord
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from support.salesforce_box import BoxProcess, Source, configured, started_sink, write
+from salmon.salesforce.writing.sink import SalesforceSinkTask
+from support.salesforce_box import SETTLE_S, BoxProcess, Source, configured, started_sink, write
+from support.waiting import until
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
 
@@ -333,6 +336,14 @@ def test_a_record_in_an_approval_waits_for_its_end(box: BoxProcess) -> None:
         assert outcome.kind is OutcomeKind.APPLIED
 
 
+def _put(sink: SalesforceSinkTask, writes: Sequence[SinkRecord]) -> list[OutcomeKind]:
+    """What became of *writes*; nothing while the org is given a pause."""
+    try:
+        return [outcome.kind for outcome in sink.put(writes)]
+    except RateLimited:
+        return []
+
+
 def test_an_org_that_cannot_serve_pauses_the_sink(box: BoxProcess) -> None:
     """Down, then out of API calls: the worker is told to come again, and nothing is done twice."""
     account = box.ids("Account")[3]
@@ -346,7 +357,7 @@ def test_an_org_that_cannot_serve_pauses_the_sink(box: BoxProcess) -> None:
         with pytest.raises(RateLimited):
             sink.put(writes)
         box.heal()
-        assert [outcome.kind for outcome in sink.put(writes)] == [OutcomeKind.APPLIED]
+        until(lambda: _put(sink, writes) == [OutcomeKind.APPLIED], "the pause is over")
 
 
 def test_revoked_sessions_do_not_reach_the_worker(box: BoxProcess) -> None:
@@ -419,3 +430,133 @@ def test_markers_that_nobody_made(tmp_path: Path) -> None:
     with BoxProcess(tmp_path, "--no-marker-fields", "--objects", "Account,Contact") as bare:
         assert "Salmon_Seq__c" in str(refusal(bare))
         assert "Number(18, 0)" in str(refusal(bare))
+
+
+# One object is broken, and the others go on (case V10).
+
+
+def break_account(box: BoxProcess, how: str) -> None:
+    """As an admin does by mistake."""
+    if how == "no change events":
+        box.fault("cdc", object="Account", on=False)
+    elif how == "hidden":
+        box.fault("hide", object="Account")
+    else:
+        box.fault("hide", object="Account", fields=[how])
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("Id", "has no field Id"),
+        ("Salmon_Seq__c", "has no field Salmon_Seq__c, or hides it"),
+        ("hidden", "The requested resource does not exist"),
+        ("no change events", "Setup, Change Data Capture"),
+    ],
+)
+def test_a_source_starts_while_one_object_is_broken_and_takes_it_back_when_it_is_mended(
+    box: BoxProcess, how: str, says: str
+) -> None:
+    """The other object's edits come, and the org's own words say what to mend; then what was missed comes too (case V10)."""
+    account, gone = box.ids("Account")[4:6]
+    with Source(box).through_snapshots() as first:
+        registered = first.task.schemas()
+    break_account(box, how)
+    box.edit("Account", account, Phone=how)
+    box.delete("Account", gone)
+    with Source(box, of=first, registered=registered) as second:
+        (waits,) = second.task.waiting()
+        assert waits.object == "Account"
+        assert says in waits.sentence
+        contact = box.create("Contact", LastName="Goes on", AccountId=account)
+        second.until(lambda: contact in second.view())
+        assert second.view()[contact]["AccountId"] == account
+        assert not second.of(account)
+        box.heal()
+        second.until(lambda: not second.task.waiting())
+        box.advance(5)
+        second.until(lambda: second.view().get(account, {}).get("Phone") == how)
+        second.until(lambda: any(each.change.op in (Op.ABSENT, Op.DELETE) for each in second.of(gone)))
+        box.edit("Account", account, Phone="after")
+        second.until(lambda: second.view()[account]["Phone"] == "after")
+
+
+def test_an_object_that_was_broken_is_read_again_after_a_restart_too(box: BoxProcess) -> None:
+    """The process ended before anybody had mended it: that its events were missed is part of the position (case V10)."""
+    account = box.ids("Account")[6]
+    with Source(box).through_snapshots() as first:
+        registered = first.task.schemas()
+    break_account(box, "no change events")
+    with Source(box, of=first, registered=registered) as second:
+        box.edit("Account", account, Phone="missed")
+        contact = box.create("Contact", LastName="Goes on too")
+        second.until(lambda: contact in second.view())
+    box.heal()
+    with Source(box, of=second, registered=registered).through_snapshots() as third:
+        assert third.view()[account]["Phone"] == "missed"
+
+
+def test_an_object_that_comes_back_with_other_fields_restarts_the_process(box: BoxProcess) -> None:
+    """Its schema has to be registered before anything of it is written (case V10)."""
+    with Source(box).through_snapshots() as first:
+        registered = first.task.schemas()
+    break_account(box, "Id")
+    with Source(box, of=first, registered=registered) as second:
+        box.heal()
+        box.fault("hide", object="Account", fields=["Fax"])
+        with pytest.raises(SchemaOutdated, match="Account"):
+            second.until(lambda: False)
+
+
+def test_an_object_that_never_worked_ends_the_source_with_every_mend(box: BoxProcess) -> None:
+    """At a first start, and where it is new in the configuration: a person is there to correct it (case V10)."""
+    break_account(box, "Salmon_Id__c")
+    box.fault("cdc", object="Contact", on=False)
+    said = str(refusal(box, "Account", "Contact", "Opportunity"))
+    assert "Account has no field Salmon_Id__c" in said
+    assert "no change events of Contact" in said
+    assert "Opportunity" not in said
+
+
+def test_a_sink_starts_while_one_object_is_broken_and_writes_it_when_it_is_mended(box: BoxProcess) -> None:
+    """Nothing is written without the marker fields, and the other object's writes go on (case V10)."""
+    account, contact = box.ids("Account")[7], box.ids("Contact")[7]
+    with Source(box).through_snapshots() as source:
+        break_account(box, "Salmon_Seq__c")
+        sink = started_sink(box, source)
+        writes = [
+            write(UPDATE, "Account", account, 97, native_id=account, Fax="97"),
+            write(UPDATE, "Contact", contact, 97, native_id=contact, Fax="97"),
+        ]
+        assert [outcome.kind for outcome in sink.put(writes)] == [
+            OutcomeKind.RETRY_LATER,
+            OutcomeKind.APPLIED,
+        ]
+        (waits,) = sink.waiting()
+        assert (waits.object, "Salmon_Seq__c" in waits.sentence) == ("Account", True)
+        box.heal()
+        until(lambda: not sink.waiting(), "the object is taken back")
+        (outcome,) = sink.put(writes[:1])
+        assert outcome.kind is OutcomeKind.APPLIED
+        assert box.show("Account", account)["Fax"] == "97"
+
+
+def test_an_object_whose_schema_the_registry_refuses_waits_until_the_org_changes_it(box: BoxProcess) -> None:
+    """The schema that is registered is used meanwhile; to describe it again in the same way mends nothing (case V10)."""
+    with Source(box).through_snapshots() as first:
+        registered = first.task.schemas()
+    fewer = replace(registered["Account"], fields=registered["Account"].fields[:-1])
+    task = SalesforceSourceTask(
+        box.config(), configured("Account", "Contact"), "crm", settle_s=SETTLE_S, again_s=0.05
+    )
+    task.use_registered({**registered, "Account": fewer})
+    task.connect()
+    assert task.keep_registered("Account", SetupError("the registry refuses it")) is fewer
+    calls = task.api_calls()["describe"]
+    task.start(first.positions, first.identities)
+    until(lambda: task.api_calls()["describe"] > calls + 1, "it is described again")
+    task.poll(0.1)
+    (waits,) = task.waiting()
+    assert waits.sentence == "objects.Account: the registry refuses it"
+    task.stop()
+    task.close()

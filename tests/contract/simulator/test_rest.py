@@ -404,6 +404,7 @@ def test_the_control_api_says_what_is_there_and_what_is_wrong(box: Box) -> None:
         ("/faults", {"fault": "latency", "api": "nothing", "ms": 5}, "collections"),
         ("/faults", {"fault": "http", "status": 200}, "400 to 599"),
         ("/faults", {"fault": "lock_rows", "object": "Account"}, "ids"),
+        ("/faults", {"fault": "hide", "object": "Nothing"}, "Opportunity"),
         ("/clock", {"advance_s": -1}, "advance_s"),
         ("/clock", [1], "advance_s"),
         ("/triggers", {"object": "Nothing"}, "Opportunity"),
@@ -417,5 +418,5 @@ def test_event_faults_are_known_too(box: Box) -> None:
     """Every fault of the contract is taken: the event bus has registered its own."""
     assert {
         "latency", "http", "revoke_sessions", "lock_rows", "exhaust_api", "cut_streams", "silence", "repeat_events",
-        "lose_events", "gap", "overflow", "expire_replay", "corrupt_replay", "cdc", "clock_skew",
+        "lose_events", "gap", "overflow", "expire_replay", "corrupt_replay", "cdc", "clock_skew", "hide",
     } <= box.org.faults.known  # fmt: skip

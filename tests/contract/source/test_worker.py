@@ -113,7 +113,7 @@ def test_another_replica_stands_by(sync: Sync) -> None:
         second = worker(sync, standby, ordinal=1)
         with running(second) as (run,):
             health = second._instance.health
-            eventually(lambda: "Standing by" in health.report().message)
+            eventually(lambda: "On standby" in health.report().message)
             assert health.report().status is Status.HEALTHY
             leader.offers.put(batch(1))
             eventually(sync.changes)

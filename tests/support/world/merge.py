@@ -47,6 +47,12 @@ class Merge:
     # of such an edit saw, nobody can know for sure. Nor what is read of a record over which an old call of a dead sink
     # was carried out once more: by its marker, all that differs was edited since.
     guesses: list[Conflict] = field(default_factory=list)
+    # Told by a row that may show what any of several creations of ours has made. An example: one with a Phone of 1 is on its
+    # way, and then one without a Phone. The row shows the marker of the second, and a Phone of 2. Either the second made the
+    # record, and the org filled that in, or the first one did, and somebody has set it since.
+    of_unknown_makers: list[Conflict] = field(default_factory=list)
+    # First told by a row of a record that a creation of ours has made, and that somebody has modified since.
+    perhaps_edited: set[Value] = field(default_factory=set)
     said_twice: list[str] = field(default_factory=list)  # writes that were on their way already
     # Conflicts of which one half is nobody's edit, and lives that nobody has begun.
     of_nobody: list[str] = field(default_factory=list)
@@ -84,6 +90,7 @@ class Merge:
             state = self.states.get(key)
             if change.history != (state.sides[change.origin].history if state else ""):
                 self.began_anew()
+            self.perhaps_edited.update(self._perhaps_edited(key, change))
             self.known.update(change.fields.values())
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
@@ -92,6 +99,7 @@ class Merge:
         if not was_known or repeated or shown_late:
             self.guesses += out.conflicts
         self.guesses += self._after_what_was_held(key, change, out)
+        self.of_unknown_makers += self._of_unknown_makers(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
@@ -173,6 +181,27 @@ class Merge:
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+
+    def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:
+        """What a row shows for the first time: of what our creation did not name, it does not say who has set it."""
+        state = self.states.get(key)
+        if state is None or not change.is_row or change.by_us:
+            return
+        sent = state.sides[change.origin].sent
+        if any(s <= (change.ack or 0) and write.op is WriteOp.CREATE for s, write in sent.items()):
+            yield from (value for value in change.fields.values() if value not in self.known)
+
+    def _of_unknown_makers(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """Of fields that an earlier creation on its way names, and the one that a row answers does not."""
+        state = self.states.get(key)
+        if state is None or not change.is_row:
+            return
+        sent = state.sides[change.origin].sent
+        creations = {s: w for s, w in sent.items() if w.op is WriteOp.CREATE and s <= (change.ack or 0)}
+        answered = creations.pop(change.ack or 0, None)
+        if answered is not None:
+            named = {name for write in creations.values() for name in write.fields} - answered.fields.keys()
+            yield from (conflict for conflict in out.conflicts if conflict.contest.field in named)
 
     def _of_consequences(self, key: str, change: Change, out: Folded) -> Iterator[str]:
         """Conflicts, and a new life, because of what the org did by itself as it carried out a write of ours."""

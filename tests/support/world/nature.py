@@ -15,6 +15,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 OBJECT = "Account"
 EDITABLE = ("Name", "Phone", "City")
 ADDED = "Extra"  # a field that the sync begins to know while it runs
+RANK = "Rank"  # a field that the org never lets be empty
 LINK = "BossId"  # a lookup, which the org clears by itself as its target is deleted
 
 
@@ -27,6 +28,7 @@ FIELDS = (
     _text("Phone"),  # a trigger may tidy it
     _text("City"),
     FieldSchema(name=LINK, type="reference", kind=Kind.STRING, reference_to=("Boss",)),
+    _text(RANK, nillable=False),
     _text("Shout", create=False, update=False),  # derived from Name by the org
     _text("Rollup", create=False, update=False, live=False),  # derived too, but no event carries it
     FieldSchema("LastModifiedDate", "datetime", Kind.DATETIME, create=False, update=False),
@@ -76,6 +78,8 @@ class Knobs:
     fills: bool = (
         False  # Salesforce has a default for Phone, which it gives to what our sink creates without one
     )
+    locks: float = 0.0  # our writes find records of Salesforce locked, by an approval or by somebody at work
+    ranks: bool = False  # users set a field that Salesforce fills in at a creation, and never lets be empty
     goes_back: str | None = None  # a side that once shows again what was true some time ago
 
 
@@ -106,7 +110,7 @@ def any_knobs(random: Random) -> Knobs:
         restarts=random.choice((0, 0.05)),
     )
     if knobs.one_way_to:  # its target does not answer, so what it made of a write is not known
-        knobs.normalise = knobs.keep_city = knobs.refuse_city = knobs.refuse_deletes = False
+        knobs.normalise = knobs.keep_city = False
     if knobs.deletes:
         knobs.undeletes = random.choice((0, 0.1))
         knobs.restores = random.choice((0, 0, 0.1))
@@ -136,8 +140,10 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     # Left out: a default that an org gives to what it is sent twice, before and after it was refreshed. By the row of it,
     # somebody may have edited the first one's. And what the history of a one-way object's origin means is not said.
     defaults = knobs.fills and which == SALESFORCE
-    if goes_back and not (knobs.grows or knobs.one_way_to or defaults):
+    if goes_back and not (knobs.one_way_to or defaults):
         knobs.goes_back = which
+    knobs.locks = aside.choice((0, 0, 0, 0.15))
+    knobs.ranks = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.25
 
 
 @dataclass

@@ -18,7 +18,7 @@ from salmon.salesforce.reading.rows import ReadRows, Row
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire.clock import SECOND_MS, OrgClock
 from salmon.salesforce.wire.rest import Page, RowError, RowResult
-from support.world.nature import LINK, OBJECT, Nature
+from support.world.nature import LINK, OBJECT, RANK, Nature
 
 FOLLOWS = "follows"  # in a change's source: the org did it by itself as it carried out a write of ours
 _IN = re.compile(r"(\w+) IN \(([^)]*)\)")
@@ -85,6 +85,9 @@ class Org:
         if self.nature.knobs.fills and seq is not None and record.fields.get("Phone") is None:
             record.fields["Phone"] = f"D{self.ids}"
             self.nature.history.filled.add(f"D{self.ids}")
+        if self.nature.knobs.ranks and record.fields.get(RANK) is None:
+            record.fields[RANK] = f"G{self.ids}"
+            self.nature.history.filled |= {f"G{self.ids}"} if seq is not None else set()
         self._triggers(record, {}, fields)
         self._event(record, Op.CREATE, None, seq, by_us=seq is not None)
         return record
@@ -226,7 +229,7 @@ class Org:
             r.carried == body[MARKER_ID] for r in self.records.values()
         ):
             return RowResult(False, None, (RowError("DUPLICATE_VALUE", (MARKER_ID,)),))
-        if (refused := self._refuses(fields)) is not None:
+        if (refused := self._locks() or self._refuses(fields)) is not None:
             return refused
         record = self.create(fields, carried=body[MARKER_ID], seq=int(body[MARKER_SEQ]))
         return RowResult(True, record.native_id)
@@ -236,23 +239,34 @@ class Org:
         record = self.records.get(body["Id"])
         if record is None:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
-        if (refused := self._refuses(fields)) is not None:
+        if (refused := self._locks() or self._refuses(fields)) is not None:
             return refused
-        self.edit(record, fields, seq=int(body[MARKER_SEQ]))
+        if MARKER_SEQ in body:  # else it only asks whether the record can be saved
+            self.edit(record, fields, seq=int(body[MARKER_SEQ]))
         return RowResult(True, record.native_id)
 
     def _delete(self, native_id: str) -> RowResult:
         record = self.records.get(native_id)
         if record is None:
             return RowResult(False, None, (RowError("ENTITY_IS_DELETED"),))
+        if (locked := self._locks()) is not None:
+            return locked
         if self.nature.knobs.refuse_deletes and str(record.fields.get("Name")).startswith("r"):
             return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION"),))
         self.delete(record, by_us=True)
         self._follow()
         return RowResult(True, native_id)
 
+    def _locks(self) -> RowResult | None:
+        """The record, or one that it belongs to, is in an approval, or somebody is at work on it."""
+        if self.nature.knobs.locks and self.nature.chance(self.nature.knobs.locks):
+            return RowResult(False, None, (RowError("ENTITY_IS_LOCKED"),))
+        return None
+
     def _refuses(self, fields: Mapping[str, Value]) -> RowResult | None:
         knobs = self.nature.knobs
+        if knobs.ranks and RANK in fields and fields[RANK] is None:
+            return RowResult(False, None, (RowError("REQUIRED_FIELD_MISSING", (RANK,)),))
         if knobs.refuse_city and str(fields.get("City")).startswith("r"):
             at_fault = ("City",) if knobs.names_fault else ()
             return RowResult(False, None, (RowError("FIELD_CUSTOM_VALIDATION_EXCEPTION", at_fault),))
@@ -288,7 +302,8 @@ class OrgReader:
 
     def after(self, native_id: str, limit: int = 2000, floor: int = 0) -> ReadRows:
         found = [r for i, r in sorted(self.org.records.items()) if i > native_id]
-        return self._rows(found[:limit], floor)
+        read = self._rows(found[:limit], floor)
+        return replace(read, go_on_after=read.rows[-1].native_id if len(found) >= limit else "")
 
     def by_id(self, native_ids: Sequence[str], floor: int = 0) -> ReadRows:
         return self._rows([self.org.records[i] for i in native_ids if i in self.org.records], floor)
@@ -315,8 +330,9 @@ class OrgReader:
         for r in self.org.records.values():
             if r.carried is not None and r.carried in dead:
                 self.identity.learn(OBJECT, r.native_id, r.carried)
-        rows = (self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
-        return ReadRows(tuple(rows), window)
+        rows = tuple(self.absent(r.native_id, r.key, window, 1) for r in found[:limit])
+        more = limit is not None and len(found) >= limit
+        return ReadRows(rows, window, rows[-1].native_id if more else "")
 
     def absent(self, native_id: str | None, key: str, window: Window, deleted_at: int = 0) -> Row:
         change = Change(

@@ -22,7 +22,7 @@ from salmon.mongodb.documents import MARKER
 from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge
-from support.world.nature import ADDED, EDITABLE, GROWN, LINK, SCHEMA, Knobs, Nature, any_knobs, other
+from support.world.nature import ADDED, EDITABLE, GROWN, LINK, RANK, SCHEMA, Knobs, Nature, any_knobs, other
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
@@ -50,6 +50,7 @@ class World:
             *EDITABLE,
             *((ADDED,) if self.knobs.grows else ()),
             *((LINK,) if self.knobs.follows else ()),
+            *((RANK,) if self.knobs.ranks else ()),
         )
         self.births = 0
         self.org_sink_is_down = False
@@ -99,7 +100,7 @@ class World:
             ),
         }
         tasks: dict[str, Task] = {
-            SALESFORCE: OrgTask(self.org, identities),
+            SALESFORCE: OrgTask(self.org, identities, one_way=self.knobs.one_way_to == SALESFORCE),
             MONGODB: DatabaseTask(self.database),
         }
         self.sinks = {
@@ -490,7 +491,9 @@ class World:
         if side == MONGODB and self._errs():
             self.edit(side, key, {name: self.nature.unfit(held.get(name))})
             return
-        value = self.nature.token(name, held.get(name)) if self.nature.chance(0.9) else None
+        # Who sets a Rank in a document that lacks one is taken to have seen none, and not the one that is on its way back.
+        keeps = side == SALESFORCE and name == RANK
+        value = self.nature.token(name, held.get(name)) if keeps or self.nature.chance(0.9) else None
         self.nature.history.records[value] = key
         if value is None:
             self.nature.history.cleared.add(held.get(name))
@@ -537,7 +540,7 @@ class World:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
         self.org_sink_is_down = False
         self._renew_all()
-        self.knobs.crashes = self.knobs.repeats = 0
+        self.knobs.crashes = self.knobs.repeats = self.knobs.locks = 0
         at_rest = 0
         for _ in range(_ROUNDS_MAX):
             self.nature.pass_ms()

@@ -16,7 +16,7 @@ from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
-from support.world.nature import ADDED, EDITABLE, LINK, History
+from support.world.nature import ADDED, EDITABLE, LINK, RANK, History
 from support.world.play import World
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
@@ -135,8 +135,8 @@ def unexplained(world: World) -> Iterator[str]:
 
 def _turned_often(world: World, key: str, name: str) -> bool:
     """
-    Whether users of the database set the field so often, and the org's trigger answered each time, that nobody can
-    tell that from two automations that undo each other.
+    Whether users of the database set the field so often, and the org's trigger answered each time, or took out so often what
+    may not be empty, that nobody can tell that from two automations that undo each other.
     """
     edits = [
         change
@@ -144,7 +144,7 @@ def _turned_often(world: World, key: str, name: str) -> bool:
         if told == key and change.origin == MONGODB and change.is_event and change.ack is None
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
-    return often and world.knobs.normalise and name == "Phone"
+    return often and ((world.knobs.normalise and name == "Phone") or name == RANK)
 
 
 # Edits.
@@ -160,16 +160,19 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
     replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
+    # Nor one in a field that may not be empty, where its own side has taken it out again: that is no wish to clear it.
+    taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
         seen
-        for value in history.authored - history.found - replaced - history.unheard
+        for value in history.authored - history.found - replaced - history.unheard - taken_out
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
-        for name in (*EDITABLE, LINK):
+        for name in (*EDITABLE, LINK, RANK):
             value = state.canonical.get(name)
             if (
                 name in _set_back(world)
+                or _was_saved_early(world, value)
                 or value in history.derived | history.chosen | world.merge.hidden_by_late_calls
             ):
                 continue  # what is set back, chosen, or derived from an equal value, may be there again
@@ -224,6 +227,8 @@ def vanished_values(world: World) -> Iterator[str]:
         state = world.merge.states.get(history.records.get(value, ""))
         if value in seen or state is None or not state.lives or ADDED in state.canonical:
             continue
+        if value in history.unheard:
+            continue  # its side went back before the sync knew the field
         if (history.records[value], ADDED) not in history.emptied and not _is_parked(state, ADDED):
             yield f"{history.records[value]}: {value!r} is gone, and nothing took its place"
 
@@ -240,9 +245,9 @@ def _is_outdated(world: World, value: Value) -> bool:
 def _set_back(world: World) -> set[str]:
     """Fields that a trigger, a refusal or a record's second life may set back to a value that was there before."""
     if world.knobs.deletes:
-        return {*EDITABLE, ADDED, LINK}
+        return {*EDITABLE, ADDED, LINK, RANK}
     if world.knobs.refuse_city and not world.knobs.names_fault:
-        return {*EDITABLE, ADDED}
+        return {*EDITABLE, ADDED, RANK}
     return {"City"} if world.knobs.keep_city or world.knobs.refuse_city else set()
 
 
@@ -262,9 +267,9 @@ def false_conflicts(world: World) -> Iterator[str]:
         key_and_field = contest.key, contest.field
         # A row shows what a trigger made of a write of long ago: or did somebody type it?
         is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
-        # An application saved a whole document before its first row was read: nobody can tell what it changed in it.
-        saved_early = world.knobs.early and contest.standing.value in history.found
-        is_guess = is_guess or (saved_early and (MONGODB, contest.standing.value) in world.merge.heard)
+        is_guess = is_guess or (
+            contest.standing.side == MONGODB and _was_saved_early(world, contest.standing.value)
+        )
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
             continue
@@ -275,6 +280,18 @@ def false_conflicts(world: World) -> Iterator[str]:
             continue
         if standing in _known_to(history, challenger) or challenger in _known_to(history, standing):
             yield f"{contest.key}.{contest.field}: {standing!r} / {challenger!r}"
+
+
+def _was_saved_early(world: World, value: Value) -> bool:
+    """
+    Whether an application saved a whole document with *value* in it before its first row was read: nobody can tell what it
+    changed in it. An example: both sides have 1 from before the sync, somebody in Salesforce sets 2, and an application saves
+    the document with the 1 in it. The event looks as if the 1 were new, so the 2 seems to be in conflict with an edit, which
+    may win. What somebody has set since the sync began is told as such by its own event, and is no excuse.
+    """
+    history = world.nature.history
+    was_there = value in history.found and value not in history.unsure
+    return world.knobs.early and was_there and (MONGODB, value) in world.merge.heard
 
 
 def _known_to(history: History, value: Value) -> set[Value]:
@@ -312,9 +329,12 @@ def conflicts_with_defaults(world: World) -> Iterator[str]:
     """
     Contests of a value that the org has filled in by itself as it carried out a write of ours: nobody has edited that.
     """
+    filled = world.nature.history.filled - world.merge.perhaps_edited
     for conflict in world.merge.conflicts:
         contest = conflict.contest
-        if {contest.standing.value, contest.challenger.value} & world.nature.history.filled:
+        if conflict in world.merge.of_unknown_makers:
+            continue
+        if {contest.standing.value, contest.challenger.value} & filled:
             yield f"{contest.key}.{contest.field}: {contest.standing.value!r} / {contest.challenger.value!r}"
 
 

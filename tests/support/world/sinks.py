@@ -6,19 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Write
+from salmon.config.models import ObjectConfig
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.sink.buffer import SinkBuffer
+from salmon.sink.deferrals import Wait, Waits
 from salmon.sink.reporting import QUIET, outcome_change
 from support.world.database import Database
 from support.world.nature import OBJECT, Nature
 from support.world.org import Org, OrgCalls
 
 PLACE = ("writes", 0)
+_CLOCK = 30  # so much faster goes the clock of what waits for a lock to end: a schedule is short
 
 
 class Task(Protocol):
@@ -33,8 +36,9 @@ class Task(Protocol):
 class OrgTask(SalesforceSinkTask):
     """The product's task; the org is there already."""
 
-    def __init__(self, org: Org, identities: dict[str, str]) -> None:
-        super().__init__(None, {}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
+    def __init__(self, org: Org, identities: dict[str, str], *, one_way: bool) -> None:
+        config = ObjectConfig(collection="things", direction="to_salesforce" if one_way else "both")
+        super().__init__(None, {OBJECT: config}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
         self._known = identities
 
     def connect(self) -> None:
@@ -92,6 +96,7 @@ class Sink:
         default_factory=list
     )  # calls of a dead instance that are still on their way
     carried_out: int = 0
+    waits: Waits = field(default_factory=Waits)  # in `offsets`, so they outlive an instance
 
     def __post_init__(self) -> None:
         self.start(clean=True)
@@ -138,6 +143,7 @@ class Sink:
         """Carry out some of what is owed; whether there was anything."""
         if self.late and self.nature.chance(0.5):
             self._late()
+        self._ask_again()
         if not self.buffer.count:
             if self.at >= self.owed_at_start:
                 self.task.caught_up()
@@ -147,7 +153,7 @@ class Sink:
         if self.nature.chance(crashes / 2):
             self.start(clean=False)  # killed before it wrote
             return True
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         commands = self.buffer.take(self.nature.random.randint(1, 3)) or []
         records = [self._record(int(command.value)) for command in commands]
         outcomes = self.task.put(records)
@@ -169,8 +175,7 @@ class Sink:
                 again.append(command)
                 continue
             done.append(command)
-            if outcome.kind not in QUIET:
-                self.tell(record.key, outcome_change(self.side, record, outcome))
+            self._report(record, outcome)
             if outcome.kind in (OutcomeKind.GONE, OutcomeKind.EXISTS):
                 self.ask(record.key, outcome.native_id or record.write.native_id)
         self.buffer.land(done, again)
@@ -179,7 +184,7 @@ class Sink:
 
     @property
     def quiet(self) -> bool:
-        return self.at == len(self.log) and not self.buffer.count and not self.late
+        return self.at == len(self.log) and not self.buffer.count and not self.late and not self.waits
 
     def _open(self) -> None:
         self.buffer = SinkBuffer(clock=lambda: 0.0)
@@ -194,6 +199,32 @@ class Sink:
         writers = self.schemas[self.written_by[offset]].by_name.keys() | OWNED_BY_MERGE
         knows = None if known <= writers else frozenset(known & writers)
         return SinkRecord(OBJECT, key, replace(write, fields=fields, knows=knows))
+
+    def _report(self, record: SinkRecord, outcome: Outcome) -> None:
+        """As the product's OutcomeEncoder does."""
+        if outcome.kind is OutcomeKind.DEFERRED:
+            self.waits.put(self.waits.deferred(record, outcome, 0, self._now_ms))
+        if outcome.kind not in QUIET:
+            self.tell(record.key, outcome_change(self.side, record, outcome))
+        if outcome.kind is not OutcomeKind.DEFERRED and (wait := self.waits.timed(record)) is not None:
+            self.waits.drop(wait.id)
+            if not wait.asked:
+                self._send_again(wait)
+
+    def _ask_again(self) -> None:
+        """Merge shall send again what was locked; what it does not answer is over."""
+        for wait in self.waits.due(self._now_ms):
+            self.waits.drop(wait.id)
+            if not wait.asked:
+                self.waits.put(wait.after_asking(self._now_ms))
+                self._send_again(wait)
+
+    def _send_again(self, wait: Wait) -> None:
+        self.tell(wait.key, Change(self.side, Op.RETRY, ack=wait.seq, changed=wait.fields or None))
+
+    @property
+    def _now_ms(self) -> int:
+        return self.nature.time.ms * _CLOCK
 
     def _late(self) -> None:
         """

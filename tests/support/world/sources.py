@@ -12,7 +12,7 @@ from salmon.errors import PositionLost
 from salmon.model.change import MONGODB, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.reading.events import absent, row_of, time_of, told_by
+from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
@@ -86,7 +86,6 @@ class Chunks(Snapshots):
 
     def __init__(self, org: Org, reader: OrgReader) -> None:
         self._org, self._reader = org, reader
-        self._rows_a_chunk = ROWS_A_CHUNK
         self.running: dict[str, Run] = {}
         self.ready: deque[Chunk] = deque()
 
@@ -376,7 +375,7 @@ class DatabaseSource:
         return key, replace(told.change, history=self.history)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
-        told = told_by(event, self.shape)
+        told = reported_by(event, self.shape)
         if told.change is not None:
             self.tell(told.key, replace(told.change, history=self.history))
 

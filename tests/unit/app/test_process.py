@@ -23,6 +23,7 @@ from salmon.errors import (
     TopicGone,
     Unavailable,
 )
+from salmon.kafka.errors import translated
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.runtime.reached import Reached
 from support.runtime import eventually
@@ -151,11 +152,21 @@ def test_what_only_a_person_can_mend_ends_it(process: _Process, error: Exception
     assert not isinstance(process.consequence_of(error), StartAgain)
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        SignInRefused("salesforce.auth: refused to sign in."),
+        translated(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), "reading"),
+        translated(KafkaError(KafkaError._SSL), "reading"),
+    ],
+)
 def test_a_server_that_refuses_us_for_the_first_time_is_an_outage_if_it_has_let_us_in(
-    process: _Process,
+    process: _Process, refused: Exception
 ) -> None:
-    """An org whose sign-in answers 401 for a minute (case S4); one that has never let us in is told at once."""
-    refused = SignInRefused("salesforce.auth: refused to sign in.")
+    """
+    An org whose sign-in answers 401 for a minute, a right or a certificate that is missing for an hour (case S4); one that
+    has never let us in is told at once.
+    """
     assert process.consequence_of(refused) is refused
     process.health.running()
     assert isinstance(process.consequence_of(refused), StartAgain)

@@ -41,7 +41,7 @@ def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.Cap
     assert "Contact 003A differs in mongodb: Phone, Title" in shown
     assert "Contact 003B is missing in mongodb" in shown
     assert "Contact 003C waits in salesforce: Email, refused (INVALID_EMAIL_ADDRESS)" in shown
-    assert "1 of them have a write on its way" in shown
+    assert "1 of them have a write that is not confirmed yet" in shown
     assert "Different; compared in 1.0 s." in shown
 
 
@@ -93,7 +93,7 @@ def test_keys_come_from_the_command_line_and_from_a_file(tmp_path: Path) -> None
     file.write_text("003B\n\n 003C \n003A\n", encoding="utf-8")
     assert verify.keys_named(" 003A,003B,", file) == ["003A", "003B", "003C"]
     assert verify.keys_named(None, None) is None
-    with pytest.raises(ConfigError, match="no key is named"):
+    with pytest.raises(ConfigError, match="no key was given"):
         verify.keys_named(" , ", None)
     with pytest.raises(ConfigError, match=r"--keys-file .*: cannot be read"):
         verify.keys_named(None, tmp_path / "not-there")

@@ -303,6 +303,17 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["a..b", "[::::]", "host:99999", "x" * 64, ":8081"])
+def test_an_address_of_which_no_client_can_make_anything_is_named_with_its_key(
+    write: Write, host: str
+) -> None:
+    """Before it, the process ended with a traceback of the HTTP client, or waited for a server that cannot exist."""
+    message = refused(write(changed(schema_registry__url=f"http://{host}/api")))
+    assert "schema_registry.url: must name a host" in message
+    message = refused(write(changed(salesforce__login_url=f"https://{host}")))
+    assert "salesforce.login_url: must" in message
+
+
 SECRET = "hunter2hunter2"
 
 

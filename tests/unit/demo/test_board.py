@@ -55,7 +55,7 @@ def test_what_did_not_hold_is_said_instead() -> None:
     """Nothing is claimed then, and nothing is proven."""
     failed = result(unmet=("2 edits did not reach the other side.",))
     assert not failed.proven
-    assert failed.lines() == ("Not so: 2 edits did not reach the other side.",)
+    assert failed.lines() == ("Failed: 2 edits did not reach the other side.",)
     assert failed.as_dict()["proven"] is False
 
 

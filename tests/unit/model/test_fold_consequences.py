@@ -278,3 +278,17 @@ def test_what_a_row_shows_that_somebody_modified_since_our_creation_is_an_edit()
     story.salesforce.row(Name="Acme", City="Oslo", marker=creation.seq)
     story.mongodb.deletes()
     assert [conflict.contest.field for conflict in story.conflicts] == [EXISTENCE]
+
+
+@pytest.mark.parametrize("creations", [1, 2])
+def test_a_row_shows_a_lookup_of_what_we_made_that_our_own_deletion_has_cleared(creations: int) -> None:
+    """Nobody has edited the record in Salesforce, so its deletion in MongoDB is in conflict with nobody. (Seed 5093.)"""
+    story = born_in_mongodb(Name="Acme", ParentId=PARENT)
+    if creations == 2:
+        story.mongodb.edits(Name="Globex")
+    creation = story.writes["salesforce"]
+    told = {name: value for name, value in creation.fields.items() if name != "ParentId"}
+    story.salesforce.row(told, marker=creation.seq, by_us=True)
+    assert "ParentId" not in story.state.canonical
+    story.mongodb.deletes()
+    assert (story.state.lives, story.conflicts) == (False, [])

@@ -165,6 +165,32 @@ def test_a_trigger_that_leaves_what_we_cannot_take_has_not_kept_the_old_value() 
     assert story.salesforce.misfits == {"Phone"}
 
 
+def test_who_puts_it_in_the_place_of_our_value_has_seen_that() -> None:
+    """A row that answers our write shows it before any event does: its correction is in conflict with nobody. (51651.)"""
+    for told_before in (True, False):
+        story = in_step(Name="Acme", Phone="555 0000") if told_before else Story(rules())
+        if told_before:
+            story.salesforce.edits(Phone="555 0101")
+        else:
+            story.salesforce.row(Name="Acme", Phone="555 0101")
+        story.mongodb.row(OWN, Name="Acme", marker=story.writes["mongodb"].seq, misfits=["Phone"])
+        story.mongodb.edits(Phone="555 0202")
+        assert story.conflicts == [], told_before
+        assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
+
+
+def test_it_stays_also_where_our_edit_took_the_place_of_a_former_one() -> None:
+    """A row that answers that edit shows another value that cannot be taken, and nobody has edited the field since."""
+    story = unfit_phone()
+    story.salesforce.edits(Phone="555 0303")
+    write = story.writes["mongodb"]
+    assert write.fields["Phone"] == "555 0303"
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
+    assert story.facts() == [Fact.ACKNOWLEDGED, Fact.MISFIT]
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}
+
+
 def test_a_deleted_record_has_nothing_set_aside() -> None:
     """A new life begins without it."""
     story = unfit_phone()

@@ -282,6 +282,17 @@ def test_a_reference_to_a_missing_parent_waits_and_the_rest_goes_on() -> None:
     assert story.writes["salesforce"].fields == {"Name": "Acme"}
 
 
+def test_a_deferred_reference_that_is_read_with_another_spelling_is_sent_at_once() -> None:
+    """Its parent came after it, and a collation takes both for the same: it waits no longer for a spelling nobody has (case V2)."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(ParentId="ABC")
+    story.salesforce.defers(story.writes["salesforce"], "ParentId")
+    story.mongodb.row(Name="Acme", ParentId="abc")
+    assert story.salesforce.parked == {}
+    assert story.writes["salesforce"].fields == {"ParentId": "abc"}
+    assert story.conflicts == []
+
+
 def test_a_deferred_reference_is_sent_once_the_parent_is_there() -> None:
     """RETRY: `identity` shows the parent."""
     story = born_in_mongodb(Name="Acme", ParentId=PARENT)

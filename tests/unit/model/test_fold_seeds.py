@@ -149,3 +149,50 @@ def test_a_write_that_an_outcome_has_overtaken_is_ours_though_a_row_came_first()
     story.salesforce.edits(Phone="555 0202")
     story.mongodb.acks(first)
     assert (story.state.canonical["Phone"], story.conflicts) == ("555 0202", [])
+
+
+def test_another_record_of_the_key_is_not_judged_by_what_the_former_one_held() -> None:
+    """Somebody deleted the first that we made; a late creation makes one more, in which the org has filled in a Phone. (63196.)"""
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    first = story.writes["salesforce"]
+    story.mongodb.edits(Phone=None)
+    late = story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=first.seq)
+    story.salesforce.finds_it_gone(story.writes["salesforce"])
+    story.salesforce.row(Name="Acme Ltd", Phone="555 0000", marker=late.seq, native_id="0015g00000Abc34AAA")
+    assert story.conflicts == []
+    assert story.record is not None
+    assert story.record["Name"] == "Acme Ltd"
+
+
+def test_only_what_was_edited_is_an_edit_of_a_record_that_lives_again() -> None:
+    """The org has filled in a Phone as a late creation of ours made the record: that is in conflict with nobody. (63866.)"""
+    story = born_in_mongodb(Name="Acme", City="Oslo")
+    late = story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", City="Oslo", marker=late.seq)
+    story.mongodb.edits(City="Moss")
+    late = story.writes["salesforce"]
+    story.salesforce.deletes()
+    story.salesforce.creates(Name="Acme", City="Oslo", Phone="555 0000", ack=late.seq)
+    story.salesforce.edits(Name="Acme Ltd")
+    assert story.state.lives
+    told = len(story.conflicts)
+    story.mongodb.edits(Phone="555 0101")
+    assert (story.record or {})["Phone"] == "555 0101"
+    assert story.conflicts[told:] == []
+
+
+def test_an_edit_that_our_write_overwrote_is_told_though_the_row_shows_what_cannot_be_taken() -> None:
+    """Somebody put that over our value since, and had not seen the edit either. (69032.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0303")
+    story.mongodb.edits(Phone="555 0101", ack=write.seq)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
+    assert story.mongodb.misfits == {"Phone"}

@@ -7,7 +7,7 @@ from copy import deepcopy
 from salmon.model.change import SALESFORCE_ID, Change, Op, WriteOp
 from salmon.model.fold import Published, fold
 from salmon.model.rules import SEQ_MAX, Rules
-from salmon.model.state import new_state
+from salmon.model.state import Park, new_state
 from support.stories import KEY, SCHEMA, Story, in_step, rules
 
 # Seq: it rises per key, always.
@@ -164,3 +164,83 @@ def test_a_one_way_deletion_goes_the_same_way() -> None:
     assert story.writes["mongodb"].op is WriteOp.DELETE
     assert story.tell_again().writes == {}
     assert story.record is None
+
+
+def test_what_a_one_way_target_could_not_take_is_sent_again_once_it_can() -> None:
+    """The write waited for its parent, or for a lock to end; the target has nothing of it."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", ParentId="0015g00000Par11AAA")
+    write = story.writes["salesforce"]
+    story.salesforce.defers(write, "ParentId")
+    again = story.salesforce.retries(write, "ParentId").writes["salesforce"]
+    assert again is not None
+    assert (again.op, again.fields) == (write.op, write.fields)
+    story.mongodb.deletes()
+    story.salesforce.defers(story.writes["salesforce"])
+    deletion = story.salesforce.retries(story.writes["salesforce"]).writes["salesforce"]
+    assert deletion is not None
+    assert deletion.op is WriteOp.DELETE
+
+
+def test_what_a_one_way_target_refused_is_set_aside_and_the_rest_is_sent() -> None:
+    """One bad field holds up no other; an edit of it is sent with the whole record (case V3)."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", Phone="12", City="Oslo")
+    rest = story.salesforce.refuses(story.writes["salesforce"], "Phone", code="INVALID").writes["salesforce"]
+    assert rest is not None
+    assert rest.op is WriteOp.CREATE
+    assert "Phone" not in rest.fields
+    assert rest.fields["City"] == "Oslo"
+    assert {name: (each.why, each.code) for name, each in story.salesforce.parked.items()} == {
+        "Phone": (Park.REFUSED, "INVALID")
+    }
+    story.mongodb.edits(Phone="555 0101")
+    assert story.writes["salesforce"].fields["Phone"] == "555 0101"
+    assert story.salesforce.parked == {}
+
+
+def test_a_one_way_record_that_was_refused_as_a_whole_waits_for_any_edit() -> None:
+    """The cure may be in each of its fields."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", Phone="12")
+    assert story.salesforce.refuses(story.writes["salesforce"], "Name").writes == {}
+    story.mongodb.edits(City="Oslo")
+    assert story.writes["salesforce"].fields["Name"] == "Acme"
+
+
+def test_salmon_retry_sends_a_one_way_target_the_whole_record_again() -> None:
+    """Entered twice, it has one effect, and what is refused again can be retried again (case L10)."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", Phone="12")
+    for _ in range(2):
+        write = story.writes["salesforce"]
+        story.salesforce.refuses(write)
+        again = story.tell_retry(write.seq).writes["salesforce"]
+        assert again is not None
+        assert (again.op, again.fields) == (WriteOp.CREATE, write.fields)
+        assert story.tell_retry(write.seq).writes == {}
+
+
+def test_a_one_way_deletion_that_was_refused_can_be_retried_and_a_creation_hinders_none() -> None:
+    """The target may have the record from an earlier write, whatever became of the later ones."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme")
+    story.salesforce.refuses(story.writes["salesforce"])
+    story.mongodb.deletes()
+    deletion = story.writes["salesforce"]
+    assert deletion.op is WriteOp.DELETE
+    assert deletion.expected == 0, "whatever write it may carry"
+    story.salesforce.refuses(deletion)
+    again = story.tell_retry(deletion.seq).writes["salesforce"]
+    assert again is not None
+    assert again.op is WriteOp.DELETE
+
+
+def test_the_refusal_of_a_one_way_write_that_has_a_successor_is_no_news() -> None:
+    """The newer one carries the whole record; if that is refused, too, it is told for itself."""
+    story = Story(rules(one_way_to="salesforce"))
+    story.mongodb.creates(Name="Acme", Phone="12")
+    older = story.writes["salesforce"]
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.refuses(older, "Phone")
+    assert story.salesforce.parked == {}

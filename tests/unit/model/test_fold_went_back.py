@@ -9,7 +9,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
 from salmon.model.steps.work import Report
-from support.stories import Story, in_step
+from support.stories import Story, born_in_mongodb, in_step
 
 SIDES = ("mongodb", "salesforce")
 
@@ -243,3 +243,23 @@ def test_a_copy_that_is_brought_back_later_is_a_new_life_as_ever() -> None:
     assert not story.state.lives
     story.mongodb.creates(Name="Acme", Phone="newer", ack=first.seq)
     assert story.state.lives
+
+
+def test_a_record_that_a_creation_of_before_makes_again_is_no_edit() -> None:
+    """The org has lost it; a sink that starts again repeats an old creation there before the new one."""
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.salesforce.edits(Phone="555 0202")
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    story.mongodb.edits(Name="Globex")
+    again = story.writes["salesforce"]
+    assert again.op is WriteOp.CREATE
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=creation.seq)
+    assert story.conflicts == []
+    assert story.state.canonical == {"Name": "Globex", "Phone": "555 0202"}
+    story.salesforce.acks(story.writes["salesforce"])
+    story.come_to_rest()
+    assert story.salesforce.holds == {"Name": "Globex", "Phone": "555 0202"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from salmon.mongodb.config import MongoConfig, told_by_mongodb, written_to_mongodb
+from salmon.mongodb.config import MongoConfig, read_from_mongodb, written_to_mongodb
 from support.mongo import Synced
 
 
@@ -42,4 +42,4 @@ def test_a_setting_that_cannot_be_right_is_named(settings: dict[str, Any], key: 
 def test_a_direction_says_who_is_listened_to(direction: str, told: bool, written: bool) -> None:
     """A one-way object is either streamed or written, never both."""
     settings = Synced("accounts", direction)
-    assert (told_by_mongodb(settings), written_to_mongodb(settings)) == (told, written)
+    assert (read_from_mongodb(settings), written_to_mongodb(settings)) == (told, written)

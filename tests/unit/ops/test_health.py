@@ -5,6 +5,7 @@ from __future__ import annotations
 from salmon.calls import Peer
 from salmon.errors import Unavailable
 from salmon.ops.health import Health, State, Status
+from salmon.plugin.contract import WaitingObject
 from support.clock import Clock
 
 
@@ -136,7 +137,7 @@ def test_a_spare_instance_stands_by() -> None:
     clock.now_s = 59
     report = health.report()
     assert (report.ready, report.degraded) == (True, False)
-    assert "Standing by" in report.message
+    assert "On standby" in report.message
     health.spare(False)
     assert not health.report().ready
 
@@ -152,7 +153,7 @@ def test_what_start_up_waits_for_is_told_with_time_and_mend() -> None:
     assert waiting.since_s == 20
     assert (
         waiting.sentence
-        == "For 20 s now: waiting for the schema of Account. See whether salesforce-source runs."
+        == "Waiting for the schema of Account, for 20 s now. See whether salesforce-source runs."
     )
 
 
@@ -177,3 +178,21 @@ def test_a_standby_that_takes_over_starts_up_and_is_not_hung() -> None:
     clock.now_s = 100
     report = health.report()
     assert (report.status, report.live) == (Status.STARTING, True)
+
+
+def test_an_object_that_waits_is_named_with_time_and_mend_while_the_process_works_for_the_others() -> None:
+    """It is ready, since a restart would not help, and degraded, since somebody has to look (case V10)."""
+    clock = Clock()
+    health = Health(clock=clock)
+    health.running()
+    health.objects_wait([WaitingObject("Account", 5.0, "objects.Account: it has no field Id. Give it one.")])
+    clock.now_s = 10
+    report = health.report()
+    (waits,) = report.waiting_for
+    assert (report.ready, report.degraded) == (True, True)
+    assert (waits.what, waits.since_s) == ("Account", 15.0)
+    assert waits.sentence == "objects.Account: it has no field Id. Give it one."
+    assert waits.sentence in report.message
+    health.objects_wait([])
+    report = health.report()
+    assert (report.degraded, report.waiting_for) == (False, ())

@@ -119,3 +119,27 @@ def test_secrets_are_found_wherever_a_configuration_holds_them() -> None:
         "p%40ss",
         "p@ss",
     }
+
+
+@pytest.mark.parametrize(
+    ("uri", "secret"),
+    [
+        ("mongodb://user:pa／ss@host/", "pa／ss"),
+        ("mongodb://user:p：q@host/db", "p：q"),
+        ("mongodb://user:pa[ss@host/", "pa[ss"),
+        ("mongodb://user:pa/ss@host/", "pa/ss"),
+        ("mongodb://user:pa?ss@host/?w=1", "pa?ss"),
+        ("mongodb://user:pa@ss@host", "pa@ss"),
+        ("mongodb://user:p+a%2Fss@host/?w=1&appName=a@b", "p+a/ss"),
+        ("mongodb://host/?tls=true&tlsCertificateKeyFilePassword=of%20a%20file", "of a file"),
+        ("mongodb://host/?proxyHost=a;proxyPassword=of-a-proxy", "of-a-proxy"),
+        ("mongodb://k:v123@host/?authMechanismProperties=A:b,AWS_SESSION_TOKEN:tok%2Fen", "tok/en"),
+    ],
+)
+def test_a_password_inside_of_a_connection_string_is_found_whatever_its_signs(uri: str, secret: str) -> None:
+    """Also one that Python's own parser of URLs refuses, one that should have been escaped, and those among the options."""
+
+    class Config(BaseModel):
+        uri: SecretStr
+
+    assert secret in logs.secrets_of(Config(uri=SecretStr(uri)))

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from salmon.backoff import Backoff
-from salmon.errors import DataError, FatalError, SignInRefused, Unavailable
+from salmon.errors import DataError, FatalError, SignInRefused, Unavailable, UnfitServer
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 
@@ -103,9 +103,14 @@ def test_a_server_that_never_answered_ends_the_wait_with_what_to_correct() -> No
 
 
 def test_a_server_that_was_reached_before_is_waited_for_even_where_it_refuses_us() -> None:
-    """503 and 401 of a sign-in that worked yesterday are an outage, and health tells of it (case S4)."""
+    """503 and 401 of a sign-in that worked yesterday, and a server in maintenance, are an outage, and health tells of it (case S4)."""
     heard = Heard()
-    answers: list[Exception] = [Unavailable("503"), SignInRefused("401"), Unavailable("503")]
+    answers: list[Exception] = [
+        Unavailable("503"),
+        SignInRefused("401"),
+        UnfitServer("no set"),
+        Unavailable("503"),
+    ]
 
     def call() -> None:
         if answers:

@@ -19,7 +19,7 @@ OTHER = ("writes", 1)
 def buffer(clock: Clock) -> Iterator[SinkBuffer]:
     buffer = SinkBuffer(commands_max=4, bytes_max=100, lease_s=3.0, clock=clock)
     buffer.open(PLACE, 0)
-    buffer.renew()
+    buffer.renew(buffer.now())
     yield buffer
     buffer.stop()
 
@@ -81,7 +81,7 @@ def test_what_is_finished_behind_what_is_not_leaves_a_gap(buffer: SinkBuffer) ->
     assert not buffer.leaves_gaps(), "neither is finished"
     buffer.land([second], [first])
     assert buffer.leaves_gaps()
-    buffer.renew()
+    buffer.renew(buffer.now())
 
 
 def test_an_outcome_that_is_about_to_be_told_counts_as_finished(buffer: SinkBuffer) -> None:
@@ -124,7 +124,7 @@ def test_a_repetition_waits_its_time(buffer: SinkBuffer, clock: Clock) -> None:
     buffer.again(taken(buffer, 1), lambda tries: 5.0 * tries)
     assert offsets(taken(buffer)) == [1]
     clock.now_s = 5.0
-    buffer.renew()
+    buffer.renew(buffer.now())
     assert offsets(taken(buffer)) == [0]
     assert buffer.positions() == {}
 
@@ -168,7 +168,7 @@ def test_in_an_outage_one_batch_at_a_time_asks_whether_it_is_over(buffer: SinkBu
 
 def taken_blocked(buffer: SinkBuffer, clock: Clock, until_s: float) -> list[Command]:
     clock.now_s = until_s
-    buffer.renew()
+    buffer.renew(buffer.now())
     return taken(buffer, 1)
 
 
@@ -184,7 +184,7 @@ def test_a_suspended_process_gives_out_nothing_until_its_lease_is_renewed(
     putter.start()
     putter.join(0.05)
     assert not found
-    buffer.renew()
+    buffer.renew(buffer.now())
     putter.join(5.0)
     assert offsets(found[0]) == [0]
 

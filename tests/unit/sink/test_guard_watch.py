@@ -46,7 +46,7 @@ class Watch:
 
     def deletes(self, count: int, at: int = 0) -> int:
         """So many deletes come in one moment; how many of them are held back."""
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         for offset in range(at, at + count):
             self.buffer.add(self.place, offset, (OBJECT, f"k{offset}"), b"x")
         commands = self.buffer.take(count) or []

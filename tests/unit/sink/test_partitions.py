@@ -52,7 +52,7 @@ class Replica:
     def put(self) -> None:
         """Carry out all that waits."""
         while not self.buffer.idle:
-            self.buffer.renew()
+            self.buffer.renew(self.buffer.now())
             commands = self.buffer.take(100) or []
             self.buffer.done(commands)
 

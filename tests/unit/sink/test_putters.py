@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from salmon.config.models import DeleteGuardConfig
-from salmon.errors import Unavailable
+from salmon.errors import SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.kafka.codecs.serdes import Writes
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
@@ -28,12 +28,13 @@ class Side:
     """A task that takes all it is given, unless it is away."""
 
     def __init__(self) -> None:
-        self.away, self.seen = False, 0
+        self.away: SalmonError | None = None
+        self.seen = 0
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         self.seen += len(records)
         if self.away:
-            raise Unavailable("the side is away")
+            raise self.away
         return [Outcome(OutcomeKind.APPLIED) for _ in records]
 
 
@@ -91,7 +92,7 @@ class Sink:
         return 1_000
 
     def owes(self, op: WriteOp) -> None:
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         self.buffer.add(PLACE, 0, ("Account", "001"), op.encode())
 
     @property
@@ -126,14 +127,30 @@ def test_what_fails_before_a_batch_is_sent_is_no_outage_of_the_side(what: str, o
     assert sink.buffer.idle
 
 
+@pytest.mark.parametrize(
+    "refusal", [SignInRefused("the certificate does not verify"), UnfitServer("a right is missing")]
+)
+def test_a_side_that_does_not_serve_us_any_more_is_waited_for(refusal: UnfitServer) -> None:
+    """A certificate that was renewed late, a right that was taken away: /health says what to mend, and it goes on by itself (case S4)."""
+    sink = Sink()
+    sink.side.away = refusal
+    sink.owes(WriteOp.CREATE)
+    with sink.running():
+        until(lambda: sink.outage, "the outage is the side's")
+        assert set(sink.told.failures) == {f"writing: {refusal}"}
+        sink.side.away = None
+        until(lambda: not sink.putters.in_doubt, "the write was carried out")
+    assert sink.putters.failure is None
+
+
 def test_an_outage_of_the_side_leaves_the_keys_in_doubt_that_were_sent() -> None:
     """Nobody knows whether they were carried out, until they are put again."""
     sink = Sink()
-    sink.side.away = True
+    sink.side.away = Unavailable("the side is away")
     sink.owes(WriteOp.CREATE)
     with sink.running():
         until(lambda: sink.outage, "the outage is the side's")
         assert sink.putters.in_doubt == {("Account", "001")}
-        sink.side.away = False
+        sink.side.away = None
         until(lambda: not sink.putters.in_doubt, "nothing is in doubt any more")
         until(lambda: sink.told.recoveries == 1, "health is told that it is over")

@@ -30,6 +30,15 @@ def test_an_entry_survives_being_written_and_read() -> None:
     assert refusals.kept_by(HOLDER) == [refused]
 
 
+def test_where_it_was_decided_is_kept_with_the_entry() -> None:
+    """So that the holder is followed from there, after a restart too; and a task may name the fields by any set."""
+    outcome = Outcome(OutcomeKind.REFUSED, fields={"Name"}, waits_for=(HOLDER,))  # type: ignore[arg-type]
+    refused = Refused.by(_record("Name"), outcome, 3, {HOLDER: 17}.get)
+    assert refused is not None
+    assert Refused.of(refused.entry, refused.position()) == refused
+    assert (refused.seen, len({refused})) == (17, 1)
+
+
 def test_a_refusal_that_is_nobody_elses_matter_is_not_kept() -> None:
     """A value that is too long is corrected in its own record."""
     assert Refused.by(_record("Name"), Outcome(OutcomeKind.REFUSED), 3) is None

@@ -57,7 +57,7 @@ class Reporter:
 
     def lands(self, key: str, kind: OutcomeKind = OutcomeKind.REFUSED) -> None:
         """A write of *key* is carried out, and this came of it."""
-        self.buffer.renew()
+        self.buffer.renew(self.buffer.now())
         self.buffer.add(self.place, self._written, (OBJECT, key), b"x", self._message(key))
         self._written += 1
         command = next(iter(self.buffer.take(1) or []))

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.errors import ClientLost, Unavailable
+from salmon.errors import ClientLost, SetupError, Unavailable
+from salmon.kafka.codecs.registry import SchemaRefused
 from salmon.model.change import Change, Op
-from salmon.plugin.contract import IdentityRecord, Signal, SignalKind, SourceBatch, SourceRecord
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.plugin.contract import (
+    IdentityRecord,
+    Signal,
+    SignalKind,
+    SourceBatch,
+    SourceRecord,
+    WaitingObject,
+)
 from salmon.source.worker import SourceWorker
 from support.memory_broker import error
 from support.memory_sync import MemorySync, PromptSource, reading
-from support.runtime import OBJECT, error_of, eventually, running
+from support.runtime import OBJECT, SCHEMA, error_of, eventually, running
 
 CONNECTOR = "mongodb-source"
 
@@ -134,3 +146,66 @@ def test_a_stop_commits_what_the_task_has_given_and_asks_for_no_more(sync: Memor
         run.join()
     assert names(sync) == ["n1"]
     assert sync.entries(CONNECTOR) == {"stream": {"at": 1}}
+
+
+class KeepingSource(PromptSource):
+    """Describes an object whose schema the registry does not accept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registered: Mapping[str, ObjectSchema] = {}
+        self.kept: list[WaitingObject] = []
+
+    def schemas(self) -> Mapping[str, ObjectSchema]:
+        return {OBJECT: replace(SCHEMA, fields=(FieldSchema("Odd", "string", Kind.STRING),))}
+
+    def use_registered(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        self.registered = schemas
+
+    def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
+        if name not in self.registered:
+            raise why
+        self.kept.append(WaitingObject(name, 0.0, str(why)))
+        return self.registered[name]
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        return self.kept
+
+
+def refuse_odd(sync: MemorySync) -> None:
+    """Let the registry accept no schema with the field Odd."""
+    accept = sync.registry.register
+
+    def register(subject: str, schema: Mapping[str, Any]) -> int:
+        if '"Odd"' in json.dumps(schema):
+            raise SchemaRefused("the registry does not accept Odd")
+        return accept(subject, schema)
+
+    sync.registry.register = register  # type: ignore[method-assign]
+
+
+def test_an_object_whose_new_schema_is_refused_waits_with_the_one_it_had(sync: MemorySync) -> None:
+    """It worked before: the process goes on for the others, and /health names the object and the reason (case V10)."""
+    with running(SourceWorker(sync.instance(CONNECTOR), first := PromptSource(), (OBJECT,))) as (run,):
+        first.offers.put(batch(1))
+        eventually(lambda: names(sync))
+        run.stop()
+    refuse_odd(sync)
+    instance, source = sync.instance(CONNECTOR), KeepingSource()
+    source.offers.put(batch(2))
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: instance.health.report().degraded)
+        (waits,) = instance.health.report().waiting_for
+        assert (waits.what, waits.sentence) == (OBJECT, "the registry does not accept Odd")
+        run.stop()
+    assert source.registered == {OBJECT: SCHEMA}
+    assert names(sync) == ["n1", "n2"], "written with the schema that is registered"
+
+
+def test_an_object_that_never_worked_ends_the_process(sync: MemorySync) -> None:
+    """At a first start nothing proves that it ever was as it must be: a person is there to correct it (case V10)."""
+    refuse_odd(sync)
+    source = KeepingSource()
+    with running(SourceWorker(sync.instance(CONNECTOR), source, (OBJECT,))) as (run,):
+        assert isinstance(error_of(run), SetupError)
+    assert source.registered == {}

@@ -149,12 +149,16 @@ def test_a_process_is_asked_for_its_health_and_its_metrics(serving: RestServer) 
 @pytest.mark.parametrize(
     ("connector", "owner", "says"),
     [
-        ("mongodb-sink", CRM, "merge answers there."),
-        ("merge", Owner("shop", lambda: "here"), "It answers for another sync (crm), not for shop."),
+        ("mongodb-sink", CRM, "Another connector (merge) answers at this address."),
+        (
+            "merge",
+            Owner("shop", lambda: "here"),
+            "A process of another sync (crm) answers at this address, not one of shop.",
+        ),
         (
             "merge",
             Owner("crm", lambda: "there"),
-            "It answers for a sync of this name on another Kafka cluster (here, not there).",
+            "A process of a sync with this name on another Kafka cluster (here, not there) answers at this address.",
         ),
     ],
 )
@@ -172,7 +176,7 @@ def test_another_program_is_not_taken_for_ours() -> None:
     with scripted({"version": "4.0.0", "commit": "unknown", "kafka_cluster_id": "here"}) as url:
         [report] = ask(CRM, {"merge": url})
     assert (report.status, report.healthy) == ("foreign", False)
-    assert "does not say for which sync" in report.message
+    assert "does not report its sync" in report.message
 
 
 def test_what_a_process_waits_for_is_said_with_its_time() -> None:
@@ -196,6 +200,10 @@ def test_what_a_process_waits_for_is_said_with_its_time() -> None:
         [report] = ask(CRM, {"merge": url})
     assert (report.status, report.degraded, report.healthy) == ("unhealthy", True, False)
     assert report.says == "MongoDB is away. (Since 2026-11-29T01:00:00+00:00.)"
+    with scripted({**told, "status": "healthy"}) as url:
+        [report] = ask(CRM, {"merge": url})
+    assert report.healthy
+    assert report.says, "one object waits, while the process works for the others (case V10)"
 
 
 def test_no_answer_is_an_answer() -> None:
@@ -204,7 +212,7 @@ def test_no_answer_is_an_answer() -> None:
     [report] = ask(CRM, {"merge": f"http://127.0.0.1:{port}"})
     assert (report.status, report.message) == (
         "down",
-        "No answer (ConnectionError): it does not run, or not there.",
+        "No answer (ConnectionError): the process does not run, or has another address.",
     )
 
 
@@ -220,7 +228,7 @@ def test_whatever_hangs_the_others_are_shown_in_time(serving: RestServer) -> Non
         ("mongodb-source", "down"),
         ("merge", "healthy"),
     ]
-    assert reports["mongodb-source"].message == "It does not answer within 1 s: it hangs, or it is suspended."
+    assert reports["mongodb-source"].message == "No answer within 1 s: the process hangs, or it is suspended."
 
 
 def test_ports_come_from_the_file_that_run_all_wrote(tmp_path: Path) -> None:

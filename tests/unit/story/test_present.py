@@ -107,7 +107,10 @@ def test_a_missing_parent_is_waited_for() -> None:
     story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
     story.salesforce.defers(story.writes["salesforce"], "ParentId")
     story.come_to_rest()
-    assert "waits with ParentId for the record that it refers to" in now_of(story).sentence
+    assert (
+        "cannot be written to Salesforce yet (ParentId), because the record that it refers to"
+        in now_of(story).sentence
+    )
 
 
 def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
@@ -118,7 +121,7 @@ def test_a_locked_record_names_the_lock_and_when_it_is_tried_again() -> None:
     reason = "the record is locked; it is tried again at 2026-11-29T01:00:00Z"
     story.salesforce.defers(locked, code="ENTITY_IS_LOCKED", reason=reason)
     assert (
-        f"waits with City, because Salesforce cannot take it now: ENTITY_IS_LOCKED ({reason}); Salmon tries again by itself"
+        f"cannot be written to Salesforce now (City): ENTITY_IS_LOCKED ({reason}); Salmon tries again by itself"
     ) in now_of(story).sentence
 
 

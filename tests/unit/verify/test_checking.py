@@ -223,11 +223,11 @@ def test_false_alarms_are_looked_at_however_many_there_are(monkeypatch: pytest.M
 
 
 def test_some_records_are_compared_without_reading_the_others() -> None:
-    """No page is read; a key that nobody has is no difference, and is not among those that were met."""
+    """No page is read; a key that nobody has is not a difference, and is not among those that exist."""
     room = Room("a", "b", "c")
     for key in ("a", "c"):
         room.there[MONGODB][key]["Phone"] = "555"
     verdict = room.check().some(["a", "b", "nowhere"], lambda *_: None)
     assert (list(verdict.different), room.pages) == (["a"], 0)
     assert verdict.counts == {"salesforce": 2, "mongodb": 2, "records": 2}
-    assert (verdict.equal, verdict.met) == (1, frozenset({"a", "b"}))
+    assert (verdict.equal, verdict.exist) == (1, frozenset({"a", "b"}))

@@ -151,7 +151,7 @@ def test_an_id_in_15_characters_and_in_18_are_the_same() -> None:
     short = Seen("a", {**SAME, "OwnerId": "005000000000001"})
     assert not finding(agreed, short, terms).differs
     assert finding({**agreed, "OwnerId": "005000000000002AAA"}, short, terms).fields == {"OwnerId"}
-    form = Form(terms, ids_told=False)
+    form = Form(terms, with_ids=False)
     assert form.document(short).firm == form.agreed("a", agreed).firm
     named = Seen("a", {**SAME, "OwnerId": "005000000000001", "Name": "001000000000001"})
     assert finding({**agreed, "Name": "001000000000001AAA"}, named, terms).fields == {"Name"}
@@ -166,7 +166,7 @@ def test_a_decimal_is_held_against_what_the_org_shows_of_it() -> None:
     assert not finding(agreed, seen, terms[SALESFORCE]).differs
     assert finding(agreed, seen, terms[MONGODB]).fields == {"Rate__c"}
     for side, same in ((SALESFORCE, True), (MONGODB, False)):
-        form = Form(terms[side], ids_told=False)
+        form = Form(terms[side], with_ids=False)
         assert (form.org(seen).firm == form.agreed("a", agreed).firm) is same
 
 
@@ -182,7 +182,7 @@ def test_a_value_that_merge_could_not_take_waits_and_is_no_difference() -> None:
 
 def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
     """A new document has a Name that is no text: nothing is lost, and nothing else is to be mended (case V7)."""
-    terms = Terms(frozenset({"Name"}), frozenset(), strangers=True, required=frozenset({"Name"}))
+    terms = Terms(frozenset({"Name"}), frozenset(), extra_counts=True, required=frozenset({"Name"}))
     unfit = SideState(exists=True, misfits={"Name": Misfit("NOT_OF_TYPE", "Name: a Double is not a string.")})
     state = State({SALESFORCE: SideState(), MONGODB: unfit}, lives=True)
     waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)

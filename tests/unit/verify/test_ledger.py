@@ -17,7 +17,7 @@ TERMS = terms_of(RULES)
 
 
 def form(terms: Terms) -> Form:
-    return Form(terms, ids_told=True)
+    return Form(terms, with_ids=True)
 
 
 def test_a_reading_that_was_cut_goes_on_and_says_what_a_whole_one_says(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_ledger_of_something_else_or_of_yesterday_is_begun_anew(tmp_path: Path
 def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
     """The second is told so, and what to do."""
     one = Ledger(tmp_path, {})
-    with pytest.raises(SetupError, match="another `salmon verify` uses this folder"):
+    with pytest.raises(SetupError, match="another `salmon verify` is using this folder"):
         Ledger(tmp_path, {})
     one.close()
     Ledger(tmp_path, {}).close()
@@ -132,7 +132,7 @@ def test_two_records_of_the_org_with_one_key_are_both_held_against_what_was_agre
         ledger.take_side(MONGODB, [(seen, forms[MONGODB].document(seen)) for seen in twins[:1]], {})
         for seen in order:
             ledger.take_side(SALESFORCE, [(seen, forms[SALESFORCE].org(seen))], {})
-        assert [each.key for each in ledger.differing(TERMS, ids_told=False, later=print)] == ["a"]
+        assert [each.key for each in ledger.differing(TERMS, with_ids=False, later=print)] == ["a"]
         ledger.close()
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls, Peer
-from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
+from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,10 @@ class Registry(Protocol):
 def subject(topic: str) -> str:
     """Return the subject of a topic's values (TopicNameStrategy)."""
     return f"{topic}-value"
+
+
+class SchemaRefused(SetupError):
+    """The registry does not accept this schema. It may accept those of other objects."""
 
 
 def object_schema(registry: Registry, records_topic: str) -> ObjectSchema | None:
@@ -115,7 +119,7 @@ class SchemaRegistry:
         Register *schema*, if it is new, and return its id. A new subject gets our compatibility.
 
         Raises:
-            SetupError: the registry says that records written so far could not be read with it.
+            SchemaRefused: the registry says that records written so far could not be read with it.
         """
         text = json.dumps(schema, separators=(",", ":"))
         if (known := self._ids.get((subject, text))) is not None:
@@ -123,13 +127,13 @@ class SchemaRegistry:
         is_new = self.latest(subject) is None
         answer = self._call("POST", f"/subjects/{_quoted(subject)}/versions", {"schema": text})
         if answer.status_code == 409:
-            raise SetupError(
+            raise SchemaRefused(
                 f"{subject}: the schema registry refuses the new schema as incompatible with what was written so "
                 f"far: {self._why_incompatible(subject, text) or _said(answer)}. Take the change back, exclude the "
                 f"field from the sync, or choose another sync name."
             )
         if answer.status_code == 422:
-            raise SetupError(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
+            raise SchemaRefused(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
         schema_id = int(self._json(answer)["id"])
         if is_new:
             self._demand_compatibility(subject)
@@ -193,8 +197,8 @@ class SchemaRegistry:
         while True:
             try:
                 return self._call_once(method, path, body)
-            except Unavailable as error:
-                wait_s = tries.failed(error)
+            except Unavailable:
+                wait_s = tries.failed()
                 if tries.failures >= self._attempts or time.monotonic() + wait_s > give_up_at:
                     raise
                 time.sleep(wait_s)
@@ -205,8 +209,10 @@ class SchemaRegistry:
             with self._calls.calling(Peer.REGISTRY, f"{method} {path}"):
                 answer = self._exchanged(method, path, body)
         except requests.exceptions.SSLError:
-            raise SetupError(
-                f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it."
+            raise self._refusal(
+                method,
+                f"{where}: its certificate does not verify. Set schema_registry.ca_file to the CA that signed it.",
+                SignInRefused,
             ) from None
         except (
             requests.exceptions.InvalidURL,
@@ -242,9 +248,9 @@ class SchemaRegistry:
         )
 
     def _refusal(
-        self, method: str, sentence: str, mistake: type[SetupError] = SetupError
+        self, method: str, sentence: str, mistake: type[UnfitServer] = UnfitServer
     ) -> SetupError | Unavailable:
-        """Return a SetupError, or Unavailable if the same call has worked before, because then the registry has changed."""
+        """Return a mistake, or Unavailable if the same call has worked before, because then the registry has changed."""
         return Unavailable(sentence) if method in self._worked else mistake(sentence)
 
     def _says_missing(self, answer: requests.Response) -> bool:

@@ -10,7 +10,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
-from salmon.model.steps.misfits import note
+from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
 
@@ -24,6 +24,9 @@ def lives(work: Work, ours: Sent | None) -> None:
         # Nothing of an earlier life counts; what events do not carry is unknown until it is read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin] - spoken, {}
         x.parked = {n: p for n, p in x.parked.items() if n != EXISTENCE and p.why is not Park.HELD}
+    elif change.is_row and state.lives and _is_another_record(work):
+        # The end of the former one is still to be told. What that one held says nothing of this one.
+        x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
     elif change.op is Op.UPDATE and not had:
         # A life whose beginning nobody told of: the rest of it must be read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
@@ -51,6 +54,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         )
         if ours is not None:
             _remember_overwritten(work, ours, spoken)
+    note_what_was_seen(work)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
@@ -71,13 +75,19 @@ def lives(work: Work, ours: Sent | None) -> None:
         x.misfits = {name: misfit for name, misfit in x.misfits.items() if name not in spoken}
 
 
+def _is_another_record(work: Work) -> bool:
+    """Whether the change shows another record of the key than the side has told of."""
+    known, told = work.x.native_id, work.change.native_id
+    return work.x.exists is True and known is not None and told is not None and known != told
+
+
 def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     """What the side held before our write, which a row shows while events of the time before may still come."""
     x = work.x
     if work.answer.made:
         return  # nothing was there before
     overwritten = []
-    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):
+    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
         seq = work.answer.set_by[name]
         if name not in x.unknown:
             before = x.shadow.get(name)
@@ -135,7 +145,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
                 if side.exists is not True:
                     hold_death(work, side)
     if lives_on:
-        revive(work, change.origin, work.version)
+        revive(work, change.origin, work.version, edited=frozenset(fresh))
 
 
 def _is_fresh(work: Work, name: str, *, first: bool) -> bool:
@@ -162,8 +172,12 @@ def hold_death(work: Work, side: SideState) -> None:
     work.report(Fact.PARKED, EXISTENCE)
 
 
-def revive(work: Work, side: str, version: Version) -> None:
-    """Let the record live as *side* holds it, but for what another side alone can say, and has said."""
+def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | None = None) -> None:
+    """
+    Let the record live as *side* holds it, but for what another side alone can say, and has said.
+
+    *edited*: the fields of *version*; the others were merely there. None: all of them.
+    """
     work.begin(version)
     of_others: set[str] = set()
     for other, told in work.state.sides.items():
@@ -175,7 +189,7 @@ def revive(work: Work, side: str, version: Version) -> None:
             and name not in of_others
             and name not in work.state.sides[side].misfits
         ):
-            work.take(name, value, version)
+            work.take(name, value, version if edited is None or name in edited else work.baseline)
 
 
 def ends(work: Work, ours: Sent | None) -> None:

@@ -9,11 +9,11 @@ field that its side may not set is put right at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from salmon.model.change import SALESFORCE
+from salmon.model.change import SALESFORCE, Value
 from salmon.model.rules import Rules
 from salmon.model.state import NEVER, SideState, State
 from salmon.model.steps.work import Fact, Work
@@ -28,7 +28,7 @@ def note(work: Work, among: Collection[str] | None = None) -> None:
     names = [n for n in told if n in work.rules.names[work.change.origin] and (among is None or n in among)]
     fresh = []
     for name in sorted(names):
-        if work.change.is_row and name in x.misfits:
+        if work.change.is_row and name in x.misfits and name not in _set_by_ours(work):
             continue  # the side still holds what we knew
         since = work.state.seq if _may_win(work, name) else _OVERRULED
         x.misfits[name] = replace(told[name], since=since)
@@ -36,6 +36,19 @@ def note(work: Work, among: Collection[str] | None = None) -> None:
     x.unknown -= frozenset(names)
     if fresh:
         work.report(Fact.MISFIT, *fresh)
+
+
+def note_what_was_seen(work: Work) -> None:
+    """What stands where our write has set a value was put there since: who did that, or corrects it, has seen our value."""
+    for name, value in _set_by_ours(work).items():
+        if (misfit := work.x.misfits.get(name)) is not None and name in work.change.misfits:
+            work.set_shadow(name, value)
+            work.x.misfits[name] = misfit
+
+
+def _set_by_ours(work: Work) -> Mapping[str, Value]:
+    """What the write has set that the change answers."""
+    return work.answer.answered.fields if work.answer.answered is not None else {}
 
 
 def overrule(x: SideState, names: Iterable[str]) -> list[str]:

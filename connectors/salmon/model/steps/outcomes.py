@@ -8,6 +8,7 @@ from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, Parked, Sent
 from salmon.model.steps.life import die, revive
+from salmon.model.steps.owed import owe_all
 from salmon.model.steps.work import Fact, Work
 
 
@@ -109,7 +110,9 @@ def one_way_outcome(work: Work) -> None:
     """
     What the sink tells of the target of a one-way object, which is otherwise taken to have what was emitted.
 
-    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew.
+    A record that was there before us is updated as a whole, for nobody there has a say; one that is gone is made anew. What
+    was deferred, the target does not have: once its reason is gone, the whole record is sent again, or the deletion. What was
+    refused is set aside until it is edited again, or sent again by `salmon retry`; the rest is sent at once.
     """
     change, x = work.change, work.x
     if change.op is Op.EXISTS:
@@ -117,6 +120,23 @@ def one_way_outcome(work: Work) -> None:
         x.unknown = work.rules.names[change.origin]  # also where all that it is to have is null
     elif change.op is Op.GONE and work.state.lives:
         x.held, x.native_id, x.exists, x.shadow = False, None, None, {}
+    elif change.op is Op.RETRY:
+        owe_all(x, work.rules.names[change.origin])
+    elif change.op is Op.REFUSED and change.ack == x.marker:
+        _refused_one_way(work)
+
+
+def _refused_one_way(work: Work) -> None:
+    """The last write was refused. An older one needs no answer: each write carries the whole record."""
+    change, x = work.change, work.x
+    settable = work.rules.names[change.origin] - OWNED_BY_MERGE
+    at_fault = (change.changed or settable) & settable
+    if not work.state.lives or at_fault == settable or not at_fault.isdisjoint(work.rules.required):
+        at_fault = settable | {EXISTENCE}  # any edit of the record may be the cure
+    parked = Parked(Park.REFUSED, x.marker, change.source.get("code", ""), change.source.get("reason", ""))
+    x.parked |= dict.fromkeys(sorted(at_fault), parked)
+    owe_all(x, work.rules.names[change.origin])
+    work.report(Fact.PARKED, *sorted(at_fault))
 
 
 def operator_edit(work: Work) -> None:

@@ -87,9 +87,9 @@ def _send(
     )
     side.standing = True
     if rules.one_way_to is not None:
-        side.exists = owed.op is not WriteOp.DELETE
+        side.exists, side.marker = owed.op is not WriteOp.DELETE, state.seq
         side.shadow = {n: v for n, v in owed.fields.items() if v is not None}
-        side.unknown = frozenset()
+        side.unknown = frozenset(side.parked)  # what was left out: it may hold any value there
         return write
     side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at)
     while len(side.sent) > SENT_MAX:
@@ -99,14 +99,20 @@ def _send(
     return write
 
 
+def owe_all(side: SideState, names: frozenset[str]) -> None:
+    """Let the target of a one-way object be sent the whole record again, or its deletion."""
+    side.exists, side.shadow, side.unknown = True, {}, names
+
+
 def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     """What *name* lacks to hold the agreed record; None for nothing, or for nothing that may be sent now."""
     side = state.sides[name]
     if side.held and rules.one_way_to is None:
         return None
     if not state.lives:
-        whole = name == rules.one_way_to or side.unknown.isdisjoint(rules.live[name])
-        return _owed_a_death(side, whole=whole)
+        if name != rules.one_way_to:
+            return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
+        return Owed(WriteOp.DELETE, {}) if side.exists is True and EXISTENCE not in side.parked else None
     agreed = agreed_on(state, name)
     if side.exists is not True and lacks_required(state, name, rules):
         return None
@@ -160,8 +166,11 @@ def _owed_one_way(
 ) -> Owed | None:
     """
     The whole record, nulls included, as a creation: the target may have missed every earlier write. As an update
-    where somebody else's record is there (it is *held*).
+    where somebody else's record is there (it is *held*). What was refused is left out until it is edited again.
     """
+    if EXISTENCE in side.parked:
+        return None
+    may_set -= side.parked.keys()
     differs = {n for n in may_set if n in side.unknown or agreed.get(n) != side.shadow.get(n)}
     if side.exists is True and not (differs if rules.stamps_always else differs - rules.stamps):
         return None

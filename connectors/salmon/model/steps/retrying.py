@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import OPERATOR, Op
 from salmon.model.state import Park
+from salmon.model.steps.owed import owe_all
 from salmon.model.steps.work import Fact, Work
 
 
@@ -17,11 +18,13 @@ def send_again(work: Work) -> None:
     change = work.change
     assert change.origin == OPERATOR
     assert change.op is Op.RETRY
-    for side in work.state.sides.values():
+    for target, side in work.state.sides.items():
         again = sorted(
             name for name, p in side.parked.items() if p.why is Park.REFUSED and p.group == change.ack
         )
         for name in again:
             del side.parked[name]
+        if again and target == work.rules.one_way_to:
+            owe_all(side, work.rules.names[target])
         if again:
             work.report(Fact.RETRIED, *again)

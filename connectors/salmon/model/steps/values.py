@@ -168,7 +168,9 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
             _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
-    if work.is_consequence or _is_filled_in(work, name, verdict):
+    if verdict is Verdict.CAUSAL and _is_cleared_by_the_org(work, name, value):
+        work.take(name, None, work.baseline)
+    elif work.is_consequence or _is_filled_in(work, name, verdict):
         _consequence(work, name, value, verdict, standing)
     elif verdict is Verdict.FIRST_CONTACT:
         _first_contact(work, name, value, standing)
@@ -191,6 +193,17 @@ def _is_filled_in(work: Work, name: str, verdict: Verdict) -> bool:
     if ours is None or change.origin in work.rules.guarded or verdict is Verdict.FIRST_CONTACT:
         return False
     return name not in ours.fields and (change.is_event or (work.answer.made and change.by_us))
+
+
+def _is_cleared_by_the_org(work: Work, name: str, value: Value) -> bool:
+    """
+    Whether a row shows that a lookup is gone that our write has set: the org clears it as we delete its target, and so was
+    our user the last who modified the record.
+    """
+    ours, change = work.answer.ours, work.change
+    if ours is None or value is not None or not (change.is_row and change.by_us):
+        return False
+    return ours.fields.get(name) is not None and bool(work.rules.schema.by_name[name].reference_to)
 
 
 def _consequence(work: Work, name: str, value: Value, verdict: Verdict, standing: Version) -> None:

@@ -70,6 +70,15 @@ def may_repeat(change: Change, x: SideState) -> bool:
     return x.marker < change.ack <= x.settled and (x.marker > 0 or not x.order)
 
 
+def is_made_again(work: Work, seq: int) -> bool:
+    """
+    Whether a row shows a record that the side had lost with its history, and that a sink made anew by a creation of before:
+    it had been answered, so nobody else sets its marker there. The record is still owed what is agreed.
+    """
+    x = work.x
+    return bool(x.history) and work.state.lives and x.exists is False and 0 < seq <= x.settled
+
+
 def is_known(work: Work) -> bool:
     """Whether the side and merge have agreed on anything of the record that its history could have lost."""
     return work.x.exists is not None and (work.state.lives or work.state.life is not NEVER)

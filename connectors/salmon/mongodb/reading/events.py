@@ -1,10 +1,9 @@
 """
-Change stream events and documents that were read -> changes. Pure.
+Converts change stream events, and documents that were read, to changes. Pure.
 
-An event reports what happened, and whether the document must be read besides, because the event does not give a
-field's whole value (one element of an array, a part of a sub-document). What does not fit the schema is among the
-misfits of the change, and not among its fields. Nothing is dropped for who wrote it: the ack says which write of ours an event
-answers, and the fold does the rest.
+If an event does not contain a field's whole value (it has one element of an array, or a part of a sub-document), the
+document must be read as well. A value that does not fit the schema is among the misfits of the change, and not among its
+fields. Nothing is dropped because of who wrote it: the ack says which of our writes an event answers, and the fold decides.
 
 Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
 """
@@ -42,26 +41,28 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 
 RECORD_EVENTS: Final = frozenset({"insert", "update", "replace", "delete"})
-# After these, what a collection holds is no longer what its events have told.
+# After these events, what a collection holds is no longer what its events have reported.
 LOSING_EVENTS: Final = frozenset({"drop", "rename", "dropDatabase", "invalidate"})
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one event, or one document that was read, told of a record."""
+class Reported:
+    """What one event, or one document that was read, reported about a record."""
 
     key: str
-    change: Change | None  # None: nothing that concerns us
-    incomplete: bool = False  # the record must be read: part of what happened is not in the event
+    change: Change | None  # None: nothing that is synced
+    incomplete: bool = (
+        False  # whether the record must be read, because the event does not contain all of the change
+    )
     misfits: Mapping[str, DataError] = field(default_factory=dict)  # field -> why it was left out
 
 
-def told_by(event: Mapping[str, Any], shape: DocumentShape) -> Told:
+def reported_by(event: Mapping[str, Any], shape: DocumentShape) -> Reported:
     """
-    What an insert, update, replace or delete told.
+    Return what an insert, update, replace or delete reports.
 
     Raises:
-        BadRecordKey: where the document's `_id` can be no key.
+        BadRecordKey: the document's `_id` cannot be a record key.
     """
     key = key_of(event["documentKey"]["_id"])
     match event["operationType"]:
@@ -69,20 +70,20 @@ def told_by(event: Mapping[str, Any], shape: DocumentShape) -> Told:
             document = event["fullDocument"]
             return _whole(event, key, shape, document, op=Op.CREATE, ack=marker_of(document))
         case "replace":
-            # Our sink never replaces; an application that saves whole documents copies the marker: never an ack.
+            # Never an ack: our sink does not replace, and an application that saves whole documents copies the marker.
             return _whole(event, key, shape, event["fullDocument"], op=Op.UPDATE, ack=None)
         case "update":
             return _updated(event, key, shape)
         case _:
-            return Told(key, _change(event, Op.DELETE))
+            return Reported(key, _change(event, Op.DELETE))
 
 
-def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> Told:
+def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> Reported:
     """
-    A document that was read, as a row. It has no date of its own, so it loses to any dated edit.
+    Convert a document that was read to a row. A row has no commit time of its own, so it loses to any edit that has one.
 
     Raises:
-        BadRecordKey: where its `_id` can be no key.
+        BadRecordKey: its `_id` cannot be a record key.
     """
     reading = shape.reading(document)
     change = Change(
@@ -95,16 +96,16 @@ def row_of(document: Mapping[str, Any], shape: DocumentShape, *, as_of: int) -> 
         source=_cut(reading.cut),
         misfits=_reported(reading.misfits),
     )
-    return Told(key_of(document["_id"]), change, misfits=reading.misfits)
+    return Reported(key_of(document["_id"]), change, misfits=reading.misfits)
 
 
 def absent(*, as_of: int) -> Change:
-    """A record that was looked for and is not there."""
+    """Return the change that reports that a record was looked for and does not exist."""
     return Change(origin=MONGODB, op=Op.ABSENT, as_of=as_of)
 
 
 def time_of(event: Mapping[str, Any]) -> int:
-    """The event's commit time: its clusterTime as one number (seconds << 32 | ordinal)."""
+    """Return the event's commit time: its clusterTime as one number (seconds << 32 | ordinal)."""
     return clock(event["clusterTime"])
 
 
@@ -112,28 +113,28 @@ def clock(timestamp: Timestamp) -> int:
     return timestamp.time << 32 | timestamp.inc
 
 
-def collections_lost_by(event: Mapping[str, Any], collections: Iterable[str]) -> frozenset[str]:
-    """Which of the *collections* no longer hold what their events have told, after one of LOSING_EVENTS."""
-    told = {event.get("ns", {}).get("coll"), event.get("to", {}).get("coll")}
+def collections_replaced_by(event: Mapping[str, Any], collections: Iterable[str]) -> frozenset[str]:
+    """Return those of *collections* that no longer hold what their events have reported, after one of LOSING_EVENTS."""
+    named = {event.get("ns", {}).get("coll"), event.get("to", {}).get("coll")}
     if event["operationType"] in {"dropDatabase", "invalidate"}:
         return frozenset(collections)
-    return frozenset(collections) & told
+    return frozenset(collections) & named
 
 
 def _whole(
     event: Mapping[str, Any], key: str, shape: DocumentShape, document: Document, *, op: Op, ack: int | None
-) -> Told:
-    """An event that brought the whole document: it speaks of every field."""
+) -> Reported:
+    """Convert an event that contains the whole document, so it reports every field."""
     reading = shape.reading(document)
     says_all = op is Op.CREATE and not reading.misfits
     changed = None if says_all else shape.names - reading.misfits.keys()
     change = _change(
         event, op, ack=ack, changed=changed, fields=reading.fields, cut=reading.cut, misfits=reading.misfits
     )
-    return Told(key, change, misfits=reading.misfits)
+    return Reported(key, change, misfits=reading.misfits)
 
 
-def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
+def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Reported:
     description = event["updateDescription"]
     update = _Update(shape)
     for path, shown in description["updatedFields"].items():
@@ -143,7 +144,7 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
     for truncated in description.get("truncatedArrays", ()):
         update.take_part(truncated["field"])
     if update.is_step and "txnNumber" in event:
-        return Told(key, None)  # The rest of the transaction tells what our write made of the document.
+        return Reported(key, None)  # A later event of the transaction reports the result of our write.
     change = None
     if update.fields or update.misfits or update.ack is not None:
         fields = {name: value for name, value in update.fields.items() if value is not None}
@@ -156,11 +157,11 @@ def _updated(event: Mapping[str, Any], key: str, shape: DocumentShape) -> Told:
             cut=update.cut,
             misfits=update.misfits,
         )
-    return Told(key, change, incomplete=bool(update.incomplete), misfits=update.misfits)
+    return Reported(key, change, incomplete=bool(update.incomplete), misfits=update.misfits)
 
 
 class _Update:
-    """Gathers what an updateDescription says of the fields of one object."""
+    """Collects what an updateDescription says about the fields of one object."""
 
     def __init__(self, shape: DocumentShape) -> None:
         self.shape = shape
@@ -169,7 +170,7 @@ class _Update:
         self.incomplete: set[str] = set()
         self.cut: set[str] = set()
         self.ack: int | None = None
-        self.is_step = False  # of ours, on the way to a write: see salmon.mongodb.writing.unique_values
+        self.is_step = False  # a step of ours on the way to a write: see salmon.mongodb.writing.unique_values
 
     def take(self, path: str, shown: Any) -> None:
         """A path was set to *shown*, or removed (None)."""
@@ -182,7 +183,7 @@ class _Update:
                 if cut_by(self.shape.schema.by_name[path], shown):
                     self.cut.add(path)
         elif path == MARKER:
-            # The first write of ours to a document makes its marker: the event then tells the marker as a whole.
+            # Our first write to a document creates the marker, so the event contains the whole marker.
             self.fields.update(owned_of(shown))
             self.ack = seq_of(shown.get(SEQ)) if isinstance(shown, Mapping) else None
             self.is_step = isinstance(shown, Mapping) and STEP in shown
@@ -196,7 +197,7 @@ class _Update:
             self.take_part(path)
 
     def take_part(self, path: str) -> None:
-        """Something below or within *path* changed: of a synced field, the rest of its value is not told."""
+        """Something below *path* changed. If it is a synced field, the event does not contain the rest of its value."""
         name = path.partition(".")[0]
         if name in self.shape.schema.by_name:
             self.incomplete.add(name)
@@ -240,7 +241,7 @@ def _reported(misfits: Mapping[str, DataError]) -> dict[str, Misfit]:
 
 
 def _source(event: Mapping[str, Any]) -> dict[str, str]:
-    """What else the event told. The resume token is the change's `order`."""
+    """Return what else the event reports. The resume token is in the change's `order`."""
     cluster_time: Timestamp = event["clusterTime"]
     source = {
         "operation": event["operationType"],

@@ -1,4 +1,4 @@
-"""What could not become a change, or not whole: as dead letters, with the report as it came."""
+"""Makes dead letters of what could not become a change, or only in part. They contain the event or document as it came."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from salmon.errors import BadRecordKey
 from salmon.model.change import CUT
 from salmon.mongodb.documents import MARKER
 from salmon.mongodb.keys import shown_id
-from salmon.mongodb.reading.events import Told
+from salmon.mongodb.reading.events import Reported
 from salmon.plugin.contract import DeadLetter
 
 log = structlog.get_logger(__name__)
 
 _REMEMBERED_MAX: Final = 10_000
-_SHOWN_MAX: Final = 80  # characters of an `_id` that is no key, in a log line
-_ORIGINAL_BYTES_MAX: Final = 256 * 1024  # of a dead letter: far below what topics take, in any encoding
+_SHOWN_MAX: Final = 80  # characters in a log line, of an `_id` that cannot be a key
+_ORIGINAL_BYTES_MAX: Final = 256 * 1024  # of a dead letter: far below the topics' limit in any encoding
 _NAMED_MAX: Final = 100
 
 
 class Misfits:
-    """Makes the dead letters of a source. An event reports whatever it brought; a row, each field once."""
+    """Makes the dead letters of a source. For an event always; for a row once per field."""
 
     def __init__(self) -> None:
         self._reported: OrderedDict[tuple[str, str, str], None] = OrderedDict()
@@ -34,40 +34,43 @@ class Misfits:
     def left_out(
         self,
         name: str,
-        told: Told,
+        reported: Reported,
         original: Mapping[str, Any],
         *,
         synced: Collection[str],
         is_row: bool = False,
     ) -> list[DeadLetter]:
         """
-        The fields of a record of the object *name* that did not fit and were left out of its change.
+        Make the dead letters for values of a record that do not fit and were left out of its change.
 
         Args:
-            synced: The object's fields: what else *original* has is left out where it is too large for Kafka.
+            name: The object.
+            synced: The object's fields. If *original* is too large for Kafka, its other fields are left out.
         """
         letters = []
-        for field, error in told.misfits.items():
-            place = (name, told.key, field)
+        for field, error in reported.misfits.items():
+            place = (name, reported.key, field)
             if is_row and place in self._reported:
                 continue
             self._remember(place)
-            log.warning("field_left_out", object=name, key=told.key, field=field, error=type(error).__name__)
-            letters.append(DeadLetter(name, told.key, as_bytes(original, synced), error))
+            log.warning(
+                "field_left_out", object=name, key=reported.key, field=field, error=type(error).__name__
+            )
+            letters.append(DeadLetter(name, reported.key, as_bytes(original, synced), error))
         return letters
 
-    def cut(self, name: str, told: Told) -> None:
-        """Say, once for each field, that a part of what a record of the object *name* holds was left out."""
-        for field in told.change.source.get(CUT, "").split(", ") if told.change is not None else ():
-            place = (name, told.key, f"{field} (cut)")
+    def cut(self, name: str, reported: Reported) -> None:
+        """Log once per field that a part of its value was left out. *name*: the object."""
+        for field in reported.change.source.get(CUT, "").split(", ") if reported.change is not None else ():
+            place = (name, reported.key, f"{field} (cut)")
             if field and place not in self._reported:
                 self._remember(place)
-                log.warning("time_of_day_left_out", object=name, key=told.key, field=field)
+                log.warning("time_of_day_left_out", object=name, key=reported.key, field=field)
 
     def without_key(
         self, name: str, document_id: Any, original: Mapping[str, Any], error: BadRecordKey
     ) -> DeadLetter:
-        """A document whose `_id` cannot be a record key."""
+        """Make the dead letter for a document whose `_id` cannot be a record key."""
         shown = shown_id(document_id)
         log.warning(
             "record_set_aside",
@@ -86,9 +89,9 @@ class Misfits:
 
 def as_bytes(original: Mapping[str, Any], synced: Collection[str] = ()) -> bytes:
     """
-    An event or document as MongoDB's canonical Extended JSON, which loses no type.
+    Return an event or document as MongoDB's canonical Extended JSON, which keeps all types.
 
-    Of one that is too large for Kafka, the fields in *synced* that fit; `$leftOut` names the others.
+    If it is too large for Kafka, it contains those of the fields *synced* that fit; `$leftOut` names the others.
     """
     whole = _json(original)
     return whole if len(whole) <= _ORIGINAL_BYTES_MAX else _json(_shortened(original, frozenset(synced)))
@@ -100,13 +103,16 @@ def _shortened(original: Mapping[str, Any], synced: Collection[str]) -> dict[str
     event = {name: value for name, value in original.items() if name != "fullDocumentBeforeChange"}
     if (document := event.get("fullDocument")) is not None:
         event["fullDocument"] = _fitting(document, synced)
-    if (told := event.get("updateDescription")) is not None:
-        event["updateDescription"] = {**told, "updatedFields": _fitting(told["updatedFields"], synced)}
+    if (reported := event.get("updateDescription")) is not None:
+        event["updateDescription"] = {
+            **reported,
+            "updatedFields": _fitting(reported["updatedFields"], synced),
+        }
     return event
 
 
 def _fitting(document: Mapping[str, Any], synced: Collection[str]) -> dict[str, Any]:
-    """The synced fields, the smallest first, that fit together; in the document's order."""
+    """Return as many synced fields as fit, the smallest first, in the document's order."""
     ours = {name for name in document if name.partition(".")[0] in {*synced, "_id", MARKER}}
     left, kept = _ORIGINAL_BYTES_MAX, set()
     for size, name in sorted((len(_json({name: document[name]})), name) for name in ours):

@@ -1,8 +1,8 @@
 """
-Reading documents at one moment of the cluster's time, so that rows and events never contradict each other.
+Reads documents as they were at one cluster time, so that rows and events never contradict each other.
 
-Each read is one command with read concern snapshot, and says at which cluster time it saw what it shows:
-every commit up to then is in it, and none after (MongoDB Manual, Read Concern "snapshot").
+Each read is one command with read concern "snapshot", and returns the cluster time of what it shows: every commit up to
+that time is included, and none after it (MongoDB Manual, Read Concern "snapshot").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from salmon.mongodb.wire.client import CODEC, Document, border
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Documents as they were at the cluster time *as_of*; of the *ids* asked for, those not among them were absent."""
+    """Documents as they were at the cluster time *as_of*. *ids*: the requested `_id`s; those without a document were absent."""
 
     documents: Sequence[Document]
     as_of: int
@@ -36,14 +36,14 @@ def read_chunk(
     projection: Mapping[str, int],
 ) -> Seen:
     """
-    Read the next documents in the order of `_id`, of whatever types the `_id`s are.
+    Read the next documents in the order of `_id`, whatever the types of the `_id`s are.
 
     Args:
-        after: Nothing, or the one `_id` behind which to go on.
-        limit: At most so many; fewer where a reply would grow too large. None at all: the end is reached.
+        after: Empty, or the one `_id` to continue after.
+        limit: Most documents to return. There are fewer if the reply would be too large, and none only at the end.
 
     Raises:
-        RetriableError, FatalError: as the server says.
+        RetriableError, FatalError: the server cannot be read.
     """
     command: Document = {
         "find": collection,
@@ -55,7 +55,7 @@ def read_chunk(
         "projection": dict(projection),
     }
     if after:
-        # `$gt` would stay among _ids of one type; the index bound does not. It is inclusive, hence `$ne`.
+        # `$gt` compares only _ids of the same type; the index bound compares all. It is inclusive, hence `$ne`.
         command |= {"min": single("_id", after[0]), "filter": {"_id": single("$ne", after[0])}}
     cursor, as_of = _snapshot_read(database, command)
     return Seen(cursor["firstBatch"], as_of)
@@ -65,18 +65,18 @@ def read_documents(
     database: Database[Document], collection: str, ids: Sequence[Any], *, projection: Mapping[str, int]
 ) -> list[Seen]:
     """
-    Read documents by `_id`; in several reads, each of a moment of its own, where one reply could not hold them.
+    Read documents by `_id`. If one reply cannot hold them, there are several reads, each with its own cluster time.
 
     Raises:
-        RetriableError, FatalError: as the server says.
+        RetriableError, FatalError: the server cannot be read.
     """
     cursor, as_of = _snapshot_read(
         database,
         {
             "find": collection,
             "filter": {"_id": {"$in": list(ids)}},
-            "batchSize": len(ids)
-            + 1,  # One more than there can be: the server then sees the end, and says so.
+            # One more than there can be, so that the server sees the end and closes the cursor.
+            "batchSize": len(ids) + 1,
             "projection": dict(projection),
         },
     )
@@ -93,13 +93,13 @@ def read_documents(
 
 
 def _snapshot_read(database: Database[Document], command: Document) -> tuple[Document, int]:
-    """Return the reply's cursor, and the time that it shows."""
+    """Return the reply's cursor, and the cluster time that it shows."""
     with border(f"reading {database.name}.{command['find']}"):
         cursor = _cursor_of(database, command)
         if "atClusterTime" in cursor:
             return cursor, clock(cursor["atClusterTime"])
-        # A collection that is not there is read at no time in particular; a moment before we looked is one at
-        # which, or after which, it was not there.
+        # The reply for a collection that does not exist has no time. We use a time from before the read: the collection
+        # did not exist then, or has been dropped since.
         before = database.client.admin.command("hello")["operationTime"]
         cursor = _cursor_of(database, command)
         return cursor, clock(cursor.get("atClusterTime", before))

@@ -1,4 +1,4 @@
-"""Which records of which objects a source is still to read, and what has been read of them."""
+"""Keeps which records of which objects the source still has to read, and reads them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Wanted:
 
 class Requests:
     """
-    Records that are to be read again, in the order in which that was asked.
+    Records that are to be read again, in the order of the requests.
 
     Args:
         read: Reads records of an object by their keys, at most 500.
@@ -40,13 +40,13 @@ class Requests:
         self, name: str, keys: Sequence[str], *, due: bool = False, answers: Collection[int] = ()
     ) -> None:
         """
-        Want records read.
+        Add a request to read records.
 
         Args:
             name: The object.
             keys: Their keys.
-            due: An event, not a signal, asks for it: nobody asks again after a crash.
-            answers: The signals that are answered when all of *keys* are told.
+            due: Whether an event asks for it, and not a signal. After a crash, an event does not ask again.
+            answers: The signals that are answered when all of *keys* have been reported.
         """
         *first, last = pieces_of(keys) or [()]
         self._wanted += [_Wanted(name, tuple(piece), due, frozenset()) for piece in first]
@@ -54,28 +54,28 @@ class Requests:
 
     def read(self, *, not_before: int) -> list[Rows]:
         """
-        Read some of them.
+        Read some of the requested records.
 
         Args:
-            not_before: The cluster time of the last event taken: what it did must be in the rows.
+            not_before: The cluster time of the last event that was taken. The rows must include that event.
 
         Raises:
-            RetriableError, FatalError: as the server says; what could not be read stays wanted.
+            RetriableError, FatalError: the server cannot be read. What was not read stays requested.
         """
-        told: list[Rows] = []
+        done: list[Rows] = []
         turn = self._wanted[:_READS_A_TURN_MAX]
         for wanted in turn:
             rows = self._read(wanted.object, wanted.keys)
             due = frozenset(wanted.keys) if wanted.due else frozenset()
-            # A request is answered when its last rows are told, whichever of its reads that is.
-            told += [*rows[:-1], replace(rows[-1], due=due, answered=wanted.answers)]
-        if any(rows.as_of < not_before for rows in told):
+            # The last rows of a request answer it, whichever of its reads they come from.
+            done += [*rows[:-1], replace(rows[-1], due=due, answered=wanted.answers)]
+        if any(rows.as_of < not_before for rows in done):
             raise Unavailable("a read was answered by a MongoDB member that lags behind the stream.")
         del self._wanted[: len(turn)]
-        return told
+        return done
 
     def due(self, read: Sequence[Rows]) -> Mapping[str, Sequence[str]]:
-        """What events have asked for and is not told: not read yet, or among the *read*, but waiting."""
+        """Return what events asked for and is not reported yet: not read, or in *read*, which is still waiting."""
         keys: dict[str, set[str]] = {}
         for wanted in self._wanted:
             if wanted.due:
@@ -87,5 +87,5 @@ class Requests:
 
 
 def pieces_of(keys: Sequence[str]) -> list[Sequence[str]]:
-    """The keys, in pieces that one read can bear."""
+    """Split the keys into groups that are small enough for one read."""
     return [keys[i : i + _KEYS_A_READ_MAX] for i in range(0, len(keys), _KEYS_A_READ_MAX)]

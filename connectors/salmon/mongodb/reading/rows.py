@@ -13,12 +13,13 @@ from salmon.errors import BadRecordKey
 from salmon.model.change import Change
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.events import absent, row_of
 from salmon.mongodb.reading.misfits import Misfits
 from salmon.mongodb.reading.reads import Seen, read_chunk, read_documents
 from salmon.mongodb.reading.snapshot import Chunk, Rows
 from salmon.mongodb.wire.client import Document, border
-from salmon.plugin.contract import DeadLetter
+from salmon.plugin.contract import DeadLetter, SourceRecord
 
 log = structlog.get_logger(__name__)
 
@@ -29,21 +30,23 @@ _CHUNK_DOCUMENTS: Final = 1_000
 class RowReader:
     """
     Args:
-        database: Where the collections are.
+        database: The database with the collections.
         collections: Object -> collection.
-        shapes: Object -> how its documents look.
-        misfits: Takes what does not fit.
+        shapes: Object -> the form of its documents.
+        misfits: Makes the dead letters of what does not fit.
+        spellings: Gives references the spelling of the documents that they mean.
     """
 
     database: Database[Document]
     collections: Mapping[str, str]
     shapes: Mapping[str, DocumentShape]
     misfits: Misfits
+    spellings: Spellings
 
     def by_keys(self, name: str, keys: Sequence[str]) -> list[Rows]:
         """
-        Read records of the object *name*, each of which is then a row, or absent: at least one read, and several,
-        each of a moment of its own, where the documents are large.
+        Read records of the object *name*. Each record becomes a row, or is absent. There is at least one read, and several
+        if the documents are large, each with its own cluster time.
         """
         ids: dict[str, Any] = {}
         for key in keys:
@@ -51,18 +54,18 @@ class RowReader:
                 ids[key] = id_of(key)
             except BadRecordKey:
                 log.warning("key_of_no_document", object=name, key=key)
-        reads = read_documents(
+        found = read_documents(
             self.database,
             self.collections[name],
             list(ids.values()),
             projection=self.shapes[name].projection,
         )
-        told = [self._rows_of(name, seen) for seen in reads]
-        never = [(key, absent(as_of=told[-1].as_of)) for key in keys if key not in ids]
-        return [*told[:-1], replace(told[-1], rows=[*told[-1].rows, *never])]
+        reads = [self._rows_of(name, seen) for seen in found]
+        never = [(key, absent(as_of=reads[-1].as_of)) for key in keys if key not in ids]
+        return [*reads[:-1], replace(reads[-1], rows=[*reads[-1].rows, *never])]
 
     def chunk(self, name: str, after: tuple[Any, ...]) -> Chunk:
-        """Read the documents of the object *name* behind the `_id` in *after*, or from the first one."""
+        """Read the documents of the object *name* after the `_id` in *after*, or from the first one."""
         collection = self.collections[name]
         total = None
         if not after:
@@ -83,15 +86,16 @@ class RowReader:
         letters: list[DeadLetter] = []
         for document in seen.documents:
             try:
-                told = row_of(document, self.shapes[name], as_of=seen.as_of)
+                reported = row_of(document, self.shapes[name], as_of=seen.as_of)
             except BadRecordKey as error:
                 letters.append(self.misfits.without_key(name, document["_id"], document, error))
                 continue
             synced = self.shapes[name].names
-            letters += self.misfits.left_out(name, told, document, synced=synced, is_row=True)
-            self.misfits.cut(name, told)
-            assert told.change is not None, "a row tells a change"
-            rows[told.key] = told.change
+            letters += self.misfits.left_out(name, reported, document, synced=synced, is_row=True)
+            self.misfits.cut(name, reported)
+            assert reported.change is not None, "a row is a change"
+            rows[reported.key] = reported.change
         for document_id in seen.ids:
             rows.setdefault(key_of(document_id), absent(as_of=seen.as_of))
-        return Rows(name, seen.as_of, list(rows.items()), letters)
+        spelled = self.spellings.records([SourceRecord(name, key, row) for key, row in rows.items()])
+        return Rows(name, seen.as_of, [(each.key, each.change) for each in spelled], letters)

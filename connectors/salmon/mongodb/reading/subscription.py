@@ -1,8 +1,8 @@
 """
-One change stream on the database, read ahead by a thread into a bounded buffer.
+One change stream on the database. A thread reads it ahead, into a bounded buffer.
 
-The thread lets a caller wait for events, for a moment in the stream or for a request, whichever comes first,
-and take what is there without waiting for more. What the events mean is for salmon.mongodb.reading.events.
+So a caller can wait for events, for a time in the stream or for a request, whichever comes first, and can take what has
+arrived without waiting for more. What the events mean is in salmon.mongodb.reading.events.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ log = structlog.get_logger(__name__)
 
 Token = Mapping[
     str, Any
-]  # a resume token, {"_data": HEX, and at times "_typeBits"}: opaque but for the time that it begins with
+]  # a resume token, {"_data": HEX, and sometimes "_typeBits"}: opaque except for the time at its beginning
 
-# The server answers at once when there is an event; this long it holds a request when there is none, and so
-# long it takes at most until we hear that the stream has passed a moment.
+# The server answers at once if there is an event. If there is none, it answers after this time. So this is also how long it
+# takes at most until we know that the stream has passed a time.
 _AWAIT_MS: Final = 100
 _BUFFER_EVENTS: Final = 1_000
 _CLOSE_WAIT_S: Final = 1.0
 # MongoDB's error_codes.yml: the stream cannot be continued. ChangeStreamFatalError, ChangeStreamHistoryLost.
 _LOST_CODES: Final = frozenset({280, 286, TOO_LARGE})
-# A position may be one tick ahead of an idle server's last operation, which is 10 s old at most.
+# A position may be one tick ahead of an idle server's last operation, which is at most 10 s old.
 _AHEAD_MAX_S: Final = 60
 _TIMESTAMP_TAG: Final = "82"  # a resume token begins with the cluster time: a type tag, seconds, ordinal
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Events in order, the position after them, and the time up to which every event has now been taken."""
+    """Events in order, the position after them, and the cluster time up to which all events are taken now."""
 
     events: list[Document]
     token: Token
@@ -55,8 +55,8 @@ class ChangeFeed:
     The changes of some collections of one database, from a position on.
 
     Args:
-        database: With our codec, reading from the primary.
-        collections: Whose events are wanted; other collections' are filtered out by the server.
+        database: It must use our codec, and read from the primary.
+        collections: Whose events are wanted. The server filters out those of other collections.
     """
 
     def __init__(self, database: Database[Document], collections: Collection[str]) -> None:
@@ -75,34 +75,32 @@ class ChangeFeed:
         ]
         self._changed = threading.Condition()
         self._buffer: deque[Document] = deque()
-        self._token: Token = {}  # after all that is in the buffer
+        self._token: Token = {}  # the position after everything in the buffer
         self._passed = 0  # every event up to this time is in the buffer or taken
         self._error: Exception | None = None
         self._woken = False
         self._closing = False
         self._thread: threading.Thread | None = None
-        self.proven = (
-            False  # the server's log has the last event that was taken, so its history is the one we know
-        )
+        self.proven = False  # whether the server's log has the last event that was taken, so that its history is the known one
 
     def open(self, after: Token | None, *, seen: Token | None = None) -> Token:
         """
-        Open the stream behind *after*, or at the present; return the position that it begins with.
+        Open the stream after *after*, or at the present. Returns the position at which it begins.
 
         Args:
-            seen: The last event that was ever taken. A position alone may be served by a server that was restored from
-                a backup; an event that is not in its log is proof.
+            seen: The last event that was ever taken. A server that was restored from a backup may accept the position; an
+                event that is missing in its log proves the restore.
 
         Raises:
-            HistoryWentBack: if the server never had what was told before.
-            PositionLost: if the server no longer has what follows *after*, or does not know it.
-            RetriableError: if the server cannot serve us now. FatalError: if a person must mend it.
+            HistoryWentBack: the server never had what was reported before.
+            PositionLost: the server no longer has what follows *after*, or does not know *after*.
+            RetriableError: the server cannot serve us now. FatalError: a person must correct something.
         """
         if after is not None:
             self._require_past(after, seen)
         stream = self._watch(after)
         token = stream.resume_token
-        assert token is not None, "servers since 4.0.7 give a position at once"
+        assert token is not None, "servers since 4.0.7 return a position at once"
         self._token, self._passed = token, time_of_token(token) - 1
         self._thread = threading.Thread(
             target=self._read_on, args=(stream,), name="mongodb-stream", daemon=True
@@ -112,11 +110,11 @@ class ChangeFeed:
 
     def take(self, limit: int, timeout_s: float, *, until: int | None = None) -> Taken:
         """
-        Take up to *limit* events; wait up to *timeout_s* for the first one, for wake(), or until the stream has
-        passed the time *until*.
+        Take up to *limit* events. Wait up to *timeout_s* for the first one, for wake(), or until the stream has passed the
+        time *until*.
 
         Raises:
-            PositionLost: if the stream cannot go on. RetriableError, FatalError: as open() does.
+            PositionLost: the stream cannot continue. RetriableError, FatalError: as in open().
         """
         with self._changed:
             self._changed.wait_for(lambda: self._has_news(until), timeout_s)
@@ -126,30 +124,30 @@ class ChangeFeed:
             events = [self._buffer.popleft() for _ in range(min(limit, len(self._buffer)))]
             self._changed.notify_all()  # There is room again.
             if self._buffer:
-                # The next event is known, so nothing before its time is still to come.
+                # The next event is known, so there is no other event before its time.
                 token = events[-1]["_id"] if events else self._token
                 return Taken(events, token, time_of(self._buffer[0]) - 1)
             return Taken(events, self._token, self._passed)
 
     def put_back(self, events: list[Document]) -> None:
-        """Return the last events taken, to be taken again."""
+        """Put back the last events that were taken, so that they are taken again."""
         with self._changed:
             self._buffer.extendleft(reversed(events))
 
     def wake(self) -> None:
-        """Let take() return at once. From any thread."""
+        """Let take() return at once. May be called from any thread."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the stream; wait a moment for the thread, which may be stuck in a dead network."""
+        """End the stream. Waits a moment for the thread, which may hang in a dead network."""
         self.cancel()
         if self._thread is not None:
             self._thread.join(_CLOSE_WAIT_S)
 
     def cancel(self) -> None:
-        """End the stream without waiting. From any thread."""
+        """End the stream without waiting. May be called from any thread."""
         with self._changed:
             self._closing = self._woken = True
             self._changed.notify_all()
@@ -160,7 +158,7 @@ class ChangeFeed:
 
     def _watch(self, after: Token | None) -> ChangeStream[Document]:
         try:
-            # startAfter, unlike resumeAfter, also goes on behind an invalidation.
+            # Unlike resumeAfter, startAfter also continues after an invalidation.
             return self._database.watch(self._pipeline, start_after=after, max_await_time_ms=_AWAIT_MS)
         except PyMongoError as error:
             if after is not None and self._is_lost(error):
@@ -169,7 +167,7 @@ class ChangeFeed:
             raise translated(error, "opening the change stream") from error
 
     def _is_lost(self, error: PyMongoError) -> bool:
-        """Whether the position is at fault: by the code, or because without it the server gives us a stream."""
+        """Whether the position is the cause: the code says so, or the server opens a stream without it."""
         if not isinstance(error, OperationFailure) or is_retriable(error):
             return False
         if error.code in _LOST_CODES:
@@ -181,17 +179,17 @@ class ChangeFeed:
         return True
 
     def _require_past(self, token: Token, seen: Token | None) -> None:
-        """A position ahead of the server's clock is of another life of the deployment: it would wait for ever."""
+        """Refuse a position ahead of the server's clock: it is from another history, and the stream would wait forever."""
         with border("asking for the cluster's time"):
-            told = self._database.client.admin.command("hello")
-        cluster_time = told.get("$clusterTime", {}).get("clusterTime")
-        times = [time for time in (told.get("operationTime"), cluster_time) if time is not None]
+            answer = self._database.client.admin.command("hello")
+        cluster_time = answer.get("$clusterTime", {}).get("clusterTime")
+        times = [time for time in (answer.get("operationTime"), cluster_time) if time is not None]
         if not times:
             return
         now = max(times)
         try:
             ahead = (time_of_token(token) >> 32) - now.time > _AHEAD_MAX_S
-            # That one was committed by a majority, so no server that goes on from there can be behind it.
+            # The position was committed by a majority, so no server that continues from there can be behind it.
             ahead = ahead or (seen is not None and time_of_token(seen) > now.time << 32 | now.inc)
         except (KeyError, TypeError, ValueError):
             raise PositionLost("the stream's stored position is not a resume token.") from None
@@ -202,13 +200,13 @@ class ChangeFeed:
 
     def _require_event(self, seen: Token) -> None:
         """
-        Look for the last event that was told, by its time: no two have the same, and a newer server writes its token
-        in another way. Asked for by its token, it would be missed only when a later event comes.
+        Look for the last reported event by its time: no two events have the same time, and a newer server may write the
+        token differently. If we asked by its token, we would notice only at the next event that it is missing.
         """
         told_at = time_of_token(seen)
         since = Timestamp(told_at >> 32, told_at & 0xFFFFFFFF)
         try:
-            # Unfiltered: the object that it was of may be synced no more.
+            # Without a filter, because its object may no longer be synced.
             with self._database.watch(
                 [{"$project": {"clusterTime": 1}}], start_at_operation_time=since, max_await_time_ms=_AWAIT_MS
             ) as stream:
@@ -223,10 +221,10 @@ class ChangeFeed:
         except PyMongoError as error:
             if is_retriable(error):
                 raise translated(error, "looking for the last event that was read") from error
-            # It has left the log, as old events do: that says nothing.
+            # It has expired in the log, as old events do. That proves nothing.
 
     def _read_on(self, stream: ChangeStream[Document]) -> None:
-        """The thread: events into the buffer, as long as there is room; the position, also when there are none."""
+        """The thread: put events into the buffer while there is room, and keep the position, even if there are none."""
         event: Document | None = None
         try:
             with stream:
@@ -237,7 +235,7 @@ class ChangeFeed:
                 self._fail(Unavailable("MongoDB ended the change stream."))
         except PyMongoError as error:
             self._fail(self._translated(error))
-        except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() raises it
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller; take() raises the error
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -250,7 +248,7 @@ class ChangeFeed:
             self._changed.wait_for(lambda: len(self._buffer) < _BUFFER_EVENTS or self._closing)
             self._token = token
             if event is None:
-                # All there is has been read, so everything up to the position's time is behind us.
+                # Everything was read, so all events up to the position's time are in the buffer.
                 self._passed = time_of_token(token)
             else:
                 self._buffer.append(event)
@@ -268,12 +266,12 @@ class ChangeFeed:
 
 def time_of_token(token: Token) -> int:
     """
-    The cluster time that a resume token begins with.
+    Return the cluster time at the beginning of a resume token.
 
     Raises:
-        KeyError, TypeError, ValueError: for what is no resume token.
+        KeyError, TypeError, ValueError: it is not a resume token.
     """
     text = token["_data"]
     if not isinstance(text, str) or not text.startswith(_TIMESTAMP_TAG) or len(text) < 18:
-        raise ValueError("no resume token")
+        raise ValueError("not a resume token")
     return int(text[2:18], 16)

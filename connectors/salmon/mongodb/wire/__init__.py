@@ -1,1 +1,1 @@
-"""How MongoDB is spoken to."""
+"""The connection to MongoDB, and its errors."""

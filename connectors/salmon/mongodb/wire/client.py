@@ -1,8 +1,8 @@
 """
 The client, and the border where PyMongo's errors become ours.
 
-Errors are told apart by type, code and label, never by wording. What a person must mend names `mongodb.uri`;
-no message repeats it, since it can hold a password.
+Errors are distinguished by type, code and label, never by wording. If a person must correct something, the message names
+`mongodb.uri`. No message shows its value, because it can contain a password.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 from bson.codec_options import CodecOptions, DatetimeConversion
+from dns.exception import DNSException
 from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
 from pymongo.database import Database
 from pymongo.errors import (
@@ -27,14 +27,14 @@ from pymongo.read_concern import ReadConcern
 from pymongo.server_type import SERVER_TYPE
 
 from salmon.calls import Calls
-from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable
-from salmon.mongodb.config import MongoConfig
+from salmon.errors import ConfigError, SalmonError, SignInRefused, Unavailable, UnfitServer
+from salmon.mongodb.config import MongoConfig, option_names
 from salmon.mongodb.wire.watching import watching
 
 Document = dict[str, Any]
 
-# What the connection string does not say. An election takes about 12 s at most (MongoDB Manual, Replica Set
-# Elections); a server that stands still is given up after half a minute and asked again by the worker.
+# Defaults for what the connection string does not set. An election takes at most about 12 s (MongoDB Manual, Replica Set
+# Elections). A call to a server that hangs ends after half a minute, and the worker tries again.
 _DEFAULTS: Final = {
     "serverSelectionTimeoutMS": 15_000,
     "connectTimeoutMS": 10_000,
@@ -43,43 +43,66 @@ _DEFAULTS: Final = {
 _WTIMEOUT_MS: Final = 20_000
 _GOODBYE_MAX_S: Final = 1.0
 
-# One document that cannot be read must not stop a stream: a Date beyond the year 9999 and text that is no UTF-8
-# are decoded to what salmon.mongodb.documents then reports with its field. UUIDs stay binary, as they are stored.
+# One document that cannot be read must not stop a stream: a Date beyond the year 9999 and text that is not UTF-8 are
+# decoded in a form that salmon.mongodb.documents then reports, with the field. UUIDs stay binary, as they are stored.
 CODEC: Final[CodecOptions[Document]] = CodecOptions(
     tz_aware=True,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="surrogateescape",
 )
 
-# MongoDB's error_codes.yml; the retriable ones are those of the drivers' Retryable Reads and Retryable Writes
-# specifications, and those that say: a lock, a conflict or a limit of time, not the request, is at fault.
+# MongoDB's error_codes.yml. Retriable are the codes of the drivers' Retryable Reads and Retryable Writes specifications, and
+# those where the cause is a lock, a conflict, a limit or the cluster's own state, and not the request.
 DUPLICATE_KEY: Final = 11000
 VALIDATION_FAILED: Final = 121
 UNAUTHORIZED: Final = 13
 OPTIONS_CONFLICT: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_EXISTS: Final = 48
 TOO_LARGE: Final = 10334
-_SIGN_IN_FAILED: Final = frozenset({11, 18, 8000})  # UserNotFound, AuthenticationFailed, AtlasError
+_SIGN_IN_FAILED: Final = frozenset({11, 18})  # UserNotFound, AuthenticationFailed
+# Atlas has one code for all that it refuses by itself: who we are, a full quota of space, a limit of connections or requests.
+_ATLAS: Final = 8000
 RETRIABLE_CODES: Final = frozenset(
     {
         6,  # HostUnreachable
         7,  # HostNotFound
         24,  # LockTimeout
         43,  # CursorNotFound
+        46,  # LockBusy
         50,  # MaxTimeMSExpired
         64,  # WriteConcernFailed
         89,  # NetworkTimeout
         91,  # ShutdownInProgress
+        107,  # LockFailed
         112,  # WriteConflict
+        117,  # ConflictingOperationInProgress
+        133,  # FailedToSatisfyReadPreference
         134,  # ReadConcernMajorityNotAvailableYet
+        145,  # PooledConnectionsDropped
+        146,  # ExceededMemoryLimit
+        149,  # NoConfigPrimary
+        150,  # StaleEpoch
         175,  # QueryPlanKilled
         189,  # PrimarySteppedDown
         202,  # NetworkInterfaceExceededTimeLimit
+        206,  # NoSuchSession
+        211,  # KeyNotFound: of a cluster that is just starting
+        215,  # DatabaseDropPending
+        216,  # ElectionInProgress
+        225,  # TransactionTooOld
         237,  # CursorKilled
         239,  # SnapshotTooOld
         246,  # SnapshotUnavailable
+        249,  # StaleDbVersion
+        250,  # StaleChunkHistory
+        251,  # NoSuchTransaction
         262,  # ExceededTimeLimit
+        267,  # PreparedTransactionInProgress
+        290,  # TransactionExceededLifetimeLimitSeconds
+        314,  # ObjectIsBusy
+        365,  # TemporarilyUnavailable
         371,  # UserWritesBlocked: of the whole cluster, while it is migrated or full
+        _ATLAS,
         9001,  # SocketException
         10107,  # NotWritablePrimary
         11600,  # InterruptedAtShutdown
@@ -92,25 +115,23 @@ RETRIABLE_CODES: Final = frozenset(
     }
 )
 _RETRIABLE_LABELS: Final = ("RetryableWriteError", "ResumableChangeStreamError", "TransientTransactionError")
-_WIRE_VERSION_OF_5_0: Final = (
-    13  # snapshot reads outside of transactions (MongoDB Manual, Read Concern "snapshot")
-)
+_WIRE_VERSION_OF_6_0: Final = 17
 
 
 def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> MongoClient[Document]:
     """
-    Connect and make sure that the deployment can serve us.
+    Connect, and check that the deployment can be used.
 
     Args:
-        config: Where it is.
-        app: Our name in the server's own log and currentOp.
-        calls: Where our calls are watched, if anywhere.
+        config: The settings for MongoDB.
+        app: Our name in the server's log and in currentOp.
+        calls: Where our calls are recorded, if anywhere.
 
     Raises:
-        ConfigError: for a connection string that cannot be read.
-        SetupError: for a server that is no replica set, is too old, shows a wrong certificate, or does not let us in.
-        Unavailable: for one that does not answer. It may be an outage or a mistake: the message names the key and
-            the mend, and whoever calls decides how long to believe in the outage.
+        ConfigError: the connection string cannot be read.
+        UnfitServer: the server is not in a replica set, is too old, has a wrong certificate, or refuses the login.
+        Unavailable: the server does not answer. It may be an outage or a mistake: the message names the key and what to
+            do, and the caller decides how long to wait for the outage to end.
     """
     client = _client(config, app, calls)
     try:
@@ -122,7 +143,7 @@ def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> Mon
 
 
 def database_of(client: MongoClient[Document], config: MongoConfig) -> Database[Document]:
-    """The synced database: reads from the primary, writes confirmed by a majority's journals."""
+    """Return the synced database. Reads go to the primary; writes are confirmed by the journals of a majority."""
     return client.get_database(
         config.database,
         codec_options=CODEC,
@@ -133,14 +154,14 @@ def database_of(client: MongoClient[Document], config: MongoConfig) -> Database[
 
 
 def close(client: MongoClient[Document]) -> None:
-    """Give up the connections. A server that does not answer our good-bye finds out by itself."""
+    """Close the connections, without waiting for a server that does not answer."""
     with suppress(PyMongoError), timeout(_GOODBYE_MAX_S):
         client.close()
 
 
 @contextmanager
 def border(doing: str) -> Iterator[None]:
-    """Let none of PyMongo's errors pass: each becomes one of ours, and says what we were *doing*."""
+    """Convert each of PyMongo's errors to one of ours, which says what we were *doing*."""
     try:
         yield
     except PyMongoError as error:
@@ -148,22 +169,32 @@ def border(doing: str) -> Iterator[None]:
 
 
 def translated(error: PyMongoError, doing: str) -> SalmonError:
-    """Our error for one of PyMongo's: repeat, or stop and say which mend `mongodb.uri` needs."""
+    """
+    Return our error for one of PyMongo's: repeat, or stop and say what to correct.
+
+    An error is repeated unless we know that only a person can correct it. If a server that has served us reports an unknown
+    code, it has a problem of its own. At the first contact, the worker gives up after a while, with the same sentence.
+    """
     code = getattr(error, "code", None)
+    if code == _ATLAS:
+        return Unavailable(
+            f"MongoDB Atlas refused us while {doing} (code {code}). It says so of a full storage quota, of a limit of the "
+            f"cluster, and of a user that may not sign in: see the cluster's page, and the user in mongodb.uri."
+        )
     if is_retriable(error):
         return Unavailable(f"MongoDB could not serve us while {doing} ({type(error).__name__}, code {code}).")
     if code in _SIGN_IN_FAILED:
         return SignInRefused(
-            "mongodb.uri: MongoDB refused user, password or certificate. Correct them, or authSource."
+            "mongodb.uri: MongoDB refused the user, password or certificate. Correct them, or authSource."
         )
     if code == UNAUTHORIZED:
-        return SetupError(
-            f"mongodb.uri: its user may not do what is needed while {doing}. Grant readWrite and dbAdmin on the database."
+        return UnfitServer(
+            f"mongodb.uri: the user lacks a permission that is needed for {doing}. Grant readWrite on the database."
         )
     if isinstance(error, OperationFailure):
-        return SetupError(
-            f"mongodb: the server refused our request while {doing} (code {code}). "
-            f"Its log has the reason; the server's version must be 5.0 or later."
+        return Unavailable(
+            f"MongoDB refused our request while {doing} (code {code}). See the server's log for the reason; its version "
+            f"must be 6.0 or later."
         )
     return Unavailable(f"MongoDB could not be used while {doing} ({type(error).__name__}).")
 
@@ -179,17 +210,22 @@ def is_retriable(error: PyMongoError) -> bool:
 
 def _client(config: MongoConfig, app: str, calls: Calls | None) -> MongoClient[Document]:
     uri = config.uri.get_secret_value()
-    said = {name.lower() for name, _ in parse_qsl(urlsplit(uri).query)}
+    said = option_names(uri)
     defaults = {name: value for name, value in _DEFAULTS.items() if name.lower() not in said}
     try:
         listeners = watching(calls) if calls is not None else ()
         return MongoClient(uri, appname=app[:128], event_listeners=listeners, **defaults)  # type: ignore[arg-type]
     except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:
-        # The cause is not told: PyMongo's own text can quote the string, password and all.
+        if isinstance(error.__cause__, DNSException):
+            raise Unavailable(
+                f"mongodb.uri: the hosts of its mongodb+srv:// name cannot be looked up ({type(error.__cause__).__name__}). "
+                f"Check the name, and that this machine reaches its DNS server."
+            ) from None
+        # The cause is left out, because PyMongo's text can quote the string, including the password.
         raise ConfigError(
-            f"mongodb.uri: it cannot be read as a connection string ({type(error).__name__}). It looks like "
+            f"mongodb.uri: not a valid connection string ({type(error).__name__}). Write it as "
             f"mongodb://USER:PASSWORD@HOST:PORT/?replicaSet=NAME, with %XX for special characters in the password; "
-            f"files that it names must be there."
+            f"files that it names must exist."
         ) from None
 
 
@@ -197,47 +233,49 @@ def _require_usable(client: MongoClient[Document], config: MongoConfig) -> None:
     try:
         hello = client.admin.command("hello")
         _require_replica_set(hello)
-        # Costs nothing, and is refused where signing in is needed and was left out.
+        # A cheap command, which is refused if a login is needed and was left out.
         client.get_database(config.database).list_collection_names(authorizedCollections=True)
     except ServerSelectionTimeoutError as error:
-        raise _why_unreachable(client, config) from error
+        raise _why_unreachable(client) from error
     except PyMongoError as error:
         raise translated(error, "connecting") from error
 
 
 def _require_replica_set(hello: Document) -> None:
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        raise SetupError(
+        raise UnfitServer(
             "mongodb.uri: the server is not a member of a replica set, so it has no change streams. Start it with "
-            "--replSet and run rs.initiate() once, or name a replica set or sharded cluster."
+            "--replSet and run rs.initiate() once, or use a replica set or a sharded cluster."
         )
-    if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_5_0:
-        raise SetupError(
-            "mongodb.uri: the server is older than MongoDB 5.0. Name one of version 5.0 or later."
+    if hello.get("maxWireVersion", 0) < _WIRE_VERSION_OF_6_0:
+        raise UnfitServer(
+            "mongodb.uri: the server is older than MongoDB 6.0. Use a server of version 6.0 or later."
         )
 
 
-def _why_unreachable(client: MongoClient[Document], config: MongoConfig) -> SalmonError:
-    """No server could be used: say why, by what PyMongo saw of each."""
-    hosts = urlsplit(config.uri.get_secret_value()).netloc.rpartition("@")[2]
-    servers = client.topology_description.server_descriptions().values()
+def _why_unreachable(client: MongoClient[Document]) -> SalmonError:
+    """Return an error that says why no server could be used, by what PyMongo found out about each."""
+    # Not read from the connection string, because its password can have any form.
+    found = client.topology_description.server_descriptions()
+    hosts = ", ".join(f"{host}:{port}" if port else host for host, port in sorted(found)) or "its hosts"
+    servers = found.values()
     if any(server.server_type == SERVER_TYPE.RSGhost for server in servers):
-        return SetupError(
+        return UnfitServer(
             f"mongodb.uri: {hosts} was started with --replSet, but its replica set was never initiated. "
             f"Run rs.initiate() on it once."
         )
-    # PyMongo keeps only the text of what Python's ssl said; OpenSSL's own codes in it are the same in every language.
+    # PyMongo keeps only the text of an ssl error; OpenSSL's codes in it are the same in every language.
     said = " ".join(str(server.error) for server in servers)
     if "CERTIFICATE_VERIFY_FAILED" in said:
-        return SetupError(
-            f"mongodb.uri: the certificate of {hosts} does not verify. Name its authority by tlsCAFile=/path/ca.pem, "
-            f"and the host as the certificate does."
+        return SignInRefused(
+            f"mongodb.uri: the certificate of {hosts} does not verify. Give its CA as tlsCAFile=/path/ca.pem, and the host "
+            f"name that is in the certificate."
         )
     if "[SSL:" in said:
-        return SetupError(
-            f"mongodb.uri: {hosts} did not agree on TLS with us. Check tls=true, and the client certificate it asks for."
+        return SignInRefused(
+            f"mongodb.uri: no TLS connection to {hosts} was possible. Check tls=true, and the client certificate if it needs one."
         )
     return Unavailable(
         f"mongodb.uri: none of {hosts} answered as a usable member of the replica set. Check host and port, the name "
-        f"of the set, tls=true where the server asks for it, and that the server runs."
+        f"of the set, tls=true if the server needs it, and that the server runs."
     )

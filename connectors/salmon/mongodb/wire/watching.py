@@ -1,7 +1,7 @@
 """
-The driver's own events as watched calls (see salmon.calls): each command, and the heartbeat that it asks of each member.
+Records the driver's own events as calls (see salmon.calls): each command, and the heartbeat with each member.
 
-So no place that uses the client needs to say anything, and a server that hangs is noticed while nobody asks it.
+So code that uses the client need not record anything, and a server that hangs is noticed even if no command is sent.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from salmon.calls import Call, Calls, Peer
 
 
 def watching(calls: Calls) -> Sequence[Any]:
-    """The listeners of a client whose calls are to be watched."""
+    """Return the listeners for a client whose calls are recorded."""
     return _Commands(calls), _Heartbeats(calls)
 
 
 class _Commands(CommandListener):
-    """Called in the thread that waits for the answer."""
+    """Records commands. Called in the thread that waits for the answer."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -48,12 +48,12 @@ class _Commands(CommandListener):
 
     def failed(self, event: CommandFailedEvent) -> None:
         if (call := self._begun.pop(event.request_id, None)) is not None:
-            # What the server itself says has "ok"; of the driver's own errors it has not.
+            # An answer of the server has "ok"; the driver's own errors do not.
             (self._calls.answered if "ok" in event.failure else self._calls.given_up)(call)
 
 
 class _Heartbeats(ServerHeartbeatListener, ServerListener):
-    """Called in the driver's threads, one to a member. An answer of any member will do: elections are the driver's."""
+    """Records heartbeats. Called in the driver's threads, one per member. An answer of any member counts."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -64,7 +64,7 @@ class _Heartbeats(ServerHeartbeatListener, ServerListener):
     def description_changed(self, event: ServerDescriptionChangedEvent) -> None: ...
 
     def closed(self, event: ServerClosedEvent) -> None:
-        """The member has left the set, or the client is closed: nobody waits for its answer any more."""
+        """The member has left the set, or the client is closed: no answer is waited for any more."""
         if (call := self._begun.pop(event.server_address, None)) is not None:
             self._calls.dropped(call)
 

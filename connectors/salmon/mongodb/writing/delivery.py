@@ -1,27 +1,27 @@
 """
-Writes of one object, carried out as unordered bulk writes; one outcome for each write.
+Carries out the writes of one object as unordered bulk writes, and returns one outcome for each write.
 
-Every write is guarded by the marker, so that it applies once and never over a newer one, however often it is
-repeated and by whomever:
+Every write is guarded by the document's marker, so it applies once and never over a newer write, however often it is
+repeated, and by whichever process:
 
-    CREATE  inserts. Where the key exists with an older marker, it becomes the guarded update of all fields that its writer knew;
-            with this or a newer one it was done; without one, nobody of ours has read it: EXISTS.
-    UPDATE  applies where the marker is older than the write; where the record was known to have none
-            (expected 0), also where there is none. Another document without a marker lives another life: EXISTS.
-    DELETE  applies where the marker is older than the write and not older than expected. A document whose marker
-            is gone, or older than what was known, lives another life: EXISTS.
+    CREATE  inserts. If the key exists with an older marker, it becomes a guarded update of all fields that its writer knew.
+            If the marker is this one or newer, the write was done before. Without a marker, the document is unknown: EXISTS.
+    UPDATE  applies if the marker is older than the write. If the record is known to have no marker (expected 0), it also
+            applies without one. Otherwise a document without a marker is a different record with the same key: EXISTS.
+    DELETE  applies if the marker is older than the write and not older than expected. A document whose marker is missing,
+            or older than expected, is a different record with the same key: EXISTS.
 
-A write whose unique value another document holds is put again as long as others of the batch are carried out, which
-may give the value up; what is left is for salmon.mongodb.writing.unique_values.
+If another document has the unique value of a write, the write is tried again while other writes of the batch succeed,
+because they may release the value. The rest is for salmon.mongodb.writing.unique_values.
 
-An UPDATE or DELETE of what is not there is GONE. For a delete that seems harsh, since nothing is left to do; but
-no event will answer it, and GONE makes the source look and tell that the record is absent.
+An UPDATE or DELETE of a document that does not exist is GONE, also for a delete, although nothing is left to do: no event
+will answer it, and GONE makes the source look for the record and report that it is absent.
 
-A marker that nobody of ours can have set (text, a number with a fraction's type, one beyond all seqs: somebody
-edited it) is none, whatever a guard makes of it: it is taken away, and the write repeated.
+A marker that Salmon cannot have set (text, a number of a type with fractions, one beyond all seqs: somebody edited it)
+counts as no marker, whatever the guard says. It is removed, and the write is repeated.
 
-A server's reply to a bulk write counts what matched and does not name it. Where the counts are not full, the
-markers are read, and tell.
+A server's reply to a bulk write has only the number of matches. If some are missing, the markers are read to find out which
+writes applied.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
-from salmon.errors import DataError, Unavailable
+from salmon.errors import DataError, SetupError, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
@@ -58,18 +58,20 @@ Operation = InsertOne[Document] | UpdateOne | DeleteOne
 
 APPLIED: Final = Outcome(OutcomeKind.APPLIED)
 SKIPPED: Final = Outcome(OutcomeKind.SKIPPED)
-_GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document is not there.")
+_GONE: Final = Outcome(OutcomeKind.GONE, code="NotFound", reason="The document does not exist.")
 _EXISTS: Final = Outcome(
-    OutcomeKind.EXISTS, code="Unmarked", reason="The document is there, but not as Salmon left it."
+    OutcomeKind.EXISTS,
+    code="Unmarked",
+    reason="The document exists, but it is not the one that Salmon knows.",
 )
 _RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
 _ODD: Final = Outcome(
     OutcomeKind.RETRY_LATER,
     code="OddMarker",
-    reason="The document's marker is none of ours and is taken away.",
+    reason="The document's marker was not set by Salmon, and is removed.",
 )
 
-# MongoDB's error_codes.yml; others are told by their number. 17419 and 17420: an update made it too large.
+# MongoDB's error_codes.yml; other codes are reported as numbers. 17419 and 17420: an update made the document too large.
 _CODE_NAMES: Final[Mapping[int, str]] = {
     2: "BadValue",
     DUPLICATE_KEY: DUPLICATE,
@@ -78,14 +80,16 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
     17419: "BSONObjectTooLarge",
     17420: "BSONObjectTooLarge",
 }
-_PATH_NOT_VIABLE: Final = 28  # All our paths but those below the marker are single names.
+# Errors of the collection, or of our permissions on it, and not of the write. 166: CommandNotSupportedOnView.
+_OF_ALL: Final = frozenset({UNAUTHORIZED, 166})
+_PATH_NOT_VIABLE: Final = 28  # All paths that we use are single names, except those below the marker.
 _INT64_MAX: Final = 2**63 - 1
-# What PyMongo raises before anything is sent, for a document that BSON cannot hold.
+# Raised by PyMongo before anything is sent, if BSON cannot hold a document.
 _UNENCODABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
 
 
 class _Unsendable(Exception):
-    """One of the documents cannot be sent, and neither PyMongo nor the server says which. *code*: why."""
+    """One of the documents cannot be sent, but PyMongo and the server do not say which one. *code*: the reason."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -94,7 +98,7 @@ class _Unsendable(Exception):
 
 @dataclass(slots=True)
 class _Reply:
-    """What the server said of one bulk write."""
+    """The server's reply to one bulk write."""
 
     matched: int = 0
     deleted: int = 0
@@ -105,7 +109,7 @@ _Clashes = dict[str, Document]  # record key -> the error that names the unique 
 
 
 def _nothing_owed(_: str) -> None:
-    """Nobody knows of any other write."""
+    """No other write is known."""
 
 
 def carry_out(
@@ -115,14 +119,14 @@ def carry_out(
     owed: Owed = _nothing_owed,
 ) -> list[Outcome]:
     """
-    Carry out the writes of one object, at most one of each key; return their outcomes in order.
+    Carry out the writes of one object, at most one per key. Returns their outcomes in order.
 
     Args:
-        owed: What is owed to other records of the object.
+        owed: Returns the newest unfinished write of another record of the object.
 
     Raises:
-        RetriableError: if it is not known of all of them whether a majority holds them; repeating is safe.
-        FatalError: if a person must mend something first.
+        RetriableError: for some writes it is not known whether a majority has them; repeating is safe.
+        FatalError: a person must correct something first.
     """
     outcomes: dict[str, Outcome] = {}
     operations: dict[str, Operation] = {}
@@ -141,8 +145,8 @@ def carry_out(
         outcomes |= _write(collection, again, by_key, shape, clashes)
     if clashes:
         unique = UniqueValues(collection, shape, lambda key: by_key.get(key) or owed(key))
-        told = unique.resolve({key: (by_key[key], error) for key, error in clashes.items()})
-        outcomes |= {key: outcome for key, outcome in told.items() if key in by_key}
+        resolved = unique.resolve({key: (by_key[key], error) for key, error in clashes.items()})
+        outcomes |= {key: outcome for key, outcome in resolved.items() if key in by_key}
     return [outcomes[record.key] for record in records]
 
 
@@ -171,7 +175,7 @@ def _write(
             reason = f"The document cannot be sent to MongoDB: {error.code}."
             return dict.fromkeys(operations, Outcome(OutcomeKind.REFUSED, code=error.code, reason=reason))
     outcomes: dict[str, Outcome] = {}
-    for key, operation in operations.items():  # Those that were written already are not hurt by repeating.
+    for key, operation in operations.items():  # Repeating those that were written already is harmless.
         outcomes |= _write(collection, {key: operation}, writes, shape, clashes)
     return outcomes
 
@@ -183,7 +187,7 @@ def _attempt(
     shape: DocumentShape,
     clashes: _Clashes,
 ) -> dict[str, Outcome]:
-    """The outcome of each; of those in *clashes* it is for later."""
+    """Return the outcome of each write, without those in *clashes*, which are decided later."""
     keys = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
     outcomes: dict[str, Outcome] = {}
@@ -195,7 +199,7 @@ def _attempt(
         elif refused["code"] == _PATH_NOT_VIABLE:
             outcomes[key] = _ODD
         else:
-            outcomes[key] = _refusal(refused, writes[key])
+            outcomes[key] = refusal(refused, writes[key])
             _note_clash(clashes, key, refused)
     rest = [key for key in keys if key not in outcomes and key not in existing]
     outcomes |= dict.fromkeys(rest, APPLIED)
@@ -224,6 +228,13 @@ def _bulk_write(collection: Collection[Document], operations: list[Operation]) -
                 f"(code {details['writeConcernErrors'][0].get('code')})."
             ) from error
         errors = {item["index"]: item for item in details["writeErrors"]}
+        if (
+            code := next((item["code"] for item in errors.values() if item["code"] in _OF_ALL), None)
+        ) is not None:
+            raise SetupError(
+                f"MongoDB refuses every write to {collection.full_name} (code {code}). Grant the user of mongodb.uri readWrite on "
+                f"it, and see that it is a collection and no view."
+            ) from error
         return _Reply(details["nMatched"], details["nRemoved"], errors)
     except _UNENCODABLE as error:
         raise _Unsendable(type(error).__name__) from error
@@ -235,7 +246,7 @@ def _bulk_write(collection: Collection[Document], operations: list[Operation]) -
 
 
 def _unsure(keys: Iterable[str], writes: Mapping[str, Write], reply: _Reply) -> list[str]:
-    """The updates and deletes of which some may not have applied, by the reply's counts."""
+    """Return the updates and deletes of which, by the reply's counts, some may not have applied."""
     updates = [key for key in keys if writes[key].op is WriteOp.UPDATE]
     deletes = [key for key in keys if writes[key].op is WriteOp.DELETE]
     return [
@@ -246,11 +257,11 @@ def _unsure(keys: Iterable[str], writes: Mapping[str, Write], reply: _Reply) -> 
 
 _Markers = Mapping[
     str, int | None
-]  # key -> the document's marker, None for none; without keys that are not there
+]  # key -> the document's marker, None if it has none; without keys that do not exist
 
 
 def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Markers:
-    """As a majority holds them: what a write has set, but no majority holds yet, must not count as done."""
+    """Read the markers that a majority has: a write that no majority has yet must not count as done."""
     ids = {key: id_of(key) for key in keys}
     asked_as = {
         key_of(document_id): key for key, document_id in ids.items()
@@ -267,11 +278,11 @@ def _read_markers(collection: Collection[Document], keys: Sequence[str]) -> _Mar
 def _by_markers(
     keys: Iterable[str], writes: Mapping[str, Write], markers: _Markers, *, deleted: int
 ) -> dict[str, Outcome]:
-    """What became of updates and deletes, by what the documents carry now."""
+    """Return the outcomes of updates and deletes, by the markers that the documents have now."""
     outcomes = {key: _by_marker(writes[key], key in markers, markers.get(key)) for key in keys}
     gone = [key for key in outcomes if writes[key].op is WriteOp.DELETE and key not in markers]
     if len(gone) == deleted:
-        outcomes |= dict.fromkeys(gone, APPLIED)  # All that are not there are those that we deleted.
+        outcomes |= dict.fromkeys(gone, APPLIED)  # All documents that do not exist are those that we deleted.
     return outcomes
 
 
@@ -279,7 +290,7 @@ def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
     if not is_there:
         return _GONE
     if marker is None:
-        # It was free to be written, but did not match: it came after the write, or carries what is no marker.
+        # It could have been written, but did not match: it was created after the write, or its marker is not valid.
         return _ODD if write.expected == 0 else _EXISTS
     if marker >= _bound(write):
         return _ODD
@@ -291,12 +302,12 @@ def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
 
 
 def _bound(write: Write) -> int:
-    """Markers from here on are none of ours, as far as the write tells: see salmon.model.fold."""
+    """The first number that, by this write, cannot be a marker of ours: see salmon.model.fold."""
     return SEQ_MAX if write.seq < SEQ_MAX else _INT64_MAX
 
 
 def _without_odd_marker(key: str, write: Write) -> list[Operation]:
-    """Updates that take away what is no marker of ours, if it still is none."""
+    """Return updates that remove a marker that is not ours, if it is still there."""
     document_id = id_of(key)
     is_document = {"$eq": [{"$type": f"${MARKER}"}, "object"]}
     is_ours = {
@@ -317,13 +328,13 @@ def _onto_existing(
     shape: DocumentShape,
     clashes: _Clashes,
 ) -> dict[str, Outcome]:
-    """CREATEs whose key is taken: done before, or an update of all fields, or none of our business."""
+    """Handle CREATEs whose key exists: the write was done before, or it becomes an update of all fields, or EXISTS."""
     outcomes: dict[str, Outcome] = {}
     operations: dict[str, Operation] = {}
     for key, write in writes.items():
         marker = markers.get(key)
         if key not in markers:
-            outcomes[key] = _RETRY  # Deleted meanwhile, or no majority holds it yet.
+            outcomes[key] = _RETRY  # It was deleted meanwhile, or no majority has it yet.
         elif marker is None or marker >= _bound(write):
             outcomes[key] = _EXISTS
         elif marker >= write.seq:
@@ -336,10 +347,10 @@ def _onto_existing(
     tried = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
     for index, error in reply.errors.items():
-        outcomes[tried[index]] = _refusal(error, writes[tried[index]])
+        outcomes[tried[index]] = refusal(error, writes[tried[index]])
         _note_clash(clashes, tried[index], error)
     updated = [key for key in tried if key not in outcomes]
-    # Whatever has come between is seen when the write is repeated.
+    # If another write came in between, that is noticed when this write is repeated.
     became = APPLIED if reply.matched == len(updated) else _RETRY
     return outcomes | dict.fromkeys(updated, became)
 
@@ -350,19 +361,17 @@ def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:
 
 
 def _is_taken(error: Document) -> bool:
-    """Whether an insert failed because its `_id` is there, and not for another unique index."""
+    """Whether an insert failed because its `_id` exists, and not because of another unique index."""
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
 
 
-def _refusal(error: Document, write: Write) -> Outcome:
-    """One operation's error. The server's own text is not repeated: it quotes values."""
+def refusal(error: Document, write: Write) -> Outcome:
+    """Return the outcome for one operation's error. The server's text is left out, because it quotes values."""
     code: int = error["code"]
     if code in RETRIABLE_CODES:
         return Outcome(
             OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
         )
-    if code == UNAUTHORIZED:
-        raise translated(OperationFailure("", code), "writing")
     name = _CODE_NAMES.get(code, str(code))
     return Outcome(
         OutcomeKind.REFUSED,
@@ -373,7 +382,7 @@ def _refusal(error: Document, write: Write) -> Outcome:
 
 
 def _fields_at_fault(error: Document) -> frozenset[str]:
-    """Names in the violated unique index, or those that the validator names (MongoDB Manual, Schema Validation)."""
+    """Return the names in the violated unique index, or those that the validator reports (MongoDB Manual, Schema Validation)."""
     names = set(error.get("keyPattern", ()))
     rules = error.get("errInfo", {}).get("details", {}).get("schemaRulesNotSatisfied", ())
     for rule in rules:

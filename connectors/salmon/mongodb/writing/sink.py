@@ -1,12 +1,15 @@
 """
-MongoDB sink task: writes in, documents changed, one outcome for each.
+MongoDB sink task: writes in, one outcome for each out.
 
-The task carries out what merge decided, each write guarded by the marker of the document, and confirms nothing
-before a majority holds it. How a write applies is for salmon.mongodb.writing.delivery; order per key, retries, dead
-letters and offsets are the worker's.
+The task carries out what merge decided. Each write is guarded by the document's marker, and is confirmed only after a
+majority has it. How a write applies is in salmon.mongodb.writing.delivery. The worker takes care of the order per key,
+retries, dead letters and offsets.
 
-A write that a unique index keeps away for good is refused only after a while: the write that makes the other document
-give its value up may be about to come.
+A collection that MongoDB refuses as a whole (a permission is missing, or a view has its name) waits, and is tried again each
+minute; the others continue. The process ends only if MongoDB refuses all of them.
+
+A write that a unique index refuses is refused for good only after a while, because the write that makes the other document
+release the value may follow soon.
 """
 
 from __future__ import annotations
@@ -14,13 +17,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import ConfigError, Unavailable
+from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
@@ -29,9 +33,12 @@ from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.unique_values import DUPLICATE
 from salmon.mongodb.writing.validators import prepare
 from salmon.plugin.clashes import FINAL_AFTER_S, Clashes, nothing_owed
-from salmon.plugin.contract import Identities, Outcome, OwedTo, SinkRecord
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
 
 log = structlog.get_logger(__name__)
+
+_AGAIN_S: Final = 60.0
+_REFUSED: Final = "COLLECTION_REFUSED"
 
 
 class MongoSinkTask:
@@ -40,15 +47,15 @@ class MongoSinkTask:
     two calls.
 
     Args:
-        config: Where MongoDB is.
+        config: The settings for MongoDB.
         objects: All objects of the sync, by name.
-        sync_name: The sync's name, which is ours in MongoDB's log.
-        final_after_s: How long a value must be another document's, to which nothing is owed, before it is refused.
-        clock: Seconds that only ever grow.
+        sync_name: The sync's name, which appears in MongoDB's log.
+        final_after_s: How long another document without an unfinished write must have the value until a write is refused.
+        clock: A monotonic clock, in seconds.
     """
 
     batch_max = 1_000  # writes in one put: the reply still comes within tens of milliseconds
-    concurrency = 2  # calls of put at once: one encodes while the other waits for the server
+    concurrency = 2  # concurrent calls of put: one encodes while the other waits for the server
 
     def __init__(
         self,
@@ -72,22 +79,25 @@ class MongoSinkTask:
         self._database: Database[Document] | None = None
         self._owed: OwedTo = nothing_owed
         self._clashes = Clashes(DUPLICATE, clock, final_after_s=final_after_s)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._refused: dict[str, tuple[float, str]] = {}  # object -> since when MongoDB refuses it, and why
 
     def look_up(self, owed: OwedTo) -> None:
-        """How to ask what is owed to a record."""
+        """Set the function that returns the newest unfinished write of a record."""
         self._owed = owed
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
-        """Take the schemas of all objects."""
+        """Set the schemas of all objects."""
         self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
-        """See Watched of the runtime. The driver asks each member by itself every ten seconds."""
+        """See Watched of the runtime. No probes: the driver itself calls each member every ten seconds."""
         self._calls = calls
         return {}
 
     def connect(self) -> None:
-        """Connect, if nobody did. Raises as `start` does."""
+        """Connect, if not connected yet. Raises the same errors as `start`."""
         if self._client is None:
             self._client = connect(self._config, app=self._app, calls=self._calls)
 
@@ -97,26 +107,26 @@ class MongoSinkTask:
         and the guard makes every repetition harmless.
 
         Raises:
-            ConfigError, SetupError: what only a person can mend, with the key and the mend.
-            Unavailable: MongoDB does not answer, with the same.
+            ConfigError, SetupError: a person must correct something; the message names the key and what to do.
+            Unavailable: MongoDB does not answer; the message says the same.
         """
         self.use(schemas)
         if missing := sorted(self._collections.keys() - self._shapes.keys()):
-            raise ConfigError(f"objects: there is no schema of {', '.join(missing)}. Register it first.")
+            raise ConfigError(f"objects: {', '.join(missing)} has no schema. Register it first.")
         self._stopping.clear()
         self.connect()
         assert self._client is not None
         self._database = database_of(self._client, self._config)
-        for name, collection in self._collections.items():
-            prepare(self._database, collection, self._shapes[name])
+        self._prepare(self._database)
         log.info("sink_started", objects=sorted(self._collections))
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         """
-        Carry out *records*, at most one of each key; return one outcome for each, in their order.
+        Carry out *records*, at most one per key. Returns one outcome for each, in their order.
 
         Raises:
-            RetriableError: nothing is known of any of them; the same ones may be put again.
+            RetriableError: it is not known what became of any of them; the same records can be put again.
+            SetupError: MongoDB refuses all collections; the message says what to correct.
         """
         if self._stopping.is_set() or self._database is None:
             raise Unavailable("the MongoDB sink is not running.")
@@ -126,21 +136,68 @@ class MongoSinkTask:
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
             collection = self._database[self._collections[name]]
-            told = carry_out(
-                collection,
-                self._shapes[name],
-                [records[place] for place in some],
-                lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
-            )
-            outcomes |= zip(some, told, strict=True)
+            try:
+                carried_out = carry_out(
+                    collection,
+                    self._shapes[name],
+                    [records[place] for place in some],
+                    lambda key, name=name: self._owed(name, key),  # type: ignore[misc]
+                )
+                self._note_acceptance(name)
+            except SetupError as error:
+                waits = self._note_refusal(name, error)
+                carried_out = [
+                    Outcome(OutcomeKind.RETRY_LATER, code=_REFUSED, reason=waits, again_s=_AGAIN_S)
+                ] * len(some)
+            outcomes |= zip(some, carried_out, strict=True)
         return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
 
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The objects whose collection MongoDB refuses, while the others go on."""
+        now = self._clock()
+        with self._lock:
+            return [WaitingObject(name, now - since, why) for name, (since, why) in self._refused.items()]
+
+    def _prepare(self, database: Database[Document]) -> None:
+        """Writing works without validators and indexes: where MongoDB refuses them, the first write shows what else is wrong."""
+        refusals: list[SetupError] = []
+        for name, collection in self._collections.items():
+            try:
+                prepare(database, collection, self._shapes[name])
+            except SignInRefused:
+                raise
+            except SetupError as error:
+                log.warning("collection_not_prepared", object=name, collection=collection, reason=str(error))
+                refusals.append(error)
+        if refusals and len(refusals) == len(self._collections):
+            raise refusals[0]
+
+    def _note_refusal(self, name: str, error: SetupError) -> str:
+        """Let the object wait; return the reason. Raises *error* if nothing else works, or the user is not let in."""
+        if isinstance(error, SignInRefused):
+            raise error
+        why = f"objects.{name}: {error} It is tried again each minute."
+        with self._lock:
+            is_new = name not in self._refused
+            self._refused[name] = (self._refused.get(name, (self._clock(), ""))[0], why)
+            if self._refused.keys() >= self._collections.keys():
+                raise error
+        if is_new:
+            log.error("object_refused", object=name, reason=why, others="go on")
+        return why
+
+    def _note_acceptance(self, name: str) -> None:
+        with self._lock:
+            was = self._refused.pop(name, None)
+        if was is not None:
+            log.info("object_accepted_again", object=name)
+
     def stop(self) -> None:
-        """Let put() take nothing more; what is under way ends with its server's answer. Idempotent, from any thread."""
+        """Make put() refuse new records. Calls in progress end with the server's answer. Idempotent; from any thread."""
         self._stopping.set()
 
     def close(self) -> None:
-        """Give up the connections, when nothing is put any more."""
+        """Close the connections. Called when nothing is put any more."""
         client, self._client, self._database = self._client, None, None
         if client is not None:
             close(client)

@@ -1,20 +1,20 @@
 """
-Writes that unique indexes keep away: who holds the value, and whether that will end by itself.
+Handles writes that a unique index refuses: which document has the value, and whether it will release it by itself.
 
-The server refuses a write whose unique value another document holds. That is final only where the holder keeps the
-value. Where a write is owed to the holder that gives the value up, ours is put again after it; and where such writes
-wait for each other in a circle (two accounts that swap their numbers), no order helps: all of them are carried out in
-one transaction, which first moves each document's unique values out of the way.
+The server refuses a write if another document has its unique value. That is final only if the other document keeps the
+value. If an unfinished write will change the value of the other document, ours is tried again after it. If such writes wait
+for each other in a circle (two accounts that swap their numbers), no order helps: all of them are carried out in one
+transaction, which first moves each document's unique values out of the way.
 
-A change stream tells each step of a transaction. So the first step carries a mark of its own, `_salmon.step`, and the
-source passes it over (salmon.mongodb.reading.events): no application did that, and nobody ever reads what it leaves. The
-second step is the write itself, with its marker, and takes the mark away.
+A change stream reports each step of a transaction. So the first step sets a mark of its own, `_salmon.step`, and the source
+skips that event (salmon.mongodb.reading.events), because no application made it and nobody can read its result. The second
+step is the write itself, with its marker; it removes the mark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bson.int64 import Int64
@@ -25,15 +25,32 @@ from pymongo.errors import PyMongoError, WriteError
 
 from salmon.errors import BadRecordKey
 from salmon.model.change import Write, WriteOp
+from salmon.model.schema import Kind
 from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape
 from salmon.mongodb.keys import id_of, key_of
-from salmon.mongodb.wire.client import Document, border, is_retriable, translated
+from salmon.mongodb.wire.client import (
+    UNAUTHORIZED,
+    VALIDATION_FAILED,
+    Document,
+    border,
+    is_retriable,
+    translated,
+)
 from salmon.plugin.contract import Outcome, OutcomeKind
 
 DUPLICATE: Final = "DuplicateKey"
-CIRCLE_MAX: Final = 500  # documents that are looked at for one write; longer circles are refused
+_FORBIDDEN: Final = (
+    "It swaps a unique value with other documents. For that, each of them must hold another value for a moment, which the "
+    "collection's own validator refuses. Grant the user of mongodb.uri the right bypassDocumentValidation (dbAdmin includes "
+    "it), or allow other values in the validator; then use `salmon retry`."
+)
+CIRCLE_MAX: Final = 500  # most documents that are checked for one write; longer circles are refused
 
-Owed = Callable[[str], Write | None]  # record key -> the newest write that is owed to it and not finished
+Owed = Callable[[str], Write | None]  # record key -> its newest unfinished write
+
+
+class _WayIsForbidden(Exception):
+    """A validator refuses what documents would hold for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +59,11 @@ class _Index:
 
     paths: tuple[str, ...]
     sparse: bool
-    only: Document  # what a document must be like to be in it
+    only: Document  # the filter for documents that are in a partial index
     collation: Any
 
     def query(self, values: Mapping[str, Any]) -> Document | None:
-        """What finds the documents with these values in it; None where such documents are not in it."""
+        """Return the filter for documents with these values in the index; None if such documents are not in it."""
         if self.sparse and all(value is None for value in values.values()):
             return None
         wanted: list[Document] = [{path: {"$eq": values[path]}} for path in self.paths]
@@ -55,14 +72,14 @@ class _Index:
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
-    """A document that holds what a write wants, and where."""
+    """A document that has the unique value of a write, and the index."""
 
     document_id: Any
     paths: tuple[str, ...]
 
     @property
     def key(self) -> str | None:
-        """Its record key; None where it has none."""
+        """Its record key; None if it has none."""
         try:
             return key_of(self.document_id)
         except BadRecordKey:
@@ -71,10 +88,10 @@ class _Holder:
 
 class UniqueValues:
     """
-    The unique values of one collection, as they are now. Made for one batch.
+    The unique values of one collection, as they are now. Used for one batch.
 
     Args:
-        owed: What is owed to records of this object.
+        owed: Returns the newest unfinished write of a record of this object.
     """
 
     def __init__(self, collection: Collection[Document], shape: DocumentShape, owed: Owed) -> None:
@@ -95,10 +112,10 @@ class UniqueValues:
 
     def resolve(self, clashes: Mapping[str, tuple[Write, Document]]) -> dict[str, Outcome]:
         """
-        What becomes of writes that the server refused for a unique value: record key -> the write, the server's error.
-        A circle is carried out whole, so that others than those asked for may be among the outcomes.
+        Return the outcomes of writes that the server refused for a unique value: record key -> the write, the server's error.
+        A circle is carried out as a whole, so there may be outcomes of other writes, too.
 
-        Raises RetriableError, FatalError: nothing is known then of any of them.
+        Raises RetriableError, FatalError: it is not known what became of any of them.
         """
         outcomes: dict[str, Outcome] = {}
         for key, (write, error) in clashes.items():
@@ -109,23 +126,28 @@ class UniqueValues:
     def _resolved(self, key: str, write: Write, error: Document) -> dict[str, Outcome]:
         holders = self._holders(key, write) or self._named_holders(key, error)
         if not holders:
-            return {key: _wait(write, error, "another document held one of its unique values, and has gone")}
+            return {
+                key: _wait(
+                    write, error, "another document had one of its unique values, but has been deleted"
+                )
+            }
         for holder in holders:
             if holder.key is None or not self._gives_up(holder.key, holder):
                 return {key: self._refused(write, error, holder)}
         circle = self._circle(key, write)
-        if circle is not None and self._swap(circle):
-            return dict.fromkeys(circle, Outcome(OutcomeKind.APPLIED))
+        try:
+            if circle is not None and self._swap(circle):
+                return dict.fromkeys(circle, Outcome(OutcomeKind.APPLIED))
+        except _WayIsForbidden:
+            return {key: replace(self._refused(write, error, holders[0]), reason=_FORBIDDEN)}
         return {
-            key: _wait(
-                write, error, f"the document {holders[0].key} gives it up by a write that is owed to it"
-            )
+            key: _wait(write, error, f"the document {holders[0].key} will release it with its next write")
         }
 
-    # Who holds what a write wants.
+    # Which documents have the values of a write.
 
     def _holders(self, key: str, write: Write) -> list[_Holder]:
-        """The other documents that hold what the document would have after the write."""
+        """Return the other documents that have a unique value that the document would have after the write."""
         touched = [
             i for i in self._indexes if write.op is WriteOp.CREATE or write.fields.keys() & set(i.paths)
         ]
@@ -142,7 +164,7 @@ class UniqueValues:
             ]
 
     def _named_holders(self, key: str, error: Document) -> list[_Holder]:
-        """Where our own look finds nobody (an index over the elements of an array): by the values the error names."""
+        """Find them by the values in the error, if our own search finds none (an index over the elements of an array)."""
         values = error.get("keyValue")
         if not values or error.get("hexEncoded"):
             return []
@@ -152,7 +174,7 @@ class UniqueValues:
         return [_Holder(found["_id"], tuple(values))] if found is not None else []
 
     def _after(self, index: _Index, write: Write, now: Document) -> dict[str, Any]:
-        """The values that the document would have in the index after the write."""
+        """Return the values that the document would have in the index after the write."""
         whole = write.op is WriteOp.CREATE
         after: dict[str, Any] = {}
         for path in index.paths:
@@ -164,7 +186,7 @@ class UniqueValues:
         return after
 
     def _gives_up(self, key: str, holder: _Holder) -> bool:
-        """Whether a write is owed to the holder that changes what it holds."""
+        """Whether an unfinished write of the other document changes its value."""
         owed = self._owed(key)
         if owed is None or owed.op is WriteOp.DELETE:
             return owed is not None
@@ -177,7 +199,7 @@ class UniqueValues:
         return any(after[path] != _at(now, path) for path in index.paths)
 
     def _refused(self, write: Write, error: Document, holder: _Holder) -> Outcome:
-        """It names both records, so that a person can decide; never the value."""
+        """Make the refusal. It names both records, so that a person can decide, but never the value."""
         paths, key = ", ".join(holder.paths), holder.key
         other = f"the document {key}" if key is not None else "a document that is not synced"
         return Outcome(
@@ -191,7 +213,7 @@ class UniqueValues:
     # Circles.
 
     def _circle(self, key: str, write: Write) -> dict[str, Write] | None:
-        """All writes that one in a circle waits for, itself among them; None where it is in none."""
+        """Return all writes of the circle that a write is in, including itself; None if it is in none."""
         found = {key: write}
         waits_for_itself = False
         for waiting in _growing(found):
@@ -209,50 +231,71 @@ class UniqueValues:
                 return None
         return found if waits_for_itself else None
 
-    def _swap(self, circle: Mapping[str, Write]) -> bool:
-        """Carry all of them out at once, or none; says whether it did."""
+    def _swap(self, circle: Mapping[str, Write], *, unseen: bool = True) -> bool:
+        """
+        Carry out all of them at once, or none. Returns whether it did.
+
+        Args:
+            unseen: Validators do not see the values in between. This needs a permission that readWrite does not include;
+                without it, the validators see them. Ours only warns.
+
+        Raises:
+            _WayIsForbidden: a validator refuses the values in between.
+        """
         collection = self._collection
         try:
             with (
                 collection.database.client.start_session() as session,
                 session.start_transaction(write_concern=collection.write_concern),
             ):
-                if not self._swapped(circle, session):
+                if not self._swapped(circle, session, unseen):
                     session.abort_transaction()
                     return False
         except WriteError:
-            return False  # One of them is refused for another reason, which its own try will tell.
+            return False  # One of them is refused for another reason, which its own attempt will show.
         except PyMongoError as error:
             if is_retriable(error) and error.has_error_label("TransientTransactionError"):
-                return False  # Somebody else writes one of them.
+                return False  # Another client is writing one of them.
+            if unseen and getattr(error, "code", None) == UNAUTHORIZED:
+                return self._swap(circle, unseen=False)
             raise translated(error, f"writing to {collection.full_name}") from error
         return True
 
-    def _swapped(self, circle: Mapping[str, Write], session: ClientSession) -> bool:
-        unique = {path for index in self._indexes for path in index.paths}
-        steps: list[tuple[Document, Document, bool]] = []
+    def _swapped(self, circle: Mapping[str, Write], session: ClientSession, unseen: bool) -> bool:
         for key, write in circle.items():
-            # A value that nobody else has: where the index is not sparse, only one document may go without any.
-            moved = {name: ObjectId() for name in write.fields.keys() & unique}
-            steps.append((self._guard(key, write), {"$set": {**moved, STEP_PATH: Int64(write.seq)}}, True))
+            update = {"$set": {**self._moved(write), STEP_PATH: Int64(write.seq)}}
+            try:
+                step = self._collection.update_one(
+                    guard(id_of(key), write), update, session=session, bypass_document_validation=unseen
+                )
+            except WriteError as error:
+                if error.code == VALIDATION_FAILED:
+                    raise _WayIsForbidden from error
+                raise
+            if not step.matched_count:
+                return False
         for key, write in circle.items():
             whole = write.op is WriteOp.CREATE
             update = (self._shape.whole_update if whole else self._shape.update)(write.fields, write.seq)
             update.setdefault("$unset", {})[STEP_PATH] = ""
-            steps.append((self._guard(key, write), update, False))
-        return all(
-            self._collection.update_one(
-                guard, update, session=session, bypass_document_validation=bypassed
-            ).matched_count
-            for guard, update, bypassed in steps
-        )
+            if not self._collection.update_one(
+                guard(id_of(key), write), update, session=session
+            ).matched_count:
+                return False
+        return True
 
-    def _guard(self, key: str, write: Write) -> Document:
-        return guard(id_of(key), write)
+    def _moved(self, write: Write) -> Document:
+        """Values that nobody else has: where an index is not sparse, only one document may go without any."""
+        kinds = {name: field.kind for name, field in self._shape.schema.by_name.items()}
+        unique = {path for index in self._indexes for path in index.paths}
+        return {
+            name: str(ObjectId()) if kinds.get(name) is Kind.STRING else ObjectId()
+            for name in write.fields.keys() & unique
+        }
 
 
 def guard(document_id: Any, write: Write) -> Document:
-    """Which state of the document the write applies to."""
+    """Return the filter for the state of the document to which the write applies."""
     if write.expected == 0 and write.op is not WriteOp.CREATE:
         return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker
     marker: Document = {"$lt": Int64(write.seq)}
@@ -262,7 +305,7 @@ def guard(document_id: Any, write: Write) -> Document:
 
 
 def _growing(found: Mapping[str, Write]) -> Iterator[str]:
-    """Its keys, those among them that come while we go through them."""
+    """Yield its keys, including those that are added during the iteration."""
     done = 0
     while done < len(found):
         for key in list(found)[done:]:

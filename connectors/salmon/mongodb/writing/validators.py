@@ -1,9 +1,9 @@
 """
-What the sink makes of a collection before it writes: the collection itself, a validator, indexes.
+Prepares a collection before the sink writes: the collection itself, a validator, and indexes.
 
-The validator says which types the fields have. It warns in MongoDB's log and never blocks: an application that
-errs is told by the source, with the record. A validator or an index that somebody else made is left alone.
-Doing it again changes nothing.
+The validator says which types the fields have. It only warns in MongoDB's log and never refuses a document; the source
+reports wrong values, with the record. A validator or an index that somebody else made is not changed. Preparing a
+collection again changes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUT
 
 log = structlog.get_logger(__name__)
 
-_TITLE: Final = "Salmon: "  # begins the title of every validator of ours
+_TITLE: Final = "Salmon: "  # the title of every validator of Salmon begins with this
 _INDEX_PREFIX: Final = "salmon_"
 
 _NUMBERS: Final = ("int", "long", "double", "decimal")
@@ -43,11 +43,11 @@ _BSON_TYPES: Final = {
 
 def prepare(database: Database[Document], name: str, shape: DocumentShape) -> None:
     """
-    Make the collection *name* ready for documents of the shape.
+    Prepare the collection *name* for documents of the shape.
 
     Raises:
-        RetriableError, FatalError: as the server says. Missing rights to make validators or indexes are logged
-        only: writing works without.
+        RetriableError, FatalError: the server cannot do it. A missing permission to make validators or indexes is only
+            logged, because writing works without them.
     """
     with border(f"preparing {database.name}.{name}"):
         found = next(iter(database.list_collections(filter={"name": name})), None)
@@ -61,7 +61,7 @@ def prepare(database: Database[Document], name: str, shape: DocumentShape) -> No
 
 
 def validator_of(shape: DocumentShape) -> Document:
-    """The `$jsonSchema` of an object's documents; what it does not name may be anything."""
+    """Return the `$jsonSchema` of an object's documents. Fields that it does not name may have any value."""
     properties: Document = {
         field.name: described
         for field in shape.schema.fields
@@ -79,7 +79,7 @@ def validator_of(shape: DocumentShape) -> Document:
 
 
 def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
-    """An index for each reference that $lookup may follow, and one to find a record by its Salesforce Id."""
+    """Return an index for each reference that $lookup may follow, and one to find a record by its Salesforce Id."""
     for field in shape.schema.fields:
         if field.name in shape.links:
             yield IndexModel([(field.name, ASCENDING)], name=f"{_INDEX_PREFIX}{field.name}")
@@ -119,15 +119,14 @@ def _set_validator(
             "collMod", name, validator=wanted, validationLevel="moderate", validationAction="warn"
         )
     elif str(current.get("$jsonSchema", {}).get("title", "")).startswith(_TITLE):
-        database.command(
-            "collMod", name, validator=wanted
-        )  # Level and action are as the operator wants them.
+        # Level and action are kept, because an operator may have changed them.
+        database.command("collMod", name, validator=wanted)
     else:
         log.info("validator_left_alone", collection=name)
 
 
 def _create_indexes(collection: Collection[Document], shape: DocumentShape) -> None:
-    """Those whose field no index begins with."""
+    """Create those indexes whose field is not the first field of an existing one."""
     covered = {next(iter(index["key"])) for index in collection.list_indexes()}
     missing = [index for index in indexes_of(shape) if next(iter(index.document["key"])) not in covered]
     if not missing:

@@ -22,7 +22,7 @@ class Harvest:
         return bool(self.records or self.positions or self.identities or self.dead_letters or self.answered)
 
     def row(self, name: str, row: Row | BadRow) -> None:
-        """Tell a row, or set it aside; and what of it could not be taken."""
+        """Add a row, or set it aside; and what of it could not be taken."""
         faults = row.faults if isinstance(row, Row) else (row,)
         if isinstance(row, Row):
             self.records.append(SourceRecord(name, row.key, row.change))

@@ -27,7 +27,7 @@ _ORDER: Final = struct.Struct(">QI")  # commitNumber, sequenceNumber: rises as t
 
 @dataclass(frozen=True, slots=True)
 class EventId:
-    """What tells events apart and how they follow each other."""
+    """What distinguishes events, and their order."""
 
     replay_id: bytes
     event_id: str = ""

@@ -1,13 +1,13 @@
 """
-What the source tells, in which order: the stream's events and the rows that are read meanwhile, woven together.
+What the source reports, and in which order: the stream's events, and between them the rows that are read meanwhile.
 
 Rules:
 - The stream's position is known before the first row is read.
 - An event that may or may not be in its record's row already is answered by reading the record again.
 - After a hole, the first event of a record is preceded by its row.
 - A start at the stream's beginning is a hole, once the stream was taken before: what followed may have expired since.
-- The position that is stored is never past an event that has not been told.
-- An org with another Id than before is of another history (a sandbox that was refreshed): all is read anew, and each change
+- The position that is stored is never past an event that has not been reported.
+- An org with another Id than before is of another history (a sandbox that was refreshed): all is read again, and each change
   says of which history it is.
 One thread calls it; the stream and the snapshots fill their queues from theirs.
 """
@@ -32,10 +32,9 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, report_of
-from salmon.salesforce.reading.rereads import Rereads
+from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Org, Snapshots
 from salmon.salesforce.reading.snapshot_runs import Runs
@@ -57,7 +56,7 @@ _ASKED_MARGIN_MS: Final = SECOND_MS
 
 
 class Feed:
-    """One connection's worth of telling: made anew at each start of the source task."""
+    """What is reported over one connection. Each start of the source task makes a new one."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class Feed:
         Args:
             org: For its clock.
             objects, readers, identity: What is synced, how it is read, and the keys of it.
-            whole: The objects whose records are told too, and not their events alone; each with its synced fields.
+            whole: The objects whose records are reported too, and not their events alone; each with its synced fields.
             load_identities: Reads every key that records of the org carry into *identity*.
             open_stream: Subscribes from a position on.
             schema_of: The event schema of a schema id.
@@ -106,7 +105,7 @@ class Feed:
 
         stored = positions.get(STREAM)
         self._org_id = org_id
-        self._org_told = stored.get("org_id", "") if stored is not None else ""
+        self._known_org = stored.get("org_id", "") if stored is not None else ""
         self._history: str = stored.get("history", "") if stored is not None else ""
         self.note = ""
         is_another = self._is_another_org()
@@ -119,6 +118,7 @@ class Feed:
         self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
         self._runs = Runs(org, snapshots, self._reads, identity, whole=whole, positions=positions)
         self._held = Held()
+        self._troubles = troubles or Troubles()
         self._rereads = Rereads(
             org=org,
             readers=readers,
@@ -126,7 +126,7 @@ class Feed:
             held=self._held,
             identity=identity,
             must_wait=self._must_wait,
-            troubles=troubles or Troubles(),
+            troubles=self._troubles,
         )
         self._snapshots = snapshots
         self._identities_due = True
@@ -134,9 +134,9 @@ class Feed:
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
         self._stored_place = self._place
-        # Of the latest event ever heard.
+        # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
-        # Of the latest event that was told or waits here. After a restart, those that waited are heard again.
+        # Of the latest event that was reported or waits here. After a restart, those that waited are received again.
         self._taken_up_to: int = 0 if stored is None else stored.get("told_up_to", self._commit_time)
         self._lost = was_forgotten
         self._from_the_beginning_again = self._place == ""
@@ -145,37 +145,49 @@ class Feed:
 
     def gather(self) -> Harvest:
         """
-        What there is to tell now, perhaps nothing.
+        What there is to report now, perhaps nothing.
 
-        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again.
+        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again. What was
+        taken in before that is told first, and the next call raises.
         """
         harvest = Harvest()
-        if self._arriving_since is not None and not self._arrived(self._arriving_since):
-            return harvest
-        if self._identities_due:
-            self._load_identities()
-            self._identities_due = False
-        self._tell_identities(harvest, IDENTITIES_A_POLL)
-        if len(harvest.identities) == IDENTITIES_A_POLL:
-            return harvest
-        if not self._has_begun:
-            if self._from_the_beginning_again:
-                # Nothing was ever heard on it, so nothing says how much of it has gone meanwhile.
-                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
-                self._read_all_anew()
-            # Before the first event is told: what it covers must be told by rows alone.
-            self._runs.begin_first(self._commit_time, self._told_up_to())
-            self._has_begun = True
-        self._rereads.answer(harvest)
-        self._take_stream(harvest)
-        self._runs.take(harvest)
-        self._tell_identities(harvest, None)
-        self._tell_positions(harvest)
+        try:
+            self._gather(harvest)
+        except RetriableError:
+            if not harvest:
+                raise
         if self._history:
             harvest.records = [
                 replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
             ]
         return harvest
+
+    def _gather(self, harvest: Harvest) -> None:
+        if self._arriving_since is not None and not self._arrived(self._arriving_since):
+            return
+        if self._identities_due:
+            self._load_identities()
+            self._identities_due = False
+        self._add_identities(harvest, IDENTITIES_A_POLL)
+        if len(harvest.identities) == IDENTITIES_A_POLL:
+            return
+        if not self._has_begun:
+            if self._from_the_beginning_again:
+                # Nothing was ever received on it, so nobody knows how much of it has expired meanwhile.
+                log.error("stream_taken_from_its_beginning_again", objects=sorted(self._objects))
+                self._read_all_again()
+            # Before the first event is reported: what it covers must be reported by rows alone.
+            self._runs.begin_first(self._commit_time, self._reported_up_to())
+            for name in self._objects:
+                # Perhaps its events do not come meanwhile. This is stored, so it is also read again if the process restarts.
+                if self._troubles.blocks(name):
+                    self._runs.fall_into_hole(name, self._commit_time, 0)
+            self._has_begun = True
+        self._rereads.answer(harvest)
+        self._take_stream(harvest)
+        self._runs.take(harvest)
+        self._add_identities(harvest, None)
+        self._add_positions(harvest)
 
     def wait_s(self) -> float | None:
         """For how long there is nothing to do if nothing comes in; None: for ever."""
@@ -193,7 +205,11 @@ class Feed:
         elif signal.kind is SignalKind.SNAPSHOT:
             self._runs.want(signal.object, signal.id, not_before)
         else:
-            self._rereads.request(signal.id, self._records_of(signal), not_before)
+            self._rereads.request(signal.id, records_of(signal, self._identity), not_before)
+
+    def read_again(self, name: str) -> None:
+        """Read the whole object and its keys again: events of it may not have come."""
+        self._fall_into_hole(name)
 
     def progress(self) -> list[SnapshotProgress]:
         """How far the reading of whole objects has come."""
@@ -232,15 +248,15 @@ class Feed:
         log.info("stream_position_taken", from_the_earliest_event=self._place == "")
         if self._lost:
             self._lost = False
-            self._read_all_anew()
+            self._read_all_again()
         return True
 
-    def _read_all_anew(self) -> None:
+    def _read_all_again(self) -> None:
         for name in self._objects:
-            self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+            self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
 
     def _lose_position(self, error: PositionLost) -> None:
-        """Take a new position; when it is known, everything is read anew."""
+        """Take a new position; when it is known, everything is read again."""
         if self._is_another_org():
             self._commit_time = self._taken_up_to = 0  # by another org's clock
         log.error("stream_position_lost", error=str(error))
@@ -252,9 +268,9 @@ class Feed:
         self._held.detach()
 
     def _is_another_org(self) -> bool:
-        """Whether the org is not the one that was told of; its history is another then."""
+        """Whether this is another org than before; then its history is another, too."""
         now = self._org_id()
-        before, self._org_told = self._org_told, now
+        before, self._known_org = self._known_org, now
         if not before or not now or before == now:
             return False
         self._history = now
@@ -269,8 +285,8 @@ class Feed:
     # Events.
 
     def _take_stream(self, harvest: Harvest) -> None:
-        heard = 0
-        while heard < EVENTS_A_POLL and len(self._held) < KEYS_MAX:
+        received_events = 0
+        while received_events < EVENTS_A_POLL and self._held.keys_of_events < KEYS_MAX:
             received = self._stream.peek()
             if received is None:
                 break
@@ -283,25 +299,32 @@ class Feed:
                     if not harvest:
                         raise  # else the next call meets it again
                 return
-            try:
-                schemas = {
-                    event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
-                }
-            except RetriableError:
-                if harvest:
-                    break
-                raise
+            schemas = {
+                event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
+            }
             for event in received.events:
-                self._hear(event, schemas[event.event.schema_id], harvest)
+                self._take_event(event, schemas[event.event.schema_id], harvest)
             self._stream.pop()
-            heard += len(received.events)
+            received_events += len(received.events)
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
+        if self._held.keys_of_events >= KEYS_MAX:
+            self._forget_events_of_refused_objects()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
 
-    def _hear(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
+    def _forget_events_of_refused_objects(self) -> None:
+        """
+        An object that the org refuses for long, while its events come, would stop the stream for all others. Read it again
+        as a whole instead, when the org accepts it.
+        """
+        for name in self._troubles.waiting():
+            reported_up_to = self._reported_up_to()
+            if self._runs.is_read_whole(name) and self._held.forget_events(name):
+                self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
+
+    def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
         if name not in self._objects:
             return
@@ -321,8 +344,8 @@ class Feed:
             self._fall_into_hole(name)
         for told in report.told:
             if report.key is not None and report.key != told.native_id:
-                self._identity.hear(name, told.native_id, report.key)
-            self._tell(name, told, report.commit_time, harvest)
+                self._identity.learn_from_event(name, told.native_id, report.key)
+            self._report_record(name, told, report.commit_time, harvest)
 
     def _report(self, payload: Mapping[str, Any], event: Any, schema: EventSchema) -> Report:
         name = schema.layout.object
@@ -342,8 +365,8 @@ class Feed:
             told = tuple(Told(native_id, None) for native_id in header["recordIds"])
             return Report(name, header["commitTimestamp"], told)
 
-    def _tell(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
-        if self._runs.needs_no_telling(name, commit_time):
+    def _report_record(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
+        if self._runs.is_reported_already(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
         # Its row shows the keys of its parents, too.
@@ -356,7 +379,7 @@ class Feed:
     def _names_a_stranger(self, name: str, told: Told) -> bool:
         """
         Whether the event refers to a record whose creation may be among the events that were lost, so that its Id
-        may not be its key: told as it is, it would put an Id in the place of the parent's key for good.
+        may not be its key: reported as it is, it would put an Id in the place of the parent's key for good.
         """
         if told.change is None or not (self._identities_due or self._held):
             return False
@@ -369,63 +392,41 @@ class Feed:
         return False
 
     def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
-        """Whether an event may not be told before its record is read (again)."""
+        """Whether an event may not be reported before its record is read (again)."""
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
     def _fall_into_hole(self, name: str) -> None:
-        self._runs.fall_into_hole(name, self._commit_time, self._told_up_to())
+        self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
         self._identities_due = True
 
-    def _told_up_to(self) -> int:
+    def _reported_up_to(self) -> int:
         """
         When the latest event was committed before which none waits, in memory or behind the stored place: what was
-        deleted before then has been told.
+        deleted before then has been reported.
         """
         oldest = self._held.oldest_event()
         return self._taken_up_to if oldest is None else min(self._taken_up_to, oldest)
 
     # What goes along.
 
-    def _tell_identities(self, harvest: Harvest, limit: int | None) -> None:
+    def _add_identities(self, harvest: Harvest, limit: int | None) -> None:
         harvest.identities.extend(IdentityRecord(*news) for news in self._identity.news(limit))
 
-    def _tell_positions(self, harvest: Harvest) -> None:
+    def _add_positions(self, harvest: Harvest) -> None:
         place = self._held.position if self._held.holds_position else self._place
         if place is not None and place != self._stored_place:
             harvest.positions[STREAM] = {
                 "replay_id": place,
                 "commit_time": self._commit_time,
-                "told_up_to": self._told_up_to(),
-                "org_id": self._org_told,
+                "told_up_to": self._reported_up_to(),
+                "org_id": self._known_org,
                 "history": self._history,
             }
             self._stored_place = place
-        self._runs.tell_positions(harvest)
+        self._runs.add_positions(harvest)
         for name, reads in self._reads.items():
             if reads.changed:
                 harvest.positions[f"reads/{name}"] = reads.to_position()
-
-    def _records_of(self, signal: Signal) -> list[tuple[str, str, str | None]]:
-        """The records a signal names, as (object, key, Id if known)."""
-        name, ids = signal.object, [id18(native_id) for native_id in signal.native_ids]
-        named: list[tuple[str | None, str | None]] = (
-            list(zip(signal.keys, ids, strict=True))
-            if len(signal.keys) == len(ids)
-            else [*((key, None) for key in signal.keys), *((None, native_id) for native_id in ids)]
-        )
-        records: list[tuple[str, str, str | None]] = []
-        for key, native_id in named:
-            if key is None and native_id is not None:
-                records.append((name, self._identity.key(name, native_id), native_id))
-            elif key is not None:
-                records.append((name, key, native_id or self._native_id(name, key)))
-        return records
-
-    def _native_id(self, name: str, key: str) -> str | None:
-        known = self._identity.native_id(name, key)
-        if known is None and id18(key) == key and prefix_of(key) == self._objects[name].schema.key_prefix:
-            return key
-        return known
 
 
 def _start_at(place: str | None) -> Start:

@@ -1,5 +1,5 @@
 """
-Answering what waits for a row: reading the records again once the org's clock has passed the event, and telling
+Answering what waits for a row: reading the records again once the org's clock has passed the event, and reporting
 rows and absences in the events' place.
 """
 
@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from salmon.errors import RequestRejected
-from salmon.plugin.contract import SourceRecord
+from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
 from salmon.salesforce.reading.snapshot import Org
@@ -68,9 +69,9 @@ class Rereads:
 
     def answer(self, harvest: Harvest) -> None:
         """
-        Read what can be read now, and tell it.
+        Read what can be read now, and report it.
 
-        Raises RetriableError before anything was told; then nothing is lost, and it is tried at the next call.
+        Raises RetriableError before anything was reported; then nothing is lost, and it is tried at the next call.
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
@@ -102,8 +103,8 @@ class Rereads:
 
     def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
         """
-        Answer what the row covers, and tell the events behind it that need not wait any more. Those that it covers
-        are told too: one of them may be an edit that a write of ours overwrote before the row was read.
+        Answer what the row covers, and report the events behind it that need not wait any more. Those that it covers
+        are reported too: one of them may be an edit that a write of ours overwrote before the row was read.
         """
         for waiting in self._held.line((name, key)):
             covered = waiting.commit_time <= window.as_of and waiting.native_id in (None, first.native_id)
@@ -136,7 +137,7 @@ class Rereads:
         found: dict[str, Row | BadRow] = {}
         for key, waiting in due:
             row = by_id.get(waiting.native_id or "")
-            # Under its Id waits also what was told of a record before it was known to carry a key.
+            # Under its Id waits also what was reported of a record before it was known to carry a key.
             if row is not None and key in (row.key, row.native_id):
                 found[key] = row
         # A key that looks like an Id may be carried as well: by the record that lives on for one that was deleted.
@@ -157,3 +158,20 @@ class Rereads:
             deleted_at = row.change.committed_at if isinstance(row, Row) else 0
             found[key] = reader.absent(waiting.native_id, key, window, deleted_at)
         return found, window
+
+
+def records_of(signal: Signal, identity: Identity) -> list[tuple[str, str, str | None]]:
+    """The records that a signal names, as (object, key, Id if known)."""
+    name, ids = signal.object, [id18(native_id) for native_id in signal.native_ids]
+    named: list[tuple[str | None, str | None]] = (
+        list(zip(signal.keys, ids, strict=True))
+        if len(signal.keys) == len(ids)
+        else [*((key, None) for key in signal.keys), *((None, native_id) for native_id in ids)]
+    )
+    records: list[tuple[str, str, str | None]] = []
+    for key, native_id in named:
+        if key is None and native_id is not None:
+            records.append((name, identity.key(name, native_id), native_id))
+        elif key is not None:
+            records.append((name, key, native_id or identity.likely_id(name, key)))
+    return records

@@ -1,7 +1,7 @@
 """
 Reading records: queries in, rows and absences out, each with the time up to which it is surely complete.
 
-Which records are read when, and what of it is told, is for snapshot and feed.
+Which records are read when, and what of it is reported, is for snapshot and feed.
 Sources: REST API Developer Guide, "Query", "Get Records by Ids with sObject Collections"; SOQL and SOSL Reference,
 "Relationship Queries" (a parent's field by its relationship's name; not through polymorphic relationships).
 """
@@ -71,6 +71,9 @@ class ReadRows:
 
     rows: tuple[Row | BadRow, ...]
     window: Window
+    # The last Id that the query showed, where it showed as many as it might: there may be more behind it. The rows do not
+    # tell: who was deleted between the query and the reading of its fields has none.
+    go_on_after: str = ""
 
 
 class RowReader:
@@ -87,7 +90,7 @@ class RowReader:
         """
         Args:
             objects: Every synced object, for the keys of the parents that rows refer to.
-            our_user: The Id of the user that Salmon writes as, where rows shall tell whether it was the last one there.
+            our_user: The Id of the user that Salmon writes as, where rows shall say whether that user was the last to write the record.
         """
         self._rest = rest
         self._our_user = our_user[:15]
@@ -163,7 +166,8 @@ class RowReader:
         shown, window = self._shown(text, floor, deleted=True)
         if native_ids is None:
             self._learn_who_carries(row[MARKER_ID] for row in shown if row.get(MARKER_ID))
-        return ReadRows(tuple(self._absent(row, window) for row in shown), window)
+        rows = tuple(self._absent(row, window) for row in shown)
+        return ReadRows(rows, window, _go_on_after(shown, limit))
 
     def absent(self, native_id: str | None, key: str, window: Window, deleted_at: int = 0) -> Row:
         """The report that a record was looked for and not found."""
@@ -180,11 +184,12 @@ class RowReader:
         own = ["Id"] if self._wide else self._own
         text = soql.select([*own, *self._parents], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor)
+        go_on_after = _go_on_after(shown, limit)
         if self._wide:
             shown, until = self._widened(shown)
             window = Window(window.as_of, max(window.until, until))
         self._resolve(shown)
-        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window)
+        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window, go_on_after)
 
     def _shown(
         self, text: str, floor: int, *, deleted: bool = False
@@ -259,7 +264,7 @@ class RowReader:
         return Row(native_id, key, change, faults)
 
     def _learn_who_carries(self, keys: Iterable[str]) -> None:
-        """A key of a deleted record may have been given to another one, of whose creation nobody has told yet."""
+        """A key of a deleted record may have been given to another one, whose creation has not been reported yet."""
         for some in key_batches(keys):
             learn_keys(self._rest, self._identity, self.name, soql.one_of(MARKER_ID, some))
 
@@ -291,6 +296,10 @@ def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> Non
     for page in rest.pages(soql.select(["Id", MARKER_ID], name, where=[*where, f"{MARKER_ID} != null"])):
         for row in page.rows:
             identity.learn(name, row["Id"], row[MARKER_ID])
+
+
+def _go_on_after(shown: Sequence[Mapping[str, Any]], limit: int | None) -> str:
+    return str(shown[-1]["Id"]) if limit is not None and len(shown) >= limit else ""
 
 
 def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:

@@ -2,7 +2,7 @@
 Reading whole objects, chunk by chunk in the order of their Ids, ahead of need and in a thread of its own, so
 that the stream goes on meanwhile.
 
-A run can be stopped anywhere and goes on after the last row that was told; what is told of it, and when its
+A run can be stopped anywhere and goes on after the last row that was reported; what is reported of it, and when its
 progress is stored, is for feed.
 """
 
@@ -43,24 +43,24 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One reading of a whole object, and how far it has been told."""
+    """One reading of a whole object, and how far it has been reported."""
 
     object: str
     why: Why
     began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
     not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
     since: int | None = None  # absences: deletions from then on; None: all that the recycle bin holds
-    last: str = ""  # Id of the last row told
-    absences: bool = False  # the rows are told; now it is the deleted records' turn
+    last: str = ""  # Id of the last row reported
+    absences: bool = False  # the rows are reported; now it is the deleted records' turn
     done: bool = False
     read: int = 0
     total: int | None = None
     signals: tuple[int, ...] = ()  # ids of the signals it answers
-    # The fields of which rows or events have told everything since; none of an object that is not told as a whole.
+    # The fields of which rows or events have reported everything since; none of an object that is not read as a whole.
     covers: frozenset[str] = frozenset()
 
-    def tells(self, native_id: str) -> bool:
-        """Whether the record's row is still to be told by this run."""
+    def will_report(self, native_id: str) -> bool:
+        """Whether this run will still report the record's row."""
         return not (self.done or self.absences) and native_id > self.last
 
     def to_position(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a run: rows in the order of their Ids, or absences. *run*: as it is when all is told."""
+    """A piece of a run: rows in the order of their Ids, or absences. *run*: as it is when all of them are reported."""
 
     run: Run
     read: ReadRows
@@ -182,16 +182,22 @@ class Snapshots:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None and not self._stopped.is_set():
+            if self._troubles.blocks(job.run.object):
+                self._later(job)
+                continue
             try:
                 self._run(job)
             except RequestRejected as error:
                 self._troubles.found(job.run.object, error)
-                again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
-                again.daemon = True
-                again.start()
-            except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() tells it
+                self._later(job)
+            except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() raises it
                 self._put(job, Failed(error))
                 return
+
+    def _later(self, job: _Job) -> None:
+        again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
+        again.daemon = True
+        again.start()
 
     def _run(self, job: _Job) -> None:
         run = job.run
@@ -214,13 +220,13 @@ class Snapshots:
         return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began)
 
     def _told(self, run: Run, read: ReadRows) -> Run:
-        """The run as it is when *read* is told too."""
-        if len(read.rows) == self._rows_a_chunk:
-            counted = 0 if run.absences else len(read.rows)
-            return replace(run, last=read.rows[-1].native_id, read=run.read + counted)
+        """The run as it is when *read* is reported too."""
+        count = run.read + (0 if run.absences else len(read.rows))
+        if read.go_on_after:
+            return replace(run, last=read.go_on_after, read=count)
         if run.absences or run.why is Why.FIRST:
-            return replace(run, last="", done=True, read=run.read + (0 if run.absences else len(read.rows)))
-        return replace(run, last="", absences=True, read=run.read + len(read.rows))
+            return replace(run, last="", done=True, read=count)
+        return replace(run, last="", absences=True, read=count)
 
     def _await_clock(self, job: _Job) -> None:
         """Wait until what is read from now on surely holds all that was committed up to `not_before`."""
@@ -242,7 +248,7 @@ class Snapshots:
             try:
                 answer = call()
             except RetriableError as error:
-                wait_s = self._tries.failed(error)
+                wait_s = self._tries.failed()
                 log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
                 self._stopped.wait(wait_s)
                 continue

@@ -1,5 +1,5 @@
 """
-The runs of whole objects, as they are told: what is under way, what waits for its turn, what is done.
+The runs of whole objects, as far as they are reported: what is under way, what waits for its turn, what is done.
 
 When a run begins and what events may do meanwhile is for feed; the reading itself is for snapshot.
 """
@@ -40,9 +40,9 @@ class Runs:
         """
         Args:
             org, snapshots, identity: As feed has them.
-            reads: Where the windows of what is told are noted, by object.
+            reads: Where the windows of what is reported are noted, by object.
             whole: The objects that are read as a whole at first and after a hole, each with its fields.
-            positions: What was stored; empty to begin anew.
+            positions: What was stored; empty to begin from nothing.
         """
         self._org = org
         self._snapshots = snapshots
@@ -50,7 +50,7 @@ class Runs:
         self._identity = identity
         self._whole = whole
         self._chunk: Chunk | None = None
-        self._told = 0  # rows of the chunk
+        self._rows_added = 0  # rows of the chunk
         self._wanted: dict[str, tuple[int, ...]] = {}  # signals that wait for the end of another run
         self._dirty: set[str] = set()
         self._runs: dict[str, Run] = {}
@@ -68,7 +68,7 @@ class Runs:
             if not run.done:
                 snapshots.begin(run)
 
-    def begin_first(self, last_event: int, told_up_to: int) -> None:
+    def begin_first(self, last_event: int, reported_up_to: int) -> None:
         """
         Begin to read every object that was never read, and those that the stream has passed by: the object, or a
         field of it, was not synced for a time. The stream's position must be known; the times as in fall_into_hole.
@@ -78,24 +78,28 @@ class Runs:
             if run is None:
                 self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields))
             elif not run.covers:
-                self._read_anew(name, last_event, 0, "it was not synced for a time")
+                self._read_again(name, last_event, 0, "it was not synced for a time")
             elif not fields <= run.covers:
-                self._read_anew(name, last_event, told_up_to, "a field was added")
+                self._read_again(name, last_event, reported_up_to, "a field was added")
 
-    def fall_into_hole(self, name: str, last_event: int, told_up_to: int) -> None:
+    def fall_into_hole(self, name: str, last_event: int, reported_up_to: int) -> None:
         """
         Events of the object were lost.
 
         Args:
             last_event: When the latest event was committed that has come (0: none is known). Rows that do not hold it
                 would be old news.
-            told_up_to: What was committed before this has been told, deletions included (0: nothing is known).
+            reported_up_to: What was committed before this has been told, deletions included (0: nothing is known).
         """
         if name in self._whole:
-            self._read_anew(name, last_event, told_up_to, "events were lost")
+            self._read_again(name, last_event, reported_up_to, "events were lost")
 
-    def _read_anew(self, name: str, last_event: int, told_up_to: int, why: str) -> None:
-        since = told_up_to - DELETED_MARGIN_MS if told_up_to else None
+    def is_read_whole(self, name: str) -> bool:
+        """Whether the object is read as a whole after a hole."""
+        return name in self._whole
+
+    def _read_again(self, name: str, last_event: int, reported_up_to: int, why: str) -> None:
+        since = reported_up_to - DELETED_MARGIN_MS if reported_up_to else None
         signals = self._wanted.pop(name, ())
         given_up = self._runs.get(name)
         if given_up is not None and not given_up.done:
@@ -128,10 +132,10 @@ class Runs:
         else:
             self._wanted[name] = (*self._wanted.get(name, ()), signal)
 
-    def needs_no_telling(self, name: str, commit_time: int) -> bool:
+    def is_reported_already(self, name: str, commit_time: int) -> bool:
         """
-        Whether an event is from before the very first rows, or for sure from before a hole: then it was told. Another
-        is told behind its record's row, which does not show an edit that a write of ours has overwritten.
+        Whether an event is from before the very first rows, or for sure from before a hole: then it was reported.
+        Another is reported behind its record's row, which does not show an edit that a write of ours has overwritten.
         """
         run = self._runs.get(name)
         if run is None:
@@ -141,30 +145,30 @@ class Runs:
         return run.why is Why.FIRST and commit_time <= run.began
 
     def row_comes_first(self, name: str, native_id: str) -> bool:
-        """Whether the record's row must be told before its next event, and has not been yet."""
+        """Whether the record's row must be reported before its next event, and has not been yet."""
         run = self._runs.get(name)
         return (
             run is not None
             and run.why is Why.HOLE
-            and run.tells(native_id)
+            and run.will_report(native_id)
             and native_id not in self._reads[name].records
         )
 
     def take(self, harvest: Harvest) -> None:
-        """Tell the next rows that were read, if there are any. Raises what a run failed with."""
+        """Report the next rows that were read, if there are any. Raises what a run failed with."""
         if self._chunk is None:
             chunk = self._snapshots.take()
             if isinstance(chunk, Failed):
                 raise chunk.error
-            self._chunk, self._told = chunk, 0
+            self._chunk, self._rows_added = chunk, 0
         if self._chunk is not None:
-            self._tell(self._chunk, harvest)
+            self._add_rows(self._chunk, harvest)
 
     def progress(self) -> list[SnapshotProgress]:
         """How far they have come."""
         return [SnapshotProgress(run.object, run.read, run.total, run.done) for run in self._runs.values()]
 
-    def tell_positions(self, harvest: Harvest) -> None:
+    def add_positions(self, harvest: Harvest) -> None:
         """What has changed since the last call."""
         for name in self._dirty:
             harvest.positions[partition_of(name)] = self._runs[name].to_position()
@@ -173,16 +177,19 @@ class Runs:
         self._dirty.clear()
         self._left.clear()
 
-    def _tell(self, chunk: Chunk, harvest: Harvest) -> None:
+    def _add_rows(self, chunk: Chunk, harvest: Harvest) -> None:
         name, window = chunk.run.object, chunk.read.window
         run, reads = self._runs[name], self._reads[name]
-        rows = chunk.read.rows[self._told : self._told + ROWS_A_POLL]
-        self._told += len(rows)
-        ends = self._told == len(chunk.read.rows)
+        rows = chunk.read.rows[self._rows_added : self._rows_added + ROWS_A_POLL]
+        self._rows_added += len(rows)
+        ends = self._rows_added == len(chunk.read.rows)
         if run.absences:
             reads.read_records([row.native_id for row in rows], window)
         else:
-            to = END if ends and (chunk.run.absences or chunk.run.done) else rows[-1].native_id
+            if not ends:
+                to = rows[-1].native_id
+            else:
+                to = END if chunk.run.absences or chunk.run.done else chunk.run.last
             reads.read_range(run.last, to, window)
         for row in rows:
             # A key that another record carries by now does not die with the one that was deleted.

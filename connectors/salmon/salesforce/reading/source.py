@@ -2,23 +2,24 @@
 Salesforce source task: change events and records in, changes out.
 
 The task reports what happened in the org and judges nothing: what is an echo and who wins is for the fold. The
-position is committed by the worker, in one transaction with the changes. What is told in which order is feed's.
+position is committed by the worker, in one transaction with the changes. What is reported, and in which order, is for feed.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import RequestRejected, SetupError
+from salmon.errors import RequestRejected, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch
-from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
+from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
+from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
@@ -26,12 +27,18 @@ from salmon.salesforce.reading.rows import RowReader, learn_keys
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
-from salmon.salesforce.troubles import Troubles, sentence
+from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
 log = structlog.get_logger(__name__)
 
+WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
+_NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
+_EVENTS_KEPT: Final = (
+    "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
+    "is read again."
+)
 CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
 
 
@@ -52,6 +59,7 @@ class SalesforceSourceTask:
         sync_name: str,
         *,
         settle_s: float = SETTLE_S,
+        again_s: float = AGAIN_S,
     ) -> None:
         """
         Args:
@@ -59,6 +67,7 @@ class SalesforceSourceTask:
             objects: The config's `objects`.
             sync_name: For the logs.
             settle_s: How long the first position is waited for.
+            again_s: How long an object that the org refuses waits until it is tried again.
         """
         self._config = config
         self._configured = objects
@@ -69,9 +78,18 @@ class SalesforceSourceTask:
         self._calls = Calls()
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
+        self._subscription: Subscription | None = None
         self._objects: dict[str, SyncedObject] = {}
+        self._readers: dict[str, RowReader] = {}
+        self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
-        self._troubles = Troubles()
+        self._registered: Mapping[str, ObjectSchema] = {}
+        self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
+        self._failures: Counter[str] = Counter()  # of describing each object
+        self._again_s = again_s
+        self._troubles = Troubles(again_s=again_s)
+        self._rechecks: Rechecks[SyncedObject] | None = None
+        self._mended: deque[SyncedObject] = deque()  # from the thread of the rechecks
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
@@ -81,9 +99,14 @@ class SalesforceSourceTask:
             Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
         }
 
+    def use_registered(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """See KeepsSchemas."""
+        self._registered = schemas
+
     def connect(self) -> None:
         """
-        Sign in and describe the objects; done by `start` if nobody did. Raises as `start` does.
+        Sign in and describe the objects; done by `start` if nobody did. An object that cannot be used waits, if it has
+        worked before. Raises as `start` does.
         """
         if self._objects:
             return
@@ -91,9 +114,23 @@ class SalesforceSourceTask:
         rest = Rest(self._config, calls=self._calls)
         pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
-        self._objects = {
-            name: synced_object(name, config, rest, pubsub) for name, config in self._configured.items()
-        }
+        self._troubles = Troubles(again_s=self._again_s)
+        found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
+        if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
+            raise SetupError(" ".join(map(str, never_worked))) from never_worked[0]
+        for name, error in wrong.items():
+            found[name] = _as_registered(self._registered[name])
+            self._troubles.block(name, str(error))
+        self._objects = {name: found[name] for name in self._configured}
+
+    def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
+        """See KeepsSchemas."""
+        if name not in self._registered:
+            raise why
+        self._refused[name] = self._objects[name].schema
+        self._objects[name] = _as_registered(self._registered[name])
+        self._troubles.block(name, f"objects.{name}: {why}")
+        return self._registered[name]
 
     def schemas(self) -> Mapping[str, ObjectSchema]:
         """The schema of each object, as the org has it now. After `connect`."""
@@ -116,18 +153,22 @@ class SalesforceSourceTask:
         assert self._pubsub is not None
         if self._feed is not None:
             self._feed.close()
+        if self._rechecks is not None:
+            self._rechecks.close()
         rest, pubsub = self._rest, self._pubsub
         identity = Identity(self.schemas())
-        troubles = self._troubles = Troubles()
-        # An object that has been read before may wait; one that never was must not be told without its keys.
-        worked = frozenset(name for name in self._objects if partition_of(name) in positions)
+        troubles = self._troubles
+        # An object that has been read before may wait; one that never was must not be reported without its keys.
+        worked = frozenset(
+            name
+            for name in self._objects
+            if partition_of(name) in positions or (name in self._registered and not self._is_read_whole(name))
+        )
         for name in self._objects.keys() & identities.keys():
             identity.load(name, identities[name])
         our_user = rest.sign_in.token().user_id
-        readers = {
-            name: RowReader(rest, synced, identity, self._objects, our_user)
-            for name, synced in self._objects.items()
-        }
+        self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
+        readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -135,7 +176,7 @@ class SalesforceSourceTask:
             whole={
                 name: frozenset(schema.by_name)
                 for name, schema in self.schemas().items()
-                if self._configured[name].direction != "to_salesforce"
+                if self._is_read_whole(name)
             },
             readers=readers,
             identity=identity,
@@ -149,6 +190,9 @@ class SalesforceSourceTask:
             org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
+        self._mended.clear()
+        self._rechecks = Rechecks(troubles, self._recheck, self._is_mended)
+        self._rechecks.begin(name for name in self._objects if troubles.blocks(name))
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -157,6 +201,8 @@ class SalesforceSourceTask:
         deadline_s = time.monotonic() + timeout_s
         while not self._stopped.is_set():
             self._wake.clear()  # Before looking: what comes in from now on wakes us.
+            while self._mended:
+                self._take_back(self._mended.popleft())
             harvest = self._feed.gather()
             left_s = deadline_s - time.monotonic()
             if harvest or left_s <= 0:
@@ -175,13 +221,25 @@ class SalesforceSourceTask:
         return self._feed.progress() if self._feed is not None else ()
 
     def note(self) -> str:
-        """What a person should know, though all is well, or has to mend in the org while the others go on."""
-        notes = [self._feed.note if self._feed is not None else "", *self._troubles.told().values()]
-        return " ".join(filter(None, notes))
+        """What a person should know, though all is well."""
+        return self._feed.note if self._feed is not None else ""
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""
+        waits = {"requests to Salesforce": self._rest and self._rest.paused()}
+        if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
+            since_s, why = stream
+            waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
+        general = [
+            WaitingObject(what, *wait) for what, wait in waits.items() if wait and wait[0] >= WAITS_MIN_S
+        ]
+        return [*general, *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
         self._stopped.set()
+        if (rechecks := self._rechecks) is not None:
+            rechecks.close()
         if (feed := self._feed) is not None:
             feed.close()
         self._wake.set()
@@ -193,10 +251,48 @@ class SalesforceSourceTask:
         if self._pubsub is not None:
             self._pubsub.close()
 
+    def _describe(self, name: str) -> SyncedObject:
+        assert self._rest is not None
+        assert self._pubsub is not None
+        return synced_object(name, self._configured[name], self._rest, self._pubsub)
+
+    def _recheck(self, name: str) -> SyncedObject:
+        """Describe a blocked object again. Raises ObjectUnusable while it is as it was."""
+        synced = self._describe(name)
+        if synced.schema == self._refused.get(name):
+            raise ObjectUnusable(name, self._troubles.sentence_of(name))
+        return synced
+
+    def _is_mended(self, _: str, synced: SyncedObject) -> None:
+        self._mended.append(synced)
+        self._wake.set()
+
+    def _is_read_whole(self, name: str) -> bool:
+        return self._configured[name].direction != "to_salesforce"
+
+    def _take_back(self, synced: SyncedObject) -> None:
+        """
+        Go on with an object that was blocked: it is read again, because its events may not have come meanwhile.
+
+        Raises:
+            SchemaOutdated: its schema is not the registered one. A restart of the process registers it.
+        """
+        assert self._feed is not None
+        assert self._make_reader is not None
+        name = synced.name
+        if synced.schema != self._objects[name].schema:
+            raise SchemaOutdated(
+                f"{name}: the org has it again, with other fields than before. The process restarts to use them."
+            )
+        self._objects[name] = synced
+        self._readers[name] = self._make_reader(synced)
+        self._troubles.unblock(name)
+        self._feed.read_again(name)
+
     def _open_stream(self, start: Start) -> Subscription:
         assert self._pubsub is not None
         pubsub = self._config.pubsub
-        return Subscription(
+        self._subscription = Subscription(
             self._pubsub,
             CHANNEL,
             start,
@@ -204,6 +300,7 @@ class SalesforceSourceTask:
             silence_max_s=pubsub.silence_max_s,
             wake=self._wake.set,
         )
+        return self._subscription
 
 
 def load_identities(
@@ -218,9 +315,16 @@ def load_identities(
     before is one of the *troubles*. Raises Unavailable, RateLimited, SetupError.
     """
     for name in objects:
+        if troubles.blocks(name):
+            continue  # its keys are read when it is read again
         try:
             learn_keys(rest, identity, name)
         except RequestRejected as error:
             if name not in worked:
                 raise SetupError(sentence(name, error)) from error
             troubles.found(name, error)
+
+
+def _as_registered(schema: ObjectSchema) -> SyncedObject:
+    """An object that cannot be described. It is not read before it can be."""
+    return SyncedObject(schema, frozenset(schema.by_name) | {"Id"})

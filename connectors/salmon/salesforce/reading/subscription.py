@@ -19,8 +19,16 @@ from typing import Any, Final, Protocol
 import grpc
 import structlog
 
-from salmon.backoff import Backoff, Tries
-from salmon.errors import FatalError, PositionLost, RateLimited, RequestRejected, SalmonError, SetupError
+from salmon.backoff import LIMITED, Backoff, Tries
+from salmon.errors import (
+    FatalError,
+    PositionLost,
+    RateLimited,
+    RequestRejected,
+    SalmonError,
+    SetupError,
+    StartAgain,
+)
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
@@ -28,7 +36,9 @@ from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
 log = structlog.get_logger(__name__)
 
 RESPONSES_MAX: Final = 64  # of up to 100 events each, received ahead of need; then the server waits
-_LIMITED_WAIT_S: Final = 60.0  # an allowance is counted over a day: asking more often helps nobody
+_STANDS_AFTER_S: Final = (
+    10.0  # a stream that is refused is refused at once; an idle one brings nothing for minutes
+)
 _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
@@ -81,6 +91,7 @@ class Subscription:
         silence_max_s: float,
         wake: Callable[[], None] = lambda: None,
         backoff: Backoff = Backoff(),
+        limited: Backoff = LIMITED,
         beginning_good_s: float = BEGINNING_GOOD_S,
     ) -> None:
         """
@@ -90,6 +101,7 @@ class Subscription:
             silence_max_s: A stream that said nothing for so long is opened again.
             wake: Called when there is something to take.
             backoff: Between tries to open it.
+            limited: The same, where the server says that we ask for too much.
             beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
         """
         self._pubsub = pubsub
@@ -99,11 +111,16 @@ class Subscription:
         self._silence_max_s = silence_max_s
         self._wake = wake
         self._tries = Tries(backoff)
+        self._limited = Tries(limited)
+        self._opened_s: float | None = None
+        self._failure: tuple[float, SalmonError] | None = (
+            None  # since when no stream has stood, and the latest reason
+        )
         self._received: queue.Queue[Received | Ended] = queue.Queue(RESPONSES_MAX)
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
         self._call: Any = None
-        self._heard_at_s = time.monotonic()
+        self._last_response_s = time.monotonic()
         self._beginning_good_until_s = time.monotonic() + beginning_good_s
         for work in (self._receive, self._watch):
             threading.Thread(target=work, name=f"subscription-{work.__name__}", daemon=True).start()
@@ -121,6 +138,13 @@ class Subscription:
         """Go on to the next response."""
         self._head = None
 
+    def waiting(self) -> tuple[float, str] | None:
+        """For how many seconds no stream could be opened, or none that lasts, and why; None if one stands."""
+        failure, opened_s, now = self._failure, self._opened_s, time.monotonic()
+        if failure is None or (opened_s is not None and now - opened_s > _STANDS_AFTER_S):
+            return None
+        return now - failure[0], str(failure[1])
+
     def close(self) -> None:
         """End it and return at once."""
         self._stopped.set()
@@ -131,7 +155,7 @@ class Subscription:
         """The receiving thread."""
         try:
             self._receive_all()
-        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() tells it
+        except Exception as error:  # noqa: BLE001 -- a thread has no caller: peek() raises it
             self._put(Ended(error))
 
     def _receive_all(self) -> None:
@@ -155,7 +179,7 @@ class Subscription:
                     f"{self._topic} cannot be subscribed to ({error.code}). Select the objects of the sync under"
                     " Setup, Change Data Capture."
                 )
-            if isinstance(error, PositionLost | FatalError):
+            if isinstance(error, PositionLost | FatalError | StartAgain):
                 self._put(Ended(error))
                 return
             refused = token if isinstance(error, TokenRefused) else None
@@ -164,24 +188,30 @@ class Subscription:
                     Ended(PositionLost("the stream has been silent, and its first events may have expired."))
                 )
                 return
-            wait_s = self._tries.failed()
-            if isinstance(error, RateLimited):
-                wait_s = max(wait_s, error.retry_after_s or _LIMITED_WAIT_S)
+            if error is not None:
+                began_s = (
+                    time.monotonic() if self._failure is None or self.waiting() is None else self._failure[0]
+                )
+                self._failure = began_s, error
+            self._opened_s = None
+            wait_s = (self._limited if isinstance(error, RateLimited) else self._tries).failed()
             log.warning("stream_ended", topic=self._topic, error=str(error or "completed"), again_in_s=wait_s)
             self._stopped.wait(wait_s)
 
     def _listen(self, token: Token) -> None:
         requests = _Requests(self._first_request())
-        self._heard_at_s = time.monotonic()
+        self._last_response_s = self._opened_s = time.monotonic()
         self._call = call = self._pubsub.subscribe(requests, token)
         try:
             if self._stopped.is_set():
                 return
             for response in call:
                 self._tries.worked()
+                self._limited.worked()
+                self._failure = None
                 self._pubsub.heard()
                 self._put(Received(tuple(response.events), response.latest_replay_id))
-                self._heard_at_s = time.monotonic()
+                self._last_response_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.
                 if response.events:
                     self._resume = response.events[-1].replay_id
@@ -211,18 +241,18 @@ class Subscription:
             try:
                 self._received.put(item, timeout=0.5)
             except queue.Full:
-                self._heard_at_s = time.monotonic()  # It is we who are slow.
+                self._last_response_s = time.monotonic()  # It is we who are slow.
                 continue
             self._wake()
             return
 
     def _watch(self) -> None:
-        """The watchdog: a connection that is dead on one side only would never tell."""
+        """The watchdog: a connection that is dead on one side only reports nothing."""
         while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
-            silent_s = time.monotonic() - self._heard_at_s
+            silent_s = time.monotonic() - self._last_response_s
             if silent_s > self._silence_max_s and (call := self._call) is not None:
                 log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))
-                self._heard_at_s = time.monotonic()
+                self._last_response_s = time.monotonic()
                 call.cancel()
 
 

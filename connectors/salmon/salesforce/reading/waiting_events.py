@@ -1,21 +1,21 @@
 """
 Events that wait for their record to be read, and requests to read one: in order, key by key.
 
-An event that cannot be told as it is holds up the later ones of its own key, and the stored position, but no other
+An event that cannot be reported as it is holds up the later ones of its own key, and the stored position, but no other
 key. Whether an event must wait is feed's to say.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 
 from salmon.model.change import Change
 
-KEYS_MAX = 10_000  # held keys beyond which the stream waits
+KEYS_MAX = 10_000  # keys of waiting events beyond which the stream waits; requests do not stop it
 
 RecordId = tuple[str, str]  # object, record key
 
@@ -44,10 +44,16 @@ class Held:
         self._waiting: dict[RecordId, deque[tuple[int, Waiting]]] = {}
         self._first: list[tuple[int, int, RecordId]] = []  # heap: commit_time of each key's first
         self._places: dict[int, str | None] = {}  # in the stream's order: what must be stored meanwhile
+        self._events: Counter[RecordId] = Counter()  # how many wait for each key
         self._count = count()
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def keys_of_events(self) -> int:
+        """For how many keys events wait, and not only requests."""
+        return len(self._events)
 
     def __contains__(self, record: RecordId) -> bool:
         return record in self._waiting
@@ -72,6 +78,7 @@ class Held:
         line.append((number, waiting))
         if waiting.signal is None:
             self._places[number] = waiting.before
+            self._events[record] += 1
 
     def due_at(self) -> int | None:
         """The commit time that rows must cover for the next key to be answered."""
@@ -114,6 +121,10 @@ class Held:
             yield waiting
             line.popleft()
             self._places.pop(number, None)
+            if waiting.signal is None:
+                self._events[record] -= 1
+                if not self._events[record]:
+                    del self._events[record]
 
     def reconsider(self, record: RecordId) -> None:
         """Put the key back among those that wait, or forget it if nothing of it does."""
@@ -122,6 +133,22 @@ class Held:
             heapq.heappush(self._first, (line[0][1].commit_time, line[0][0], record))
         else:
             del self._waiting[record]
+
+    def forget_events(self, name: str) -> bool:
+        """Forget the events of an object; requests stay. Returns whether there were any."""
+        forgotten = False
+        for record in [record for record in self._waiting if record[0] == name]:
+            line = self._waiting.pop(record)
+            self._events.pop(record, None)
+            if requests := deque(each for each in line if each[1].signal is not None):
+                self._waiting[record] = requests
+            for number, waiting in line:
+                if waiting.signal is None:
+                    self._places.pop(number, None)
+                    forgotten = True
+        self._first = [(line[0][1].commit_time, line[0][0], record) for record, line in self._waiting.items()]
+        heapq.heapify(self._first)
+        return forgotten
 
     def detach(self) -> None:
         """Let go of the position: what waits will be read even if this process ends before."""

@@ -1,5 +1,5 @@
 """
-What was read when: for which records it is not sure whether a change that an event tells is in the row already.
+What was read when: for which records it is not sure whether a change that an event reports is in the row already.
 
 A row surely holds every commit up to its as_of and none after the end of its read. An event committed between the
 two may have been before or after it, so the record is read again. Pure; kept in the source's position.
@@ -24,7 +24,7 @@ class Window:
     until: int
 
     def joined(self, other: Window) -> Window:
-        """The window of two reads that are no longer told apart."""
+        """The window of two reads that are no longer distinguished."""
         return Window(min(self.as_of, other.as_of), max(self.until, other.until))
 
 

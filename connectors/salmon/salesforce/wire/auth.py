@@ -20,10 +20,20 @@ import requests
 import structlog
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from salmon.addresses import with_usable_host
 from salmon.calls import Calls, Peer
-from salmon.errors import ConfigError, FatalError, RateLimited, SetupError, SignInRefused, Unavailable
+from salmon.errors import (
+    ConfigError,
+    FatalError,
+    LoginChanged,
+    RateLimited,
+    SignInRefused,
+    Unavailable,
+    UnfitServer,
+)
 from salmon.salesforce.config import Auth, SalesforceConfig
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +75,16 @@ class SignIn:
         # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
         self._signing_in = threading.Lock()
         self._token: Token | None = None
+        self._pause = Pause()
 
     def token(self) -> Token:
         """
         The token in use; signs in if there is none.
 
         Raises:
-            ConfigError, SetupError: Salesforce refuses us; the sentence names the key and the mend.
+            ConfigError, UnfitServer: Salesforce refuses us; the sentence names the key and the mend.
             Unavailable, RateLimited: it cannot be asked now.
+            LoginChanged: it lets us in as somebody else than before.
         """
         return self._token or self._signed_in(None)
 
@@ -98,12 +110,32 @@ class SignIn:
             with self._signing_in:
                 token = self._token
                 if token is None or (refused is not None and token.access_token == refused.access_token):
-                    token = self._token = self._sign_in()
+                    token = self._token = self._same_login(token, self._sign_in_again())
                     if refused is not None:
                         log.info("salesforce_token_renewed", user_id=token.user_id)
                 return token
         finally:
             self._calls.dropped(waiting)
+
+    @staticmethod
+    def _same_login(before: Token | None, now: Token) -> Token:
+        """The token *now*. No one gets it if it is another user's or another org's: our own changes are known by their user."""
+        if before is None or (before.organization_id, before.user_id) == (now.organization_id, now.user_id):
+            return now
+        raise LoginChanged(
+            f"Salesforce lets us in as user {now.user_id} of the org {now.organization_id}; before, it was user"
+            f" {before.user_id} of the org {before.organization_id}. The process begins again."
+        )
+
+    def _sign_in_again(self) -> Token:
+        self._pause.look()
+        try:
+            token = self._sign_in()
+        except RateLimited as error:
+            self._pause.begin(error)
+            raise
+        self._pause.over()
+        return token
 
     def _sign_in(self) -> Token:
         response = self._ask(self._now_s())
@@ -205,12 +237,12 @@ def _token_of(body: Mapping[str, Any]) -> Token:
         organization_id, user_id = body["id"].rstrip("/").split("/")[-2:]
         return Token(
             access_token=body["access_token"],
-            instance_url=body["instance_url"].rstrip("/"),
+            instance_url=with_usable_host(body["instance_url"].rstrip("/")),
             organization_id=organization_id,
             user_id=user_id,
         )
     except (KeyError, ValueError, AttributeError) as error:
-        raise SetupError(
+        raise UnfitServer(
             "salesforce.login_url: the token response lacks access_token, instance_url or id. Check that the host"
             " is Salesforce's and not a proxy's."
         ) from error

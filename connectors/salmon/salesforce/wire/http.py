@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from salmon.calls import Calls, Peer
-from salmon.errors import ConfigError, Unavailable
+from salmon.errors import ConfigError, SignInRefused, Unavailable
 
 CONNECT_TIMEOUT_S: Final = 10.0
 # A query may take two minutes, a call of 200 writes with triggers as long (API Request Limits and Allocations).
@@ -69,7 +69,7 @@ class Https:
             key: The config key that led to this host, for the error's sentence.
 
         Raises:
-            ConfigError: the server's certificate does not verify.
+            SignInRefused: the server's certificate does not verify.
             Unavailable: no answer. The request may have been carried out.
         """
         parts = urlsplit(url)
@@ -79,7 +79,7 @@ class Https:
                 return self._exchanged(method, url, self._timeout_s, **request)
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise ConfigError(
+                raise SignInRefused(
                     f"salesforce.ca_file: the certificate of {host} ({key}) does not verify"
                     f" {_by_what(self._verify)}. Set it to the PEM file of the authority that signed it."
                 ) from error

@@ -21,13 +21,13 @@ import grpc
 
 from salmon.calls import Calls, Peer
 from salmon.errors import (
-    ConfigError,
     PositionLost,
     RateLimited,
     RequestRejected,
     SalmonError,
-    SetupError,
+    SignInRefused,
     Unavailable,
+    UnfitServer,
 )
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
@@ -114,7 +114,7 @@ class PubSub:
         The schema with this id, which never changes and is asked for once.
 
         Raises:
-            Unavailable, RateLimited: not now. ConfigError, SetupError: never, until somebody mends it.
+            Unavailable, RateLimited: not now. UnfitServer: never, until somebody mends it.
         """
         known = self._schemas.get(schema_id)
         if known is None:
@@ -137,16 +137,19 @@ class PubSub:
         if "service.auth.error" in code or (not code and _status_of(error) == "UNAUTHENTICATED"):
             return TokenRefused(f"{what}. It asks for a new token.")
         if any(limited in code for limited in _LIMITED):
-            return RateLimited(f"{what}: an allowance is used up.")
+            return RateLimited(
+                f"{what}: an allowance of the org is used up: of event deliveries in 24 hours, or of clients at a time. See the"
+                " usage of platform events in Setup, and what else subscribes."
+            )
         if any(missing in code for missing in _MISSING):
             return RequestRejected(f"{what}.", code=code)
         if any(fatal in code for fatal in _FATAL):
-            return SetupError(
+            return UnfitServer(
                 f"{what}. Check that the integration user may subscribe to change events (View All Data, or View"
                 " All of each object), and salesforce.pubsub.endpoint."
             )
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return ConfigError(
+            return SignInRefused(
                 f"salesforce.ca_file: the certificate of {self._endpoint} (salesforce.pubsub.endpoint) does not"
                 " verify. Set it to the PEM file of the authority that signed it."
             )

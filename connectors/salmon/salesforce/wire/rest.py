@@ -20,24 +20,26 @@ from urllib.parse import quote, urlencode
 import requests
 
 from salmon.calls import Calls
-from salmon.errors import RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.errors import RateLimited, RequestRejected, SalmonError, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
-from salmon.salesforce.wire.codes import Verdict, verdict_of
+from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of_request
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
 COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
-# Where Salesforce gives no code, a proxy, a gateway or another host may have answered. Only what these say is about
-# the request itself: bad, too large, its URI or its headers too long. To take all else for a refusal would set every
-# write of an outage aside.
-_FAULTS_OF_THE_REQUEST: Final = frozenset({400, 413, 414, 431})
 # What the org says of these tells of fields and objects, and quotes no record.
 _QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
+_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
+_WHO_ANSWERED: Final = (
+    "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
+)
 _WORDS_MAX: Final = 200
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
@@ -81,7 +83,7 @@ class Rest:
     REST calls to one org. Threads may share it.
 
     Every method raises Unavailable (no answer, or "not now"), RateLimited (an allowance is used up),
-    RequestRejected (this request never works; `code` says why), or SetupError (the org lets us in no more).
+    RequestRejected (this request never works; `code` says why), or UnfitServer (the org lets us in no more).
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Rest:
         https: Https | None = None,
         clock: OrgClock | None = None,
         calls: Calls | None = None,
+        pause: Pause | None = None,
     ) -> None:
+        self._pause = pause or Pause()
         self._https = https or Https(config.ca_file, calls=calls)
         self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
@@ -114,12 +118,16 @@ class Rest:
 
     def look_at_clock(self) -> None:
         """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
-        self._send("GET", "/services/data", resource="versions")
+        self._send("GET", "/services/data", resource=_UNCOUNTED)
 
     def probe(self) -> bool:
         """See whether the org answers at all; it costs no API call. Raises where it does not."""
         self._https.ask(f"{self.sign_in.host}/services/data", timeout_s=_PROBE_TIMEOUT_S)
         return True
+
+    def paused(self) -> tuple[float, str] | None:
+        """For how many seconds the org has refused our requests for their number, and its words; None while it does not."""
+        return self._pause.waiting()
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
@@ -203,7 +211,7 @@ class Rest:
         response = self._send(method, path, resource=resource, body=body)
         date_ms = self.clock.saw(response.headers.get("Date"))
         if date_ms is None:
-            raise SetupError(
+            raise UnfitServer(
                 f"salesforce.login_url: an answer of the {resource} resource has no Date header, which rows are"
                 " ordered by. Check that no proxy removes it."
             )
@@ -214,6 +222,9 @@ class Rest:
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
 
     def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:
+        is_counted = resource != _UNCOUNTED
+        if is_counted:
+            self._pause.look()
         token = self.sign_in.token()
         for last in (False, True):
             response = self._https.send(
@@ -225,8 +236,12 @@ class Rest:
             )
             self._note(response, resource)
             if response.status_code < 300:
+                if is_counted:
+                    self._pause.over()
                 return response
             error = _error_of(response, resource)
+            if isinstance(error, RateLimited):
+                self._pause.begin(error)
             if last or not isinstance(error, _TokenRefused):
                 raise error
             token = self.sign_in.renew(token)
@@ -260,20 +275,32 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
     what = f"Salesforce's {resource} resource answered {first.code or 'without a code'} (HTTP {status})"
     retry_after = response.headers.get("Retry-After", "")
     retry_after_s = float(retry_after) if retry_after.isdecimal() else None
-    if not first.code:
-        return _error_without_code(status, what, retry_after_s)
-    match verdict_of(first.code, first.message):
+    verdict = verdict_of_request(status, first.code, first.message)
+    if first.code == NOT_FOUND and resource not in _OF_ONE_OBJECT:
+        verdict = Verdict.MOVED  # what is not there is the resource, and not a record
+    match verdict:
         case Verdict.SIGN_IN:
             return _TokenRefused(f"{what}, for a token that it had just given.")
+        case Verdict.MOVED:
+            return _TokenRefused(
+                f"{what}, twice: it is not where signing in says it is. Check that the org is there, and"
+                " salesforce.api_version."
+            )
         case Verdict.RETRY:
-            return Unavailable(f"{what}.")
+            return Unavailable(f"{what}. {_WHO_ANSWERED}")
         case Verdict.LIMITED:
-            return RateLimited(f"{what}: an allowance of the org is used up.", retry_after_s=retry_after_s)
+            return RateLimited(
+                f"{what}: an allowance of the org is used up. See API requests under Setup, Company Information, and what"
+                " else uses the API.",
+                retry_after_s=retry_after_s,
+            )
         case Verdict.FATAL:
-            return SetupError(f"{what}. Check that the integration user may use the API.")
+            return UnfitServer(f"{what}. Check that the integration user may use the API.")
         case _:
             words = _words_of(first) if resource in _QUOTING_NO_RECORD else ""
-            return RequestRejected(f"{what}.", code=first.code, fields=first.fields, words=words)
+            return RequestRejected(
+                f"{what}.", code=first.code or f"HTTP_{status}", fields=first.fields, words=words
+            )
 
 
 def _words_of(error: RowError) -> str:
@@ -281,20 +308,6 @@ def _words_of(error: RowError) -> str:
     last = next((line for line in reversed(error.message.splitlines()) if line.strip()), "")
     plain = "".join(char for char in last.strip() if char.isprintable())
     return plain[:_WORDS_MAX].rstrip(".")
-
-
-def _error_without_code(status: int, what: str, retry_after_s: float | None) -> SalmonError:
-    if status == 401:
-        return _TokenRefused(f"{what}.")
-    if status in (420, 429):
-        return RateLimited(f"{what}: too many requests.", retry_after_s=retry_after_s)
-    if status >= 500:
-        return Unavailable(f"{what}.")
-    if status in _FAULTS_OF_THE_REQUEST:
-        return RequestRejected(f"{what}.", code=f"HTTP_{status}")
-    if status < 400 or status == 404:
-        return _TokenRefused(f"{what}, twice: it is not where signing in says it is.")
-    return Unavailable(f"{what}: something on the way may have answered for it.")
 
 
 def _error_rows(response: requests.Response) -> tuple[RowError, ...]:

@@ -15,13 +15,11 @@ from typing import Any, Final, Protocol
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
-from salmon.plugin.clashes import nothing_owed
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
-from salmon.salesforce.ids import ID_CHARS_SHORT, id18
-from salmon.salesforce.troubles import ObjectRefused
-from salmon.salesforce.wire.codes import UNKNOWN_FIELD, UNREADABLE
+from salmon.salesforce.ids import ID_CHARS_SHORT
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
 from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
+from salmon.salesforce.writing.narrowing import Nameless, Narrowing
 from salmon.salesforce.writing.outcomes import (
     Look,
     deferred,
@@ -31,10 +29,11 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
+from salmon.salesforce.writing.unreadable import UnreadableFields
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
-_PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -76,7 +75,9 @@ class Delivery:
         schemas: Mapping[str, ObjectSchema],
         references: References,
         stopped: threading.Event,
-        owed: OwedTo = nothing_owed,
+        *,
+        narrowing: Narrowing,
+        owed: OwedTo,
     ) -> None:
         self._org = org
         self._schemas = schemas
@@ -84,8 +85,10 @@ class Delivery:
         self._stopped = stopped
         self._owed = owed
         self._outcomes: dict[int, Outcome] = {}
-        self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
-        self._probes_left = _PROBES_MAX
+        self._smaller_calls = SmallerCalls()
+        self._unreadable = UnreadableFields(org, schemas)
+        self._narrowing = narrowing
+        self._nameless: dict[int, tuple[Job, Nameless]] = {}  # refused without a field's name
         self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
 
     def carry_out(
@@ -105,6 +108,7 @@ class Delivery:
             self._save(ready)
         self._delete([job for job in jobs if job.op is WriteOp.DELETE])
         self._settle_clashes()
+        self._narrow_down()
         return [self._outcomes[index] for index in range(len(records))]
 
     # Looking at markers before.
@@ -215,7 +219,7 @@ class Delivery:
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
         for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
-            result = self._with_fields(answer, bodies[job.index])
+            result = self._unreadable.named(answer, bodies[job.index])
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
             if isinstance(outcome, Look):
                 looks[outcome].append((job, result))
@@ -247,7 +251,7 @@ class Delivery:
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
         for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.update):
-            result = self._with_fields(answer, bodies[job.index])
+            result = self._unreadable.named(answer, bodies[job.index])
             references = self._schemas[job.record.object].references
             referring = [field.name for field in references if field.name in bodies[job.index]]
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, referring)
@@ -257,6 +261,9 @@ class Delivery:
                 unsure.append((job, result))
             else:
                 self._outcomes[job.index] = outcome
+                schema = self._schemas[job.record.object]
+                if nameless := self._narrowing.nameless(job.record, outcome, schema, bodies[job.index]):
+                    self._nameless[job.index] = job, nameless
         markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
         for job, result in unsure:
             if markers[job.id] is None:
@@ -338,6 +345,21 @@ class Delivery:
         batch = [(job.id, job.record.write) for job, _ in self._clashes]
         return UniqueValues(self._org, within(batch, self._owed))
 
+    # Refusals that name no field.
+
+    def _narrow_down(self) -> None:
+        """Have them sent in parts, but not those of records that cannot be saved even if no field is set."""
+        if not self._narrowing.is_allowed([each for _, each in self._nameless.values()]):
+            return
+        unsure = [job for job, each in self._nameless.values() if self._narrowing.must_be_saved(each)]
+        for job, result in self._results(unsure, _nothing, self._org.update):
+            outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, ())
+            if isinstance(outcome, Look) or outcome.kind is not OutcomeKind.REFUSED:
+                self._narrowing.saved(self._nameless[job.index][1])
+        for job, each in self._nameless.values():
+            if not self._narrowing.must_be_saved(each):
+                self._outcomes[job.index] = self._narrowing.outcome(each)
+
     # Calls.
 
     def _results(
@@ -348,72 +370,16 @@ class Delivery:
             yield from zip(some, results, strict=True)
 
     def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """
-        One result for each record. Where one of them spoils the whole call (a field that the object does not have,
-        a value of another type), it is found by halving.
-        """
+        """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
         try:
-            return send(bodies)
+            return self._smaller_calls.settled(bodies, send(bodies), lambda some: self._called(some, send))
         except RequestRejected as error:
             if len(bodies) == 1:
                 return [RowResult(False, None, (RowError(error.code, error.fields),))]
             middle = len(bodies) // 2
             return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
-
-    def _with_fields(self, result: RowResult, body: Mapping[str, Any]) -> RowResult:
-        """
-        The result; where the org could not read the record and does not say why, with the fields that are at fault. They
-        are found by halving what is sent to a record that does not exist: the org reads it, and carries nothing out.
-
-        Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
-        """
-        code = next((error.code for error in result.errors if not error.fields), "")
-        schema = self._schemas[body["attributes"]["type"]]
-        if code not in UNREADABLE or schema.key_prefix is None:
-            return result
-        names = [name for name in body if name in schema.by_name]
-        # What the object does not have, no other record of the batch need look for.
-        found = tuple(name for name in names if (schema.name, name) in self._not_there)
-        if not found:
-            found = self._found_unreadable(schema, body, names, code)
-            if code == UNKNOWN_FIELD:
-                self._not_there.update((schema.name, name) for name in found)
-        return replace(result, errors=(RowError(code, found),))
-
-    def _found_unreadable(
-        self, schema: ObjectSchema, body: Mapping[str, Any], names: Sequence[str], code: str
-    ) -> tuple[str, ...]:
-        nobody = id18((schema.key_prefix or "").ljust(ID_CHARS_SHORT, "0"))
-        frame = {"attributes": body["attributes"], "Id": nobody}
-
-        def at_fault(some: Sequence[str]) -> tuple[str, ...]:
-            if not some or self._is_read({**frame, **{name: body[name] for name in some}}, code):
-                return ()
-            if len(some) == 1 or not self._probes_left:
-                return tuple(some)
-            middle = len(some) // 2
-            return (*at_fault(some[:middle]), *at_fault(some[middle:]))
-
-        if not self._is_read(frame, code):
-            return ()
-        found = at_fault(names)
-        if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
-            words = f"it has no field {' or '.join(markers)}, or hides it from the integration user"
-            raise ObjectRefused(schema.name, RequestRejected(words, code=code, words=words))
-        return found
-
-    def _is_read(self, body: Mapping[str, Any], code: str) -> bool:
-        """Whether the org can read a record: what it cannot read, it refuses with *code*. False when too much was asked."""
-        if not self._probes_left:
-            return False
-        self._probes_left -= 1
-        try:
-            [result] = self._org.update([body])
-        except RequestRejected:
-            return False
-        return code not in {error.code for error in result.errors}
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:
@@ -423,6 +389,11 @@ def _sent(job: Job, body: Body) -> dict[str, Any]:
         **body.fields,
         MARKER_SEQ: job.record.write.seq,
     }
+
+
+def _nothing(job: Job) -> dict[str, Any]:
+    """The update of a job's record that sets no field."""
+    return {"attributes": {"type": job.record.object}, "Id": job.native_id}
 
 
 def _calls(jobs: Iterable[Job]) -> Iterator[list[Job]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from salmon.errors import SetupError
+from salmon.errors import UnfitServer
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID
 from salmon.plugin.contract import Outcome, OutcomeKind
@@ -61,14 +61,14 @@ def outcome_of(
         references: The reference fields that it set.
 
     Raises:
-        SetupError: the org lets us in no more.
+        UnfitServer: the org lets us in no more.
     """
     if result.success:
         return Outcome(OutcomeKind.APPLIED, native_id=result.id or native_id)
     refusal = refusal_of(result)
     verdicts = {verdict_of(error.code, error.message) for error in result.errors} or {Verdict.RETRY}
     if Verdict.FATAL in verdicts:
-        raise SetupError(
+        raise UnfitServer(
             f"Salesforce answered {refusal.code} to a write. Check that the integration user may use the API."
         )
     if Verdict.NEVER in verdicts:

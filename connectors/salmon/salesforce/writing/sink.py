@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -23,13 +23,14 @@ from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
-from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord
-from salmon.salesforce.catalog import ObjectConfig, synced_object
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
+from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.troubles import ObjectRefused
+from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
 from salmon.salesforce.writing.delivery import Delivery
+from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
 
@@ -63,6 +64,7 @@ class SalesforceSinkTask:
         *,
         rest: Rest | None = None,
         clock: Callable[[], float] = time.monotonic,
+        again_s: float = AGAIN_S,
     ) -> None:
         """
         Args:
@@ -71,6 +73,7 @@ class SalesforceSinkTask:
             sync_name: For the logs.
             rest: A connection to use instead of an own one.
             clock: Seconds that only ever grow.
+            again_s: How long an object that the org refuses waits until it is described again.
         """
         self._config = config
         self._configured = objects
@@ -80,11 +83,16 @@ class SalesforceSinkTask:
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
+        self._failures: Counter[str] = Counter()  # of describing each object
+        self._troubles = Troubles(again_s=again_s)
+        self._rechecks = Rechecks(self._troubles, self._describe, self._mended)
         self._doubted: set[RecordId] = set()  # an earlier put of them may have been carried out
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._owed: OwedTo = nothing_owed
         self._clashes = Clashes(DUPLICATE, clock)
+        one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
+        self._narrowing = Narrowing(one_way, clock=clock)
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
@@ -98,11 +106,15 @@ class SalesforceSinkTask:
         self._owed = owed
 
     def connect(self) -> None:
-        """Sign in, and check that the objects and their markers are there. Raises as `start` does."""
+        """
+        Sign in, and check that the objects and their markers are there. An object that is not as it must be waits: it has
+        worked before, because the source has registered its schema. Raises as `start` does.
+        """
         if self._rest is None:
             self._rest = Rest(self._config, calls=self._calls)
-        for name, config in self._configured.items():
-            synced_object(name, config, self._rest)
+        _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
+        for name, error in wrong.items():
+            self._troubles.block(name, str(error))
 
     def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
         """
@@ -118,6 +130,7 @@ class SalesforceSinkTask:
         self._unclean = not clean
         self._doubted.clear()
         self._sure = OrderedDict()
+        self._rechecks.begin(name for name in self._configured if self._troubles.blocks(name))
         self._log.info("sink_started", objects=sorted(schemas), markers_are_read_first=not clean)
 
     def caught_up(self) -> None:
@@ -154,20 +167,32 @@ class SalesforceSinkTask:
         """
         assert self._rest is not None, "start first"
         assert self._references is not None, "start first"
-        delivery = Delivery(self._rest, self._schemas, self._references, self._stopped, self._owed)
+        if any(self._troubles.blocks(record.object) for record in records):
+            return self._put_those_not_blocked(records)
+        delivery = Delivery(
+            self._rest,
+            self._schemas,
+            self._references,
+            self._stopped,
+            narrowing=self._narrowing,
+            owed=self._owed,
+        )
         sure, looked = self._sure, self._unclean
         try:
             outcomes = delivery.carry_out(records, self._must_look)
         except ObjectRefused as refused:
             self._doubted.update(map(_id, records))
-            others = iter(self._put_others(records, refused.name))
-            waits = Outcome(OutcomeKind.RETRY_LATER, code=_OBJECT_REFUSED, reason=str(refused))
-            return [waits if record.object == refused.name else next(others) for record in records]
+            self._troubles.found(refused.name, refused.error)
+            return self._put_others(records, {refused.name: str(refused)})
         except RetriableError:
             self._doubted.update(map(_id, records))
             raise
+        for name in {record.object for record in records}:
+            self._troubles.over(name)
         for record, outcome in zip(records, outcomes, strict=True):
             self._doubted.discard(_id(record))
+            if outcome.kind is OutcomeKind.APPLIED:
+                self._narrowing.took(record)
             if looked and outcome.kind in _NEWEST:
                 sure[_id(record)] = None
                 sure.move_to_end(_id(record))
@@ -178,16 +203,45 @@ class SalesforceSinkTask:
     def stop(self) -> None:
         """Let put() make no further call. Idempotent; called from any thread."""
         self._stopped.set()
+        self._rechecks.close()
 
     def close(self) -> None:
         """Give up the connections, when nothing is put any more."""
         if self._rest is not None:
             self._rest.close()
 
-    def _put_others(self, records: Sequence[SinkRecord], refused: str) -> Sequence[Outcome]:
-        """Carry out the writes of all objects but the one that the org refuses as a whole."""
-        others = [record for record in records if record.object != refused]
-        return self.put(others) if others else ()
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The objects that the org does not have as they must be, while the others go on."""
+        return self._troubles.report()
+
+    def _describe(self, name: str) -> SyncedObject:
+        assert self._rest is not None
+        return synced_object(name, self._configured[name], self._rest)
+
+    def _mended(self, name: str, _: SyncedObject) -> None:
+        self._troubles.unblock(name)
+
+    def _put_those_not_blocked(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        names = {record.object for record in records}
+        return self._put_others(
+            records, {name: self._troubles.sentence_of(name) for name in names if self._troubles.blocks(name)}
+        )
+
+    def _put_others(self, records: Sequence[SinkRecord], refused: Mapping[str, str]) -> Sequence[Outcome]:
+        """Carry out the writes of all objects but *refused*: those that the org refuses as a whole, each with the reason."""
+        rest = [record for record in records if record.object not in refused]
+        others = iter(self.put(rest) if rest else ())
+        return [
+            Outcome(
+                OutcomeKind.RETRY_LATER,
+                code=_OBJECT_REFUSED,
+                reason=refused[record.object],
+                again_s=self._troubles.again_s,
+            )
+            if record.object in refused
+            else next(others)
+            for record in records
+        ]
 
     def _must_look(self, record: SinkRecord) -> bool:
         return _id(record) in self._doubted or (self._unclean and _id(record) not in self._sure)

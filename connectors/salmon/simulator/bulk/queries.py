@@ -16,6 +16,7 @@ from typing import Any, Final
 from salmon.simulator.org.object_types import COMPOUND_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.org.sessions import User
 from salmon.simulator.soql.answering import run_parsed
 from salmon.simulator.soql.names import Scope
 from salmon.simulator.soql.parsing import parse
@@ -26,7 +27,7 @@ _DATETIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})\+0000")
 Names = tuple[str, ...]
 
 
-def check_query(org: Org, text: str) -> tuple[str, Query]:
+def check_query(org: Org, text: str, user: User) -> tuple[str, Query]:
     """
     The object of a new job, and its query, read.
 
@@ -37,7 +38,7 @@ def check_query(org: Org, text: str) -> tuple[str, Query]:
     if what := _not_served(query):
         raise BadRequest("API_ERROR", f"{what} not supported in Bulk Query")
     # Asked for nothing, it shows whether everything that it names is there.
-    run_parsed(org, replace(query, limit=0))
+    run_parsed(org, replace(query, limit=0), user=user)
     name = str(org.object_name(query.source))
     if any(field.type in COMPOUND_TYPES for _names, field in _columns(org, query)):
         raise BadRequest("API_ERROR", "Selecting compound data not supported in Bulk Query")

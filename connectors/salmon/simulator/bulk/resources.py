@@ -110,7 +110,7 @@ class BulkApi:
         text = body.get("query")
         if not isinstance(text, str) or not text.strip():
             raise BadRequest("INVALIDJOB", "A query job needs a query")
-        object_name, query = queries.check_query(self._org, text)
+        object_name, query = queries.check_query(self._org, text, call.user)
         _check_supported(object_name)
         usage = self._org.usage
         if usage.left(QUERY_JOBS) <= 0:

@@ -20,7 +20,7 @@ Params = Mapping[str, Any]
 
 
 class Faults(Protocol):
-    """What is asked of the fault registry."""
+    """What this module needs of the fault registry."""
 
     def on(self, name: str, handler: Callable[[Params], None]) -> None: ...
     def on_clear(self, handler: Callable[[], None]) -> None: ...
@@ -66,7 +66,7 @@ class EventFaults:
         faults.on_clear(self._clear)
 
     def strike(self, event: ChangeEvent) -> ChangeEvent | None:
-        """What becomes of an event that is about to be published; None if it is lost. With the bus held."""
+        """Return the event to publish in place of this one; None if it is lost. Called with the bus's lock held."""
         for ambush in self._ambushes:
             if ambush.entity in {None, event.schema.entity}:
                 ambush.left -= 1

@@ -1,8 +1,8 @@
 """
-The org's event bus: what was published, in order and for 72 hours, and where each subscription stands in it.
+The org's event bus: what was published in the last 72 hours, in order, and the position of each subscription.
 
-It listens to the org's commits and knows nothing of gRPC, nor of what an event says; that is for
-salmon.simulator.events.pubsub and salmon.simulator.events.cdc; what goes wrong on request, for salmon.simulator.events.event_faults.
+It publishes the org's commits. gRPC is in salmon.simulator.events.pubsub, the content of events in
+salmon.simulator.events.cdc, and faults on request in salmon.simulator.events.event_faults.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARK_EVERY_MS: Final = 1000
 
 
 class Clock(Protocol):
-    """What the bus asks of the org's clock."""
+    """What the bus needs of the org's clock."""
 
     def now_ms(self) -> int: ...
 
@@ -44,7 +44,7 @@ class Usage(Protocol):
 
 
 class BusOrg(Protocol):
-    """What the bus asks of the org."""
+    """What the bus needs of the org."""
 
     @property
     def clock(self) -> Clock: ...
@@ -67,16 +67,16 @@ class Preset(Enum):
 
 
 class TopicNotFound(Exception):
-    """There is no such topic, or its object is not selected for Change Data Capture."""
+    """The topic does not exist, or its object is not selected for Change Data Capture."""
 
 
 class ReplayIdCorrupted(Exception):
-    """The replay id is none of this bus, or older than what the bus keeps."""
+    """The replay id does not belong to this bus, or is older than what the bus keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class BusEvent:
-    """An event as it lies on the bus."""
+    """An event on the bus."""
 
     id: str  # UUID
     topic: str  # its own: "/data/AccountChangeEvent"
@@ -110,7 +110,7 @@ class Subscription:
         self._cursor = cursor  # ordinal of the entry to look at next
 
     def take(self, events_max: int, bytes_max: int) -> list[Delivery]:
-        """The next events, none if there are none yet; *bytes_max* of payload unless the first alone has more."""
+        """Return the next events, if there are any: at most *bytes_max* of payload, unless the first event alone has more."""
         with self._bus.changed:
             taken: list[Delivery] = []
             size = 0
@@ -137,7 +137,7 @@ class Subscription:
             return self._bus.replay_id(self._cursor - 1)
 
     def go_back(self, events: int) -> None:
-        """Stand again before the last *events* of this topic that were passed."""
+        """Go back to before the last *events* of this topic."""
         with self._bus.changed:
             for ordinal, event in self._bus.read_back(self._cursor):
                 if events == 0:
@@ -156,7 +156,7 @@ class Subscription:
 
 class EventBus:
     """
-    The bus of one org. Whoever waits for something to happen here waits on *changed*.
+    The bus of one org. *changed* is notified when something happens here.
 
     Args:
         org: Its commits are published from now on.
@@ -188,7 +188,7 @@ class EventBus:
     # The publisher's view.
 
     def publish(self, transaction: Transaction) -> None:
-        """Put the change events of *transaction* onto the bus, and wake those who wait for them."""
+        """Put the change events of *transaction* onto the bus, and notify *changed*."""
         with self.changed:
             now_ms = self._org.clock.now_ms()
             for event in events_of(transaction, self._schema_if_selected):
@@ -222,11 +222,11 @@ class EventBus:
 
     def subscribe(self, topic: str, preset: Preset, replay_id: bytes = b"") -> Subscription:
         """
-        Stand in the log: at its end, at its beginning, or after *replay_id*.
+        Open a subscription at the end of the log, at its beginning, or after *replay_id*.
 
         Raises:
             TopicNotFound: There is no such topic.
-            ReplayIdCorrupted: With CUSTOM, the bus does not have the id, or not any more.
+            ReplayIdCorrupted: With CUSTOM, the bus does not have the id, or no longer has it.
         """
         with self.changed:
             self.schema_id_of(topic)
@@ -244,7 +244,7 @@ class EventBus:
             return subscription
 
     def silent_s(self) -> float:
-        """For how many seconds more no subscriber hears anything; 0 when all is well."""
+        """Return for how many more seconds no subscriber gets anything; 0 without a fault."""
         return max(0.0, self._silent_until_s - time.monotonic())
 
     @property
@@ -252,7 +252,7 @@ class EventBus:
         """How many subscriptions are open."""
         return len(self._subscriptions)
 
-    # What can be done to the bus, and is done by event_faults.
+    # Faults, used by event_faults.
 
     def cut_streams(self) -> None:
         """End every open stream at once, as a broken connection would."""
@@ -262,7 +262,7 @@ class EventBus:
             self.changed.notify_all()
 
     def silence(self, seconds: float) -> None:
-        """Say nothing on any stream for so long, not even that it lives. Streams stay open and may be opened."""
+        """Send nothing on any stream for this long, not even keepalives. Streams stay open, and new ones can be opened."""
         with self.changed:
             self._silent_until_s = time.monotonic() + seconds
             self.changed.notify_all()
@@ -276,7 +276,7 @@ class EventBus:
             self.changed.notify_all()
 
     def expire(self) -> None:
-        """Let everything that is on the bus now be out of the retention window."""
+        """Move everything that is on the bus now out of the retention window."""
         with self.changed:
             self._expired_below = self._head + len(self._entries)
 
@@ -286,7 +286,7 @@ class EventBus:
             self._base += _RENUMBERING
 
     def select(self, entity: str, *, on: bool) -> None:
-        """Select an object for Change Data Capture, or not any more."""
+        """Select an object for Change Data Capture, or deselect it."""
         with self.changed:
             if on:
                 self._deselected.discard(entity)
@@ -332,7 +332,7 @@ class EventBus:
             return last
 
     def count_delivered(self, events: int) -> None:
-        """So many events went to a subscriber; an event that goes out twice counts twice."""
+        """Count *events* as delivered to a subscriber; an event that is delivered twice counts twice."""
         if events:
             self._org.usage.count_events(events)
 

@@ -1,8 +1,8 @@
 """
-The Pub/Sub API of the box: GetTopic, GetSchema and Subscribe over gRPC, on the org's event bus.
+The Pub/Sub API of the simulated org: GetTopic, GetSchema and Subscribe over gRPC, on the org's event bus.
 
-Publish, PublishStream and ManagedSubscribe are not served; gRPC answers them with UNIMPLEMENTED. What is on the
-bus, and what goes wrong with it on request, is for salmon.simulator.events.eventbus.
+Publish, PublishStream and ManagedSubscribe are not served; gRPC answers them with UNIMPLEMENTED. The bus itself, and its
+faults on request, are in salmon.simulator.events.eventbus.
 Source: Pub/Sub API Developer Guide (RPC Method Reference, Error Codes, Allocations) and its public proto.
 """
 
@@ -34,7 +34,7 @@ _UNARY_THREADS: Final = 16
 
 _SERVER_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second server on it
-    # Subscribers watch idle connections with pings; gRPC's default would take that for abuse and hang up.
+    # Subscribers check idle connections with pings; by default, gRPC treats that as abuse and closes the connection.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -42,7 +42,7 @@ _SERVER_OPTIONS: Final = (
 
 
 class Sessions(Protocol):
-    """What is asked of the org's sessions."""
+    """What this module needs of the org's sessions."""
 
     def valid(self, token: str) -> bool: ...
     def add_listener(self, listener: Callable[[frozenset[str]], None]) -> None: ...
@@ -62,7 +62,7 @@ class Instance(Protocol):
 
 
 class PubSubOrg(BusOrg, Protocol):
-    """What the Pub/Sub API asks of the org, besides what its bus does."""
+    """What the Pub/Sub API needs of the org, besides what its bus needs."""
 
     @property
     def org_id(self) -> str: ...
@@ -134,7 +134,7 @@ def serve(
 
 
 class _Service:
-    """The RPCs. Each is let in by its metadata first, and ends with an error code and rpc id when refused."""
+    """The RPCs. Each checks the call's metadata first; a refused call ends with an error code and an rpc id."""
 
     def __init__(self, org: PubSubOrg, bus: EventBus, times: StreamTimes) -> None:
         self._org = org

@@ -1,8 +1,8 @@
 """
-One Subscribe stream: how much the client has asked for, what it gets when, and when it ends.
+One Subscribe stream: how many events the client has asked for, what it gets and when, and when the stream ends.
 
-It is run by two threads: `listen` takes the client's requests in, `responses` gives the answers out, and both
-meet under the bus's condition. Who may come in and how errors look on the wire is for salmon.simulator.events.pubsub.
+Two threads run it: `listen` reads the client's requests, and `responses` sends the answers. They share the bus's condition.
+Who may connect, and how errors look on the wire, is in salmon.simulator.events.pubsub.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Refused(Exception):
 class StreamTimes:
     """How long a stream waits, by a real clock."""
 
-    keepalive_s: float  # until it says that it lives
+    keepalive_s: float  # until a keepalive is sent
     demand_timeout_s: float  # for a client that asks for nothing more, until it ends
 
 
@@ -65,8 +65,8 @@ class Stream:
         bus: Where the events are.
         rpc_id: To name in every response.
         times: How long to wait.
-        latency_s: How late a response with events arrives; asked anew for each. Responses overtake no other,
-            and the stream goes on filling while they are on their way, as over a long line.
+        latency_s: Returns how late a response with events arrives; called for each response. Responses keep their order,
+            and the stream continues while they are on their way, as over a slow connection.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Stream:
         self._said_at_s = self._asked_at_s = time.monotonic()
 
     def listen(self, requests: Iterable[pb2.FetchRequest]) -> None:
-        """Take in the client's requests until there are no more of them."""
+        """Read the client's requests until there are no more."""
         refused, closed = None, False
         try:
             for request in requests:
@@ -105,7 +105,7 @@ class Stream:
 
     def responses(self) -> Iterator[pb2.FetchResponse]:
         """
-        What the client gets; it blocks while there is nothing to say, and ends when the stream does.
+        Yield what the client gets. It blocks while there is nothing to send, and ends when the stream does.
 
         Raises:
             Refused: The stream ends with an error.
@@ -128,7 +128,7 @@ class Stream:
             self._bus.changed.notify_all()
 
     def close(self) -> None:
-        """The call is over, whoever ended it. Idempotent."""
+        """The call has ended, on either side. Idempotent."""
         with self._bus.changed:
             self._closed = True
             if self._subscription is not None:

@@ -54,7 +54,7 @@ def derive(
         object_type: The object of the row.
         row: The record as it is about to be saved.
         changed: Names of the fields whose values differ from before; all of them for a new record.
-        said: Names of the fields that somebody set on purpose: those are not computed over.
+        said: Names of the fields that were set explicitly: those are not overwritten.
         now: The time of the save, as a datetime field shows it.
     """
     if object_type.has_person_name:

@@ -193,6 +193,15 @@ class Org:
                 for listener in self._listeners:
                     listener(commit)
 
+    def hidden(self, user: User, object_name: str) -> frozenset[str] | None:
+        """The fields of an object that the fault `hide` hides from *user*: none of them; or None for the whole object."""
+        if user is not self.integration_user:
+            return frozenset()
+        fault = self.faults.active("hide", object=object_name)
+        if fault is None:
+            return frozenset()
+        return frozenset(fault["fields"]) if fault.get("fields") else None
+
     def _fill_setup_objects(self, describes: Mapping[str, Describe]) -> None:
         stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
         own = access_rows(self.users, ADMINISTRATOR_PROFILE)
@@ -212,9 +221,17 @@ class Org:
             if not isinstance(params.get("approval", False), bool):
                 raise BadFault("lock_rows: approval must be true or false")
 
+        def hide(params: Params) -> None:
+            fields = params.get("fields", [])
+            if params.get("object") not in self.types or not isinstance(fields, list):
+                raise BadFault(
+                    f"hide: needs object (one of {', '.join(self.types)}), and may have fields, a list"
+                )
+
         self.faults.register("latency", _check_latency)
         self.faults.register("http", _check_http)
         self.faults.register("lock_rows", lock)
+        self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")
         self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
         self.faults.on("clock_skew", lambda params: self.clock.skew(_number("clock_skew", "s", params)))

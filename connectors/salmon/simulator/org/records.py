@@ -40,7 +40,7 @@ Body = Mapping[str, Any]
 
 
 class Tables(Protocol):
-    """What a transaction needs of the org that it is of (salmon.simulator.org.org)."""
+    """What a transaction needs of its org (salmon.simulator.org.org)."""
 
     clock: OrgClock
     faults: FaultRegistry
@@ -58,10 +58,10 @@ class Tables(Protocol):
 
 class Unit:
     """
-    One transaction in the making; `Org.transaction` opens it under the org's lock and commits it.
+    An open transaction; `Org.transaction` opens it with the org's lock held, and commits it.
 
-    Every method raises Refusal, and then has done nothing; BadRequest (a Refusal too) means that the request
-    itself is wrong, and the caller gives up the whole unit.
+    Every method may raise Refusal, and then has changed nothing. BadRequest (also a Refusal) means that the request itself
+    is wrong, and the caller rolls back the whole unit.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Unit:
         try:
             said = self._said(table.type, body, creating=False)
         except Refusal as refusal:
-            # What cannot be read, or names no field of the object, is told before any record is looked for.
+            # A value that cannot be read, or an unknown field, is refused before the record is looked for.
             if not isinstance(refusal, BadRequest) and refusal.code != "INVALID_FIELD":
                 self._live(table, record_id)
             raise
@@ -138,7 +138,7 @@ class Unit:
         table.put(row)
 
     def delete(self, object_name: str, record_id: str) -> None:
-        """Move a live record to the Recycle Bin, with what the describe's relationships take along."""
+        """Move a live record to the Recycle Bin, together with the records that its relationships cascade to."""
         table = self._table(object_name)
         self._live(table, record_id)
         if not table.type.describe.get("deletable", True):
@@ -328,7 +328,7 @@ class Unit:
             if value not in self._org.users:
                 raise invalid_cross_reference()
             return
-        # Of objects that the box does not hold, only the kind of the id can be told.
+        # For objects that the simulated org does not have, only the prefix of the id can be checked.
         prefixes = [
             STANDARD_PREFIXES.get(name) for name in field.reference_to if name not in self._org.tables
         ]

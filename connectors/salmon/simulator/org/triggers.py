@@ -2,7 +2,7 @@
 Triggers of the org: what an Apex trigger or flow of a customer would do inside the transaction of our write.
 
 A trigger fires when a call sets the field it waits for. It then sets another field (or the same) from a template,
-or refuses the record. Triggers do not fire one another.
+or refuses the record, for that field or for the record as a whole. Triggers do not fire one another.
 
 A template is text with fields of the record in braces, each through any number of filters:
 `{Phone|e164}`, `{LastName|upper}, {FirstName|trim|title}`; `{{` and `}}` are braces. A null field is empty text, and an
@@ -56,6 +56,7 @@ class Trigger:
     when: Field
     sets: tuple[tuple[Field, str], ...] = ()  # field, template
     refuses: bool = False
+    names_field: bool = True  # the error is at the field; else at the record, as at the top of its page
 
     def fires_on(self, fields_set: Iterable[str]) -> bool:
         """Whether a call that sets these fields fires it."""
@@ -65,7 +66,8 @@ class Trigger:
         """Set fields of *row* in place and return their names, or raise Refusal."""
         if self.refuses:
             message = f"{self.when.label}: this value was refused by a rule of the org"
-            raise Refusal("FIELD_CUSTOM_VALIDATION_EXCEPTION", message, self.when.name)
+            at = (self.when.name,) if self.names_field else ()
+            raise Refusal("FIELD_CUSTOM_VALIDATION_EXCEPTION", message, *at)
         for field, template in self.sets:
             value = stored_value(field, render(template, row))
             if value is None:
@@ -77,7 +79,8 @@ class Trigger:
 
 def parse_trigger(objects: Mapping[str, ObjectType], body: Mapping[str, Any]) -> Trigger:
     """
-    A trigger from the control API: {"object", "when": {"field"}, "set": {field: template} or "refuse": true}.
+    A trigger from the control API: {"object", "when": {"field"}, "set": {field: template} or "refuse": true}. With "refuse": "record",
+    the refusal names no field.
 
     Raises:
         BadTrigger: An object, field or filter does not exist, or the shape is another one.
@@ -90,10 +93,10 @@ def parse_trigger(objects: Mapping[str, ObjectType], body: Mapping[str, Any]) ->
         raise BadTrigger('when must be {"field": NAME}')
     field = _field(object_type, when["field"])
     sets, refuses = body.get("set"), body.get("refuse", False)
-    if refuses is True and sets is None:
-        return Trigger(object_type.name, field, refuses=True)
+    if refuses in (True, "record") and sets is None:
+        return Trigger(object_type.name, field, refuses=True, names_field=refuses is True)
     if refuses is not False or not isinstance(sets, Mapping) or not sets:
-        raise BadTrigger('give either "set": {FIELD: TEMPLATE} or "refuse": true')
+        raise BadTrigger('give either "set": {FIELD: TEMPLATE} or "refuse": true or "record"')
     parsed = []
     for name, template in sets.items():
         if not isinstance(template, str):

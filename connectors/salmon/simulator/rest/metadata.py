@@ -69,6 +69,12 @@ class Describes:
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         object_type = call.table(object_name).type
+        if (hidden := self._org.hidden(call.user, object_type.name)) is None:
+            raise not_found()
+        if hidden:
+            described = _with_version(object_type.describe, call.version)
+            fields = [field for field in described["fields"] if field["name"] not in hidden]
+            return Answer(200, {**described, "fields": fields})
         key = (object_type.name, call.version)
         with self._lock:
             made_of, body = self._made.get(key, (None, b""))

@@ -53,7 +53,7 @@ class Cursors:
             locator = self._opened_for(found, page, call.org)
             return _shown(found, version, locator, start=0, page=page)
 
-        result = run_query(call.org, text, with_deleted=with_deleted, pager=pager)
+        result = run_query(call.org, text, with_deleted=with_deleted, pager=pager, user=call.user)
         return Answer(200, pager(result, call.version))
 
     def _opened_for(self, result: Result, page: int, org: Org) -> str:

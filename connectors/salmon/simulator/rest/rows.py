@@ -79,7 +79,7 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
 
 
 def external_id_field(table: Table, name: str) -> Field:
-    """The field that records may be named by. Raises BadRequest (404) if there is none such."""
+    """Return the external id field by that name. Raises BadRequest (404) if it does not exist."""
     field = table.type.field(name)
     if field is None or not (field.external_id or field.id_lookup):
         message = f"Provided external ID field does not exist or is not accessible: {name}"
@@ -139,7 +139,7 @@ def existing(table: Table, record_id: str, *, reading: bool) -> Row:
 
 
 def _by_external_id(table: Table, field: Field, value: str, version: str) -> Row | Answer | None:
-    """The one live row, None, or the answer 300 that lists several."""
+    """Return the one live row, None, or the answer 300 that lists several rows."""
     ids = table.find(field, stored_value(field, value))
     if len(ids) > 1:
         return Answer(300, [f"/services/data/v{version}/sobjects/{table.type.name}/{each}" for each in ids])

@@ -16,6 +16,7 @@ from salmon.simulator.org.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import Presenter
 from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.soql.conditions import Conditions, Test
@@ -33,6 +34,7 @@ from salmon.simulator.soql.syntax import (
     Selected,
     SemiJoin,
     invalid_child,
+    invalid_field,
     invalid_type,
     malformed,
 )
@@ -70,14 +72,22 @@ def all_at_once(found: Result, version: str) -> dict[str, Any]:
     return {"totalSize": found.total, "done": True, "records": found.records(0, found.total, version)}
 
 
-def run_query(org: Org, text: str, *, with_deleted: bool = False, pager: Pager = all_at_once) -> Result:
+def run_query(
+    org: Org,
+    text: str,
+    *,
+    with_deleted: bool = False,
+    pager: Pager = all_at_once,
+    user: User | None = None,
+) -> Result:
     """
-    Answer the query *text*; *with_deleted* as queryAll does; *pager* shows the children of subqueries.
+    Answer the query *text*; *with_deleted* as queryAll does; *pager* shows the children of subqueries. *user*: who asks,
+    where something may be hidden from them.
 
     Raises:
         BadRequest: MALFORMED_QUERY, INVALID_TYPE, INVALID_FIELD and their like, with the place in the text.
     """
-    return run_parsed(org, parse(text), with_deleted=with_deleted, pager=pager)
+    return run_parsed(org, parse(text), with_deleted=with_deleted, pager=pager, user=user)
 
 
 def run_parsed(
@@ -87,11 +97,19 @@ def run_parsed(
     with_deleted: bool = False,
     also: Matching | None = None,
     pager: Pager = all_at_once,
+    user: User | None = None,
 ) -> Result:
     """Answer a query that was read before; of the rows of its table, only those that *also* says."""
     name = org.object_name(query.source)
     if name is None:
         raise invalid_type(query.text, query.source_at, query.source)
+    hidden = frozenset[str]() if user is None else org.hidden(user, name)
+    if hidden is None:
+        raise invalid_type(query.text, query.source_at, query.source)
+    for item in query.select if hidden else ():
+        if isinstance(item, Selected) and isinstance(path := item.what, Path) and path.parts[0] in hidden:
+            what = f"No such column '{path.parts[0]}' on entity '{name}'"
+            raise invalid_field(query.text, path.at, what)
     table = org.tables[name]
     with org.lock:
         plan = _Plan(org, table, query, with_deleted=with_deleted, pager=pager)

@@ -95,6 +95,13 @@ HISTORY: Final = (
         "            False\n",
     ),
     Mutant(
+        "what a creation of before makes again is an edit",
+        _RULE,
+        "model.fold",
+        " or went_back.is_made_again(work, seq)\n",
+        "\n",
+    ),
+    Mutant(
         "after a restore, a document saved with its marker is a repetition",
         _RULE,
         "model.steps.went_back",
@@ -119,7 +126,7 @@ HISTORY: Final = (
         "a fresh MongoDB is believed to be the old one",
         _RULE,
         "mongodb.reading.source",
-        "        if after is not None and not feed.proven and _all_differ(self._ids, ids):\n",
+        "        if after is not None and not feed.proven and all_differ(self._ids, ids):\n",
         "        if False:\n",
     ),
     Mutant(

@@ -121,6 +121,20 @@ LIVES: Final = (
         "        x.unknown, x.misfits = work.rules.names[change.origin] - spoken, {}\n",
     ),
     Mutant(
+        "another record of the key is judged by the former one",
+        "5: what a record held says nothing of the next one that carries its key",
+        "model.steps.life",
+        "    elif change.is_row and state.lives and _is_another_record(work):\n",
+        "    elif False:\n",
+    ),
+    Mutant(
+        "all of a record that lives again was edited",
+        "5: an edit of the side contests the deletion; what was merely there is no edit",
+        "model.steps.life",
+        "version if edited is None or name in edited else work.baseline",
+        "version",
+    ),
+    Mutant(
         "a creation tells what events do not carry",
         "3: refreshed fields come by rows alone: after a creation they are unknown, not null",
         "model.steps.life",
@@ -145,7 +159,7 @@ LIVES: Final = (
         "an event of a former life is a twin",
         "1: what a row has covered must not be judged again",
         "model.fold",
-        "    if work.change.is_event and _is_old_news(work.change, work.x):\n        return False  # of a former life\n",
+        "    if work.change.is_event and _is_old_news(work.change, work.x):\n        return False  # an old event, from before the record was created again\n",
         "",
     ),
     Mutant(
@@ -282,6 +296,13 @@ LIVES: Final = (
         "model.steps.outcomes",
         "        x.parked = {n: p for n, p in x.parked.items() if n not in freed}\n",
         "        pass\n",
+    ),
+    Mutant(
+        "RETRY sends a one-way target nothing",
+        "6: what the target of a one-way object could not take is sent again once it can",
+        "model.steps.outcomes",
+        "        owe_all(x, work.rules.names[change.origin])\n    elif change.op is Op.REFUSED",
+        "        pass\n    elif change.op is Op.REFUSED",
     ),
     Mutant(
         "an outcome leaves its write in flight",

@@ -39,8 +39,30 @@ MISFITS: Final = (
         "a row that still shows it takes a later edit back",
         "4a: a row that shows what we knew says nothing new",
         "model.steps.misfits",
-        "        if work.change.is_row and name in x.misfits:\n            continue  # the side still holds what we knew\n",
+        "        if work.change.is_row and name in x.misfits and name not in _set_by_ours(work):\n"
+        "            continue  # the side still holds what we knew\n",
         "",
+    ),
+    Mutant(
+        "who put it over our value has not seen that",
+        "4a: what stands where our write has set a value was put there by somebody who had seen that",
+        "model.steps.misfits",
+        "            work.set_shadow(name, value)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "another one over our value is taken for the former",
+        "4a: what stands where our write has set a value was put there since",
+        "model.steps.misfits",
+        " and name not in _set_by_ours(work):",
+        ":",
+    ),
+    Mutant(
+        "what cannot be taken hides an edit that our write overwrote",
+        "2: an edit that our own write overwrote before anybody had seen it is told",
+        "model.steps.life",
+        "    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):\n",
+        "    for name in sorted(ours.fields.keys() - OWNED_BY_MERGE - work.change.misfits.keys()):\n",
     ),
     Mutant(
         "what a side may not set stays there",

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from salmon.errors import BadRecordKey
 from salmon.model.change import ERROR, MONGODB, SALESFORCE_ID, Op
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.reading.events import Told, absent, collections_lost_by, row_of, told_by
+from salmon.mongodb.reading.events import Reported, absent, collections_replaced_by, reported_by, row_of
 from salmon.mongodb.reading.misfits import Misfits
 from support.mongo import ACCOUNT
 
@@ -32,19 +32,19 @@ def _event(kind: str, key: Any = "a", **more: Any) -> dict[str, Any]:
     }
 
 
-def _update(set_: dict[str, Any] | None = None, *removed: str, truncated: tuple[str, ...] = ()) -> Told:
+def _update(set_: dict[str, Any] | None = None, *removed: str, truncated: tuple[str, ...] = ()) -> Reported:
     description = {
         "updatedFields": set_ or {},
         "removedFields": list(removed),
         "truncatedArrays": [{"field": field, "newSize": 1} for field in truncated],
     }
-    return told_by(_event("update", updateDescription=description), SHAPE)
+    return reported_by(_event("update", updateDescription=description), SHAPE)
 
 
 def test_an_insert_is_a_creation_that_speaks_of_every_field() -> None:
     """Its clocks, its order and the marker that it carries go along."""
     event = _event("insert", fullDocument={"_id": "a", "Name": "Acme", "_salmon": {"seq": 7}})
-    change = told_by(event, SHAPE).change
+    change = reported_by(event, SHAPE).change
     assert change is not None
     assert (change.origin, change.op, change.ack, change.changed) == (MONGODB, Op.CREATE, 7, None)
     assert change.fields == {"Name": "Acme", SALESFORCE_ID: None, ERROR: None}
@@ -57,7 +57,7 @@ def test_a_server_without_wall_time_dates_its_events_by_cluster_time() -> None:
     """MongoDB before 6.0: whole seconds."""
     event = _event("delete")
     del event["wallTime"]
-    change = told_by(event, SHAPE).change
+    change = reported_by(event, SHAPE).change
     assert change is not None
     assert change.committed_at == 1_700_000_000_000
 
@@ -113,7 +113,7 @@ def test_a_marker_that_somebody_removed_answers_no_write() -> None:
     ],
     ids=["element", "removed", "truncated", "below"],
 )
-def test_an_event_that_gives_a_part_of_a_field_asks_for_the_record(told: Told) -> None:
+def test_an_event_that_gives_a_part_of_a_field_asks_for_the_record(told: Reported) -> None:
     """The field is not spoken of; the row that is read will tell it."""
     assert told.incomplete
     assert told.change is None
@@ -136,7 +136,7 @@ def test_an_update_of_an_applications_own_fields_alone_is_no_change() -> None:
 def test_a_replace_speaks_of_every_field_and_is_never_an_echo() -> None:
     """An application that saves whole documents copies our marker along."""
     event = _event("replace", fullDocument={"_id": "a", "Name": "Acme", "_salmon": {"seq": 7}})
-    change = told_by(event, SHAPE).change
+    change = reported_by(event, SHAPE).change
     assert change is not None
     assert (change.op, change.ack) == (Op.UPDATE, None)
     assert change.changed == SHAPE.names
@@ -144,7 +144,7 @@ def test_a_replace_speaks_of_every_field_and_is_never_an_echo() -> None:
 
 def test_a_delete_has_a_key_and_nothing_else() -> None:
     """Its key is the document's, in the form of its type."""
-    told = told_by(_event("delete", ObjectId("65f000000000000000000001")), SHAPE)
+    told = reported_by(_event("delete", ObjectId("65f000000000000000000001")), SHAPE)
     assert told.key == "$oid:65f000000000000000000001"
     assert told.change is not None
     assert (told.change.op, told.change.fields) == (Op.DELETE, {})
@@ -154,7 +154,7 @@ def test_a_value_that_does_not_fit_is_not_spoken_of() -> None:
     """In an update, a creation and a row alike: the rest goes on."""
     update = _update({"Employees": "many", "Name": "Acme"})
     document = {"_id": "a", "Employees": "many", "Name": "Acme"}
-    creation = told_by(_event("insert", fullDocument=document), SHAPE)
+    creation = reported_by(_event("insert", fullDocument=document), SHAPE)
     row = row_of(document, SHAPE, as_of=1)
     assert update.change is not None
     assert update.change.changed == frozenset({"Name"})
@@ -176,13 +176,13 @@ def test_a_row_says_when_it_was_seen_and_which_marker_it_carries_but_has_no_date
 def test_a_document_whose_id_cannot_be_a_key_is_set_aside() -> None:
     """Its error is the record's, not the stream's."""
     with pytest.raises(BadRecordKey):
-        told_by(_event("delete", {"a": 1}), SHAPE)
+        reported_by(_event("delete", {"a": 1}), SHAPE)
 
 
 def test_documents_of_one_transaction_carry_its_name() -> None:
     """So that a reader can put them together again."""
     event = _event("delete", txnNumber=3, lsid={"id": b"\x01\x02"})
-    change = told_by(event, SHAPE).change
+    change = reported_by(event, SHAPE).change
     assert change is not None
     assert change.source["transaction"] == "0102:3"
 
@@ -202,7 +202,7 @@ def test_what_a_dropped_or_renamed_collection_holds_must_be_read(
     event: dict[str, Any], lost: set[str]
 ) -> None:
     """Its documents went, or came, without events of their own."""
-    assert collections_lost_by(event, ["accounts", "contacts"]) == lost
+    assert collections_replaced_by(event, ["accounts", "contacts"]) == lost
 
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -217,7 +217,7 @@ def test_a_time_of_day_in_a_date_is_left_out_and_told(shown: datetime, cut: dict
     document = {"_id": "a", "Since": shown}
     for told in (
         _update({"Since": shown}),
-        told_by(_event("replace", fullDocument=document), SHAPE),
+        reported_by(_event("replace", fullDocument=document), SHAPE),
         row_of(document, SHAPE, as_of=1),
     ):
         assert told.change is not None
@@ -240,7 +240,7 @@ def test_the_log_tells_once_that_a_time_of_day_was_left_out() -> None:
 def test_a_document_that_can_have_no_key_is_named_in_the_log(document_id: Any) -> None:
     """In a short form without control characters, and with the reason (case V8)."""
     with pytest.raises(BadRecordKey) as refused:
-        told_by(_event("delete", document_id), SHAPE)
+        reported_by(_event("delete", document_id), SHAPE)
     with capture_logs() as logged:
         letter = Misfits().without_key("Account", document_id, {"_id": document_id}, refused.value)
     [line] = logged

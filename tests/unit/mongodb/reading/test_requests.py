@@ -75,7 +75,7 @@ def test_a_snapshots_place_comes_back_from_its_position_in_its_own_type() -> Non
     like_extended_json = {"$oid": "none"}
     for last in (5, 5.0, Int64(5), "x", b"\x00", "no UTF-8: \udcff", too_late, like_extended_json):
         place = Place(
-            after=(last,), read=3, total=9, anew=True, signals=(4,), covers=frozenset({"accounts.Name"})
+            after=(last,), read=3, total=9, again=True, signals=(4,), covers=frozenset({"accounts.Name"})
         )
         back = Place.of(json.loads(json.dumps(place.position())))
         assert back == place

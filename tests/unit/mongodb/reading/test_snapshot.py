@@ -17,21 +17,21 @@ def stored(*covers: str, done: bool = True) -> dict[str, Position]:
 def test_what_is_covered_goes_on_where_it_stopped() -> None:
     """Nothing is read twice, and nothing is told."""
     begin = beginning(stored(NAME), {"Account": frozenset({NAME})})
-    assert (begin.places["Account"].after, begin.untold, begin.passed_by) == (("x",), set(), [])
+    assert (begin.places["Account"].after, begin.unstored, begin.passed_by) == (("x",), set(), [])
 
 
 def test_what_is_not_covered_is_read_from_the_beginning() -> None:
     """With each record's row before its next event; and what was asked for in the meantime is still answered."""
     begin = beginning(stored(NAME, done=False), {"Account": frozenset({NAME, PHONE})})
     place = begin.places["Account"]
-    assert (place.after, place.anew, place.done, place.signals) == ((), True, False, (4,))
-    assert (begin.untold, begin.passed_by) == ({"Account"}, ["Account"])
+    assert (place.after, place.again, place.done, place.signals) == ((), True, False, (4,))
+    assert (begin.unstored, begin.passed_by) == ({"Account"}, ["Account"])
 
 
 def test_what_is_synced_no_more_is_covered_no_more() -> None:
     """Else it would not be read when it is put back."""
     begin = beginning(stored(NAME, PHONE), {"Account": frozenset({NAME})})
-    assert (begin.places["Account"].covers, begin.untold) == (frozenset({NAME}), {"Account"})
+    assert (begin.places["Account"].covers, begin.unstored) == (frozenset({NAME}), {"Account"})
     begin = beginning(stored(NAME), {})
     assert (begin.places, begin.left["Account"].covers) == ({}, frozenset())
     again = beginning({f"{SNAPSHOT}Account": begin.left["Account"].position()}, {})

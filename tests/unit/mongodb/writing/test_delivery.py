@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pymongo.errors import BulkWriteError
 
+from salmon.errors import Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
@@ -21,18 +22,24 @@ SCHEMA = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),))
 
 
 class Refusing:
-    """A collection whose server answers every operation with one error code."""
+    """
+    A collection whose server answers every operation with one error code, or takes it, and says of the whole that no
+    majority confirmed it (*unconfirmed*: that error's code).
+    """
 
     full_name = "crm.Account"
 
-    def __init__(self, code: int) -> None:
-        self.code = code
+    def __init__(self, code: int | None = None, *, unconfirmed: int | None = None) -> None:
+        self.code, self.unconfirmed = code, unconfirmed
 
     def bulk_write(self, operations: list[Any], *, ordered: bool) -> None:
         assert not ordered
-        errors = [{"index": index, "code": self.code, "errmsg": ""} for index in range(len(operations))]
+        count = len(operations)
+        errors = [{"index": index, "code": self.code, "errmsg": ""} for index in range(count) if self.code]
+        taken = 0 if self.code else count
+        doubts = [] if self.unconfirmed is None else [{"code": self.unconfirmed, "errmsg": ""}]
         raise BulkWriteError(
-            {"writeErrors": errors, "writeConcernErrors": [], "nMatched": 0, "nRemoved": 0, "nInserted": 0}
+            {"writeErrors": errors, "writeConcernErrors": doubts, "nMatched": taken, "nRemoved": taken}
         )
 
 
@@ -50,6 +57,17 @@ def test_what_befalls_the_whole_server_is_no_fault_of_the_record(code: int, kind
     record = SinkRecord("Account", "001000000000001AAA", Write(10, WriteOp.CREATE, fields={"Name": "A"}))
     (outcome,) = carry_out(collection, DocumentShape(SCHEMA, frozenset({"Account"})), [record])
     assert outcome.kind is kind
+
+
+@pytest.mark.parametrize("op", list(WriteOp))
+@pytest.mark.parametrize("refused", [None, 121])
+def test_a_write_that_no_majority_has_confirmed_is_not_applied(op: WriteOp, refused: int | None) -> None:
+    """An election may take it back: nothing is known of any of the batch, and it is put again."""
+    collection: Any = Refusing(refused, unconfirmed=64)
+    fields = {} if op is WriteOp.DELETE else {"Name": "A"}
+    record = SinkRecord("Account", "001000000000001AAA", Write(10, op, expected=5, fields=fields))
+    with pytest.raises(Unavailable, match=r"majority holds a write to crm\.Account \(code 64\)"):
+        carry_out(collection, DocumentShape(SCHEMA, frozenset({"Account"})), [record])
 
 
 @pytest.mark.parametrize(

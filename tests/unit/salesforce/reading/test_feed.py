@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import Op
 from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading import feed, rows
 from salmon.salesforce.reading.subscription import Preset
 from support.salesforce import OUR_USER, MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
+
+CONTACT = "003000000000001AAA"
 
 # The first start.
 
@@ -207,6 +212,24 @@ def test_a_snapshot_goes_on_where_it_stopped() -> None:
     assert [run.object for run in again.restarted().snapshots.begun] == [], "and it is done for good"
 
 
+def test_a_chunk_whose_records_were_deleted_while_it_was_read_is_no_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a record's fields are retrieved by Id, the query shows Ids whose records are gone a moment later."""
+    monkeypatch.setattr(rows, "URI_BYTES", 2000)
+    org = org_of(A, B, C, D)
+    org.gone_before_retrieved = {A, B}
+    rig = started(org)
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert rig.ops() == []
+    again = rig.restarted()
+    again.gather()
+    read_all(again)
+    assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
+    assert all(one.done for one in again.feed.progress())
+
+
 def test_events_of_records_that_are_not_read_yet_are_told_at_once() -> None:
     """Their rows come later and say the rest."""
     rig = started(org_of(A, B, C, D))
@@ -258,6 +281,48 @@ def test_an_org_that_cannot_be_asked_loses_nothing() -> None:
     org.fails_with = None
     rig.gather()
     assert rig.ops() == [(A, Op.ROW)]
+
+
+def test_what_was_taken_in_before_the_org_went_away_is_told_all_the_same() -> None:
+    """A key that was learnt, and a request that asks for nothing, are told once, then the outage; children wait for the key."""
+    org = org_of(A, B)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(2)
+    org.fails_with = Unavailable("down")
+    rig.identity.learn("Account", B, "$oid:b")
+    rig.feed.request(read_signal(7))
+    harvest = rig.gather()
+    assert ([one.key for one in harvest.identities], harvest.answered) == (["$oid:b"], {7})
+    with pytest.raises(Unavailable):
+        rig.gather()
+    org.fails_with = None
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
+    assert rig.identities == [("Account", B, "$oid:b")], "and never twice"
+
+
+def test_events_before_one_whose_schema_cannot_be_asked_for_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream goes on at the very response that could not be read."""
+    rig = Rig.streaming(org_of(A))
+    rig.hear(payload("UPDATE", A, at=NOW, Phone="1"))
+    rig.hear(payload("CREATE", "003000000000001AAA", name="Contact", at=NOW, commit=2, LastName="C"))
+    schema_of = rig.feed._schema_of
+
+    def down(schema_id: str) -> Any:
+        if schema_id == "Contact":
+            raise Unavailable("down")
+        return schema_of(schema_id)
+
+    monkeypatch.setattr(rig.feed, "_schema_of", down)
+    rig.gather()
+    assert rig.ops() == [(A, Op.UPDATE)]
+    with pytest.raises(Unavailable):
+        rig.gather()
+    monkeypatch.setattr(rig.feed, "_schema_of", schema_of)
+    rig.gather()
+    assert rig.ops() == [("003000000000001AAA", Op.CREATE)]
 
 
 def test_a_gap_of_a_deleted_record_is_answered_by_its_absence() -> None:
@@ -312,6 +377,21 @@ def test_a_request_is_answered_by_rows_and_absences() -> None:
     rig.gather()
     assert sorted(rig.ops()) == sorted([(A, Op.ROW), ("$oid:1", Op.ROW), ("$oid:2", Op.ABSENT)])
     assert rig.answered == {5}
+
+
+def test_a_request_is_answered_by_rows_that_hold_all_of_the_second_in_which_it_was_made() -> None:
+    """The org's clock is seen in whole seconds: what was committed right before the request may be of the next one."""
+    rig = Rig.streaming(org_of(A))
+    rig.pass_s(0.9)
+    rig.feed.request(read_signal(7, A))
+    rig.pass_s(0.6)
+    rig.gather()
+    assert rig.told == []
+    rig.pass_s(0.6)
+    rig.gather()
+    (row,) = rig.told
+    assert row.change.as_of is not None
+    assert row.change.as_of >= NOW + 1000
 
 
 def test_a_request_by_id_for_a_record_that_is_gone_is_answered_under_its_key() -> None:
@@ -396,11 +476,105 @@ def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
     for _ in range(3):
         rig.gather()
     assert rig.answered == {2}
-    assert "No such column 'Salmon_Seq__c'" in rig.troubles.told()["Account"]
+    assert "No such column 'Salmon_Seq__c'" in rig.troubles.sentence_of("Account")
     org.hides.clear()
     rig.gather()
     assert rig.answered == {2}, "it is not asked for all the time"
     rig.pass_s(61)
     rig.gather()
     assert rig.answered == {1, 2}
-    assert rig.troubles.told() == {}
+    assert rig.troubles.report() == []
+
+
+def test_an_object_that_is_blocked_at_the_start_is_read_again_when_it_is_taken_back() -> None:
+    """Its events may not have come meanwhile, and that is stored: a restart forgets nothing of it (case V10)."""
+    org = org_of(A)
+    org.put("Contact", CONTACT, LastName="C")
+    first = Rig.streaming(org)
+    rig = first.restarted()
+    rig.troubles.block("Account", "it has no field Id")
+    rig.gather()
+    assert (rig.stored["snapshot/Account"]["why"], rig.stored["snapshot/Account"]["done"]) == ("hole", False)
+    rig.hear(
+        payload("UPDATE", A, Fax="1", at=NOW), payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW)
+    )
+    rig.pass_s(5)
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)], "the other object goes on"
+    rig.troubles.unblock("Account")
+    rig.feed.read_again("Account")
+    org.look_at_clock()
+    rig.gather()
+    rig.snapshots.read_chunk()
+    rig.gather()
+    assert (A, Op.ROW) in rig.ops()
+
+
+@pytest.mark.parametrize("kind", ["UPDATE", "GAP_UPDATE"])
+def test_an_object_that_is_refused_for_long_does_not_stop_the_stream(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of its records are edited than may wait: it is read as a whole later, and the others go on (case V10)."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    is_blocked = kind == "UPDATE"
+    if is_blocked:
+        rig = rig.restarted()
+        rig.troubles.block("Account", "it has no field Id")
+    else:
+        rig.troubles.found("Account", RequestRejected("no", code="INVALID_FIELD"))
+    rig.feed.request(Signal(7, SignalKind.READ, "Account", keys=(D,)))
+    rig.gather()
+    for account in (A, B, C):
+        rig.hear(payload(kind, account, at=NOW))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    place = rig.number
+    for _ in range(5):
+        rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+    if is_blocked:
+        rig.troubles.unblock("Account")
+        rig.feed.read_again("Account")
+    else:
+        rig.troubles.over("Account")
+    rig.pass_s(5)
+    org.look_at_clock()
+    rig.snapshots.read_chunk()
+    rig.snapshots.read_chunk()
+    for _ in range(3):
+        rig.gather()
+    assert {key for key, op in rig.ops() if op is Op.ROW} >= {A, B, C}
+    assert rig.answered == {7}, "a request is not forgotten"
+    assert rig.place == place
+
+
+def test_requests_for_an_object_that_is_refused_do_not_stop_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`salmon verify --repair` may ask for more of its records than may wait of the stream (case V10)."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    rig = Rig.streaming(org_of(A, B, C))
+    rig.troubles.found("Account", RequestRejected("no", code="INVALID_FIELD"))
+    rig.feed.request(Signal(7, SignalKind.READ, "Account", keys=(A, B, C)))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+
+
+def test_the_stream_waits_where_too_many_keys_wait_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else they would fill the memory; it goes on when their rows are read, and nothing is lost."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    for account in (A, B, C):
+        rig.hear(payload("GAP_UPDATE", account, at=NOW))
+    for _ in range(3):
+        rig.gather()
+    assert len(rig.stream.items) == 1, "the third waits in the stream"
+    for _ in range(3):
+        rig.pass_s(5)
+        rig.gather()
+    assert {key for key, _ in rig.ops()} == {A, B, C}
+    assert not rig.stream.items

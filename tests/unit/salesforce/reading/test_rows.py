@@ -20,7 +20,7 @@ from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Wh
 from salmon.salesforce.troubles import Troubles
 from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
 
-A, B, C = (f"00100000000000{number}AAA" for number in (1, 2, 3))
+A, B, C, D, E = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4, 5))
 CONTACT = "003000000000001AAA"
 OBJECTS = {name: synced(name) for name in ("Account", "Contact", "Opportunity")}
 
@@ -220,6 +220,23 @@ def test_an_object_is_read_in_chunks_to_its_end(reading: Begin) -> None:
     assert (last.run.read, last.run.done) == (3, True)
 
 
+@pytest.mark.parametrize("gone", [{A}, {B}, {A, B}, {C}])
+def test_a_record_that_is_deleted_while_it_is_read_does_not_end_the_run(
+    reading: Begin, monkeypatch: pytest.MonkeyPatch, gone: set[str]
+) -> None:
+    """Its Id was shown, its fields were not: the chunk is short, perhaps empty, and all behind it is still read."""
+    monkeypatch.setattr(rows, "URI_BYTES", 2000)
+    org = filled()
+    org.put("Account", D, Name="x")
+    org.put("Account", E, Name="x")
+    org.gone_before_retrieved = gone
+    one = reading(org)
+    one.snapshots.begin(run())
+    chunks = [one.chunk() for _ in range(3)]
+    assert [native_id for chunk in chunks for native_id in ids(chunk)] == sorted({A, B, C, D, E} - gone)
+    assert [(chunk.run.last, chunk.run.done) for chunk in chunks] == [(B, False), (D, False), ("", True)]
+
+
 def test_a_run_after_a_hole_ends_with_what_was_deleted(reading: Begin) -> None:
     """Since the last event that was heard."""
     org = filled()
@@ -249,13 +266,13 @@ def test_an_object_that_the_org_refuses_waits_and_the_next_one_is_read(reading: 
     one.snapshots.begin(run())
     one.snapshots.begin(replace(run(), object="Contact"))
     assert one.chunk().run.object == "Contact"
-    told = one.troubles.told()["Account"]
+    told = one.troubles.sentence_of("Account")
     assert told.startswith(
         "objects.Account: the org refuses Account with INVALID_FIELD: No such column 'Id'. "
     )
     org.hides.clear()
     assert ids(one.chunk()) == [A, B]
-    assert one.troubles.told() == {}
+    assert one.troubles.report() == []
 
 
 def test_a_fault_of_ours_ends_a_run_loudly(reading: Begin) -> None:

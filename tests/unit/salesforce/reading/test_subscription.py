@@ -12,7 +12,9 @@ import grpc
 import pytest
 
 from salmon.backoff import Backoff
-from salmon.errors import PositionLost, SalmonError, SetupError, Unavailable
+from salmon.errors import LoginChanged, PositionLost, RateLimited, SalmonError, SetupError, Unavailable
+from salmon.salesforce.reading import source, subscription
+from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.subscription import (
     BEGINNING_GOOD_S,
     Ended,
@@ -24,6 +26,8 @@ from salmon.salesforce.reading.subscription import (
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
+from support.salesforce_org import CONFIG
+from support.waiting import until
 
 WAIT_S = 10.0
 
@@ -115,6 +119,7 @@ class Rig:
         start: Start = Preset.LATEST,
         silence_max_s: float = 300,
         beginning_good_s: float = BEGINNING_GOOD_S,
+        limited: Backoff = Backoff(first_s=0.001),
     ) -> None:
         self.server = Server()
         self.woken = threading.Event()
@@ -126,6 +131,7 @@ class Rig:
             silence_max_s=silence_max_s,
             wake=self.woken.set,
             backoff=Backoff(first_s=0.001),
+            limited=limited,
             beginning_good_s=beginning_good_s,
         )
 
@@ -134,6 +140,11 @@ class Rig:
 
     def __exit__(self, *_: object) -> None:
         self.subscription.close()
+
+    def opens_no_other(self) -> bool:
+        """Wait until nobody is left who could open a stream; whether none was opened."""
+        until(lambda: "subscription-_receive" not in {thread.name for thread in threading.enumerate()})
+        return self.server.calls.empty()
 
     def next(self) -> Received | Ended:
         deadline_s = time.monotonic() + WAIT_S
@@ -223,7 +234,7 @@ def test_a_lost_position_ends_it(code: str) -> None:
         item = rig.next()
         assert isinstance(item, Ended)
         assert isinstance(item.error, PositionLost)
-        assert rig.server.calls.empty()
+        assert rig.opens_no_other()
 
 
 def test_the_streams_beginning_is_not_asked_for_again_after_a_long_outage() -> None:
@@ -233,7 +244,7 @@ def test_the_streams_beginning_is_not_asked_for_again_after_a_long_outage() -> N
         item = rig.next()
         assert isinstance(item, Ended)
         assert isinstance(item.error, PositionLost)
-        assert rig.server.calls.empty()
+        assert rig.opens_no_other()
 
 
 @pytest.mark.parametrize(
@@ -246,6 +257,81 @@ def test_what_only_a_person_can_mend_ends_it(code: str) -> None:
         item = rig.next()
         assert isinstance(item, Ended)
         assert isinstance(item.error, SetupError)
+        assert rig.opens_no_other()
+
+
+def test_another_user_than_before_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process begins again; the stream must not go on meanwhile as if nothing had happened."""
+
+    def renew(_: SignsIn, refused: Token) -> Token:
+        raise LoginChanged(refused.user_id)
+
+    monkeypatch.setattr(SignsIn, "renew", renew)
+    with Rig() as rig:
+        rig.server.call().say(Broken("service.auth.error"))
+        item = rig.next()
+        assert isinstance(item, Ended)
+        assert isinstance(item.error, LoginChanged)
+        assert rig.opens_no_other()
+
+
+LIMIT = Broken("subscription.limit.exceeded", "RESOURCE_EXHAUSTED")
+
+
+def test_a_stream_that_is_refused_for_an_allowance_waits_longer_before_the_next() -> None:
+    """It is counted over a day: to ask more often helps nobody."""
+    with Rig(limited=Backoff(first_s=0.3, max_s=0.3, least_share=1.0)) as rig:
+        rig.server.call().say(Broken("service.unavailable"))
+        call = rig.server.call()
+        refused_s = time.monotonic()
+        call.say(LIMIT)
+        rig.server.call()
+        assert time.monotonic() - refused_s >= 0.3
+
+
+def test_a_stream_that_cannot_be_opened_says_since_when_and_why() -> None:
+    """The process would look well otherwise, while the hours run after which events are thrown away."""
+    with Rig() as rig:
+        assert rig.subscription.waiting() is None
+        rig.server.call().say(LIMIT)
+        rig.server.call().say(LIMIT)
+        call = rig.server.call()
+        waiting = rig.subscription.waiting()
+        assert waiting is not None
+        assert "allowance" in waiting[1]
+        call.say(Broken("service.unavailable"))
+        call = rig.server.call()
+        later = rig.subscription.waiting()
+        assert later is not None
+        assert later[0] > waiting[0], "all of it is one outage"
+        assert "service.unavailable" in later[1]
+        call.say(response(1))
+        rig.next()
+        assert rig.subscription.waiting() is None
+
+
+def test_an_idle_stream_that_stands_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody works in the org, the first response may take minutes."""
+    monkeypatch.setattr(subscription, "_STANDS_AFTER_S", 0.05)
+    with Rig() as rig:
+        rig.server.call().say(LIMIT)
+        rig.server.call()
+        until(lambda: rig.subscription.waiting() is None)
+
+
+def test_people_are_told_of_a_stream_that_stays_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In /health, with what happens if it lasts; not of one that is open again soon."""
+    task = SalesforceSourceTask(CONFIG, {}, "crm")
+    with Rig() as rig:
+        monkeypatch.setattr(task, "_subscription", rig.subscription)
+        rig.server.call().say(LIMIT)
+        rig.server.call()
+        assert rig.subscription.waiting() is not None
+        assert task.waiting() == []
+        monkeypatch.setattr(source, "WAITS_MIN_S", 0.0)
+        (waiting,) = task.waiting()
+    assert waiting.object == "change events"
+    assert "72 hours" in waiting.sentence
 
 
 def test_a_stream_that_falls_silent_is_opened_again() -> None:
@@ -261,7 +347,7 @@ def test_a_subscription_that_is_closed_says_nothing_more() -> None:
         call = rig.server.call()
         rig.subscription.close()
         assert call.let_go.wait(WAIT_S), "the thread that reads requests would hang for ever"
-        assert rig.server.calls.empty()
+        assert rig.opens_no_other()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +355,9 @@ def test_a_subscription_that_is_closed_says_nothing_more() -> None:
     [
         (Broken("service.auth.error"), TokenRefused, "new token"),
         (Broken(status="UNAUTHENTICATED"), TokenRefused, "new token"),
-        (Broken("subscription.limit.exceeded"), SalmonError, "allowance"),
+        (Broken("subscription.limit.exceeded"), RateLimited, "allowance"),
+        (Broken("service.protection.triggered"), RateLimited, "allowance"),
+        (Broken("concurrent.client.limit.exceeded"), RateLimited, "allowance"),
         (Broken(), Unavailable, "salesforce.pubsub.endpoint"),
     ],
 )

@@ -49,6 +49,19 @@ def test_what_the_stream_has_passed_is_forgotten() -> None:
     assert reads.to_position() is None
 
 
+def test_an_event_of_the_same_moment_as_the_latest_may_still_come() -> None:
+    """Transactions share a commit time, which is cut to its second: windows that end with it are kept."""
+    reads = Reads()
+    reads.read_range("", A, Window(1000, 3000))
+    reads.read_records([B], Window(1000, 3000))
+    reads.whole = Window(1000, 3000)
+    before = reads.to_position()
+    reads.passed(3000)
+    assert reads.to_position() == before
+    reads.passed(3001)
+    assert reads.to_position() is None
+
+
 def test_a_position_holds_all_of_it() -> None:
     """A restart in the middle knows the same windows."""
     reads = Reads()

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,22 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from salmon.errors import ConfigError, RateLimited, RequestRejected, SalmonError, SetupError, Unavailable
+from salmon.errors import (
+    ConfigError,
+    LoginChanged,
+    RateLimited,
+    RequestRejected,
+    SalmonError,
+    SetupError,
+    SignInRefused,
+    Unavailable,
+    UnfitServer,
+)
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.pause import Pause
 from salmon.salesforce.wire.rest import Rest
 from support.boxes import recorded
 
@@ -93,6 +105,20 @@ def test_a_ca_file_without_a_certificate_is_told(tmp_path: Path, text: str) -> N
         Https(str(tmp_path / "ca.pem"))
 
 
+def test_a_certificate_that_does_not_verify_is_a_mistake_only_until_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A captive portal, or a certificate renewed late: whoever was served before waits for it (case S4)."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")
+
+    https = Https(None)
+    monkeypatch.setattr(https._session, "request", refuse)
+    with pytest.raises(SignInRefused, match=r"salesforce\.ca_file: the certificate of org\.example"):
+        https.send("GET", "https://org.example/services", key="salesforce.login_url")
+
+
 # Signing in.
 
 
@@ -159,6 +185,20 @@ def test_a_token_is_renewed_once_for_all_who_share_it() -> None:
     assert "00D!" not in repr(refused)
 
 
+@pytest.mark.parametrize(
+    "who", ["00D000000000001AAA/005000000000009AAA", "00D000000000009AAA/005000000000001AAA"]
+)
+def test_another_user_or_another_org_than_before_has_everything_begun_again(who: str) -> None:
+    """An admin changed the run-as user, or refreshed the sandbox: nothing is read or written as somebody else by the way."""
+    api, wire = rest(*[error("INVALID_SESSION_ID", 401)] * 2)
+    api.sign_in.token()
+    wire.token_answer = lambda: (200, {**TOKEN, "access_token": "00D!2", "id": f"https://x/id/{who}"})
+    for _ in range(2):
+        with pytest.raises(LoginChanged, match=who.replace("/", "|")):
+            api.update([{"Id": "001000000000001AAA"}])
+    assert not wire.answers, "the new token was used for nothing"
+
+
 # Calls.
 
 
@@ -188,7 +228,8 @@ def test_a_token_that_is_refused_for_ever_is_no_endless_loop() -> None:
         (error("SERVER_UNAVAILABLE", 503), Unavailable),
         (error("REQUEST_LIMIT_EXCEEDED", 403), RateLimited),
         (error("MALFORMED_QUERY"), RequestRejected),
-        (error("API_DISABLED_FOR_ORG", 403), SetupError),
+        (error("API_DISABLED_FOR_ORG", 403), UnfitServer),
+        (error("API_CURRENTLY_DISABLED", 403), Unavailable),
         ((502, "<html>bad gateway</html>"), Unavailable),
         ((429, ""), RateLimited),
         ((414, ""), RequestRejected),
@@ -204,11 +245,73 @@ def test_errors_are_judged_by_their_code(answer: Answer, raised: type[SalmonErro
 
 
 def test_a_wish_to_wait_is_passed_on() -> None:
-    """As long as the server says."""
-    api, _ = rest(error("REQUEST_LIMIT_EXCEEDED", 503, **{"Retry-After": "120"}))
-    with pytest.raises(RateLimited) as caught:
+    """As long as the server says, but not as long as a proxy may say."""
+    for wish_s, until_s in ((120, 119), (10_000_000, 3599)):
+        now_s = [0.0]
+        wire = Wire(
+            error("REQUEST_LIMIT_EXCEEDED", 503, **{"Retry-After": f"{wish_s}"}), (200, {"totalSize": 1})
+        )
+        api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        now_s[0] = until_s
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        now_s[0] = until_s + 1
+        assert api.count("Account") == 1
+
+
+def test_an_allowance_that_is_used_up_is_not_asked_for_again_and_again() -> None:
+    """For a day it may be: each pause is longer than the one before, up to minutes, whoever asks; and people are told."""
+    refusals = [error("REQUEST_LIMIT_EXCEEDED", 403)] * 100
+    wire = Wire(*refusals)
+    now_s = [0.0]
+    api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+    while now_s[0] < 3600:
+        with pytest.raises(RateLimited, match="Company Information"):
+            api.count("Account")
+        now_s[0] += 5
+    asked = 100 - len(wire.answers)
+    assert 3600 / 300 <= asked <= 3600 / 150 + 7
+    waiting = api.paused()
+    assert waiting is not None
+    assert waiting[0] == 3600
+    now_s[0] += 300
+    wire.answers = deque([(200, {"totalSize": 1})])
+    assert api.count("Account") == 1
+    assert api.paused() is None
+    wire.answers.append(error("REQUEST_LIMIT_EXCEEDED", 403))
+    with pytest.raises(RateLimited):
         api.count("Account")
-    assert caught.value.retry_after_s == 120
+    with pytest.raises(RateLimited, match=r"again in [345] s"):
+        api.count("Account")
+
+
+def test_a_look_at_the_clock_says_nothing_about_the_allowance() -> None:
+    """It costs nothing of it: it is let through, and does not make the next pause short."""
+    now_s = [0.0]
+    versions: Answer = (200, [])
+    limited = error("REQUEST_LIMIT_EXCEEDED", 403)
+    wire = Wire(limited, versions, limited, versions, limited, versions)
+    api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            api.count("Account")
+        api.look_at_clock()
+        now_s[0] += 10
+    with pytest.raises(RateLimited, match="again in"):
+        api.count("Account")
+
+
+def test_too_many_sign_ins_are_not_answered_by_more_of_them() -> None:
+    """The next one waits, and who asks meanwhile is told so."""
+    wire = Wire()
+    wire.token_answer = lambda: (429, "slow")
+    sign_in = SignIn(config(), wire, now_s=lambda: DATE_S)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(RateLimited):
+            sign_in.token()
+    assert wire.sign_ins() == 1
 
 
 def test_recorded_pages_are_followed_to_the_last() -> None:
@@ -283,6 +386,45 @@ def test_a_proxys_page_refuses_no_write(status: int) -> None:
     with pytest.raises(Unavailable):
         api.update([{"Id": "001000000000001AAA"}])
     assert wire.sign_ins() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "raised"),
+    [
+        (500, "INTERNAL_SERVER_ERROR", Unavailable),
+        (503, "A_CODE_OF_NEXT_YEAR", Unavailable),
+        (403, "EXCEEDED_RATE_LIMIT", Unavailable),
+        (403, "LIMIT_EXCEEDED", Unavailable),
+        (405, "METHOD_NOT_ALLOWED", Unavailable),
+        (429, "A_CODE_OF_NEXT_YEAR", RateLimited),
+        (400, "A_CODE_OF_NEXT_YEAR", RequestRejected),
+        (413, "A_CODE_OF_NEXT_YEAR", RequestRejected),
+        (403, "INSUFFICIENT_ACCESS", RequestRejected),
+        (500, "STRING_TOO_LONG", RequestRejected),
+    ],
+)
+def test_an_error_of_a_whole_request_that_nobody_knows_is_judged_by_its_status(
+    status: int, code: str, raised: type[SalmonError]
+) -> None:
+    """An org in trouble, or one that slows us down, says nothing about 200 records: none of them is refused for it."""
+    api, _ = rest(error(code, status))
+    with pytest.raises(raised):
+        api.update([{"Id": "001000000000001AAA"}])
+    api, _ = rest(error(code, status))
+    with pytest.raises(raised):
+        api.describe("Account")
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "NOT_FOUND"), (410, "UNSUPPORTED_API_VERSION")])
+def test_a_resource_that_is_not_there_means_no_record_that_is_gone(status: int, code: str) -> None:
+    """The collections resource or its version is away: signing in again may find it, and no record was deleted."""
+    api, wire = rest(*[error(code, status)] * 2)
+    with pytest.raises(Unavailable, match="api_version"):
+        api.update([{"Id": "001000000000001AAA"}])
+    assert wire.sign_ins() == 2
+    api, _ = rest(error("NOT_FOUND", 404))
+    with pytest.raises(RequestRejected):
+        api.describe("Nothing__c")
 
 
 @pytest.mark.parametrize("status", [302, 308, 404])

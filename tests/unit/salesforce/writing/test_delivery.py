@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
-from salmon.model.change import Write
+from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowError, RowResult
 from support.salesforce import schema
@@ -364,6 +364,63 @@ def test_a_call_is_never_too_big_and_never_names_a_record_twice() -> None:
         *many, write(UPDATE, A, native_id=A, Phone="1"), write(UPDATE, "twin", 11, native_id=A, Phone="2")
     )
     assert [len(ids) for _, ids in rig.org.calls] == [COLLECTION_ROWS, 1, 1, 1]
+
+
+def test_a_call_changes_from_object_to_object_no_more_often_than_salesforce_allows() -> None:
+    """Ten runs of one object each (sObject Collections): a call with more is refused as a whole."""
+    rig = Rig()
+    contact = schema("Contact").key_prefix
+    for number in range(12):
+        rig.org.put("Account", f"001{number:012}AAA", Name="A")
+        rig.org.put("Contact", f"{contact}{number:012}AAA", LastName="C")
+    writes = [
+        write(UPDATE, native_id, name=name, native_id=native_id, Phone="1")
+        for number in range(12)
+        for name, native_id in (("Account", f"001{number:012}AAA"), ("Contact", f"{contact}{number:012}AAA"))
+    ]
+    assert set(rig.put(*writes)) == {OutcomeKind.APPLIED}
+    assert [len(ids) for kind, ids in rig.org.calls if kind == "update"] == [10, 10, 4]
+
+
+@pytest.mark.parametrize("op", [CREATE, UPDATE])
+def test_a_trigger_that_was_not_made_for_many_records_refuses_none_of_them(op: WriteOp) -> None:
+    """It exceeds a limit of Apex for 200 at a time, where each would pass alone: they are sent in smaller calls."""
+    rig = Rig()
+    rig.org.bulk_max = 60
+    ids = [f"001{number:012}AAA" for number in range(COLLECTION_ROWS)]
+    for native_id in ids if op is UPDATE else ():
+        rig.org.put("Account", native_id, Name="A")
+    writes = [
+        write(
+            op,
+            native_id if op is UPDATE else f"$oid:{native_id}",
+            native_id=native_id if op is UPDATE else None,
+            Name="B",
+        )
+        for native_id in ids
+    ]
+    assert set(rig.put(*writes)) == {OutcomeKind.APPLIED}
+    assert [len(sent) for kind, sent in rig.org.calls if kind != "query"] == [200, 100, 50, 50, 100, 50, 50]
+    assert len(rig.org.records["Account"]) == COLLECTION_ROWS
+
+
+def test_a_record_at_which_a_trigger_throws_is_refused_alone() -> None:
+    """The others of its call failed with it, and pass without it."""
+    rig = Rig()
+    rig.org.throws_at = {"bad"}
+    writes = [write(CREATE, f"$oid:{n}", Name="bad" if n == 117 else "good") for n in range(COLLECTION_ROWS)]
+    kinds = rig.put(*writes)
+    assert [n for n, kind in enumerate(kinds) if kind is not OutcomeKind.APPLIED] == [117]
+    assert kinds[117] is OutcomeKind.REFUSED
+
+
+def test_a_trigger_that_fails_for_good_costs_a_bounded_number_of_calls() -> None:
+    """Whoever broke it should not find the day's allowance used up as well."""
+    rig = Rig()
+    rig.org.bulk_max = 0
+    writes = [write(CREATE, f"$oid:{n}", Name="x") for n in range(COLLECTION_ROWS)]
+    assert set(rig.put(*writes)) == {OutcomeKind.REFUSED}
+    assert len(rig.org.calls) <= 17
 
 
 def test_a_task_that_is_stopped_makes_no_further_call() -> None:

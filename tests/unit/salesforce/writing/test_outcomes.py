@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import SetupError
+from salmon.errors import UnfitServer
 from salmon.model.change import Write, WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import Verdict, verdict_of
@@ -29,6 +29,7 @@ def kind_of(result: RowResult, op: WriteOp = WriteOp.UPDATE, *references: str) -
     [
         "UNABLE_TO_LOCK_ROW",
         "SERVER_UNAVAILABLE",
+        "API_CURRENTLY_DISABLED",
         "REQUEST_RUNNING_TOO_LONG",
         "REQUEST_LIMIT_EXCEEDED",
         "STORAGE_LIMIT_EXCEEDED",
@@ -96,8 +97,8 @@ def test_one_hopeless_error_outweighs_a_passing_one() -> None:
 
 
 def test_an_org_that_shuts_its_api_is_a_matter_for_people() -> None:
-    """No write will ever succeed, whatever it says."""
-    with pytest.raises(SetupError):
+    """No write succeeds until somebody opens it; like a refused sign-in, that ends nothing that has worked before."""
+    with pytest.raises(UnfitServer):
         outcome_of(failed("API_DISABLED_FOR_ORG"), WriteOp.UPDATE, ID, ())
 
 

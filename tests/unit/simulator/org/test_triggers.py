@@ -54,6 +54,16 @@ def test_a_trigger_may_refuse_and_names_the_field(at_hand: OrgAtHand) -> None:
     at_hand.update("Account", account, Phone="1")
 
 
+def test_a_trigger_may_refuse_the_record_and_name_no_field(at_hand: OrgAtHand) -> None:
+    """As a rule whose message stands at the top of the page."""
+    account = at_hand.account()
+    at_hand.trigger({"object": "Account", "when": {"field": "Rating"}, "refuse": "record"})
+    with pytest.raises(Refusal) as refused:
+        at_hand.update("Account", account, Rating="Hot", Phone="1")
+    assert (refused.value.code, refused.value.fields) == ("FIELD_CUSTOM_VALIDATION_EXCEPTION", [])
+    at_hand.update("Account", account, Phone="1")
+
+
 @pytest.mark.parametrize(
     "body",
     [

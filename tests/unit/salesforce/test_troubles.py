@@ -1,0 +1,187 @@
+"""Objects that the org refuses: what waits, since when, and how it is taken back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from salmon.errors import RequestRejected, Unavailable
+from salmon.salesforce.catalog import ObjectUnusable, synced_object
+from salmon.salesforce.troubles import Rechecks, Troubles, described
+from salmon.simulator.org.describes import load_describes
+from support.waiting import until
+
+REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_refused_object_may_be_asked_for_again_after_a_minute_and_is_reported_since_the_first_refusal() -> (
+    None
+):
+    """Whoever looks at /health sees for how long (case V10)."""
+    clock = Clock()
+    troubles = Troubles(clock=clock)
+    troubles.found("Account", REFUSED)
+    assert troubles.waiting() == {"Account"}
+    clock.now_s += 61
+    assert troubles.waiting() == frozenset()
+    troubles.found("Account", REFUSED)
+    (waits,) = troubles.report()
+    assert (waits.object, waits.since_s) == ("Account", 61)
+    troubles.over("Account")
+    assert troubles.report() == []
+
+
+def test_a_blocked_object_waits_until_it_is_described_again() -> None:
+    """A query of it that happens to work says nothing of its marker fields (case V10)."""
+    clock = Clock()
+    troubles = Troubles(clock=clock)
+    troubles.block("Account", "objects.Account: it has no field Id.")
+    clock.now_s += 3600
+    troubles.found("Account", REFUSED)
+    troubles.over("Account")
+    assert troubles.blocks("Account")
+    assert troubles.waiting() == {"Account"}
+    troubles.unblock("Account")
+    assert (troubles.blocks("Account"), troubles.report()) == (False, [])
+
+
+def test_blocked_objects_are_described_again_until_each_is_as_it_must_be() -> None:
+    """An org that does not answer, or an object that is still broken, is asked again; the reason is kept up to date."""
+    troubles = Troubles(again_s=0.001)
+    troubles.block("Account", "it has no field Id")
+    troubles.block("Contact", "it has no field Id")
+    answers: dict[str, list[Any]] = {
+        "Account": [Unavailable("away"), ObjectUnusable("Account", "it has no marker"), "an account"],
+        "Contact": ["a contact"],
+    }
+    mended: list[tuple[str, str]] = []
+    reasons: set[str] = set()
+
+    def check(name: str) -> str:
+        reasons.add(troubles.sentence_of("Account"))
+        answer = answers[name].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    rechecks = Rechecks(troubles, check, lambda name, answer: mended.append((name, answer)))
+    rechecks.begin(["Account", "Contact"])
+    until(lambda: len(mended) == 2, "both are mended")
+    rechecks.close()
+    assert mended == [("Contact", "a contact"), ("Account", "an account")]
+    assert reasons == {"it has no field Id", "it has no marker"}
+
+
+def test_one_object_that_the_org_cannot_describe_time_and_again_is_not_an_outage() -> None:
+    """Its describe answers with 500 while all others work; an org that describes none of them is away (case V10)."""
+    failures: Counter[str] = Counter()
+
+    def broken(*names: str) -> Callable[[str], str]:
+        def describe(name: str) -> str:
+            if name in names:
+                raise Unavailable("UNKNOWN_EXCEPTION (HTTP 500).")
+            return f"a {name}"
+
+        return describe
+
+    both = ["Account", "Contact"]
+    never_worked: Counter[str] = Counter()
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account"), never_worked, may_wait=())
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account"), failures, may_wait=both)
+    found, wrong = described(both, broken("Account"), failures, may_wait=both)
+    assert found == {"Contact": "a Contact"}
+    assert str(wrong["Account"]).startswith("objects.Account: ")
+    for _ in range(4):
+        with pytest.raises(Unavailable):
+            described(both, broken("Account", "Contact"), failures, may_wait=both)
+
+
+class Describing:
+    """An org that describes every object in the same way."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def describe(self, name: str) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+FIELD = {"name": "Id", "type": "id"}
+CONFIGURED = SimpleNamespace(fields=SimpleNamespace(include=None, exclude=()), numbers="double")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (RequestRejected("no", code="NOT_FOUND", words="It is not there"), "(NOT_FOUND: It is not there)"),
+        ({"name": "Account", "fields": []}, "has no field Id"),
+        ({"name": "Account", "fields": [FIELD]}, "has no field Salmon_Seq__c"),
+        ({"name": "Account", "fields": [FIELD, {"name": "Salmon_Seq__c"}]}, "does not know"),
+        ({"name": "Account"}, "does not know"),
+        ({"fields": None}, "does not know"),
+        ([], "does not know"),
+    ],
+)
+def test_whatever_is_wrong_with_a_describe_is_wrong_with_that_object_alone(answer: Any, says: str) -> None:
+    """It is one sentence, in the org's own words where it has any, with the mend (case V10)."""
+    with pytest.raises(ObjectUnusable) as caught:
+        synced_object("Account", CONFIGURED, Describing(answer))
+    assert caught.value.name == "Account"
+    assert str(caught.value).startswith("objects.Account: ")
+    assert says in str(caught.value)
+
+
+def described_with(marker: str, **facts: Any) -> Any:
+    """Account's describe, with a marker field that somebody made in another way."""
+    answer = load_describes(marker_fields=True)["Account"]
+    return {
+        **answer,
+        "fields": [{**each, **facts} if each["name"] == marker else each for each in answer["fields"]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("marker", "facts", "says"),
+    [
+        ("Salmon_Id__c", {"unique": False}, "is not a unique external id"),
+        ("Salmon_Id__c", {"externalId": False}, "is not a unique external id"),
+        ("Salmon_Id__c", {"caseSensitive": False}, "abc and ABC would be one record"),
+        ("Salmon_Id__c", {"length": 254}, "texts of 255 characters"),
+        ("Salmon_Id__c", {"type": "picklist"}, "texts of 255 characters"),
+        ("Salmon_Seq__c", {"precision": 16}, "whole numbers of 18 digits"),
+        ("Salmon_Seq__c", {"scale": 2}, "whole numbers of 18 digits"),
+        ("Salmon_Seq__c", {"type": "string"}, "whole numbers of 18 digits"),
+    ],
+)
+def test_a_marker_field_that_was_made_in_another_way_is_told_before_it_does_harm(
+    marker: str, facts: Mapping[str, Any], says: str
+) -> None:
+    """With what would come of it, and how the field is to be made."""
+    with pytest.raises(ObjectUnusable) as caught:
+        synced_object("Account", CONFIGURED, Describing(described_with(marker, **facts)))
+    assert says in str(caught.value)
+    assert f"Account.{marker} " in str(caught.value)
+    assert "Make it " in str(caught.value)
+
+
+def test_marker_fields_as_they_are_to_be_made_are_taken() -> None:
+    """Also where they hold more than they must."""
+    for answer in (described_with(""), described_with("Salmon_Id__c", length=300)):
+        assert synced_object("Account", CONFIGURED, Describing(answer)).name == "Account"
