@@ -1,5 +1,6 @@
 """
-The simulator's control API: its records, the calls it has received, its clock, triggers and faults (JSON over HTTP).
+The simulator's control API: its records, the calls it has received, its clock, settings, triggers, rules and faults (JSON
+over HTTP).
 
 It is not part of Salesforce: tests and demos control the org with it.
 """
@@ -18,7 +19,9 @@ from starlette.routing import Route
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
+from salmon.simulator.rules import BadRule, parse_rule
 
 
 class ControlServer:
@@ -32,8 +35,16 @@ class ControlServer:
                 Route("/state", self._state, methods=["GET"]),
                 Route("/calls", self._calls, methods=["GET"]),
                 Route("/clock", self._clock, methods=["POST"]),
+                Route("/settings", self._settings, methods=["GET"]),
+                Route("/settings", self._change_settings, methods=["POST"]),
+                Route("/settings", self._reset_settings, methods=["DELETE"]),
+                Route("/instance", self._move, methods=["POST"]),
+                Route("/refresh_tokens", self._refresh_token, methods=["POST"]),
+                Route("/allowances", self._allowances, methods=["POST"]),
                 Route("/triggers", self._add_trigger, methods=["POST"]),
                 Route("/triggers", self._drop_triggers, methods=["DELETE"]),
+                Route("/rules", self._add_rule, methods=["POST"]),
+                Route("/rules", self._drop_rules, methods=["DELETE"]),
                 Route("/faults", self._add_fault, methods=["POST"]),
                 Route("/faults", self._clear_faults, methods=["DELETE"]),
             ]
@@ -46,6 +57,7 @@ class ControlServer:
             objects = {
                 name: {"records": len(table.live), "deleted": len(table.bin)}
                 for name, table in org.tables.items()
+                if name in org.objects
             }
             triggers = [
                 {
@@ -69,6 +81,7 @@ class ControlServer:
                 "now": datetime_text(org.clock.now_ms()),
                 "objects": objects,
                 "triggers": triggers,
+                "rules": [{"object": rule.object_name, "name": rule.name} for rule in org.rules],
                 "faults": org.faults.all(),
                 "endpoints": self._endpoints,
             }
@@ -89,6 +102,52 @@ class ControlServer:
         self._org.clock.advance(advance_s)
         return JSONResponse({"now": datetime_text(self._org.clock.now_ms())})
 
+    async def _settings(self, _request: Request) -> JSONResponse:
+        """What an administrator has decided: see org/settings.py for each."""
+        return JSONResponse(self._org.settings.as_dict())
+
+    async def _change_settings(self, request: Request) -> JSONResponse:
+        """{"bulk_processing_s": 5, ...}: any of the settings; all of them are answered."""
+        body = await _object(request)
+        try:
+            self._org.settings.change(body or {})
+        except BadSetting as error:
+            return _wrong(str(error))
+        return JSONResponse(self._org.settings.as_dict())
+
+    async def _reset_settings(self, _request: Request) -> JSONResponse:
+        self._org.settings.reset()
+        return JSONResponse(self._org.settings.as_dict())
+
+    async def _move(self, request: Request) -> JSONResponse:
+        """{"url": "https://..."}: the org moves to another instance. All sessions end; its old host serves it no more."""
+        url = (await _object(request) or {}).get("url")
+        if not isinstance(url, str) or not url.startswith("https://"):
+            return _wrong("url must be an https:// URL that leads here, by another name or port")
+        self._org.instance.move(url.rstrip("/"))
+        self._org.sessions.revoke_all()
+        return JSONResponse({"instance_url": self._org.instance.url})
+
+    async def _refresh_token(self, request: Request) -> JSONResponse:
+        """{"user": "integration" or "person", "client_id"}: as if that user had approved the app in a browser."""
+        body, org = await _object(request) or {}, self._org
+        user = {"integration": org.integration_user, "person": org.person}.get(str(body.get("user")))
+        client_id = body.get("client_id")
+        if user is None or not isinstance(client_id, str):
+            return _wrong("user must be integration or person, and client_id that of a connected app")
+        return JSONResponse({"refresh_token": org.sessions.issue_refresh_token(user, client_id)}, 201)
+
+    async def _allowances(self, request: Request) -> JSONResponse:
+        """{"DailyBulkV2QueryJobs": 5, ...}: how much of each the org may use within 24 hours."""
+        body, usage = await _object(request) or {}, self._org.usage
+        for name, amount in body.items():
+            if name not in usage.allowances:
+                return _wrong(f"no allowance {name!r}; there are {', '.join(usage.allowances)}")
+            if not isinstance(amount, int) or isinstance(amount, bool) or amount < 0:
+                return _wrong(f"{name} must be a whole number, not negative")
+        usage.allowances.update(body)
+        return JSONResponse(usage.allowances)
+
     async def _add_trigger(self, request: Request) -> JSONResponse:
         """{"object", "when": {"field"}, "set": {field: template} or "refuse": true or "record"}; see triggers.py."""
         body = await _object(request)
@@ -107,6 +166,28 @@ class ControlServer:
         with self._org.lock:
             self._org.triggers = ()
         return JSONResponse({"triggers": 0})
+
+    async def _add_rule(self, request: Request) -> JSONResponse:
+        """
+        {"rule": "validation", "object", "when": SOQL condition, "message", "name"?, "field"?}, or {"rule": "duplicate",
+        "object", "fields": [...], "action": "allow" or "block", "name"?, "matching_rule"?, "message"?}.
+        """
+        body = await _object(request)
+        if body is None:
+            return _wrong("the body must be a JSON object")
+        try:
+            rule = parse_rule(self._org, body)
+        except BadRule as error:
+            return _wrong(str(error))
+        with self._org.lock:
+            self._org.rules = (*self._org.rules, rule)
+            count = len(self._org.rules)
+        return JSONResponse({"rules": count}, 201)
+
+    async def _drop_rules(self, _request: Request) -> JSONResponse:
+        with self._org.lock:
+            self._org.rules = ()
+        return JSONResponse({"rules": 0})
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         """{"fault": NAME, ...}"""

@@ -76,19 +76,11 @@ class Endpoints:
 class Simulator:
     """A running Salesforce in a box. `org` may be used directly by tests in the same process."""
 
-    def __init__(
-        self,
-        org: Org,
-        endpoints: Endpoints,
-        bus: EventBus,
-        servers: Sequence[_Server],
-        events: pubsub.PubSubServer,
-    ) -> None:
+    def __init__(self, org: Org, endpoints: Endpoints, bus: EventBus, running: contextlib.ExitStack) -> None:
         self.org = org
         self.endpoints = endpoints
         self.bus = bus
-        self._servers = servers
-        self._events = events
+        self._running = running
 
     @classmethod
     def start(
@@ -161,7 +153,9 @@ class Simulator:
                 person_client_secret=person_app.client_secret,
                 org_id=org.org_id,
             )
-            rest = RestServer(org, TokenEndpoint(org, (app, person_app), url))
+            org.instance.move(url)
+            rest = RestServer(org, TokenEndpoint(org, (app, person_app)))
+            undo.callback(rest.stop)
             control = ControlServer(org, endpoints.as_dict())
             servers = (
                 _Server("rest", rest.app, rest_socket, certificates),
@@ -170,15 +164,13 @@ class Simulator:
             for server in servers:
                 undo.callback(server.stop)
                 server.start()
-            undo.pop_all()
+            running = undo.pop_all()
         log.info("simulator_started", objects=list(org.objects), instance_url=url)
-        return cls(org, endpoints, bus, servers, events)
+        return cls(org, endpoints, bus, running)
 
     def stop(self) -> None:
         """End all servers and return when they have ended. Idempotent."""
-        self._events.stop()
-        for server in self._servers:
-            server.stop()
+        self._running.close()
         log.info("simulator_stopped")
 
     def __enter__(self) -> Simulator:

@@ -169,7 +169,19 @@ def test_descriptions(simulator: Simulator, salesforce: Any) -> None:
     assert len(described["fields"]) == 42
     assert described["urls"]["sobject"] == "/services/data/v59.0/sobjects/Opportunity"
     names = {each["name"] for each in salesforce.describe()["sobjects"]}
-    assert names == {name + suffix for name in simulator.org.objects for suffix in ("", "ChangeEvent")}
+    assert names == {name + suffix for name in simulator.org.objects for suffix in ("", "ChangeEvent")} | {
+        "Group",
+        "Organization",
+        "Profile",
+        "RecordType",
+        "User",
+        "PermissionSet",
+        "PermissionSetAssignment",
+        "FieldPermissions",
+        "ObjectPermissions",
+        "EntityDefinition",
+        "FieldDefinition",
+    }
     assert salesforce.Account.metadata()["objectDescribe"]["keyPrefix"] == "001"
 
 

@@ -40,6 +40,7 @@ class Usage(Protocol):
     """Where the bus counts what it hands out: deliveries are metered (Platform Event Allocations)."""
 
     def count_events(self, delivered: int) -> None: ...
+    def deliveries_left(self) -> int: ...
 
 
 class BusOrg(Protocol):
@@ -123,11 +124,15 @@ class Subscription:
             self._bus.count_delivered(len(taken))
             return taken
 
+    def is_behind(self) -> bool:
+        """Whether there is an event for this stream now."""
+        with self._bus.changed:
+            return any(self._is_mine(event) for _, event in self._bus.read(self._cursor))
+
     def position(self) -> bytes:
         """The replay id up to which this stream has been given everything; it moves on in an idle org, too."""
         with self._bus.changed:
-            at_end = not any(self._is_mine(event) for _, event in self._bus.read(self._cursor))
-            if at_end:
+            if not self.is_behind():
                 self._cursor = self._bus.tip() + 1
             return self._bus.replay_id(self._cursor - 1)
 
@@ -330,6 +335,10 @@ class EventBus:
         """Count *events* as delivered to a subscriber; an event that is delivered twice counts twice."""
         if events:
             self._org.usage.count_events(events)
+
+    def deliveries_left(self) -> int:
+        """How many events the org's subscribers may still get today (Platform Event Allocations)."""
+        return self._org.usage.deliveries_left()
 
     def forget(self, subscription: Subscription) -> None:
         """Take a stream off the list."""

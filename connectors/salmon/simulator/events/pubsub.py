@@ -45,6 +45,20 @@ class Sessions(Protocol):
     """What this module needs of the org's sessions."""
 
     def valid(self, token: str) -> bool: ...
+    def add_listener(self, listener: Callable[[frozenset[str]], None]) -> None: ...
+
+
+class Settings(Protocol):
+    """What is asked of the org's settings."""
+
+    @property
+    def revocation_ends_streams(self) -> bool: ...
+
+
+class Instance(Protocol):
+    """What is asked of the place where the org is."""
+
+    def has_left(self, authority: str) -> bool: ...
 
 
 class PubSubOrg(BusOrg, Protocol):
@@ -54,6 +68,10 @@ class PubSubOrg(BusOrg, Protocol):
     def org_id(self) -> str: ...
     @property
     def sessions(self) -> Sessions: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def instance(self) -> Instance: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +140,8 @@ class _Service:
         self._org = org
         self._bus = bus
         self._times = times
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, str] = {}  # each with its access token
+        org.sessions.add_listener(self._revoked)
 
     def handlers(self) -> dict[str, Any]:
         """gRPC's method table."""
@@ -175,7 +194,7 @@ class _Service:
                     "too many streams are open",
                 )
             stream = Stream(self._bus, rpc_id, self._times, self._latency_s)
-            self._streams.add(stream)
+            self._streams[stream] = dict(context.invocation_metadata())["accesstoken"]
             if not context.add_callback(lambda: self._ended(stream)):
                 self._ended(stream)
                 return
@@ -187,8 +206,14 @@ class _Service:
             _abort(context, refused, rpc_id)
 
     def _ended(self, stream: Stream) -> None:
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
         stream.close()
+
+    def _revoked(self, tokens: frozenset[str]) -> None:
+        if self._org.settings.revocation_ends_streams:
+            for stream, token in tuple(self._streams.items()):
+                if token in tokens:
+                    stream.refuse(_invalid_session())
 
     def _guarded(self, answer: Callable[[Any, str], Any]) -> Callable[[Any, Any], Any]:
         def call(request: Any, context: Any) -> Any:
@@ -215,12 +240,19 @@ class _Service:
             )
         if metadata["tenantid"] not in {self._org.org_id, self._org.org_id[:15]}:
             raise Refused(unauthenticated, "service.auth.headers.invalid", "tenantid is not that of this org")
-        if not self._org.sessions.valid(metadata["accesstoken"]):
-            raise Refused(unauthenticated, "service.auth.error", "the session has expired or is invalid")
+        left = self._org.instance.has_left(metadata["instanceurl"].partition("://")[2].rstrip("/"))
+        if left or not self._org.sessions.valid(metadata["accesstoken"]):
+            raise _invalid_session()
 
     def _latency_s(self) -> float:
         fault = self._org.faults.active("latency", api="pubsub")
         return 0.0 if fault is None else float(fault.get("ms", 0)) / 1000
+
+
+def _invalid_session() -> Refused:
+    return Refused(
+        grpc.StatusCode.UNAUTHENTICATED, "service.auth.error", "the session has expired or is invalid"
+    )
 
 
 def _unary(behaviour: Callable[[Any, Any], Any], request: Any) -> Any:

@@ -99,7 +99,7 @@ class Stream:
             closed = True
         with self._bus.changed:
             self._requests_over = True
-            self._refused = refused
+            self._refused = refused or self._refused
             self._closed = self._closed or closed
             self._bus.changed.notify_all()
 
@@ -120,6 +120,12 @@ class Stream:
                     self._bus.changed.wait(wait_s)
                     response = self._next()
             yield response
+
+    def refuse(self, refused: Refused) -> None:
+        """End the stream with an error."""
+        with self._bus.changed:
+            self._refused = refused
+            self._bus.changed.notify_all()
 
     def close(self) -> None:
         """The call has ended, on either side. Idempotent."""
@@ -193,7 +199,14 @@ class Stream:
 
     def _with_events(self) -> pb2.FetchResponse | None:
         assert self._subscription is not None
-        taken = self._subscription.take(self._owed, _RESPONSE_BYTES_MAX)
+        allowed = min(self._owed, self._bus.deliveries_left())
+        if allowed == 0 and self._subscription.is_behind():
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "subscription.limit.exceeded",
+                "You have exceeded the event delivery limit for your org.",
+            )
+        taken = self._subscription.take(allowed, _RESPONSE_BYTES_MAX)
         if not taken:
             return None
         self._owed -= len(taken)

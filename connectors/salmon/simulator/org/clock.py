@@ -24,6 +24,10 @@ class OrgClock:
         """Milliseconds since the epoch, as the org sees them."""
         return time.time_ns() // 1_000_000 + self._advanced_ms + self._skew_ms
 
+    def elapsed_s(self) -> float:
+        """Seconds from some start: they run on with the wall clock and with `advance`, and no skew moves them."""
+        return time.monotonic() + self._advanced_ms / 1000
+
     def advance(self, seconds: float) -> None:
         """Move the clock on by *seconds*, for good."""
         self._advanced_ms += round(seconds * 1000)
@@ -34,7 +38,12 @@ class OrgClock:
 
     def http_date(self) -> str:
         """Now as the Date header of a response has it (RFC 7231)."""
-        return format_datetime(datetime.fromtimestamp(self.now_ms() // 1000, UTC), usegmt=True)
+        return http_date(self.now_ms())
+
+
+def http_date(ms: int) -> str:
+    """Epoch milliseconds as a header has them."""
+    return format_datetime(datetime.fromtimestamp(ms // 1000, UTC), usegmt=True)
 
 
 def whole_second_ms(ms: int) -> int:

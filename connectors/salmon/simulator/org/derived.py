@@ -7,6 +7,7 @@ null: the describe does not have their formula in a form that can be run.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -59,6 +60,10 @@ def derive(
     if object_type.has_person_name:
         name = " ".join(str(part) for part in (row.get("FirstName"), row.get("LastName")) if part)
         _set(object_type, row, "Name", name or None)
+    for name in object_type.base64_fields & set(said):  # Body and BodyLength of Attachment and Document
+        body = row.get(name)
+        length = None if body is None else len(base64.b64decode(str(body)))
+        _set(object_type, row, f"{name}Length", length)
     if object_type.name == "Opportunity":
         _derive_opportunity(object_type, row, changed, said, now)
 

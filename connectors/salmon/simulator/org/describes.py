@@ -21,7 +21,7 @@ SEQ_FIELD = "Salmon_Seq__c"
 ID_FIELD = "Salmon_Id__c"
 
 # Every key that a field has in current API versions, with the value of a plain nillable text field.
-_FIELD_DEFAULTS: dict[str, Any] = {
+FIELD_DEFAULTS: dict[str, Any] = {
     "aggregatable": True, "aiPredictionField": False, "autoNumber": False, "byteLength": 0, "calculated": False,
     "calculatedFormula": None, "cascadeDelete": False, "caseSensitive": False, "compoundFieldName": None,
     "controllerName": None, "createable": True, "custom": True, "defaultValue": None, "defaultValueFormula": None,
@@ -39,12 +39,12 @@ _FIELD_DEFAULTS: dict[str, Any] = {
 
 MARKER_FIELDS: tuple[Mapping[str, Any], ...] = (
     {
-        **_FIELD_DEFAULTS, "name": SEQ_FIELD, "label": "Salmon Seq", "type": "double", "soapType": "xsd:double",
+        **FIELD_DEFAULTS, "name": SEQ_FIELD, "label": "Salmon Seq", "type": "double", "soapType": "xsd:double",
         "precision": 18, "scale": 0, "groupable": False,
         "inlineHelpText": "The number of Salmon's last write. Only the integration user edits it.",
     },
     {
-        **_FIELD_DEFAULTS, "name": ID_FIELD, "label": "Salmon Id", "length": 255, "byteLength": 765,
+        **FIELD_DEFAULTS, "name": ID_FIELD, "label": "Salmon Id", "length": 255, "byteLength": 765,
         "externalId": True, "unique": True, "caseSensitive": True, "idLookup": True,
         "inlineHelpText": "The record's key where it is not its Id. Only the integration user edits it.",
     },

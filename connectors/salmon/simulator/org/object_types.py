@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from salmon.simulator.org.describes import Describe
+from salmon.simulator.org.ids import id18
 from salmon.simulator.org.transaction import Stored
 
 # Types whose value is made of other fields; the row stores the parts only.
@@ -52,6 +53,8 @@ class Field:
     id_lookup: bool
     auto_number: bool
     filterable: bool
+    groupable: bool
+    sortable: bool
     reference_to: tuple[str, ...]
     relationship: str | None
     compound: str | None
@@ -89,6 +92,27 @@ class ObjectType:
     def relationship(self, name: str) -> Field | None:
         """The reference field whose parent goes by this relationship name, or None."""
         return self._by_relationship.get(name.lower())
+
+    def child(self, relationship: str) -> tuple[str, str] | None:
+        """The child object of this relationship name and its field that refers to us, or None."""
+        found = self._children.get(relationship.lower())
+        return None if found is None else found[1:]
+
+    def child_name(self, relationship: str) -> str:
+        """The relationship's name as the describe spells it. Raises KeyError if there is none such."""
+        return self._children[relationship.lower()][0]
+
+    @cached_property
+    def _children(self) -> Mapping[str, tuple[str, str, str]]:
+        return {
+            child["relationshipName"].lower(): (
+                child["relationshipName"],
+                child["childSObject"],
+                child["field"],
+            )
+            for child in self.describe.get("childRelationships", ())
+            if child.get("relationshipName")
+        }
 
     @cached_property
     def stored_fields(self) -> tuple[Field, ...]:
@@ -138,6 +162,23 @@ class ObjectType:
         }
 
     @cached_property
+    def base64_fields(self) -> frozenset[str]:
+        """The names of the fields that hold files."""
+        return frozenset(field.name for field in self.fields if field.type == "base64")
+
+    @cached_property
+    def record_types(self) -> Mapping[str, bool]:
+        """The ids of the record types, and whether the user may choose them; the master is none of them."""
+        infos = self.describe.get("recordTypeInfos") or ()
+        return {
+            str(id18(info.get("recordTypeId"))): bool(
+                info.get("available", True) and info.get("active", True)
+            )
+            for info in infos
+            if not info.get("master")
+        }
+
+    @cached_property
     def has_person_name(self) -> bool:
         """Whether Name is made of FirstName and LastName (Contact, Lead)."""
         name = self.field("Name")
@@ -147,10 +188,24 @@ class ObjectType:
     @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
         """(child object, its reference field) where deleting a record deletes the children too."""
+        return self._children_that("cascadeDelete")
+
+    @cached_property
+    def restricts(self) -> frozenset[tuple[str, str]]:
+        """(child object, its reference field) where children forbid to delete the record."""
+        return self._children_that("restrictedDelete")
+
+    @cached_property
+    def name_field(self) -> Field | None:
+        """The field that records are called by."""
+        entries = self.describe["fields"]
+        return next((self.field(entry["name"]) for entry in entries if entry.get("nameField")), None)
+
+    def _children_that(self, flag: str) -> frozenset[tuple[str, str]]:
         return frozenset(
             (child["childSObject"], child["field"])
             for child in self.describe.get("childRelationships", ())
-            if child.get("cascadeDelete")
+            if child.get(flag)
         )
 
 
@@ -180,7 +235,9 @@ def _field(entry: Mapping[str, Any]) -> Field:
         nillable=bool(entry.get("nillable", True)),
         defaulted_on_create=bool(entry.get("defaultedOnCreate")),
         default=_default(entry, active),
-        restricted=bool(entry.get("restrictedPicklist")),
+        # Codes of states and countries are refused in words of their own (places.py).
+        restricted=bool(entry.get("restrictedPicklist"))
+        and not (entry.get("compoundFieldName") and entry["name"].endswith(("StateCode", "CountryCode"))),
         picklist_values=tuple(value["value"] for value in active),
         unique=bool(entry.get("unique")),
         case_sensitive=bool(entry.get("caseSensitive")),
@@ -188,6 +245,8 @@ def _field(entry: Mapping[str, Any]) -> Field:
         id_lookup=bool(entry.get("idLookup")),
         auto_number=bool(entry.get("autoNumber")),
         filterable=bool(entry.get("filterable", True)),
+        groupable=bool(entry.get("groupable", True)),
+        sortable=bool(entry.get("sortable", True)),
         reference_to=tuple(entry.get("referenceTo") or ()),
         relationship=entry.get("relationshipName"),
         compound=entry.get("compoundFieldName") if entry.get("compoundFieldName") != entry["name"] else None,

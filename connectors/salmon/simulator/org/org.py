@@ -13,16 +13,23 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from itertools import chain
 
+from salmon.simulator.org.access_objects import DEFINITIONS, access_describes, access_rows, definition_rows
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
-from salmon.simulator.org.sessions import Sessions, User
+from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
+from salmon.simulator.org.sessions import Instance, Sessions, User
+from salmon.simulator.org.settings import Settings
+from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE, setup_describes, setup_rows
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.transaction import Row, Stored, Transaction
+from salmon.simulator.org.transaction import Row, Transaction
 from salmon.simulator.org.triggers import Trigger
 from salmon.simulator.org.usage import Usage
 
@@ -46,30 +53,41 @@ class Org:
         self.org_id = make_id("00D", 1)
         self.clock = OrgClock()
         self.faults = FaultRegistry()
+        self.settings = Settings()
         self.integration_user = _user(1, "sync", "Salmon", "Integration")
         self.person = _user(2, "someone", "Someone", "Else")
         self.users = {user.user_id: user for user in (self.integration_user, self.person)}
-        self.sessions = Sessions(self.org_id, self.clock, self.integration_user)
+        self.passwords = {
+            user.user_id: user.password for user in self.users.values()
+        }  # those that are valid now
+        self.sessions = Sessions(self.org_id, self.clock, self.integration_user, self.settings)
+        self.instance = Instance()
         self.usage = Usage(self.clock)
+        self.recent = Recent()
         self.lock = threading.RLock()
-        self.types: dict[str, ObjectType] = object_types(describes)
+        self.objects = tuple(describes)  # the names of those that describe files name: the ones with data
+        self.types: dict[str, ObjectType] = object_types(
+            {**describes, **setup_describes(describes), **access_describes(describes)}
+        )
         self.tables = {name: Table(object_type) for name, object_type in self.types.items()}
         self.by_prefix = {table.type.key_prefix: table for table in self.tables.values()}
         self.triggers: tuple[Trigger, ...] = ()
+        # What else is asked of a record of these objects before it is saved, with its id if it has one yet.
+        self.checks: dict[str, Callable[[Row, str | None], None]] = {}
+        self.rules: tuple[Rule, ...] = ()
         # A deleted record -> all that was deleted with it, itself first: they come back together.
         self.deleted_with: dict[str, tuple[tuple[str, Table], ...]] = {}
         self._names = {name.lower(): name for name in self.types}
         self._children = _children(self.tables)
         self._listeners: list[Listener] = []
+        self._open: Unit | None = None  # the innermost transaction of the thread that holds the lock
         self._commit_number = _FIRST_COMMIT_NUMBER
         self._random = random.Random(0)  # plausible distances between commit numbers, nothing more
-        self._add_users()
+        self.described_ms = whole_second_ms(self.clock.now_ms())  # when any describe was changed last
+        self._fill_setup_objects(describes)
+        for name in tuple(self.types):
+            self._define(name)
         self._register_faults()
-
-    @property
-    def objects(self) -> tuple[str, ...]:
-        """The names of the org's objects."""
-        return tuple(self.types)
 
     def describe(self, name: str) -> Describe:
         """The describe of the object *name* (exact case). Raises KeyError if the org has none such."""
@@ -91,26 +109,78 @@ class Org:
         """One record as it is now, or None."""
         return self.tables[object_name].get(record_id, with_deleted=with_deleted)
 
+    def redescribe(self, describe: Describe) -> None:
+        """Let an object have other fields from now on. Its records lose the values of fields that are gone."""
+        with self.lock:
+            name, table = describe["name"], self.tables[describe["name"]]
+            table.retype(ObjectType(describe, table.type.key_prefix))
+            self.types[name] = table.type
+            self._children = _children(self.tables)
+            self._define(name)
+            # Always another second than before: clients compare whole seconds.
+            self.described_ms = max(whole_second_ms(self.clock.now_ms()), self.described_ms) + 1000
+
+    def with_more(self, describes: Mapping[str, Describe]) -> Org:
+        """This very org, with objects that only one of its APIs shows. Commits in it have listeners of their own."""
+        more = copy(self)
+        more.types = self.types | object_types(describes)
+        own = {name: Table(more.types[name]) for name in describes}
+        more.tables = self.tables | own
+        more.by_prefix = {table.type.key_prefix: table for table in more.tables.values()}
+        more._names = {name.lower(): name for name in more.types}
+        more._children = _children(more.tables)
+        more._listeners = []
+        return more
+
+    def _define(self, name: str) -> None:
+        """Let EntityDefinition and FieldDefinition tell of an object as it is now."""
+        entities, fields = (self.tables[each] for each in DEFINITIONS)
+        if name in DEFINITIONS:
+            return
+        entity_id = ""
+        for table, key in ((fields, "EntityDefinitionId"), (entities, "DurableId")):
+            for row in [row for row in table.live.values() if row.get(key) == name]:
+                entity_id = str(row["Id"])
+                table.remove(entity_id)
+        for definition, row in definition_rows(name, self.types[name].describe, self.types[name].key_prefix):
+            table = self.tables[definition]
+            row_id = table.new_id()
+            if table is entities:
+                entity_id = entity_id or row_id
+                row_id = entity_id
+            else:
+                row["Definition"] = entity_id
+            table.put({"Id": row_id, **{key: value for key, value in row.items() if value is not None}})
+
     def add_listener(self, listener: Listener) -> None:
         """Call *listener* at each commit from now on."""
         with self.lock:
             self._listeners.append(listener)
 
     @contextmanager
-    def transaction(self, user: User, change_origin: str = "") -> Iterator[Unit]:
+    def transaction(
+        self, user: User, change_origin: str = "", duplicates: DuplicateOptions = NOTHING_SAID
+    ) -> Iterator[Unit]:
         """
-        A unit of work for *user*; what it did is committed at the end, as one transaction.
+        A unit of work for *user*; what it did is committed at the end, as one transaction. *duplicates* is what the
+        caller says to duplicate rules.
 
-        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one.
+        An exception rolls all of it back and goes on; so does `Unit.rollback`, without one. A transaction inside
+        another is a part of it: it is undone for itself, and committed with the outer one.
         """
         with self.lock:
-            unit = Unit(self, user)
+            outer, unit = self._open, Unit(self, user, self._open, duplicates)
+            self._open = unit
             try:
                 yield unit
             except BaseException:
                 unit.rollback()
                 raise
-            if changes := unit.changes():
+            finally:
+                self._open = outer
+            if outer is not None:
+                outer.absorb(unit)
+            elif changes := unit.changes():
                 self._commit_number += self._random.randint(1, 40)
                 commit = Transaction(
                     key=str(uuid.UUID(bytes=secrets.token_bytes(16), version=4)),
@@ -132,23 +202,22 @@ class Org:
             return frozenset()
         return frozenset(fault["fields"]) if fault.get("fields") else None
 
-    def _add_users(self) -> None:
-        table = self.tables.get("User")
-        if table is None:
-            return
+    def _fill_setup_objects(self, describes: Mapping[str, Describe]) -> None:
         stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
-        for user in self.users.values():
-            row: dict[str, Stored] = {"Id": table.new_id(), **table.type.defaults}
-            row |= {"Username": user.username, "Name": user.name, "Email": user.email, "IsActive": True}
-            row |= {"FirstName": user.first_name, "LastName": user.last_name}
-            row |= dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), stamp)
-            table.put(row)
+        own = access_rows(self.users, ADMINISTRATOR_PROFILE)
+        stamps = dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), stamp)
+        stamped = ((name, {**row, **stamps}) for name, row in own)
+        for name, row in chain(setup_rows(self.org_id, self.users, describes, stamp), stamped):
+            table = self.tables[name]
+            table.new_id()  # taken
+            known = {field: value for field, value in row.items() if table.type.field(field) is not None}
+            table.put({**table.type.defaults, **known})
 
     def _register_faults(self) -> None:
         def lock(params: Params) -> None:
             ids = params.get("ids")
-            if params.get("object") not in self.types or not isinstance(ids, list) or not ids:
-                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.types)}) and ids, a list")
+            if params.get("object") not in self.objects or not isinstance(ids, list) or not ids:
+                raise BadFault(f"lock_rows: needs object (one of {', '.join(self.objects)}) and ids, a list")
             if not isinstance(params.get("approval", False), bool):
                 raise BadFault("lock_rows: approval must be true or false")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from salmon.simulator.org.object_types import Field
@@ -17,13 +18,31 @@ _ADDRESS_PARTS = {
     "Latitude": "latitude", "Longitude": "longitude", "PostalCode": "postalCode", "State": "state",
     "StateCode": "stateCode", "Street": "street",
 }  # fmt: skip
+# What all objects share that a polymorphic lookup may lead to (Object Reference, "Name"), by their names in lower case.
+NAME_FIELDS = {
+    name.lower(): name
+    for name in (
+        "Alias", "Email", "FirstName", "Id", "IsActive", "LastName", "LastReferencedDate", "LastViewedDate", "Name",
+        "Phone", "ProfileId", "RecordTypeId", "Title", "Type", "Username", "UserRoleId",
+    )
+}  # fmt: skip
 _LOCATION_PARTS = {"__Latitude__s": "latitude", "__Longitude__s": "longitude"}
 
 
 class Presenter:
-    """Shows rows of one table with the wanted fields, given as paths in the describes' own spelling."""
+    """
+    Shows rows of one table with the wanted fields, given as paths in the describes' own spelling.
 
-    def __init__(self, org: Org, table: Table, paths: Sequence[tuple[str, ...]]) -> None:
+    A path whose name is in *shown* is no field of the table: it is shown as that says.
+    """
+
+    def __init__(
+        self,
+        org: Org,
+        table: Table,
+        paths: Sequence[tuple[str, ...]],
+        shown: Mapping[str, Callable[[Row, str], Any]] = MappingProxyType({}),
+    ) -> None:
         object_type = table.type
         self._org = org
         self._name = object_type.name
@@ -32,17 +51,22 @@ class Presenter:
         order: list[str] = []
         nested: dict[str, list[tuple[str, ...]]] = {}
         for path in paths:
-            if len(path) > 1:
+            if path[0] in shown:
+                pass
+            elif len(path) > 1:
                 nested.setdefault(path[0], []).append(path[1:])
             elif path[0] in object_type.compounds:
                 parts = _parts(object_type.compounds[path[0]])
                 self._special[path[0]] = partial(_compound, parts)
+            elif path[0] in object_type.base64_fields:
+                self._special[path[0]] = partial(_blob_url, object_type.name, path[0])
             if path[0] not in order:
                 order.append(path[0])
         for relationship, below in nested.items():
             field = object_type.relationship(relationship)
             if field is not None:
                 self._special[relationship] = self._parent(field, below)
+        self._special.update(shown)
         self._plain = order
         self._all_plain = not self._special
 
@@ -71,8 +95,7 @@ class Presenter:
         for name in field.reference_to:
             table = self._org.tables.get(name)
             if table is not None:
-                has = [path for path in below if len(path) > 1 or table.type.field(path[0]) is not None]
-                presenters[table.type.key_prefix] = (table, Presenter(self._org, table, has))
+                presenters[table.type.key_prefix] = (table, self._parent_presenter(field, table, below))
 
         def show(row: Row, version: str) -> Any:
             parent_id = row.get(field.name)
@@ -84,6 +107,16 @@ class Presenter:
             return None if parent is None else presenter.record(parent, version)
 
         return show
+
+    def _parent_presenter(self, field: Field, table: Table, below: list[tuple[str, ...]]) -> Presenter:
+        if len(field.reference_to) < 2:
+            return Presenter(self._org, table, below)
+        # Of a Name, what this kind of record lacks is null, and its type is the object's name.
+        name = table.type.name
+        shown: dict[str, Callable[[Row, str], Any]] = {"Type": lambda _row, _version: name}
+        return Presenter(
+            self._org, table, below, {each: show for each, show in shown.items() if (each,) in below}
+        )
 
 
 def all_fields(table: Table) -> list[tuple[str, ...]]:
@@ -103,6 +136,11 @@ def _parts(fields: Sequence[Field]) -> list[tuple[str, str]]:
         if endings:
             parts.append((max(endings, key=lambda pair: len(pair[0]))[1], field.name))
     return sorted(parts)
+
+
+def _blob_url(object_name: str, field: str, row: Row, version: str) -> str | None:
+    """Where the bytes of a base64 field are, which is what it is shown as."""
+    return f"/services/data/v{version}/sobjects/{object_name}/{row['Id']}/{field}" if row.get(field) else None
 
 
 def _compound(parts: list[tuple[str, str]], row: Row, _version: str) -> dict[str, Any] | None:

@@ -7,14 +7,17 @@ Reading request bodies and answering with refusals is for the REST server.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+from salmon.simulator.org import rules
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.derived import derive
 from salmon.simulator.org.faults import FaultRegistry
+from salmon.simulator.org.hierarchies import check_hierarchy
 from salmon.simulator.org.ids import STANDARD_PREFIXES
 from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.places import settle_addresses
 from salmon.simulator.org.refusals import (
     BadRequest,
     Refusal,
@@ -25,6 +28,8 @@ from salmon.simulator.org.refusals import (
     not_writable,
     unknown_field,
 )
+from salmon.simulator.org.restrictions import check_restricted
+from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Stored
@@ -43,7 +48,9 @@ class Tables(Protocol):
     by_prefix: dict[str, Table]
     users: dict[str, User]
     triggers: tuple[Trigger, ...]
+    rules: tuple[Rule, ...]
     deleted_with: dict[str, tuple[tuple[str, Table], ...]]
+    checks: dict[str, Callable[[Row, str | None], None]]
 
     def table(self, name: str) -> Table: ...
     def children(self, name: str) -> tuple[tuple[Table, Field], ...]: ...
@@ -57,10 +64,18 @@ class Unit:
     is wrong, and the caller rolls back the whole unit.
     """
 
-    def __init__(self, org: Tables, user: User) -> None:
+    def __init__(
+        self,
+        org: Tables,
+        user: User,
+        within: Unit | None = None,
+        duplicates: DuplicateOptions = NOTHING_SAID,
+    ) -> None:
         self._org = org
         self._user = user
-        self.stamp_ms = whole_second_ms(org.clock.now_ms())
+        self._duplicates = duplicates
+        self._within = within
+        self.stamp_ms: int = whole_second_ms(org.clock.now_ms()) if within is None else within.stamp_ms
         self._stamp = datetime_text(self.stamp_ms)
         # Each touched record as it was before: live, or in the bin, or neither.
         self._before: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
@@ -130,6 +145,9 @@ class Unit:
             raise Refusal("INSUFFICIENT_ACCESS_OR_READONLY", f"entity type {object_name} cannot be deleted")
         doomed: dict[str, Table] = {}
         self._collect(table, record_id, doomed)
+        check_restricted(
+            doomed, {each.type.name: self._org.children(each.type.name) for each in doomed.values()}
+        )
         for doomed_id, doomed_table in doomed.items():
             self._check_lock(doomed_table.type.name, doomed_id)
         for doomed_id, doomed_table in doomed.items():
@@ -166,6 +184,11 @@ class Unit:
                 table.discard(deleted)
         self._before.clear()
 
+    def absorb(self, inner: Unit) -> None:
+        """Make what *inner* did a part of this unit; it is committed or undone with it."""
+        for key, state in inner._before.items():
+            self._before.setdefault(key, state)
+
     def changes(self) -> tuple[RecordChange, ...]:
         """
         The net effect on each record, in the order in which they were first touched.
@@ -187,6 +210,8 @@ class Unit:
 
     def made_here(self, object_name: str, record_id: str) -> bool:
         """Whether this unit created the record."""
+        if self._within is not None and self._within.made_here(object_name, record_id):
+            return True
         return self._before.get((object_name, record_id)) == (None, None)
 
     def _table(self, object_name: str) -> Table:
@@ -259,6 +284,7 @@ class Unit:
         self, object_type: ObjectType, row: dict[str, Stored], changed: set[str], said: Collection[str]
     ) -> set[str]:
         """Compute what Salesforce computes and run the triggers; return all fields that may have changed."""
+        settle_addresses(object_type, row, said)
         derive(object_type, row, changed, said, now=self._stamp)
         touched: set[str] = set()
         for trigger in self._org.triggers:
@@ -269,11 +295,19 @@ class Unit:
         return changed | touched
 
     def _check(self, table: Table, row: Row, changed: set[str], record_id: str | None) -> None:
+        rules.check(
+            self._org.rules, table, row, record_id=record_id, changed=changed, options=self._duplicates
+        )
         self._check_unique(table, row, record_id)
+        if (check := self._org.checks.get(table.type.name)) is not None:
+            check(row, record_id)
         for field in table.type.reference_fields:
             value = row.get(field.name)
             if value is not None and field.name in changed:
+                if field.name == "RecordTypeId":
+                    _check_record_type(table.type, str(value))
                 self._check_reference(field, str(value))
+                check_hierarchy(table, field, record_id, str(value))
 
     def _check_unique(self, table: Table, row: Row, record_id: str | None) -> None:
         for field in table.type.unique_fields:
@@ -339,6 +373,13 @@ class Unit:
         if created:
             stamps |= {"IsDeleted": False, "CreatedDate": self._stamp, "CreatedById": self._user.user_id}
         row.update({name: value for name, value in stamps.items() if object_type.field(name) is not None})
+
+
+def _check_record_type(object_type: ObjectType, value: str) -> None:
+    """The record's kind must be one that the user may choose; the master is none."""
+    if not object_type.record_types.get(value):
+        message = f"Record Type ID: this ID value isn't valid for the user: {value}"
+        raise Refusal("INVALID_CROSS_REFERENCE_KEY", message, "RecordTypeId")
 
 
 def _assign(row: dict[str, Stored], name: str, value: Stored) -> None:

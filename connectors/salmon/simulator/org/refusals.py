@@ -6,6 +6,7 @@ They are a server's answers to its clients, not our own errors, so they are not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -19,17 +20,22 @@ class Refusal(Exception):
         self.message = message
         self.fields = list(fields)
         self.status = status
+        self.also: Sequence[Refusal] = ()  # further reasons, which are told along with it
 
     def as_row_error(self) -> list[dict[str, Any]]:
         """The body of a refused single-row call; there the code is called errorCode."""
         error: dict[str, Any] = {"message": self.message, "errorCode": self.code}
         if self.status != 404 or self.code == "ENTITY_IS_DELETED":
             error["fields"] = self.fields
-        return [error]
+        return [error, *(each for other in self.also for each in other.as_row_error())]
 
     def as_collection_error(self) -> dict[str, Any]:
         """One error of a record in a collection; there the code is called statusCode."""
         return {"statusCode": self.code, "message": self.message, "fields": self.fields}
+
+    def as_collection_errors(self) -> list[dict[str, Any]]:
+        """All of them."""
+        return [each.as_collection_error() for each in (self, *self.also)]
 
 
 class BadRequest(Refusal):

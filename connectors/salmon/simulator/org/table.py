@@ -28,6 +28,22 @@ class Table:
             field.name: {} for field in object_type.indexed_fields
         }
 
+    def retype(self, object_type: ObjectType) -> None:
+        """Let the object have other fields: rows lose what is gone, and get the default of a boolean that is new."""
+        before, self.type = self.type, object_type
+        gone = {field.name for field in before.fields} - {field.name for field in object_type.fields}
+        new = {name: value for name, value in object_type.defaults.items() if before.field(name) is None}
+        new = {name: value for name, value in new.items() if isinstance(value, bool)}
+        for rows in (self.live, self.bin):
+            for record_id, row in rows.items():
+                if new or not gone.isdisjoint(row):
+                    rows[record_id] = {**new, **{key: value for key, value in row.items() if key not in gone}}
+        self._indexes = {field.name: {} for field in object_type.indexed_fields}
+        for record_id, row in self.live.items():
+            for field in object_type.indexed_fields:
+                if (value := row.get(field.name)) is not None:
+                    self._indexes[field.name].setdefault(field.index_key(value), set()).add(record_id)
+
     def new_id(self) -> str:
         """The next id; ids rise with the order of creation."""
         self._numbers_used += 1

@@ -1,5 +1,5 @@
 """
-The simulator's REST server: one ASGI application for /services/data and /services/oauth2.
+The simulator's REST server: one ASGI application for /services/data, /services/oauth2, /services/Soap and /id.
 
 It knows the paths, who may sign in, what is counted, which faults are active, and the headers of every answer. The
 resources are in the other modules of this package. It ignores the host name, so clients that insist on
@@ -9,10 +9,8 @@ resources are in the other modules of this package. It ignores the host name, so
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote
+from collections.abc import Mapping
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -20,35 +18,46 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from salmon.simulator.bulk.resources import UPLOAD_BYTES_MAX, BulkApi
+from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, Refusal, not_found
+from salmon.simulator.rest import (
+    appearance,
+    batch,
+    composite,
+    layouts,
+    passwords,
+    recent,
+    relationships,
+    rows,
+    search,
+    tree,
+)
 from salmon.simulator.rest import collections as rest_collections
+from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
-from salmon.simulator.rest import rows
-from salmon.simulator.rest.metadata import FIRST_VERSION, LAST_VERSION, Describes, resources, versions
+from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
 from salmon.simulator.rest.oauth import TokenEndpoint
-from salmon.simulator.rest.web import GZIP_FROM_BYTES, Answer, Call, encode, packed, unpacked
+from salmon.simulator.rest.signing_in import SigningIn
+from salmon.simulator.rest.web import (
+    BODY_BYTES_MAX,
+    GZIP_FROM_BYTES,
+    Answer,
+    Asked,
+    Call,
+    Resource,
+    encode,
+    packed,
+    unpacked,
+)
+from salmon.simulator.tooling.resources import ToolingApi
 
 HEAD_BYTES_MAX = 16_384  # of URI and headers together: SOQL Reference, "SOQL Limits"
 
-_VERSION = re.compile(r"v(\d{1,3})\.0")
 _METHODS = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"]
 # Resources whose work is worth a thread of its own; the others take less time than the way to a thread.
-_HEAVY = frozenset({"query", "collections"})
-
-Resource = Callable[[Call], Answer]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One request as it came in; nobody has been let in yet."""
-
-    path: list[str]
-    method: str
-    params: Mapping[str, str]
-    headers: Mapping[str, str]  # names in lower case
-    head_bytes: int  # URI and headers
-    body: bytes
+_HEAVY = frozenset({"query", "collections", "composite", "search", "bulk"})
 
 
 class RestServer:
@@ -56,14 +65,20 @@ class RestServer:
 
     def __init__(self, org: Org, tokens: TokenEndpoint) -> None:
         self._org = org
-        self._tokens = tokens
+        self._signing_in = SigningIn(org, tokens)
         self._cursors = rest_query.Cursors()
         self._describes = Describes(org)
+        self._bulk = BulkApi(org)
+        self._tooling = ToolingApi(org)
         self.app = Starlette(routes=[Route("/{path:path}", self._serve, methods=_METHODS)])
+
+    def stop(self) -> None:
+        """End what goes on behind the requests: bulk jobs. Idempotent."""
+        self._bulk.stop()
 
     async def _serve(self, request: Request) -> Response:
         raw_path: bytes = request.scope.get("raw_path") or request.url.path.encode()
-        asked = _Asked(
+        asked = Asked(
             path=[
                 unquote(part) for part in raw_path.decode("ascii", "replace").split("?")[0].split("/") if part
             ],
@@ -84,7 +99,7 @@ class RestServer:
 
         return await run_in_threadpool(answer) if resource in _HEAVY else answer()
 
-    def _answer(self, api: str, resource: str, asked: _Asked) -> Answer:
+    def _answer(self, api: str, resource: str, asked: Asked) -> Answer:
         """The answer to one request, refusals and injected faults included."""
         if (struck := self._fault(api)) is not None:
             return struck
@@ -92,18 +107,25 @@ class RestServer:
             return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
         path, headers = asked.path, asked.headers
         try:
-            if path[:2] == ["services", "oauth2"]:
-                return self._oauth(asked)
+            if (signing_in := self._signing_in.answer(asked)) is not None:
+                return signing_in
             if path == ["services", "data"]:
                 return Answer(200, versions())
             if path[:2] != ["services", "data"]:
                 raise not_found()
-            version = _version_of(path[2])
-            user = self._org.sessions.user_of(_token(headers))
+            version = version_of(path[2])
+            user = self._org.sessions.user_of(asked.token)
             if user is None:
                 raise BadRequest("INVALID_SESSION_ID", "Session expired or invalid", status=401)
+            if self._org.instance.has_left(headers.get("host", "")):
+                message = "Destination URL not reset. The URL returned from login must be set"
+                raise BadRequest("URL_NOT_RESET", message)
+            if not self._org.settings.api_enabled:
+                message = "The REST API is not enabled for this Organization."
+                raise BadRequest("API_DISABLED_FOR_ORG", message, status=403)
             self._count(resource)
-            content = unpacked(asked.body, headers.get("content-encoding", "").lower())
+            most = UPLOAD_BYTES_MAX if resource == "bulk" else BODY_BYTES_MAX
+            content = unpacked(asked.body, headers.get("content-encoding", "").lower(), most)
             call = Call(self._org, user, version, asked.method, asked.params, headers, content)
             return self._resource(path[3:], asked.method)(call)
         except Refusal as refusal:
@@ -111,7 +133,7 @@ class RestServer:
 
     def _resource(self, path: list[str], method: str) -> Resource:  # noqa: C901 - a table of paths, a line each
         """The resource at *path*, below the version. Raises BadRequest: 404, or 405 for another method."""
-        allowed: dict[str, Resource]
+        allowed: Mapping[str, Resource]
         match path:
             case []:
                 allowed = {"GET": resources}
@@ -124,6 +146,22 @@ class RestServer:
                 }
             case ["sobjects", name, "describe"]:
                 allowed = {"GET": lambda call: self._describes.describe(call, name)}
+            case ["sobjects", name, "describe", "layouts", *rest]:
+                allowed = {"GET": lambda call: layouts.layouts(call, name, rest)}
+            case ["sobjects", name, "describe", "compactLayouts"]:
+                allowed = {"GET": lambda call: appearance.compact_layouts(call, name)}
+            case ["sobjects", name, "describe", "approvalLayouts"]:
+                allowed = {"GET": lambda call: appearance.approval_layouts(call, name)}
+            case ["sobjects", name, "listviews"]:
+                allowed = {"GET": lambda call: appearance.list_views(call, name)}
+            case ["sobjects", name, "quickActions"]:
+                allowed = {"GET": lambda call: appearance.quick_actions(call, name)}
+            case ["quickActions"]:
+                allowed = {"GET": appearance.quick_actions}
+            case ["tabs"]:
+                allowed = {"GET": appearance.tabs}
+            case ["theme"]:
+                allowed = {"GET": appearance.theme}
             case ["sobjects", name, "updated"]:
                 allowed = {"GET": lambda call: rest_query.updated(call, name)}
             case ["sobjects", name, "deleted"]:
@@ -134,6 +172,14 @@ class RestServer:
                 allowed = dict.fromkeys(
                     ["GET", "PATCH", "DELETE"], lambda call: rows.row(call, name, record_id)
                 )
+            case ["sobjects", name, user_id, "password"] if name.lower() == "user":
+                allowed = dict.fromkeys(
+                    ["GET", "POST", "DELETE"], lambda call: passwords.password(call, user_id)
+                )
+            case ["sobjects", name, record_id, relationship] if id18(record_id) is not None:
+                allowed = {
+                    "GET": lambda call: relationships.below_a_row(call, name, record_id, relationship),
+                }
             case ["sobjects", name, field, value]:
                 allowed = dict.fromkeys(
                     ["GET", "PATCH", "DELETE"],
@@ -145,31 +191,43 @@ class RestServer:
                 allowed = {"GET": lambda call: self._cursors.first_page(call, with_deleted=True)}
             case ["query" | "queryAll", locator]:
                 allowed = {"GET": lambda call: self._cursors.next_page(call, locator)}
+            case ["composite"]:
+                allowed = {
+                    "GET": composite.resources,
+                    "POST": lambda call: composite.composite(call, self._resource),
+                }
+            case ["composite", "graph"]:
+                allowed = {"POST": lambda call: composite.graph(call, self._resource)}
+            case ["composite", "batch"]:
+                allowed = {"POST": lambda call: batch.batch(call, self._resource)}
+            case ["composite", "tree", name]:
+                allowed = {"POST": lambda call: tree.tree(call, name)}
             case ["composite", "sobjects"]:
                 allowed = dict.fromkeys(["POST", "PATCH", "DELETE"], rest_collections.collection)
             case ["composite", "sobjects", name]:
                 allowed = dict.fromkeys(["GET", "POST"], lambda call: rest_collections.retrieve(call, name))
             case ["composite", "sobjects", name, field]:
                 allowed = {"PATCH": lambda call: rest_collections.upsert(call, name, field)}
+            case ["tooling", *below]:
+                allowed = self._tooling.resources(below)
+            case ["jobs", *below]:
+                allowed = self._bulk.resources(below)
+            case ["search"]:
+                allowed = {"GET": search.search}
+            case ["parameterizedSearch"]:
+                allowed = dict.fromkeys(["GET", "POST"], search.parameterized)
+            case ["recent"]:
+                allowed = {"GET": recent.recent}
             case ["limits"]:
-                allowed = {"GET": rest_query.limits}
+                allowed = {"GET": rest_limits.limits}
             case ["limits", "recordCount"]:
-                allowed = {"GET": rest_query.record_count}
+                allowed = {"GET": rest_limits.record_count}
             case _:
                 raise not_found()
         if (resource := allowed.get("GET" if method == "HEAD" else method)) is None:
             message = f"HTTP Method '{method}' not allowed. Allowed are {','.join(allowed)}"
             raise BadRequest("METHOD_NOT_ALLOWED", message, status=405)
         return resource
-
-    def _oauth(self, asked: _Asked) -> Answer:
-        if asked.path[2:] == ["token"] and asked.method == "POST":
-            self._org.usage.count_login()
-            return self._tokens.token(dict(parse_qsl(asked.body.decode("utf-8", "replace"))), asked.headers)
-        if asked.path[2:] == ["userinfo"] and asked.method in {"GET", "POST"}:
-            user = self._org.sessions.user_of(_token(asked.headers))
-            return Answer(403, b"Bad_OAuth_Token") if user is None else self._tokens.userinfo(user)
-        raise not_found()
 
     def _count(self, resource: str) -> None:
         """Count the call against the daily allowance. Raises BadRequest when it is used up."""
@@ -214,16 +272,22 @@ class RestServer:
 
 def _api_of(path: list[str]) -> tuple[str, str]:
     """The api that faults know the path by, and the resource that it is counted as."""
-    if path[:2] == ["services", "oauth2"]:
+    if path[:2] in (["services", "oauth2"], ["services", "Soap"]) or path[:1] == ["id"]:
         return "oauth", "oauth"
     match path[3:]:
+        case ["tooling", *_]:
+            return "rest", "tooling"
         case ["composite", "sobjects", *_]:
             return "collections", "collections"
+        case ["composite", *_]:
+            return "rest", "composite"
         case ["query" | "queryAll", *_]:
             return "rest", "query"
+        case ["search" | "parameterizedSearch", *_]:
+            return "rest", "search"
         case ["sobjects", _, "updated" | "deleted" as name]:
             return "rest", name
-        case ["sobjects"] | ["sobjects", _, "describe"]:
+        case ["sobjects"] | ["sobjects", _, "describe", *_]:
             return "rest", "describe"
         case ["sobjects", *_]:
             return "rest", "rows"
@@ -232,17 +296,3 @@ def _api_of(path: list[str]) -> tuple[str, str]:
         case ["jobs", *_]:
             return "bulk", "bulk"
     return "rest", "other"
-
-
-def _token(headers: Mapping[str, str]) -> str:
-    return headers.get("authorization", "").partition(" ")[2].strip()
-
-
-def _version_of(part: str) -> str:
-    found = _VERSION.fullmatch(part)
-    number = int(found[1]) if found else 0
-    if 0 < number < FIRST_VERSION:
-        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
-    if found is None or number > LAST_VERSION:
-        raise not_found()
-    return f"{number}.0"

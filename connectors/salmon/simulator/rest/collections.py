@@ -7,6 +7,7 @@ A call is one transaction: with allOrNone=false, of the records that could be sa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from salmon.simulator.org.ids import id18
@@ -21,6 +22,7 @@ from salmon.simulator.rest.web import Answer, Call
 
 RECORDS_MAX = 200
 RETRIEVED_MAX = 2000
+CHUNKS_MAX = 10
 
 Work = Callable[[Unit], dict[str, Any]]
 
@@ -33,8 +35,15 @@ def collection(call: Call) -> Answer:
         all_or_none = call.params.get("allOrNone", "false").lower() == "true"
         return _run(call, [_delete(call, each) for each in ids], all_or_none)
     records, all_or_none = _records(call)
-    kind = _create if call.method == "POST" else _update
-    return _run(call, [kind(_table_of(call, record), record) for record in records], all_or_none)
+    kind = create_work if call.method == "POST" else update_work
+    tables = [_table_of(call, record) for record in records]
+    # Records of one type in a row are a chunk; a new one begins with each that differs from the one before.
+    if 1 + sum(one is not other for one, other in pairwise(tables)) > CHUNKS_MAX:
+        what = f"Cannot have more than {CHUNKS_MAX} chunks in a single operation. Please rearrange the data to reduce chunking."
+        raise BadRequest("LIMIT_EXCEEDED", what)
+    return _run(
+        call, [kind(table, record) for table, record in zip(tables, records, strict=True)], all_or_none
+    )
 
 
 def upsert(call: Call, object_name: str, field_name: str) -> Answer:
@@ -49,7 +58,7 @@ def upsert(call: Call, object_name: str, field_name: str) -> Answer:
     for record in records:
         if _table_of(call, record) is not table:
             raise BadRequest("INVALID_TYPE", f"all records of this call must be of type {object_name}")
-        work.append(_upsert(table, field, record, seen))
+        work.append(upsert_work(table, field, record, seen))
     return _run(call, work, all_or_none)
 
 
@@ -79,26 +88,32 @@ def retrieve(call: Call, object_name: str) -> Answer:
 def _run(call: Call, work: Sequence[Work], all_or_none: bool) -> Answer:
     results: list[dict[str, Any]] = []
     # The client's name of Sforce-Call-Options is not documented for collections, so it does not reach the events.
-    with call.org.transaction(call.user, call.change_origin(with_client=False)) as unit:
+    with call.transaction(with_client=False) as unit:
         for each in work:
             try:
                 results.append(each(unit))
             except BadRequest:  # The request as a whole is wrong.
                 raise
             except Refusal as refusal:
-                results.append({"success": False, "errors": [refusal.as_collection_error()]})
+                results.append({"success": False, "errors": refusal.as_collection_errors()})
         if all_or_none and not all(result["success"] for result in results):
             unit.rollback()
-            undone = {"success": False, "errors": [rolled_back().as_collection_error()]}
-            results = [undone if result["success"] else result for result in results]
+            results = [_undone(call, result) if result["success"] else result for result in results]
     return Answer(200, results)
 
 
-def _create(table: Table, record: dict[str, Any]) -> Work:
+def _undone(call: Call, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a record that was fine and is undone: one that was there before keeps its id."""
+    undone = {"success": False, "errors": rolled_back().as_collection_errors()}
+    record_id = str(result["id"])
+    return {"id": record_id, **undone} if record_id in call.org.by_prefix[record_id[:3]].live else undone
+
+
+def create_work(table: Table, record: dict[str, Any]) -> Work:
     return lambda unit: _done(unit.insert(table.type.name, record))
 
 
-def _update(table: Table, record: dict[str, Any]) -> Work:
+def update_work(table: Table, record: dict[str, Any]) -> Work:
     def work(unit: Unit) -> dict[str, Any]:
         record_id, body = _id_apart(table, record)
         if record_id is None:
@@ -123,7 +138,7 @@ def _delete(call: Call, record_id: str) -> Work:
     return work
 
 
-def _upsert(table: Table, field: Field, record: dict[str, Any], seen: set[Any]) -> Work:
+def upsert_work(table: Table, field: Field, record: dict[str, Any], seen: set[Any]) -> Work:
     def work(unit: Unit) -> dict[str, Any]:
         name = table.type.name
         if field.type == "id":

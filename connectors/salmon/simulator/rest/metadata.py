@@ -7,13 +7,15 @@ import threading
 from typing import Any
 
 from salmon.simulator.events.cdc_schema import can_be_selected
-from salmon.simulator.org.clock import whole_second_ms
 from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
-from salmon.simulator.org.refusals import not_found
+from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.rest import conditional
+from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
 FIRST_VERSION, LAST_VERSION = 31, 67
+_VERSION = re.compile(r"v(\d{1,3})\.0")
 _VERSION_IN_URL = re.compile(r"^/services/data/v[^/]+/")
 # The top-level flags that the global describe shows of each object.
 _GLOBAL_KEYS = (
@@ -35,12 +37,25 @@ def versions() -> list[dict[str, str]]:
     return found
 
 
+def version_of(part: str) -> str:
+    """The version of a path's part like v64.0. Raises BadRequest: 410 for a retired one, 404 for one that never was."""
+    found = _VERSION.fullmatch(part)
+    number = int(found[1]) if found else 0
+    if 0 < number < FIRST_VERSION:
+        raise BadRequest("UNSUPPORTED_API_VERSION", "The requested API version is retired", status=410)
+    if found is None or number > LAST_VERSION:
+        raise not_found()
+    return f"{number}.0"
+
+
 def resources(call: Call) -> Answer:
     """GET /services/data/vXX.X"""
     base = f"/services/data/v{call.version}"
-    return Answer(
-        200, {name: f"{base}/{name}" for name in ("sobjects", "query", "queryAll", "limits", "composite")}
-    )
+    names = (
+        "composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+        "tooling",
+    )  # fmt: skip
+    return Answer(200, {name: f"{base}/{name}" for name in names})
 
 
 class Describes:
@@ -48,34 +63,33 @@ class Describes:
 
     def __init__(self, org: Org) -> None:
         self._org = org
-        self._modified_ms = whole_second_ms(org.clock.now_ms())
-        self._last_modified = org.clock.http_date()
         self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], bytes] = {}
+        self._made: dict[tuple[str, str], tuple[object, bytes]] = {}  # each with what it was made of
 
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
         object_type = call.table(object_name).type
-        if (hidden := self._org.hidden(call.user, object_name)) is None:
+        if (hidden := self._org.hidden(call.user, object_type.name)) is None:
             raise not_found()
         if hidden:
             described = _with_version(object_type.describe, call.version)
             fields = [field for field in described["fields"] if field["name"] not in hidden]
             return Answer(200, {**described, "fields": fields})
-        key = (object_name, call.version)
+        key = (object_type.name, call.version)
         with self._lock:
-            if key not in self._made:
-                self._made[key] = encode(_with_version(object_type.describe, call.version))
-            body = self._made[key]
+            made_of, body = self._made.get(key, (None, b""))
+            if made_of is not object_type:
+                body = encode(_with_version(object_type.describe, call.version))
+                self._made[key] = (object_type, body)
         return self._conditional(call, body)
 
     def all_objects(self, call: Call) -> Answer:
         """GET /sobjects"""
         objects = []
-        for object_type in self._org.types.values():
+        for object_type in call.org.types.values():
             objects.append(_basic(object_type, call.version))
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
-            if can_be_selected(object_type.name):
+            if object_type.name in call.org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
         body = {
             "encoding": "UTF-8",
@@ -87,14 +101,16 @@ class Describes:
     def basic(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X"""
         object_type = call.table(object_name).type
-        return Answer(200, {"objectDescribe": _basic(object_type, call.version), "recentItems": []})
+        shown = {
+            "objectDescribe": _basic(object_type, call.version),
+            "recentItems": recent_items(call, object_type.name),
+        }
+        return Answer(200, shown)
 
     def _conditional(self, call: Call, body: bytes) -> Answer:
-        headers = {"Last-Modified": self._last_modified}
-        since = call.header_time_ms("If-Modified-Since")
-        if since is not None and self._modified_ms <= since:
-            return Answer(304, None, headers)
-        return Answer(200, body, headers)
+        modified_ms, etag = call.org.described_ms, conditional.etag_of(body)
+        sent = conditional.headers(modified_ms, etag)
+        return conditional.unchanged(call, modified_ms, etag, sent) or Answer(200, body, sent)
 
 
 def _basic(object_type: ObjectType, version: str) -> dict[str, Any]:

@@ -1,18 +1,18 @@
-"""query and queryAll with their cursors, getUpdated and getDeleted, and the limits (REST API Developer Guide)."""
+"""query and queryAll with their cursors, getUpdated and getDeleted (REST API Developer Guide)."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import make_id
+from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest
+from salmon.simulator.org.table import Table
 from salmon.simulator.rest.web import Answer, Call
 from salmon.simulator.soql.answering import Result, run_query
 
@@ -22,9 +22,8 @@ CURSOR_LIFE_MS = 2 * 24 * 3600 * 1000
 CURSORS_MAX = 100
 UPDATED_REACH_MS = 30 * 24 * 3600 * 1000
 DELETED_REACH_MS = 15 * 24 * 3600 * 1000
+REPLICATED_IDS_MAX = 600_000
 _MINUTE_MS = 60_000
-
-_LIMITS: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "limits.json").read_text("utf-8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +46,27 @@ class Cursors:
         text = call.params.get("q")
         if not text:
             raise BadRequest("MALFORMED_QUERY", "SOQL query is required: give it as the parameter q")
-        result = run_query(call.org, text, with_deleted=with_deleted, user=call.user)
         wanted = call.option("Sforce-Query-Options", "batchSize")
         page = min(max(int(wanted), PAGE_MIN), PAGE_MAX) if wanted and wanted.isdigit() else PAGE_MAX
-        locator = ""
-        if result.total > page and (result.rows or result.aggregates):
-            with self._lock:
-                self._opened += 1
-                locator = make_id("01g", self._opened)
-                self._cursors[locator] = _Cursor(result, page, call.org.clock.now_ms())
-                while len(self._cursors) > CURSORS_MAX:
-                    self._cursors.popitem(last=False)
-        return _page(call, result, locator, 0, page)
+
+        def pager(found: Result, version: str) -> dict[str, Any]:
+            locator = self._opened_for(found, page, call.org)
+            return _shown(found, version, locator, start=0, page=page)
+
+        result = run_query(call.org, text, with_deleted=with_deleted, pager=pager, user=call.user)
+        return Answer(200, pager(result, call.version))
+
+    def _opened_for(self, result: Result, page: int, org: Org) -> str:
+        """The locator of a new cursor; no text if one page is enough."""
+        if result.total <= page or not (result.rows or result.aggregates):
+            return ""
+        with self._lock:
+            self._opened += 1
+            locator = make_id("01g", self._opened)
+            self._cursors[locator] = _Cursor(result, page, org.clock.now_ms())
+            while len(self._cursors) > CURSORS_MAX:
+                self._cursors.popitem(last=False)
+        return locator
 
     def next_page(self, call: Call, locator: str) -> Answer:
         """GET /query/01g...-2000"""
@@ -68,40 +76,56 @@ class Cursors:
         too_old = cursor is not None and call.org.clock.now_ms() - cursor.opened_ms > CURSOR_LIFE_MS
         if cursor is None or too_old or not start.isdigit() or int(start) >= cursor.result.total:
             raise BadRequest("INVALID_QUERY_LOCATOR", "invalid query locator")
-        return _page(call, cursor.result, name, int(start), cursor.page)
+        return Answer(200, _shown(cursor.result, call.version, name, start=int(start), page=cursor.page))
 
 
-def _page(call: Call, result: Result, locator: str, start: int, page: int) -> Answer:
+def _shown(result: Result, version: str, locator: str, *, start: int, page: int) -> dict[str, Any]:
     end = min(start + page, result.total)
     body: dict[str, Any] = {"totalSize": result.total, "done": not locator or end >= result.total}
     if not body["done"]:
-        body["nextRecordsUrl"] = f"/services/data/v{call.version}/query/{locator}-{end}"
-    body["records"] = result.records(start, end, call.version)
-    return Answer(200, body)
+        body["nextRecordsUrl"] = f"/services/data/v{version}/query/{locator}-{end}"
+    body["records"] = result.records(start, end, version)
+    return body
 
 
 def updated(call: Call, object_name: str) -> Answer:
     """GET /sobjects/X/updated/?start=&end="""
-    table = call.table(object_name)
+    table = _replicated(call, object_name)
     start, end, covered = _span(call, UPDATED_REACH_MS)
     with call.org.lock:
         rows = table.rows()
     ids = [str(row["Id"]) for row in rows if start <= str(row.get("SystemModstamp") or "") < end]
+    _check_count(len(ids))
     return Answer(200, {"ids": ids, "latestDateCovered": covered})
 
 
 def deleted(call: Call, object_name: str) -> Answer:
     """GET /sobjects/X/deleted/?start=&end="""
-    table = call.table(object_name)
+    table = _replicated(call, object_name)
     start, end, covered = _span(call, DELETED_REACH_MS)
     with call.org.lock:
         rows = list(table.bin.values())
     stamped = [(str(row.get("SystemModstamp") or ""), str(row["Id"])) for row in rows]
     found = [{"id": each_id, "deletedDate": when} for when, each_id in sorted(stamped) if start <= when < end]
+    _check_count(len(found))
     oldest = datetime_text(call.org.clock.now_ms() - DELETED_REACH_MS)
     return Answer(
         200, {"deletedRecords": found, "earliestDateAvailable": oldest, "latestDateCovered": covered}
     )
+
+
+def _replicated(call: Call, object_name: str) -> Table:
+    """The table, if its changes may be asked for. Raises BadRequest; that an org refuses is known, the words are ours."""
+    table = call.table(object_name)
+    if not table.type.describe.get("replicateable", True):
+        what = f"entity type {table.type.name} is not replicateable"
+        raise BadRequest("INVALID_TYPE_FOR_OPERATION", what)
+    return table
+
+
+def _check_count(count: int) -> None:
+    if count > REPLICATED_IDS_MAX:
+        raise BadRequest("EXCEEDED_ID_LIMIT", f"too many ids in the window: {count}; ask for a shorter one")
 
 
 def _span(call: Call, reach_ms: int) -> tuple[str, str, str]:
@@ -129,19 +153,3 @@ def _minute(text: str) -> int:
     if moment.tzinfo is None:
         raise BadRequest("INVALID_REPLICATION_DATE", f"a time zone is missing: {text!r}")
     return int(moment.timestamp() * 1000) // _MINUTE_MS * _MINUTE_MS
-
-
-def limits(call: Call) -> Answer:
-    """GET /limits"""
-    usage = call.org.usage
-    largest = usage.daily_api_requests
-    left = 0 if call.org.faults.active("exhaust_api") is not None else max(0, largest - usage.calls_today())
-    return Answer(200, {**_LIMITS, "DailyApiRequests": {"Max": largest, "Remaining": left}})
-
-
-def record_count(call: Call) -> Answer:
-    """GET /limits/recordCount?sObjects=A,B: objects without records are left out"""
-    asked = call.params.get("sObjects")
-    names = [name.strip() for name in asked.split(",")] if asked else list(call.org.objects)
-    counts = [(name, len(call.org.tables[name].live)) for name in names if name in call.org.tables]
-    return Answer(200, {"sObjects": [{"count": count, "name": name} for name, count in counts if count]})

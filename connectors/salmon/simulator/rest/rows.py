@@ -21,6 +21,7 @@ from salmon.simulator.org.refusals import (
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import Row
 from salmon.simulator.org.values import stored_value
+from salmon.simulator.rest import conditional
 from salmon.simulator.rest.web import Answer, Call
 
 Result = TypeVar("Result")
@@ -29,33 +30,31 @@ Result = TypeVar("Result")
 def create(call: Call, object_name: str) -> Answer:
     """POST /sobjects/X"""
     table, body = call.table(object_name), call.json_object()
-    return Answer(
-        201,
-        {"id": _write(call, lambda unit: unit.insert(table.type.name, body)), "success": True, "errors": []},
-    )
+    record_id = _write(call, lambda unit: unit.insert(table.type.name, body))
+    call.touch(record_id)
+    return Answer(201, {"id": record_id, "success": True, "errors": []}, _location(call, table, record_id))
 
 
 def row(call: Call, object_name: str, record_id: str) -> Answer:
     """GET, PATCH and DELETE /sobjects/X/id"""
     table = call.table(object_name)
-    found = _existing(table, record_id, reading=call.method == "GET")
+    found = existing(table, record_id, reading=call.method == "GET")
     full_id = str(found["Id"])
     if call.method == "GET":
         return _show(call, table, found)
     if call.method == "DELETE":
-        _write(call, lambda unit: unit.delete(object_name, full_id))
+        _write(call, lambda unit: unit.delete(table.type.name, full_id))
         return Answer(204)
     body = call.json_object()
     _refuse_in_body(body, "Id")
-    unless_since = call.header_time_ms("If-Unmodified-Since")
 
     def update(unit: Unit) -> None:
-        now = table.live.get(full_id)
-        if unless_since is not None and now is not None and _modified_ms(now) > unless_since:
-            raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
-        unit.update(object_name, full_id, body)
+        if (now := table.live.get(full_id)) is not None:
+            conditional.check_unmodified(call, _modified_ms(now), _etag(table, now))
+        unit.update(table.type.name, full_id, body)
 
     _write(call, update)
+    call.touch(full_id)
     return Answer(204)
 
 
@@ -75,7 +74,7 @@ def row_by_external_id(call: Call, object_name: str, field_name: str, value: str
         raise no_such_row()
     if call.method == "GET":
         return _show(call, table, found)
-    _write(call, lambda unit: unit.delete(object_name, str(found["Id"])))
+    _write(call, lambda unit: unit.delete(table.type.name, str(found["Id"])))
     return Answer(204)
 
 
@@ -102,22 +101,31 @@ def _upsert(call: Call, table: Table, field: Field, value: str) -> Answer:
             if update_only:
                 raise no_such_row()
             record_id = unit.insert(name, {**body, field.name: value})
-            return Answer(201, {"id": record_id, "success": True, "errors": [], "created": True})
+            made = {"id": record_id, "success": True, "errors": [], "created": True}
+            return Answer(201, made, _location(call, table, record_id))
         record_id = str(found["Id"])
         unit.update(name, record_id, body)
         if float(call.version) < 46:
             return Answer(204)
         return Answer(200, {"id": record_id, "success": True, "errors": [], "created": False})
 
-    return _write(call, write)
+    answered = _write(call, write)
+    if isinstance(answered.body, dict):
+        call.touch(answered.body["id"])
+    return answered
+
+
+def _location(call: Call, table: Table, record_id: str) -> dict[str, str]:
+    return {"Location": f"/services/data/v{call.version}/sobjects/{table.type.name}/{record_id}"}
 
 
 def _write(call: Call, work: Callable[[Unit], Result]) -> Result:
-    with call.org.transaction(call.user, call.change_origin(with_client=True)) as unit:
+    with call.transaction(with_client=True) as unit:
         return work(unit)
 
 
-def _existing(table: Table, record_id: str, *, reading: bool) -> Row:
+def existing(table: Table, record_id: str, *, reading: bool) -> Row:
+    """The live row of an id in a path. Raises Refusal or BadRequest (404), which differ for reading and for writing."""
     full_id = id18(record_id)
     if full_id is None:
         message = f"Provided external ID field does not exist or is not accessible: {record_id}"
@@ -139,22 +147,32 @@ def _by_external_id(table: Table, field: Field, value: str, version: str) -> Row
 
 
 def _show(call: Call, table: Table, found: Row) -> Answer:
-    modified_ms = _modified_ms(found)
-    since, unless_since = call.header_time_ms("If-Modified-Since"), call.header_time_ms("If-Unmodified-Since")
-    if since is not None and modified_ms <= since:
-        return Answer(304)
-    if unless_since is not None and modified_ms > unless_since:
-        raise BadRequest("PRECONDITION_FAILED", "Precondition Failed", status=412)
-    paths = all_fields(table)
-    if wanted := call.params.get("fields"):
-        paths = []
-        for name in wanted.split(","):
-            if (field := table.type.field(name.strip())) is None:
-                raise unknown_field(table.type.name, name.strip())
-            paths.append((field.name,))
-        if ("Id",) not in paths:
-            paths.append(("Id",))
-    return Answer(200, Presenter(call.org, table, paths).record(found, call.version))
+    modified_ms, etag = _modified_ms(found), _etag(table, found)
+    headers = {} if etag is None else conditional.headers(modified_ms, etag)
+    conditional.check_unmodified(call, modified_ms, etag)
+    if (unchanged := conditional.unchanged(call, modified_ms, etag, headers)) is not None:
+        return unchanged
+    return Answer(
+        200, Presenter(call.org, table, shown_fields(call, table)).record(found, call.version), headers
+    )
+
+
+def shown_fields(call: Call, table: Table) -> list[tuple[str, ...]]:
+    """The fields that the parameter `fields` asks for, and Id; all of them without it."""
+    wanted = call.params.get("fields")
+    if not wanted:
+        return all_fields(table)
+    paths: list[tuple[str, ...]] = []
+    for name in wanted.split(","):
+        if (field := table.type.field(name.strip())) is None:
+            raise unknown_field(table.type.name, name.strip())
+        paths.append((field.name,))
+    return paths if ("Id",) in paths else [*paths, ("Id",)]
+
+
+def _etag(table: Table, found: Row) -> str | None:
+    """Of an account, whatever fields of it are asked for; other objects have none."""
+    return conditional.etag_of(dict(found)) if table.type.name == "Account" else None
 
 
 def _modified_ms(found: Row) -> int:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, not_found
+from salmon.simulator.org.rules import DuplicateOptions
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 
 GZIP_FROM_BYTES = 1024
 BODY_BYTES_MAX = 50 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it came in; nobody has been let in yet."""
+
+    path: list[str]
+    method: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]  # names in lower case
+    head_bytes: int  # URI and headers
+    body: bytes
+
+    @property
+    def token(self) -> str:
+        """The access token of the Authorization header; empty if there is none."""
+        return self.headers.get("authorization", "").partition(" ")[2].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +52,12 @@ class Call:
     params: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+    given: Any = None  # the body of a subrequest, which is JSON already
 
     def json(self) -> Any:
         """The body as JSON. Raises BadRequest where it is none."""
+        if self.given is not None:
+            return self.given
         try:
             return json.loads(self.body or b"null", parse_float=Decimal)  # all the digits that were sent
         except ValueError:
@@ -50,19 +74,37 @@ class Call:
         return content
 
     def table(self, name: str) -> Table:
-        """The table of an object named in the path; exact case, as in Salesforce. Raises BadRequest (404)."""
-        table = self.org.tables.get(name)
+        """The table of an object named in the path, in any case. Raises BadRequest (404)."""
+        table = self.org.tables.get(self.org.object_name(name) or "")
         if table is None:
             raise not_found()
         return table
 
     def option(self, header: str, name: str) -> str | None:
         """One `name=value` of a header such as Sforce-Call-Options."""
-        for part in self.headers.get(header.lower(), "").split(","):
+        for part in re.split("[,;]", self.headers.get(header.lower(), "")):
             key, _, value = part.strip().partition("=")
             if key.strip().lower() == name.lower() and value:
                 return value.strip()
         return None
+
+    @contextmanager
+    def transaction(self, *, with_client: bool) -> Iterator[Unit]:
+        """A transaction of the org for this call, with what its headers say of it."""
+        header = "Sforce-Duplicate-Rule-Header"
+        duplicates = DuplicateOptions(
+            allow_save=self.option(header, "allowSave") == "true",
+            record_details=self.option(header, "includeRecordDetails") == "true",
+            version=self.version,
+        )
+        origin = self.change_origin(with_client=with_client)
+        with self.org.transaction(self.user, origin, duplicates) as unit:
+            yield unit
+
+    def touch(self, record_id: str) -> None:
+        """Let the record be the user's most recent one, unless the call says that it shall not (Sforce-Mru)."""
+        if (self.option("Sforce-Mru", "updateMru") or "true").lower() != "false":
+            self.org.recent.touch(self.user.user_id, record_id)
 
     def change_origin(self, *, with_client: bool) -> str:
         """
@@ -90,6 +132,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+Resource = Callable[[Call], Answer]
+
+
 def encode(body: Any) -> bytes:
     """JSON as it goes on the wire."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False, default=_number).encode()
@@ -100,13 +145,13 @@ def _number(number: Decimal) -> int | float:
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def unpacked(body: bytes, encoding: str) -> bytes:
-    """A request body without its Content-Encoding. Raises BadRequest where it does not unpack."""
+def unpacked(body: bytes, encoding: str, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """A request body without its Content-Encoding, at most *bytes_max* of it. Raises BadRequest where it does not unpack."""
     if encoding not in {"gzip", "deflate"}:
         return body
     try:
         unpacker = zlib.decompressobj(wbits=47)  # either format, told by its header
-        content = unpacker.decompress(body, BODY_BYTES_MAX)
+        content = unpacker.decompress(body, bytes_max)
     except zlib.error:
         raise BadRequest("INVALID_CONTENT_ENCODING", "The request body could not be decompressed.") from None
     if unpacker.unconsumed_tail:

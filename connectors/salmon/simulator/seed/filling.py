@@ -149,7 +149,7 @@ class _Loader:
         return lambda _row: vocabulary.phrase(rng, length)
 
     def _reference(self, field: Field) -> Maker | None:
-        holders = [self._org.tables[name] for name in field.reference_to if name in self._org.tables]
+        holders = [self._org.tables[name] for name in field.reference_to if name in self._org.objects]
         rng, candidates = self._rng, [record_id for holder in holders for record_id in holder.live]
         if field.name == "OwnerId":
             return None  # set with the stamps

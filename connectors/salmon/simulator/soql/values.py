@@ -1,20 +1,19 @@
-"""Values written in a query, in the form in which rows hold them: constants, LIKE patterns, date words."""
+"""Values written in a query, in the form in which rows hold them: constants and LIKE patterns."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.refusals import BadRequest
 from salmon.simulator.org.transaction import Stored
-from salmon.simulator.soql.parsing import Constant
+from salmon.simulator.soql.syntax import Constant
 
 _NUMBER_TYPES = frozenset({"double", "currency", "percent", "int", "long"})
 _ID_TYPES = frozenset({"reference", "id"})
-_DATE_WORD = re.compile(r"(TODAY|YESTERDAY|TOMORROW)|(LAST_N_DAYS|NEXT_N_DAYS):(\d{1,4})")
 
 
 class Mistyped(ValueError):
@@ -70,21 +69,6 @@ def like_pattern(raw: str) -> re.Pattern[str]:
             pattern += {"%": ".*", "_": "."}.get(char, re.escape(char))
         at += 1
     return re.compile(pattern, re.IGNORECASE | re.DOTALL)
-
-
-def date_span(field: Field, word: str, now_ms: int) -> tuple[str, str] | None:
-    """The time that a date word stands for, as (first, first after) in the form of *field*; None for another word."""
-    found = _DATE_WORD.fullmatch(word)
-    if found is None or field.type not in {"date", "datetime"}:
-        return None
-    day, span, count = found.groups()
-    today = datetime.fromtimestamp(now_ms // 1000, UTC).replace(hour=0, minute=0, second=0)
-    start, days = today + timedelta(days={"YESTERDAY": -1, "TOMORROW": 1}.get(day or "", 0)), 1
-    if span == "LAST_N_DAYS":
-        start, days = today - timedelta(days=int(count)), int(count) + 1
-    elif span == "NEXT_N_DAYS":
-        start, days = today + timedelta(days=1), int(count)
-    return _moment(field, start), _moment(field, start + timedelta(days=days))
 
 
 def _moment(field: Field, moment: datetime) -> str:

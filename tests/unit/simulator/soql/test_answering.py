@@ -158,19 +158,19 @@ def test_choices_of_a_multi_select_picklist() -> None:
     ("text", "code", "place", "what"),
     [
         ("SELECT Id FROM", "MALFORMED_QUERY", "Column:15", "unexpected token: '<EOF>'"),
-        ("SELECT Id Name Phone FROM Account", "MALFORMED_QUERY", "Column:11", "unexpected token: 'Name'"),
+        ("SELECT Id Name Phone FROM Account", "MALFORMED_QUERY", "Column:16", "unexpected token: 'Phone'"),
+        (
+            "SELECT Id Name FROM Account",
+            "MALFORMED_QUERY",
+            "Column:8",
+            "only aggregate expressions use field aliasing",
+        ),
         ("SELECT Id FROM Account WHERE Name = 'x", "MALFORMED_QUERY", "Column:37", "unexpected token: '''"),
         (
             "SELECT Id FROM Account LIMIT 1 garbage",
             "MALFORMED_QUERY",
             "Column:32",
             "unexpected token: 'garbage'",
-        ),
-        (
-            "SELECT Id, (SELECT Id FROM Contacts) FROM Account",
-            "MALFORMED_QUERY",
-            "Column:12",
-            "child subqueries",
         ),
         ("SELECT Id, Id FROM Account", "MALFORMED_QUERY", "Column:12", "duplicate field selected: Id"),
         (

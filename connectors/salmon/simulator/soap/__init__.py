@@ -1,0 +1,1 @@
+"""The SOAP API, as far as signing in needs it."""
