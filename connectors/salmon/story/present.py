@@ -78,6 +78,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
         n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
         for n in sorted(agreed.keys() | side.shadow.keys())
         if side.exists
+        and state.lives  # of a deleted record nothing is agreed
         and n
         not in side.unknown
         | rules.stamps
@@ -117,7 +118,9 @@ def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
-        if side.held and rules.one_way_to is None:
+        if not state.lives and name in evidence.guarded and EXISTENCE not in side.parked:
+            yield _guarded(evidence, name, rules)
+        elif side.held and rules.one_way_to is None:
             yield (
                 f"waits until it has been read again in {side_named(name)}, because a write found a different record there "
                 f"than expected: check that {name}-source runs (salmon status)"
@@ -140,6 +143,20 @@ def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> I
     yield (
         f"waits for {side_named(name)} to carry out write {seq} ({side.in_flight[seq].op.value}{ago}), which has not been "
         f"confirmed yet: check that {name}-sink and {name}-source run (salmon status)"
+    )
+
+
+def _guarded(evidence: Evidence, name: str, rules: Rules) -> str:
+    deletes = evidence.guarded[name]
+    which = f"--object {evidence.object} --side {name}"
+    if rules.one_way_to is None:
+        keep = f"`salmon guard discard {which}` keeps these records"
+    else:
+        keep = "to keep a record, restore it at its source"
+    many = "1 delete waits" if deletes == 1 else f"{deletes:,} deletes wait"
+    return (
+        f"waits for a decision, because the delete guard holds its deletion in {side_named(name)} ({many} there): "
+        f"`salmon guard approve {which}` deletes all of them; {keep}"
     )
 
 

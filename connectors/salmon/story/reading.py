@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,11 +13,14 @@ from salmon.kafka import clients, scans
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX
 from salmon.kafka.extents import extents
+from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
-from salmon.model.change import SIDES
+from salmon.model.change import SIDES, Write, WriteOp
+from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
+from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.story.evidence import At, Evidence, Letter, replayed
 from salmon.story.formatting import when
 from salmon.story.lookup import Lookup
@@ -96,16 +99,17 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         record = conflicts.decode(data)
         return (record.conflict, record.seq) if record.conflict.contest.object == name else None
 
+    written = {
+        side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
+        for side, codec in writes.items()
+    }
     return Evidence(
         object=name,
         key=key,
         state=state,
         row=row,
         changes=_read(lookup, place, key, changes.decode, progress),
-        writes={
-            side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
-            for side, codec in writes.items()
-        },
+        writes=written,
         conflicts=[
             item
             for item in _read(lookup, lookup.place(conflicts.topic, key), key, conflict, progress)
@@ -113,7 +117,33 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         ],
         letters=_letters(lookup, name, key),
         cut=first > 0,
+        guarded=_guarded(lookup, name, key, written),
     )
+
+
+def _guarded(
+    lookup: Lookup, name: str, key: str, writes: Mapping[str, Sequence[At[Write | None]]]
+) -> Mapping[str, int]:
+    """
+    Return the sides whose delete guard holds the record's deletion, with the number of deletes of the object that wait there.
+
+    The sinks store it, so they need not run.
+    """
+    found: dict[str, int] = {}
+    for side, sent in writes.items():
+        newest = sent[-1].what if sent else None
+        if newest is not None and newest.op is WriteOp.DELETE:
+            kept = OffsetStore(lookup.kafka, lookup.topics, lookup.registry).load(named(side).sink)
+            entry = f"{GUARD_PREFIX}{name}/"
+            waiting = {
+                at: int(guard["held"])
+                for at, guard in kept.items()
+                if at.startswith(entry) and guard["paused"]
+            }
+            _, partition = lookup.place(lookup.topics.writes(side, name), key)
+            if waiting.get(f"{entry}{partition}"):
+                found[side] = sum(waiting.values())
+    return found
 
 
 def _read(
@@ -182,6 +212,8 @@ def lines(story: Story, limit: int) -> list[str]:
     ]
     for side, shown_there in now.sides.items():
         said += _side_lines(side, shown_there)
+        if now.lives is False and shown_there["has_it"]:
+            said.append("    to be deleted there")
     row = "none" if now.row is None else f"{len(now.row)} fields that are not empty"
     said.append(f"  `records`: {row}")
     said.append("")

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from salmon.model.policies import EXISTENCE, HOLD
+from salmon.story.reading import Story as Told
+from salmon.story.reading import lines
 from support.stories import Story, born_in_mongodb, in_step, rules
 from support.told import now_of
+
+
+def told(story: Story, **instead: Any) -> Told:
+    """The record's story, without its entries."""
+    return Told("Account", story.key, (), now_of(story, **instead), whole=True)
 
 
 def test_a_record_in_step_says_so() -> None:
@@ -36,6 +45,48 @@ def test_a_write_under_way_names_the_side_the_write_and_whom_to_look_at() -> Non
     assert "salesforce-sink" in now.sentence
     assert now.sides["salesforce"]["in_flight"] == [{"seq": story.offset, "op": "UPDATE", "fields": ["Name"]}]
     assert now.sides["salesforce"]["differs"] == {"Name": {"holds": "Acme", "agreed": "Acme Ltd"}}
+
+
+def test_a_deletion_that_the_guard_holds_names_the_guard_how_many_wait_and_both_commands() -> None:
+    """The sink runs and does what it should, so nobody is sent to look at it."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    now = now_of(story, guarded={"salesforce": 30})
+    assert not now.settled
+    assert now.sentence.endswith(
+        "waits for a decision, because the delete guard holds its deletion in Salesforce (30 deletes wait there): "
+        "`salmon guard approve --object Account --side salesforce` deletes all of them; "
+        "`salmon guard discard --object Account --side salesforce` keeps these records."
+    )
+
+
+def test_a_deletion_of_a_one_way_object_that_the_guard_holds_cannot_be_discarded() -> None:
+    """Its source is never written to, so a person restores the record there."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    story.salesforce.deletes()
+    said = now_of(story, guarded={"mongodb": 1}).sentence
+    assert "(1 delete waits there): `salmon guard approve --object Account --side mongodb` deletes" in said
+    assert "restore it at its source" in said
+    assert "discard" not in said
+
+
+def test_the_guard_of_a_side_is_not_named_for_an_edit() -> None:
+    """It holds deletes of other records only."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Acme Ltd")
+    assert "guard" not in now_of(story, guarded={"salesforce": 30}).sentence
+
+
+def test_of_a_record_that_is_to_be_deleted_no_field_differs() -> None:
+    """Nothing is agreed of its fields; one line says that the side still has it."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.deletes()
+    now = now_of(story)
+    assert now.sides["salesforce"]["differs"] == {}
+    shown = lines(told(story), 0)
+    assert shown[1:4] == ["  salesforce: has it as " + story.key, shown[2], "    to be deleted there"]
+    assert "in flight: write" in shown[2]
 
 
 def test_a_refused_field_names_code_reason_and_mend() -> None:
