@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
+from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
 from salmon.story.evidence import Evidence
-from salmon.story.formatting import quoted, shown, side_named, span
+from salmon.story.formatting import because, called, quoted, shown, side_named, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +166,20 @@ def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules:
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
         groups.setdefault(alike, []).append(field)
     for parked, fields in groups.items():
-        what = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
+        what = ", ".join(called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
                 yield _refused(evidence, state, name, parked, what, whole=EXISTENCE in fields)
             case Park.DEFERRED if parked.code:
                 yield (
-                    f"cannot be written to {side_named(name)} now ({what}): {parked.code} ({parked.reason}); "
+                    f"cannot be written to {side_named(name)} now ({what}): {because(parked.code, parked.reason)}; "
                     f"Salmon tries again by itself"
                 )
             case Park.DEFERRED:
                 yield (
                     f"cannot be written to {side_named(name)} yet ({what}), because the record that it refers to does not "
-                    f"exist there: it continues by itself as soon as that record exists"
+                    f"exist there: it continues by itself as soon as that record exists; if it never will, correct "
+                    f"{what} in {side_named(next(side for side in state.sides if side != name))}"
                 )
             case Park.OSCILLATING:
                 yield (
@@ -210,17 +211,16 @@ def _misfits(state: State, rules: Rules) -> Iterator[str]:
 
 def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
     other = next(side for side in state.sides if side != name)
-    code = parked.code or "no code"
-    reason = f" ({parked.reason})" if parked.reason else ""
+    cause = because(parked.code or "no code", parked.reason)
     retry = f"salmon retry --object {evidence.object} --key '{evidence.key}'"
     if whole and not state.lives:
         return (
-            f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
+            f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {cause}; remove "
             f"the reason, then delete it there or try again: {retry}"
         )
     what = "as a new record" if whole else f"in {told}"
     return (
-        f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and Salmon tries "
+        f"was refused by {side_named(name)} {what}: {cause}; correct it in {side_named(other)} and Salmon tries "
         f"again, or, after the reason in {side_named(name)} is removed, run: {retry}"
     )
 
@@ -243,7 +243,3 @@ def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules:
         f"waits for a decision, because both sides edited it at the same time: {values}; decide with {command} "
         f"{' '.join(fields)} --take {SALESFORCE}|{MONGODB}|VALUE"
     )
-
-
-def _called(name: str) -> str:
-    return {SALESFORCE_ID: "its Salesforce Id", ERROR: "its error message"}.get(name, name)

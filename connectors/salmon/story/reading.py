@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,11 +18,12 @@ from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES, Write, WriteOp
+from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.story.evidence import At, Evidence, Letter, replayed
-from salmon.story.formatting import when
+from salmon.story.formatting import because, called, when
 from salmon.story.lookup import Lookup
 from salmon.story.present import Present, present
 from salmon.story.reporting import Entry, entries_of
@@ -239,9 +240,19 @@ def _side_lines(side: str, shown_there: Mapping[str, Any]) -> list[str]:
         said.append(
             f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
         )
-    for parked in shown_there["parked"]:
-        code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
-        said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
+    said += _parked_lines(shown_there["parked"])
     for misfit in shown_there["misfits"]:
         said.append(f"    cannot be synced: {misfit['field']} ({misfit['code']})")
     return said
+
+
+def _parked_lines(parked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield one line for all fields that wait for the same reason."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for each in parked:
+        key = each["why"], each["since_seq"], each["code"], each["reason"]
+        alike.setdefault(key, []).append(each["field"])
+    for (why, _, code, reason), fields in alike.items():
+        what = "the record as a whole" if EXISTENCE in fields else ", ".join(map(called, fields))
+        cause = because(code, reason)
+        yield f"    waits: {what}, {why.lower()}" + (f": {cause}" if cause else "")

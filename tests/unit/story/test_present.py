@@ -144,6 +144,22 @@ def test_a_refused_creation_speaks_of_the_record() -> None:
     assert "was refused by Salesforce as a new record: TOO_SHORT" in now_of(story).sentence
 
 
+def test_one_refusal_is_one_line_however_many_fields_it_keeps_waiting() -> None:
+    """The code and its words once; the fields named, or the record as a whole."""
+    story = born_in_mongodb(Name="x", City="Oslo")
+    story.salesforce.refuses(story.writes["salesforce"], code="TOO_SHORT", reason="Too short.")
+    shown = lines(told(story), 0)
+    assert [line for line in shown if line.startswith("    waits")] == [
+        "    waits: the record as a whole, refused: TOO_SHORT (Too short)"
+    ]
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="nowhere", Phone="12")
+    story.salesforce.refuses(story.writes["salesforce"], "City", "Phone", code="INVALID", reason="No.")
+    story.come_to_rest()
+    assert "    waits: City, Phone, refused: INVALID (No)" in lines(told(story), 0)
+    assert "in City, Phone: INVALID (No); correct it" in now_of(story).sentence
+
+
 def test_a_refused_deletion_says_where_it_is_still() -> None:
     """And what to do there."""
     story = in_step(Name="Acme")
@@ -154,13 +170,13 @@ def test_a_refused_deletion_says_where_it_is_still() -> None:
 
 
 def test_a_missing_parent_is_waited_for() -> None:
-    """Nobody has to do anything."""
+    """Nobody has to do anything, unless the parent never comes."""
     story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
     story.salesforce.defers(story.writes["salesforce"], "ParentId")
     story.come_to_rest()
-    assert (
-        "cannot be written to Salesforce yet (ParentId), because the record that it refers to"
-        in now_of(story).sentence
+    assert now_of(story).sentence.endswith(
+        "cannot be written to Salesforce yet (ParentId), because the record that it refers to does not exist there: it "
+        "continues by itself as soon as that record exists; if it never will, correct ParentId in MongoDB."
     )
 
 
