@@ -63,12 +63,26 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
         sentence = " ".join(
             [f"{evidence.object} {evidence.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
         )
+    elif rules.one_way_to is not None:
+        sentence = _sent_one_way(evidence, lives=state.lives is True, target=rules.one_way_to)
     elif state.lives:
         sentence = f"{evidence.object} {evidence.key} is in sync: both sides have the agreed values."
     else:
         sentence = f"{evidence.object} {evidence.key} is deleted on both sides."
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
+
+
+def _sent_one_way(evidence: Evidence, *, lives: bool, target: str) -> str:
+    record, there = f"{evidence.object} {evidence.key}", side_named(target)
+    if lives:
+        sent = f"All values of {record} were sent to {there}"
+    else:
+        sent = f"{record} is deleted at its source, and its deletion was sent to {there}"
+    return (
+        f"{sent}. The object is synced in one direction and its target is never read, so what {there} holds now is not "
+        f"known here: `salmon verify --object {evidence.object} --keys '{evidence.key}'` compares it."
+    )
 
 
 def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
@@ -88,6 +102,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
     owed = owed_to(state, name, rules)
     return {
         "has_it": side.exists,
+        "is_read": name != rules.one_way_to,
         "native_id": side.native_id,
         "marker": side.marker,
         "differs": differs,

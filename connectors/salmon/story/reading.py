@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Message
 
@@ -29,6 +29,10 @@ from salmon.story.present import Present, present
 from salmon.story.reporting import Entry, entries_of
 
 T = TypeVar("T")
+
+_HAS: Final = {True: "has it", False: "does not have it", None: "not known yet"}
+# Of the target of a one-way object, which is never read.
+_WAS_SENT: Final = {True: "was sent it", False: "was sent its deletion, or nothing", None: "was sent nothing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,7 @@ def lines(story: Story, limit: int) -> list[str]:
 
 
 def _side_lines(side: str, shown_there: Mapping[str, Any]) -> list[str]:
-    has = {True: "has it", False: "does not have it", None: "not known yet"}[shown_there["has_it"]]
+    has = (_HAS if shown_there["is_read"] else _WAS_SENT)[shown_there["has_it"]]
     native = f" as {shown_there['native_id']}" if shown_there["native_id"] else ""
     said = [f"  {side}: {has}{native}"]
     for name, values in shown_there["differs"].items():

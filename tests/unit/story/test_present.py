@@ -25,6 +25,21 @@ def test_a_record_in_step_says_so() -> None:
     assert [side["differs"] for side in now.sides.values()] == [{}, {}]
 
 
+def test_of_the_target_of_a_one_way_object_it_is_not_said_what_it_holds() -> None:
+    """It is never read, so that an edit there is not known; the command that looks is named."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    now = now_of(story)
+    assert now.settled
+    assert now.sentence.startswith(f"All values of Account {story.key} were sent to MongoDB.")
+    assert "in sync" not in now.sentence
+    assert "and its target is never read, so what MongoDB holds now is not known here" in now.sentence
+    assert f"`salmon verify --object Account --keys '{story.key}'` compares it." in now.sentence
+    assert "  mongodb: was sent it" in lines(told(story), 0)
+    story.salesforce.deletes()
+    assert "is deleted at its source, and its deletion was sent to MongoDB" in now_of(story).sentence
+
+
 def test_a_deleted_record_says_so() -> None:
     """On both sides, once both have said it."""
     story = in_step(Name="Acme")
