@@ -220,7 +220,7 @@ def test_whatever_a_validator_is_made_of_the_properties_that_it_does_not_accept_
     """So the rest of the record goes on without them; the reason names them and says who does not accept them."""
     mongo.database.command("collMod", "accounts", validator=validator, validationAction="error")
     (refused,) = put(sink, write("a", CREATE, 5, Name="ok", Phone="x ray", Employees=7))
-    assert (refused.kind, refused.fields) == (REFUSED, named)
+    assert (refused.kind, set(refused.fields)) == (REFUSED, named)
     assert refused.reason.startswith("A validator of the collection does not accept ")
     assert all(name in refused.reason for name in named)
     assert "x ray" not in refused.reason

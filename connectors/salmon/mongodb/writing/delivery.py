@@ -381,7 +381,7 @@ def refusal(error: Document, write: Write) -> Outcome:
         reason = "MongoDB does not accept the document."
     return Outcome(
         OutcomeKind.REFUSED,
-        fields=write.fields.keys() & frozenset(at_fault),
+        fields=frozenset(at_fault) & write.fields.keys(),
         code=_CODE_NAMES.get(code, str(code)),
         reason=reason,
     )
