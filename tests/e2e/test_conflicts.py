@@ -330,11 +330,13 @@ def test_a_value_that_could_not_be_taken_is_told_wherever_people_look(play: Play
     play.ring.wait_document(
         "accounts",
         key,
-        lambda seen: "AnnualRevenue: NaN is not a currency" in seen["_salmon"].get("error", ""),
+        lambda seen: "AnnualRevenue: must be a number, not NaN" in seen["_salmon"].get("error", ""),
     )
     story = play.salmon.json("why", "Account", key, code=1)
     assert "has a value in MongoDB that cannot be synced in AnnualRevenue" in story["now"]["says"]
-    assert "NaN is not a currency" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
+    assert (
+        "must be a number, not NaN" in next(e for e in story["story"] if e["kind"] == "dead letter")["says"]
+    )
     waits = play.salmon.json("verify", "--object", "Account")["objects"]["Account"]["parked"]
     assert ("mongodb", "MISFIT", ["AnnualRevenue"]) in [(w["side"], w["why"], w["fields"]) for w in waits]
     (again,) = play.salmon.json("retry", "--object", "Account", "--key", key, "--since", "1h")["refused"]
@@ -367,7 +369,7 @@ def test_of_a_new_document_with_what_cannot_be_taken_the_rest_is_created(play: P
     assert (row["Name"], row["NumberOfEmployees"]) == ("Half right", None)
     story = play.salmon.json("why", "Account", str(born), code=1)
     letter = next(each for each in story["story"] if each["kind"] == "dead letter")
-    assert "NumberOfEmployees: String is not an int" in letter["says"]
+    assert "NumberOfEmployees: must be a whole number, not String" in letter["says"]
     play.ring.db.accounts.update_one({"_id": born}, {"$set": {"NumberOfEmployees": 12}})
     play.ring.wait_row(
         "Account", seen["_salmon"]["salesforce_id"], lambda row: row["NumberOfEmployees"] == 12

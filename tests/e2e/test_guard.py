@@ -62,6 +62,9 @@ def test_an_emptied_collection_is_given_back_and_a_wanted_deletion_is_carried_ou
     (waiting,) = salmon(ring, "guard", "list")["wait"]
     assert (waiting["object"], waiting["side"]) == ("Contact", "salesforce")
     assert set(waiting["keys"]) >= set(ring.ids("Contact"))
+    says = salmon(ring, "why", "Contact", waiting["keys"][0])["now"]["says"]
+    assert "the delete guard holds its deletion in Salesforce" in says
+    assert "salmon guard approve --object Contact --side salesforce" in says
 
     ring.kill("salesforce-sink")
     ring.start("salesforce-sink")

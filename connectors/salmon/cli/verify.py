@@ -211,6 +211,10 @@ def show(verdict: VerifyResult) -> None:
                 f"{name}: {each.on_their_way:,} of them have a write that is not confirmed yet: check that the sinks run "
                 f"(salmon status)"
             )
+        if each.never_read:
+            console.print(
+                f"{name}: {each.never_read:,} of them differ only in the target: {_WHY['ONE_WAY']}, or correct it at the target"
+            )
     if verdict.nowhere:
         console.print(
             f"Found on neither side and not in `records`: {', '.join(verdict.nowhere[:_SHOWN_MAX])}",

@@ -33,7 +33,7 @@ def why(
 
     The output contains the record's values.
 
-    Exit code 0: in sync.
+    Exit code 0: in sync. For an object that is synced in one direction: everything was sent.
     1: it waits for something, or is not known.
     2: could not find out.
     """

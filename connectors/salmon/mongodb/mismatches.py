@@ -22,6 +22,18 @@ from salmon.model.schema import FieldSchema, Kind
 _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
+_WANTED: Final[Mapping[Kind, str]] = {
+    Kind.STRING: "text",
+    Kind.BOOLEAN: "true or false",
+    Kind.INT: "a whole number",
+    Kind.LONG: "a whole number",
+    Kind.DOUBLE: "a number",
+    Kind.DECIMAL: "a number",
+    Kind.DATE: "of type Date",
+    Kind.DATETIME: "of type Date",
+    Kind.TIME: "a time of day as text, such as 13:05:00",
+    Kind.STRINGS: "an array of text",
+}
 _MEND: Final = "Correct it in MongoDB, or exclude the field from the sync."
 # The first type that fits counts: in Python a bool is also an int.
 _NAMES: Final[Mapping[type, str]] = {
@@ -51,31 +63,31 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
     The message contains a number that is too large, because it goes to the dead letter, which has the document anyway. The
     reason goes to logs and to the state, so it does not contain the number.
     """
-    kind, wanted = bson_type(shown), _with_article(field.type)
+    kind, wanted = bson_type(shown), _WANTED[field.kind]
     if field.kind in _KINDS_OF_NUMBER and isinstance(shown, _NUMBERS) and not isinstance(shown, bool):
         number = shown.to_decimal() if isinstance(shown, Decimal128) else Decimal(shown)
         if not number.is_finite():
             name = "NaN" if number.is_nan() else "Infinity" if number > 0 else "-Infinity"
-            return _mismatch(field, f"{name} is not {wanted}")
+            return _mismatch(field, f"must be {wanted}, not {name}")
         if field.kind in (Kind.INT, Kind.LONG):
             most = _INT32_MAX if field.kind is Kind.INT else _INT64_MAX
             if abs(number) > most:
-                size = f"too {'large' if number > 0 else 'small'} for {wanted}"
+                size = f"too {'large' if number > 0 else 'small'}"
                 bound = f"at {'most' if number > 0 else 'least'} {most if number > 0 else -most - 1}"
                 return _mismatch(field, f"{kind} is {size} ({bound})", f"{kind} {shown} is {size} ({bound})")
-            return _mismatch(field, f"{kind} with a fraction is not {wanted}")
+            return _mismatch(field, f"must be {wanted}, not {kind} with a fraction")
         return error
-    if field.kind is Kind.TIME and isinstance(shown, str):
-        return _mismatch(field, f"String is not {wanted} of day, such as 13:05:00")
     if field.kind is Kind.STRINGS and isinstance(shown, (list, tuple)):
-        return _mismatch(field, f"Array with other values than Strings is not {wanted}")
+        return _mismatch(field, f"must be {wanted}, not Array with other values")
     if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, DatetimeMS):
-        return _mismatch(field, "Date is outside the years 1 to 9999")
+        return _mismatch(field, "must be a date in the years 1 to 9999")
     if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, datetime):
         return error
     if field.kind is Kind.STRING and isinstance(shown, str):
         return error
-    return _mismatch(field, f"{kind} is not {wanted}")
+    if field.kind is Kind.TIME and isinstance(shown, str):
+        return _mismatch(field, f"must be {wanted}")
+    return _mismatch(field, f"must be {wanted}, not {kind}")
 
 
 def bson_type(shown: Any) -> str:
@@ -96,7 +108,3 @@ def _mismatch(field: FieldSchema, reason: str, message: str = "") -> SchemaMisma
     return SchemaMismatch(
         f"{field.name}: {message or reason}. {_MEND}", reason=f"{field.name}: {reason}. {_MEND}"
     )
-
-
-def _with_article(word: str) -> str:
-    return f"an {word}" if word[:1] in "aeiou" else f"a {word}"

@@ -47,6 +47,9 @@ class Evidence:
     conflicts: Sequence[At[tuple[Conflict, int]]] = ()  # with the seq of the change that caused it
     letters: Sequence[At[Letter]] = ()
     cut: bool = False
+    guarded: Mapping[str, int] = field(
+        default_factory=dict
+    )  # side -> deletes that wait there, if its guard holds this one
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from salmon.model.change import Value
+from salmon.model.change import ERROR, SALESFORCE_ID, Value
 from salmon.model.convert import to_rest
+from salmon.model.policies import EXISTENCE
 from salmon.model.schema import FieldSchema
 
 _AGO: Final = re.compile(r"(\d+)\s*([smhd])")
 _UNIT_S: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIELDS: Final[Mapping[str, str]] = {
+    SALESFORCE_ID: "its Salesforce Id",
+    ERROR: "its error message",
+    EXISTENCE: "its existence",
+}
 _SIDES: Final[Mapping[str, str]] = {
     "salesforce": "Salesforce",
     "mongodb": "MongoDB",
@@ -65,6 +71,17 @@ def moment_ms(text: str, now_ms: int) -> int:
 def side_named(side: str) -> str:
     """Return the name of a side for people."""
     return _SIDES.get(side, side)
+
+
+def called(field: str) -> str:
+    """Return the name of a field for people."""
+    return _FIELDS.get(field, field)
+
+
+def because(code: str, reason: str) -> str:
+    """Return why something was refused or waits, for use within a sentence: "CODE (reason)", or what there is of it."""
+    reason = reason.rstrip(".")
+    return f"{code} ({reason})" if code and reason else code or reason
 
 
 def span(ms: int) -> str:

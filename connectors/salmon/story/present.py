@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID
+from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, SideState, State
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
 from salmon.story.evidence import Evidence
-from salmon.story.formatting import quoted, shown, side_named, span
+from salmon.story.formatting import because, called, quoted, shown, side_named, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,26 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
         sentence = " ".join(
             [f"{evidence.object} {evidence.key} {waits[0]}.", *(f"Also, it {w}." for w in waits[1:])]
         )
+    elif rules.one_way_to is not None:
+        sentence = _sent_one_way(evidence, lives=state.lives is True, target=rules.one_way_to)
     elif state.lives:
         sentence = f"{evidence.object} {evidence.key} is in sync: both sides have the agreed values."
     else:
         sentence = f"{evidence.object} {evidence.key} is deleted on both sides."
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
+
+
+def _sent_one_way(evidence: Evidence, *, lives: bool, target: str) -> str:
+    record, there = f"{evidence.object} {evidence.key}", side_named(target)
+    if lives:
+        sent = f"All values of {record} were sent to {there}"
+    else:
+        sent = f"{record} is deleted at its source, and its deletion was sent to {there}"
+    return (
+        f"{sent}. The object is synced in one direction and its target is never read, so what {there} holds now is not "
+        f"known here: `salmon verify --object {evidence.object} --keys '{evidence.key}'` compares it."
+    )
 
 
 def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
@@ -78,6 +92,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
         n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
         for n in sorted(agreed.keys() | side.shadow.keys())
         if side.exists
+        and state.lives  # of a deleted record nothing is agreed
         and n
         not in side.unknown
         | rules.stamps
@@ -87,6 +102,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
     owed = owed_to(state, name, rules)
     return {
         "has_it": side.exists,
+        "is_read": name != rules.one_way_to,
         "native_id": side.native_id,
         "marker": side.marker,
         "differs": differs,
@@ -117,7 +133,9 @@ def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
-        if side.held and rules.one_way_to is None:
+        if not state.lives and name in evidence.guarded and EXISTENCE not in side.parked:
+            yield _guarded(evidence, name, rules)
+        elif side.held and rules.one_way_to is None:
             yield (
                 f"waits until it has been read again in {side_named(name)}, because a write found a different record there "
                 f"than expected: check that {name}-source runs (salmon status)"
@@ -143,25 +161,40 @@ def _in_flight(evidence: Evidence, name: str, side: SideState, now_ms: int) -> I
     )
 
 
+def _guarded(evidence: Evidence, name: str, rules: Rules) -> str:
+    deletes = evidence.guarded[name]
+    which = f"--object {evidence.object} --side {name}"
+    if rules.one_way_to is None:
+        keep = f"`salmon guard discard {which}` keeps these records"
+    else:
+        keep = "to keep a record, restore it at its source"
+    many = "1 delete waits" if deletes == 1 else f"{deletes:,} deletes wait"
+    return (
+        f"waits for a decision, because the delete guard holds its deletion in {side_named(name)} ({many} there): "
+        f"`salmon guard approve {which}` deletes all of them; {keep}"
+    )
+
+
 def _parked(evidence: Evidence, state: State, name: str, side: SideState, rules: Rules) -> Iterator[str]:
     groups: dict[Parked, list[str]] = {}
     for field, parked in sorted(side.parked.items()):
         alike = Parked(parked.why, parked.group, parked.code, parked.reason)
         groups.setdefault(alike, []).append(field)
     for parked, fields in groups.items():
-        what = ", ".join(_called(field) for field in fields if field != EXISTENCE) or "the whole record"
+        what = ", ".join(called(field) for field in fields if field != EXISTENCE) or "the whole record"
         match parked.why:
             case Park.REFUSED:
                 yield _refused(evidence, state, name, parked, what, whole=EXISTENCE in fields)
             case Park.DEFERRED if parked.code:
                 yield (
-                    f"cannot be written to {side_named(name)} now ({what}): {parked.code} ({parked.reason}); "
+                    f"cannot be written to {side_named(name)} now ({what}): {because(parked.code, parked.reason)}; "
                     f"Salmon tries again by itself"
                 )
             case Park.DEFERRED:
                 yield (
                     f"cannot be written to {side_named(name)} yet ({what}), because the record that it refers to does not "
-                    f"exist there: it continues by itself as soon as that record exists"
+                    f"exist there: it continues by itself as soon as that record exists; if it never will, correct "
+                    f"{what} in {side_named(next(side for side in state.sides if side != name))}"
                 )
             case Park.OSCILLATING:
                 yield (
@@ -193,17 +226,16 @@ def _misfits(state: State, rules: Rules) -> Iterator[str]:
 
 def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
     other = next(side for side in state.sides if side != name)
-    code = parked.code or "no code"
-    reason = f" ({parked.reason})" if parked.reason else ""
+    cause = because(parked.code or "no code", parked.reason)
     retry = f"salmon retry --object {evidence.object} --key '{evidence.key}'"
     if whole and not state.lives:
         return (
-            f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {code}{reason}; remove "
+            f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {cause}; remove "
             f"the reason, then delete it there or try again: {retry}"
         )
     what = "as a new record" if whole else f"in {told}"
     return (
-        f"was refused by {side_named(name)} {what}: {code}{reason}; correct it in {side_named(other)} and Salmon tries "
+        f"was refused by {side_named(name)} {what}: {cause}; correct it in {side_named(other)} and Salmon tries "
         f"again, or, after the reason in {side_named(name)} is removed, run: {retry}"
     )
 
@@ -226,7 +258,3 @@ def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules:
         f"waits for a decision, because both sides edited it at the same time: {values}; decide with {command} "
         f"{' '.join(fields)} --take {SALESFORCE}|{MONGODB}|VALUE"
     )
-
-
-def _called(name: str) -> str:
-    return {SALESFORCE_ID: "its Salesforce Id", ERROR: "its error message"}.get(name, name)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Message
 
@@ -13,18 +13,26 @@ from salmon.kafka import clients, scans
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
 from salmon.kafka.dead_letters import PREFIX
 from salmon.kafka.extents import extents
+from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS
-from salmon.model.change import SIDES
+from salmon.model.change import SIDES, Write, WriteOp
+from salmon.model.policies import EXISTENCE
+from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
+from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
 from salmon.story.evidence import At, Evidence, Letter, replayed
-from salmon.story.formatting import when
+from salmon.story.formatting import because, called, when
 from salmon.story.lookup import Lookup
 from salmon.story.present import Present, present
 from salmon.story.reporting import Entry, entries_of
 
 T = TypeVar("T")
+
+_HAS: Final = {True: "has it", False: "does not have it", None: "not known yet"}
+# Of the target of a one-way object, which is never read.
+_WAS_SENT: Final = {True: "was sent it", False: "was sent its deletion, or nothing", None: "was sent nothing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +104,17 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         record = conflicts.decode(data)
         return (record.conflict, record.seq) if record.conflict.contest.object == name else None
 
+    written = {
+        side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
+        for side, codec in writes.items()
+    }
     return Evidence(
         object=name,
         key=key,
         state=state,
         row=row,
         changes=_read(lookup, place, key, changes.decode, progress),
-        writes={
-            side: _read(lookup, lookup.place(codec.topic, key), key, codec.decode, progress, tombstones=True)
-            for side, codec in writes.items()
-        },
+        writes=written,
         conflicts=[
             item
             for item in _read(lookup, lookup.place(conflicts.topic, key), key, conflict, progress)
@@ -113,7 +122,33 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
         ],
         letters=_letters(lookup, name, key),
         cut=first > 0,
+        guarded=_guarded(lookup, name, key, written),
     )
+
+
+def _guarded(
+    lookup: Lookup, name: str, key: str, writes: Mapping[str, Sequence[At[Write | None]]]
+) -> Mapping[str, int]:
+    """
+    Return the sides whose delete guard holds the record's deletion, with the number of deletes of the object that wait there.
+
+    The sinks store it, so they need not run.
+    """
+    found: dict[str, int] = {}
+    for side, sent in writes.items():
+        newest = sent[-1].what if sent else None
+        if newest is not None and newest.op is WriteOp.DELETE:
+            kept = OffsetStore(lookup.kafka, lookup.topics, lookup.registry).load(named(side).sink)
+            entry = f"{GUARD_PREFIX}{name}/"
+            waiting = {
+                at: int(guard["held"])
+                for at, guard in kept.items()
+                if at.startswith(entry) and guard["paused"]
+            }
+            _, partition = lookup.place(lookup.topics.writes(side, name), key)
+            if waiting.get(f"{entry}{partition}"):
+                found[side] = sum(waiting.values())
+    return found
 
 
 def _read(
@@ -182,6 +217,8 @@ def lines(story: Story, limit: int) -> list[str]:
     ]
     for side, shown_there in now.sides.items():
         said += _side_lines(side, shown_there)
+        if now.lives is False and shown_there["has_it"]:
+            said.append("    to be deleted there")
     row = "none" if now.row is None else f"{len(now.row)} fields that are not empty"
     said.append(f"  `records`: {row}")
     said.append("")
@@ -196,7 +233,7 @@ def lines(story: Story, limit: int) -> list[str]:
 
 
 def _side_lines(side: str, shown_there: Mapping[str, Any]) -> list[str]:
-    has = {True: "has it", False: "does not have it", None: "not known yet"}[shown_there["has_it"]]
+    has = (_HAS if shown_there["is_read"] else _WAS_SENT)[shown_there["has_it"]]
     native = f" as {shown_there['native_id']}" if shown_there["native_id"] else ""
     said = [f"  {side}: {has}{native}"]
     for name, values in shown_there["differs"].items():
@@ -207,9 +244,19 @@ def _side_lines(side: str, shown_there: Mapping[str, Any]) -> list[str]:
         said.append(
             f"    in flight: write {write['seq']} {write['op']} {', '.join(write['fields'])}".rstrip()
         )
-    for parked in shown_there["parked"]:
-        code = f" ({parked['code']}: {parked['reason']})" if parked["code"] else ""
-        said.append(f"    waits: {parked['field']}, {parked['why'].lower()}{code}")
+    said += _parked_lines(shown_there["parked"])
     for misfit in shown_there["misfits"]:
         said.append(f"    cannot be synced: {misfit['field']} ({misfit['code']})")
     return said
+
+
+def _parked_lines(parked: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield one line for all fields that wait for the same reason."""
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for each in parked:
+        key = each["why"], each["since_seq"], each["code"], each["reason"]
+        alike.setdefault(key, []).append(each["field"])
+    for (why, _, code, reason), fields in alike.items():
+        what = "the record as a whole" if EXISTENCE in fields else ", ".join(map(called, fields))
+        cause = because(code, reason)
+        yield f"    waits: {what}, {why.lower()}" + (f": {cause}" if cause else "")

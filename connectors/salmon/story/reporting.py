@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from salmon.model.change import CUT, ERROR, OPERATOR, SALESFORCE_ID, Change, Op, Value, Write
+from salmon.model.change import CUT, OPERATOR, Change, Op, Value, Write
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
 from salmon.model.steps.work import Fact, Folded
 from salmon.story.evidence import At, Evidence, Letter, Replay
-from salmon.story.formatting import quoted, shown, side_named, span, when
+from salmon.story.formatting import because, called, quoted, shown, side_named, span, when
 
 _FIELDS_SHOWN_MAX: Final = 6
 _OPS: Final[Mapping[Op, str]] = {
@@ -28,7 +28,6 @@ _OPS: Final[Mapping[Op, str]] = {
     Op.REFUSED: "refused",
     Op.GONE: "no longer has the record, noticed by",
     Op.EXISTS: "already has the record, noticed by",
-    Op.DEFERRED: "cannot take yet",
     Op.RETRY: "is ready to be tried again with",
 }
 # What the fold reports that a reader should know; the other facts can be seen from the entries themselves.
@@ -128,7 +127,7 @@ class _Entries:
     def _change(self, item: At[Change], at_ms: int, folded: Folded | None) -> Entry:
         change = item.what
         says, kind = self._said(change), _kind(change, folded)
-        remarks = list(dict.fromkeys(_remarks(folded)))
+        remarks = list(dict.fromkeys(_remarks(change, folded)))
         lag_ms = None
         if kind == "echo":
             began = self._began(change, folded)
@@ -161,8 +160,10 @@ class _Entries:
         side = side_named(change.origin)
         if change.is_outcome:
             code, reason = change.source.get("code", ""), change.source.get("reason", "")
-            why = f": {code} {reason}".rstrip() if code or reason else ""
+            why = f": {cause}" if (cause := because(code, reason)) else ""
             at_fault = f" for {_names(change.changed)}" if change.changed else ""
+            if change.op is Op.DEFERRED:
+                return f"{side} cannot take write {change.ack} yet{at_fault}{why}"
             return f"{side} {_OPS[change.op]} write {change.ack}{at_fault}{why}"
         what = f"{side} {_OPS[change.op]}"
         if change.op in (Op.DELETE, Op.ABSENT):
@@ -232,7 +233,7 @@ class _Entries:
     def _values(self, fields: Mapping[str, Value], changed: frozenset[str] | None) -> str:
         schema = self._rules.schema.by_name
         names = sorted((fields.keys() | (changed or frozenset())) - {EXISTENCE})
-        parts = [f"{_called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
+        parts = [f"{called(n)} = {quoted(fields.get(n), schema.get(n))}" for n in names[:_FIELDS_SHOWN_MAX]]
         if len(names) > _FIELDS_SHOWN_MAX:
             parts.append(f"and {len(names) - _FIELDS_SHOWN_MAX} more fields")
         return ", ".join(parts)
@@ -251,20 +252,14 @@ def _kind(change: Change, folded: Folded | None) -> str:
     return "echo" if change.ack is not None else "edit"
 
 
-def _remarks(folded: Folded | None) -> Iterator[str]:
+def _remarks(change: Change, folded: Folded | None) -> Iterator[str]:
     for report in folded.reports if folded else ():
-        if (remark := _REMARKS.get(report.fact)) is not None:
-            yield f"{', '.join(map(_called, report.fields))}: {remark}" if report.fields else remark
+        remark = _REMARKS.get(report.fact)
+        if report.fact is Fact.PARKED and change.op is Op.DEFERRED:
+            remark = "waits; it continues by itself"
+        if remark is not None:
+            yield f"{', '.join(map(called, report.fields))}: {remark}" if report.fields else remark
 
 
 def _names(names: frozenset[str]) -> str:
-    return ", ".join(map(_called, sorted(names)))
-
-
-def _called(name: str) -> str:
-    """Return a field's name for people."""
-    return {
-        SALESFORCE_ID: "its Salesforce Id",
-        ERROR: "its error message",
-        EXISTENCE: "its existence",
-    }.get(name, name)
+    return ", ".join(map(called, sorted(names)))

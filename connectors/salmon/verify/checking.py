@@ -317,6 +317,8 @@ class Check:
             verdict.missing_in[RECORDS].append(key)
         if fields := {s: tuple(sorted(map(shown, one.fields))) for s, one in differs.items() if one.fields}:
             verdict.different[key] = fields
+        if self.asking is None and not any(self.terms[side].extra_counts for side in differs):
+            verdict.never_read += 1  # a repair names each with its reason
         state = self.agreement.state(key)
         if state is not None and any(state.sides[side].in_flight for side in differs if side in state.sides):
             verdict.on_their_way += 1

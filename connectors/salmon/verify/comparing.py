@@ -246,6 +246,9 @@ class ObjectVerdict:
     without_key: int = 0  # documents whose _id cannot be a record key
     keyless: Sequence[tuple[str, str]] = ()  # the first of them: the _id, and why
     on_their_way: int = 0  # of the records that differ: those with an unconfirmed write
+    never_read: int = (
+        0  # of these: those that differ only in the target of a one-way object; only without a repair
+    )
     exist: frozenset[str] | None = None  # if only some keys are compared: those that exist anywhere
     # The result of a repair: how many records the sources were asked to read, and how many of these are in sync now.
     asked: int = 0
@@ -297,6 +300,7 @@ class ObjectVerdict:
             "without_key": self.without_key,
             "keyless": [{"_id": shown, "why": why} for shown, why in self.keyless],
             "on_their_way": self.on_their_way,
+            "never_read": self.never_read,
             "repair": {
                 "asked": self.asked,
                 "repaired": self.repaired,

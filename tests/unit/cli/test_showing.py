@@ -45,6 +45,22 @@ def test_a_verdict_names_records_and_fields_and_where_to_look(capsys: pytest.Cap
     assert "Different; compared in 1.0 s." in shown
 
 
+def test_a_verdict_gives_the_reason_why_the_target_of_a_one_way_object_stays_different(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not only after a repair, which can do nothing about it."""
+    account = ObjectVerdict(
+        "Account",
+        counts={"salesforce": 1, "mongodb": 1, "records": 1},
+        different={"001A": {MONGODB: ("Phone",)}},
+        never_read=1,
+    )
+    verify.show(VerifyResult({"Account": account}, took_s=1.0))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 of them differ only in the target: the object is synced in one direction" in shown
+    assert "edit the record at its source, or correct it at the target" in shown
+
+
 def test_the_exit_code_says_equal_different_or_could_not_tell() -> None:
     """A record that is edited all the while is neither; one that differs settles it."""
     equal = ObjectVerdict("Account")

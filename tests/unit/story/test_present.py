@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from salmon.model.policies import EXISTENCE, HOLD
+from salmon.story.reading import Story as Told
+from salmon.story.reading import lines
 from support.stories import Story, born_in_mongodb, in_step, rules
 from support.told import now_of
+
+
+def told(story: Story, **instead: Any) -> Told:
+    """The record's story, without its entries."""
+    return Told("Account", story.key, (), now_of(story, **instead), whole=True)
 
 
 def test_a_record_in_step_says_so() -> None:
@@ -14,6 +23,21 @@ def test_a_record_in_step_says_so() -> None:
     assert now.sentence.endswith("is in sync: both sides have the agreed values.")
     assert now.row == {"Name": "Acme"}
     assert [side["differs"] for side in now.sides.values()] == [{}, {}]
+
+
+def test_of_the_target_of_a_one_way_object_it_is_not_said_what_it_holds() -> None:
+    """It is never read, so that an edit there is not known; the command that looks is named."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    now = now_of(story)
+    assert now.settled
+    assert now.sentence.startswith(f"All values of Account {story.key} were sent to MongoDB.")
+    assert "in sync" not in now.sentence
+    assert "and its target is never read, so what MongoDB holds now is not known here" in now.sentence
+    assert f"`salmon verify --object Account --keys '{story.key}'` compares it." in now.sentence
+    assert "  mongodb: was sent it" in lines(told(story), 0)
+    story.salesforce.deletes()
+    assert "is deleted at its source, and its deletion was sent to MongoDB" in now_of(story).sentence
 
 
 def test_a_deleted_record_says_so() -> None:
@@ -36,6 +60,48 @@ def test_a_write_under_way_names_the_side_the_write_and_whom_to_look_at() -> Non
     assert "salesforce-sink" in now.sentence
     assert now.sides["salesforce"]["in_flight"] == [{"seq": story.offset, "op": "UPDATE", "fields": ["Name"]}]
     assert now.sides["salesforce"]["differs"] == {"Name": {"holds": "Acme", "agreed": "Acme Ltd"}}
+
+
+def test_a_deletion_that_the_guard_holds_names_the_guard_how_many_wait_and_both_commands() -> None:
+    """The sink runs and does what it should, so nobody is sent to look at it."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    now = now_of(story, guarded={"salesforce": 30})
+    assert not now.settled
+    assert now.sentence.endswith(
+        "waits for a decision, because the delete guard holds its deletion in Salesforce (30 deletes wait there): "
+        "`salmon guard approve --object Account --side salesforce` deletes all of them; "
+        "`salmon guard discard --object Account --side salesforce` keeps these records."
+    )
+
+
+def test_a_deletion_of_a_one_way_object_that_the_guard_holds_cannot_be_discarded() -> None:
+    """Its source is never written to, so a person restores the record there."""
+    story = Story(rules(one_way_to="mongodb"))
+    story.salesforce.row(Name="Acme")
+    story.salesforce.deletes()
+    said = now_of(story, guarded={"mongodb": 1}).sentence
+    assert "(1 delete waits there): `salmon guard approve --object Account --side mongodb` deletes" in said
+    assert "restore it at its source" in said
+    assert "discard" not in said
+
+
+def test_the_guard_of_a_side_is_not_named_for_an_edit() -> None:
+    """It holds deletes of other records only."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(Name="Acme Ltd")
+    assert "guard" not in now_of(story, guarded={"salesforce": 30}).sentence
+
+
+def test_of_a_record_that_is_to_be_deleted_no_field_differs() -> None:
+    """Nothing is agreed of its fields; one line says that the side still has it."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.deletes()
+    now = now_of(story)
+    assert now.sides["salesforce"]["differs"] == {}
+    shown = lines(told(story), 0)
+    assert shown[1:4] == ["  salesforce: has it as " + story.key, shown[2], "    to be deleted there"]
+    assert "in flight: write" in shown[2]
 
 
 def test_a_refused_field_names_code_reason_and_mend() -> None:
@@ -93,6 +159,22 @@ def test_a_refused_creation_speaks_of_the_record() -> None:
     assert "was refused by Salesforce as a new record: TOO_SHORT" in now_of(story).sentence
 
 
+def test_one_refusal_is_one_line_however_many_fields_it_keeps_waiting() -> None:
+    """The code and its words once; the fields named, or the record as a whole."""
+    story = born_in_mongodb(Name="x", City="Oslo")
+    story.salesforce.refuses(story.writes["salesforce"], code="TOO_SHORT", reason="Too short.")
+    shown = lines(told(story), 0)
+    assert [line for line in shown if line.startswith("    waits")] == [
+        "    waits: the record as a whole, refused: TOO_SHORT (Too short)"
+    ]
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="nowhere", Phone="12")
+    story.salesforce.refuses(story.writes["salesforce"], "City", "Phone", code="INVALID", reason="No.")
+    story.come_to_rest()
+    assert "    waits: City, Phone, refused: INVALID (No)" in lines(told(story), 0)
+    assert "in City, Phone: INVALID (No); correct it" in now_of(story).sentence
+
+
 def test_a_refused_deletion_says_where_it_is_still() -> None:
     """And what to do there."""
     story = in_step(Name="Acme")
@@ -103,13 +185,13 @@ def test_a_refused_deletion_says_where_it_is_still() -> None:
 
 
 def test_a_missing_parent_is_waited_for() -> None:
-    """Nobody has to do anything."""
+    """Nobody has to do anything, unless the parent never comes."""
     story = born_in_mongodb(Name="Acme", ParentId="0015g00000Par11AAA")
     story.salesforce.defers(story.writes["salesforce"], "ParentId")
     story.come_to_rest()
-    assert (
-        "cannot be written to Salesforce yet (ParentId), because the record that it refers to"
-        in now_of(story).sentence
+    assert now_of(story).sentence.endswith(
+        "cannot be written to Salesforce yet (ParentId), because the record that it refers to does not exist there: it "
+        "continues by itself as soon as that record exists; if it never will, correct ParentId in MongoDB."
     )
 
 

@@ -101,8 +101,21 @@ def test_a_refusal_tells_the_code_the_reason_and_the_fields() -> None:
     write = story.writes["salesforce"]
     story.salesforce.refuses(write, "City", code="INVALID", reason="no such city")
     (told,) = [entry for entry in told_of(story) if entry.kind == "outcome"]
-    assert told.says.startswith(f"Salesforce refused write {write.seq} for City: INVALID no such city")
+    assert told.says.startswith(f"Salesforce refused write {write.seq} for City: INVALID (no such city)")
     assert told.seq == write.seq
+
+
+def test_a_write_that_waits_for_a_parent_is_told_as_one_that_continues_by_itself() -> None:
+    """One sentence in good grammar, and nobody is asked to decide."""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(ParentId="0015g00000Par11AAA")
+    write = story.writes["salesforce"]
+    story.salesforce.defers(write, "ParentId", reason="the record that it refers to does not exist there yet")
+    (told,) = [entry for entry in told_of(story) if entry.kind == "outcome"]
+    assert told.says == (
+        f"Salesforce cannot take write {write.seq} yet for ParentId: the record that it refers to does not exist there yet "
+        f"(ParentId: waits; it continues by itself)"
+    )
 
 
 def test_a_dead_letter_tells_who_set_it_aside_and_where_it_came_from() -> None:

@@ -190,6 +190,15 @@ def test_the_target_of_a_one_way_object_cannot_be_repaired_by_reading_it() -> No
     assert verdict.remains["a"] is Why.ONE_WAY
 
 
+def test_what_differs_only_in_the_target_of_a_one_way_object_is_counted_without_a_repair_too() -> None:
+    """So that the reason can be given; a repair names each with its reason."""
+    room = Room("a", "b", rules=Rules(SCHEMA, one_way_to=MONGODB))
+    room.there[MONGODB]["a"]["Phone"] = "555"
+    room.there[SALESFORCE]["b"]["Phone"] = "556"
+    assert room.verdict().never_read == 1
+    assert room.verdict(repair=True).never_read == 0
+
+
 # Many, and few.
 
 

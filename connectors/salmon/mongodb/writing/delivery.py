@@ -52,6 +52,7 @@ from salmon.mongodb.wire.client import (
     translated,
 )
 from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, guard
+from salmon.mongodb.writing.violations import properties_at_fault
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
 Operation = InsertOne[Document] | UpdateOne | DeleteOne
@@ -372,20 +373,15 @@ def refusal(error: Document, write: Write) -> Outcome:
         return Outcome(
             OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
         )
-    name = _CODE_NAMES.get(code, str(code))
+    if code == VALIDATION_FAILED:
+        at_fault = properties_at_fault(error)
+        reason = f"A validator of the collection does not accept {', '.join(at_fault) or 'the document'}."
+    else:
+        at_fault = list(error.get("keyPattern", ()))
+        reason = "MongoDB does not accept the document."
     return Outcome(
         OutcomeKind.REFUSED,
-        fields=_fields_at_fault(error) & write.fields.keys(),
-        code=name,
-        reason=f"MongoDB refused the document: {name} (code {code}).",
+        fields=frozenset(at_fault) & write.fields.keys(),
+        code=_CODE_NAMES.get(code, str(code)),
+        reason=reason,
     )
-
-
-def _fields_at_fault(error: Document) -> frozenset[str]:
-    """Return the names in the violated unique index, or those that the validator reports (MongoDB Manual, Schema Validation)."""
-    names = set(error.get("keyPattern", ()))
-    rules = error.get("errInfo", {}).get("details", {}).get("schemaRulesNotSatisfied", ())
-    for rule in rules:
-        names.update(item["propertyName"] for item in rule.get("propertiesNotSatisfied", ()))
-        names.update(rule.get("missingProperties", ()))
-    return frozenset(names)

@@ -95,7 +95,7 @@ def deferred(fields: Collection[str], waits_for: tuple[tuple[str, str], ...]) ->
     return Outcome(
         OutcomeKind.DEFERRED,
         fields=frozenset(fields),
-        reason=f"{', '.join(sorted(fields))} refer to records that are not there yet",
+        reason="the record that it refers to does not exist there yet",
         waits_for=waits_for,
     )
 
