@@ -14,6 +14,7 @@ import structlog
 
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
+from salmon.simulator import control
 from salmon.simulator.org.describes import PACKAGED, chosen_objects
 from salmon.simulator.server import Ports, Simulator
 
@@ -104,7 +105,12 @@ def _count(text: str) -> tuple[str, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=_PROGRAM, description=__doc__)
+    parser = _Parser(
+        prog=_PROGRAM,
+        description=__doc__,
+        epilog=control.in_words(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     port = _whole(_PORT_MAX)
     parser.add_argument(
         "--dir", type=Path, required=True, help="folder for the certificates and the private key"
