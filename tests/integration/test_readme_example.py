@@ -9,8 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.proof.evidence import ROOT
 from support.waiting import until
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("readme")]
 
 WAIT_S = 120
 SALMON = [sys.executable, "-m", "salmon"]
