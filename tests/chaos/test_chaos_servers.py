@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from salmon.devstack.processes import Background, accepts, free_ports
+from salmon.devstack.processes import Background, accepts
+from salmon.ports import free_ports
 from support.chaos.servers import Victim
 from support.waiting import until
 

@@ -15,9 +15,10 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from salmon.app.process import PARENT_VARIABLE
 from salmon.devstack import mongod
-from salmon.devstack.processes import HOST, Background, accepts, free_ports
+from salmon.devstack.processes import HOST, Background, accepts
 from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS
+from salmon.ports import free_ports
 from salmon.simulator.tls import make_certificates
 from support.fresh import fresh
 from support.ring import Ring, running_ring

@@ -18,9 +18,10 @@ from pymongo import MongoClient
 
 from salmon.config.models import load
 from salmon.devstack.mongod import URI_VARIABLE, EmbeddedMongod, ExternalMongo, binary
-from salmon.devstack.processes import HOST, Background, ProcessId, accepts, free_ports
+from salmon.devstack.processes import HOST, Background, ProcessId, accepts
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import ConfigError, SetupError, Unavailable
+from salmon.ports import free_ports
 from support.waiting import until
 
 SMALL = DevOptions(records={"Account": 3}, objects=("Account", "Contact"))

@@ -32,12 +32,12 @@ from salmon.app.process import PARENT_VARIABLE
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
 from salmon.devstack import sync_file
-from salmon.devstack.processes import free_ports
 from salmon.devstack.simulator_process import Org, SimulatorProcess
 from salmon.errors import RetriableError, SetupError
 from salmon.kafka import clients, topics
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import SIDES
+from salmon.ports import free_ports
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import VerifyResult, verify
 from support.stacks import Stack

@@ -1,7 +1,7 @@
 """
 Imports point one way: each room may import from those that stand below it, there is no circle, and no string upward.
 
-The order is DESIGN's (section 12): addresses, errors, backoff, calls, closing, harmless, locks; model, plugin; kafka and the two sides; ops, runtime, config; the
+The order is DESIGN's (section 12): addresses, errors, backoff, calls, closing, harmless, locks, ports; model, plugin; kafka and the two sides; ops, runtime, config; the
 workers; app, which puts them together; the operator's questions; demo and cli. The simulator and the
 embedded servers are tools of their own. A room that needs another one says so here, in one line.
 """
@@ -21,7 +21,7 @@ import salmon
 
 PACKAGE: Final = Path(salmon.__file__).parent
 
-_BASE: Final = {"addresses", "errors", "backoff", "calls", "closing", "harmless", "locks"}
+_BASE: Final = {"addresses", "errors", "backoff", "calls", "closing", "harmless", "locks", "ports"}
 _FACTS: Final = {"errors", "model"}
 _CONTRACT: Final = _BASE | {"model", "plugin"}
 _WIRES: Final = _CONTRACT | {"kafka", "salesforce", "mongodb"}
@@ -39,6 +39,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "harmless": set(),
     "closing": set(),
     "locks": set(),
+    "ports": set(),
     "model": {"errors"},
     "plugin": _FACTS | {"calls"},
     "kafka": _CONTRACT,

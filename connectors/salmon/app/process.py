@@ -246,7 +246,9 @@ class _Process:
             error = ClientLost(str(error))
         if isinstance(error, UnfitServer) and (self._side_was_reached or self._health.has_run):
             error = StartAgain(str(error))
-        return self._topics.missing_topic() or error if isinstance(error, StartAgain) else error
+        if not isinstance(error, StartAgain) or self._lifecycle.is_signalled:
+            return error  # a process that stops does not restart, and must not wait for Kafka now
+        return self._topics.missing_topic() or error
 
     def pause_s(self) -> float:
         """Count one more restart, and return how many seconds to wait before it."""

@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -28,6 +27,7 @@ from typing import Final
 
 import structlog
 
+from salmon import ports
 from salmon.app.process import (
     CONNECTORS,
     EXIT_FATAL,
@@ -89,14 +89,14 @@ def run_all(
         logs.configure(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector="all"
         )
-        ports = choose_ports(config.rest.host, config.rest.port if port is None else port)
+        file = _ports_file(ports_file)
+        chosen = choose_ports(config.rest.host, config.rest.port if port is None else port)
     except FatalError as error:
         return report_end(error)
     options = ["--log-format", log_format, "--log-level", log_level]
     children = [
-        Child(name, command_of(name, config_path, ports[name], options), ports[name]) for name in CONNECTORS
+        Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in CONNECTORS
     ]
-    file = Path(ports_file) if ports_file else None
     return Supervisor(children, config.rest.host, file, first=DESCRIBING.source).run()
 
 
@@ -105,35 +105,47 @@ def command_of(name: str, config_path: str | Path, port: int, options: Sequence[
     return command("run", name, "-c", str(config_path), "--port", str(port), *options)
 
 
-def choose_ports(host: str, first: int) -> dict[str, int]:
+def _ports_file(name: str | Path | None) -> Path | None:
+    """The file, which can be written. Raises ConfigError if it cannot."""
+    if not name:
+        return None
+    file = Path(name)
+    try:
+        _fresh(file).touch()
+        _fresh(file).unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"--ports-file {file} cannot be written ({error.strerror}). Name another file."
+        ) from None
+    return file
+
+
+def _fresh(file: Path) -> Path:
+    return file.with_suffix(f"{file.suffix}.new")
+
+
+def choose_ports(host: str, first: int, *, patience_s: float = ports.PATIENCE_S) -> dict[str, int]:
     """
     Choose a port for each connector: *first* and the ones after it, or free ones if it is 0.
 
     Raises:
-        ConfigError: another program uses one of them.
+        ConfigError: another program uses one of them, after *patience_s* too. The processes of a former `run all` that was
+            killed may have them for some seconds.
     """
-    sockets: list[socket.socket] = []
-    ports: dict[str, int] = {}
+    wanted = first
     try:
-        # All are held until all are found, so that no two are the same.
-        for number, name in enumerate(CONNECTORS):
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            holder = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(holder)
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            wanted = first + number if first else 0
-            try:
-                holder.bind((host, wanted))
-            except OSError as error:
-                raise ConfigError(
-                    f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes five ports "
-                    f"in a row; choose another first one, or --port 0 for free ones."
-                ) from None
-            ports[name] = holder.getsockname()[1]
-    finally:
-        for holder in sockets:
-            holder.close()
-    return ports
+        if not first:
+            return dict(zip(CONNECTORS, ports.free_ports(len(CONNECTORS), host), strict=True))
+        chosen: dict[str, int] = {}
+        for wanted, name in enumerate(CONNECTORS, first):
+            ports.listening(host, wanted, patience_s=patience_s).close()
+            chosen[name] = wanted
+        return chosen
+    except OSError as error:
+        raise ConfigError(
+            f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes five ports "
+            f"in a row; choose another first one, or --port 0 for free ones."
+        ) from None
 
 
 def is_ready(host: str, port: int) -> bool:
@@ -249,6 +261,9 @@ class Supervisor:
                 if (final := self._note_ended()) is not None:
                     code = final
                     break
+        except BaseException:
+            self._stop(EXIT_UNEXPECTED)  # without us, nobody would start them again
+            raise
         finally:
             stopped.set()
         return self._stop(code)
@@ -287,9 +302,13 @@ class Supervisor:
             due = [child for child in due if child.name == self.first]
         environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
         for child in due:
-            child.start(environment, now)
+            try:
+                child.start(environment, now)
+            except OSError as error:  # no memory, or too many processes
+                child.start_at = now + self._pause_s(child, now)
+                log.warning("connector_not_started", name=child.name, reason=error.strerror)
         if due:
-            self._write_ports()
+            self._note_ports()
 
     def _first_is_alone(self, now: float) -> bool:
         """
@@ -322,12 +341,16 @@ class Supervisor:
                 log.error("connector_gave_up", name=child.name, exit_code=code)
                 return code
             now = self.clock()
-            child.crashes = 1 if now - child.started_at >= _STEADY_S else child.crashes + 1
-            delay_s = _RESTARTS.delay_s(child.crashes, rng=self.rng)
+            delay_s = self._pause_s(child, now)
             child.start_at = now + delay_s
             event = "connector_cannot_run" if code == EXIT_FATAL else "connector_crashed"
             log.warning(event, name=child.name, exit_code=code, restart_in_s=round(delay_s, 2))
         return None
+
+    def _pause_s(self, child: Child, now: float) -> float:
+        """Count one more end of *child*, and return after how many seconds it is started again."""
+        child.crashes = 1 if now - child.started_at >= _STEADY_S else child.crashes + 1
+        return _RESTARTS.delay_s(child.crashes, rng=self.rng)
 
     def _stop(self, code: int) -> int:
         for child in self.children:
@@ -350,9 +373,15 @@ class Supervisor:
             code = code or EXIT_UNEXPECTED
         return code
 
-    def _write_ports(self) -> None:
+    def _note_ports(self) -> None:
         if self.ports_file is None or not all(child.started_at for child in self.children):
             return  # the file lists all of them
+        try:
+            self._write_ports(self.ports_file)
+        except OSError as error:
+            log.warning("ports_file_not_written", file=str(self.ports_file), reason=error.strerror)
+
+    def _write_ports(self, file: Path) -> None:
         content = {
             child.name: {
                 "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
@@ -361,9 +390,9 @@ class Supervisor:
             }
             for child in self.children
         }
-        fresh = self.ports_file.with_suffix(f"{self.ports_file.suffix}.new")
+        fresh = _fresh(file)
         fresh.write_text(json.dumps(content, indent=2), encoding="utf-8")
-        fresh.replace(self.ports_file)  # A reader sees the old file or the new one, never half of it.
+        fresh.replace(file)  # A reader sees the old file or the new one, never half of it.
 
     def _next_signal(self, timeout_s: float) -> int | None:
         try:

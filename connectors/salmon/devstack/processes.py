@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from salmon.devstack import private
 from salmon.errors import SetupError
+from salmon.ports import free_ports
 
 HOST: Final = "127.0.0.1"
 _POLL_S: Final = 0.02
@@ -204,17 +205,6 @@ def on_free_ports(count: int, start: Callable[[tuple[int, ...]], None]) -> None:
         except Died:
             if attempt == _PORT_ATTEMPTS:
                 raise
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """*count* different ports that nobody listens on now."""
-    with contextlib.ExitStack() as sockets:
-        ports = []
-        for _ in range(count):
-            one = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            one.bind((HOST, 0))
-            ports.append(int(one.getsockname()[1]))
-        return tuple(ports)
 
 
 def accepts(port: int, host: str = HOST) -> bool:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -22,12 +22,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from salmon import __version__
+from salmon import __version__, ports
 from salmon.errors import ConfigError
 from salmon.ops.health import Health, HealthReport
 from salmon.ops.metrics import TASK, Metrics
-
-_BACKLOG: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +197,9 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 def _bound(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
+        return ports.listening(host, port)
     except OSError as error:
         raise ConfigError(
             f"rest: {host}:{port} cannot be used ({error.strerror or error}). Choose another rest.port, or --port 0 "
             f"for any free port."
         ) from None
-    return listener

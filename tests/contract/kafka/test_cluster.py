@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer
 
-from salmon.devstack.processes import free_ports
 from salmon.errors import Unavailable
 from salmon.kafka import clients, cluster
+from salmon.ports import free_ports
 from support.waiting import until
 
 Join = Callable[[int], Consumer]

@@ -13,13 +13,14 @@ import pytest
 from pymongo import ASCENDING, MongoClient
 
 from salmon.devstack.mongod import EmbeddedMongod, binary
-from salmon.devstack.processes import HOST, Background, accepts, free_ports
+from salmon.devstack.processes import HOST, Background, accepts
 from salmon.errors import RetriableError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.change import Op, WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.ports import free_ports
 from salmon.simulator.tls import make_certificates
 from support.clock import Clock
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, write

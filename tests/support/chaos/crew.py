@@ -24,8 +24,8 @@ from typing import Final
 import requests
 
 from salmon.app.process import PARENT_VARIABLE
-from salmon.devstack.processes import free_ports
 from salmon.kafka.topics import CONNECTORS
+from salmon.ports import free_ports
 from support.chaos.plan import RUN_ALL, SUPERVISOR
 
 _LOOK_S: Final = 0.1

@@ -18,10 +18,11 @@ import yaml
 from salmon.devstack import jvm, sync_file
 from salmon.devstack.broker import EmbeddedBroker, answers
 from salmon.devstack.mongod import EmbeddedMongod
-from salmon.devstack.processes import HOST, ProcessId, accepts, free_ports
+from salmon.devstack.processes import HOST, ProcessId, accepts
 from salmon.devstack.registry_process import RegistryProcess
 from salmon.devstack.registry_process import answers as registry_answers
 from salmon.devstack.simulator_process import Org, SimulatorProcess
+from salmon.ports import free_ports
 from support.chaos import fields
 from support.chaos.plan import EMBEDDED, JVM, ORG
 from support.chaos.proxy import Proxies

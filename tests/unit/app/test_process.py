@@ -183,6 +183,16 @@ def test_a_topic_that_was_deleted_is_named_where_kafka_speaks_of_numbers(
     assert process.consequence_of(lost) is gone
 
 
+def test_a_process_that_stops_does_not_ask_kafka_why_it_was_left_alone(
+    process: _Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka may be away, and the time to stop is short (case S8)."""
+    monkeypatch.setattr(Lifecycle, "is_signalled", True)
+    monkeypatch.setattr(process._topics, "missing_topic", pytest.fail)
+    lost = ClientLost("the session has timed out")
+    assert process.consequence_of(lost) is lost
+
+
 def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,17 @@ CHILD = textwrap.dedent(
     """
 )
 
+CONFIG = """
+name: crm
+kafka: {bootstrap.servers: localhost:9092}
+schema_registry: {url: http://localhost:8081}
+salesforce:
+  login_url: https://login.salesforce.com
+  auth: {flow: client_credentials, client_id: app, client_secret: secret}
+mongodb: {uri: mongodb://localhost, database: crm}
+objects: {Account: {collection: accounts}}
+"""
+
 
 def child(folder: Path, name: str, code: str) -> Child:
     return Child(name, [sys.executable, "-c", CHILD, str(folder / name), code], port=1)
@@ -97,6 +108,56 @@ def test_a_crashed_child_is_started_again_and_a_signal_stops_all(tmp_path: Path)
     assert all(each.process is None for each in children)
 
 
+def test_a_ports_file_that_can_be_written_no_more_ends_nobody(tmp_path: Path) -> None:
+    """Its folder was removed, or the disk is full: that is said, and the processes are started again as before."""
+    folder = tmp_path / "gone"
+    enough = when(lambda: starts(tmp_path, "crashing") >= 3)
+    children = [child(tmp_path, "steady", "run"), child(tmp_path, "crashing", "1")]
+    with capture_logs() as logs:
+        run_in_main(children, enough, ports_file=folder / "ports.json")
+    assert enough.is_set()
+    assert any(line["event"] == "ports_file_not_written" for line in logs)
+
+
+def test_a_ports_file_that_cannot_be_written_is_refused_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, exit code 2."""
+    config = tmp_path / "sync.yaml"
+    config.write_text(CONFIG)
+    assert run_all.run_all(config, port=0, ports_file=tmp_path / "none" / "ports.json") == 2
+    assert "--ports-file" in capsys.readouterr().err
+
+
+def test_a_supervisor_that_fails_stops_its_children_first(tmp_path: Path) -> None:
+    """Nobody else would start them again, or end them."""
+    children = [child(tmp_path, "steady", "run")]
+
+    def fails(_host: str, _port: int) -> bool:
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        run_in_main(children, is_ready=fails)
+    assert children[0].ended() is not None or children[0].process is None
+
+
+def test_a_child_that_cannot_be_started_now_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine has no memory for one more process."""
+    start, failures = Child.start, [OSError(12, "Cannot allocate memory")]
+
+    def once(self: Child, environment: dict[str, str], now: float) -> None:
+        if failures:
+            raise failures.pop()
+        start(self, environment, now)
+
+    monkeypatch.setattr(Child, "start", once)
+    enough = when(lambda: starts(tmp_path, "steady") == 1)
+    assert run_in_main([child(tmp_path, "steady", "run")], enough) == 0
+    assert starts(tmp_path, "steady") == 1
+
+
 @pytest.mark.parametrize("code", [2, 3])
 def test_what_only_a_person_can_mend_ends_them_all(tmp_path: Path, code: int) -> None:
     """Configuration errors and fenced instances are never started again; the exit code is theirs."""
@@ -119,7 +180,7 @@ def test_a_taken_port_is_named() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(ConfigError, match=f"{port}.*--port 0"):
-            choose_ports("127.0.0.1", port)
+            choose_ports("127.0.0.1", port, patience_s=0)
 
 
 def test_a_child_is_started_by_the_command_line_that_people_use() -> None:

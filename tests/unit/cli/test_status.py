@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from salmon.cli.status import status
-from salmon.devstack.processes import free_ports
 from salmon.errors import Unavailable
 from salmon.kafka.topics import CONNECTORS
+from salmon.ports import free_ports
 from salmon.status import overview
 
 CONFIG = """

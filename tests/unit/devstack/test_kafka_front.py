@@ -11,7 +11,7 @@ import pytest
 
 from salmon.devstack import kafka_front
 from salmon.devstack.kafka_front import BROKER_HOST, FRONT_HOST, Front, finds_nothing, mended, places
-from salmon.devstack.processes import free_ports
+from salmon.ports import free_ports
 from support.waiting import until_async
 
 FETCH, METADATA, API_VERSIONS, PRODUCE, JOIN_GROUP = 1, 3, 18, 0, 11

@@ -10,15 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from salmon.devstack.processes import (
-    Background,
-    Died,
-    ProcessId,
-    accepts,
-    free_ports,
-    last_line,
-    on_free_ports,
-)
+from salmon.devstack.processes import Background, Died, ProcessId, accepts, last_line, on_free_ports
 from salmon.errors import SetupError
 from support.waiting import until
 
@@ -154,11 +146,6 @@ def test_a_server_that_always_dies_is_not_started_for_ever() -> None:
     with pytest.raises(Died):
         on_free_ports(1, start)
     assert len(tried) == 3
-
-
-def test_free_ports_are_different() -> None:
-    """All are held until the last is found."""
-    assert len(set(free_ports(20))) == 20
 
 
 def test_the_last_line_that_says_something(tmp_path: Path) -> None:

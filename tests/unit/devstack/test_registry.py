@@ -11,9 +11,10 @@ import pytest
 import requests
 import uvicorn
 
-from salmon.devstack.processes import HOST, free_ports
+from salmon.devstack.processes import HOST
 from salmon.devstack.registry import app
 from salmon.devstack.registry_store import RegistryStore
+from salmon.ports import free_ports
 from support.waiting import until
 
 SCHEMA = json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]})

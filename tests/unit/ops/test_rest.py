@@ -6,11 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 import requests
 
+from salmon import ports
 from salmon.calls import Peer
 from salmon.errors import ConfigError, Unavailable
 from salmon.ops.health import Health
@@ -145,8 +147,9 @@ def test_metrics_have_connects_names_and_ours(served: Served) -> None:
         assert line in said
 
 
-def test_a_taken_port_is_a_clear_error() -> None:
+def test_a_taken_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names the key and the mend."""
+    monkeypatch.setattr(ports, "listening", partial(ports.listening, patience_s=0))
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from salmon.devstack.processes import free_ports
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
+from salmon.ports import free_ports
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
 

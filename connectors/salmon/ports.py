@@ -1,0 +1,89 @@
+"""
+Ports to listen on: free ones, and one that a former process still has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+# Below the ports that Linux (32768) and others (49152) give to outgoing connections: each of those would be in the way of a
+# server that binds its port later.
+_FREE: Final = range(15_000, 32_768)
+_BACKLOG: Final = 128
+# A process that was asked to stop, or whose parent is gone, ends within 28 s.
+PATIENCE_S: Final = 30.0
+_PAUSE_S: Final = 0.25
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
+    """
+    Return *count* different ports that nobody has now.
+
+    Raises:
+        OSError: *host* is not an address of this machine.
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as held:  # all of them until all are found
+        while len(found) < count:
+            port = random.choice(_FREE)
+            try:
+                held.enter_context(_bound(host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+            found.append(port)
+    return tuple(found)
+
+
+def listening(
+    host: str, port: int, *, patience_s: float = PATIENCE_S, pause: Callable[[float], object] = time.sleep
+) -> socket.socket:
+    """
+    Return a socket that listens there. A port that is in use is waited for: the process that had it before may still be ending.
+
+    Args:
+        port: 0 for any free one.
+        patience_s: For how long.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    for left in range(round(patience_s / _PAUSE_S), -1, -1):
+        listener = None
+        try:
+            listener = _bound(host, port)
+            listener.listen(_BACKLOG)
+            return listener
+        except OSError as error:
+            if listener is not None:
+                listener.close()
+            if error.errno != errno.EADDRINUSE or not left:
+                raise
+            if left == round(patience_s / _PAUSE_S):
+                log.warning("port_in_use", host=host, port=port, waits_s=patience_s)
+            pause(_PAUSE_S)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # A port whose last connections are only waiting out their time is free. One that has a listener is not.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
