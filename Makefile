@@ -50,7 +50,7 @@ clean:
 	rm -rf $(VENV) .jvm build dist
 
 $(READY): pyproject.toml constraints.txt
-	@echo "Setting up $(VENV) ..." >&2
+	@echo "Setting up $(VENV): fetching about 120 MB of Python packages. This happens once and takes some minutes ..." >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]' >&2
 	@touch $@

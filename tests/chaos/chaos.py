@@ -68,7 +68,7 @@ def main() -> int:
     if good and chosen.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
     elif not good:
-        say(f"Not good. Logs, the journal and verdict.txt are in {folder}")
+        say(f"Not good: {results.why_not_good(outcome)} Logs, the journal and verdict.txt are in {folder}")
     return EXIT_GOOD if good else EXIT_FOUND
 
 

@@ -114,6 +114,7 @@ def outcome(**differs: Any) -> dict[str, Any]:
         ),
         "verdicts_equal": True,
         "quiet": True,
+        "not_recovered": [],
         "editors_failed": [],
         "interrupted": False,
     }
@@ -141,20 +142,40 @@ def test_runs_are_gathered_and_summed_up_by_stack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "differs",
+    ("differs", "says"),
     [
-        {"lost": 1},
-        {"divergent": 1},
-        {"invented": 1},
-        {"false_conflicts": 1},
-        {"dead_letters": 1},
-        {"verdicts_equal": False},
-        {"quiet": False},
-        {"editors_failed": ["turns: KeyError"]},
-        {"interrupted": True},
+        ({"lost": 1}, "edits lost: 1."),
+        ({"divergent": 2}, "values that differ between the sides: 2."),
+        ({"invented": 1}, "values that nobody entered: 1."),
+        ({"false_conflicts": 1}, "no edit was lost, but conflicts reported without a cause: 1."),
+        ({"dead_letters": 1}, "no edit was lost, but dead letters: 1."),
+        (
+            {"restarted_by_hand": 1},
+            "no edit was lost, but processes that did not come back by themselves: 1.",
+        ),
+        (
+            {"verdicts_equal": False},
+            "no edit was lost, but `salmon verify` found other differences than the judge.",
+        ),
+        ({"quiet": False}, "no edit was lost, but the sync did not come to rest; a slow machine?"),
+        (
+            {"quiet": False, "not_recovered": ["kill merge (number 7), within 15 s"]},
+            "no edit was lost, but the sync did not come to rest (not well in time: kill merge (number 7), within 15 s); "
+            "a slow machine?",
+        ),
+        (
+            {"editors_failed": ["turns: KeyError"]},
+            "no edit was lost, but an editor failed (turns: KeyError).",
+        ),
+        ({"interrupted": True}, "no edit was lost, but the run was interrupted."),
+        (
+            {"lost": 1, "quiet": False},
+            "edits lost: 1, and the sync did not come to rest.",
+        ),
     ],
 )
-def test_a_run_is_good_only_if_everything_is(differs: dict[str, Any]) -> None:
-    """Each of these alone makes the exit code 1."""
+def test_a_run_is_good_only_if_everything_is(differs: dict[str, Any], says: str) -> None:
+    """Each of these alone makes the exit code 1, and one sentence names it."""
     assert results.is_good(outcome())
     assert not results.is_good(outcome(**differs))
+    assert results.why_not_good(outcome(**differs)) == says

@@ -48,8 +48,8 @@ class Lines:
             return
         self._shown_at = time.monotonic()
         parts = [
-            f"{each.name} {each.from_salesforce}+{each.from_mongodb} edits, {each.in_flight} in flight, "
-            f"p50 {_ms(each.p50_ms)} p99 {_ms(each.p99_ms)}"
+            f"{each.name} {each.from_salesforce}+{each.from_mongodb} edits, {each.in_flight} in flight"
+            + (f", p50 {_ms(each.p50_ms)} p99 {_ms(each.p99_ms)}" if each.p50_ms is not None else "")
             for each in board.objects
         ]
         self._print(f"  {'; '.join(parts)}; {board.api_calls:,} API calls")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,10 +12,12 @@ import typer
 
 from salmon.cli.terminal import (
     CONFIG_DEFAULT,
+    WHEN,
     ConfigOption,
     JsonOption,
     configured,
     err,
+    moment,
     out,
     print_json,
     say,
@@ -46,7 +47,6 @@ _FieldOption = Annotated[
         "--field", help="Only this field; $exists: one side deleted the record, the other edited it."
     ),
 ]
-_WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d."
 
 
 @app.command("list")
@@ -56,20 +56,23 @@ def _list(
     object_name: _ObjectOption = None,
     key: _KeyOption = None,
     field: _FieldOption = None,
-    since: Annotated[str | None, typer.Option(help=f"Only since this time: {_WHEN}")] = None,
-    until: Annotated[str | None, typer.Option(help=f"Only before this time: {_WHEN}")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only since this time: {WHEN}.")] = None,
+    until: Annotated[str | None, typer.Option(help=f"Only before this time: {WHEN}.")] = None,
     held: Annotated[bool, typer.Option("--held", help="Only those that wait for a decision.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many to show, newest first.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List conflicts, newest first, with both values."""
+    """
+    List conflicts, newest first, with both values.
+
+    Exit code 0: listed, also if there are none.
+    2: Kafka or the registry cannot be reached, or correct what the message names.
+    """
     from salmon.story.conflicts import ConflictFilter, listed
     from salmon.story.lookup import Lookup
 
+    asked = ConflictFilter(object_name, key, field, moment(since, "--since"), moment(until, "--until"), held)
     settings = configured(config)
-    asked = ConflictFilter(
-        object_name, key, field, _moment(since, "--since"), _moment(until, "--until"), held
-    )
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         found = listed(lookup, asked, limit=limit, progress=progress)
         rows = [as_dict(lookup, each) for each in found.conflicts]
@@ -105,7 +108,12 @@ def _show(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one conflict by its id, or the newest one of a record, and what is agreed now."""
+    """
+    Show one conflict by its id, or the newest one of a record, and what is agreed now.
+
+    Exit code 0: shown.
+    2: there is no such conflict, Kafka or the registry cannot be reached, or correct what the message names.
+    """
     from salmon.errors import ConfigError
     from salmon.story.conflicts import ConflictFilter, listed, one
     from salmon.story.lookup import Lookup
@@ -294,17 +302,6 @@ def _won(entry: dict[str, Any]) -> str:
     if entry["winner"] is not None:
         return str(entry["winner"])
     return "waits" if entry["waits"] else "was settled"
-
-
-def _moment(text: str | None, option: str) -> int | None:
-    from salmon.story.formatting import moment_ms
-
-    if text is None:
-        return None
-    try:
-        return moment_ms(text, int(time.time() * 1000))
-    except ValueError:
-        raise typer.BadParameter(f"not a valid time; give {_WHEN}", param_hint=option) from None
 
 
 @contextmanager

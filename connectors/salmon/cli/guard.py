@@ -41,7 +41,12 @@ def list_(
     side: SideOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which deletes wait, and on which side."""
+    """
+    Show which deletes wait, and on which side.
+
+    Exit code 0: shown, also if none wait.
+    2: Kafka or the registry cannot be reached, or correct what the message names.
+    """
     _each(config, object_, side, None, as_json=as_json, done="wait", act=lambda _desk, _waiting: None)
 
 
@@ -54,7 +59,12 @@ def approve(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Carry out exactly the deletes that wait now. Later deletes are counted from zero."""
+    """
+    Carry out exactly the deletes that wait now. Later deletes are counted from zero.
+
+    Exit code 0: approved, or none wait.
+    2: Kafka or the registry cannot be reached, or correct what the message names.
+    """
     _each(
         config,
         object_,
@@ -75,7 +85,12 @@ def discard(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Keep the records: the side that deleted them gets them back."""
+    """
+    Keep the records: the side that deleted them gets them back.
+
+    Exit code 0: discarded, or none wait.
+    2: Kafka or the registry cannot be reached, or correct what the message names.
+    """
     _each(
         config,
         object_,

@@ -107,7 +107,8 @@ def _run(
         typer.Option(
             min=0,
             max=65535,
-            help="Port of /health and /metrics; 0: any free port. With all: the first of five ports.",
+            help="Port of /health and /metrics; 0: any free port. With all: the first of five ports. Default: rest.port of the "
+            "file, which is also where `salmon status` looks: with another port, give it --ports-file.",
         ),
     ] = None,
     ports_file: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,21 +11,22 @@ import typer
 from salmon.cli.conflicts import watched
 from salmon.cli.terminal import (
     CONFIG_DEFAULT,
+    WHEN,
     ConfigOption,
     JsonOption,
     complain,
     configured,
+    moment,
     print_json,
     say,
 )
-from salmon.errors import ConfigError, RetriableError
+from salmon.errors import RetriableError
 
 if TYPE_CHECKING:
     from salmon.story.retrying import RefusedWrite
 
 EXIT_COULD_NOT: Final = 1
 _KEYS_SHOWN: Final = 5
-_WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d"
 
 
 def retry(
@@ -37,7 +37,7 @@ def retry(
         str | None, typer.Option(help="Only writes that were refused with this error code.")
     ] = None,
     field: Annotated[str | None, typer.Option(help="Only writes in which this field was refused.")] = None,
-    since: Annotated[str | None, typer.Option(help=f"Only refusals since this time: {_WHEN}.")] = None,
+    since: Annotated[str | None, typer.Option(help=f"Only refusals since this time: {WHEN}.")] = None,
     key: Annotated[str | None, typer.Option(help="Only the record with this key; needs --object.")] = None,
     by: Annotated[
         str | None, typer.Option(help="Who asks; kept in the history. Default: the user of this machine.")
@@ -59,7 +59,7 @@ def retry(
     from salmon.story.lookup import Lookup
     from salmon.story.retrying import RefusalFilter, refusals, send_again
 
-    asked = RefusalFilter(object_name, key, code, field, _moment(since))
+    asked = RefusalFilter(object_name, key, code, field, moment(since, "--since"))
     settings = configured(config)
     try:
         with Lookup(settings) as lookup:
@@ -105,14 +105,3 @@ def _lines(found: Sequence[RefusedWrite]) -> Iterator[str]:
         shown = ", ".join(list(keys)[:_KEYS_SHOWN]) + (", ..." if len(keys) > _KEYS_SHOWN else "")
         what = f"not synced from {side_named(side)}" if misfit else f"refused by {side_named(side)}"
         yield f"  {name}: {len(keys):,} {what}, {code}: {shown}"
-
-
-def _moment(text: str | None) -> int | None:
-    from salmon.story.formatting import moment_ms
-
-    if text is None:
-        return None
-    try:
-        return moment_ms(text, int(time.time() * 1000))
-    except (ValueError, OverflowError):
-        raise ConfigError(f"--since: {text!r} is not a valid time. Give {_WHEN}.") from None

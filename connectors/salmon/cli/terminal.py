@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -25,6 +26,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 CONFIG_DEFAULT: Final = Path("sync.yaml")
+WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d"
 _LINE_MAX: Final = 200
 
 
@@ -45,6 +47,24 @@ def quiet_logs(*, secrets: Collection[str] = ()) -> None:
 
     level = "debug" if os.environ.get("SALMON_DEBUG") else "error"
     logs.configure(log_format="console", level=level, secrets=secrets)
+
+
+def moment(text: str | None, option: str) -> int | None:
+    """
+    Return the time that *option* names, in ms since 1970; None if it was not given.
+
+    Raises:
+        ConfigError: it is not a time.
+    """
+    from salmon.errors import ConfigError
+    from salmon.story.formatting import moment_ms
+
+    if text is None:
+        return None
+    try:
+        return moment_ms(text, int(time.time() * 1000))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{option}: {text!r} is not a valid time. Give {WHEN}.") from None
 
 
 def typed() -> str:

@@ -114,9 +114,9 @@ class ConflictsConfig(BaseModel):
 
     default: PolicyName = Field(
         default="last_writer_wins",
-        description="Who wins a conflict. last_writer_wins: the later edit, by the clocks of the two sides. salesforce, "
-        "mongodb: that side. hold: both sides keep their value until a person decides (`salmon conflicts`). Or the name of "
-        "a plugin (entry point group salmon.policies).",
+        description="Who wins a conflict, also one between a deletion and an edit. last_writer_wins: the later edit, by the "
+        "clocks of the two sides. salesforce, mongodb: that side. hold: both sides keep their value until a person decides "
+        "(`salmon conflicts`). Or the name of a plugin (entry point group salmon.policies).",
     )
     ties: Side = Field(default="salesforce", description="Who wins if both edits have the same time.")
     fields: dict[str, PolicyName] = Field(

@@ -28,7 +28,7 @@ from salmon.devstack.mongod import ExternalMongo, Mongo, mongo
 from salmon.devstack.processes import ProcessId, Server
 from salmon.devstack.registry_process import Registry, RegistryProcess
 from salmon.devstack.simulator_process import Org, SimulatorProcess
-from salmon.errors import ConfigError, SetupError
+from salmon.errors import SetupError
 from salmon.locks import locked
 
 log = structlog.get_logger(__name__)
@@ -82,10 +82,11 @@ class DevStack:
             The contract for scripts: config, kafka.bootstrap_servers, schema_registry.url, mongodb.uri, ...
 
         Raises:
+            ConfigError: an option is not valid; nothing is made.
             SetupError: a server could not be started (nothing is left behind), or a stack with other options runs.
-            ConfigError: an option is not valid.
         """
         root = self._root
+        org = self._org()  # what is wrong with the options is found before anything is made
         try:
             private.folder(root, ours=(_NOTE, "sync.yaml"))
         except OSError as error:
@@ -98,7 +99,7 @@ class DevStack:
             if note:
                 log.warning("stack_incomplete", folder=str(root), mend="its servers are started again")
                 _end(note)
-            return self._start(root)
+            return self._start(root, org)
 
     def down(self, *, purge: bool = False) -> bool:
         """
@@ -124,8 +125,7 @@ class DevStack:
     def _root(self) -> Path:
         return self.folder.expanduser().absolute()
 
-    def _start(self, root: Path) -> dict[str, Any]:
-        org = self._org()
+    def _start(self, root: Path, org: Org) -> dict[str, Any]:
         if self.options.jvm and (root / "kafka").is_dir():
             raise SetupError(
                 f"{root} has the records of an earlier stack, but Apicurio had their schemas only in memory, so the records "
@@ -182,19 +182,19 @@ class DevStack:
         return self.kafka or EmbeddedBroker, self.registry or RegistryProcess
 
     def _org(self) -> Org:
+        # Imported here, because reading describe files is all the simulator is needed for in this process.
+        from salmon.simulator.org.describes import PACKAGED, chosen_objects
+
         describe = None if self.options.describe is None else Path(self.options.describe).absolute()
-        objects = _objects_of(describe, self.options.objects)
         records = self.options.records
+        named = records if isinstance(records, Mapping) else {}
+        objects = tuple(chosen_objects(describe or PACKAGED, self.options.objects or None, named))
         if isinstance(records, int):
             counts = dict.fromkeys(objects, records)
         elif records is None:
             counts = {name: DEMO_RECORDS.get(name, _OTHER_RECORDS) for name in objects}
         else:
             counts = dict(records)
-        if strangers := sorted(counts.keys() - set(objects)):
-            raise ConfigError(
-                f"--records names {', '.join(strangers)}, but the objects are {', '.join(objects)}. Correct one of them."
-            )
         return Org(objects, counts, describe, self.options.seed)
 
     def _database(self, server: Mongo) -> str:
@@ -256,19 +256,6 @@ def _purge(root: Path) -> None:
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         root.rmdir()
-
-
-def _objects_of(describe: Path | None, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The objects of the org; found out before anything is started."""
-    if describe is not None and not describe.is_dir():
-        raise ConfigError(
-            f"--describe {describe} is not a folder. Give a folder with describe files (<sObject>.json)."
-        )
-    # Imported here, because reading describe files is all the simulator is needed for in this process.
-    from salmon.simulator.org.describes import PACKAGED, load_describes
-
-    folder = PACKAGED if describe is None else describe
-    return tuple(load_describes(folder, objects=wanted or None))
 
 
 @contextlib.contextmanager

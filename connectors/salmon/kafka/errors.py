@@ -55,8 +55,6 @@ _UNTRUSTED: Final = frozenset(
 _REFUSED: Final = frozenset(
     {
         KafkaError.INVALID_CONFIG,
-        KafkaError.INVALID_REPLICATION_FACTOR,
-        KafkaError.INVALID_PARTITIONS,
         KafkaError.INVALID_REQUEST,
         KafkaError.POLICY_VIOLATION,
         KafkaError.TOPIC_EXCEPTION,
@@ -65,6 +63,13 @@ _REFUSED: Final = frozenset(
         KafkaError._UNSUPPORTED_FEATURE,
     }
 )
+
+# Settings of the sync that Kafka does not know by our name.
+_MENDS: Final = {
+    KafkaError.INVALID_REPLICATION_FACTOR: "Set topics.replication_factor to the number of brokers or fewer: 3 in "
+    "production, 1 to try it out on a single broker.",
+    KafkaError.INVALID_PARTITIONS: "Correct topics.partitions.",
+}
 
 
 def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
@@ -109,6 +114,8 @@ def translated(error: KafkaError | KafkaException, doing: str) -> SalmonError:
             f"{what}: the TLS handshake failed. Check kafka.security.protocol, and that kafka.ssl.ca.location "
             f"has the CA that signed the broker's certificate."
         )
+    if code in _MENDS:
+        return SetupError(f"{what} ({cause.str()}). {_MENDS[code]}")
     if code in _REFUSED:
         return SetupError(f"{what} ({cause.str()}). Correct the setting it names.")
     if cause.fatal() or code == KafkaError._FATAL:

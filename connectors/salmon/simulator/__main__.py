@@ -6,29 +6,37 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, NoReturn
 
 import structlog
 
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
-from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator import control
+from salmon.simulator.org.describes import PACKAGED, chosen_objects
 from salmon.simulator.server import Ports, Simulator
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
+_PROGRAM: Final = "salmon simulator"
+_EXIT_BAD_INPUT: Final = 2
+_PORT_MAX: Final = 65_535
+_RECORDS_MAX: Final = 10_000_000  # of one object; the org keeps them in memory
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a box; print its endpoints as one JSON object on standard output once it serves."""
     options = _parser().parse_args(arguments)
+    records = dict(options.records)
+    try:
+        objects = tuple(chosen_objects(options.describe, options.objects, records))
+    except SalmonError as error:
+        return _refused(error)
     # Standard output is for the endpoints.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # Threads inherit the mask, so none of the servers' takes the signal that is waited for below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    records = {}
-    for item in options.records or ():
-        name, _, count = item.partition("=")
-        records[name] = int(count)
     try:
         simulator = Simulator.start(
             options.dir,
@@ -36,14 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
                 options.rest_port, options.pubsub_port, options.control_port, options.advertised_rest_port
             ),
             describe_folder=options.describe,
-            objects=options.objects.split(",") if options.objects else None,
+            objects=objects,
             records=records,
             random_seed=options.seed,
             marker_fields=not options.no_marker_fields,
         )
     except SalmonError as error:
-        print(harmless_sentences(str(error)), file=sys.stderr)  # noqa: T201
-        return 2
+        return _refused(error)
     with simulator:
         endpoints = simulator.endpoints.as_dict()
         if options.json:
@@ -55,27 +62,82 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _refused(error: SalmonError) -> int:
+    print(harmless_sentences(str(error)), file=sys.stderr)  # noqa: T201
+    return _EXIT_BAD_INPUT
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an option in one sentence, without the list of all options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_EXIT_BAD_INPUT, f"{harmless_sentences(f'{self.prog}: {message}')}\n")
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    """A whole number from 0 to *most*."""
+
+    def number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {most}")
+        return int(text)
+
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of objects. Write Account,Contact")
+    return names
+
+
+def _count(text: str) -> tuple[str, int]:
+    name, _, count = text.partition("=")
+    try:
+        if name:
+            return name, _whole(_RECORDS_MAX)(count)
+    except argparse.ArgumentTypeError:
+        pass
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not OBJECT=COUNT, with a COUNT up to {_RECORDS_MAX}. Write Account=2000"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="salmon simulator", description=__doc__)
+    parser = _Parser(
+        prog=_PROGRAM,
+        description=__doc__,
+        epilog=control.in_words(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    port = _whole(_PORT_MAX)
     parser.add_argument(
         "--dir", type=Path, required=True, help="folder for the certificates and the private key"
     )
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     parser.add_argument("--describe", type=Path, default=PACKAGED, help="folder with describe files")
-    parser.add_argument("--objects", help="objects, separated by commas; default: all in the folder")
     parser.add_argument(
-        "--records", action="append", metavar="OBJECT=COUNT", help="records at the start; may be repeated"
+        "--objects", type=_names, help="objects, separated by commas; default: all in the folder"
+    )
+    parser.add_argument(
+        "--records",
+        action="append",
+        type=_count,
+        default=[],
+        metavar="OBJECT=COUNT",
+        help="records at the start; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
     parser.add_argument(
         "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
     )
-    parser.add_argument("--rest-port", type=int, default=0, help="default: any free port")
-    parser.add_argument("--pubsub-port", type=int, default=0)
-    parser.add_argument("--control-port", type=int, default=0)
+    parser.add_argument("--rest-port", type=port, default=0, help="default: any free port")
+    parser.add_argument("--pubsub-port", type=port, default=0)
+    parser.add_argument("--control-port", type=port, default=0)
     parser.add_argument(
         "--advertised-rest-port",
-        type=int,
+        type=port,
         default=0,
         help="port of a proxy in front of REST, if there is one",
     )

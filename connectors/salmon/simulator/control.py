@@ -2,14 +2,17 @@
 The simulator's control API: its records, the calls it has received, its clock, settings, triggers, rules and faults (JSON
 over HTTP).
 
-It is not part of Salesforce: tests and demos control the org with it.
+It is not part of Salesforce: tests and demos control the org with it. RESOURCES and FAULTS describe it; GET / shows them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+import textwrap
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,10 +21,12 @@ from starlette.routing import Route
 
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
-from salmon.simulator.org.org import Org
+from salmon.simulator.org.org import APIS, Org
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
+
+_WIDTH: Final = 100
 
 
 class ControlServer:
@@ -31,27 +36,24 @@ class ControlServer:
         self._org = org
         self._endpoints = dict(endpoints)
         self.app = Starlette(
-            routes=[
-                Route("/state", self._state, methods=["GET"]),
-                Route("/calls", self._calls, methods=["GET"]),
-                Route("/clock", self._clock, methods=["POST"]),
-                Route("/settings", self._settings, methods=["GET"]),
-                Route("/settings", self._change_settings, methods=["POST"]),
-                Route("/settings", self._reset_settings, methods=["DELETE"]),
-                Route("/instance", self._move, methods=["POST"]),
-                Route("/refresh_tokens", self._refresh_token, methods=["POST"]),
-                Route("/allowances", self._allowances, methods=["POST"]),
-                Route("/triggers", self._add_trigger, methods=["POST"]),
-                Route("/triggers", self._drop_triggers, methods=["DELETE"]),
-                Route("/rules", self._add_rule, methods=["POST"]),
-                Route("/rules", self._drop_rules, methods=["DELETE"]),
-                Route("/faults", self._add_fault, methods=["POST"]),
-                Route("/faults", self._clear_faults, methods=["DELETE"]),
-            ]
+            routes=[Route(each.path, partial(each.answer, self), methods=[each.method]) for each in RESOURCES]
+        )
+
+    async def _overview(self, _request: Request) -> JSONResponse:
+        return JSONResponse(
+            {
+                "resources": [
+                    {"method": each.method, "path": each.path, "body": each.body, "meaning": each.meaning}
+                    for each in RESOURCES
+                ],
+                "faults": [
+                    {"fault": name, "parameters": parameters, "meaning": meaning}
+                    for name, (parameters, meaning) in FAULTS.items()
+                ],
+            }
         )
 
     async def _state(self, _request: Request) -> JSONResponse:
-        """The org: its ids, users, clock, objects with their counts, triggers and faults."""
         org = self._org
         with org.lock:
             objects = {
@@ -88,13 +90,11 @@ class ControlServer:
         )
 
     async def _calls(self, _request: Request) -> JSONResponse:
-        """API calls and events delivered so far, by resource."""
         return JSONResponse(
             {"api": self._org.usage.calls(), "events_delivered": self._org.usage.events_delivered}
         )
 
     async def _clock(self, request: Request) -> JSONResponse:
-        """{"advance_s": n} moves the org's clock on; sessions and cursors age with it."""
         body = await _object(request)
         advance_s = None if body is None else body.get("advance_s")
         if not isinstance(advance_s, int | float) or isinstance(advance_s, bool) or advance_s < 0:
@@ -103,11 +103,9 @@ class ControlServer:
         return JSONResponse({"now": datetime_text(self._org.clock.now_ms())})
 
     async def _settings(self, _request: Request) -> JSONResponse:
-        """What an administrator has decided: see org/settings.py for each."""
         return JSONResponse(self._org.settings.as_dict())
 
     async def _change_settings(self, request: Request) -> JSONResponse:
-        """{"bulk_processing_s": 5, ...}: any of the settings; all of them are answered."""
         body = await _object(request)
         try:
             self._org.settings.change(body or {})
@@ -120,7 +118,6 @@ class ControlServer:
         return JSONResponse(self._org.settings.as_dict())
 
     async def _move(self, request: Request) -> JSONResponse:
-        """{"url": "https://..."}: the org moves to another instance. All sessions end; its old host serves it no more."""
         url = (await _object(request) or {}).get("url")
         if not isinstance(url, str) or not url.startswith("https://"):
             return _wrong("url must be an https:// URL that leads here, by another name or port")
@@ -129,7 +126,6 @@ class ControlServer:
         return JSONResponse({"instance_url": self._org.instance.url})
 
     async def _refresh_token(self, request: Request) -> JSONResponse:
-        """{"user": "integration" or "person", "client_id"}: as if that user had approved the app in a browser."""
         body, org = await _object(request) or {}, self._org
         user = {"integration": org.integration_user, "person": org.person}.get(str(body.get("user")))
         client_id = body.get("client_id")
@@ -138,7 +134,6 @@ class ControlServer:
         return JSONResponse({"refresh_token": org.sessions.issue_refresh_token(user, client_id)}, 201)
 
     async def _allowances(self, request: Request) -> JSONResponse:
-        """{"DailyBulkV2QueryJobs": 5, ...}: how much of each the org may use within 24 hours."""
         body, usage = await _object(request) or {}, self._org.usage
         for name, amount in body.items():
             if name not in usage.allowances:
@@ -149,7 +144,6 @@ class ControlServer:
         return JSONResponse(usage.allowances)
 
     async def _add_trigger(self, request: Request) -> JSONResponse:
-        """{"object", "when": {"field"}, "set": {field: template} or "refuse": true or "record"}; see triggers.py."""
         body = await _object(request)
         if body is None:
             return _wrong("the body must be a JSON object")
@@ -168,10 +162,6 @@ class ControlServer:
         return JSONResponse({"triggers": 0})
 
     async def _add_rule(self, request: Request) -> JSONResponse:
-        """
-        {"rule": "validation", "object", "when": SOQL condition, "message", "name"?, "field"?}, or {"rule": "duplicate",
-        "object", "fields": [...], "action": "allow" or "block", "name"?, "matching_rule"?, "message"?}.
-        """
         body = await _object(request)
         if body is None:
             return _wrong("the body must be a JSON object")
@@ -190,7 +180,6 @@ class ControlServer:
         return JSONResponse({"rules": 0})
 
     async def _add_fault(self, request: Request) -> JSONResponse:
-        """{"fault": NAME, ...}"""
         body = await _object(request)
         if body is None or not isinstance(body.get("fault"), str):
             return _wrong(f"fault must be one of {', '.join(sorted(self._org.faults.known))}")
@@ -204,6 +193,152 @@ class ControlServer:
     async def _clear_faults(self, _request: Request) -> JSONResponse:
         self._org.faults.clear()
         return JSONResponse({"faults": []})
+
+
+Answer = Callable[[ControlServer, Request], Awaitable[JSONResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource of the control API. *body*: an example, or empty if it takes none."""
+
+    method: str
+    path: str
+    body: str
+    meaning: str
+    answer: Answer
+
+
+RESOURCES: Final = (
+    Resource("GET", "/", "", "This list.", ControlServer._overview),
+    Resource(
+        "GET",
+        "/state",
+        "",
+        "The org: its id, users, clock, objects with their counts, triggers, rules, faults and addresses.",
+        ControlServer._state,
+    ),
+    Resource(
+        "GET", "/calls", "", "API calls so far, by resource, and events delivered.", ControlServer._calls
+    ),
+    Resource(
+        "POST",
+        "/clock",
+        '{"advance_s": 3600}',
+        "Move the org's clock on. Sessions and query cursors age with it.",
+        ControlServer._clock,
+    ),
+    Resource(
+        "GET", "/settings", "", "What an administrator of the org has decided.", ControlServer._settings
+    ),
+    Resource(
+        "POST",
+        "/settings",
+        '{"soap_login": false, "bulk_processing_s": 5}',
+        "Change some of these settings; GET /settings shows their names.",
+        ControlServer._change_settings,
+    ),
+    Resource(
+        "DELETE",
+        "/settings",
+        "",
+        "All settings as they were at the start.",
+        ControlServer._reset_settings,
+    ),
+    Resource(
+        "POST",
+        "/instance",
+        '{"url": "https://localhost:8443"}',
+        "Move the org to another instance. All sessions end, and the old host no longer serves the org.",
+        ControlServer._move,
+    ),
+    Resource(
+        "POST",
+        "/refresh_tokens",
+        '{"user": "person", "client_id": "..."}',
+        "Get a refresh token, as if that user (integration or person) had approved the app in a browser.",
+        ControlServer._refresh_token,
+    ),
+    Resource(
+        "POST",
+        "/allowances",
+        '{"DailyApiRequests": 1000}',
+        "How much the org may use within 24 hours, by the names of the limits resource. {} shows all.",
+        ControlServer._allowances,
+    ),
+    Resource(
+        "POST",
+        "/triggers",
+        '{"object": "Account", "when": {"field": "Phone"}, "set": {"Phone": "{Phone|e164}"}}',
+        "Add a trigger: a call that sets the field `when` makes it set fields from templates. The filters of a template are "
+        'trim, upper, lower, title, digits and e164. Instead of "set", "refuse": true refuses the field, and "refuse": '
+        '"record" the record.',
+        ControlServer._add_trigger,
+    ),
+    Resource("DELETE", "/triggers", "", "Remove all triggers.", ControlServer._drop_triggers),
+    Resource(
+        "POST",
+        "/rules",
+        '{"rule": "validation", "object": "Account", "when": "Phone = null", "message": "Enter a phone"}',
+        "Add a validation rule: `when` is a SOQL condition that is true for a wrong record; `field` and `name` are optional. "
+        'Or a duplicate rule: {"rule": "duplicate", "object", "fields": [...], "action": "allow" or "block"}; `name`, '
+        "`matching_rule` and `message` are optional.",
+        ControlServer._add_rule,
+    ),
+    Resource("DELETE", "/rules", "", "Remove all rules.", ControlServer._drop_rules),
+    Resource(
+        "POST",
+        "/faults",
+        '{"fault": "http", "api": "rest", "status": 503, "times": 3}',
+        'Let something fail; the faults are listed below. "s": N ends a fault after so many seconds, unless it says otherwise.',
+        ControlServer._add_fault,
+    ),
+    Resource("DELETE", "/faults", "", "End all faults.", ControlServer._clear_faults),
+)
+
+# Fault -> its parameters, and what it does. `api` is one of APIS.
+FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "latency": ("api, ms", "Calls of the API take so much longer."),
+    "http": (
+        "api, status, error_code, times",
+        "Calls fail with this status (503), as JSON with an error_code, as HTML without.",
+    ),
+    "exhaust_api": ("", "The daily API requests are used up (REQUEST_LIMIT_EXCEEDED)."),
+    "revoke_sessions": ("", "All access tokens end now."),
+    "lock_rows": (
+        "object, ids, approval",
+        "These records are locked: by another transaction, or with approval: true by an approval process.",
+    ),
+    "hide": (
+        "object, fields",
+        "The integration user does not see these fields, or without fields the whole object.",
+    ),
+    "clock_skew": ("s", "The org's clock is fast by so many seconds; slow, if it is negative."),
+    "cdc": ("object, on", "Select the object for Change Data Capture (true), or deselect it (false)."),
+    "cut_streams": ("", "All open event streams break now."),
+    "silence": ("s", "Event streams send nothing for so many seconds, not even keepalives."),
+    "repeat_events": ("count", "The last events are delivered again."),
+    "lose_events": ("object, count", "The next events never come."),
+    "gap": ("object, count", "The next events come as gap events: they name a record, but not what changed."),
+    "overflow": ("object, count", "The next events come as gap events of a whole transaction (overflow)."),
+    "expire_replay": ("", "All events so far leave the retention window."),
+    "corrupt_replay": ("", "All events get new replay ids; the old ones are unknown."),
+}
+
+
+def in_words() -> str:
+    """The control API for `salmon simulator --help`."""
+    lines = ["control API (JSON over HTTP, at control_url; not part of Salesforce):"]
+    for each in RESOURCES:
+        lines += [f"  {each.method} {each.path} {each.body}".rstrip(), *_indented(each.meaning)]
+    lines += ["", f"faults (api: {', '.join(APIS)}; without object: any; count: how many, 1 if left out):"]
+    for name, (parameters, meaning) in FAULTS.items():
+        lines += [f"  {name} {{{parameters}}}" if parameters else f"  {name}", *_indented(meaning)]
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 async def _object(request: Request) -> dict[str, Any] | None:

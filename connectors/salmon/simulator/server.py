@@ -109,7 +109,7 @@ class Simulator:
             keepalive_s: How often an idle event stream hears something.
 
         Raises:
-            SetupError: No describes, no such object, or a port is taken.
+            SetupError: No describes, no such object, a folder that cannot be written to, or a port is taken.
         """
         org = Org(load_describes(describe_folder, objects=objects, marker_fields=marker_fields))
         if missing := [name for name in records or {} if name not in org.tables]:
@@ -117,9 +117,14 @@ class Simulator:
                 f"records of {', '.join(missing)} were asked for, and the org has {', '.join(org.objects)}"
             )
         filling.load(org, records or {}, random_seed)
-        certificates = make_certificates(folder)
         key_file = folder / "jwt.key"
-        app = new_app(org.integration_user, make_key_pair(key_file))
+        try:
+            certificates = make_certificates(folder)
+            app = new_app(org.integration_user, make_key_pair(key_file))
+        except OSError as error:
+            raise SetupError(
+                f"{folder} cannot be written to ({error.strerror}). Choose another --dir."
+            ) from None
         person_app = new_app(org.person)
 
         with contextlib.ExitStack() as undo:

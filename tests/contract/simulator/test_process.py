@@ -67,6 +67,9 @@ def test_a_port_that_is_taken_and_an_object_that_is_not_there_are_told_in_a_sent
                 Simulator.start(tmp_path, ports=ports)
     with pytest.raises(SetupError, match="records of Lead were asked for, and the org has Account"):
         Simulator.start(tmp_path, records={"Lead": 1})
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"cannot be written to .* Choose another --dir"):
+        Simulator.start(tmp_path / "file")
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("simulator-")] == []
 
 

@@ -22,7 +22,16 @@ _QUESTION: Final = (
     "Whatever is killed, suspended, cut or refused while people and applications edit: is anything lost?"
 )
 _NAMED_MAX: Final = 20  # places that are named; the counts are of all
-_SUMMED: Final = ("lost", "divergent", "invented", "false_conflicts", "dead_letters", "restarted_by_hand")
+# What must not have happened: its entry in the outcome, and how it reads with its number.
+_SUMMED: Final = {
+    "lost": "edits lost: {}",
+    "divergent": "values that differ between the sides: {}",
+    "invented": "values that nobody entered: {}",
+    "false_conflicts": "conflicts reported without a cause: {}",
+    "dead_letters": "dead letters: {}",
+    "restarted_by_hand": "processes that did not come back by themselves: {}",
+}
+_OF_RECORDS: Final = ("lost", "divergent", "invented")
 
 Outcome = dict[str, Any]
 
@@ -55,13 +64,30 @@ def of_verdict(verdict: Verdict) -> Outcome:
 
 def is_good(outcome: Outcome) -> bool:
     """Whether a run shows that nothing was lost, and that it could have shown otherwise."""
-    return (
-        not any(outcome[name] for name in _SUMMED)
-        and outcome["verdicts_equal"]
-        and outcome["quiet"]
-        and not outcome["editors_failed"]
-        and not outcome["interrupted"]
-    )
+    return not _failings(outcome)
+
+
+def why_not_good(outcome: Outcome) -> str:
+    """What was wrong with a run, in one sentence."""
+    failings = _failings(outcome)
+    kept = "no edit was lost, but " if not any(outcome[name] for name in _OF_RECORDS) else ""
+    slow = "; a slow machine?" if failings.keys() == {"quiet"} else "."
+    return f"{kept}{', and '.join(failings.values())}{slow}"
+
+
+def _failings(outcome: Outcome) -> dict[str, str]:
+    """The entries of the outcome that speak against it, each in words."""
+    found = {name: words.format(outcome[name]) for name, words in _SUMMED.items() if outcome[name]}
+    if not outcome["verdicts_equal"]:
+        found["verdicts_equal"] = "`salmon verify` found other differences than the judge"
+    if not outcome["quiet"]:
+        late = "; ".join(outcome["not_recovered"])
+        found["quiet"] = "the sync did not come to rest" + (f" (not well in time: {late})" if late else "")
+    if outcome["editors_failed"]:
+        found["editors_failed"] = f"an editor failed ({', '.join(outcome['editors_failed'])})"
+    if outcome["interrupted"]:
+        found["interrupted"] = "the run was interrupted"
+    return found
 
 
 def record(outcome: Outcome, file: Path = GATHERED) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from salmon.cli.dev import app
 from salmon.devstack.stack import DevStack
+from salmon.errors import ConfigError
 
 ANSWER = {
     "config": "sync.yaml",
@@ -38,3 +39,20 @@ def test_which_servers_must_not_be_killed_is_told(
     assert says in told.stdout
     scripted = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--json", *option])
     assert "memory" not in scripted.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--records", "Lead=3"], "--records names Lead"),
+        (["--objects", "Lead"], "--objects: Lead has no describe file"),
+        (["--describe", "nowhere"], "is not a folder"),
+        (["--records", "Account"], "is not OBJECT=COUNT"),
+    ],
+)
+def test_a_wrong_option_leaves_no_folder(tmp_path: Path, option: list[str], says: str) -> None:
+    """It is found before anything is made."""
+    ended = CliRunner().invoke(app, ["up", "--dir", str(tmp_path / "dev"), *option])
+    assert isinstance(ended.exception, ConfigError)
+    assert says in str(ended.exception)
+    assert list(tmp_path.iterdir()) == []

@@ -110,3 +110,29 @@ def test_help_waits_for_no_heavy_library() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert shown.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("command", [("conflicts", "list"), ("retry",)])
+def test_a_wrong_time_is_the_same_sentence_everywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """It is found before anything is asked; with the ways to write a time."""
+    assert salmon(monkeypatch, *command, "--since", "yesterday") == 2
+    assert capsys.readouterr().err == (
+        "salmon: --since: 'yesterday' is not a valid time. Give 2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("conflicts", "list"), ("conflicts", "show"), ("conflicts", "resolve"), ("guard", "list"), ("guard", "approve"),
+     ("guard", "discard")],
+)  # fmt: skip
+def test_the_help_of_what_an_operator_decides_lists_the_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    """Scripts rely on them."""
+    assert salmon(monkeypatch, *command, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "Exit code 0: " in shown
+    assert " 2: " in shown

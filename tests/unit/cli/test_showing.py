@@ -186,6 +186,26 @@ def test_the_live_table_has_a_row_for_each_object() -> None:
         assert part in shown
 
 
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (
+            ObjectNumbers("Contact", 5_000, 2, 1, 1, None, None, 0),
+            "Contact 1+1 edits, 2 in flight; 77 API calls",
+        ),
+        (
+            ObjectNumbers("Contact", 4_998, 2, 31, 29, 48.4, 160.0, 1),
+            "Contact 31+29 edits, 2 in flight, p50 48 ms p99 160 ms; 77 API calls",
+        ),
+    ],
+)
+def test_a_line_leaves_out_what_is_not_measured_yet(row: ObjectNumbers, says: str) -> None:
+    """The first line comes before any edit is on the other side."""
+    output, text = console()
+    audience.Lines(output).board(Board((row,), api_calls=77, left_s=12.0))
+    assert text.getvalue().strip() == says
+
+
 def test_without_a_terminal_each_thing_is_a_line() -> None:
     """Acts with what was seen; the first load once an object is complete."""
     output, text = console()

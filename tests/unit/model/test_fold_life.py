@@ -6,7 +6,7 @@ import pytest
 
 from salmon.model.change import SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Published
-from salmon.model.policies import EXISTENCE, MONGODB_WINS, SALESFORCE_WINS
+from salmon.model.policies import EXISTENCE, HOLD, MONGODB_WINS, SALESFORCE_WINS
 from support.stories import Story, born_in_mongodb, in_step, rules
 
 EARLY, LATE = 1_000, 2_000  # ms
@@ -165,6 +165,15 @@ def test_the_objects_policy_decides_about_life_and_death_too() -> None:
     deleted.mongodb.edits(Name="Acme Ltd", at=LATE)
     deleted.salesforce.deletes(at=EARLY)
     assert deleted.record is None
+
+
+def test_a_fields_policy_has_no_part_in_life_and_death() -> None:
+    """Name's policy is `mongodb`, the object's is `hold`: MongoDB's deletion waits for a person, as the README says."""
+    story = in_step(rules(policy=HOLD, field_policies={"Name": MONGODB_WINS}), Name="Acme")
+    story.salesforce.edits(Name="Acme Ltd", at=EARLY)
+    story.mongodb.deletes(at=LATE)
+    assert story.record == {"Name": "Acme Ltd"}
+    assert [(c.contest.field, c.winner) for c in story.conflicts] == [(EXISTENCE, None)]
 
 
 def test_a_moved_stamp_is_nothing_that_a_delete_should_have_seen() -> None:

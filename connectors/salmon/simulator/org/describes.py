@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from salmon.errors import SetupError
+from salmon.errors import ConfigError, SetupError
 
 Describe = dict[str, Any]  # one describe answer, as JSON
 
@@ -71,6 +71,10 @@ def load_describes(
     for path in sorted(folder.glob("*.json")):
         try:
             content = json.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise SetupError(
+                f"{path.name} in the describe folder cannot be read ({error.strerror}); correct or delete it"
+            ) from None
         except ValueError as error:
             raise SetupError(
                 f"{path.name} in the describe folder is not JSON ({error}); correct or delete it"
@@ -93,6 +97,32 @@ def load_describes(
             f"no describe of {', '.join(missing)} in {folder}; it has {', '.join(sorted(found))}"
         )
     return {name: with_marker_fields(found[name]) if marker_fields else found[name] for name in wanted}
+
+
+def chosen_objects(
+    folder: Path, objects: Iterable[str] | None, records: Iterable[str]
+) -> dict[str, Describe]:
+    """
+    Return the describes that the options --describe, --objects and --records of a command ask for.
+
+    Raises:
+        ConfigError: One of the options cannot be fulfilled; the message names it.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--describe: {folder} is not a folder. Give a folder with describe files (<sObject>.json)."
+        )
+    there = load_describes(folder)
+    wanted = list(there) if objects is None else list(dict.fromkeys(objects))
+    if missing := [name for name in wanted if name not in there]:
+        raise ConfigError(
+            f"--objects: {', '.join(missing)} has no describe file in {folder}, which has {', '.join(there)}. Correct one of them."
+        )
+    if strangers := sorted(set(records) - set(wanted)):
+        raise ConfigError(
+            f"--records names {', '.join(strangers)}, but the objects are {', '.join(wanted)}. Correct one of them."
+        )
+    return {name: there[name] for name in wanted}
 
 
 def _check_fields(file: str, describe: Describe) -> None:
