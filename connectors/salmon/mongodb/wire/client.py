@@ -27,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.server_type import SERVER_TYPE
 
 from salmon.calls import Calls
-from salmon.errors import ConfigError, SalmonError, SignInRefused, Unavailable, UnfitServer
+from salmon.errors import ConfigError, SalmonError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.mongodb.config import MongoConfig, option_names
 from salmon.mongodb.wire.watching import watching
 
@@ -59,6 +59,8 @@ UNAUTHORIZED: Final = 13
 OPTIONS_CONFLICT: Final = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 NAMESPACE_EXISTS: Final = 48
 TOO_LARGE: Final = 10334
+# InvalidOptions, InvalidNamespace, CommandNotSupportedOnView, ViewDepthLimitExceeded: a view, for example, has the name.
+_NO_COLLECTION: Final = frozenset({72, 73, 165, 166})
 _SIGN_IN_FAILED: Final = frozenset({11, 18})  # UserNotFound, AuthenticationFailed
 # Atlas has one code for all that it refuses by itself: who we are, a full quota of space, a limit of connections or requests.
 _ATLAS: Final = 8000
@@ -190,6 +192,11 @@ def translated(error: PyMongoError, doing: str) -> SalmonError:
     if code == UNAUTHORIZED:
         return UnfitServer(
             f"mongodb.uri: the user lacks a permission that is needed for {doing}. Grant readWrite on the database."
+        )
+    if code in _NO_COLLECTION:
+        return SetupError(
+            f"MongoDB refused our request while {doing} (code {code}): a view or something else has the name of the collection. "
+            f"Rename it, or choose another collection."
         )
     if isinstance(error, OperationFailure):
         return Unavailable(

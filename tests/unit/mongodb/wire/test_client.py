@@ -9,7 +9,7 @@ import dns.resolver
 import pytest
 from pymongo.errors import OperationFailure
 
-from salmon.errors import ConfigError, RetriableError, SignInRefused, Unavailable
+from salmon.errors import ConfigError, RetriableError, SetupError, SignInRefused, Unavailable
 from salmon.model.change import WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect, translated
@@ -58,6 +58,14 @@ def test_a_full_quota_in_atlas_is_not_a_wrong_password() -> None:
 def test_a_wrong_password_is_one(code: int) -> None:
     """Which ends a first start with one sentence, and is waited out where it has worked before."""
     assert isinstance(translated(OperationFailure("no", code), "connecting"), SignInRefused)
+
+
+@pytest.mark.parametrize("code", [72, 166])
+def test_a_view_in_the_place_of_a_collection_is_a_persons_to_mend(code: int) -> None:
+    """No later attempt helps; the object waits alone (case V10)."""
+    error = translated(OperationFailure("no", code), "writing to crm.accounts")
+    assert isinstance(error, SetupError)
+    assert "crm.accounts" in str(error)
 
 
 @pytest.mark.parametrize("code", [46, 107, 314, 365, 8000])
