@@ -8,9 +8,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
@@ -23,13 +27,14 @@ _NUMBERS: Final = (int, float, Decimal, Decimal128)
 _KINDS_OF_NUMBER: Final = frozenset({Kind.INT, Kind.LONG, Kind.DOUBLE, Kind.DECIMAL})
 _INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 _MEND: Final = "Correct it in MongoDB, or exclude the field from the sync."
-# The first type that fits counts: in Python a bool is also an int.
+# The first type that fits counts: in Python a bool is also an int, and code is also a str.
 _NAMES: Final[Mapping[type, str]] = {
     bool: "Boolean",
     Int64: "Int64",
     float: "Double",
     Decimal: "Decimal128",
     Decimal128: "Decimal128",
+    Code: "JavaScript code",
     str: "String",
     datetime: "Date",
     DatetimeMS: "Date",
@@ -41,6 +46,9 @@ _NAMES: Final[Mapping[type, str]] = {
     list: "Array",
     tuple: "Array",
     dict: "Object",
+    DBRef: "Object",
+    MinKey: "MinKey",
+    MaxKey: "MaxKey",
 }
 
 
@@ -65,7 +73,7 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
                 return _mismatch(field, f"{kind} is {size} ({bound})", f"{kind} {shown} is {size} ({bound})")
             return _mismatch(field, f"{kind} with a fraction is not {wanted}")
         return error
-    if field.kind is Kind.TIME and isinstance(shown, str):
+    if field.kind is Kind.TIME and type(shown) is str:
         return _mismatch(field, f"String is not {wanted} of day, such as 13:05:00")
     if field.kind is Kind.STRINGS and isinstance(shown, (list, tuple)):
         return _mismatch(field, f"Array with other values than Strings is not {wanted}")
@@ -73,7 +81,7 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
         return _mismatch(field, "Date is outside the years 1 to 9999")
     if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, datetime):
         return error
-    if field.kind is Kind.STRING and isinstance(shown, str):
+    if field.kind is Kind.STRING and type(shown) is str:
         return error
     return _mismatch(field, f"{kind} is not {wanted}")
 

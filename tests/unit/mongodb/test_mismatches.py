@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
 from bson.objectid import ObjectId
 
 from salmon.errors import BadRecordKey, SchemaMismatch
@@ -34,6 +36,17 @@ SHAPE = DocumentShape(
     frozenset({"Account"}),
 )
 
+_CODES = (Code("secret"), Code("12"), Code(""), Code("13:05:00"), Code("secret", {"x": 1}))
+_WANTED = {
+    "Name": "a string",
+    "Active": "a boolean",
+    "AnnualRevenue": "a currency",
+    "NumberOfEmployees": "an int",
+    "Since": "a date",
+    "Opens": "a time",
+    "Tags": "a multipicklist",
+}
+
 
 @pytest.mark.parametrize(
     ("name", "shown", "says"),
@@ -58,6 +71,13 @@ SHAPE = DocumentShape(
         ("NumberOfEmployees", float("nan"), "NaN is not an int"),
         ("NumberOfEmployees", True, "Boolean is not an int"),
         ("NumberOfEmployees", "twelve", "String is not an int"),
+        *(
+            (name, code, f"JavaScript code is not {wanted}")
+            for name, wanted in _WANTED.items()
+            for code in _CODES
+        ),
+        ("Tags", ["a", Code("b")], "Array with other values than Strings is not a multipicklist"),
+        ("Name", MaxKey(), "MaxKey is not a string"),
         ("Name", 7, "Int32 is not a string"),
         ("Name", ["a"], "Array is not a string"),
         ("Name", {"a": 1}, "Object is not a string"),

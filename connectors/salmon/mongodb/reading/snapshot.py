@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from salmon.model.change import Change
 from salmon.mongodb.stored import id_from_json, id_to_json
@@ -26,7 +26,7 @@ _CHUNKS_AHEAD_MAX: Final = 4  # read, but not yet released to the worker
 class Place:
     """How far the snapshot of one object has come: the position of the partition `snapshot/<Object>`."""
 
-    after: tuple[Any, ...] = ()  # the last `_id` that was read, in its own type; empty before the first
+    after: bytes = b""  # the last `_id` that was read (see stored_id); empty before the first
     read: int = 0
     total: int | None = None  # MongoDB's estimate at the start
     done: bool = False
@@ -50,7 +50,7 @@ class Place:
 
     def position(self) -> Position:
         return {
-            "after": [id_to_json(last) for last in self.after],
+            "after": [id_to_json(self.after)] if self.after else [],
             "read": self.read,
             "total": self.total,
             "done": self.done,
@@ -62,7 +62,7 @@ class Place:
     @classmethod
     def of(cls, position: Position) -> Place:
         return cls(
-            after=tuple(id_from_json(last) for last in position["after"]),
+            after=b"".join(id_from_json(last) for last in position["after"]),
             read=position["read"],
             total=position["total"],
             done=position["done"],
@@ -121,7 +121,7 @@ class Chunk:
 
     rows: Rows
     size: int  # number of documents, including those without a record key
-    last: tuple[Any, ...]  # the `_id` of its last document; empty at the end
+    last: bytes  # the `_id` of its last document; empty at the end
     total: int | None = None  # an estimate, with the first chunk
 
 
@@ -138,7 +138,7 @@ class Snapshots:
     def __init__(
         self,
         places: Mapping[str, Place],
-        read: Callable[[str, tuple[Any, ...]], Chunk],
+        read: Callable[[str, bytes], Chunk],
         chunk_came: Callable[[], None],
     ) -> None:
         self.places = dict(places)  # without rows that are read but not released
