@@ -79,7 +79,7 @@ def read_chunk(
     raws: Sequence[RawBSONDocument] = cursor["firstBatch"]
     if not raws:
         return Seen((), as_of)
-    last = stored_id(raws[-1].raw)
+    last = stored_id(bytes(raws[-1].raw))
     if last == after:
         raise FatalError(
             f"{database.name}.{collection}: MongoDB does not continue after an _id of BSON type {last[4]}, and sends the same "
