@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from ipaddress import IPv6Address
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
+
+# What is left of a name of any alphabet as the name service has it. Names of containers may have underscores.
+_HOST: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_BROKER: Final = re.compile(
+    r"(?:[A-Za-z_]+://)?(?:\[(?P<ip>[^\[\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?"
+)
+
+
+def is_host(host: str) -> bool:
+    """Whether *host* can be the name of a host, or an IP address."""
+    try:
+        if ":" in host:
+            return bool(IPv6Address(host))
+        # An empty or too long part of a name is an error.
+        return _HOST.fullmatch(host.encode("idna").decode()) is not None
+    except ValueError:  # UnicodeError is one
+        return False
+
+
+def is_broker(text: str) -> bool:
+    """Whether *text* is an address of a broker as librdkafka takes it: a host, and perhaps a port and a protocol before."""
+    found = _BROKER.fullmatch(text)
+    if found is None or not 0 < int(found["port"] or 1) < 65536:
+        return False
+    return is_host(found["host"]) if found["ip"] is None else ":" in found["ip"] and is_host(found["ip"])
 
 
 def with_usable_host(url: str) -> str:
     """Return *url*. Raises ValueError: no client can make anything of its host or port. The url is not quoted."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        host.encode("idna")  # an empty or too long part of a name
-        usable = bool(host) and parts.port != 0  # reading the port checks it, too
+        usable = is_host(parts.hostname or "") and parts.port != 0  # reading the port checks it, too
     except ValueError:  # UnicodeError is one
         usable = False
     if not usable:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -18,7 +19,7 @@ import typer
 from salmon import __version__
 from salmon.cli import conflicts, demo, dev, guard, retry, schemas, status, verify, why
 from salmon.cli.terminal import complain, say
-from salmon.errors import Fenced, SalmonError, Superseded
+from salmon.errors import ConfigError, Fenced, SalmonError, Superseded
 from salmon.harmless import harmless_traceback
 
 EXIT_UNFORESEEN: Final = 1
@@ -49,11 +50,23 @@ app.add_typer(schemas.app, name="schemas")
 def main() -> None:
     """Run the command that was typed, and exit with its code."""
     try:
+        _require_text(sys.argv[1:])
         app(prog_name="salmon")
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - any error ends here, as one sentence
         sys.exit(exit_code_of(error))
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are not UTF-8, for all commands: neither a topic nor a side can hold them."""
+    for number, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"argument {number} of the command line is not valid UTF-8. Write keys, names and texts in UTF-8."
+            ) from None
 
 
 def exit_code_of(error: Exception) -> int:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from salmon.kafka.properties import BROKERS, OWN_PROPERTIES
+
 _TYPES: Final = {
     "str": "text",
     "int": "a whole number",
@@ -99,3 +101,25 @@ def _model_at(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | 
         if get_origin(place) in {Union, UnionType}:
             place = next((branch for branch in get_args(place) if branch is not type(None)), None)
     return place if isinstance(place, type) and issubclass(place, BaseModel) else None
+
+
+_BROKERS_WANTED: Final = "HOST:PORT of one broker or more, separated by commas."
+
+
+def faults_of_kafka(properties: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Check what we can of librdkafka's properties; librdkafka checks the rest when a client is created."""
+    if not isinstance(properties, Mapping):
+        return
+    for name, content in properties.items():
+        if name in OWN_PROPERTIES:
+            yield ("kafka", name), "is set by Salmon itself, because its guarantees depend on it. Remove it."
+        elif name in BROKERS and content and not isinstance(content, str):
+            yield ("kafka", name), f"is {type_named(content)}, but must be text: {_BROKERS_WANTED}"
+        elif not isinstance(content, (str, int, float)):
+            fault = f"is {type_named(content)}, but must be a single text, number, true or false."
+            yield ("kafka", str(name)), fault
+    if not properties.get("bootstrap.servers"):
+        yield (
+            ("kafka", "bootstrap.servers"),
+            f"is missing. Give {_BROKERS_WANTED}",
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -28,11 +28,10 @@ from pydantic import (
 from salmon.addresses import Address
 from salmon.config import settings_table as rendering
 from salmon.config import yaml_file
-from salmon.config.faults import faults_of, type_named
+from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
 from salmon.errors import ConfigError
-from salmon.kafka.properties import OWN_PROPERTIES
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
 from salmon.runtime import policies
@@ -409,7 +408,7 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         for key, sentence in faults_of(error, SyncConfig):
             # Keep the first fault of a key: an unresolved reference or a forbidden text causes pydantic's complaint.
             faults.setdefault(key, sentence)
-    for key, sentence in _faults_of_kafka(raw.get("kafka")):
+    for key, sentence in faults_of_kafka(raw.get("kafka")):
         faults.setdefault(key, sentence)
     if config is None or faults:
         raise _unusable(file, faults)
@@ -428,23 +427,6 @@ def _parsed(file: Path) -> dict[Any, Any]:
             f"{file}: must contain a mapping with the keys {', '.join(SyncConfig.model_fields)}."
         )
     return raw
-
-
-def _faults_of_kafka(properties: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Check what we can of librdkafka's properties; librdkafka checks the rest when a client is created."""
-    if not isinstance(properties, Mapping):
-        return
-    for name, content in properties.items():
-        if name in OWN_PROPERTIES:
-            yield ("kafka", name), "is set by Salmon itself, because its guarantees depend on it. Remove it."
-        elif not isinstance(content, (str, int, float)):
-            fault = f"is {type_named(content)}, but must be a single text, number, true or false."
-            yield ("kafka", str(name)), fault
-    if not properties.get("bootstrap.servers"):
-        yield (
-            ("kafka", "bootstrap.servers"),
-            "is missing. Give HOST:PORT of one broker or more, separated by commas.",
-        )
 
 
 def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:

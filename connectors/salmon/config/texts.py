@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from salmon.addresses import is_broker
 from salmon.kafka.properties import BROKERS
 
 SECRET_PROPERTY: Final = re.compile(
@@ -28,10 +29,6 @@ _USER_IN_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/?#]*@|//[^
 _SECRET_IN_QUERY: Final = re.compile(
     r"[?&#;][^=&;\s]*(token|secret|passw|pwd|key|auth|sig|credential)[^=&;\s]*=", re.IGNORECASE
 )
-_BROKER: Final = re.compile(
-    r"(?:[A-Za-z_]+://)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s@/?#,:\[\]]+)(?::[0-9]{1,5})?", re.ASCII
-)
-
 Path = tuple[str, ...]
 
 
@@ -58,7 +55,8 @@ def _faults(text: str, path: Path) -> Iterator[str]:
     if not text.isprintable():
         yield "contains a control character or another invisible character. Remove it."
     elif path[:1] == ("kafka",) and path[-1] in BROKERS:
-        if any(not _BROKER.fullmatch(each.strip()) for each in text.split(",") if each.strip()):
+        brokers = [each.strip() for each in text.split(",") if each.strip()]
+        if (not brokers and text) or not all(is_broker(each) for each in brokers):
             yield (
                 "must be HOST:PORT of one broker or more, separated by commas. Give the user and password as "
                 "sasl.username and sasl.password."

@@ -2,7 +2,8 @@
 Converts values, type by type, between our form and Salesforce's REST API, its change events and MongoDB documents.
 
 Every function accepts whatever its side can show for the field's type. For everything else it raises SchemaMismatch,
-which names the field and the value's type, but never the value.
+which names the field and the value's type, but never the value. Text is a str itself: BSON's JavaScript code is one of its
+subclasses.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ def from_avro(field: FieldSchema, datum: Any) -> Value:
 def _plain(field: FieldSchema, shown: Any) -> Value:
     match field.kind:
         case Kind.STRING:
-            if isinstance(shown, str):
+            if type(shown) is str:
                 return shown
         case Kind.BOOLEAN:
             if isinstance(shown, bool):
@@ -301,7 +302,7 @@ def _decimal(field: FieldSchema, shown: float | Decimal) -> Decimal:
 
 
 def _strings(shown: Any) -> tuple[str, ...] | None:
-    if not isinstance(shown, (list, tuple)) or not all(isinstance(item, str) for item in shown):
+    if not isinstance(shown, (list, tuple)) or not all(type(item) is str for item in shown):
         raise TypeError
     return choices(shown)
 
@@ -318,6 +319,8 @@ def _ms(moment: datetime) -> int:
 
 def _time_ms(shown: str) -> int:
     """Read "13:05", "13:05:30" or "13:05:30.123", with or without Z."""
+    if type(shown) is not str:
+        raise TypeError
     hours, minutes, *rest = shown.removesuffix("Z").split(":")
     seconds, _, fraction = (rest[0] if rest else "0").partition(".")
     ms = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1000 + int(fraction.ljust(3, "0")[:3])

@@ -215,7 +215,7 @@ def owned_of(marker: Any) -> dict[str, Value]:
 
 
 def owned_text(shown: Any) -> str | None:
-    return shown if isinstance(shown, str) and shown and _is_unicode(shown) else None
+    return shown if type(shown) is str and shown and _is_unicode(shown) else None
 
 
 def _require_unicode(field: FieldSchema, text: str) -> None:

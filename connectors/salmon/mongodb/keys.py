@@ -56,7 +56,7 @@ def key_of(document_id: Any) -> str:
     Raises:
         BadRecordKey: it is empty or too long, begins or ends with a blank, is not valid Unicode, or its type has no tag.
     """
-    if isinstance(document_id, str):
+    if type(document_id) is str:  # JavaScript code is a str, too, but another _id than text
         key = f"${document_id}" if document_id.startswith("$") else document_id
     else:
         key = _tagged(document_id)

@@ -8,9 +8,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
@@ -35,13 +39,14 @@ _WANTED: Final[Mapping[Kind, str]] = {
     Kind.STRINGS: "an array of text",
 }
 _MEND: Final = "Correct it in MongoDB, or exclude the field from the sync."
-# The first type that fits counts: in Python a bool is also an int.
+# The first type that fits counts: in Python a bool is also an int, and code is also a str.
 _NAMES: Final[Mapping[type, str]] = {
     bool: "Boolean",
     Int64: "Int64",
     float: "Double",
     Decimal: "Decimal128",
     Decimal128: "Decimal128",
+    Code: "JavaScript code",
     str: "String",
     datetime: "Date",
     DatetimeMS: "Date",
@@ -53,6 +58,9 @@ _NAMES: Final[Mapping[type, str]] = {
     list: "Array",
     tuple: "Array",
     dict: "Object",
+    DBRef: "Object",
+    MinKey: "MinKey",
+    MaxKey: "MaxKey",
 }
 
 
@@ -83,9 +91,9 @@ def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMi
         return _mismatch(field, "must be a date in the years 1 to 9999")
     if field.kind in (Kind.DATE, Kind.DATETIME) and isinstance(shown, datetime):
         return error
-    if field.kind is Kind.STRING and isinstance(shown, str):
+    if field.kind is Kind.STRING and type(shown) is str:
         return error
-    if field.kind is Kind.TIME and isinstance(shown, str):
+    if field.kind is Kind.TIME and type(shown) is str:
         return _mismatch(field, f"must be {wanted}")
     return _mismatch(field, f"must be {wanted}, not {kind}")
 

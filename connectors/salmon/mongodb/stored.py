@@ -1,8 +1,9 @@
 """
 Converts MongoDB's own values in the source's positions, which are JSON: resume tokens and `_id`s.
 
-An `_id` is stored as BSON, because Extended JSON cannot restore a date beyond the year 9999 or a document with a name that
-begins with `$`.
+An `_id` is stored as BSON: the document {_id: ...}, with the bytes that the server sent. It is never made of what PyMongo
+decodes, because that loses text that is not UTF-8, a name that a document has twice, and types of earlier versions. The
+server would compare such an `_id` with another one, and a reading that continues after it could go back, or on for ever.
 """
 
 from __future__ import annotations
@@ -13,16 +14,40 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
-import bson
 from bson.json_util import CANONICAL_JSON_OPTIONS
 from bson.json_util import dumps as to_extended_json
 from bson.json_util import loads as from_extended_json
 from bson.raw_bson import RawBSONDocument
 
-from salmon.mongodb.wire.client import CODEC
+from salmon.errors import Unavailable
 
-_STRING_TAG: Final = b"\x02"
-_NAME: Final = "_id"
+_NAME: Final = b"_id\0"
+_MAX_KEY: Final = 0x7F
+_LENGTH: Final = struct.Struct("<i")
+# Type -> (bytes of a value besides its text or its elements, whether a length comes first): BSON 1.1, bsonspec.org. A
+# length counts the text with its final zero; of a document, and of code with a scope, it counts itself, too.
+_SIZES: Final[Mapping[int, tuple[int, bool]]] = {
+    0x01: (8, False),  # double
+    0x02: (4, True),  # string
+    0x03: (0, True),  # document
+    0x04: (0, True),  # array
+    0x05: (5, True),  # binary
+    0x06: (0, False),  # undefined
+    0x07: (12, False),  # ObjectId
+    0x08: (1, False),  # boolean
+    0x09: (8, False),  # date
+    0x0A: (0, False),  # null
+    0x0C: (16, True),  # DBPointer
+    0x0D: (4, True),  # code
+    0x0E: (4, True),  # symbol
+    0x0F: (0, True),  # code with a scope
+    0x10: (4, False),  # int
+    0x11: (8, False),  # timestamp
+    0x12: (8, False),  # long
+    0x13: (16, False),  # decimal
+    0xFF: (0, False),  # MinKey
+    _MAX_KEY: (0, False),
+}
 
 
 def token_to_json(token: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,23 +65,41 @@ def token_from_json(written: Mapping[str, Any]) -> dict[str, Any]:
     return token
 
 
-def id_to_json(document_id: Any) -> str:
-    """Convert an `_id` of any type, as PyMongo decodes it with our codec, to text."""
-    return b64encode(single(_NAME, document_id).raw).decode()
+def stored_id(document: bytes) -> bytes:
+    """
+    Return the document {_id: ...} of a document, whatever the `_id` is.
+
+    Raises:
+        Unavailable: the document does not begin with its `_id`, as the server sends it.
+    """
+    end = 5 + len(_NAME)
+    if document[5:end] != _NAME or document[4] not in _SIZES:
+        raise Unavailable(
+            "MongoDB sent a document that does not begin with its _id. See the server's version."
+        )
+    size, has_length = _SIZES[document[4]]
+    if has_length:
+        size += _LENGTH.unpack_from(document, end)[0]
+    body = document[4 : end + size]
+    return _LENGTH.pack(4 + len(body) + 1) + body + b"\0"
 
 
-def id_from_json(written: str) -> Any:
+def id_to_json(stored: bytes) -> str:
+    """Convert an `_id`, as stored_id returns it, to text."""
+    return b64encode(stored).decode()
+
+
+def id_from_json(written: str) -> bytes:
     """The inverse of id_to_json."""
-    return bson.decode(b64decode(written), CODEC)[_NAME]
+    return b64decode(written)
 
 
-def single(name: str, value: Any) -> RawBSONDocument:
-    """
-    Return the document {name: value}. It also works for text that is not valid UTF-8: our codec decodes that to lone
-    surrogates, which PyMongo cannot encode.
-    """
-    if isinstance(value, str):
-        text = value.encode(errors="surrogateescape") + b"\0"
-        body = _STRING_TAG + name.encode() + b"\0" + struct.pack("<i", len(text)) + text
-        return RawBSONDocument(struct.pack("<i", 4 + len(body) + 1) + body + b"\0")
-    return RawBSONDocument(bson.encode({name: value}, codec_options=CODEC))
+def as_document(stored: bytes, name: str = "_id") -> RawBSONDocument:
+    """Return the document {name: ...} with the `_id` in *stored*, for a command."""
+    element = stored[4:5] + name.encode() + b"\0" + stored[5 + len(_NAME) :]
+    return RawBSONDocument(_LENGTH.pack(4 + len(element)) + element)
+
+
+def is_greatest(stored: bytes) -> bool:
+    """Whether no other `_id` comes after this one, which is a MaxKey."""
+    return stored[4] == _MAX_KEY

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from salmon.addresses import with_usable_host
+from salmon.addresses import is_broker, with_usable_host
 
 _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
 
@@ -66,6 +66,13 @@ class PubSub(BaseModel):
         gt=270,
         description="An event stream that is silent for this long is opened again. Salesforce sends a keepalive within 270 s.",
     )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        if not is_broker(value):
+            raise ValueError("must be HOST:PORT, with a port between 1 and 65535")
+        return value
 
 
 class SalesforceConfig(BaseModel):

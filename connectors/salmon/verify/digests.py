@@ -150,12 +150,16 @@ class Sums:
 
 
 def _normal(value: Any) -> Any:
-    """Return a form that is the same for equal numbers of all types. model.convert excludes NaN and infinity."""
-    if isinstance(value, tuple):
-        return value
-    if value == (whole := int(value)):
-        return whole
-    if isinstance(value, Decimal):
-        nearest = float(value)
-        return nearest if nearest == value else value.as_integer_ratio()
-    return value
+    """Return a form that is the same for equal numbers of all types, and *value* itself if it is not a number."""
+    match value:
+        case bool() | int():
+            return int(value)
+        case float() if value.is_integer():
+            return int(value)
+        case Decimal() if value.is_finite():
+            if value == (whole := int(value)):
+                return whole
+            nearest = float(value)
+            return nearest if nearest == value else value.as_integer_ratio()
+        case _:
+            return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from pymongo.database import Database
 
@@ -116,21 +116,21 @@ class MongoSide:
         self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:
-        last: list[Any] = [id_from_json(after)] if after else []
+        last = id_from_json(after)
         while True:
-            documents = read_chunk(
+            read = read_chunk(
                 self._database,
                 self._collection,
                 after=last,
                 limit=_DOCUMENTS_A_READ,
                 projection=self._shape.projection,
-            ).documents
-            if not documents:
+            )
+            if not read.documents:
                 return
-            last = [documents[-1]["_id"]]
+            last = read.last
             keyless: list[tuple[str, str]] = []
-            seen = list(self._seen(documents, keyless))
-            yield Page(seen, id_to_json(last[0]), keyless)
+            seen = list(self._seen(read.documents, keyless))
+            yield Page(seen, id_to_json(last), keyless)
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         ids = []

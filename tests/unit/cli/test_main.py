@@ -44,6 +44,32 @@ def test_each_of_our_errors_is_one_sentence_and_an_exit_code(
     assert capsys.readouterr() == ("", f"salmon: {error}\n")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("verify", "--keys", "\udcff\udcfe"),
+        ("verify", "--keys=a,\udcff"),
+        ("why", "Account", "\udcff"),
+        ("retry", "--object", "Account", "--key", "\udcff"),
+        ("conflicts", "list", "--key", "\udcff"),
+        ("conflicts", "show", "Account", "\udcff"),
+        ("guard", "approve", "--object", "\udcff"),
+        ("guard", "discard", "--by", "\udcff"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_an_argument_that_is_not_utf8_is_one_sentence(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python hands such bytes on as lone surrogates, which nothing can encode. They are refused before anything is read."""
+    assert salmon(monkeypatch, *arguments) == 2
+    number = next(number for number, text in enumerate(arguments, 1) if "\udcff" in text)
+    assert capsys.readouterr() == (
+        "",
+        f"salmon: argument {number} of the command line is not valid UTF-8. Write keys, names and texts in UTF-8.\n",
+    )
+
+
 def test_debug_shows_where_an_error_came_from(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

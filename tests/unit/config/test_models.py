@@ -14,6 +14,7 @@ import yaml
 from salmon.config import models as config
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
+from salmon.kafka.properties import BROKERS
 
 Write = Callable[[str], Path]
 
@@ -303,7 +304,55 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["a..b", "[::::]", "host:99999", "x" * 64, ":8081"])
+_NO_BROKERS: tuple[Any, ...] = (
+    *(
+        5,
+        1.5,
+        True,
+        "5:",
+        ":9092",
+        ",",
+        "a..b:9092",
+        "b:0",
+        "b:99999",
+        "b:x",
+        "ho$t:9092",
+        "a b:9092",
+        "a*b",
+        "a|b:1",
+    ),
+    *("b:1,(c):1", "[::::]:1", "[b]:1", "::1", "b:1;c:1", "'b':1", "x" * 64, "PLAINTEXT://"),
+)
+
+
+@pytest.mark.parametrize("brokers", _NO_BROKERS)
+@pytest.mark.parametrize("name", sorted(BROKERS))
+def test_brokers_that_no_host_can_be_are_named_with_their_key(write: Write, name: str, brokers: Any) -> None:
+    """Before it, they were tried until the first contact gave up."""
+    message = refused(write(changed(kafka={"bootstrap.servers": "b:1"} | {name: brokers})))
+    assert f"kafka.{name}: " in message
+    assert "HOST:PORT of one broker or more" in message
+
+
+@pytest.mark.parametrize(
+    "brokers",
+    ["b", "b:1, c.d-e_f:2", "127.0.0.1:9092", "[::1]:9092", "SASL_SSL://b:1", "büro.example:1", "b.:1"],
+)
+def test_brokers_that_librdkafka_takes_are_taken(write: Write, brokers: str) -> None:
+    """Names of any alphabet, addresses of both kinds, with and without a port."""
+    assert config.load(write(changed(kafka={"bootstrap.servers": brokers})), env=ENV)
+
+
+@pytest.mark.parametrize("endpoint", ["a..b:1", "ho$t:7443", "h:0", "h:99999"])
+def test_an_event_endpoint_that_no_host_can_be_is_named_with_its_key(write: Write, endpoint: str) -> None:
+    """It would be tried for ever, as an outage."""
+    message = refused(write(changed(salesforce__pubsub={"endpoint": endpoint})))
+    assert "salesforce.pubsub.endpoint: must be HOST:PORT" in message
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", "[::::]", "host:99999", "x" * 64, ":8081", "ho$t", "a*b", "a%20b", "a|b", "a\\b"]
+)
 def test_an_address_of_which_no_client_can_make_anything_is_named_with_its_key(
     write: Write, host: str
 ) -> None:

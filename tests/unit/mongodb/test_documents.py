@@ -8,6 +8,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson.code import Code
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from salmon.errors import BadRecordKey, DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
 from salmon.model.convert import choices
-from salmon.mongodb.documents import DocumentShape, marker_of
+from salmon.mongodb.documents import DocumentShape, marker_of, owned_of
 from salmon.mongodb.wire.client import CODEC
 from support.mongo import ACCOUNT, CONTACT
 
@@ -164,6 +165,12 @@ def test_a_reference_to_an_object_that_is_not_synced_is_plain_text() -> None:
 def test_what_we_cannot_have_written_is_no_marker(marker: Any) -> None:
     """An application may store anything there."""
     assert marker_of({"_salmon": marker}) is None
+
+
+def test_code_below_the_marker_is_not_merges_own_text() -> None:
+    """JavaScript code is a str for Python; it counts as missing, so that merge corrects it."""
+    marker = {"salesforce_id": Code("001000000000001AAA"), "error": Code("x")}
+    assert owned_of(marker) == {SALESFORCE_ID: None, ERROR: None}
 
 
 def test_a_field_that_the_schema_lacks_is_not_dropped_in_silence() -> None:

@@ -10,9 +10,11 @@ from uuid import UUID
 import bson
 import pytest
 from bson.binary import Binary
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
@@ -170,7 +172,21 @@ def test_no_two_ids_share_a_key_and_each_comes_back(first: Any, second: Any) -> 
 
 @pytest.mark.parametrize(
     "document_id",
-    ["", " a", "a ", "a\n", "x" * 256, "ü" * 128, "\udcff", None, {"a": 1}, [1], Regex("a")],
+    [
+        "",
+        " a",
+        "a ",
+        "a\n",
+        "x" * 256,
+        "ü" * 128,
+        "\udcff",
+        None,
+        {"a": 1},
+        [1],
+        Regex("a"),
+        Code("a"),
+        MaxKey(),
+    ],
     ids=repr,
 )
 def test_what_cannot_be_a_key_is_a_data_error(document_id: Any) -> None:

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
+from bson.max_key import MaxKey
 from bson.objectid import ObjectId
 
 from salmon.errors import BadRecordKey, SchemaMismatch
@@ -33,6 +35,17 @@ SHAPE = DocumentShape(
     ),
     frozenset({"Account"}),
 )
+
+_CODES = (Code("secret"), Code("12"), Code(""), Code("13:05:00"), Code("secret", {"x": 1}))
+_WANTED = {
+    "Name": "text",
+    "Active": "true or false",
+    "AnnualRevenue": "a number",
+    "NumberOfEmployees": "a whole number",
+    "Since": "of type Date",
+    "Opens": "a time of day as text, such as 13:05:00",
+    "Tags": "an array of text",
+}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +87,13 @@ SHAPE = DocumentShape(
         ),
         ("Tags", "a", "must be an array of text, not String"),
         ("Tags", ["a", 1], "must be an array of text, not Array with other values"),
+        *(
+            (name, code, f"must be {wanted}, not JavaScript code")
+            for name, wanted in _WANTED.items()
+            for code in _CODES
+        ),
+        ("Tags", ["a", Code("b")], "must be an array of text, not Array with other values"),
+        ("Name", MaxKey(), "must be text, not MaxKey"),
     ],
 )
 def test_what_is_wrong_is_said_in_mongodbs_words(name: str, shown: Any, says: str) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import requests
@@ -23,6 +23,7 @@ from salmon.errors import SchemaMismatch, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 # A reader with the newest schema can read every record ever written: sinks may be down for a month.
 COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
@@ -134,7 +135,7 @@ class SchemaRegistry:
             )
         if answer.status_code == 422:
             raise SchemaRefused(f"{subject}: the schema registry refuses the schema: {_said(answer)}.")
-        schema_id = int(self._json(answer)["id"])
+        schema_id = self._read(answer, _id_in)
         if is_new:
             self._demand_compatibility(subject)
             log.info("schema_registered", subject=subject, id=schema_id)
@@ -156,7 +157,7 @@ class SchemaRegistry:
                 f"the registry at {self._url} has no schema {schema_id}, with which a record was written. Point "
                 f"schema_registry.url at the registry that the writer used."
             )
-        schema: dict[str, Any] = json.loads(self._json(answer)["schema"])
+        schema = self._read(answer, _schema_in)
         self._schemas[schema_id] = schema
         return schema
 
@@ -165,8 +166,7 @@ class SchemaRegistry:
         answer = self._call("GET", f"/subjects/{_quoted(subject)}/versions/latest")
         if self._says_missing(answer):
             return None
-        found = self._json(answer)
-        return int(found["id"]), json.loads(found["schema"])
+        return self._read(answer, lambda body: (_id_in(body), _schema_in(body)))
 
     def probe(self) -> None:
         """Check whether the server answers; the content does not matter. Raises the errors of requests."""
@@ -187,7 +187,10 @@ class SchemaRegistry:
         answer = self._call("POST", path, {"schema": text})
         if answer.status_code != 200:
             return ""
-        return "; ".join(str(message) for message in answer.json().get("messages") or ())
+        try:
+            return "; ".join(str(message) for message in answer.json()["messages"])
+        except (ValueError, KeyError, TypeError):
+            return ""
 
     def _call(self, method: str, path: str, body: Mapping[str, str] | None = None) -> requests.Response:
         # Bounded: calls that fail at once are repeated for 2 s, and a call that waits for an answer is not repeated. If it
@@ -266,13 +269,14 @@ class SchemaRegistry:
             f"not as a schema registry does. Set schema_registry.url to the root of Confluent's REST API.",
         )
 
-    def _json(self, answer: requests.Response) -> dict[str, Any]:
+    def _read(self, answer: requests.Response, read: Callable[[Any], T]) -> T:
+        """Return what *read* finds in the answer. A proxy, or another server, may answer 200 and anything."""
         try:
             if answer.status_code == 200:
-                found: dict[str, Any] = answer.json()
+                found = read(answer.json())
                 self._worked.add(str(answer.request.method))
                 return found
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             pass
         raise self._refusal(
             str(answer.request.method),
@@ -283,6 +287,19 @@ class SchemaRegistry:
 
 def _quoted(subject: str) -> str:
     return quote(subject, safe="")
+
+
+def _id_in(body: Any) -> int:
+    """Return the id in the body of an answer. Raises KeyError, TypeError or ValueError if there is none."""
+    if type(body["id"]) is not int:
+        raise TypeError
+    return int(body["id"])
+
+
+def _schema_in(body: Any) -> dict[str, Any]:
+    """Return the schema in the body of an answer. Raises KeyError, TypeError or ValueError if there is none."""
+    schema: dict[str, Any] = json.loads(body["schema"])
+    return schema
 
 
 def _code_of(answer: requests.Response) -> int | None:

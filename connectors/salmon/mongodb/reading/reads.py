@@ -9,29 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
+from salmon.errors import FatalError
 from salmon.mongodb.reading.events import clock
-from salmon.mongodb.stored import single
-from salmon.mongodb.wire.client import CODEC, Document, border
+from salmon.mongodb.stored import as_document, is_greatest, stored_id
+from salmon.mongodb.wire.client import CODEC, Document, border, whole
+
+_RAW: Final[CodecOptions[Any]] = CODEC.with_options(document_class=RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Documents as they were at the cluster time *as_of*. *ids*: the requested `_id`s; those without a document were absent."""
+    """
+    Documents as they were at the cluster time *as_of*.
+
+    Args:
+        ids: The requested `_id`s; those without a document were absent.
+        last: Of a chunk: the `_id` of its last document (see stored_id); empty at the end.
+    """
 
     documents: Sequence[Document]
     as_of: int
     ids: Sequence[Any] = ()
+    last: bytes = b""
 
 
 def read_chunk(
     database: Database[Document],
     collection: str,
     *,
-    after: Sequence[Any],
+    after: bytes,
     limit: int,
     projection: Mapping[str, int],
 ) -> Seen:
@@ -39,11 +52,11 @@ def read_chunk(
     Read the next documents in the order of `_id`, whatever the types of the `_id`s are.
 
     Args:
-        after: Empty, or the one `_id` to continue after.
+        after: The `_id` to continue after (see stored_id); empty for the beginning.
         limit: Most documents to return. There are fewer if the reply would be too large, and none only at the end.
 
     Raises:
-        RetriableError, FatalError: the server cannot be read.
+        RetriableError, FatalError: the server cannot be read, or sends the same document again.
     """
     command: Document = {
         "find": collection,
@@ -56,9 +69,23 @@ def read_chunk(
     }
     if after:
         # `$gt` compares only _ids of the same type; the index bound compares all. It is inclusive, hence `$ne`.
-        command |= {"min": single("_id", after[0]), "filter": {"_id": single("$ne", after[0])}}
-    cursor, as_of = _snapshot_read(database, command)
-    return Seen(cursor["firstBatch"], as_of)
+        # The server refuses a bound after which nothing can come, so we ask only for the time.
+        command |= (
+            {"filter": {"$alwaysFalse": 1}}
+            if is_greatest(after)
+            else {"min": as_document(after), "filter": {"_id": as_document(after, "$ne")}}
+        )
+    cursor, as_of = _snapshot_read(database, command, _RAW)
+    raws: Sequence[RawBSONDocument] = cursor["firstBatch"]
+    if not raws:
+        return Seen((), as_of)
+    last = stored_id(bytes(raws[-1].raw))
+    if last == after:
+        raise FatalError(
+            f"{database.name}.{collection}: MongoDB does not continue after an _id of BSON type {last[4]}, and sends the same "
+            f"documents again. Store that document under an _id of another type."
+        )
+    return Seen([bson.decode(raw.raw, CODEC) for raw in raws], as_of, last=last)
 
 
 def read_documents(
@@ -81,7 +108,7 @@ def read_documents(
         },
     )
     if cursor["id"] == 0:
-        return [Seen(cursor["firstBatch"], as_of, ids)]
+        return [Seen([whole(document) for document in cursor["firstBatch"]], as_of, ids)]
     with border("closing a cursor"):
         database.command({"killCursors": collection, "cursors": [cursor["id"]]})
     middle = len(ids) // 2
@@ -92,20 +119,24 @@ def read_documents(
     ]
 
 
-def _snapshot_read(database: Database[Document], command: Document) -> tuple[Document, int]:
+def _snapshot_read(
+    database: Database[Document], command: Document, codec: CodecOptions[Any] = CODEC
+) -> tuple[Mapping[str, Any], int]:
     """Return the reply's cursor, and the cluster time that it shows."""
     with border(f"reading {database.name}.{command['find']}"):
-        cursor = _cursor_of(database, command)
+        cursor = _cursor_of(database, command, codec)
         if "atClusterTime" in cursor:
             return cursor, clock(cursor["atClusterTime"])
         # The reply for a collection that does not exist has no time. We use a time from before the read: the collection
         # did not exist then, or has been dropped since.
         before = database.client.admin.command("hello")["operationTime"]
-        cursor = _cursor_of(database, command)
+        cursor = _cursor_of(database, command, codec)
         return cursor, clock(cursor.get("atClusterTime", before))
 
 
-def _cursor_of(database: Database[Document], command: Document) -> Document:
-    reply = database.command({**command, "readConcern": {"level": "snapshot"}}, codec_options=CODEC)
-    cursor: Document = reply["cursor"]
+def _cursor_of(
+    database: Database[Document], command: Document, codec: CodecOptions[Any]
+) -> Mapping[str, Any]:
+    reply = database.command({**command, "readConcern": {"level": "snapshot"}}, codec_options=codec)
+    cursor: Mapping[str, Any] = reply["cursor"]
     return cursor

@@ -64,8 +64,8 @@ class RowReader:
         never = [(key, absent(as_of=reads[-1].as_of)) for key in keys if key not in ids]
         return [*reads[:-1], replace(reads[-1], rows=[*reads[-1].rows, *never])]
 
-    def chunk(self, name: str, after: tuple[Any, ...]) -> Chunk:
-        """Read the documents of the object *name* after the `_id` in *after*, or from the first one."""
+    def chunk(self, name: str, after: bytes) -> Chunk:
+        """Read the documents of the object *name* after the `_id` *after* (see stored_id), or from the first one."""
         collection = self.collections[name]
         total = None
         if not after:
@@ -78,8 +78,7 @@ class RowReader:
             limit=_CHUNK_DOCUMENTS,
             projection=self.shapes[name].projection,
         )
-        last = (seen.documents[-1]["_id"],) if seen.documents else ()
-        return Chunk(self._rows_of(name, seen), len(seen.documents), last, total)
+        return Chunk(self._rows_of(name, seen), len(seen.documents), seen.last, total)
 
     def _rows_of(self, name: str, seen: Seen) -> Rows:
         rows: dict[str, Change] = {}

@@ -7,26 +7,34 @@ chunk into the stream at that time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+import structlog
+
+from salmon.backoff import Tries
+from salmon.errors import RetriableError
 from salmon.model.change import Change
 from salmon.mongodb.stored import id_from_json, id_to_json
-from salmon.plugin.contract import DeadLetter, Position
+from salmon.plugin.contract import DeadLetter, Position, WaitingObject
+
+log = structlog.get_logger(__name__)
 
 SNAPSHOT: Final = (
     "snapshot/"  # followed by the object's name: the partition of the object's position (its Place)
 )
 _CHUNKS_AHEAD_MAX: Final = 4  # read, but not yet released to the worker
+WAITS_MIN_S: Final = 10.0  # a shorter failure is not reported
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far the snapshot of one object has come: the position of the partition `snapshot/<Object>`."""
 
-    after: tuple[Any, ...] = ()  # the last `_id` that was read, in its own type; empty before the first
+    after: bytes = b""  # the last `_id` that was read (see stored_id); empty before the first
     read: int = 0
     total: int | None = None  # MongoDB's estimate at the start
     done: bool = False
@@ -50,7 +58,7 @@ class Place:
 
     def position(self) -> Position:
         return {
-            "after": [id_to_json(last) for last in self.after],
+            "after": [id_to_json(self.after)] if self.after else [],
             "read": self.read,
             "total": self.total,
             "done": self.done,
@@ -62,7 +70,7 @@ class Place:
     @classmethod
     def of(cls, position: Position) -> Place:
         return cls(
-            after=tuple(id_from_json(last) for last in position["after"]),
+            after=b"".join(id_from_json(last) for last in position["after"]),
             read=position["read"],
             total=position["total"],
             done=position["done"],
@@ -121,7 +129,7 @@ class Chunk:
 
     rows: Rows
     size: int  # number of documents, including those without a record key
-    last: tuple[Any, ...]  # the `_id` of its last document; empty at the end
+    last: bytes  # the `_id` of its last document; empty at the end
     total: int | None = None  # an estimate, with the first chunk
 
 
@@ -133,17 +141,24 @@ class Snapshots:
         places: How far each object has come, in the order in which they are read.
         read: Reads the chunk of an object after an `_id`; called in the thread.
         chunk_came: Called in the thread after each read, also if it failed.
+        clock: Seconds that only ever grow.
     """
 
     def __init__(
         self,
         places: Mapping[str, Place],
-        read: Callable[[str, tuple[Any, ...]], Chunk],
+        read: Callable[[str, bytes], Chunk],
         chunk_came: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.places = dict(places)  # without rows that are read but not released
         self._read = read
         self._chunk_came = chunk_came
+        self._clock = clock
+        self._tries = Tries()
+        self._again_at_s = 0.0
+        self._failing: tuple[str, float, str] | None = None  # object, since when, why
         self._runs = dict.fromkeys(places, 0)
         self._ahead: dict[str, Place] = {}  # with all rows that are read
         self._not_released = 0
@@ -152,15 +167,17 @@ class Snapshots:
 
     def advance(self) -> list[Rows]:
         """
-        Return what was read since the last call, and start reading the next chunk.
+        Return what was read since the last call, and start reading the next chunk. If the server could not be read, the same
+        chunk is read again after a while, and streaming continues (see waiting).
 
         Raises:
-            RetriableError, FatalError: the server cannot be read; the next call reads the same chunk again.
+            FatalError: a person must correct something.
         """
         rows = self._finished()
         if (
             self._reading is None
             and self._not_released < _CHUNKS_AHEAD_MAX
+            and self._clock() >= self._again_at_s
             and (name := self._next()) is not None
         ):
             future = self._thread.submit(self._read, name, self._ahead_of(name).after)
@@ -183,6 +200,17 @@ class Snapshots:
         self._ahead.pop(name, None)
         self._runs[name] += 1
 
+    def waiting(self) -> list[WaitingObject]:
+        """The object whose snapshot cannot be read, from the first failure until a read works."""
+        if self._failing is None:
+            return []
+        name, since, why = self._failing
+        since_s = self._clock() - since
+        if since_s < WAITS_MIN_S:
+            return []
+        sentence = f"The documents of {name} have not been readable for {since_s:.0f} s: {why} Changes are reported meanwhile."
+        return [WaitingObject(name, since_s, sentence)]
+
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -190,7 +218,12 @@ class Snapshots:
         if self._reading is None or not self._reading[2].done():
             return []
         (name, run, future), self._reading = self._reading, None
-        chunk = future.result()
+        try:
+            chunk = future.result()
+        except RetriableError as error:
+            self._failed(name, error)
+            return []
+        self._worked()
         if run != self._runs[name]:
             return []
         before = self._ahead_of(name)
@@ -205,6 +238,20 @@ class Snapshots:
         self._not_released += 1
         answered = frozenset(place.signals) if place.done else frozenset[int]()
         return [replace(chunk.rows, answered=answered, place=place, run=run)]
+
+    def _failed(self, name: str, error: RetriableError) -> None:
+        now_s, wait_s = self._clock(), self._tries.failed()
+        since = now_s if self._failing is None else self._failing[1]
+        self._failing, self._again_at_s = (name, since, str(error)), now_s + wait_s
+        log.warning(
+            "snapshot_waits", object=name, failures=self._tries.failures, reason=str(error), again_in_s=wait_s
+        )
+
+    def _worked(self) -> None:
+        self._tries.worked()
+        if self._failing is not None:
+            log.info("snapshot_goes_on", object=self._failing[0])
+            self._failing = None
 
     def _next(self) -> str | None:
         return next((name for name in self.places if not self._ahead_of(name).done), None)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -33,6 +33,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.collections import Spellings, all_differ, uuids_of
+from salmon.mongodb.reading.draft import Draft
 from salmon.mongodb.reading.events import (
     LOSING_EVENTS,
     RECORD_EVENTS,
@@ -56,6 +57,7 @@ from salmon.plugin.contract import (
     SnapshotProgress,
     SourceBatch,
     SourceRecord,
+    WaitingObject,
 )
 
 log = structlog.get_logger(__name__)
@@ -76,19 +78,6 @@ class _Decoded:
     object: str = ""
     reported: Reported | None = None
     dead_letters: Sequence[DeadLetter] = ()
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A batch that is being made."""
-
-    records: list[SourceRecord] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    positions: dict[str, Position | None] = field(default_factory=dict)
-    answered: set[int] = field(default_factory=set)
-
-    def __bool__(self) -> bool:
-        return bool(self.records or self.dead_letters or self.positions or self.answered)
 
 
 class MongoSourceTask:
@@ -215,7 +204,7 @@ class MongoSourceTask:
             return self._next_batch(timeout_s)
         except PositionLost as lost:
             self._read_all_again(lost)
-            return self._batch(_Draft())
+            return self._batch(Draft())
         except Exception:
             # What was taken from the stream is not reported yet, so it is taken again, from the last reported position.
             self._close_feed()
@@ -244,6 +233,10 @@ class MongoSourceTask:
     def note(self) -> str:
         """Return what a person should know, although everything works; empty if there is nothing."""
         return self._note
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The object whose snapshot fails while everything else works."""
+        return self._snapshots.waiting() if self._snapshots else ()
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
@@ -293,9 +286,9 @@ class MongoSourceTask:
 
     def _in_order(
         self, decoded: Sequence[_Decoded], first_rows: dict[tuple[str, str], Change], passed: int
-    ) -> _Draft:
+    ) -> Draft:
         """Put the events into a draft, and between them the rows whose cluster time the stream has passed."""
-        draft = _Draft()
+        draft = Draft()
         waiting = sorted(self._waiting, key=lambda rows: rows.as_of)
         for item in decoded:
             while waiting and waiting[0].as_of < time_of(item.event):
@@ -314,7 +307,7 @@ class MongoSourceTask:
         self._waiting = waiting
         return draft
 
-    def _add_rows(self, draft: _Draft, rows: Rows) -> None:
+    def _add_rows(self, draft: Draft, rows: Rows) -> None:
         if rows.place is not None:
             if not self._reading.release(rows):
                 return
@@ -326,7 +319,7 @@ class MongoSourceTask:
         draft.dead_letters += rows.dead_letters
         draft.answered |= rows.answered
 
-    def _batch(self, draft: _Draft) -> SourceBatch:
+    def _batch(self, draft: Draft) -> SourceBatch:
         """Make the batch: the draft, and the positions after it."""
         for name in self._unstored:
             draft.positions.setdefault(SNAPSHOT + name, self._reading.places[name].position())

@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from salmon.errors import HistoryWentBack, PositionLost, Unavailable
 from salmon.mongodb.reading.events import time_of
-from salmon.mongodb.wire.client import TOO_LARGE, Document, border, is_retriable, translated
+from salmon.mongodb.wire.client import TOO_LARGE, Document, border, is_retriable, translated, whole
 
 log = structlog.get_logger(__name__)
 
@@ -229,7 +229,7 @@ class ChangeFeed:
         try:
             with stream:
                 while stream.alive and not self._closing:
-                    event = stream.try_next()
+                    event = _event(stream.try_next())
                     self._keep(event, stream.resume_token or {})
             if not self._closing and (event is None or event["operationType"] != "invalidate"):
                 self._fail(Unavailable("MongoDB ended the change stream."))
@@ -262,6 +262,17 @@ class ChangeFeed:
                 f"MongoDB cannot go on with the stream (code {getattr(error, 'code', None)})."
             )
         return translated(error, "reading the change stream")
+
+
+def _event(event: Document | None) -> Document | None:
+    """Return *event* with whole documents (see salmon.mongodb.wire.client.whole)."""
+    if event is None:
+        return None
+    if event.get("fullDocument") is not None:
+        event["fullDocument"] = whole(event["fullDocument"])
+    if (description := event.get("updateDescription")) is not None:
+        description["updatedFields"] = whole(description["updatedFields"])
+    return event
 
 
 def time_of_token(token: Token) -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.dbref import DBRef
 from dns.exception import DNSException
 from pymongo import MongoClient, ReadPreference, WriteConcern, timeout
 from pymongo.database import Database
@@ -118,6 +119,11 @@ RETRIABLE_CODES: Final = frozenset(
 )
 _RETRIABLE_LABELS: Final = ("RetryableWriteError", "ResumableChangeStreamError", "TransientTransactionError")
 _WIRE_VERSION_OF_6_0: Final = 17
+
+
+def whole(document: Document | DBRef) -> Document:
+    """Return a document that was part of a reply. PyMongo decodes one with the fields `$ref` and `$id` to a DBRef."""
+    return dict(document.as_doc()) if isinstance(document, DBRef) else document
 
 
 def connect(config: MongoConfig, *, app: str, calls: Calls | None = None) -> MongoClient[Document]:

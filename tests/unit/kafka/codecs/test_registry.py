@@ -253,3 +253,45 @@ def test_a_registry_that_hangs_is_asked_once_and_is_seen() -> None:
         with pytest.raises(BlockingIOError):
             deaf.accept()
     assert calls.unheard_s(Peer.REGISTRY) == float("inf")
+
+
+NOT_A_REGISTRYS = [
+    *({}, None, [], "x", 5, [{"id": 1}], {"id": "x", "schema": "{}"}, {"id": True, "schema": "{}"}),
+    *({"id": 1.5, "schema": "{}"}, {"id": None}, {"id": 1, "schema": "garbage"}, {"id": 1, "schema": None}),
+    {"id": 1, "schema": {"type": "record"}},
+]
+
+
+@pytest.mark.parametrize("body", NOT_A_REGISTRYS, ids=json.dumps)
+def test_json_that_is_not_a_registrys_is_refused_like_a_wrong_status(server: Scripted, body: Any) -> None:
+    """Another server at the URL, or a proxy: one sentence with the key; and it does not count as an answer that worked."""
+    server.answers = [(200, body)]
+    registry = SchemaRegistry(server.url)
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"answers 200 to GET /subjects.*schema_registry\.url"):
+            registry.latest("a-value")
+
+
+@pytest.mark.parametrize("body", NOT_A_REGISTRYS, ids=json.dumps)
+def test_json_that_is_not_a_registrys_is_waited_for_if_the_call_worked_before(
+    server: Scripted, body: Any
+) -> None:
+    """The registry has changed, not the configuration."""
+    server.answers = [(200, {"id": 6, "schema": json.dumps(SCHEMA)}), (200, body)]
+    registry = SchemaRegistry(server.url, attempts=1)
+    registry.latest("a-value")
+    with pytest.raises(Unavailable, match="answers 200 to GET"):
+        registry.latest("a-value")
+
+
+def test_json_that_is_not_a_registrys_is_refused_by_every_call(server: Scripted) -> None:
+    """Where a schema is asked for by its id, and where one is registered."""
+    server.answers = [(200, {"id": 1})]
+    with pytest.raises(SetupError, match="answers 200 to GET /schemas/ids/7"):
+        SchemaRegistry(server.url).schema_by_id(7)
+    server.answers = [NOT_FOUND, (200, {"schema": "{}"})]
+    with pytest.raises(SetupError, match="answers 200 to POST"):
+        SchemaRegistry(server.url).register("a-value", SCHEMA)
+    server.answers = [NOT_FOUND, (409, {"message": "incompatible"}), (200, [])]
+    with pytest.raises(SetupError, match="written so far: incompatible"):
+        SchemaRegistry(server.url).register("a-value", SCHEMA)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pytest
-from bson.datetime_ms import DatetimeMS
-from bson.int64 import Int64
 
 from salmon.errors import Unavailable
 from salmon.mongodb.reading.events import absent
 from salmon.mongodb.reading.requests import Requests
-from salmon.mongodb.reading.snapshot import Place, Rows
+from salmon.mongodb.reading.snapshot import Rows
 
 
 class _Server:
@@ -67,16 +64,3 @@ def test_a_request_without_keys_is_answered() -> None:
     requests = Requests(_Server().read)
     requests.add("Account", [], answers={7})
     assert requests.read(not_before=0)[-1].answered == frozenset({7})
-
-
-def test_a_snapshots_place_comes_back_from_its_position_in_its_own_type() -> None:
-    """The position is JSON; 5 and 5.0 are different places to go on from."""
-    too_late = DatetimeMS(2**60)  # beyond the year 9999
-    like_extended_json = {"$oid": "none"}
-    for last in (5, 5.0, Int64(5), "x", b"\x00", "no UTF-8: \udcff", too_late, like_extended_json):
-        place = Place(
-            after=(last,), read=3, total=9, again=True, signals=(4,), covers=frozenset({"accounts.Name"})
-        )
-        back = Place.of(json.loads(json.dumps(place.position())))
-        assert back == place
-        assert type(back.after[0]) is type(last)

@@ -1,30 +1,34 @@
-"""Where a start of MongoDB's source goes on, by what its stored places cover."""
+"""Where a start of MongoDB's source goes on, by what its stored places cover; and a snapshot that cannot be read."""
 
 from __future__ import annotations
 
-from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, beginning
+import pytest
+
+from salmon.errors import FatalError, SalmonError, SetupError, Unavailable
+from salmon.mongodb.reading.snapshot import SNAPSHOT, WAITS_MIN_S, Chunk, Place, Rows, Snapshots, beginning
 from salmon.plugin.contract import Position
+from support.waiting import until
 
 NAME, PHONE = "accounts.Name", "accounts.Phone"
 
 
 def stored(*covers: str, done: bool = True) -> dict[str, Position]:
     """The position of an object Account."""
-    place = Place(after=("x",), read=9, done=done, signals=(4,), covers=frozenset(covers))
+    place = Place(after=b"x", read=9, done=done, signals=(4,), covers=frozenset(covers))
     return {f"{SNAPSHOT}Account": place.position()}
 
 
 def test_what_is_covered_goes_on_where_it_stopped() -> None:
     """Nothing is read twice, and nothing is told."""
     begin = beginning(stored(NAME), {"Account": frozenset({NAME})})
-    assert (begin.places["Account"].after, begin.unstored, begin.passed_by) == (("x",), set(), [])
+    assert (begin.places["Account"].after, begin.unstored, begin.passed_by) == (b"x", set(), [])
 
 
 def test_what_is_not_covered_is_read_from_the_beginning() -> None:
     """With each record's row before its next event; and what was asked for in the meantime is still answered."""
     begin = beginning(stored(NAME, done=False), {"Account": frozenset({NAME, PHONE})})
     place = begin.places["Account"]
-    assert (place.after, place.again, place.done, place.signals) == ((), True, False, (4,))
+    assert (place.after, place.again, place.done, place.signals) == (b"", True, False, (4,))
     assert (begin.unstored, begin.passed_by) == ({"Account"}, ["Account"])
 
 
@@ -36,3 +40,56 @@ def test_what_is_synced_no_more_is_covered_no_more() -> None:
     assert (begin.places, begin.left["Account"].covers) == ({}, frozenset())
     again = beginning({f"{SNAPSHOT}Account": begin.left["Account"].position()}, {})
     assert again.left == {}, "that is told once"
+
+
+class _Server:
+    """Refuses each read with *error* while there is one; then there are no documents."""
+
+    def __init__(self, error: SalmonError) -> None:
+        self.error: SalmonError | None = error
+        self.now_s = 0.0
+        self.ended = 0  # reads
+        self.snapshots = Snapshots({"Account": Place()}, self._read, self._end, clock=lambda: self.now_s)
+
+    def _read(self, name: str, _: bytes) -> Chunk:
+        if self.error is not None:
+            raise self.error
+        return Chunk(Rows(name, 1, []), 0, b"")
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    def read(self) -> list[Rows]:
+        """Let the next read begin and end, and return what is known of it then."""
+        ended = self.ended
+        self.snapshots.advance()
+        until(lambda: self.ended == ended + 1, "the read ends")
+        return self.snapshots.advance()
+
+
+def test_a_snapshot_that_cannot_be_read_is_reported_until_that_read_works() -> None:
+    """The polls between two tries work, because the stream does; they do not mean that the documents can be read."""
+    server = _Server(Unavailable("MongoDB refused our request."))
+    server.read()
+    for _ in range(100):
+        server.snapshots.advance()
+    assert server.ended == 1, "the next try waits"
+    assert server.snapshots.waiting() == []
+    server.now_s += WAITS_MIN_S
+    server.read()
+    (waiting,) = server.snapshots.waiting()
+    assert (waiting.object, waiting.since_s) == ("Account", WAITS_MIN_S)
+    assert "MongoDB refused our request." in waiting.sentence
+    server.error = None
+    server.now_s += WAITS_MIN_S
+    assert [rows.place is not None and rows.place.done for rows in server.read()] == [True]
+    assert server.snapshots.waiting() == []
+    server.snapshots.close()
+
+
+def test_a_snapshot_that_only_a_person_can_help_ends_the_source() -> None:
+    """It is not tried for ever."""
+    server = _Server(SetupError("Grant readWrite."))
+    with pytest.raises(FatalError):
+        server.read()
+    server.snapshots.close()

@@ -1,0 +1,20 @@
+"""A batch in the making: what has been read, and goes to the worker together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from salmon.plugin.contract import DeadLetter, Position, SourceRecord
+
+
+@dataclass(slots=True)
+class Draft:
+    """A batch that is being made."""
+
+    records: list[SourceRecord] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    positions: dict[str, Position | None] = field(default_factory=dict)
+    answered: set[int] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.dead_letters or self.positions or self.answered)
