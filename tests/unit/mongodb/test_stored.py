@@ -23,7 +23,15 @@ from salmon.mongodb.stored import as_document, stored_id
 
 IDS: list[Any] = [
     *(5, 5.5, Int64(5), "x", "", "ä", b"\0", Binary(b"\0" * 16, 4), Binary(b"\1", 2), True, None),
-    *(DatetimeMS(2**60), {"$oid": "none"}, {}, [1, [2]], ObjectId(), Timestamp(1, 2), Decimal128("0.10")),
+    *(
+        DatetimeMS(2**60),
+        {"$oid": "none"},
+        {},
+        [1, [2]],
+        ObjectId("65f0c0ffee65f0c0ffee65f0"),
+        Timestamp(1, 2),
+        Decimal128("0.10"),
+    ),
     *(Code("x"), Code("x", {}), Code("x", {"y": Code("z", {"a": 1})}), MinKey(), MaxKey()),
 ]
 # Types that PyMongo cannot write: undefined, symbol, DBPointer, text and code that are no UTF-8, a name that is there twice.
@@ -42,7 +50,7 @@ def _document(elements: bytes) -> bytes:
     return (4 + len(elements) + 1).to_bytes(4, "little") + elements + b"\0"
 
 
-@pytest.mark.parametrize("element", [*(bson.encode({"_id": one})[4:-1] for one in IDS), *ELEMENTS])
+@pytest.mark.parametrize("element", [*(bson.encode({"_id": one})[4:-1] for one in IDS), *ELEMENTS], ids=repr)
 def test_an_id_of_any_type_is_taken_from_its_document_as_it_is(element: bytes) -> None:
     """5 and 5.0, or text and code, are different places to continue after; the position is JSON."""
     taken = stored_id(_document(element + _MORE))
