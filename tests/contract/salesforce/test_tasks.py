@@ -76,7 +76,8 @@ def test_a_source_that_is_stopped_in_the_middle_of_a_snapshot_goes_on_there(box:
     with Source(box, of=first).through_snapshots() as second:
         keys = {key for key, _ in (*first.seen(), *second.seen())}
         assert keys == {*box.ids("Account"), *box.ids("Contact")}
-        assert len(second.told) < len(keys)
+        # Of a stream of which the first had not heard an event yet, nobody could tell what was lost: all is read again.
+        assert len(second.told) < len(keys) or not first.positions["stream"]["replay_id"]
 
 
 def test_edits_during_the_snapshot_are_told_and_never_undone(box: BoxProcess) -> None:
