@@ -32,17 +32,12 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
     Raises:
         OSError: *host* is not an address of this machine.
     """
-    found: list[int] = []
-    with contextlib.ExitStack() as held:  # all of them until all are found
-        while len(found) < count:
-            port = random.choice(_FREE)
-            try:
-                held.enter_context(_bound(host, port))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                continue
-            found.append(port)
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.choice(_FREE)
+        with contextlib.suppress(_InUse):
+            _listening(host, port).close()
+            found.add(port)
     return tuple(found)
 
 
@@ -59,31 +54,31 @@ def listening(
     Raises:
         OSError: the address cannot be used.
     """
-    for left in range(round(patience_s / _PAUSE_S), -1, -1):
-        listener = None
+    for number in range(round(patience_s / _PAUSE_S)):
         try:
-            listener = _bound(host, port)
-            listener.listen(_BACKLOG)
-            return listener
-        except OSError as error:
-            if listener is not None:
-                listener.close()
-            if error.errno != errno.EADDRINUSE or not left:
-                raise
-            if left == round(patience_s / _PAUSE_S):
+            return _listening(host, port)
+        except _InUse:
+            if number == 0:
                 log.warning("port_in_use", host=host, port=port, waits_s=patience_s)
             pause(_PAUSE_S)
-    raise AssertionError("the last attempt returns or raises")
+    return _listening(host, port)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+class _InUse(OSError):
+    """Somebody listens on this port."""
+
+
+def _listening(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    bound = socket.socket(family, kind, protocol)
+    listener = socket.socket(family, kind, protocol)
     try:
         # A port whose last connections are only waiting out their time is free. One that has a listener is not.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _InUse(*error.args) from None
         raise
-    return bound
+    return listener
