@@ -4,7 +4,7 @@ Asks where partitions begin and end.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,8 +33,20 @@ def extents(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
-    found = extents_of(admin, [(topic, partition) for partition in partitions])
+    found = extents_of(admin, _places(topic, partitions))
     return {partition: extent for (_, partition), extent in found.items()}
+
+
+def first_offsets(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[int, int]:
+    """Ask for the first offsets alone. Raises as extents()."""
+    (found,) = _asked(admin, _places(topic, partitions), [OffsetSpec.earliest()])  # type: ignore[no-untyped-call]
+    return {partition: offset for (_, partition), offset in found.items()}
+
+
+def end_offsets(admin: AdminClient, topic: str, partitions: Collection[int]) -> dict[Place, int]:
+    """Ask for the ends alone. Uncommitted records are included. Raises as extents()."""
+    (found,) = _asked(admin, _places(topic, partitions), [OffsetSpec.latest()])  # type: ignore[no-untyped-call]
+    return found
 
 
 def extents_of(
@@ -50,10 +62,27 @@ def extents_of(
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
-    asked = [TopicPartition(*place) for place in places]
-    if not asked:
-        return {}
-    what = f"asking for the ends of {', '.join(sorted({each.topic for each in asked}))}"
+    asked = list(places)
+    specs = [OffsetSpec.earliest(), OffsetSpec.latest()]  # type: ignore[no-untyped-call]
+    first, end = _asked(admin, asked, specs, committed=committed, timeout_s=timeout_s)
+    return {place: Extent(first[place], end[place]) for place in asked}
+
+
+def _places(topic: str, partitions: Collection[int]) -> list[Place]:
+    return [(topic, partition) for partition in partitions]
+
+
+def _asked(
+    admin: AdminClient,
+    places: Collection[Place],
+    specs: Sequence[OffsetSpec],
+    *,
+    committed: bool = False,
+    timeout_s: float = ANSWER_MAX_S,
+) -> list[dict[Place, int]]:
+    if not places:
+        return [{} for _ in specs]
+    what = f"asking for the ends of {', '.join(sorted({topic for topic, _ in places}))}"
     isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     try:
         # First of all the leaders. If librdkafka has to look for them during list_offsets, two of its threads work on one
@@ -62,13 +91,18 @@ def extents_of(
         admin.list_topics(timeout=timeout_s)
     except KafkaException as error:
         raise translated(error, what) from error
-    starts, ends = (
-        admin.list_offsets(dict.fromkeys(asked, spec), isolation_level=isolation, request_timeout=timeout_s)
-        for spec in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    )
-    return {
-        (each.topic, each.partition): Extent(
-            answered(starts[each], timeout_s, what).offset, answered(ends[each], timeout_s, what).offset
+    requests = [
+        admin.list_offsets(
+            {TopicPartition(*place): spec for place in places},
+            isolation_level=isolation,
+            request_timeout=timeout_s,
         )
-        for each in asked
-    }
+        for spec in specs
+    ]
+    return [
+        {
+            (each.topic, each.partition): answered(answer, timeout_s, what).offset
+            for each, answer in answers.items()
+        }
+        for answers in requests
+    ]

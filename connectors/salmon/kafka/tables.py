@@ -23,7 +23,7 @@ from salmon.closing import Closing
 from salmon.errors import DataError, SetupError
 from salmon.kafka import clients
 from salmon.kafka.errors import answered, translated
-from salmon.kafka.extents import ANSWER_MAX_S, extents
+from salmon.kafka.extents import ANSWER_MAX_S, end_offsets, first_offsets
 from salmon.kafka.foreign import FOREIGN, key_text
 from salmon.kafka.reader import BATCH, FETCH_BYTES, SLOW_FETCH_BYTES, Place, Reader
 from salmon.kafka.topics import partition_counts
@@ -79,7 +79,7 @@ def replay(
     Read partitions of a table from given offsets to their ends, a batch at a time, and keep nothing.
 
     Args:
-        starts: Partition -> the first offset to read; see extents().
+        starts: Partition -> the first offset to read; see kafka.extents.
         take: Called with a partition, its changes in the log's order, and the next offset.
         decode: Makes of a value what *take* gets.
         fetch_bytes: Bytes to fetch of a partition at a time; SLOW_FETCH_BYTES if *take* is slow.
@@ -163,9 +163,16 @@ class Table(Closing):
         if count is None:
             raise SetupError(f"{topic} does not exist. Start the connectors of this sync: they create it.")
         wanted = sorted(range(count) if partitions is None else partitions)
-        starts = {number: extent.start for number, extent in extents(admin, topic, wanted).items()}
         fetch_bytes = FETCH_BYTES if only is None else SLOW_FETCH_BYTES
-        self._log = _Log(kafka, topic, starts, admin, decode=decode, only=only, fetch_bytes=fetch_bytes)
+        self._log = _Log(
+            kafka,
+            topic,
+            first_offsets(admin, topic, wanted),
+            admin,
+            decode=decode,
+            only=only,
+            fetch_bytes=fetch_bytes,
+        )
 
     @property
     def next_offsets(self) -> dict[int, int]:
@@ -245,8 +252,7 @@ class _Log(Closing):
         return {partition: offset for (_, partition), offset in self._reader.next_offsets.items()}
 
     def read_to_end(self, take: Take, progress: Progress | None = None) -> None:
-        found = extents(self._admin, self.topic, self.next_offsets)
-        ends = {(self.topic, partition): extent.end for partition, extent in found.items()}
+        ends = end_offsets(self._admin, self.topic, self.next_offsets)
 
         def turned() -> None:
             if progress is not None:

@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from salmon.errors import DataError, SchemaMismatch, SetupError, Unavailable
 from salmon.kafka import clients, foreign, tables
 from salmon.kafka.codecs.serdes import Identities, Offsets, Records
-from salmon.kafka.extents import Extent
 from salmon.kafka.foreign import ForeignRecords, key_shown
 from salmon.kafka.tables import Table
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -54,7 +53,7 @@ def load(monkeypatch: pytest.MonkeyPatch, passed_over: ForeignRecords) -> Load:
         left = list(polls)
         monkeypatch.setattr(clients, "arrived", lambda consumer, n, timeout_s: left.pop(0) if left else [])
         monkeypatch.setattr(tables, "partition_counts", lambda admin: {TOPIC: 1})
-        monkeypatch.setattr(tables, "extents", lambda admin, topic, partitions: {0: Extent(0, 0)})
+        monkeypatch.setattr(tables, "first_offsets", lambda admin, topic, partitions: {0: 0})
         table = Table({"bootstrap.servers": "127.0.0.1:1"}, TOPIC, decode)
         table.follow()
         return table

@@ -10,7 +10,6 @@ from confluent_kafka import KafkaError
 
 from salmon.errors import Unavailable
 from salmon.kafka import clients, tables
-from salmon.kafka.extents import Extent
 from salmon.kafka.tables import Table
 
 TOPIC = "crm.identity.Account"
@@ -34,7 +33,7 @@ def test_records_beside_an_error_are_taken_in_and_told(monkeypatch: pytest.Monke
     polls = [[message(0, "a"), message(1, error=trouble), message(1, "b")], [message(2, "c")]]
     monkeypatch.setattr(clients, "arrived", lambda consumer, n, timeout_s: polls.pop(0))
     monkeypatch.setattr(tables, "partition_counts", lambda admin: {TOPIC: 1})
-    monkeypatch.setattr(tables, "extents", lambda admin, topic, partitions: {0: Extent(0, 0)})
+    monkeypatch.setattr(tables, "first_offsets", lambda admin, topic, partitions: {0: 0})
     table = Table({"bootstrap.servers": "127.0.0.1:1"}, TOPIC, partitions=[0])
     assert table.follow() == {"a": b"value", "b": b"value"}
     with pytest.raises(Unavailable):
