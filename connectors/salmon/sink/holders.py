@@ -49,9 +49,7 @@ class HolderWatch:
             self._follow(followed)
         if self._reader is None:
             return []
-        holders = {
-            (self._place_of(each.holder)[0], each.holder[1].encode()): each.holder for each in followed
-        }
+        holders = {(topic, each.holder[1].encode()): each.holder for each, (topic, _) in followed.items()}
         found: list[Found] = []
 
         def take(records: Sequence[Message], after: Mapping[Place, int]) -> None:

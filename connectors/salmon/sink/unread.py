@@ -21,6 +21,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from salmon.errors import SalmonError, Unavailable
+from salmon.kafka import clients
 from salmon.kafka.errors import translated
 from salmon.kafka.foreign import looks_ours
 from salmon.kafka.partitions import partition_of
@@ -127,7 +128,7 @@ class UnreadWrites:
         """Give up the connection, when nobody asks any more."""
         with self._lock:
             if self._consumer is not None:
-                self._consumer.close()
+                clients.close(self._consumer)
                 self._consumer = None
 
     def _of(self, record: RecordId) -> _Read:
