@@ -74,9 +74,8 @@ class TransactionalProducer:
         self._closing = Event()
         self._ended: SalmonError | None = None  # why this client can do no more
         self._unfinished = False  # the broker has not answered the last abort
-        self._failed: tuple[KafkaError, str] | None = (
-            None  # the first record of this block it could not deliver
-        )
+        # The first record of this block that it could not deliver.
+        self._failed: tuple[KafkaError, str] | None = None
         settings = {
             # A change passes two transactions on its way; with librdkafka's defaults each of them would wait
             # 100 ms at "concurrent transactions", which Apache Kafka says just after every commit.

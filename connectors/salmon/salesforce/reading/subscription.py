@@ -36,9 +36,8 @@ from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
 log = structlog.get_logger(__name__)
 
 RESPONSES_MAX: Final = 64  # of up to 100 events each, received ahead of need; then the server waits
-_STANDS_AFTER_S: Final = (
-    10.0  # a stream that is refused is refused at once; an idle one brings nothing for minutes
-)
+# A stream that is refused is refused at once; an idle one brings nothing for minutes.
+_STANDS_AFTER_S: Final = 10.0
 _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
@@ -113,9 +112,8 @@ class Subscription:
         self._tries = Tries(backoff)
         self._limited = Tries(limited)
         self._opened_s: float | None = None
-        self._failure: tuple[float, SalmonError] | None = (
-            None  # since when no stream has stood, and the latest reason
-        )
+        # Since when no stream has stood, and the latest reason.
+        self._failure: tuple[float, SalmonError] | None = None
         self._received: queue.Queue[Received | Ended] = queue.Queue(RESPONSES_MAX)
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
