@@ -24,7 +24,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def box(wire: Wire, certificates: Certificates) -> Iterator[Box]:
+def event_box(wire: Wire, certificates: Certificates) -> Iterator[Box]:
     box = Box(wire, certificates)
     yield box
     box.stop()

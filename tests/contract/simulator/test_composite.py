@@ -20,11 +20,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
-
-
 def sub(name: str, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
     """A subrequest; *path* is below the version."""
     item = {"method": method, "url": f"{BASE}/{path}", "referenceId": name, **more}

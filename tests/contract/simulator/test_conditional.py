@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from salmon.simulator.server import Simulator
 from support.boxes import VERSION, Box
 
 PAST, FUTURE = "Mon, 01 Jan 2024 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    with Simulator.start(tmp_path_factory.mktemp("box")) as running:
-        yield running
-
-
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
 
 
 def test_an_account_has_an_etag_and_is_not_sent_twice(box: Box) -> None:

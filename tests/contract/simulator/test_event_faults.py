@@ -13,6 +13,11 @@ from support.event_box import ACCOUNTS, ALL, CODE, Box, settled
 from support.pubsub import WAIT_S
 
 
+@pytest.fixture
+def box(event_box: Box) -> Box:
+    return event_box
+
+
 def test_cut_streams_breaks_every_stream_without_a_word(box: Box) -> None:
     """UNAVAILABLE and no error code, as when a connection breaks; a new stream goes on after the last event."""
     client = box.client()

@@ -18,6 +18,11 @@ from support.pubsub import Client, Ended, Wire
 # Events.
 
 
+@pytest.fixture
+def box(event_box: Box) -> Box:
+    return event_box
+
+
 def test_an_edit_in_the_org_reaches_a_subscriber_as_a_genuine_change_event(box: Box) -> None:
     """Created, edited and deleted: three events with the org's transaction in the header."""
     client = box.client()

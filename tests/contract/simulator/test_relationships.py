@@ -21,11 +21,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
-
-
 def test_a_row_leads_to_its_parent_and_to_its_children(box: Box) -> None:
     """The parent is a row, children are the result of a query; both with the fields that were asked for."""
     account = box.create("Account", Name="Acme")

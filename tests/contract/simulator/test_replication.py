@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,19 +9,7 @@ import pytest
 import requests
 
 from salmon.simulator.rest import query
-from salmon.simulator.server import Simulator
 from support.boxes import Box, recorded, same_shape
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    with Simulator.start(tmp_path_factory.mktemp("box")) as running:
-        yield running
-
-
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
 
 
 def now(box: Box) -> datetime:

@@ -21,11 +21,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
-
-
 def search(box: Box, text: str) -> list[Any]:
     answer = box.call("GET", "search", params={"q": text})
     assert answer.status_code == 200, answer.text

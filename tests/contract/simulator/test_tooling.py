@@ -34,11 +34,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture
-def box(simulator: Simulator) -> Box:
-    return Box(simulator)
-
-
 def tooling(box: Box, soql: str) -> Any:
     answer = box.call("GET", f"tooling/query?q={quote(soql)}")
     assert answer.status_code == 200, answer.text
