@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from salmon.mongodb.reading.source import MongoSourceTask
 from support.mongo import Mongo, running_mongod
 
 
@@ -21,3 +22,11 @@ def mongo(uri: str) -> Iterator[Mongo]:
     mongo = Mongo(uri)
     yield mongo
     mongo.close()
+
+
+@pytest.fixture
+def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
+    task = mongo.source()
+    yield task
+    task.stop()
+    task.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,14 +40,6 @@ ODD: dict[str, Any] = {
     "null": {"_id": None},
     "a reference of an earlier version": _document(b"\x0c_id\0\x02\0\0\0x\0" + b"a" * 12),
 }
-
-
-@pytest.fixture
-def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
-    task = mongo.source()
-    yield task
-    task.stop()
-    task.close()
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())

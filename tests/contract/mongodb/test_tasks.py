@@ -33,14 +33,6 @@ from support.mongo import (
 
 
 @pytest.fixture
-def source(mongo: Mongo) -> Iterator[MongoSourceTask]:
-    task = mongo.source()
-    yield task
-    task.stop()
-    task.close()
-
-
-@pytest.fixture
 def sink(mongo: Mongo) -> Iterator[MongoSinkTask]:
     task = MongoSinkTask(mongo.config, OBJECTS, "test")
     task.start(SCHEMAS, NoIdentities(), clean=True)

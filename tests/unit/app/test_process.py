@@ -56,24 +56,12 @@ def test_each_end_has_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert report_end(TimeoutError("late")) == EXIT_UNEXPECTED
 
 
-CONFIG = """
-name: crm
-kafka: {bootstrap.servers: localhost:9092}
-schema_registry: {url: http://localhost:8081}
-salesforce:
-  login_url: https://login.salesforce.com
-  auth: {flow: client_credentials, client_id: app, client_secret: secret}
-mongodb: {uri: mongodb://localhost, database: crm}
-objects: {Account: {collection: accounts}}
-"""
-
-
 class Become(Exception):
     """What this process would have become."""
 
 
 @pytest.fixture
-def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def outdated(sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The configuration of a process that finds out at once that a schema has changed; it has the signals for itself."""
 
     def finds_out(*_: object) -> None:
@@ -86,9 +74,7 @@ def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(Lifecycle, "install", lambda _: None)
     monkeypatch.setattr(os, "execv", become)
     monkeypatch.setenv("SALMON_RESTARTS", "2")
-    path = tmp_path / "sync.yaml"
-    path.write_text(CONFIG)
-    return path
+    return sync_yaml
 
 
 def test_a_process_whose_schema_has_changed_becomes_the_one_that_its_command_starts_now(
@@ -114,11 +100,9 @@ def test_a_process_that_is_asked_to_stop_does_not_restart(
 
 
 @pytest.fixture
-def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Process:
+def process(tmp_path: Path, sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> _Process:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    path = tmp_path / "sync.yaml"
-    path.write_text(CONFIG)
-    return _Process("merge", configuration.load(path), port=0, ordinal=0, drain_deadline_s=1.0)
+    return _Process("merge", configuration.load(sync_yaml), port=0, ordinal=0, drain_deadline_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +178,7 @@ def test_a_process_that_stops_does_not_ask_kafka_why_it_was_left_alone(
 
 
 def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sync_yaml: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What it could not commit is repeated; no stack trace, no exit code 1 (case S8)."""
     monkeypatch.setattr(Lifecycle, "install", lambda _: None)
@@ -206,9 +190,7 @@ def test_a_process_that_is_told_to_stop_while_kafka_is_away_stops_in_good_order(
         raise Unavailable("committing: nobody answers")
 
     monkeypatch.setattr(_Process, "part", part)
-    path = tmp_path / "sync.yaml"
-    path.write_text(CONFIG)
-    assert run("merge", path, port=0) == EXIT_OK
+    assert run("merge", sync_yaml, port=0) == EXIT_OK
     assert "Traceback" not in capsys.readouterr().err
 
 

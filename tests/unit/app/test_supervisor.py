@@ -39,17 +39,6 @@ CHILD = textwrap.dedent(
     """
 )
 
-CONFIG = """
-name: crm
-kafka: {bootstrap.servers: localhost:9092}
-schema_registry: {url: http://localhost:8081}
-salesforce:
-  login_url: https://login.salesforce.com
-  auth: {flow: client_credentials, client_id: app, client_secret: secret}
-mongodb: {uri: mongodb://localhost, database: crm}
-objects: {Account: {collection: accounts}}
-"""
-
 
 def child(folder: Path, name: str, code: str) -> Child:
     return Child(name, [sys.executable, "-c", CHILD, str(folder / name), code], port=1)
@@ -120,12 +109,10 @@ def test_a_ports_file_that_can_be_written_no_more_ends_nobody(tmp_path: Path) ->
 
 
 def test_a_ports_file_that_cannot_be_written_is_refused_before_anything_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, sync_yaml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One sentence, exit code 2."""
-    config = tmp_path / "sync.yaml"
-    config.write_text(CONFIG)
-    assert run_all.run_all(config, port=0, ports_file=tmp_path / "none" / "ports.json") == 2
+    assert run_all.run_all(sync_yaml, port=0, ports_file=tmp_path / "none" / "ports.json") == 2
     assert "--ports-file" in capsys.readouterr().err
 
 
