@@ -58,6 +58,22 @@ def swallows(source: str) -> Iterator[int]:
                 yield node.lineno
 
 
+def unordered_names(source: str) -> Iterator[int]:
+    """The lines of *source* with a set among the parameters of a test that are shown by str or repr.
+
+    Its elements come in another order in each process, so pytest-xdist would see other tests in each worker.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "parametrize":
+            shown = any(
+                keyword.arg == "ids" and getattr(keyword.value, "id", "") in {"str", "repr"}
+                for keyword in node.keywords
+            )
+            yield from (
+                each.lineno for each in ast.walk(node) if shown and isinstance(each, ast.Set | ast.SetComp)
+            )
+
+
 def test_tests_sleep_only_in_the_waiting_helper() -> None:
     """A test that sleeps is slow on a fast machine, and fails on a slow one."""
     found = {
@@ -78,6 +94,14 @@ def test_a_file_of_the_product_is_short_enough_to_be_read() -> None:
     assert shorter == {}, "they have shrunk: write the new number above, or take the name away"
 
 
+def test_a_test_has_the_same_name_in_each_process() -> None:
+    """The workers of pytest-xdist compare the names of all tests before the first one runs."""
+    found = {
+        name: lines for name in of_tests() if (lines := list(unordered_names((TESTS / name).read_text())))
+    }
+    assert found == {}, "a tuple has an order, a set has none"
+
+
 @pytest.mark.parametrize("root", [PACKAGE, TESTS], ids=["product", "tests"])
 def test_nothing_is_left_for_later_and_no_error_is_swallowed(root: Path) -> None:
     """What is to be done is an issue; an error that is caught whatever it is, is told."""
@@ -94,4 +118,11 @@ def test_the_rules_can_fail() -> None:
     assert list(swallows("try:\n    f()\nexcept Exception:\n    pass")) == [3]
     assert list(swallows("try:\n    f()\nexcept:\n    g()")) == [3]
     assert list(swallows("try:\n    f()\nexcept Exception:\n    g()\nexcept KeyError:\n    pass")) == []
+    assert list(unordered_names("parametrize('x', [1])\nmark.parametrize('x', [{1}], ids=str)")) == [2]
+    assert (
+        list(
+            unordered_names("mark.parametrize('x', [{1}, {1: 2}])\nmark.parametrize('x', [{1: 2}], ids=str)")
+        )
+        == []
+    )
     assert LEFT_OVER.findall("# TODO: later") != []

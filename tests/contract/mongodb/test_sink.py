@@ -191,17 +191,20 @@ def test_a_validator_of_the_applications_own_refuses_and_names_the_field(
 @pytest.mark.parametrize(
     ("validator", "named"),
     [
-        ({"Phone": {"$in": ["1", "2"]}}, {"Phone"}),
-        ({"Phone": {"$regex": "^[0-9]+$"}, "Employees": {"$lt": 5}}, {"Phone", "Employees"}),
-        ({"$or": [{"Phone": "1"}, {"Employees": {"$exists": False}}]}, {"Phone", "Employees"}),
-        ({"$nor": [{"Employees": 7}]}, {"Employees"}),
-        ({"Employees": {"$not": {"$gt": 5}}}, {"Employees"}),
-        ({"$expr": {"$lt": ["$Employees", 5]}}, {"Employees"}),
-        ({"$jsonSchema": {"allOf": [{"properties": {"Phone": {"enum": ["1"]}}}]}}, {"Phone"}),
-        ({"$jsonSchema": {"anyOf": [{"properties": {"Phone": {"enum": ["1"]}}}]}}, {"Phone"}),
-        ({"$and": [{"$jsonSchema": {"properties": {"Phone": {"maxLength": 1}}}}, {"Name": "ok"}]}, {"Phone"}),
-        ({"$jsonSchema": {"patternProperties": {"^Ph": {"maxLength": 1}}}}, {"Phone"}),
-        ({"$jsonSchema": {"dependencies": {"Phone": ["Fax"]}}}, {"Phone"}),
+        ({"Phone": {"$in": ["1", "2"]}}, ("Phone",)),
+        ({"Phone": {"$regex": "^[0-9]+$"}, "Employees": {"$lt": 5}}, ("Phone", "Employees")),
+        ({"$or": [{"Phone": "1"}, {"Employees": {"$exists": False}}]}, ("Phone", "Employees")),
+        ({"$nor": [{"Employees": 7}]}, ("Employees",)),
+        ({"Employees": {"$not": {"$gt": 5}}}, ("Employees",)),
+        ({"$expr": {"$lt": ["$Employees", 5]}}, ("Employees",)),
+        ({"$jsonSchema": {"allOf": [{"properties": {"Phone": {"enum": ["1"]}}}]}}, ("Phone",)),
+        ({"$jsonSchema": {"anyOf": [{"properties": {"Phone": {"enum": ["1"]}}}]}}, ("Phone",)),
+        (
+            {"$and": [{"$jsonSchema": {"properties": {"Phone": {"maxLength": 1}}}}, {"Name": "ok"}]},
+            ("Phone",),
+        ),
+        ({"$jsonSchema": {"patternProperties": {"^Ph": {"maxLength": 1}}}}, ("Phone",)),
+        ({"$jsonSchema": {"dependencies": {"Phone": ["Fax"]}}}, ("Phone",)),
         (
             {
                 "$jsonSchema": {
@@ -209,18 +212,18 @@ def test_a_validator_of_the_applications_own_refuses_and_names_the_field(
                     "additionalProperties": False,
                 }
             },
-            {"Employees"},
+            ("Employees",),
         ),
     ],
     ids=str,
 )
 def test_whatever_a_validator_is_made_of_the_properties_that_it_does_not_accept_are_named(
-    mongo: Mongo, sink: MongoSinkTask, validator: dict[str, Any], named: set[str]
+    mongo: Mongo, sink: MongoSinkTask, validator: dict[str, Any], named: tuple[str, ...]
 ) -> None:
     """So the rest of the record goes on without them; the reason names them and says who does not accept them."""
     mongo.database.command("collMod", "accounts", validator=validator, validationAction="error")
     (refused,) = put(sink, write("a", CREATE, 5, Name="ok", Phone="x ray", Employees=7))
-    assert (refused.kind, set(refused.fields)) == (REFUSED, named)
+    assert (refused.kind, set(refused.fields)) == (REFUSED, set(named))
     assert refused.reason.startswith("A validator of the collection does not accept ")
     assert all(name in refused.reason for name in named)
     assert "x ray" not in refused.reason
