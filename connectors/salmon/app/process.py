@@ -59,7 +59,7 @@ from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.runtime.topic_watch import TopicWatch
-from salmon.runtime.watchdog import Watchdog
+from salmon.runtime.watchdog import LastResort, Watchdog
 from salmon.sink.worker import SinkWorker
 from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
 
@@ -89,6 +89,10 @@ Beside = Callable[[SyncConfig, Metrics], Part | None]
 _TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 def run(
     connector: str,
     config_path: str | Path,
@@ -99,7 +103,7 @@ def run(
     log_level: str = "info",
     drain_deadline_s: float = DRAIN_DEADLINE_S,
     beside: Beside = lambda *_: None,
-    end_within: Callable[[float], object] = lambda _seconds: None,
+    last_resort: LastResort | None = None,
 ) -> int:
     """
     Run one of CONNECTORS until it is asked to stop, and return the process's exit code.
@@ -108,7 +112,7 @@ def run(
 
     Args:
         beside: Makes the part that also runs in merge's first replica; it must not raise.
-        end_within: Ends the process after so many seconds, whatever hangs; called when it begins to stop.
+        last_resort: Ends the process if even Python stands still. None: nothing does.
         port: Port of the REST server. None: the one in the configuration; 0: any free one.
         ordinal: Number of this replica. None: $SALMON_ORDINAL, or the number at the end of the host's name (a pod of a
             StatefulSet), or 0.
@@ -129,7 +133,7 @@ def run(
             port=port,
             ordinal=number,
             drain_deadline_s=drain_deadline_s,
-            end_within=end_within,
+            last_resort=last_resort,
         )
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
         error = process.run(companion)
@@ -174,7 +178,7 @@ class _Process:
         port: int | None,
         ordinal: int,
         drain_deadline_s: float,
-        end_within: Callable[[float], object] = lambda _seconds: None,
+        last_resort: LastResort | None = None,
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
         self._began = time.monotonic()
@@ -197,8 +201,9 @@ class _Process:
         self._lifecycle = Lifecycle(
             drain_deadline_s=drain_deadline_s,
             parent=int(parent) if parent and parent.isdigit() else None,
-            end_within=end_within,
+            end_within=last_resort.end_within if last_resort else _nothing,
         )
+        self._watchdog = Watchdog(self._health, renew=last_resort.renew if last_resort else _nothing)
         self._rest = RestServer(
             host=config.rest.host,
             port=config.rest.port if port is None else port,
@@ -220,7 +225,7 @@ class _Process:
             The error that ended the process; None if there was none, or if a signal arrived before a restart.
         """
         self._lifecycle.install()
-        Watchdog(self._health).start()
+        self._watchdog.start()
         self._lifecycle.start(self._rest)
         self._lifecycle.start(_Work(self))
         self._lifecycle.start(self._topics)

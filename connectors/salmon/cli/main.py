@@ -153,7 +153,7 @@ def _run(
             raise typer.BadParameter("only for `run all`", param_hint="--ports-file")
         from salmon.app.process import run
         from salmon.cli.verify import scheduled
-        from salmon.runtime.watchdog import end_within
+        from salmon.runtime.watchdog import LastResort
 
         code = run(
             name,
@@ -163,7 +163,7 @@ def _run(
             log_format=log_format,
             log_level=log_level,
             beside=scheduled(config),
-            end_within=end_within,
+            last_resort=LastResort(),
         )
     raise typer.Exit(code)
 

@@ -151,7 +151,7 @@ _KEPT = textwrap.dedent(
     """
     import ctypes, os, signal
     from salmon.runtime import lifecycle
-    from salmon.runtime.watchdog import end_within
+    from salmon.runtime.watchdog import LastResort
 
     class Holds:
         name = "work"
@@ -163,7 +163,7 @@ _KEPT = textwrap.dedent(
             pass
 
     lifecycle._LAST_RESORT_S = 0.5
-    life = lifecycle.Lifecycle(drain_deadline_s=0.5, end_within=end_within)
+    life = lifecycle.Lifecycle(drain_deadline_s=0.5, end_within=LastResort().end_within)
     life.install()
     life.start(Holds())
     life.wait()

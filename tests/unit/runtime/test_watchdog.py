@@ -132,3 +132,53 @@ def test_a_process_that_hangs_in_a_library_ends_itself_and_says_where() -> None:
     said = ended.stdout + ended.stderr
     assert "loop_hangs" in said
     assert "send_offsets_to_transaction" in said
+
+
+# A library that waits for ever and keeps Python's lock meanwhile: no thread of Python's runs any more.
+LOCKED = """
+import ctypes, threading, time
+from salmon.ops.health import Health
+from salmon.runtime.watchdog import LastResort, Watchdog
+ticked = threading.Event()
+last_resort = LastResort(locked_max_s=1.0)
+def renew():
+    last_resort.renew()
+    ticked.set()
+Watchdog(Health(), tick_s=0.05, renew=renew).start()
+for _ in range(40):  # for longer than a second: as long as it ticks, nothing ends it
+    ticked.clear()
+    ticked.wait()
+print("ticking", flush=True)
+def rebalance_protocol():
+    ctypes.PyDLL(None).sleep(60)
+rebalance_protocol()
+"""
+
+
+def test_a_process_whose_library_keeps_pythons_lock_is_ended_by_a_thread_of_c() -> None:
+    """With the exit code of a crash and the place where it hangs, and only after it has hung for so long (case S3)."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LOCKED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (EXIT_HUNG, "ticking\n")
+    assert "in rebalance_protocol" in ended.stderr
+
+
+# It is to end in two tenths of a second; the watchdog goes on ticking, and must not give it more time.
+ENDING = """
+import threading
+from salmon.ops.health import Health
+from salmon.runtime.watchdog import LastResort, Watchdog
+last_resort = LastResort()
+Watchdog(Health(), tick_s=0.01, renew=last_resort.renew).start()
+last_resort.end_within(0.2)
+threading.Event().wait()
+"""
+
+
+def test_a_process_that_is_ending_gets_no_more_time_from_its_watchdog() -> None:
+    """The deadline of a stop holds while the watchdog still ticks (case S8)."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == EXIT_HUNG
