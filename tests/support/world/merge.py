@@ -72,6 +72,7 @@ class Merge:
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     known: set[Value] = field(default_factory=set)  # all that it was ever told
+    misfits: set[tuple[str, str]] = field(default_factory=set)  # key and field of what could not be
     began_anew: Callable[[], None] = lambda: (
         None
     )  # a side tells of a record for the first time since it went back
@@ -92,6 +93,7 @@ class Merge:
                 self.began_anew()
             self.perhaps_edited.update(self._perhaps_edited(key, change))
             self.known.update(change.fields.values())
+            self.misfits.update((key, name) for name in change.misfits)
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)

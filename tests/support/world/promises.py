@@ -298,7 +298,8 @@ def _known_to(history: History, value: Value) -> set[Value]:
     """
     What merge can know that the author of *value* had seen, or that the authors of that had. An example of what it cannot:
     a database is restored, somebody sets 3 there before the first row, and then 4. The row's 3 looks like an older value,
-    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell.
+    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell. It is
+    the same where the row shows what cannot be taken, and nobody had told of that before.
     """
     known: set[Value] = set()
     for seen in history.ancestors(value):
