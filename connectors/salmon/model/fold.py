@@ -212,7 +212,7 @@ def _acknowledge(work: Work) -> Answer:
             if change.origin in work.rules.guarded
             else seq <= x.settled
             if change.is_event
-            else (x.exists is True and seq < x.marker) or went_back.is_made_again(work, seq)
+            else (x.exists is True and seq < x.marker) or went_back.is_repeated(work, seq)
         )
     )
     return Answer(late=late)

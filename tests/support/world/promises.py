@@ -160,6 +160,9 @@ def lost_edits(world: World) -> Iterator[str]:
     history = world.nature.history
     # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
     replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
+    # The same where somebody had cleared the edit before that.
+    unfit = set(history.unfit.values())
+    replaced |= {v for v in history.cleared if (history.records.get(v), history.places.get(v)) in unfit}
     # Nor one in a field that may not be empty, where its own side has taken it out again: that is no wish to clear it.
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
@@ -298,7 +301,8 @@ def _known_to(history: History, value: Value) -> set[Value]:
     """
     What merge can know that the author of *value* had seen, or that the authors of that had. An example of what it cannot:
     a database is restored, somebody sets 3 there before the first row, and then 4. The row's 3 looks like an older value,
-    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell.
+    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell. It is
+    the same where the row shows what cannot be taken, and nobody had told of that before.
     """
     known: set[Value] = set()
     for seen in history.ancestors(value):

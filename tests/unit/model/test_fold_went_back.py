@@ -224,6 +224,19 @@ def test_a_write_that_its_sink_repeats_after_a_restore_is_nobodys_edit() -> None
     assert story.writes["mongodb"].fields["Phone"] == "newest"
 
 
+def test_a_write_that_its_sink_repeats_after_a_restore_and_an_edit_is_nobodys_edit() -> None:
+    """The document was restored to a time before our first write, and somebody has edited it. (Seed 52211 of the World.)"""
+    story, first = written_twice()
+    story.mongodb.goes_back()
+    story.mongodb.row(Name="Acme", Phone="old")
+    story.mongodb.edits(City="Oslo")
+    story.mongodb.edits(Phone="newer", ack=first.seq)
+    assert story.conflicts == []
+    assert story.writes["salesforce"].fields == {"City": "Oslo"}
+    assert story.record == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+    assert story.writes["mongodb"].fields["Phone"] == "newest"
+
+
 def test_a_document_that_is_saved_whole_after_a_restore_is_an_edit() -> None:
     """Whoever saves it saves its marker too, which a row has shown; that is no repetition."""
     story, first = written_twice()
@@ -263,3 +276,26 @@ def test_a_record_that_a_creation_of_before_makes_again_is_no_edit() -> None:
     story.salesforce.acks(story.writes["salesforce"])
     story.come_to_rest()
     assert story.salesforce.holds == {"Name": "Globex", "Phone": "555 0202"}
+
+
+def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> None:
+    """
+    The org shows the record without a marker, as it once was; then with that of a write that had been answered. Its event
+    tells which fields the repetition has set, and they get what is agreed. (Seed 700325 of the World, with unfit=0.2.)
+    """
+    story = in_step(Name="Acme", Phone="old")
+    story.mongodb.edits(Phone="newer")
+    first = story.writes["salesforce"]
+    story.salesforce.acks(first)
+    story.salesforce.edits(Phone="newest")
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.row(Name="Acme", Phone="older")
+    story.salesforce.edits(City="Oslo")
+    story.salesforce.row(Name="Acme", Phone="newer", City="Oslo", marker=first.seq)
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+    story.salesforce.edits(Phone="newer", ack=first.seq)
+    assert story.conflicts == []
+    story.come_to_rest()
+    assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
