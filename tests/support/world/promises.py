@@ -158,16 +158,11 @@ def lost_edits(world: World) -> Iterator[str]:
     if world.knobs.holes:
         return
     history = world.nature.history
-    # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
-    replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
-    # The same where somebody had cleared the edit before that.
-    unfit = set(history.unfit.values())
-    replaced |= {v for v in history.cleared if (history.records.get(v), history.places.get(v)) in unfit}
-    # Nor one in a field that may not be empty, where its own side has taken it out again: that is no wish to clear it.
+    # Where its own side has taken an edit out of a field that may not be empty, that is no wish to clear it.
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
         seen
-        for value in history.authored - history.found - replaced - history.unheard - taken_out
+        for value in history.authored - history.found - history.unheard - taken_out
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
