@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.source import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
 from salmon.simulator.org.describes import load_describes
+from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
@@ -185,3 +188,37 @@ def test_marker_fields_as_they_are_to_be_made_are_taken() -> None:
     """Also where they hold more than they must."""
     for answer in (described_with(""), described_with("Salmon_Id__c", length=300)):
         assert synced_object("Account", CONFIGURED, Describing(answer)).name == "Account"
+
+
+def test_the_keys_of_an_object_that_alone_cannot_be_read_hold_up_no_other() -> None:
+    """It fails as before for ten seconds; then it waits and is reported, and the keys of the others are learnt."""
+    clock, org = Clock(), MemoryOrg()
+    troubles = Troubles(clock=clock)
+    org.put("Contact", "003000000000001AAA", Salmon_Id__c="k")
+    org.hides["Account"] = Unavailable("the query resource answered QUERY_TIMEOUT (HTTP 400).")
+    identity = Identity({name: synced(name).schema for name in ("Account", "Contact")})
+
+    def load(*worked: str) -> None:
+        load_identities(cast("Any", org), ("Account", "Contact"), identity, troubles, worked)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            load("Account", "Contact")
+        clock.now_s += 5
+    with pytest.raises(Unavailable):
+        load()  # it has never worked: nothing may be reported without its keys
+    load("Account", "Contact")
+    assert identity.key("Contact", "003000000000001AAA") == "k"
+    assert [each.object for each in troubles.report()] == ["Account"]
+
+
+def test_a_read_that_works_ends_the_count_of_those_that_failed() -> None:
+    """Failures now and then over hours are no steady failure."""
+    clock = Clock()
+    troubles = Troubles(clock=clock)
+    for _ in range(10):
+        assert not troubles.failed("Account", Unavailable("a moment"))
+        assert not troubles.failed("Account", Unavailable("a moment"))
+        clock.now_s += 60
+        troubles.over("Account")
+    assert troubles.report() == []

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import RequestRejected, SchemaOutdated, SetupError
+from salmon.errors import RateLimited, RequestRejected, RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
 from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, synced_object
@@ -312,7 +312,7 @@ def load_identities(
 ) -> None:
     """
     Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
-    before is one of the *troubles*. Raises Unavailable, RateLimited, SetupError.
+    before is one of the *troubles*, and so is an object that alone cannot be read. Raises Unavailable, RateLimited, SetupError.
     """
     for name in objects:
         if troubles.blocks(name):
@@ -323,6 +323,12 @@ def load_identities(
             if name not in worked:
                 raise SetupError(sentence(name, error)) from error
             troubles.found(name, error)
+        except RateLimited:
+            raise
+        except RetriableError as error:
+            rest.look_at_clock()  # in an outage this raises
+            if not troubles.failed(name, error) or name not in worked:
+                raise
 
 
 def _as_registered(schema: ObjectSchema) -> SyncedObject:
