@@ -542,6 +542,22 @@ def test_a_sink_starts_while_one_object_is_broken_and_writes_it_when_it_is_mende
         assert box.show("Account", account)["Fax"] == "97"
 
 
+def test_a_reading_of_a_whole_object_that_fails_for_long_is_reported(
+    box: BoxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/health says that all records of the object are waited for, since when and why, until they are read."""
+    monkeypatch.setattr("salmon.salesforce.reading.source.WAITS_MIN_S", 0.0)
+    with Source(box).through_snapshots() as source:
+        box.fault("http", api="rest", status=500, error_code="INTERNAL_SERVER_ERROR")
+        source.task.request(Signal(5, SignalKind.SNAPSHOT, "Account"))
+        (waits,) = until(source.task.waiting, "it is reported")
+        assert waits.object == "reading Account"
+        assert "INTERNAL_SERVER_ERROR" in waits.sentence
+        box.heal()
+        source.until(lambda: source.answered == {5})
+        assert source.task.waiting() == []
+
+
 def test_an_object_whose_schema_the_registry_refuses_waits_until_the_org_changes_it(box: BoxProcess) -> None:
     """The schema that is registered is used meanwhile; to describe it again in the same way mends nothing (case V10)."""
     with Source(box).through_snapshots() as first:

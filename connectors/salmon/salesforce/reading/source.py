@@ -83,6 +83,7 @@ class SalesforceSourceTask:
         self._readers: dict[str, RowReader] = {}
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
+        self._snapshots: Snapshots | None = None
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
@@ -169,6 +170,7 @@ class SalesforceSourceTask:
         our_user = rest.sign_in.token().user_id
         self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
         readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
+        self._snapshots = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -183,7 +185,7 @@ class SalesforceSourceTask:
             load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),
             open_stream=self._open_stream,
             schema_of=pubsub.schema,
-            snapshots=Snapshots(rest, readers, wake=self._wake.set, troubles=troubles),
+            snapshots=self._snapshots,
             troubles=troubles,
             our_user=our_user,
             positions=positions,
@@ -230,10 +232,10 @@ class SalesforceSourceTask:
         if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
             since_s, why = stream
             waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
-        general = [
-            WaitingObject(what, *wait) for what, wait in waits.items() if wait and wait[0] >= WAITS_MIN_S
-        ]
-        return [*general, *self._troubles.report()]
+        general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
+        if self._snapshots is not None:
+            general += self._snapshots.waiting()
+        return [*(each for each in general if each.since_s >= WAITS_MIN_S), *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
