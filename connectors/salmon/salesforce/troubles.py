@@ -197,24 +197,35 @@ def described(
 
 class Rechecks(Generic[T]):
     """
-    Describes blocked objects again, each minute, in a thread of its own, until the org has them as Salmon needs them.
+    Describes blocked objects again, each minute, in a thread of its own, until the org has them as Salmon needs them; and
+    looks whether the others are still as they must be, if that would not show by itself.
 
     Args:
         check: Describes an object. Raises ObjectUnusable if the org still does not have it so.
-        mended: Is called from the thread, once for each object, with its name and what *check* returned.
+        mended: Is called from the thread, each time an object is as it must be again, with its name and what *check* returned.
+        watch: Looks at an object that is not blocked. Raises ObjectUnusable if it is not as it must be any more.
+        broken: Is called from the thread, each time *watch* has found an object to be so, when it is blocked.
     """
 
     def __init__(
-        self, troubles: Troubles, check: Callable[[str], T], mended: Callable[[str, T], None]
+        self,
+        troubles: Troubles,
+        check: Callable[[str], T],
+        mended: Callable[[str, T], None],
+        *,
+        watch: Callable[[str], object] | None = None,
+        broken: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._troubles, self._check, self._mended = troubles, check, mended
+        self._watch, self._broken = watch, broken
         self._names: list[str] = []
+        self._watched: list[str] = []
         self._closing = Event()
 
-    def begin(self, names: Iterable[str]) -> None:
-        """Check these objects from now on."""
-        self._names = list(names)
-        if self._names:
+    def begin(self, names: Iterable[str], watched: Iterable[str] = ()) -> None:
+        """Check these objects from now on, and watch the others."""
+        self._names, self._watched = list(names), list(watched) if self._watch else []
+        if self._names or self._watched:
             Thread(target=self._run, name="objects", daemon=True).start()
 
     def close(self) -> None:
@@ -222,7 +233,9 @@ class Rechecks(Generic[T]):
         self._closing.set()
 
     def _run(self) -> None:
-        while self._names and not self._closing.wait(self._troubles.again_s):
+        while (self._names or self._watched) and not self._closing.wait(self._troubles.again_s):
+            for name in list(self._watched):
+                self._look_at(name)
             for name in list(self._names):
                 try:
                     answer = self._check(name)
@@ -233,7 +246,22 @@ class Rechecks(Generic[T]):
                 else:
                     if not self._closing.is_set():
                         self._names.remove(name)
+                        if self._watch is not None:
+                            self._watched.append(name)
                         self._mended(name, answer)
+
+    def _look_at(self, name: str) -> None:
+        assert self._watch is not None
+        try:
+            self._watch(name)
+        except ObjectUnusable as error:
+            self._troubles.block(name, str(error))
+            self._watched.remove(name)
+            self._names.append(name)
+            if not self._closing.is_set():
+                self._broken(name)
+        except Exception as error:  # noqa: BLE001 - the org cannot be asked now: it is asked again
+            log.info("object_not_checked", object=name, error=type(error).__name__, reason=str(error))
 
 
 def sentence(name: str, error: RequestRejected) -> str:

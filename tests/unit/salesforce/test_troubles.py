@@ -86,6 +86,41 @@ def test_blocked_objects_are_described_again_until_each_is_as_it_must_be() -> No
     assert reasons == {"it has no field Id", "it has no marker"}
 
 
+def test_an_object_that_breaks_while_it_is_watched_waits_and_is_watched_again_when_it_is_mended() -> None:
+    """Each time: somebody may switch something off twice. An org that cannot be asked says nothing about it."""
+    troubles = Troubles(again_s=0.001)
+    answers: list[Any] = [
+        None,
+        Unavailable("away"),
+        gone := ObjectUnusable("Account", "no events"),
+        None,
+        gone,
+    ]
+    told: list[str] = []
+
+    def watch(name: str) -> None:
+        assert not troubles.blocks(name)
+        answer = answers.pop(0) if answers else None
+        if isinstance(answer, Exception):
+            raise answer
+
+    def mended(name: str, _: str) -> None:
+        troubles.unblock(name)
+        told.append("mended")
+
+    rechecks = Rechecks(
+        troubles,
+        lambda _: "an account",
+        mended,
+        watch=watch,
+        broken=lambda _: told.append(troubles.sentence_of("Account")),
+    )
+    rechecks.begin([], watched=["Account"])
+    until(lambda: len(told) == 4, "it broke and was mended twice")
+    rechecks.close()
+    assert told == ["no events", "mended"] * 2
+
+
 def test_one_object_that_the_org_cannot_describe_time_and_again_is_not_an_outage() -> None:
     """Its describe answers with 500 while all others work; an org that describes none of them is away (case V10)."""
     failures: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, synced_object
+from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
@@ -90,7 +90,9 @@ class SalesforceSourceTask:
         self._again_s = again_s
         self._troubles = Troubles(again_s=again_s)
         self._rechecks: Rechecks[SyncedObject] | None = None
-        self._mended: deque[SyncedObject] = deque()  # from the thread of the rechecks
+        # From the thread of the rechecks: objects that are as they must be again, and those whose events have ended.
+        self._mended: deque[SyncedObject] = deque()
+        self._silent: deque[str] = deque()
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
@@ -193,8 +195,16 @@ class SalesforceSourceTask:
             settle_s=self._settle_s,
         )
         self._mended.clear()
-        self._rechecks = Rechecks(troubles, self._recheck, self._is_mended)
-        self._rechecks.begin(name for name in self._objects if troubles.blocks(name))
+        self._silent.clear()
+        self._rechecks = Rechecks(
+            troubles,
+            self._recheck,
+            self._is_mended,
+            watch=lambda name: live_fields(name, pubsub),
+            broken=self._is_silent,
+        )
+        blocked = [name for name in self._objects if troubles.blocks(name)]
+        self._rechecks.begin(blocked, watched=self._objects.keys() - blocked)
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -203,6 +213,9 @@ class SalesforceSourceTask:
         deadline_s = time.monotonic() + timeout_s
         while not self._stopped.is_set():
             self._wake.clear()  # Before looking: what comes in from now on wakes us.
+            while self._silent:
+                # At once: it is stored that events were lost, and a restart forgets nothing of it.
+                self._feed.read_again(self._silent.popleft())
             while self._mended:
                 self._take_back(self._mended.popleft())
             harvest = self._feed.gather()
@@ -267,6 +280,10 @@ class SalesforceSourceTask:
 
     def _is_mended(self, _: str, synced: SyncedObject) -> None:
         self._mended.append(synced)
+        self._wake.set()
+
+    def _is_silent(self, name: str) -> None:
+        self._silent.append(name)
         self._wake.set()
 
     def _is_read_whole(self, name: str) -> bool:
