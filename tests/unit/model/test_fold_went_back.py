@@ -9,7 +9,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
 from salmon.model.steps.work import Report
-from support.stories import Story, born_in_mongodb, in_step
+from support.stories import Story, born_in_mongodb, in_step, rules
 
 SIDES = ("mongodb", "salesforce")
 
@@ -299,3 +299,35 @@ def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> 
     assert story.conflicts == []
     story.come_to_rest()
     assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+
+
+# One-way objects: the origin is the only author, and is never written to.
+
+
+def one_way(target: str) -> Story:
+    """A record of a one-way object that its origin has edited after the backup was made."""
+    story = Story(rules(one_way_to=target))
+    origin = getattr(story, other(target))
+    origin.row(Name="Acme", Phone="old")
+    origin.edits(Phone="new")
+    return story
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_the_target_of_a_one_way_object_gets_what_its_restored_origin_shows(target: str) -> None:
+    """Nobody can give the lost value back to an origin that is never written to."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.goes_back()
+    origin.row(Name="Acme", Phone="old")
+    assert story.record == {"Name": "Acme", "Phone": "old"}
+    assert story.writes[target].fields["Phone"] == "old"
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_a_restored_target_of_a_one_way_object_is_not_listened_to(target: str) -> None:
+    """It is never read as it is; `salmon verify` shows what it lacks."""
+    story = one_way(target)
+    getattr(story, target).goes_back()
+    assert getattr(story, target).row(Name="Acme", Phone="old").writes == {}
+    assert story.record == {"Name": "Acme", "Phone": "new"}
