@@ -228,7 +228,8 @@ class World:
         one looks as if it had been there in the backup.
         """
         history = self.nature.history
-        history.unheard |= history.authored - self.merge.known
+        unfit = {value for value in history.parents if isinstance(value, int)}  # of which merge never knows the value
+        history.unheard |= (history.authored | unfit) - self.merge.known
 
     def _part_with_a_document(self) -> None:
         """Somebody deletes a document of which both sides have told all, and merge hears of it."""
