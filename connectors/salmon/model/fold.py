@@ -229,6 +229,9 @@ def _answer(x: SideState, seq: int) -> Answer:
 def _answer_of_row(work: Work, seq: int) -> Answer:
     """Do the same for a row, which also shows what earlier writes have set, and what was edited after them."""
     x, answer = work.x, _answer(work.x, seq)
+    if answer.made and x.exists is False:
+        # Earlier writes were to a former record, and none of them is to be seen in this one.
+        return replace(answer, set_by=dict.fromkeys(x.sent[seq].fields, seq), up_to_it=(x.sent[seq],))
     ours, set_by = _all_until(work, seq)
     return replace(
         answer,

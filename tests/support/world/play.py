@@ -228,7 +228,9 @@ class World:
         one looks as if it had been there in the backup.
         """
         history = self.nature.history
-        unfit = {value for value in history.parents if isinstance(value, int)}  # of which merge never knows the value
+        unfit = {
+            value for value in history.parents if isinstance(value, int)
+        }  # of which merge never knows the value
         history.unheard |= (history.authored | unfit) - self.merge.known
 
     def _part_with_a_document(self) -> None:
