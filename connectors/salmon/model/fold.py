@@ -229,6 +229,9 @@ def _answer(x: SideState, seq: int) -> Answer:
 def _answer_of_row(work: Work, seq: int) -> Answer:
     """Do the same for a row, which also shows what earlier writes have set, and what was edited after them."""
     x, answer = work.x, _answer(work.x, seq)
+    if answer.made and x.exists is False:
+        # Earlier writes were to a former record, and none of them is to be seen in this one.
+        return replace(answer, set_by=dict.fromkeys(x.sent[seq].fields, seq), up_to_it=(x.sent[seq],))
     ours, set_by = _all_until(work, seq)
     return replace(
         answer,
@@ -285,7 +288,8 @@ def _overtaken(work: Work) -> None:
     told = [known for known in x.overwritten if known.seq == change.ack]
     judged = {known.name for known in told}
     _judge_overwritten(work, *told)
-    for known in x.overwritten:
+    notes = x.overwritten
+    for known in notes:
         if change.ack is not None and known.seq <= change.ack:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
@@ -314,6 +318,9 @@ def _overtaken(work: Work) -> None:
                 known = replace(known, edited=False, before=value)  # noqa: PLW2901
         after.append(known)
     x.overwritten = tuple(after)
+    for known in notes:
+        if known.name in spoken:
+            _judge_again(work, known)
     noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
     if change.op is not Op.DELETE:
         for name in sorted(spoken & x.misfits.keys() - noted):
@@ -327,6 +334,20 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
         if work.state.lives and known.edited and known.edit != work.shadow(known.name):
             fold_unseen_value(_as_of_the_edit(work, known), known.name, known.before)
             stays_there(work, known.name)
+
+
+def _judge_again(work: Work, known: Overwritten) -> None:
+    """
+    Judge again what a row has shown: the event of an earlier write of ours tells only now that it was carried out before
+    that. Newer writes left the field alone, so the row did not say so. If our value still stands, its author had seen it.
+    """
+    change, x, state, name = work.change, work.x, work.state, known.name
+    if change.ack is None or known.later != (work.shadow(name),) or known.seq == x.marker or x.holds(name):
+        return
+    stands = change.fields.get(name) == state.canonical.get(name)
+    if state.lives and stands and state.versions.get(name, NEVER).seq <= change.ack:
+        shown = replace(change, fields={name: known.later[0]}, ack=None)
+        fold_unseen_value(replace(work, change=shown), name, state.canonical.get(name))
 
 
 def _as_of_the_edit(work: Work, known: Overwritten) -> Work:

@@ -101,7 +101,7 @@ class Merge:
         shown_late = change.is_row and any(change.ack == call.seq for call in self.late_calls[key])
         if not was_known or repeated or shown_late:
             self.guesses += out.conflicts
-        self.guesses += self._after_what_was_held(key, change, out)
+        self.guesses += self._after_what_was_left_out(key, change, out)
         self.of_unknown_makers += self._of_unknown_makers(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
@@ -177,13 +177,21 @@ class Merge:
         side = state.sides.get(change.origin) if state else None
         return side is not None and side.exists is not None and not side.unknown
 
-    def _after_what_was_held(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
-        """Of held fields, of which a row does not say whether what was on its way to them was carried out before."""
+    def _after_what_was_left_out(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """
+        Of held fields, of which a row does not say whether what was on its way to them was carried out before. The same goes
+        for fields that the write which the row answers left alone, because they held what cannot be taken.
+        """
         if (state := self.states.get(key)) is None or not change.is_row:
             return
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
-        yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+        answered = side.sent.get(change.ack or 0)
+        left_alone = side.misfits.keys() - (answered.fields.keys() if answered else set())
+        for conflict in out.conflicts:
+            name = conflict.contest.field
+            if name in sent and (side.holds(name) or name in left_alone):
+                yield conflict
 
     def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:
         """What a row shows for the first time: of what our creation did not name, it does not say who has set it."""

@@ -73,6 +73,13 @@ CHANGES: Final = (
         "        pass\n    else",
     ),
     Mutant(
+        "what a former record was sent is ours in the next one",
+        "4a: a default is nobody's edit: what was not in our creation of a record, the org has filled in",
+        "model.fold",
+        "    if answer.made and x.exists is False:\n",
+        "    if False:\n",
+    ),
+    Mutant(
         "an event that a row has overtaken says nothing of what our write overwrote",
         "no lost causal edit: an edit that our write overwrote before anybody had seen it is judged when it is told",
         "model.fold",

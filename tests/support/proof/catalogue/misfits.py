@@ -93,6 +93,20 @@ MISFITS: Final = (
         "",
     ),
     Mutant(
+        "what the event of our write tells too late changes nothing",
+        "no lost causal edit: whose author had seen the agreed value is never beaten by it",
+        "model.fold",
+        "            _judge_again(work, known)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what the event of our write tells too late beats an edit that came after it",
+        "an edit is causal if its side had seen the canonical value, and not an older one",
+        "model.fold",
+        "stands and state.versions.get(name, NEVER).seq <= change.ack:",
+        "stands:",
+    ),
+    Mutant(
         "what a side may not set stays there",
         "4: a field that X may not set never wins; step 7 puts it right",
         "model.steps.misfits",
