@@ -335,7 +335,6 @@ class Feed:
         for name in self._held.with_keys(KEYS_MAX):
             reported_up_to = self._reported_up_to()
             if self._troubles.sentence_of(name) and self._held.forget_events(name):
-                log.warning("waiting_events_forgotten", object=name, why=self._troubles.sentence_of(name))
                 self._fall_into_hole(name, reported_up_to)
 
     def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
