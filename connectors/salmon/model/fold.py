@@ -119,7 +119,8 @@ def _told(work: Work) -> None:
     if change.history != x.history:
         x.history = change.history
         went_back.forget_order(x)
-        if change.is_row and went_back.is_known(work):
+        # The origin of a one-way object is the only one who can say what is true, so what it shows again is news.
+        if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):
             _acknowledge(work)
             went_back.tell(work)
             return

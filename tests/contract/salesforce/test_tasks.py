@@ -569,6 +569,23 @@ def test_change_events_that_are_switched_off_meanwhile_are_noticed_and_nothing_i
         second.until(lambda: second.view().get(account, {}).get("Phone") == f"off {restarts}")
 
 
+def test_change_events_that_were_off_while_nobody_looked_are_made_up_for(box: BoxProcess) -> None:
+    """Switched off and on again while the source was stopped: the stream has no gap, but the selection is another one."""
+    account = box.ids("Account")[7]
+    with Source(box).through_snapshots() as source:
+        source.until(lambda: source.positions["stream"].get("selected", {}).get("Account"))
+    box.fault("cdc", object="Account", on=False)
+    box.edit("Account", account, Phone="off")
+    box.fault("cdc", object="Account", on=True)
+    with Source(box, of=source) as second:
+        second.until(lambda: second.positions["snapshot/Account"]["why"] == "hole")
+        box.advance(5)
+        second.until(lambda: second.view().get(account, {}).get("Phone") == "off")
+        contact = box.create("Contact", LastName="Goes on")
+        second.until(lambda: contact in second.view())
+        assert second.positions["snapshot/Contact"]["why"] == "first"
+
+
 def test_a_reading_of_a_whole_object_that_fails_for_long_is_reported(
     box: BoxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,6 +325,30 @@ def test_the_target_of_a_one_way_object_gets_what_its_restored_origin_shows(targ
 
 
 @pytest.mark.parametrize("target", SIDES)
+def test_a_record_that_a_restored_origin_lacks_is_deleted_at_the_target(target: str) -> None:
+    """Else the target would keep it for ever: nobody can create it at the origin again."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.goes_back()
+    origin.absent()
+    assert not story.state.lives
+    assert story.writes[target].op is WriteOp.DELETE
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_a_record_that_a_restored_origin_shows_again_is_created_at_the_target_again(target: str) -> None:
+    """Its deletion is of the time that the origin has lost."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.deletes()
+    assert story.writes[target].op is WriteOp.DELETE
+    origin.goes_back()
+    origin.row(Name="Acme", Phone="old")
+    assert story.state.lives
+    assert story.writes[target].op is WriteOp.CREATE
+
+
+@pytest.mark.parametrize("target", SIDES)
 def test_a_restored_target_of_a_one_way_object_is_not_listened_to(target: str) -> None:
     """It is never read as it is; `salmon verify` shows what it lacks."""
     story = one_way(target)

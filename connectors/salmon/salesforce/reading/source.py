@@ -24,6 +24,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.rows import RowReader, learn_keys
+from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
@@ -60,6 +61,7 @@ class SalesforceSourceTask:
         *,
         settle_s: float = SETTLE_S,
         again_s: float = AGAIN_S,
+        selections_every_s: float = EVERY_S,
     ) -> None:
         """
         Args:
@@ -68,6 +70,7 @@ class SalesforceSourceTask:
             sync_name: For the logs.
             settle_s: How long the first position is waited for.
             again_s: How long an object that the org refuses waits until it is tried again.
+            selections_every_s: How often it is looked at what is selected for change events.
         """
         self._config = config
         self._configured = objects
@@ -88,6 +91,9 @@ class SalesforceSourceTask:
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
         self._again_s = again_s
+        self._selections_every_s = selections_every_s
+        self._selections: Selections | None = None
+        self._selected: deque[Mapping[str, str]] = deque()  # from the thread of the selections
         self._troubles = Troubles(again_s=again_s)
         self._rechecks: Rechecks[SyncedObject] | None = None
         # From the thread of the rechecks: objects that are as they must be again, and those whose events have ended.
@@ -158,6 +164,8 @@ class SalesforceSourceTask:
             self._feed.close()
         if self._rechecks is not None:
             self._rechecks.close()
+        if self._selections is not None:
+            self._selections.close()
         rest, pubsub = self._rest, self._pubsub
         identity = Identity(self.schemas())
         troubles = self._troubles
@@ -205,6 +213,10 @@ class SalesforceSourceTask:
         )
         blocked = [name for name in self._objects if troubles.blocks(name)]
         self._rechecks.begin(blocked, watched=self._objects.keys() - blocked)
+        self._selected.clear()
+        self._selections = Selections(
+            rest.selections, self._objects, self._are_selected, every_s=self._selections_every_s
+        )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -216,6 +228,8 @@ class SalesforceSourceTask:
             while self._silent:
                 # At once: it is stored that events were lost, and a restart forgets nothing of it.
                 self._feed.read_again(self._silent.popleft())
+            while self._selected:
+                self._feed.selected(self._selected.popleft())
             while self._mended:
                 self._take_back(self._mended.popleft())
             harvest = self._feed.gather()
@@ -255,6 +269,8 @@ class SalesforceSourceTask:
         self._stopped.set()
         if (rechecks := self._rechecks) is not None:
             rechecks.close()
+        if (selections := self._selections) is not None:
+            selections.close()
         if (feed := self._feed) is not None:
             feed.close()
         self._wake.set()
@@ -280,6 +296,10 @@ class SalesforceSourceTask:
 
     def _is_mended(self, _: str, synced: SyncedObject) -> None:
         self._mended.append(synced)
+        self._wake.set()
+
+    def _are_selected(self, ids: Mapping[str, str]) -> None:
+        self._selected.append(ids)
         self._wake.set()
 
     def _is_silent(self, name: str) -> None:

@@ -49,6 +49,7 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
+_STANDARD_CHANNEL: Final = "ChangeEvents"
 _PROBE_TIMEOUT_S: Final = 10.0
 
 
@@ -140,6 +141,16 @@ class Rest:
         """How many records the object has."""
         answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")
         return int(answer["totalSize"])
+
+    def selections(self) -> Mapping[str, str]:
+        """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
+        soql = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
+        answer = self._json("GET", f"{self._base}/tooling/query?{urlencode({'q': soql})}", resource="tooling")
+        return {
+            str(row["SelectedEntity"]): str(row["Id"])
+            for row in answer["records"]
+            if row["EventChannel"] == _STANDARD_CHANNEL
+        }
 
     def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
         """

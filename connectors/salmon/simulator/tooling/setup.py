@@ -74,6 +74,7 @@ class Setup:
         main.add_listener(self._apply)
         self.org.add_listener(self._apply)
         main.faults.on("cdc", self._follow_cdc)
+        main.faults.on_clear(self._follow_clear)
         main.checks["FieldPermissions"] = self._check_permission
         main.checks["ObjectPermissions"] = partial(
             self._check_twin, "ObjectPermissions", ("ParentId", "SobjectType")
@@ -324,6 +325,12 @@ class Setup:
                 self._main.faults.set(
                     "cdc", {"object": name, "on": event_name_of(name) in selected, "by": "setup"}
                 )
+
+    def _follow_clear(self) -> None:
+        """All faults have ended, and with them every deselection by the control API."""
+        for name in self._base:
+            if can_be_selected(name):
+                self._follow_cdc({"object": name, "on": True})
 
     def _follow_cdc(self, params: Mapping[str, Any]) -> None:
         """The control API has switched an object on or off: let the members of the standard channel say so."""
