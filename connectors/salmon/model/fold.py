@@ -31,11 +31,11 @@ from salmon.model.steps import went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
-from salmon.model.steps.misfits import note
+from salmon.model.steps.misfits import note, stays_there
 from salmon.model.steps.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.steps.owed import emit, told_in_part
 from salmon.model.steps.retrying import send_again
-from salmon.model.steps.values import Verdict, fold_unseen_value, fold_value, judge
+from salmon.model.steps.values import Verdict, fold_hidden_value, fold_unseen_value, fold_value, judge
 from salmon.model.steps.work import Answer, Fact, Folded, Published, Report, Work
 
 __all__ = ["Fact", "Folded", "Published", "Report", "Verdict", "fold", "judge"]
@@ -212,7 +212,7 @@ def _acknowledge(work: Work) -> Answer:
             if change.origin in work.rules.guarded
             else seq <= x.settled
             if change.is_event
-            else (x.exists is True and seq < x.marker) or went_back.is_made_again(work, seq)
+            else (x.exists is True and seq < x.marker) or went_back.is_repeated(work, seq)
         )
     )
     return Answer(late=late)
@@ -274,7 +274,8 @@ def _settle(x: SideState, seq: int) -> None:
 def _overtaken(work: Work) -> None:
     """
     Fold an event that a row has overtaken. The row has already shown its result, unless one of our writes overwrote an edit
-    before a row or event had shown it. The event of that write shows which edit it was: the last one before it.
+    before a row or event had shown it. The event of that write shows which edit it was: the last one before it. What the row
+    could not show, because it cannot be taken, is folded after that.
     """
     change, x = work.change, work.x
     x.order = change.order
@@ -288,6 +289,9 @@ def _overtaken(work: Work) -> None:
         if change.ack is not None and known.seq <= change.ack:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
+                judged.add(known.name)
+            elif known.edited and known.name in x.misfits and known.name not in judged:
+                fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
             # record shows it, it was a later call of a sink that has died since, and its event is still to come.
@@ -310,6 +314,10 @@ def _overtaken(work: Work) -> None:
                 known = replace(known, edited=False, before=value)  # noqa: PLW2901
         after.append(known)
     x.overwritten = tuple(after)
+    noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
+    if change.op is not Op.DELETE:
+        for name in sorted(spoken & x.misfits.keys() - noted):
+            fold_hidden_value(work, name)
 
 
 def _judge_overwritten(work: Work, *told: Overwritten) -> None:
@@ -317,10 +325,14 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
     for known in told:
         # The value that the side holds now was shown by its rows, whenever it was set.
         if work.state.lives and known.edited and known.edit != work.shadow(known.name):
-            edit = replace(
-                work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None
-            )
-            fold_unseen_value(replace(work, change=edit), known.name, known.before)
+            fold_unseen_value(_as_of_the_edit(work, known), known.name, known.before)
+            stays_there(work, known.name)
+
+
+def _as_of_the_edit(work: Work, known: Overwritten) -> Work:
+    """The fold of the edit that is remembered in *known*, as if its event came now."""
+    edit = replace(work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None)
+    return replace(work, change=edit)
 
 
 def _old_row(work: Work) -> None:

@@ -119,7 +119,7 @@ def _synced_object(
             f" from `objects`, or ask whoever runs the org or a proxy in front of it.",
         )
     _check_markers(name, fields)
-    live = None if events is None else _live_fields(name, events)
+    live = None if events is None else live_fields(name, events)
     try:
         schema = schema_of_describe(
             describe,
@@ -170,7 +170,8 @@ def _not_as_made(key: Mapping[str, Any], seq: Mapping[str, Any]) -> tuple[str, s
     return None
 
 
-def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:
+def live_fields(name: str, events: EventSchemas) -> frozenset[str]:
+    """The fields that change events of the object have. Raises ObjectUnusable if the org publishes none of it."""
     topic = channel_of(name)
     try:
         return layout_of(events.schema_of_topic(topic)).live

@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 HOST = "127.0.0.1"
 _START_MAX_S = 30.0
 _STOP_MAX_S = 10.0
+# Uvicorn's 5 s would close connections that an org keeps: a client would meet that in the middle of a request.
+IDLE_MAX_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ class _Server:
             date_header=False,  # the org's clock makes it
             server_header=False,
             ws="none",
+            timeout_keep_alive=IDLE_MAX_S,
             ssl_certfile=str(certificates.chain_file) if certificates else None,
             ssl_keyfile=str(certificates.key_file) if certificates else None,
         )

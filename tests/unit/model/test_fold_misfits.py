@@ -191,6 +191,71 @@ def test_it_stays_also_where_our_edit_took_the_place_of_a_former_one() -> None:
     assert story.mongodb.misfits == {"Phone"}
 
 
+def test_an_edit_before_it_is_agreed_on_also_where_a_row_shows_only_what_came_after() -> None:
+    """Somebody corrects the Phone and then spoils it; a row shows the second before the first is told. (Seed 23562.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
+    story.mongodb.edits(misfits=["Phone"])
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}, "it came after the edits, which do not take its place"
+    assert story.salesforce.holds["Phone"] == "555 0202"
+    story.mongodb.now += 9
+    story.mongodb.edits(Phone="555 0303")
+    assert story.conflicts == [], "its author had seen the edit, or what came of it"
+
+
+def test_an_edit_before_it_is_agreed_on_where_our_write_might_have_gone_over_it_and_did_not() -> None:
+    """A newer write was carried out instead, by the row's marker, and its event says nothing of the Phone. (Seed 701038.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(misfits=["Phone"])
+    write = story.writes["mongodb"]
+    assert "Phone" not in write.fields
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0202")
+    assert story.conflicts == [], "the event of our write is still to come"
+    story.mongodb.acks(write)
+    (conflict,) = story.conflicts
+    assert conflict.winner is not None
+    assert conflict.winner.value == story.state.canonical["Phone"] == "555 0202"
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}
+    story.mongodb.now += 9
+    story.mongodb.edits(Phone="555 0303")
+    assert len(story.conflicts) == 1, "its author had seen the edit, or what came of it"
+
+
+def test_it_is_not_overwritten_by_an_edit_that_our_write_had_overwritten_before() -> None:
+    """
+    A row shows what somebody put over our Phone; the edit that our write went over is told later, and wins. The event of our
+    write is lost.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0202")
+    story.mongodb.now += 9
+    story.mongodb.edits(Name="Globex")
+    (conflict,) = story.conflicts
+    assert conflict.winner is not None
+    assert conflict.winner.value == story.state.canonical["Phone"] == "555 0202"
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}
+
+
 def test_a_deleted_record_has_nothing_set_aside() -> None:
     """A new life begins without it."""
     story = unfit_phone()

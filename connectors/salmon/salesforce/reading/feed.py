@@ -286,7 +286,8 @@ class Feed:
 
     def _take_stream(self, harvest: Harvest) -> None:
         received_events = 0
-        while received_events < EVENTS_A_POLL and self._held.keys_of_events < KEYS_MAX:
+        self._forget_events_that_stop_the_stream()
+        while received_events < EVENTS_A_POLL and not self._held.with_keys(KEYS_MAX):
             received = self._stream.peek()
             if received is None:
                 break
@@ -309,20 +310,20 @@ class Feed:
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
-        if self._held.keys_of_events >= KEYS_MAX:
-            self._forget_events_of_refused_objects()
+        self._forget_events_that_stop_the_stream()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
 
-    def _forget_events_of_refused_objects(self) -> None:
+    def _forget_events_that_stop_the_stream(self) -> None:
         """
-        An object that the org refuses for long, while its events come, would stop the stream for all others. Read it again
-        as a whole instead, when the org accepts it.
+        An object that the org refuses for long, or that cannot be read, would stop the stream for all others while its events
+        come. Read it again as a whole instead, when that works. One that is only the target of a sync is not read.
         """
-        for name in self._troubles.waiting():
+        for name in self._held.with_keys(KEYS_MAX):
             reported_up_to = self._reported_up_to()
-            if self._runs.is_read_whole(name) and self._held.forget_events(name):
-                self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
+            if self._troubles.sentence_of(name) and self._held.forget_events(name):
+                log.warning("waiting_events_forgotten", object=name, why=self._troubles.sentence_of(name))
+                self._fall_into_hole(name, reported_up_to)
 
     def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
@@ -395,8 +396,9 @@ class Feed:
         """Whether an event may not be reported before its record is read (again)."""
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
-    def _fall_into_hole(self, name: str) -> None:
-        self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
+    def _fall_into_hole(self, name: str, reported_up_to: int | None = None) -> None:
+        up_to = self._reported_up_to() if reported_up_to is None else reported_up_to
+        self._runs.fall_into_hole(name, self._commit_time, up_to)
         self._identities_due = True
 
     def _reported_up_to(self) -> int:

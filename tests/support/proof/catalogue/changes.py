@@ -147,6 +147,20 @@ CHANGES: Final = (
         " and work.change.origin in work.rules.guarded\n",
     ),
     Mutant(
+        "a creation clears fields that an earlier creation did not know",
+        "4a: of a field that an earlier CREATE on its way did not know, a CREATE says nothing where it does not set it",
+        "model.steps.owed",
+        "    return Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())\n",
+        "    return Owed(WriteOp.CREATE, fields)\n",
+    ),
+    Mutant(
+        "a creation in the place of a deleted record knew all fields",
+        "4a: of a field that the writer did not know, a CREATE says nothing",
+        "merge.states",
+        '                    (added | frozenset(w["lacks"])) & names,\n',
+        '                    ((added if datum["exists"] is not False else frozenset()) | frozenset(w["lacks"])) & names,\n',
+    ),
+    Mutant(
         "repetitions do not settle their ack",
         "1: a repetition or covered event settles the ack, nothing else",
         "model.fold",
