@@ -31,6 +31,7 @@ def broken(world: World) -> list[str]:
         *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
+        *(f"false conflict: {text}" for text in conflicts_of_one_side(world)),
         *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
@@ -322,6 +323,16 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         alive = contest.standing if contest.standing.value else contest.challenger
         if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
+
+
+def conflicts_of_one_side(world: World) -> Iterator[str]:
+    """
+    Contests of life and death between a deletion and an edit of one and the same side: there, one came after the other.
+    """
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if contest.field == EXISTENCE and contest.standing.side == contest.challenger.side:
+            yield f"{contest.key}: edited and deleted in {contest.standing.side}"
 
 
 def conflicts_with_defaults(world: World) -> Iterator[str]:
