@@ -34,7 +34,9 @@ COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
 # What the org says of these tells of fields and objects, and quotes no record.
-_QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_QUOTING_NO_RECORD: Final = frozenset(
+    {"query", "queryAll", "retrieve", "describe", "limits", "tooling", "permissions"}
+)
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
 _OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
 _WHO_ANSWERED: Final = (
@@ -128,6 +130,22 @@ class Rest:
     def paused(self) -> tuple[float, str] | None:
         """For how many seconds the org has refused our requests for their number, and its words; None while it does not."""
         return self._pause.waiting()
+
+    def versions(self) -> Sequence[str]:
+        """The versions of the API that the org has, oldest first. It costs no API call."""
+        return [str(each["version"]) for each in self._json("GET", "/services/data", resource=_UNCOUNTED)]
+
+    def ask(self, method: str, below: str, *, resource: str, body: Any = None) -> Any:
+        """
+        Call any other resource, at *below* the API version's root; return its answer, None if it has no body.
+
+        *resource*: what the call is counted as, and what an error is told of.
+        """
+        response = self._send(method, f"{self._base}/{below}", resource=resource, body=body)
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
