@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from salmon.config.models import ObjectConfig
 from salmon.doctor.checks import Check, Line, fail, ok, warn
-from salmon.doctor.salesforce import SIGN_IN
+from salmon.doctor.salesforce import API_VERSION
 from salmon.errors import ConfigError, RequestRejected
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe, why_not_synced
 from salmon.salesforce.catalog import MARKERS, EventSchemas, not_as_made
@@ -47,14 +47,14 @@ class ObjectChecks:
         self._events = events
 
     def checks(self) -> Sequence[Check]:
-        """All of them; each comes after signing in."""
+        """All of them; each comes after the API version, since without it nothing answers."""
         return (
-            Check(f"objects.{self._name}", f"{self._name}: access", self._described, after=SIGN_IN),
+            Check(f"objects.{self._name}", f"{self._name}: access", self._described, after=API_VERSION),
             Check(
                 f"objects.{self._name}.change_events",
                 f"{self._name}: change events",
                 self._change_events,
-                after=SIGN_IN,
+                after=API_VERSION,
             ),
         )
 
@@ -89,11 +89,13 @@ class ObjectChecks:
         if self._is_written:
             needed |= {"createable": "Create", "updateable": "Edit", "deletable": "Delete"}
         if lacking := [right for flag, right in needed.items() if not describe.get(flag)]:
+            only_delete = lacking == ["Delete"]  # some objects let nobody delete, and the rest of the sync works
             return self._line(
-                fail,
+                warn if only_delete else fail,
                 "access",
                 "access",
-                f"The user lacks {_and(lacking)}, which direction: {self._config.direction} needs.",
+                f"The user lacks {_and(lacking)}, which direction: {self._config.direction} needs"
+                f"{': what is deleted in MongoDB stays in Salesforce' if only_delete else ''}.",
                 f"Give the user {_and(lacking)} of {self._name} in a permission set. If nobody can have it, because the org"
                 f" keeps {self._name} to itself, set objects.{self._name}.direction to to_mongodb, or remove the object.",
             )

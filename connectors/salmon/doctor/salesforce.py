@@ -27,6 +27,8 @@ from salmon.salesforce.wire.soql import one_of, quoted
 
 SIGN_IN: Final = "salesforce.sign_in"
 _SIGN_IN: Final = "Salesforce: sign-in"
+API_VERSION: Final = "salesforce.api_version"
+_API_VERSION: Final = "Salesforce: API version"
 _API_REQUESTS: Final = "DailyApiRequests"
 _DELIVERIES: Final = "DailyDeliveredPlatformEvents"  # of change events, too, over all subscribers
 _LITTLE: Final = 0.1  # a share of an allowance below which somebody should know
@@ -57,10 +59,11 @@ class OrgChecks:
         """All of them; the first is the one that the others come after."""
         return (
             Check(SIGN_IN, _SIGN_IN, self._sign_in),
+            Check(API_VERSION, _API_VERSION, self._api_version, after=SIGN_IN),
             *(
-                Check(f"salesforce.{name}", f"Salesforce: {what}", look, after=SIGN_IN)
+                Check(f"salesforce.{name}", f"Salesforce: {what}", look, after=API_VERSION)
                 for name, what, look in (
-                    ("api_version", "API version", self._api_version),
+                    ("who", "user and org", self._who),
                     ("permissions", "permissions of the user", self._permissions),
                     ("selection", "selected change events", self._selection),
                     ("allowances", "daily allowances", self._allowances),
@@ -70,36 +73,39 @@ class OrgChecks:
         )
 
     def _sign_in(self) -> Iterator[Line]:
-        token = self._org.rest.sign_in.token()
-        users = self._org.rows(("Username", "Name"), "User", f"Id = {quoted(token.user_id)}")
-        orgs = self._org.rows(("Name", "OrganizationType", "IsSandbox"), "Organization")
-        user = users[0]["Username"] if users else token.user_id
-        org = orgs[0] if orgs else {}
-        kind = "a sandbox" if org.get("IsSandbox") else org.get("OrganizationType") or "an org"
-        lives = self._org.rest.sign_in.lifetime_s()
+        sign_in = self._org.rest.sign_in
+        token, lives_s = sign_in.token(), sign_in.lifetime_s()
         until = (
             "Salesforce does not say for how long the token is good; Salmon takes a new one when it is refused"
-            if lives is None
-            else f"The token is good for {max(0, round(lives / 60))} min more; then Salmon takes a new one"
+            if lives_s is None
+            else f"The token is good for {max(0, round(lives_s / 60))} min more; then Salmon takes a new one"
         )
-        yield ok(
-            SIGN_IN,
-            _SIGN_IN,
-            f"Signed in as {user} to {org.get('Name') or token.organization_id} ({kind}, {token.organization_id}). {until}.",
-        )
+        yield ok(SIGN_IN, _SIGN_IN, f"Signed in at {token.instance_url}. {until}.")
 
     def _api_version(self) -> Iterator[Line]:
-        name, what = "salesforce.api_version", "Salesforce: API version"
         ours, theirs = self._config.salesforce.api_version, self._org.rest.versions()
         if ours in theirs:
-            yield ok(name, what, f"The org has {ours} (and up to {theirs[-1]}).")
+            yield ok(API_VERSION, _API_VERSION, f"The org has {ours} (and up to {theirs[-1]}).")
         else:
             yield fail(
-                name,
-                what,
+                API_VERSION,
+                _API_VERSION,
                 f"The org has no API version {ours}; it has {theirs[0]} to {theirs[-1]}.",
                 f"Set salesforce.api_version to {theirs[-1]}.",
             )
+
+    def _who(self) -> Iterator[Line]:
+        token = self._org.rest.sign_in.token()
+        users = self._org.rows(("Username", "Name"), "User", f"Id = {quoted(token.user_id)}")
+        orgs = self._org.rows(("Name", "OrganizationType", "IsSandbox"), "Organization")
+        user = f"{users[0]['Name']} ({users[0]['Username']})" if users else token.user_id
+        org = orgs[0] if orgs else {}
+        kind = "a sandbox" if org.get("IsSandbox") else org.get("OrganizationType") or "of unknown edition"
+        yield ok(
+            "salesforce.who",
+            "Salesforce: user and org",
+            f"The user is {user}; the org is {org.get('Name') or 'without a name'}, {kind}, {token.organization_id}.",
+        )
 
     def _permissions(self) -> Iterator[Line]:
         name, what = "salesforce.permissions", "Salesforce: permissions of the user"
