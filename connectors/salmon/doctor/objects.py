@@ -89,7 +89,9 @@ class ObjectChecks:
         if self._is_written:
             needed |= {"createable": "Create", "updateable": "Edit", "deletable": "Delete"}
         if lacking := [right for flag, right in needed.items() if not describe.get(flag)]:
-            only_delete = lacking == ["Delete"]  # some objects let nobody delete, and the rest of the sync works
+            only_delete = lacking == [
+                "Delete"
+            ]  # some objects let nobody delete, and the rest of the sync works
             return self._line(
                 warn if only_delete else fail,
                 "access",
@@ -227,7 +229,7 @@ class ObjectChecks:
                 warn,
                 "markers.others",
                 "who may edit the marker fields",
-                f"{max(others.values()):,} other users may edit {_and(others)}. An edit of theirs that sets them could be"
+                f"Other users who may edit {_and(others)}: {max(others.values()):,}. An edit of theirs that sets them could be"
                 " taken for Salmon's own.",
                 "Take Edit of these fields away from all profiles and permission sets but the integration user's.",
             )
