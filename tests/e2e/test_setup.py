@@ -20,15 +20,15 @@ from support.stacks import Stack
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("e2e")]
 
 OBJECTS = ("Account", "Contact")
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxProcess]:
     """An org without any of our fields, and without change events."""
     folder = tmp_path_factory.mktemp("bare-org")
-    with BoxProcess(folder, "--no-marker-fields", "--objects", ",".join(OBJECTS)) as box:
-        for name in OBJECTS:
-            box.fault("cdc", object=name, on=False)
+    options = ("--no-marker-fields", "--no-change-events", "--objects", ",".join(OBJECTS))
+    with BoxProcess(folder, *options) as box:
         yield box
 
 
@@ -110,6 +110,20 @@ def test_a_bare_org_is_connected_with_two_commands(config: Path, salmon: Salmon)
     assert (again.code, again.err) == (0, "")
     assert again.out.rstrip().endswith("Nothing was to be done.")
     assert "made " not in again.out
+
+
+def test_the_readme_rehearses_what_is_tested_here() -> None:
+    """The same commands in the same order, on an org that is as bare."""
+    block = README.read_text(encoding="utf-8").partition("You can rehearse")[2].split("```")[1]
+    commands = [line.replace(" -c rehearsal/sync.yaml", "") for line in block.strip().splitlines()]
+    assert commands == [
+        "salmon dev up --dir rehearsal --bare-org",
+        "salmon doctor",
+        "salmon setup --dry-run",
+        "salmon setup",
+        "salmon doctor",
+        "salmon dev down --purge --dir rehearsal",
+    ]
 
 
 def test_a_configuration_that_cannot_be_used_is_told_and_nothing_is_looked_at(
