@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_a_bare_org_is_as_it_was_before_salmon_came(monkeypatch: pytest.MonkeyPa
     """Without its fields and without change events; what comes next is the doctor."""
     started: list[Org] = []
 
-    def up(stack: DevStack) -> dict[str, object]:
+    def up(stack: DevStack) -> Mapping[str, object]:
         started.append(stack._org())
         return ANSWER
 
