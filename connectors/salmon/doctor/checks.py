@@ -169,7 +169,7 @@ def _looked(check: Check) -> Sequence[Line]:
             fail(
                 check.name,
                 check.what,
-                f"The check itself failed ({type(error).__name__}).",
-                "This is a fault in Salmon. Please report it.",
+                f"The answer is not as it is documented ({type(error).__name__}).",
+                "Check for a proxy in between, and the address. If it is the server itself that answers, please report this.",
             )
         ]

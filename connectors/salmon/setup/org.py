@@ -57,6 +57,8 @@ _NEEDED: Final = (
     "PermissionsManageProfilesPermissionsets",
     "PermissionsAssignPermissionSets",
 )
+# Their custom fields are made on Activity, which is no object of the data API; how the Tooling API names these is not known here.
+_OF_ACTIVITY: Final = frozenset({"Task", "Event"})
 # A type of the Metadata API -> of a describe.
 _TYPES: Final[Mapping[str, str]] = {"Text": "string", "Number": "double"}
 # The org has as many objects selected as it may ("Change Data Capture Allocations").
@@ -109,9 +111,13 @@ class OrgSetup:
             )
 
     def _all(self, unseen: list[tuple[str, str]]) -> Iterator[Step]:
+        is_whole = True
         for name in self._objects:
-            yield from self._fields(name, unseen)
-        yield from self._permissions(unseen)
+            for step in self._fields(name, unseen):
+                is_whole = is_whole and not step.needs_a_person
+                yield step
+        if unseen or is_whole:
+            yield from self._permissions(unseen)
         yield from self._selections()
 
     def _lacking(self) -> Sequence[str]:
@@ -152,6 +158,15 @@ class OrgSetup:
     def _hidden_or_missing(self, name: str, marker: str) -> Step:
         """A field that the integration user does not see: make it, unless it is only hidden."""
         full_name = f"{name}.{marker}"
+        if name in _OF_ACTIVITY:
+            return Step(
+                f"objects.{full_name}",
+                Became.BY_HAND,
+                f"{name} has no field {marker} that the integration user could see. Custom fields of {name} belong to Activity,"
+                " for which the API is not used.",
+                f"Under Setup, Object Manager, Activity, make the field {marker} as {MARKERS[marker]}, and give the integration"
+                f" user Read and Edit of it. If that cannot be made there, {name} cannot be synced yet: remove it from `objects`.",
+            )
         try:
             field_id = self._admin.custom_fields(MARKERS).get((name, marker))
             if field_id is not None:

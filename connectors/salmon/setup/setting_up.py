@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from salmon.config.models import SyncConfig
-from salmon.errors import LoginChanged, SetupError
+from salmon.errors import LoginChanged, RetriableError, SetupError
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.auth import GivenSession
 from salmon.salesforce.wire.http import Https
@@ -29,7 +29,7 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
 
     Raises:
         ConfigError: the configuration cannot be used, or the token is of another org.
-        SalmonError: the org does not let us in, or cannot be asked now. What was made stays: run it again.
+        SetupError, Unavailable: the org does not let us in, or cannot be asked now. What was made stays.
     """
     with ExitStack() as opened:
         rest = Rest(config.salesforce, https=Https(config.salesforce.ca_file))
@@ -46,8 +46,10 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
             admin = Administration(of_admin)
         try:
             yield from OrgSetup(tuple(config.objects), admin, user, dry=dry).steps()
-        except LoginChanged as error:
-            raise SetupError(f"{error} Run `salmon setup` again.") from error
+        except (RetriableError, LoginChanged) as error:
+            raise SetupError(
+                f"{error} What was made so far stays: run `salmon setup` again to make the rest."
+            ) from error
 
 
 def as_dict(config: SyncConfig, steps: Sequence[Step], *, dry: bool) -> dict[str, Any]:

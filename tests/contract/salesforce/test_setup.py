@@ -11,12 +11,12 @@ import pytest
 
 from salmon.config.models import SyncConfig, load
 from salmon.devstack import sync_file
-from salmon.errors import ConfigError, RequestRejected, SignInRefused, Unavailable
+from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.catalog import synced_object
-from salmon.salesforce.wire.administration import Administration
+from salmon.salesforce.wire.administration import CHANNEL, Administration, event_of
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
-from salmon.setup.org import PERMISSION_SET
+from salmon.setup.org import PERMISSION_SET, OrgSetup
 from salmon.setup.setting_up import is_complete, set_up
 from salmon.setup.steps import Became, Step
 from salmon.simulator.server import Simulator
@@ -172,12 +172,13 @@ def test_a_setup_that_is_stopped_after_any_step_is_completed_by_the_next(
 ) -> None:
     """Each run makes one thing and dies; in the end there is what one run would have made, each thing once."""
     made: list[str] = []
+    told: list[str] = []
     real_make, real_of_metadata = Administration.make, Administration.make_of_metadata
 
     def dying(real: Any) -> Any:
         def make(self: Administration, name: str, *said: Any) -> str:
             if len(made) == runs:
-                raise Unavailable("the machine went off")
+                raise Unavailable("the machine went off.")
             made.append(name)
             return str(real(self, name, *said))
 
@@ -191,10 +192,13 @@ def test_a_setup_that_is_stopped_after_any_step_is_completed_by_the_next(
         runs += 1
         try:
             steps = taken(config)
-        except Unavailable:
+        except SetupError as stopped:
+            told.append(str(stopped))
             continue
         break
     assert is_complete(list(steps.values()))
+    assert len(told) == len(made) - 1, "the last run has one thing left to make"
+    assert all("run `salmon setup` again" in each for each in told)
     assert sorted(made) == sorted(
         ["CustomField"] * 2 + ["PermissionSet"] + ["FieldPermissions"] * 2
         + ["PermissionSetAssignment", "PlatformEventChannelMember"]
@@ -275,6 +279,30 @@ def test_what_the_org_does_not_let_this_user_make_is_told_as_a_thing_to_do_by_ha
     assert by_hand
     assert all("INSUFFICIENT_ACCESS" in step.says for step in by_hand)
     assert all(step.mend for step in by_hand)
+
+
+def test_fields_of_activities_are_for_a_person() -> None:
+    """Those of Task and Event are made on Activity: nothing is guessed about it, and no permission is given for nothing."""
+    described = Described({**describe("Event"), "name": "Event"})
+    steps = [*OrgSetup(["Event"], described, described, dry=False).steps()]  # type: ignore[arg-type]
+    assert steps.pop().name == "selection.Event"
+    assert [step.became for step in steps] == [Became.BY_HAND, Became.BY_HAND]
+    assert [step.name for step in steps] == ["objects.Event.Salmon_Seq__c", "objects.Event.Salmon_Id__c"]
+    assert all("Object Manager, Activity" in step.mend for step in steps)
+
+
+class Described:
+    """An org that shows one describe, and has all objects selected; nobody may make anything."""
+
+    def __init__(self, described: Mapping[str, Any]) -> None:
+        self._described = described
+        self.rest = self
+
+    def describe(self, name: str) -> Mapping[str, Any]:
+        return self._described
+
+    def selected(self) -> Mapping[str, frozenset[str]]:
+        return {event_of(self._described["name"]): frozenset({CHANNEL})}
 
 
 def test_a_dry_run_foresees_that_the_user_lacks_the_rights(box: Box, config: SyncConfig) -> None:
