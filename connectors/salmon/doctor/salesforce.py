@@ -85,6 +85,9 @@ class OrgChecks:
     def _api_version(self) -> Iterator[Line]:
         ours, theirs = self._config.salesforce.api_version, self._org.rest.versions()
         if ours in theirs:
+            self._org.rest.ask(
+                "GET", "", resource="resources"
+            )  # where the user may not use the API, this says so
             yield ok(API_VERSION, _API_VERSION, f"The org has {ours} (and up to {theirs[-1]}).")
         else:
             yield fail(

@@ -138,6 +138,20 @@ def test_an_api_version_that_the_org_lacks_is_told_with_the_newest(box: Box) -> 
     assert lines["objects.Account"].outcome is Outcome.WARN
 
 
+def test_an_org_without_the_api_is_told_once(box: Box) -> None:
+    """Not by every line that would need it."""
+    box.org.settings.change({"api_enabled": False})
+    try:
+        lines = looked(config(box))
+    finally:
+        box.org.settings.reset()
+    assert [name for name, line in lines.items() if line.outcome is Outcome.FAIL] == [
+        "salesforce.api_version"
+    ]
+    assert "API_DISABLED_FOR_ORG" in lines["salesforce.api_version"].says
+    assert "may use the API" in lines["salesforce.api_version"].mend
+
+
 def test_rights_over_all_data_are_told_or_those_over_each_object(box: Box) -> None:
     """To read all is needed; to write all is only advised, and for objects that are written at all."""
     with without(box, "ViewAllData", "ModifyAllData"):
