@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             objects=objects,
             records=records,
             random_seed=options.seed,
-            marker_fields=not options.no_marker_fields,
             change_events=not options.no_change_events,
+            marker_fields=not options.no_marker_fields,
         )
     except SalmonError as error:
         return _refused(error)
@@ -131,10 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
     parser.add_argument(
-        "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+        "--no-change-events", action="store_true", help="do not select the objects for Change Data Capture"
     )
     parser.add_argument(
-        "--no-change-events", action="store_true", help="do not select the objects for Change Data Capture"
+        "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
     )
     parser.add_argument("--rest-port", type=port, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=port, default=0)

@@ -186,13 +186,8 @@ class Setup:
 
     def _field_row(self, owner: str, name: str, metadata: Json) -> Json:
         definitions = self._main.tables["EntityDefinition"].live.values()
-        return {
-            "DeveloperName": name.removesuffix("__c"), "TableEnumOrId": owner, "EntityDefinitionId": owner,
-            "Definition": next(str(row["Id"]) for row in definitions if row.get("DurableId") == owner),
-            "Length": metadata.get("length"), "Precision": metadata.get("precision"), "Scale": metadata.get("scale"),
-            "InlineHelpText": metadata.get("inlineHelpText"), "Description": metadata.get("description"),
-            "FullName": f"{owner}.{name}", "Metadata": json.dumps(metadata),
-        }  # fmt: skip
+        of_owner = next(str(row["Id"]) for row in definitions if row.get("DurableId") == owner)
+        return {**_field_row(owner, name, metadata), "Definition": of_owner}
 
     def _channel_row(self, full_name: str, metadata: Json, itself: str = "") -> Json:
         stem = full_name.removesuffix("__chn")
@@ -362,3 +357,12 @@ class Setup:
         return next(
             (name for name in self._base if can_be_selected(name) and event_name_of(name) == entity), None
         )
+
+
+def _field_row(owner: str, name: str, metadata: Json) -> Json:
+    return {
+        "DeveloperName": name.removesuffix("__c"), "TableEnumOrId": owner, "EntityDefinitionId": owner,
+        "Length": metadata.get("length"), "Precision": metadata.get("precision"), "Scale": metadata.get("scale"),
+        "InlineHelpText": metadata.get("inlineHelpText"), "Description": metadata.get("description"),
+        "FullName": f"{owner}.{name}", "Metadata": json.dumps(metadata),
+    }  # fmt: skip
