@@ -32,6 +32,14 @@ def ask(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> None:
         raise translated(error, "asking Kafka for an answer") from error
 
 
+def brokers(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> Sequence[int]:
+    """Return the ids of the cluster's brokers. Raises as `ask`."""
+    try:
+        return sorted(admin.list_topics(timeout=timeout_s).brokers)
+    except KafkaException as error:
+        raise translated(error, "asking for the brokers") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """

@@ -24,6 +24,7 @@ import uvicorn
 from salmon.errors import SetupError
 from salmon.simulator.control import ControlServer
 from salmon.simulator.events import pubsub
+from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.events.eventbus import EventBus
 from salmon.simulator.org.describes import PACKAGED, load_describes
 from salmon.simulator.org.org import Org
@@ -95,6 +96,7 @@ class Simulator:
         records: Mapping[str, int] | None = None,
         random_seed: int = 0,
         marker_fields: bool = True,
+        change_events: bool = True,
         keepalive_s: float = 60.0,
     ) -> Simulator:
         """
@@ -108,6 +110,7 @@ class Simulator:
             records: How many records of each object there are to begin with.
             random_seed: Chooses those records.
             marker_fields: Add Salmon's two marker fields to every object, as an administrator would.
+            change_events: Select all objects for Change Data Capture, as an administrator would.
             keepalive_s: How often an idle event stream hears something.
 
         Raises:
@@ -163,6 +166,8 @@ class Simulator:
             org.instance.move(url)
             rest = RestServer(org, TokenEndpoint(org, (app, person_app)))
             undo.callback(rest.stop)
+            for name in () if change_events else filter(can_be_selected, org.objects):
+                org.faults.set("cdc", {"object": name, "on": False})
             control = ControlServer(org, endpoints.as_dict())
             servers = (
                 _Server("rest", rest.app, rest_socket, certificates),
