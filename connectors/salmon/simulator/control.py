@@ -22,6 +22,7 @@ from starlette.routing import Route
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import APIS, Org
+from salmon.simulator.org.platform_events import BadEvent, parse_event
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
@@ -179,6 +180,15 @@ class ControlServer:
             self._org.rules = ()
         return JSONResponse({"rules": 0})
 
+    async def _add_event(self, request: Request) -> JSONResponse:
+        body = await _object(request)
+        try:
+            describe = parse_event(body or {})
+        except BadEvent as error:
+            return _wrong(str(error))
+        self._org.define_event(describe)
+        return JSONResponse({"events": list(self._org.platform_events.names)}, 201)
+
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)
         if body is None or not isinstance(body.get("fault"), str):
@@ -286,6 +296,14 @@ RESOURCES: Final = (
         ControlServer._add_rule,
     ),
     Resource("DELETE", "/rules", "", "Remove all rules.", ControlServer._drop_rules),
+    Resource(
+        "POST",
+        "/events",
+        '{"event": "Order_Event__e", "fields": {"Number__c": "Text", "Amount__c": "Number"}}',
+        "Make a platform event, or give one other fields. Types are Text, LongTextArea, Number, Checkbox, Date and DateTime. "
+        'Or {"describe": ...}, the answer of /sobjects/X__e/describe of an org. Describe files can have events, too.',
+        ControlServer._add_event,
+    ),
     Resource(
         "POST",
         "/faults",

@@ -220,6 +220,24 @@ def event_name_of(entity: str) -> str:
     return f"{entity.removesuffix('__c')}__ChangeEvent" if entity.endswith("__c") else f"{entity}ChangeEvent"
 
 
+def plain_field(entity: str, f: Json) -> dict[str, Any] | None:
+    """A field that is no compound, as an Avro schema has it; None for one of a type that no event carries."""
+    if f["type"] not in _PLAIN_TYPES:
+        return None
+    avro_type, doc = _plain_type(f)
+    return {
+        "name": f["name"],
+        "type": ["null", avro_type],
+        "doc": doc + _custom_id(entity, f),
+        "default": None,
+    }
+
+
+def conversion_of(f: Json) -> Callable[[Any], Any]:
+    """How a value of the field that is not null, as REST shows it, becomes one of an event."""
+    return _CONVERSIONS.get(f["type"], str)
+
+
 def can_be_selected(entity: str) -> bool:
     """
     Whether Change Data Capture can be switched on for the object. Not for documents, attachments and notes, for
@@ -308,8 +326,9 @@ def _event_field(
     name = f["name"]
     record = _record_of(f)
     if record is None:
-        avro_type, doc = _plain_type(f)
-        return ["null", avro_type], doc + _custom_id(entity, f), [_slot(f, top, name)]
+        plain = plain_field(entity, f)
+        assert plain is not None, name
+        return plain["type"], plain["doc"], [_slot(f, top, name)]
     record_name, possible = record
     # One record type serves all fields of its kind: it has a member if any of them has it in this org.
     in_use = {member for found in members.values() for member in found}
@@ -328,7 +347,7 @@ def _event_field(
 
 
 def _slot(f: Json, top: int, event_field: str, nested: int | None = None, member: str | None = None) -> Slot:
-    return Slot(f["name"], top, event_field, nested, member, _CONVERSIONS.get(f["type"], str))
+    return Slot(f["name"], top, event_field, nested, member, conversion_of(f))
 
 
 def _member(record_name: str, member: str) -> dict[str, Any]:

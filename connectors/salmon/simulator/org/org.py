@@ -17,11 +17,13 @@ from copy import copy
 from itertools import chain
 
 from salmon.simulator.org.access_objects import DEFINITIONS, access_describes, access_rows, definition_rows
+from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.platform_events import PlatformEvents, is_platform_event
 from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
@@ -65,6 +67,10 @@ class Org:
         self.usage = Usage(self.clock)
         self.recent = Recent()
         self.lock = threading.RLock()
+        events = {name: describe for name, describe in describes.items() if is_platform_event(describe)}
+        self.platform_events = PlatformEvents(events, self.clock, self.usage)
+        self.channels = Channels()
+        describes = {name: describe for name, describe in describes.items() if name not in events}
         self.objects = tuple(describes)  # the names of those that describe files name: the ones with data
         self.types: dict[str, ObjectType] = object_types(
             {**describes, **setup_describes(describes), **access_describes(describes)}
@@ -117,8 +123,13 @@ class Org:
             self.types[name] = table.type
             self._children = _children(self.tables)
             self._define(name)
-            # Always another second than before: clients compare whole seconds.
-            self.described_ms = max(whole_second_ms(self.clock.now_ms()), self.described_ms) + 1000
+            self._described_now()
+
+    def define_event(self, describe: Describe) -> None:
+        """Make a platform event, or let one have other fields from now on."""
+        with self.lock:
+            self.platform_events.define(describe)
+            self._described_now()
 
     def with_more(self, describes: Mapping[str, Describe]) -> Org:
         """This very org, with objects that only one of its APIs shows. Commits in it have listeners of their own."""
@@ -131,6 +142,10 @@ class Org:
         more._children = _children(more.tables)
         more._listeners = []
         return more
+
+    def _described_now(self) -> None:
+        # Always another second than before: clients compare whole seconds.
+        self.described_ms = max(whole_second_ms(self.clock.now_ms()), self.described_ms) + 1000
 
     def _define(self, name: str) -> None:
         """Let EntityDefinition and FieldDefinition tell of an object as it is now."""

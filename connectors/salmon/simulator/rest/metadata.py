@@ -68,7 +68,8 @@ class Describes:
 
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
-        object_type = call.table(object_name).type
+        event = self._org.platform_events.find(object_name)
+        object_type = event or call.table(object_name).type
         if (hidden := self._org.hidden(call.user, object_type.name)) is None:
             raise not_found()
         if hidden:
@@ -91,6 +92,8 @@ class Describes:
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
             if object_type.name in call.org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
+        events = call.org.platform_events
+        objects += [_basic(event, call.version) for name in events.names if (event := events.find(name))]
         body = {
             "encoding": "UTF-8",
             "maxBatchSize": 200,
