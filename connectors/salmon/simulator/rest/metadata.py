@@ -11,6 +11,7 @@ from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.rest import conditional
+from salmon.simulator.rest.identity import identity_url
 from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
@@ -49,13 +50,14 @@ def version_of(part: str) -> str:
 
 
 def resources(call: Call) -> Answer:
-    """GET /services/data/vXX.X"""
+    """GET /services/data/vXX.X; clients that know nothing but a token learn there who they are"""
     base = f"/services/data/v{call.version}"
     names = (
         "composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
         "tooling",
     )  # fmt: skip
-    return Answer(200, {name: f"{base}/{name}" for name in names})
+    found = {name: f"{base}/{name}" for name in names}
+    return Answer(200, {**found, "identity": identity_url(call.org, call.user)})
 
 
 class Describes:
