@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             records=records,
             random_seed=options.seed,
             marker_fields=not options.no_marker_fields,
+            person_accounts=options.person_accounts,
         )
     except SalmonError as error:
         return _refused(error)
@@ -136,6 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
     parser.add_argument(
         "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+    )
+    parser.add_argument(
+        "--person-accounts",
+        action="store_true",
+        help="let accounts be persons; describe files need not have it",
     )
     parser.add_argument("--rest-port", type=port, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=port, default=0)

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from salmon.simulator.server import Endpoints, Simulator
 
 # Options of Simulator.start that a project may set; the others are the fixtures' own.
-_OPTIONS = ("describe_folder", "objects", "records", "random_seed", "marker_fields", "keepalive_s")
+_OPTIONS = (
+    "describe_folder",
+    "objects",
+    "records",
+    "random_seed",
+    "marker_fields",
+    "keepalive_s",
+    "person_accounts",
+)
 
 
 class SalmonOrg:

@@ -177,7 +177,7 @@ def _values_and_changed(
         changed = tuple(_changed(schema, change.before or {}, after, system=system))
         return (tuple((slot, after.get(slot.row_field)) for slot in changed), changed) if changed else None
     # CREATE and UNDELETE show the whole record, and name no field.
-    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots)
+    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots if slot.is_of(after))
     return tuple((slot, value) for slot, value in shown if value is not None), ()
 
 
@@ -186,5 +186,5 @@ def _changed(schema: EventSchema, before: Row, after: Row, *, system: bool) -> I
         # A user's save sets LastModifiedDate, also within the second of the save before, where both stamps look
         # the same. The system's own writes (geocoding; they have no origin) leave it alone.
         stamped = slot.row_field == "LastModifiedDate" and not system
-        if stamped or before.get(slot.row_field) != after.get(slot.row_field):
+        if (stamped or before.get(slot.row_field) != after.get(slot.row_field)) and slot.is_of(after):
             yield slot

@@ -63,7 +63,9 @@ def as_delivered(
         one = deepcopy(body)
         one["ChangeEventHeader"]["recordIds"] = [record_id]
         if change_type in _ENRICHED_TYPES and row is not None:
-            slots = [slot for slot in schema.slots if (slot.top, slot.nested) not in changed]
+            slots = [
+                slot for slot in schema.slots if (slot.top, slot.nested) not in changed and slot.is_of(row)
+            ]
             _enrich(one, member.enriched, slots, row)
         buffer = io.BytesIO()
         fastavro.schemaless_writer(buffer, schema.parsed, one)
