@@ -338,6 +338,7 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "repeat_events": ("count", "The last events are delivered again."),
     "lose_events": ("object, count", "The next events never come."),
     "gap": ("object, count", "The next events come as gap events: they name a record, but not what changed."),
+    "wildcard": ("object, count", "The next events name all records of the object at once (001*)."),
     "overflow": ("object, count", "The next events come as gap events of a whole transaction (overflow)."),
     "expire_replay": ("", "All events so far leave the retention window."),
     "corrupt_replay": ("", "All events get new replay ids; the old ones are unknown."),

@@ -163,7 +163,9 @@ class EventBus:
         """Put the change events of *transaction* onto the bus, and notify *changed*."""
         with self.changed:
             now_ms = self._org.clock.now_ms()
-            for event in events_of(transaction, self._schema_if_carried):
+            for event in events_of(
+                transaction, self._schema_if_carried, text_diffs=self._org.settings.text_diffs
+            ):
                 if (spared := self._faults.strike(event)) is not None:
                     entity, payload = spared.schema.entity, spared.payload()
                     topic, standard = topic_of(entity), self._is_selected(entity)

@@ -21,7 +21,7 @@ import structlog
 
 from salmon.errors import SetupError
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.simulator.events.bus_org import BusOrg
+from salmon.simulator.events.bus_org import BusOrg, BusSettings
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.events.managed import ManagedStream
 from salmon.simulator.events.publishing import Publisher, can_publish
@@ -51,8 +51,8 @@ class Sessions(Protocol):
     def add_listener(self, listener: Callable[[frozenset[str]], None]) -> None: ...
 
 
-class Settings(Protocol):
-    """What is asked of the org's settings."""
+class Settings(BusSettings, Protocol):
+    """What is asked of the org's settings, besides what the bus asks."""
 
     @property
     def revocation_ends_streams(self) -> bool: ...

@@ -12,6 +12,7 @@ from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock
 from salmon.simulator.org.faults import FaultRegistry
 from salmon.simulator.org.platform_events import PlatformEvents
+from salmon.simulator.org.settings import Settings
 from salmon.simulator.org.transaction import RecordChange, Row, Transaction
 from salmon.simulator.org.usage import Usage
 
@@ -32,6 +33,7 @@ class SmallOrg:
         self.usage = Usage(self.clock)
         self.objects = ("Note__c",)
         self.channels = Channels()
+        self.settings = Settings()
         self.platform_events = PlatformEvents({}, self.clock, self.usage)
         self.note: dict[str, Any] = describe("Name")
         self._commits = 0
