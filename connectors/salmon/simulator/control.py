@@ -321,6 +321,14 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "api, status, error_code, times",
         "Calls fail with this status (503), as JSON with an error_code, as HTML without.",
     ),
+    "grpc": (
+        "rpc, code, status, times",
+        "Calls of the Pub/Sub API end with this code (service.unavailable) and gRPC status (UNAVAILABLE). Open streams stay.",
+    ),
+    "refuse_publish": (
+        "topic, times",
+        "Events that Publish and PublishStream bring are refused, each by an error in its own result.",
+    ),
     "exhaust_api": ("", "The daily API requests are used up (REQUEST_LIMIT_EXCEEDED)."),
     "revoke_sessions": ("", "All access tokens end now."),
     "lock_rows": (

@@ -153,10 +153,48 @@ def test_a_wrong_request_fails_as_a_whole(
     client: Client, ask: Callable[[Client, Any], Any], status: str, code: str
 ) -> None:
     """With its code in the trailers."""
-    with pytest.raises(grpc.RpcError) as raised:
-        ask(client, client.event(ORDERS))
-    ended = Ended(raised.value)
+    ended = failed(lambda: ask(client, client.event(ORDERS)))
     assert (ended.code, ended.error_code) == (grpc.StatusCode[status], CODE + code)
+
+
+def test_the_control_api_has_events_refused_one_by_one(box: Box, client: Client) -> None:
+    """The next one of three, and the others are published."""
+    box.control("POST", "/faults", {"fault": "refuse_publish", "topic": ORDERS, "times": 1})
+    results = client.publish(ORDERS, *(client.event(ORDERS, each) for each in "abc")).results
+    assert [each.HasField("error") for each in results] == [True, False, False]
+
+
+@pytest.mark.parametrize("rpc", ["Publish", "PublishStream", "ManagedSubscribe", "Subscribe", "GetTopic"])
+def test_the_control_api_ends_calls_with_any_code(box: Box, client: Client, rpc: str) -> None:
+    """Once, and only the calls that it names."""
+    event = client.event(ORDERS)
+    fault = {
+        "fault": "grpc",
+        "rpc": rpc,
+        "code": "service.protection.triggered",
+        "status": "RESOURCE_EXHAUSTED",
+    }
+    assert box.control("POST", "/faults", {**fault, "times": 1}).status_code == 201
+    calls: dict[str, Callable[[], Ended]] = {
+        "Publish": lambda: failed(lambda: client.publish(ORDERS, event)),
+        "PublishStream": lambda: client.publishing().end(),
+        "ManagedSubscribe": lambda: client.managed(developer_name="x").end(),
+        "Subscribe": lambda: client.subscribe(ORDERS).end(),
+        "GetTopic": lambda: failed(lambda: client.topic(ORDERS)),
+    }
+    client.schema(event.schema_id)
+    ended = calls[rpc]()
+    assert (ended.code, ended.error_code) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        CODE + "service.protection.triggered",
+    )
+    assert client.publish(ORDERS, event).results[0].replay_id
+
+
+def failed(call: Callable[[], Any]) -> Ended:
+    with pytest.raises(grpc.RpcError) as raised:
+        call()
+    return Ended(raised.value)
 
 
 def test_events_are_published_over_rest_and_refused_in_the_orgs_words(box: Box, client: Client) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import grpc
 
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.simulator.events.event_faults import Faults
 from salmon.simulator.events.eventbus import EventBus, TopicNotFound
 from salmon.simulator.events.platform_schema import BadPayload, PlatformSchema
 from salmon.simulator.events.pubsub_stream import Refused
@@ -31,9 +32,10 @@ _INVALID: Final = grpc.StatusCode.INVALID_ARGUMENT
 class Publisher:
     """Publishes on one org's bus."""
 
-    def __init__(self, bus: EventBus, events: PlatformEvents) -> None:
+    def __init__(self, bus: EventBus, events: PlatformEvents, faults: Faults) -> None:
         self._bus = bus
         self._events = events
+        self._faults = faults
 
     def publish(self, request: Any, rpc_id: str) -> Any:
         """The answer to one PublishRequest. Raises Refused where it is wrong as a whole."""
@@ -55,7 +57,9 @@ class Publisher:
 
     def _one(self, topic: str, schema: PlatformSchema, event: Any) -> Any:
         problem = None
-        if event.schema_id != schema.schema_id:
+        if self._faults.take("refuse_publish", topic=topic) is not None:
+            problem = "injected by the control API"
+        elif event.schema_id != schema.schema_id:
             problem = f"the schema id {event.schema_id or '(none)'} is not that of {topic} now"
         elif len(event.payload) > EVENT_BYTES_MAX:
             problem = "the event is larger than 1 MB"

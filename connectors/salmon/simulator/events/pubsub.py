@@ -145,7 +145,7 @@ class _Service:
         self._org = org
         self._bus = bus
         self._times = times
-        self._publisher = Publisher(bus, org.platform_events)
+        self._publisher = Publisher(bus, org.platform_events, org.faults)
         self._streams: dict[Stream, str] = {}  # each with its access token
         self._publishing: set[str] = set()  # rpc ids of the streams that publish
         org.sessions.add_listener(self._revoked)
@@ -153,9 +153,9 @@ class _Service:
     def handlers(self) -> dict[str, Any]:
         """gRPC's method table."""
         return {
-            "GetTopic": _unary(self._guarded(self._get_topic), pb2.TopicRequest),
-            "GetSchema": _unary(self._guarded(self._get_schema), pb2.SchemaRequest),
-            "Publish": _unary(self._guarded(self._publisher.publish), pb2.PublishRequest),
+            "GetTopic": _unary(self._guarded("GetTopic", self._get_topic), pb2.TopicRequest),
+            "GetSchema": _unary(self._guarded("GetSchema", self._get_schema), pb2.SchemaRequest),
+            "Publish": _unary(self._guarded("Publish", self._publisher.publish), pb2.PublishRequest),
             "PublishStream": _streams(self._publish_stream, pb2.PublishRequest),
             "Subscribe": _streams(self._subscribe, pb2.FetchRequest),
             "ManagedSubscribe": _streams(self._subscribe_managed, pb2.ManagedFetchRequest),
@@ -191,21 +191,27 @@ class _Service:
 
     def _subscribe(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         return self._serve(
-            requests, context, lambda rpc_id: Stream(self._bus, rpc_id, self._times, self._latency_s)
+            "Subscribe",
+            requests,
+            context,
+            lambda rpc_id: Stream(self._bus, rpc_id, self._times, self._latency_s),
         )
 
     def _subscribe_managed(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         channels = self._org.channels
         return self._serve(
+            "ManagedSubscribe",
             requests,
             context,
             lambda rpc_id: ManagedStream(self._bus, rpc_id, self._times, self._latency_s, channels),
         )
 
-    def _serve(self, requests: Iterator[Any], context: Any, opened: Callable[[str], Stream]) -> Iterator[Any]:
+    def _serve(
+        self, rpc: str, requests: Iterator[Any], context: Any, opened: Callable[[str], Stream]
+    ) -> Iterator[Any]:
         rpc_id = str(uuid.uuid4())
         try:
-            self._admit_stream(context)
+            self._admit_stream(context, rpc)
             stream = opened(rpc_id)
             self._streams[stream] = dict(context.invocation_metadata())["accesstoken"]
             if not context.add_callback(lambda: self._ended(stream)):
@@ -221,7 +227,7 @@ class _Service:
     def _publish_stream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
         rpc_id = str(uuid.uuid4())
         try:
-            self._admit_stream(context)
+            self._admit_stream(context, "PublishStream")
             self._publishing.add(rpc_id)
             if not context.add_callback(lambda: self._publishing.discard(rpc_id)):
                 self._publishing.discard(rpc_id)
@@ -230,8 +236,8 @@ class _Service:
         except Refused as refused:
             _abort(context, refused, rpc_id)
 
-    def _admit_stream(self, context: Any) -> None:
-        self._admit(context)
+    def _admit_stream(self, context: Any, rpc: str) -> None:
+        self._admit(context, rpc)
         if len(self._streams) + len(self._publishing) >= STREAMS_MAX:
             raise Refused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -249,11 +255,11 @@ class _Service:
                 if token in tokens:
                     stream.refuse(_invalid_session())
 
-    def _guarded(self, answer: Callable[[Any, str], Any]) -> Callable[[Any, Any], Any]:
+    def _guarded(self, rpc: str, answer: Callable[[Any, str], Any]) -> Callable[[Any, Any], Any]:
         def call(request: Any, context: Any) -> Any:
             rpc_id = str(uuid.uuid4())
             try:
-                self._admit(context)
+                self._admit(context, rpc)
                 time.sleep(self._latency_s())
                 return answer(request, rpc_id)
             except Refused as refused:
@@ -261,8 +267,11 @@ class _Service:
 
         return call
 
-    def _admit(self, context: Any) -> None:
-        """Refuse a call without good metadata. A stream that is open is not cut when its token expires."""
+    def _admit(self, context: Any, rpc: str) -> None:
+        """Refuse a call without good metadata, or by a fault. A stream that is open is not cut when its token expires."""
+        if (fault := self._org.faults.take("grpc", rpc=rpc)) is not None:
+            status = grpc.StatusCode[fault.get("status", "UNAVAILABLE")]
+            raise Refused(status, str(fault["code"]), "injected by the control API")
         metadata = dict(context.invocation_metadata())
         missing = [key for key in ("accesstoken", "instanceurl", "tenantid") if not metadata.get(key)]
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED

@@ -38,6 +38,13 @@ from salmon.simulator.org.usage import Usage
 # What faults of the control API may be set for.
 APIS = ("rest", "collections", "bulk", "pubsub", "oauth", "all")
 
+RPCS = ("GetTopic", "GetSchema", "Publish", "PublishStream", "Subscribe", "ManagedSubscribe")
+# Those that the Pub/Sub API ends calls with ("Handle Errors").
+GRPC_STATUSES = (
+    "UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "INVALID_ARGUMENT",
+    "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN",
+)  # fmt: skip
+
 Listener = Callable[[Transaction], None]
 
 _FIRST_COMMIT_NUMBER = 11_600_000_000_000  # of the size that real orgs show
@@ -248,6 +255,8 @@ class Org:
         self.faults.register("lock_rows", lock)
         self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")
+        self.faults.register("grpc", _check_grpc)
+        self.faults.register("refuse_publish")
         self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
         self.faults.on("clock_skew", lambda params: self.clock.skew(_number("clock_skew", "s", params)))
         self.faults.on_clear(lambda: self.clock.skew(0))
@@ -264,6 +273,15 @@ def _check_http(params: Params) -> None:
     status = params.get("status", 503)
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise BadFault("http: status must be a number from 400 to 599")
+
+
+def _check_grpc(params: Params) -> None:
+    if not isinstance(params.get("code"), str) or not params["code"]:
+        raise BadFault("grpc: needs code, like service.unavailable (without sfdc.platform.eventbus.grpc.)")
+    if params.get("status", "UNAVAILABLE") not in GRPC_STATUSES:
+        raise BadFault(f"grpc: status must be one of {', '.join(GRPC_STATUSES)}")
+    if params.get("rpc", "all") not in {*RPCS, "all"}:
+        raise BadFault(f"grpc: rpc must be one of {', '.join(RPCS)}")
 
 
 def _check_api(fault: str, params: Params) -> None:
