@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -25,14 +24,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Any:
         definition = {"event": "Order_Event__e", "fields": {"City__c": "Text"}}
         assert Box(running).control("POST", "/events", definition).status_code == 201
         yield running
-
-
-@pytest.fixture
-def client(box: Box, wire: Wire) -> Any:
-    told = box.simulator.endpoints
-    one = Client(wire, told.pubsub_endpoint, Path(told.ca_file), token=box.token, tenant=box.org.org_id)
-    yield one
-    one.close()
 
 
 def made(box: Box, kind: str, full_name: str, metadata: dict[str, Any]) -> str:

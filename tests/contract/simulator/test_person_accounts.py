@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.event_box import ALL
-from support.pubsub import Client, Wire
+from support.pubsub import Client
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +19,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     folder = tmp_path_factory.mktemp("box")
     with Simulator.start(folder, records={"Account": 20}, person_accounts=True) as running:
         yield running
-
-
-@pytest.fixture
-def client(box: Box, wire: Wire) -> Iterator[Client]:
-    told = box.simulator.endpoints
-    one = Client(wire, told.pubsub_endpoint, Path(told.ca_file), token=box.token, tenant=box.org.org_id)
-    yield one
-    one.close()
 
 
 def row(box: Box, object_name: str, record_id: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,14 +28,6 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with Simulator.start(tmp_path_factory.mktemp("box")) as running:
         assert Box(running).control("POST", "/events", DEFINITION).status_code == 201
         yield running
-
-
-@pytest.fixture
-def client(box: Box, wire: Wire) -> Any:
-    told = box.simulator.endpoints
-    one = Client(wire, told.pubsub_endpoint, Path(told.ca_file), token=box.token, tenant=box.org.org_id)
-    yield one
-    one.close()
 
 
 def position(client: Client) -> bytes:
