@@ -29,7 +29,9 @@ class Box:
         self._servers: list[PubSubServer] = []
         self._clients: list[Client] = []
 
-    def client(self, *, keepalive_s: float = 60.0, demand_timeout_s: float = 60.0) -> Client:
+    def client(
+        self, *, keepalive_s: float = 60.0, demand_timeout_s: float = 60.0, publish_timeout_s: float = 70.0
+    ) -> Client:
         """A client of a server of its own, which keeps these times."""
         key, chain = self._certificates.key_file.read_bytes(), self._certificates.chain_file.read_bytes()
         credentials = grpc.ssl_server_credentials([(key, chain)])
@@ -39,6 +41,7 @@ class Box:
             bus=self.bus,
             keepalive_s=keepalive_s,
             demand_timeout_s=demand_timeout_s,
+            publish_timeout_s=publish_timeout_s,
         )
         self._servers.append(server)
         token = self.org.sessions.open(self.org.integration_user)

@@ -127,6 +127,37 @@ class Subscriber:
         self._responses.put(Ended(self.call))
 
 
+class Publishing:
+    """One stream of requests and their responses, of PublishStream or ManagedSubscribe. Close it."""
+
+    def __init__(self, rpc: Any, metadata: list[tuple[str, str]]) -> None:
+        self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.call = rpc(iter(self._requests.get, None), metadata=metadata, timeout=WAIT_S)
+
+    def send(self, request: Any) -> None:
+        self._requests.put(request)
+
+    def response(self) -> Any:
+        """The next response. Raises Ended if the stream ended instead."""
+        try:
+            return next(self.call)
+        except (grpc.RpcError, StopIteration):
+            raise Ended(self.call) from None
+
+    def end(self) -> Ended:
+        """Wait for the end of the stream; responses on the way are dropped."""
+        while True:
+            try:
+                self.response()
+            except Ended as ended:
+                return ended
+
+    def close(self) -> None:
+        """End the client's half of the stream, and the call."""
+        self._requests.put(None)
+        self.call.cancel()
+
+
 class Client:
     """A channel to a Pub/Sub API with good metadata; *metadata* may be changed for the calls to come."""
 
@@ -136,7 +167,7 @@ class Client:
         self.stub = wire.stub(self.channel)
         self.metadata = {"accesstoken": token, "instanceurl": "https://127.0.0.1", "tenantid": tenant}
         self._schemas: dict[str, Any] = {}
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: list[Subscriber | Publishing] = []
 
     def subscribe(
         self, topic: str, events: int = 100, preset: str = "LATEST", replay_id: bytes = b""
@@ -146,6 +177,36 @@ class Client:
         self._subscribers.append(subscriber)
         subscriber.ask(events, topic, preset, replay_id)
         return subscriber
+
+    def event(self, topic: str, event_id: str = "", **values: Any) -> Any:
+        """A ProducerEvent of a topic, by the schema that it has now; fields that are not named are null."""
+        schema_id = self.topic(topic).schema_id
+        schema = fastavro.parse_schema(json.loads(self.schema(schema_id).schema_json))
+        payload = io.BytesIO()
+        system = {"CreatedDate": 1_700_000_000_000, "CreatedById": "005000000000001AAA"}
+        fastavro.schemaless_writer(payload, schema, {**system, **values})
+        return self._wire.pb2.ProducerEvent(id=event_id, schema_id=schema_id, payload=payload.getvalue())
+
+    def publish(self, topic: str, *events: Any) -> Any:
+        """The response to one Publish."""
+        request = self._wire.pb2.PublishRequest(topic_name=topic, events=events)
+        return self.stub.Publish(request, metadata=list(self.metadata.items()), timeout=WAIT_S)
+
+    def publishing(self) -> Publishing:
+        """Open a PublishStream."""
+        return self.opened(self.stub.PublishStream)
+
+    def managed(self, events: int = 100, **which: str) -> Publishing:
+        """Open a ManagedSubscribe stream and ask for the first events."""
+        stream = self.opened(self.stub.ManagedSubscribe)
+        stream.send(self._wire.pb2.ManagedFetchRequest(num_requested=events, **which))
+        return stream
+
+    def opened(self, rpc: Any) -> Publishing:
+        """Open a stream of an RPC of the stub."""
+        stream = Publishing(rpc, list(self.metadata.items()))
+        self._subscribers.append(stream)
+        return stream
 
     def topic(self, name: str) -> Any:
         return self.stub.GetTopic(

@@ -16,6 +16,7 @@ from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
 from salmon.simulator import control
 from salmon.simulator.org.describes import PACKAGED, chosen_objects
+from salmon.simulator.org.platform_events import is_platform_event
 from salmon.simulator.server import Ports, Simulator
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -28,11 +29,14 @@ _RECORDS_MAX: Final = 10_000_000  # of one object; the org keeps them in memory
 def main(arguments: list[str] | None = None) -> int:
     """Run a box; print its endpoints as one JSON object on standard output once it serves."""
     options = _parser().parse_args(arguments)
-    records = dict(options.records)
+    named = {name: count for name, count in options.records if name is not None}
     try:
-        objects = tuple(chosen_objects(options.describe, options.objects, records))
+        objects = chosen_objects(options.describe, options.objects, named)
     except SalmonError as error:
         return _refused(error)
+    counts = [count for name, count in options.records if name is None]
+    with_records = (name for name, describe in objects.items() if not is_platform_event(describe))
+    records = {**(dict.fromkeys(with_records, counts[-1]) if counts else {}), **named}
     # Standard output is for the endpoints.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # Threads inherit the mask, so none of the servers' takes the signal that is waited for below.
@@ -44,11 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
                 options.rest_port, options.pubsub_port, options.control_port, options.advertised_rest_port
             ),
             describe_folder=options.describe,
-            objects=objects,
+            objects=tuple(objects),
             records=records,
             random_seed=options.seed,
             change_events=not options.no_change_events,
             marker_fields=not options.no_marker_fields,
+            person_accounts=options.person_accounts,
         )
     except SalmonError as error:
         return _refused(error)
@@ -93,15 +98,16 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _count(text: str) -> tuple[str, int]:
-    name, _, count = text.partition("=")
+def _count(text: str) -> tuple[str | None, int]:
+    """The object and its number of records; None for all objects."""
+    name, equals, count = text.rpartition("=")
     try:
-        if name:
-            return name, _whole(_RECORDS_MAX)(count)
+        if name or not equals:
+            return name or None, _whole(_RECORDS_MAX)(count)
     except argparse.ArgumentTypeError:
         pass
     raise argparse.ArgumentTypeError(
-        f"{text!r} is not OBJECT=COUNT, with a COUNT up to {_RECORDS_MAX}. Write Account=2000"
+        f"{text!r} is not OBJECT=COUNT or COUNT, with a COUNT up to {_RECORDS_MAX}. Write Account=2000, or 2000 for all objects"
     )
 
 
@@ -126,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         type=_count,
         default=[],
-        metavar="OBJECT=COUNT",
-        help="records at the start; may be repeated",
+        metavar="[OBJECT=]COUNT",
+        help="records at the start, of one object or of each; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
     parser.add_argument(
@@ -135,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+    )
+    parser.add_argument(
+        "--person-accounts",
+        action="store_true",
+        help="let accounts be persons; describe files need not have it",
     )
     parser.add_argument("--rest-port", type=port, default=0, help="default: any free port")
     parser.add_argument("--pubsub-port", type=port, default=0)

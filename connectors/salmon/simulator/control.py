@@ -22,6 +22,7 @@ from starlette.routing import Route
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.faults import BadFault, UnknownFault
 from salmon.simulator.org.org import APIS, Org
+from salmon.simulator.org.platform_events import BadEvent, parse_event
 from salmon.simulator.org.settings import BadSetting
 from salmon.simulator.org.triggers import BadTrigger, parse_trigger
 from salmon.simulator.rules import BadRule, parse_rule
@@ -179,6 +180,15 @@ class ControlServer:
             self._org.rules = ()
         return JSONResponse({"rules": 0})
 
+    async def _add_event(self, request: Request) -> JSONResponse:
+        body = await _object(request)
+        try:
+            describe = parse_event(body or {})
+        except BadEvent as error:
+            return _wrong(str(error))
+        self._org.define_event(describe)
+        return JSONResponse({"events": list(self._org.platform_events.names)}, 201)
+
     async def _add_fault(self, request: Request) -> JSONResponse:
         body = await _object(request)
         if body is None or not isinstance(body.get("fault"), str):
@@ -288,6 +298,14 @@ RESOURCES: Final = (
     Resource("DELETE", "/rules", "", "Remove all rules.", ControlServer._drop_rules),
     Resource(
         "POST",
+        "/events",
+        '{"event": "Order_Event__e", "fields": {"Number__c": "Text", "Amount__c": "Number"}}',
+        "Make a platform event, or give one other fields. Types are Text, LongTextArea, Number, Checkbox, Date and DateTime. "
+        'Or {"describe": ...}, the answer of /sobjects/X__e/describe of an org. Describe files can have events, too.',
+        ControlServer._add_event,
+    ),
+    Resource(
+        "POST",
         "/faults",
         '{"fault": "http", "api": "rest", "status": 503, "times": 3}',
         'Let something fail; the faults are listed below. "s": N ends a fault after so many seconds, unless it says otherwise.',
@@ -303,6 +321,14 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "api, status, error_code, containing, times",
         "Calls (those whose body contains this text, if it is given) fail with this status (503), as JSON with an error_code, as "
         "HTML without.",
+    ),
+    "grpc": (
+        "rpc, code, status, times",
+        "Calls of the Pub/Sub API end with this code (service.unavailable) and gRPC status (UNAVAILABLE). Open streams stay.",
+    ),
+    "refuse_publish": (
+        "topic, times",
+        "Events that Publish and PublishStream bring are refused, each by an error in its own result.",
     ),
     "exhaust_api": ("", "The daily API requests are used up (REQUEST_LIMIT_EXCEEDED)."),
     "revoke_sessions": ("", "All access tokens end now."),
@@ -321,6 +347,7 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "repeat_events": ("count", "The last events are delivered again."),
     "lose_events": ("object, count", "The next events never come."),
     "gap": ("object, count", "The next events come as gap events: they name a record, but not what changed."),
+    "wildcard": ("object, count", "The next events name all records of the object at once (001*)."),
     "overflow": ("object, count", "The next events come as gap events of a whole transaction (overflow)."),
     "expire_replay": ("", "All events so far leave the retention window."),
     "corrupt_replay": ("", "All events get new replay ids; the old ones are unknown."),

@@ -28,6 +28,7 @@ from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.events.eventbus import EventBus
 from salmon.simulator.org.describes import PACKAGED, load_describes
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.person_accounts import with_person_accounts
 from salmon.simulator.rest.application import RestServer
 from salmon.simulator.rest.oauth import TokenEndpoint, new_app
 from salmon.simulator.seed import filling
@@ -98,6 +99,7 @@ class Simulator:
         marker_fields: bool = True,
         change_events: bool = True,
         keepalive_s: float = 60.0,
+        person_accounts: bool = False,
     ) -> Simulator:
         """
         Start a box and return when it serves.
@@ -112,11 +114,13 @@ class Simulator:
             marker_fields: Add Salmon's two marker fields to every object, as an administrator would.
             change_events: Select all objects for Change Data Capture, as an administrator would.
             keepalive_s: How often an idle event stream hears something.
+            person_accounts: Let accounts be persons, where the describes are of an org that has not enabled it.
 
         Raises:
             SetupError: No describes, no such object, a folder that cannot be written to, or a port is taken.
         """
-        org = Org(load_describes(describe_folder, objects=objects, marker_fields=marker_fields))
+        describes = load_describes(describe_folder, objects=objects, marker_fields=marker_fields)
+        org = Org(with_person_accounts(describes) if person_accounts else describes)
         if missing := [name for name in records or {} if name not in org.tables]:
             raise SetupError(
                 f"records of {', '.join(missing)} were asked for, and the org has {', '.join(org.objects)}"

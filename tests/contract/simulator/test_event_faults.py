@@ -181,3 +181,40 @@ def test_a_fault_that_cannot_be_meant_is_refused(box: Box, fault: str, params: d
     """The control API tells its user what the fault needs."""
     with pytest.raises(BadFault, match=fault):
         box.org.faults.set(fault, params)
+
+
+def test_an_event_of_all_records_of_an_object_names_them_by_a_wildcard(box: Box) -> None:
+    """001*: whatever any of them holds has to be read."""
+    client = box.client()
+    stream = client.subscribe(ACCOUNTS)
+    settled(box, 1)
+    box.fault("wildcard", object="Account")
+    box.create("A")
+    box.create("B")
+    wild, after = (client.decode(each) for each in stream.events(2))
+    assert wild["ChangeEventHeader"]["recordIds"] == ["001*"]
+    assert wild.keys() == {"ChangeEventHeader"}
+    assert after["Name"] == "B"
+
+
+def test_the_update_of_a_long_text_carries_a_diff_if_the_org_sends_such(box: Box) -> None:
+    """The field is among diffFields and changedFields; a short text, or one that changed a lot, is sent as it is."""
+    box.org.settings.text_diffs = True
+    client = box.client()
+    stream = client.subscribe(ACCOUNTS)
+    settled(box, 1)
+    lines = [f"line {number} of a long description" for number in range(60)]
+    [record_id] = box.create("A")
+    box.edit([record_id], Description="\n".join(lines))
+    lines[10] = "another line"
+    box.edit([record_id], Description="\n".join(lines), Phone="1")
+    box.edit([record_id], Description="short")
+    _created, whole, diffed, short = (client.decode(each) for each in stream.events(4))
+    assert whole["Description"].startswith("line 0 of")
+    assert whole["ChangeEventHeader"]["diffFields"] == []
+    assert diffed["Description"].startswith("--- \n+++ ")
+    assert "@@ -11,1 +11,1 @@\n-line 10 of a long description\n+another line" in diffed["Description"]
+    header = diffed["ChangeEventHeader"]
+    [bits] = header["diffFields"]
+    assert int(bits, 16) & int(header["changedFields"][0], 16) == int(bits, 16) != 0
+    assert (short["Description"], short["ChangeEventHeader"]["diffFields"]) == ("short", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import requests
 
 from salmon.errors import SetupError
 from salmon.simulator import server
+from salmon.simulator.org.describes import PACKAGED
+from salmon.simulator.org.platform_events import parse_event
 from salmon.simulator.org.transaction import Transaction
 from salmon.simulator.server import Ports, Simulator
 from support.boxes import Box
@@ -26,8 +29,18 @@ COMMAND = [sys.executable, "-m", "salmon.simulator"]
 
 
 def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> None:
-    """One JSON object on standard output, logs elsewhere; exit code 0."""
-    arguments = ["--dir", str(tmp_path), "--json", "--records", "Account=5", "--objects", "Account,Contact"]
+    """
+    One JSON object on standard output, logs elsewhere; exit code 0. A number alone is for all objects that are not named; an
+    event among the describe files is no object.
+    """
+    describes = tmp_path / "describes"
+    describes.mkdir()
+    for name in ("Account", "Contact"):
+        shutil.copy(PACKAGED / f"{name}.json", describes)
+    event = parse_event({"event": "Order_Event__e", "fields": {"City__c": "Text"}})
+    (describes / "Order_Event__e.json").write_text(json.dumps(event))
+    arguments = ["--dir", str(tmp_path / "org"), "--json", "--describe", str(describes)]
+    arguments += ["--records", "2", "--records", "Account=5"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, env=environment, text=True
@@ -44,7 +57,7 @@ def test_the_command_prints_where_it_is_and_ends_on_sigterm(tmp_path: Path) -> N
             state = requests.get(f"{told['control_url']}/state", timeout=WAIT_S).json()
             assert state["objects"] == {
                 "Account": {"records": 5, "deleted": 0},
-                "Contact": {"records": 0, "deleted": 0},
+                "Contact": {"records": 2, "deleted": 0},
             }
             assert state["endpoints"] == told
         finally:

@@ -96,16 +96,6 @@ def test_a_topic_names_its_schema_and_cannot_be_published_to(box: Box) -> None:
     assert client.topic(ALL).schema_id == "", "a channel of several objects has no schema of its own"
 
 
-def test_publishing_is_not_served(box: Box, wire: Wire) -> None:
-    """Publish, PublishStream and ManagedSubscribe are answered as gRPC answers what a server does not have."""
-    client = box.client()
-    with pytest.raises(grpc.RpcError) as raised:
-        client.stub.Publish(
-            wire.pb2.PublishRequest(topic_name=ACCOUNTS), metadata=list(client.metadata.items())
-        )
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 # Where a subscription starts.
 
 

@@ -260,6 +260,8 @@ def test_versions(box: Box) -> None:
     assert {"label": "Spring '26", "url": "/services/data/v66.0", "version": "66.0"} in versions
     box.as_user("integration")
     assert box.call("GET", "/services/data/v31.0/sobjects/Account/describe/").status_code == 200
+    identity = box.http.get(box.call("GET", "").json()["identity"]).json()
+    assert identity["user_id"] == box.org.integration_user.user_id, "jsforce asks there who it is"
     assert box.call("GET", "/services/data/v30.0/sobjects").status_code == 410
     assert box.call("GET", "/services/data/v99.0/sobjects").status_code == 404
     assert box.call("GET", "").json()["query"] == "/services/data/v64.0/query"

@@ -18,6 +18,7 @@ from typing import Any, Final
 import fastavro
 
 from salmon.simulator.events.cdc_schema import EventSchema, Slot
+from salmon.simulator.events.text_diffs import text_diff
 from salmon.simulator.org.transaction import RecordChange, Row, Stored, Transaction
 
 OVERFLOW_ID: Final = "000000000000000AAA"
@@ -37,6 +38,7 @@ class ChangeEvent:
     record_ids: tuple[str, ...]
     values: tuple[tuple[Slot, Stored], ...] = ()
     changed: tuple[Slot, ...] = ()
+    diffed: tuple[Slot, ...] = ()  # those of *changed* whose value is a diff
 
     @property
     def id(self) -> str:
@@ -45,11 +47,21 @@ class ChangeEvent:
 
     def as_gap(self) -> ChangeEvent:
         """What the platform sends when it cannot make the event: who changed, and how, but not what."""
-        return replace(self, change_type=f"GAP_{self.change_type}", values=(), changed=())
+        return replace(self, change_type=f"GAP_{self.change_type}", values=(), changed=(), diffed=())
+
+    def as_wildcard(self) -> ChangeEvent:
+        """
+        What the platform sends when custom fields are converted to a type that cannot hold their values: all records of the
+        object may have changed. What else such an event carries is not documented; this one carries nothing.
+        """
+        wildcard = f"{self.record_ids[0][:3]}*"
+        return replace(self, record_ids=(wildcard,), values=(), changed=(), diffed=())
 
     def as_overflow(self) -> ChangeEvent:
         """What the platform sends for a transaction with too many changes: that the object changed somewhere."""
-        return replace(self, change_type="GAP_OVERFLOW", record_ids=(OVERFLOW_ID,), values=(), changed=())
+        return replace(
+            self, change_type="GAP_OVERFLOW", record_ids=(OVERFLOW_ID,), values=(), changed=(), diffed=()
+        )
 
     def payload(self) -> bytes:
         """The event as one Avro datum of its schema, without header or prefix."""
@@ -73,7 +85,7 @@ class ChangeEvent:
             "commitNumber": self.transaction.commit_number,
             "commitUser": self.transaction.user_id,
             "nulledFields": bitmaps(place for place in changed if place not in present),
-            "diffFields": [],
+            "diffFields": bitmaps((slot.top, slot.nested) for slot in self.diffed),
             "changedFields": bitmaps(changed),
         }
 
@@ -91,7 +103,7 @@ class ChangeEvent:
 
 
 def events_of(
-    transaction: Transaction, schema_of: Callable[[str], EventSchema | None]
+    transaction: Transaction, schema_of: Callable[[str], EventSchema | None], *, text_diffs: bool = False
 ) -> tuple[ChangeEvent, ...]:
     """
     The change events of a transaction, in its order.
@@ -102,6 +114,7 @@ def events_of(
     Args:
         transaction: The net effect of each record's changes; a record is named at most once in the usual case.
         schema_of: The event schema of an object, or None if it is not selected for Change Data Capture.
+        text_diffs: Let updates of long texts carry diffs.
     """
     made: list[tuple[ChangeEvent, list[str]]] = []  # each with the ids of all its records
     joinable: dict[Any, list[str]] = {}  # what makes two changes the same -> the ids of the event they make
@@ -119,16 +132,32 @@ def events_of(
             # A record's own events keep their order: nothing later may join what came before this one.
             joinable.clear()
         seen.add(change.record_id)
-        same = (change.entity, change.change_type, effect)
+        values, changed = effect
+        diffed: tuple[Slot, ...] = ()
+        if text_diffs and changed:
+            values, diffed = _with_diffs(change, values)
+        same = (change.entity, change.change_type, (values, changed))
         if (record_ids := joinable.get(same)) is not None:
             record_ids.append(change.record_id)
             continue
         sequence += 1
         joinable[same] = record_ids = [change.record_id]
-        values, changed = effect
-        event = ChangeEvent(schema, transaction, sequence, change.change_type, (), values, changed)
+        event = ChangeEvent(schema, transaction, sequence, change.change_type, (), values, changed, diffed)
         made.append((event, record_ids))
     return tuple(replace(event, record_ids=tuple(record_ids)) for event, record_ids in made)
+
+
+def _with_diffs(
+    change: RecordChange, values: tuple[tuple[Slot, Stored], ...]
+) -> tuple[tuple[tuple[Slot, Stored], ...], tuple[Slot, ...]]:
+    """The values with diffs in place of long texts, and where those stand."""
+    before = change.before or {}
+    diffs = {
+        slot: diff
+        for slot, value in values
+        if (diff := text_diff(before.get(slot.row_field), value)) is not None
+    }
+    return tuple((slot, diffs.get(slot, value)) for slot, value in values), tuple(diffs)
 
 
 def bitmaps(places: Iterable[Place]) -> list[str]:
@@ -177,7 +206,7 @@ def _values_and_changed(
         changed = tuple(_changed(schema, change.before or {}, after, system=system))
         return (tuple((slot, after.get(slot.row_field)) for slot in changed), changed) if changed else None
     # CREATE and UNDELETE show the whole record, and name no field.
-    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots)
+    shown = ((slot, after.get(slot.row_field)) for slot in schema.slots if slot.is_of(after))
     return tuple((slot, value) for slot, value in shown if value is not None), ()
 
 
@@ -186,5 +215,5 @@ def _changed(schema: EventSchema, before: Row, after: Row, *, system: bool) -> I
         # A user's save sets LastModifiedDate, also within the second of the save before, where both stamps look
         # the same. The system's own writes (geocoding; they have no origin) leave it alone.
         stamped = slot.row_field == "LastModifiedDate" and not system
-        if stamped or before.get(slot.row_field) != after.get(slot.row_field):
+        if (stamped or before.get(slot.row_field) != after.get(slot.row_field)) and slot.is_of(after):
             yield slot

@@ -11,13 +11,16 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Final
 
 import fastavro
 from fastavro.schema import to_parsing_canonical_form
+
+from salmon.simulator.org.transaction import Row
 
 Json = Mapping[str, Any]
 
@@ -164,6 +167,11 @@ class Slot:
     nested: int | None = None  # the field of the nested record; None for a field that is no member of one
     member: str | None = None  # e.g. "City"
     convert: Callable[[Any], Any] = str  # a value that is not null, as REST shows it -> as the event holds it
+    person: bool | None = None  # of person accounts alone, of business accounts alone, or of both
+
+    def is_of(self, row: Row) -> bool:
+        """Whether records like this one have the field here."""
+        return self.person is None or self.person is (row.get("IsPersonAccount") is True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,6 +228,25 @@ def event_name_of(entity: str) -> str:
     return f"{entity.removesuffix('__c')}__ChangeEvent" if entity.endswith("__c") else f"{entity}ChangeEvent"
 
 
+def plain_field(entity: str, f: Json) -> dict[str, Any] | None:
+    """A field that is no compound, as an Avro schema has it; None for one of a type that no event carries."""
+    if f["type"] not in _PLAIN_TYPES:
+        return None
+    avro_type, doc = _plain_type(f)
+    return {
+        "name": f["name"],
+        "type": ["null", avro_type],
+        "doc": doc + _custom_id(entity, f),
+        "default": None,
+    }
+
+
+def conversion_of(f: Json) -> Callable[[Any], Any]:
+    """How a value of the field that is not null, as REST shows it, becomes one of an event."""
+    return _CONVERSIONS.get(f["type"], str)
+
+
+@lru_cache(maxsize=4096)  # asked for each event
 def can_be_selected(entity: str) -> bool:
     """
     Whether Change Data Capture can be switched on for the object. Not for documents, attachments and notes, for
@@ -308,8 +335,9 @@ def _event_field(
     name = f["name"]
     record = _record_of(f)
     if record is None:
-        avro_type, doc = _plain_type(f)
-        return ["null", avro_type], doc + _custom_id(entity, f), [_slot(f, top, name)]
+        plain = plain_field(entity, f)
+        assert plain is not None, name
+        return plain["type"], plain["doc"], [_slot(f, top, name)]
     record_name, possible = record
     # One record type serves all fields of its kind: it has a member if any of them has it in this org.
     in_use = {member for found in members.values() for member in found}
@@ -319,16 +347,17 @@ def _event_field(
         defined.add(record_name)
         branch = {"type": "record", "name": record_name, "fields": [_member(record_name, m) for m in shown]}
     doc = f"Data:{record_name}" + _custom_id(entity, f)
-    if record_name == "Switchable_PersonName":
-        # A business account's name is the string branch; the record is for person accounts.
-        return ["null", "string", branch], doc, [_slot(f, top, name)]
     components = members[name]
     slots = [_slot(components[m], top, name, i, m) for i, m in enumerate(shown) if m in components]
+    if record_name == "Switchable_PersonName":
+        # A business account's name is the string branch; the record is for person accounts.
+        of_persons = [replace(slot, person=True) for slot in slots]
+        return ["null", "string", branch], doc, [replace(_slot(f, top, name), person=False), *of_persons]
     return ["null", branch], doc, slots
 
 
 def _slot(f: Json, top: int, event_field: str, nested: int | None = None, member: str | None = None) -> Slot:
-    return Slot(f["name"], top, event_field, nested, member, _CONVERSIONS.get(f["type"], str))
+    return Slot(f["name"], top, event_field, nested, member, conversion_of(f))
 
 
 def _member(record_name: str, member: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """
 The faults of the control API that concern the event bus.
 
-Each is in the org's fault registry (salmon.simulator.org.faults). `lose_events`, `gap` and `overflow` affect the next
-events; the others act on the bus at once. Clearing the faults ends all of them.
+Each is in the org's fault registry (salmon.simulator.org.faults). `lose_events`, `gap`, `wildcard` and `overflow` affect the
+next events; the others act on the bus at once. Clearing the faults ends all of them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Faults(Protocol):
     def on(self, name: str, handler: Callable[[Params], None]) -> None: ...
     def on_clear(self, handler: Callable[[], None]) -> None: ...
     def active(self, name: str, **match: Any) -> Params | None: ...
+    def take(self, name: str, **match: Any) -> Params | None: ...
 
 
 class Bus(Protocol):
@@ -62,6 +63,7 @@ class EventFaults:
         faults.on("cdc", self._select)
         faults.on("lose_events", self._ambush("lose_events", lambda _event: None))
         faults.on("gap", self._ambush("gap", ChangeEvent.as_gap))
+        faults.on("wildcard", self._ambush("wildcard", ChangeEvent.as_wildcard))
         faults.on("overflow", self._ambush("overflow", ChangeEvent.as_overflow))
         faults.on_clear(self._clear)
 

@@ -1,7 +1,7 @@
 """
 The org's event bus: what was published in the last 72 hours, in order, and the position of each subscription.
 
-It publishes the org's commits. gRPC is in salmon.simulator.events.pubsub, the content of events in
+It publishes the org's commits, and platform events. gRPC is in salmon.simulator.events.pubsub, the content of events in
 salmon.simulator.events.cdc, and faults on request in salmon.simulator.events.event_faults.
 """
 
@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Final
 
+from salmon.simulator.events.bus_org import BusOrg
 from salmon.simulator.events.cdc import events_of
-from salmon.simulator.events.cdc_schema import EventSchema, can_be_selected, event_name_of, event_schema
-from salmon.simulator.events.event_faults import EventFaults, Faults
-from salmon.simulator.org.transaction import Transaction
+from salmon.simulator.events.cdc_schema import EventSchema, can_be_selected, event_name_of
+from salmon.simulator.events.enriching import BusEvent, as_delivered
+from salmon.simulator.events.event_faults import EventFaults
+from salmon.simulator.events.platform_schema import PlatformSchema
+from salmon.simulator.events.schemas import Schemas
+from salmon.simulator.org.platform_events import PREFIX, Published
+from salmon.simulator.org.transaction import Row, Transaction
 
 ALL_CHANGES: Final = "/data/ChangeEvents"
 RETENTION_S: Final = 72 * 3600  # Pub/Sub API, Event Message Durability
@@ -28,34 +33,6 @@ _TRIM_AT: Final = (
     4096  # expired entries are dropped in portions: cutting the head off a list moves all the rest
 )
 _MARK_EVERY_MS: Final = 1000
-
-
-class Clock(Protocol):
-    """What the bus needs of the org's clock."""
-
-    def now_ms(self) -> int: ...
-
-
-class Usage(Protocol):
-    """Where the bus counts what it hands out: deliveries are metered (Platform Event Allocations)."""
-
-    def count_events(self, delivered: int) -> None: ...
-    def deliveries_left(self) -> int: ...
-
-
-class BusOrg(Protocol):
-    """What the bus needs of the org."""
-
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def faults(self) -> Faults: ...
-    @property
-    def usage(self) -> Usage: ...
-    @property
-    def objects(self) -> tuple[str, ...]: ...
-    def describe(self, name: str) -> Mapping[str, Any]: ...
-    def add_listener(self, listener: Callable[[Transaction], None]) -> None: ...
 
 
 class Preset(Enum):
@@ -72,16 +49,6 @@ class TopicNotFound(Exception):
 
 class ReplayIdCorrupted(Exception):
     """The replay id does not belong to this bus, or is older than what the bus keeps."""
-
-
-@dataclass(frozen=True, slots=True)
-class BusEvent:
-    """An event on the bus."""
-
-    id: str  # UUID
-    topic: str  # its own: "/data/AccountChangeEvent"
-    schema_id: str
-    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +75,7 @@ class Subscription:
         self.cut = False  # to be ended at once, as a broken connection would
         self._bus = bus
         self._cursor = cursor  # ordinal of the entry to look at next
+        self._part = 0  # of the events that this one entry is delivered as, so many were taken already
 
     def take(self, events_max: int, bytes_max: int) -> list[Delivery]:
         """Return the next events, if there are any: at most *bytes_max* of payload, unless the first event alone has more."""
@@ -115,19 +83,25 @@ class Subscription:
             taken: list[Delivery] = []
             size = 0
             for ordinal, event in self._bus.read(self._cursor):
-                if self._is_mine(event):
-                    size += len(event.payload)
-                    if len(taken) == events_max or (taken and size > bytes_max):
-                        break
-                    taken.append(Delivery(self._bus.replay_id(ordinal), event))
-                self._cursor = ordinal + 1
+                if self._bus.is_on(self.topic, event):
+                    replay_id = self._bus.replay_id(ordinal)
+                    for part, shown in enumerate(self._bus.shown_on(self.topic, event)):
+                        if part < self._part or shown is None:
+                            continue
+                        size += len(shown.payload)
+                        if len(taken) == events_max or (taken and size > bytes_max):
+                            self._cursor, self._part = ordinal, part
+                            self._bus.count_delivered(len(taken))
+                            return taken
+                        taken.append(Delivery(replay_id, shown))
+                self._cursor, self._part = ordinal + 1, 0
             self._bus.count_delivered(len(taken))
             return taken
 
     def is_behind(self) -> bool:
         """Whether there is an event for this stream now."""
         with self._bus.changed:
-            return any(self._is_mine(event) for _, event in self._bus.read(self._cursor))
+            return any(self._bus.is_on(self.topic, event) for _, event in self._bus.read(self._cursor))
 
     def position(self) -> bytes:
         """The replay id up to which this stream has been given everything; it moves on in an idle org, too."""
@@ -142,16 +116,13 @@ class Subscription:
             for ordinal, event in self._bus.read_back(self._cursor):
                 if events == 0:
                     break
-                if self._is_mine(event):
+                if self._bus.is_on(self.topic, event):
                     events -= 1
-                    self._cursor = ordinal
+                    self._cursor, self._part = ordinal, 0
 
     def close(self) -> None:
         """Forget this stream. Idempotent."""
         self._bus.forget(self)
-
-    def _is_mine(self, event: BusEvent) -> bool:
-        return event.topic == self.topic or (self.topic == ALL_CHANGES and event.topic.startswith("/data/"))
 
 
 class EventBus:
@@ -176,14 +147,15 @@ class EventBus:
         self._head = 0  # ordinal of the first entry; ordinals are ours and never change
         self._base = _FIRST_NUMBER  # ordinal + base = the number in the replay id
         self._expired_below = 0  # ordinals below are out of the window, whatever their age
-        self._schemas: dict[str, tuple[Mapping[str, Any], EventSchema]] = {}
-        self._schema_texts: dict[str, str] = {}  # by schema id, for ever
+        self._schemas = Schemas(org.describe, org.platform_events.describe)
         self._subscriptions: set[Subscription] = set()
         self._silent_until_s = 0.0  # time.monotonic()
         self._go_back_next = 0  # events, for the next stream that opens
         self._faults = EventFaults(self, org.faults, lambda: org.objects)
         self.tip()
         org.add_listener(self.publish)
+        org.platform_events.add_listener(self._publish_event)
+        org.channels.listeners.append(self._wake)
 
     # The publisher's view.
 
@@ -191,13 +163,45 @@ class EventBus:
         """Put the change events of *transaction* onto the bus, and notify *changed*."""
         with self.changed:
             now_ms = self._org.clock.now_ms()
-            for event in events_of(transaction, self._schema_if_selected):
+            for event in events_of(
+                transaction, self._schema_if_carried, text_diffs=self._org.settings.text_diffs
+            ):
                 if (spared := self._faults.strike(event)) is not None:
-                    topic = topic_of(spared.schema.entity)
-                    payload = spared.payload()
-                    self._append(now_ms, BusEvent(spared.id, topic, spared.schema.schema_id, payload))
+                    entity, payload = spared.schema.entity, spared.payload()
+                    topic, standard = topic_of(entity), self._is_selected(entity)
+                    self._append(
+                        now_ms, BusEvent(spared.id, topic, spared.schema.schema_id, payload, standard)
+                    )
             self._trim(now_ms)
             self.changed.notify_all()
+
+    def publish_payload(self, topic: str, event_id: str, schema_id: str, payload: bytes) -> bytes:
+        """Put a platform event onto the bus as it is, and notify *changed*; its replay id."""
+        with self.changed:
+            now_ms = self._org.clock.now_ms()
+            self._append(now_ms, BusEvent(event_id, topic, schema_id, payload))
+            replay_id = self.replay_id(self._head + len(self._entries) - 1)
+            self._trim(now_ms)
+            self.changed.notify_all()
+            return replay_id
+
+    def platform_schema(self, topic: str) -> PlatformSchema:
+        """The schema that the events of a platform event's topic have now. Raises TopicNotFound."""
+        name = topic.removeprefix(PREFIX)
+        with self.changed:
+            if topic == name or name not in self._org.platform_events.names:
+                raise TopicNotFound(topic)
+            return self._schemas.of_event(name)
+
+    def _wake(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    def _publish_event(self, event: Published) -> None:
+        with self.changed:
+            topic = PREFIX + event.name
+            schema = self.platform_schema(topic)
+            self.publish_payload(topic, event.event_id, schema.schema_id, schema.payload(event))
 
     # The subscribers' view.
 
@@ -208,17 +212,19 @@ class EventBus:
         Raises:
             TopicNotFound: There is no such topic.
         """
-        if topic == ALL_CHANGES:
+        if topic == ALL_CHANGES or topic in self._org.channels.custom:
             return ""
+        if topic.startswith(PREFIX):
+            return self.platform_schema(topic).schema_id
         with self.changed:
             for entity in self._org.objects:
-                if topic == topic_of(entity) and (schema := self._schema_if_selected(entity)) is not None:
-                    return schema.schema_id
+                if topic == topic_of(entity) and self._is_selected(entity):
+                    return self._schemas.of_changes(entity).schema_id
         raise TopicNotFound(topic)
 
     def schema_text(self, schema_id: str) -> str | None:
         """The Avro schema with this id, if any event or topic ever had it."""
-        return self._schema_texts.get(schema_id)
+        return self._schemas.text(schema_id)
 
     def subscribe(self, topic: str, preset: Preset, replay_id: bytes = b"") -> Subscription:
         """
@@ -242,6 +248,15 @@ class EventBus:
             self._go_back_next = 0
             self._subscriptions.add(subscription)
             return subscription
+
+    def has(self, replay_id: bytes) -> bool:
+        """Whether a subscription could start after this id now."""
+        with self.changed:
+            try:
+                self._ordinal_of(replay_id)
+            except ReplayIdCorrupted:
+                return False
+            return True
 
     def silent_s(self) -> float:
         """Return for how many more seconds no subscriber gets anything; 0 without a fault."""
@@ -308,6 +323,21 @@ class EventBus:
             if (event := self._entries[index].event) is not None:
                 yield self._head + index, event
 
+    def is_on(self, topic: str, event: BusEvent) -> bool:
+        """Whether an event belongs to a topic or channel; a filter is not asked."""
+        if event.topic == topic:
+            return event.standard
+        if topic == ALL_CHANGES:
+            return event.standard and event.topic.startswith("/data/")
+        return event.topic in self._org.channels.custom.get(topic, ())
+
+    def shown_on(self, topic: str, event: BusEvent) -> Iterable[BusEvent | None]:
+        """What subscribers of a topic get of an event that belongs to it; None in place of what they do not get."""
+        member = self._org.channels.custom.get(topic, {}).get(event.topic)
+        if member is None or event.topic.startswith(PREFIX):
+            return (event,)
+        return as_delivered(event, member, self._schemas.known(event.schema_id), self._row_of)
+
     def replay_id(self, ordinal: int) -> bytes:
         """Eight bytes of a counter, big-endian, and two zero bytes, as recorded ones have them."""
         return (self._base + ordinal).to_bytes(8) + b"\0\0"
@@ -365,25 +395,27 @@ class EventBus:
             self._head += _TRIM_AT
 
     def _ordinal_of(self, replay_id: bytes) -> int:
+        """Of an id of ten bytes, or of eight: the counter alone, as orgs had it before."""
         ordinal = int.from_bytes(replay_id[:8]) - self._base
-        ours = len(replay_id) == 10 and replay_id[8:] == b"\0\0"
+        ours = len(replay_id) in {8, 10} and replay_id[8:] in {b"", b"\0\0"}
         if not ours or not self._first_kept() <= ordinal < self._head + len(self._entries):
             raise ReplayIdCorrupted
         return ordinal
 
-    def _schema_if_selected(self, entity: str) -> EventSchema | None:
-        if entity in self._deselected or (self._entities is not None and entity not in self._entities):
-            return None
-        if not can_be_selected(entity):
-            return None
-        describe = self._org.describe(entity)
-        known = self._schemas.get(entity)
-        if known is not None and known[0] is describe:
-            return known[1]
-        schema = event_schema(describe)
-        self._schemas[entity] = (describe, schema)
-        self._schema_texts[schema.schema_id] = schema.schema_json
-        return schema
+    def _row_of(self, entity: str, record_id: str) -> Row | None:
+        return self._org.get(entity, record_id, with_deleted=True)
+
+    def _is_selected(self, entity: str) -> bool:
+        """Whether the standard channel has the object's changes."""
+        chosen = self._entities is None or entity in self._entities
+        return chosen and entity not in self._deselected and can_be_selected(entity)
+
+    def _schema_if_carried(self, entity: str) -> EventSchema | None:
+        """The object's schema if any channel has its changes."""
+        carried = self._is_selected(entity) or (
+            self._org.channels.carries(topic_of(entity)) and can_be_selected(entity)
+        )
+        return self._schemas.of_changes(entity) if carried else None
 
 
 def topic_of(entity: str) -> str:

@@ -1,8 +1,8 @@
 """
-The Pub/Sub API of the simulated org: GetTopic, GetSchema and Subscribe over gRPC, on the org's event bus.
+The Pub/Sub API of the simulated org over gRPC, on the org's event bus: who may call, and how errors look on the wire.
 
-Publish, PublishStream and ManagedSubscribe are not served; gRPC answers them with UNIMPLEMENTED. The bus itself, and its
-faults on request, are in salmon.simulator.events.eventbus.
+What the streams and Publish do is in the modules beside this one. The bus itself, and its faults on request, are in
+salmon.simulator.events.eventbus.
 Source: Pub/Sub API Developer Guide (RPC Method Reference, Error Codes, Allocations) and its public proto.
 """
 
@@ -21,7 +21,10 @@ import structlog
 
 from salmon.errors import SetupError
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
-from salmon.simulator.events.eventbus import BusOrg, EventBus, TopicNotFound
+from salmon.simulator.events.bus_org import BusOrg, BusSettings
+from salmon.simulator.events.eventbus import EventBus, TopicNotFound
+from salmon.simulator.events.managed import ManagedStream
+from salmon.simulator.events.publishing import Publisher, can_publish
 from salmon.simulator.events.pubsub_stream import Refused, Stream, StreamTimes
 
 log = structlog.get_logger(__name__)
@@ -48,8 +51,8 @@ class Sessions(Protocol):
     def add_listener(self, listener: Callable[[frozenset[str]], None]) -> None: ...
 
 
-class Settings(Protocol):
-    """What is asked of the org's settings."""
+class Settings(BusSettings, Protocol):
+    """What is asked of the org's settings, besides what the bus asks."""
 
     @property
     def revocation_ends_streams(self) -> bool: ...
@@ -98,6 +101,7 @@ def serve(
     bus: EventBus | None = None,
     keepalive_s: float = 60.0,
     demand_timeout_s: float = 60.0,
+    publish_timeout_s: float = 70.0,
 ) -> PubSubServer:
     """
     Serve the Pub/Sub API of *org*.
@@ -111,12 +115,13 @@ def serve(
         keepalive_s: A stream on which nothing was said for so long gets an empty response (real ones: 60 to 120,
             at most 270).
         demand_timeout_s: A stream whose client asks for no more events for so long is ended.
+        publish_timeout_s: A stream on which nothing is published for so long is ended.
 
     Raises:
         SetupError: The port is taken.
     """
     bus = bus or EventBus(org)
-    service = _Service(org, bus, StreamTimes(keepalive_s, demand_timeout_s))
+    service = _Service(org, bus, StreamTimes(keepalive_s, demand_timeout_s, publish_timeout_s))
     threads = ThreadPoolExecutor(STREAMS_MAX + _UNARY_THREADS, thread_name_prefix="pubsub")
     server = grpc.server(threads, options=_SERVER_OPTIONS)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, service.handlers()),))
@@ -140,19 +145,20 @@ class _Service:
         self._org = org
         self._bus = bus
         self._times = times
+        self._publisher = Publisher(bus, org.platform_events, org.faults)
         self._streams: dict[Stream, str] = {}  # each with its access token
+        self._publishing: set[str] = set()  # rpc ids of the streams that publish
         org.sessions.add_listener(self._revoked)
 
     def handlers(self) -> dict[str, Any]:
         """gRPC's method table."""
         return {
-            "GetTopic": _unary(self._guarded(self._get_topic), pb2.TopicRequest),
-            "GetSchema": _unary(self._guarded(self._get_schema), pb2.SchemaRequest),
-            "Subscribe": grpc.stream_stream_rpc_method_handler(
-                self._subscribe,
-                request_deserializer=pb2.FetchRequest.FromString,
-                response_serializer=pb2.FetchResponse.SerializeToString,
-            ),
+            "GetTopic": _unary(self._guarded("GetTopic", self._get_topic), pb2.TopicRequest),
+            "GetSchema": _unary(self._guarded("GetSchema", self._get_schema), pb2.SchemaRequest),
+            "Publish": _unary(self._guarded("Publish", self._publisher.publish), pb2.PublishRequest),
+            "PublishStream": _streams(self._publish_stream, pb2.PublishRequest),
+            "Subscribe": _streams(self._subscribe, pb2.FetchRequest),
+            "ManagedSubscribe": _streams(self._subscribe_managed, pb2.ManagedFetchRequest),
         }
 
     def _get_topic(self, request: pb2.TopicRequest, rpc_id: str) -> pb2.TopicInfo:
@@ -167,7 +173,7 @@ class _Service:
         return pb2.TopicInfo(
             topic_name=request.topic_name,
             tenant_guid=f"core/salmon/{self._org.org_id}",
-            can_publish=False,
+            can_publish=can_publish(request.topic_name),
             can_subscribe=True,
             schema_id=schema_id,
             rpc_id=rpc_id,
@@ -183,17 +189,30 @@ class _Service:
             )
         return pb2.SchemaInfo(schema_json=text, schema_id=request.schema_id, rpc_id=rpc_id)
 
-    def _subscribe(self, requests: Iterator[pb2.FetchRequest], context: Any) -> Iterator[pb2.FetchResponse]:
+    def _subscribe(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        return self._serve(
+            "Subscribe",
+            requests,
+            context,
+            lambda rpc_id: Stream(self._bus, rpc_id, self._times, self._latency_s),
+        )
+
+    def _subscribe_managed(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        channels = self._org.channels
+        return self._serve(
+            "ManagedSubscribe",
+            requests,
+            context,
+            lambda rpc_id: ManagedStream(self._bus, rpc_id, self._times, self._latency_s, channels),
+        )
+
+    def _serve(
+        self, rpc: str, requests: Iterator[Any], context: Any, opened: Callable[[str], Stream]
+    ) -> Iterator[Any]:
         rpc_id = str(uuid.uuid4())
         try:
-            self._admit(context)
-            if len(self._streams) >= STREAMS_MAX:
-                raise Refused(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    "service.protection.stream.limit.triggered",
-                    "too many streams are open",
-                )
-            stream = Stream(self._bus, rpc_id, self._times, self._latency_s)
+            self._admit_stream(context, rpc)
+            stream = opened(rpc_id)
             self._streams[stream] = dict(context.invocation_metadata())["accesstoken"]
             if not context.add_callback(lambda: self._ended(stream)):
                 self._ended(stream)
@@ -205,6 +224,27 @@ class _Service:
         except Refused as refused:
             _abort(context, refused, rpc_id)
 
+    def _publish_stream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        rpc_id = str(uuid.uuid4())
+        try:
+            self._admit_stream(context, "PublishStream")
+            self._publishing.add(rpc_id)
+            if not context.add_callback(lambda: self._publishing.discard(rpc_id)):
+                self._publishing.discard(rpc_id)
+                return
+            yield from self._publisher.stream(requests, rpc_id, self._times.publish_timeout_s)
+        except Refused as refused:
+            _abort(context, refused, rpc_id)
+
+    def _admit_stream(self, context: Any, rpc: str) -> None:
+        self._admit(context, rpc)
+        if len(self._streams) + len(self._publishing) >= STREAMS_MAX:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "service.protection.stream.limit.triggered",
+                "too many streams are open",
+            )
+
     def _ended(self, stream: Stream) -> None:
         self._streams.pop(stream, None)
         stream.close()
@@ -215,11 +255,11 @@ class _Service:
                 if token in tokens:
                     stream.refuse(_invalid_session())
 
-    def _guarded(self, answer: Callable[[Any, str], Any]) -> Callable[[Any, Any], Any]:
+    def _guarded(self, rpc: str, answer: Callable[[Any, str], Any]) -> Callable[[Any, Any], Any]:
         def call(request: Any, context: Any) -> Any:
             rpc_id = str(uuid.uuid4())
             try:
-                self._admit(context)
+                self._admit(context, rpc)
                 time.sleep(self._latency_s())
                 return answer(request, rpc_id)
             except Refused as refused:
@@ -227,8 +267,11 @@ class _Service:
 
         return call
 
-    def _admit(self, context: Any) -> None:
-        """Refuse a call without good metadata. A stream that is open is not cut when its token expires."""
+    def _admit(self, context: Any, rpc: str) -> None:
+        """Refuse a call without good metadata, or by a fault. A stream that is open is not cut when its token expires."""
+        if (fault := self._org.faults.take("grpc", rpc=rpc)) is not None:
+            status = grpc.StatusCode[fault.get("status", "UNAVAILABLE")]
+            raise Refused(status, str(fault["code"]), "injected by the control API")
         metadata = dict(context.invocation_metadata())
         missing = [key for key in ("accesstoken", "instanceurl", "tenantid") if not metadata.get(key)]
         unauthenticated = grpc.StatusCode.UNAUTHENTICATED
@@ -257,6 +300,14 @@ def _invalid_session() -> Refused:
 
 def _unary(behaviour: Callable[[Any, Any], Any], request: Any) -> Any:
     return grpc.unary_unary_rpc_method_handler(
+        behaviour,
+        request_deserializer=request.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+
+
+def _streams(behaviour: Callable[[Any, Any], Any], request: Any) -> Any:
+    return grpc.stream_stream_rpc_method_handler(
         behaviour,
         request_deserializer=request.FromString,
         response_serializer=lambda response: response.SerializeToString(),

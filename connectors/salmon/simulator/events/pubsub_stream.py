@@ -55,6 +55,7 @@ class StreamTimes:
 
     keepalive_s: float  # until a keepalive is sent
     demand_timeout_s: float  # for a client that asks for nothing more, until it ends
+    publish_timeout_s: float = 70.0  # for a client that publishes nothing more, until its stream ends
 
 
 class Stream:
@@ -79,13 +80,13 @@ class Stream:
         # All below is shared, and touched with bus.changed held.
         self._subscription: Subscription | None = None
         self._owed = 0
-        self._underway: deque[tuple[float, pb2.FetchResponse]] = deque()
+        self._underway: deque[tuple[float, Any]] = deque()
         self._requests_over = False
         self._refused: Refused | None = None
         self._closed = False
         self._said_at_s = self._asked_at_s = time.monotonic()
 
-    def listen(self, requests: Iterable[pb2.FetchRequest]) -> None:
+    def listen(self, requests: Iterable[Any]) -> None:
         """Read the client's requests until there are no more."""
         refused, closed = None, False
         try:
@@ -103,7 +104,7 @@ class Stream:
             self._closed = self._closed or closed
             self._bus.changed.notify_all()
 
-    def responses(self) -> Iterator[pb2.FetchResponse]:
+    def responses(self) -> Iterator[Any]:
         """
         Yield what the client gets. It blocks while there is nothing to send, and ends when the stream does.
 
@@ -135,7 +136,7 @@ class Stream:
                 self._subscription.close()
             self._bus.changed.notify_all()
 
-    def _ask(self, request: pb2.FetchRequest) -> None:
+    def _ask(self, request: Any) -> None:
         invalid = grpc.StatusCode.INVALID_ARGUMENT
         if request.num_requested <= 0:
             raise Refused(
@@ -149,7 +150,7 @@ class Stream:
             raise Refused(invalid, "subscription.fetch.topic.mismatch", "the topic of a stream cannot change")
         self._owed = min(OWED_MAX, self._owed + request.num_requested)
 
-    def _open(self, request: pb2.FetchRequest) -> Subscription:
+    def _open(self, request: Any) -> Subscription:
         invalid = grpc.StatusCode.INVALID_ARGUMENT
         preset = _PRESETS[request.replay_preset]
         if preset is Preset.CUSTOM and not request.replay_id:
@@ -172,7 +173,7 @@ class Stream:
 
     # What is said next. With the bus held.
 
-    def _next(self) -> pb2.FetchResponse | None:
+    def _next(self) -> Any:
         """A response that is due now, or None."""
         if self._closed:
             return None
@@ -197,7 +198,7 @@ class Stream:
             return self._response(self._subscription.position())
         return None
 
-    def _with_events(self) -> pb2.FetchResponse | None:
+    def _with_events(self) -> Any:
         assert self._subscription is not None
         allowed = min(self._owed, self._bus.deliveries_left())
         if allowed == 0 and self._subscription.is_behind():
@@ -220,7 +221,7 @@ class Stream:
             consumed.event.payload = event.payload
         return response
 
-    def _response(self, position: bytes) -> pb2.FetchResponse:
+    def _response(self, position: bytes) -> Any:
         return pb2.FetchResponse(
             latest_replay_id=position, rpc_id=self._rpc_id, pending_num_requested=self._owed
         )

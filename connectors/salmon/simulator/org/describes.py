@@ -136,7 +136,7 @@ def _check_fields(file: str, describe: Describe) -> None:
             f"{file} in the describe folder has a field without a name or a type; download it again"
         )
     names = [field["name"] for field in fields]
-    if "Id" not in names:
+    if "Id" not in names and "ReplayId" not in names:  # Platform events have no Id.
         raise SetupError(
             f"{file} in the describe folder: the describe of {describe['name']} has no field Id, which every object"
             " has; download it again, with all its fields"
@@ -148,7 +148,11 @@ def _check_fields(file: str, describe: Describe) -> None:
 
 
 def with_marker_fields(describe: Describe) -> Describe:
-    """A copy of *describe* that has Salmon's two marker fields; custom fields come last, as in a real org."""
+    """
+    A copy of *describe* that has Salmon's two marker fields; custom fields come last, as in a real org. Platform events
+    are no records and get none.
+    """
     present = {field["name"] for field in describe["fields"]}
-    added = [dict(field) for field in MARKER_FIELDS if field["name"] not in present]
+    wanted = () if "ReplayId" in present else MARKER_FIELDS
+    added = [dict(field) for field in wanted if field["name"] not in present]
     return {**describe, "fields": [*describe["fields"], *added]}

@@ -186,6 +186,11 @@ class ObjectType:
         return name is not None and parts is not None and parts.compound == "Name" and not name.createable
 
     @cached_property
+    def has_person_accounts(self) -> bool:
+        """Whether records may be persons, with a name of parts (Account, in an org that has enabled it)."""
+        return self.field("IsPersonAccount") is not None and self.field("PersonContactId") is not None
+
+    @cached_property
     def cascades(self) -> frozenset[tuple[str, str]]:
         """(child object, its reference field) where deleting a record deletes the children too."""
         return self._children_that("cascadeDelete")

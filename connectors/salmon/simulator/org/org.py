@@ -17,11 +17,13 @@ from copy import copy
 from itertools import chain
 
 from salmon.simulator.org.access_objects import DEFINITIONS, access_describes, access_rows, definition_rows
+from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.describes import Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
+from salmon.simulator.org.platform_events import PlatformEvents, is_platform_event
 from salmon.simulator.org.recent import Recent
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
@@ -35,6 +37,13 @@ from salmon.simulator.org.usage import Usage
 
 # What faults of the control API may be set for.
 APIS = ("rest", "collections", "bulk", "pubsub", "oauth", "all")
+
+RPCS = ("GetTopic", "GetSchema", "Publish", "PublishStream", "Subscribe", "ManagedSubscribe")
+# Those that the Pub/Sub API ends calls with ("Handle Errors").
+GRPC_STATUSES = (
+    "UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "NOT_FOUND", "INVALID_ARGUMENT",
+    "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN",
+)  # fmt: skip
 
 Listener = Callable[[Transaction], None]
 
@@ -65,6 +74,10 @@ class Org:
         self.usage = Usage(self.clock)
         self.recent = Recent()
         self.lock = threading.RLock()
+        events = {name: describe for name, describe in describes.items() if is_platform_event(describe)}
+        self.platform_events = PlatformEvents(events, self.clock, self.usage)
+        self.channels = Channels()
+        describes = {name: describe for name, describe in describes.items() if name not in events}
         self.objects = tuple(describes)  # the names of those that describe files name: the ones with data
         self.types: dict[str, ObjectType] = object_types(
             {**describes, **setup_describes(describes), **access_describes(describes)}
@@ -117,8 +130,13 @@ class Org:
             self.types[name] = table.type
             self._children = _children(self.tables)
             self._define(name)
-            # Always another second than before: clients compare whole seconds.
-            self.described_ms = max(whole_second_ms(self.clock.now_ms()), self.described_ms) + 1000
+            self._described_now()
+
+    def define_event(self, describe: Describe) -> None:
+        """Make a platform event, or let one have other fields from now on."""
+        with self.lock:
+            self.platform_events.define(describe)
+            self._described_now()
 
     def with_more(self, describes: Mapping[str, Describe]) -> Org:
         """This very org, with objects that only one of its APIs shows. Commits in it have listeners of their own."""
@@ -131,6 +149,10 @@ class Org:
         more._children = _children(more.tables)
         more._listeners = []
         return more
+
+    def _described_now(self) -> None:
+        # Always another second than before: clients compare whole seconds.
+        self.described_ms = max(whole_second_ms(self.clock.now_ms()), self.described_ms) + 1000
 
     def _define(self, name: str) -> None:
         """Let EntityDefinition and FieldDefinition tell of an object as it is now."""
@@ -233,6 +255,8 @@ class Org:
         self.faults.register("lock_rows", lock)
         self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")
+        self.faults.register("grpc", _check_grpc)
+        self.faults.register("refuse_publish")
         self.faults.on("revoke_sessions", lambda _params: self.sessions.revoke_all())
         self.faults.on("clock_skew", lambda params: self.clock.skew(_number("clock_skew", "s", params)))
         self.faults.on_clear(lambda: self.clock.skew(0))
@@ -251,6 +275,15 @@ def _check_http(params: Params) -> None:
         raise BadFault("http: status must be a number from 400 to 599")
     if not isinstance(params.get("containing", ""), str):
         raise BadFault("http: containing must be text")
+
+
+def _check_grpc(params: Params) -> None:
+    if not isinstance(params.get("code"), str) or not params["code"]:
+        raise BadFault("grpc: needs code, like service.unavailable (without sfdc.platform.eventbus.grpc.)")
+    if params.get("status", "UNAVAILABLE") not in GRPC_STATUSES:
+        raise BadFault(f"grpc: status must be one of {', '.join(GRPC_STATUSES)}")
+    if params.get("rpc", "all") not in {*RPCS, "all"}:
+        raise BadFault(f"grpc: rpc must be one of {', '.join(RPCS)}")
 
 
 def _check_api(fault: str, params: Params) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from salmon.simulator.org import rules
+from salmon.simulator.org import person_accounts, rules
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.derived import derive
 from salmon.simulator.org.faults import FaultRegistry
@@ -92,7 +92,10 @@ class Unit:
         row: dict[str, Stored] = dict(object_type.defaults)
         for name, value in said.items():
             _assign(row, name, value)
+        person_accounts.settle(object_type, row, said, creating=True)
         missing = [field.name for field in object_type.required_on_create if row.get(field.name) is None]
+        if person_accounts.has_person_accounts(object_type) and "LastName" in missing:
+            missing.remove("LastName")  # of a business
         if missing:
             raise _required(missing)
         if object_type.field("OwnerId") is not None:
@@ -108,7 +111,11 @@ class Unit:
             row.setdefault("Name", record_id)
         self._stamp_row(object_type, row, created=True)
         self._remember(table, record_id)
+        if has_contact := object_name == "Account" and person_accounts.is_person(row):
+            row[person_accounts.CONTACT_ID] = self._table("Contact").new_id()
         table.put(row)
+        if has_contact:
+            self._put_contact_of(object_type, row)
         return record_id
 
     def update(self, object_name: str, record_id: str, body: Body) -> None:
@@ -126,9 +133,12 @@ class Unit:
         if cleared:
             raise _required(cleared)
         self._check_lock(object_name, record_id)
+        if object_name == "Contact":
+            person_accounts.refuse_contact(before)
         row = dict(before)
         for name, value in said.items():
             _assign(row, name, value)
+        person_accounts.settle(table.type, row, said, creating=False)
         changed = self._automate(
             table.type, row, {name for name in said if row.get(name) != before.get(name)}, said
         )
@@ -136,11 +146,15 @@ class Unit:
         self._stamp_row(table.type, row)
         self._remember(table, record_id)
         table.put(row)
+        if object_name == "Account" and person_accounts.is_person(row):
+            self._put_contact_of(table.type, row)
 
     def delete(self, object_name: str, record_id: str) -> None:
         """Move a live record to the Recycle Bin, together with the records that its relationships cascade to."""
         table = self._table(object_name)
-        self._live(table, record_id)
+        doomed_row = self._live(table, record_id)
+        if object_name == "Contact":
+            person_accounts.refuse_contact(doomed_row)
         if not table.type.describe.get("deletable", True):
             raise Refusal("INSUFFICIENT_ACCESS_OR_READONLY", f"entity type {object_name} cannot be deleted")
         doomed: dict[str, Table] = {}
@@ -213,6 +227,19 @@ class Unit:
         if self._within is not None and self._within.made_here(object_name, record_id):
             return True
         return self._before.get((object_name, record_id)) == (None, None)
+
+    def _put_contact_of(self, account: ObjectType, row: Row) -> None:
+        """Let the contact behind a person account follow it."""
+        contacts = self._table("Contact")
+        contact_id = str(row[person_accounts.CONTACT_ID])
+        before = contacts.live.get(contact_id)
+        after: dict[str, Stored] = {"Id": contact_id, **(before or contacts.type.defaults)}
+        for name, value in person_accounts.contact_of(account, contacts.type, row).items():
+            _assign(after, name, value)
+        if after != before:
+            self._stamp_row(contacts.type, after, created=before is None)
+            self._remember(contacts, contact_id)
+            contacts.put(after)
 
     def _table(self, object_name: str) -> Table:
         return self._org.table(object_name)

@@ -34,6 +34,8 @@ class Settings:
     # How many objects may be selected for Change Data Capture, over all channels ("Change Data Capture Allocations").
     # Only new members are refused: the box starts with all of its objects selected, however many there are.
     cdc_entities_max: int = 5
+    # Whether the update of a long text carries a diff in place of the value, where Change Data Capture may send one.
+    text_diffs: bool = False
     # Whether the caller's network is a trusted one: then a password needs no security token.
     trusted_network: bool = False
     # Whether SOAP login() works: off in orgs since Winter '26, and gone from API version 65 on.
@@ -99,6 +101,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
         "a whole number, not negative",
     ),
+    "text_diffs": _SWITCH,
     "trusted_network": _SWITCH,
     "soap_login": _SWITCH,
     "soap_fault": (lambda value: value is None or isinstance(value, str), "an exception code, or null"),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType
+from salmon.simulator.org.packed import PackedRows
 from salmon.simulator.org.transaction import Row, Stored
 
 
@@ -35,7 +36,7 @@ class Table:
         new = {name: value for name, value in object_type.defaults.items() if before.field(name) is None}
         new = {name: value for name, value in new.items() if isinstance(value, bool)}
         for rows in (self.live, self.bin):
-            for record_id, row in rows.items():
+            for record_id, row in list(rows.items()):
                 if new or not gone.isdisjoint(row):
                     rows[record_id] = {**new, **{key: value for key, value in row.items() if key not in gone}}
         self._indexes = {field.name: {} for field in object_type.indexed_fields}
@@ -43,6 +44,10 @@ class Table:
             for field in object_type.indexed_fields:
                 if (value := row.get(field.name)) is not None:
                     self._indexes[field.name].setdefault(field.index_key(value), set()).add(record_id)
+
+    def pack(self) -> None:
+        """Hold rows in a third of the memory from now on, and read and write them a little slower."""
+        self.live = PackedRows(self.live.items())
 
     def new_id(self) -> str:
         """The next id; ids rise with the order of creation."""

@@ -10,7 +10,8 @@ from salmon.simulator.org.clock import OrgClock
 # Large enough for a long day of tests; `exhaust_api` shows what happens at its end.
 DAILY_API_REQUESTS = 1_000_000
 DAILY_DELIVERIES = 100_000_000
-_DAY_MS = 24 * 3600 * 1000
+_HOUR_MS = 3600 * 1000
+_DAY_MS = 24 * _HOUR_MS
 _SLOT_MS = 15 * 60 * 1000
 
 # Allowances by their names in the limits resource ("Bulk API 2.0 Limits and Allocations").
@@ -19,19 +20,22 @@ QUERY_JOBS = "DailyBulkV2QueryJobs"
 QUERY_STORAGE_MB = "DailyBulkV2QueryFileStorageMB"
 BULK_BATCHES = "DailyBulkApiBatches"
 DELIVERIES = "DailyDeliveredPlatformEvents"
+PUBLISHED = "HourlyPublishedPlatformEvents"
 _ALLOWANCES = {
     QUERY_JOBS: 10_000,
     QUERY_STORAGE_MB: 976_562,
     BULK_BATCHES: 15_000,
     DELIVERIES: DAILY_DELIVERIES,
+    PUBLISHED: 250_000,
 }
 
 
 class Rolling:
-    """A sum over the last 24 hours, in slots of a quarter of an hour. Callers hold a lock."""
+    """A sum over the last 24 hours, or another time, in slots of a quarter of an hour. Callers hold a lock."""
 
-    def __init__(self, clock: OrgClock) -> None:
+    def __init__(self, clock: OrgClock, window_ms: int = _DAY_MS) -> None:
         self._clock = clock
+        self._window_ms = window_ms
         self._slots: deque[list[float]] = deque()  # [start of the slot, sum in it]
 
     def add(self, amount: float) -> None:
@@ -42,8 +46,8 @@ class Rolling:
         self._slots[-1][1] += amount
 
     def total(self) -> float:
-        """The sum of what is not older than a day."""
-        oldest = self._clock.now_ms() - _DAY_MS
+        """The sum of what is not older."""
+        oldest = self._clock.now_ms() - self._window_ms
         while self._slots and self._slots[0][0] < oldest:
             self._slots.popleft()
         return sum(amount for _start, amount in self._slots)
@@ -57,6 +61,7 @@ class Usage:
         self._calls: Counter[str] = Counter()
         self._events_delivered = 0
         self._spent = {name: Rolling(clock) for name in (API_REQUESTS, *_ALLOWANCES)}
+        self._spent[PUBLISHED] = Rolling(clock, _HOUR_MS)
         # By the names of the limits resource; the control API may set them.
         self.allowances: dict[str, int] = {API_REQUESTS: daily_api_requests, **_ALLOWANCES}
 
@@ -81,7 +86,7 @@ class Usage:
         return max(0, int(self.allowances[allowance] - self.spent(allowance)))
 
     def spent(self, allowance: str) -> float:
-        """What the last 24 hours have used up of an allowance."""
+        """What the last 24 hours have used up of an allowance; of an hourly one, the last hour."""
         with self._lock:
             return self._spent[allowance].total()
 

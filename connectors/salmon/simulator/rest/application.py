@@ -26,6 +26,7 @@ from salmon.simulator.rest import (
     appearance,
     batch,
     composite,
+    events,
     layouts,
     passwords,
     recent,
@@ -139,6 +140,8 @@ class RestServer:
                 allowed = {"GET": resources}
             case ["sobjects"]:
                 allowed = {"GET": self._describes.all_objects}
+            case ["sobjects", name, *below] if (event := self._org.platform_events.find(name)) is not None:
+                allowed = events.resources(event, below, lambda call: self._describes.describe(call, name))
             case ["sobjects", name]:
                 allowed = {
                     "GET": lambda call: self._describes.basic(call, name),

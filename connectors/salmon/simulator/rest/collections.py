@@ -11,12 +11,13 @@ from itertools import pairwise
 from typing import Any
 
 from salmon.simulator.org.ids import id18
-from salmon.simulator.org.object_types import Field
+from salmon.simulator.org.object_types import Field, ObjectType
 from salmon.simulator.org.presenting import Presenter
 from salmon.simulator.org.records import Unit
 from salmon.simulator.org.refusals import BadRequest, Refusal, rolled_back, unknown_field
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.values import stored_value
+from salmon.simulator.rest import events
 from salmon.simulator.rest.rows import external_id_field
 from salmon.simulator.rest.web import Answer, Call
 
@@ -36,14 +37,16 @@ def collection(call: Call) -> Answer:
         return _run(call, [_delete(call, each) for each in ids], all_or_none)
     records, all_or_none = _records(call)
     kind = create_work if call.method == "POST" else update_work
-    tables = [_table_of(call, record) for record in records]
+    tables = [_event_of(call, record) or _table_of(call, record) for record in records]
     # Records of one type in a row are a chunk; a new one begins with each that differs from the one before.
     if 1 + sum(one is not other for one, other in pairwise(tables)) > CHUNKS_MAX:
         what = f"Cannot have more than {CHUNKS_MAX} chunks in a single operation. Please rearrange the data to reduce chunking."
         raise BadRequest("LIMIT_EXCEEDED", what)
-    return _run(
-        call, [kind(table, record) for table, record in zip(tables, records, strict=True)], all_or_none
-    )
+    work = [
+        kind(table, record) if isinstance(table, Table) else _publish(call, table, record)
+        for table, record in zip(tables, records, strict=True)
+    ]
+    return _run(call, work, all_or_none)
 
 
 def upsert(call: Call, object_name: str, field_name: str) -> Answer:
@@ -106,7 +109,14 @@ def _undone(call: Call, result: dict[str, Any]) -> dict[str, Any]:
     """The result of a record that was fine and is undone: one that was there before keeps its id."""
     undone = {"success": False, "errors": rolled_back().as_collection_errors()}
     record_id = str(result["id"])
+    if record_id[:3] not in call.org.by_prefix:  # A platform event that was published is out.
+        return result
     return {"id": record_id, **undone} if record_id in call.org.by_prefix[record_id[:3]].live else undone
+
+
+def _publish(call: Call, event: ObjectType, record: dict[str, Any]) -> Work:
+    events.must_be_new(call, event)
+    return lambda _unit: events.published(call, event, record)
 
 
 def create_work(table: Table, record: dict[str, Any]) -> Work:
@@ -194,6 +204,13 @@ def _check_size(items: Sequence[Any], largest: int = RECORDS_MAX) -> None:
     if len(items) > largest:
         message = f"record limit reached. cannot submit more than {largest} records into this call"
         raise BadRequest("EXCEEDED_ID_LIMIT", message)
+
+
+def _event_of(call: Call, record: dict[str, Any]) -> ObjectType | None:
+    """The platform event that a record is; None for a record."""
+    attributes = record.get("attributes")
+    name = attributes.get("type") if isinstance(attributes, dict) else None
+    return call.org.platform_events.find(name) if isinstance(name, str) else None
 
 
 def _table_of(call: Call, record: dict[str, Any]) -> Table:

@@ -11,6 +11,7 @@ from salmon.simulator.org.object_types import ObjectType
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import BadRequest, not_found
 from salmon.simulator.rest import conditional
+from salmon.simulator.rest.identity import identity_url
 from salmon.simulator.rest.recent import recent_items
 from salmon.simulator.rest.web import Answer, Call, encode
 
@@ -49,13 +50,14 @@ def version_of(part: str) -> str:
 
 
 def resources(call: Call) -> Answer:
-    """GET /services/data/vXX.X"""
+    """GET /services/data/vXX.X; clients that know nothing but a token learn there who they are"""
     base = f"/services/data/v{call.version}"
     names = (
         "composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
         "tooling",
     )  # fmt: skip
-    return Answer(200, {name: f"{base}/{name}" for name in names})
+    found = {name: f"{base}/{name}" for name in names}
+    return Answer(200, {**found, "identity": identity_url(call.org, call.user)})
 
 
 class Describes:
@@ -68,7 +70,8 @@ class Describes:
 
     def describe(self, call: Call, object_name: str) -> Answer:
         """GET /sobjects/X/describe, with Last-Modified and 304"""
-        object_type = call.table(object_name).type
+        event = self._org.platform_events.find(object_name)
+        object_type = event or call.table(object_name).type
         if (hidden := self._org.hidden(call.user, object_type.name)) is None:
             raise not_found()
         if hidden:
@@ -91,6 +94,8 @@ class Describes:
             # An org lists X ChangeEvent for each object that Change Data Capture can be switched on for.
             if object_type.name in call.org.objects and can_be_selected(object_type.name):
                 objects.append(_change_event(object_type, call.version))
+        events = call.org.platform_events
+        objects += [_basic(event, call.version) for name in events.names if (event := events.find(name))]
         body = {
             "encoding": "UTF-8",
             "maxBatchSize": 200,

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from salmon.simulator.org import person_accounts
 from salmon.simulator.org.clock import datetime_text, whole_second_ms
 from salmon.simulator.org.derived import derive
 from salmon.simulator.org.object_types import TEXT_TYPES, Field
@@ -23,6 +24,7 @@ Row = dict[str, Stored]
 Maker = Callable[[Row], Stored]
 
 _HISTORY_S = 700 * 24 * 3600
+_PACKED_FROM = 50_000  # so many records of an object are worth a slower read
 _EARLIER_MAX = 300  # so many records of an object are pointed at by later ones of the same object
 # Names that only the platform or Salmon fills, though the describe lets everybody.
 _LEFT_ALONE = (
@@ -47,6 +49,8 @@ def load(org: Org, records: Mapping[str, int], seed: int = 0) -> None:
     """
     with org.lock:
         for name in _parents_first(org, records):
+            if records[name] >= _PACKED_FROM:
+                org.tables[name].pack()
             _Loader(org, org.tables[name], random.Random(f"{seed}/{name}")).load(records[name])
 
 
@@ -106,7 +110,9 @@ class _Loader:
     def _maker(self, field: Field) -> Maker | None:
         """How values of *field* are made; None for one that stays empty."""
         rng, name = self._rng, field.name
-        if any(part in name for part in _LEFT_ALONE):
+        if any(part in name for part in _LEFT_ALONE) or (
+            self._type.has_person_accounts and person_accounts.is_of_persons(name)
+        ):
             return None
         if (known := vocabulary.maker_for(rng, self._type, field)) is not None:
             return known

@@ -103,6 +103,9 @@ def add_identity(rng: random.Random, object_type: ObjectType, row: Row) -> None:
         match[1]
         for field in object_type.fields
         if field.compound and (match := _PART_OF_ADDRESS.match(field.name))
+        if not match[1].startswith(
+            "Person"
+        )  # those are of person accounts; all accounts made here are businesses
     }:
         if prefix not in {"Billing", "Mailing", ""} and rng.random() < 0.6:
             continue  # Most have one address only.

@@ -136,13 +136,17 @@ class PartnerApi:
             "</result></loginResponse>"
         )
 
+    def _has_person_accounts(self) -> str:
+        account = self._org.types.get("Account")
+        return "true" if account is not None and account.has_person_accounts else "false"
+
     def _user_info(self, user: User) -> str:
         """In the order of the API's own schema: the official Pub/Sub sample reads it by position."""
         nil = None
         values: dict[str, str | None] = {
             "accessibilityMode": "false", "chatterExternal": "false", "currencySymbol": "$",
             "orgAttachmentFileSizeLimit": "26214400", "orgDefaultCurrencyIsoCode": "USD",
-            "orgDefaultCurrencyLocale": "en_US", "orgDisallowHtmlAttachments": "false", "orgHasPersonAccounts": "false",
+            "orgDefaultCurrencyLocale": "en_US", "orgDisallowHtmlAttachments": "false", "orgHasPersonAccounts": self._has_person_accounts(),
             "organizationId": self._org.org_id, "organizationMultiCurrency": "false", "organizationName": "Salmon in a box",
             "profileId": ADMINISTRATOR_PROFILE, "roleId": nil,
             "sessionSecondsValid": str(round(self._org.settings.session_timeout_s)),

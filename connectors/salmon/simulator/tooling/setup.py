@@ -23,8 +23,8 @@ from salmon.simulator.org.refusals import Refusal, not_writable
 from salmon.simulator.org.spelling import AUDIT, spelled
 from salmon.simulator.org.transaction import Row, Transaction
 from salmon.simulator.tooling.custom_fields import Json, described, metadata_of, name_of
+from salmon.simulator.tooling.streaming import STANDARD_CHANNEL, Streaming
 
-STANDARD_CHANNEL: Final = "ChangeEvents"
 ENRICHED_MAX: Final = 10  # "Change Data Capture Allocations"
 # Objects of the Tooling API alone; FullName and Metadata are shown of one record at a time.
 TOOLING_DESCRIBES: Final[Mapping[str, Describe]] = {
@@ -46,6 +46,12 @@ TOOLING_DESCRIBES: Final[Mapping[str, Describe]] = {
         f" FullName!~ Metadata!~:complexvalue {AUDIT}",
         writable=True,
     ),
+    "ManagedEventSubscription": spelled(
+        "ManagedEventSubscription", "18x",
+        "Id:id DeveloperName!^ MasterLabel! Language TopicName! DefaultReplay! ErrorRecoveryReplay! State! NamespacePrefix"
+        f" ManageableState FullName!~ Metadata!~:complexvalue {AUDIT}",
+        writable=True,
+    ),
     "EnrichedField": spelled(
         "EnrichedField", "0v9", f"Id:id ChannelMemberId!:reference:PlatformEventChannelMember:ChannelMember Field! {AUDIT}",
         writable=True,
@@ -61,6 +67,7 @@ class Setup:
     def __init__(self, main: Org) -> None:
         self._main = main
         self.org = main.with_more(TOOLING_DESCRIBES)
+        self._streaming = Streaming(main, self.org)
         self._base = {name: main.describe(name) for name in main.objects}
         self._own = {(name, f["name"]) for name, describe in self._base.items() for f in describe["fields"]}
         with self.org.transaction(main.integration_user) as unit:
@@ -95,10 +102,15 @@ class Setup:
             return unit.insert(object_name, self._new_field_row(full_name, metadata))
         if object_name == "PlatformEventChannel":
             return unit.insert(object_name, self._channel_row(str(full_name or ""), metadata))
+        if object_name == "ManagedEventSubscription":
+            self._check_name(object_name, str(full_name), "")
+            return unit.insert(object_name, self._streaming.managed_row(str(full_name or ""), metadata))
         row, most = self._member_row(str(full_name or ""), metadata), self._main.settings.cdc_entities_max
         members = self.org.tables[object_name].live.values()
         selected = {member.get("SelectedEntity") for member in members}
-        if row["SelectedEntity"] not in selected and len(selected) >= most:
+        selected = {each for each in selected if self._streaming.object_of(str(each)) is not None}
+        is_change = self._streaming.object_of(row["SelectedEntity"]) is not None
+        if is_change and row["SelectedEntity"] not in selected and len(selected) >= most:
             message = (
                 f"{len(selected)} entities are selected for Change Data Capture, and the limit is {most}"
             )
@@ -122,6 +134,9 @@ class Setup:
             unit.update(object_name, record_id, self._field_row(owner, name, metadata))
         elif object_name == "PlatformEventChannel":
             unit.update(object_name, record_id, self._channel_row(full_name, metadata, itself=record_id))
+        elif object_name == "ManagedEventSubscription":
+            old = json.loads(str(before.get("Metadata") or "{}"))
+            unit.update(object_name, record_id, self._streaming.managed_row(full_name, {**old, **metadata}))
         else:
             old = json.loads(str(before.get("Metadata") or "{}"))
             for name, column in (("eventChannel", "EventChannel"), ("selectedEntity", "SelectedEntity")):
@@ -207,9 +222,7 @@ class Setup:
 
     def _member_row(self, full_name: str, metadata: Json, itself: str = "") -> Json:
         channel, entity = str(metadata.get("eventChannel")), str(metadata.get("selectedEntity"))
-        if self._object_of(entity) is None:
-            message = f"{entity} is no change event of an object of this org"
-            raise Refusal("INVALID_CROSS_REFERENCE_KEY", message, "SelectedEntity")
+        self._streaming.check_member(channel, entity, metadata)
         channel_id = channel if channel == STANDARD_CHANNEL else self._channel_id(channel)
         name = full_name or f"{channel.replace('__', '_')}_{entity.replace('__', '_')}"
         members = self.org.tables["PlatformEventChannelMember"].live.values()
@@ -244,7 +257,7 @@ class Setup:
     def _enrich(self, unit: Unit, member_id: str, metadata: Json) -> None:
         wanted = metadata.get("enrichedFields") or []
         names = [each.get("name") for each in wanted if isinstance(each, dict)]
-        owner = self._object_of(
+        owner = self._streaming.object_of(
             str(self.org.tables["PlatformEventChannelMember"].live[member_id]["SelectedEntity"])
         )
         if len(names) > ENRICHED_MAX:
@@ -270,6 +283,8 @@ class Setup:
             self._redescribe()
         if "PlatformEventChannelMember" in touched:
             self._select()
+        if touched & set(TOOLING_DESCRIBES) - {"CustomField"}:
+            self._streaming.apply()
 
     def _redescribe(self) -> None:
         """Show the custom fields that exist and that somebody may see; others not."""
@@ -359,11 +374,6 @@ class Setup:
 
     def _standard_member(self, name: str) -> Json:
         return {"eventChannel": STANDARD_CHANNEL, "selectedEntity": event_name_of(name)}
-
-    def _object_of(self, entity: str) -> str | None:
-        return next(
-            (name for name in self._base if can_be_selected(name) and event_name_of(name) == entity), None
-        )
 
 
 def _field_row(owner: str, name: str, metadata: Json) -> Json:

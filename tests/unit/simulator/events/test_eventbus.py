@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from salmon.simulator.events.eventbus import EventBus, Preset, ReplayIdCorrupted, Subscription, TopicNotFound
+from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock
 from salmon.simulator.org.faults import FaultRegistry
-from salmon.simulator.org.transaction import RecordChange, Transaction
+from salmon.simulator.org.platform_events import PlatformEvents
+from salmon.simulator.org.settings import Settings
+from salmon.simulator.org.transaction import RecordChange, Row, Transaction
 from salmon.simulator.org.usage import Usage
 
 NOTES = "/data/Note__ChangeEvent"
@@ -29,6 +32,9 @@ class SmallOrg:
         self.faults = FaultRegistry()
         self.usage = Usage(self.clock)
         self.objects = ("Note__c",)
+        self.channels = Channels()
+        self.settings = Settings()
+        self.platform_events = PlatformEvents({}, self.clock, self.usage)
         self.note: dict[str, Any] = describe("Name")
         self._commits = 0
         self._listeners: list[Callable[[Transaction], None]] = []
@@ -36,6 +42,9 @@ class SmallOrg:
     def describe(self, name: str) -> Mapping[str, Any]:
         assert name == "Note__c"
         return self.note
+
+    def get(self, object_name: str, record_id: str, *, with_deleted: bool = False) -> Row | None:
+        raise AssertionError("no channel of this org asks for a record")
 
     def add_listener(self, listener: Callable[[Transaction], None]) -> None:
         self._listeners.append(listener)
@@ -133,3 +142,16 @@ def test_an_object_that_was_not_selected_has_no_topic_and_no_events() -> None:
     with pytest.raises(TopicNotFound):
         bus.subscribe(NOTES, Preset.EARLIEST)
     assert take(bus.subscribe(ALL, Preset.EARLIEST)) == []
+
+
+def test_a_replay_id_of_eight_bytes_is_the_same_position() -> None:
+    """Orgs gave ids of eight bytes before they gave ten; a client that stored one goes on where it was."""
+    org = SmallOrg()
+    bus = EventBus(org)
+    for name in ("A", "B", "C"):
+        org.create(name)
+    ids = take(bus.subscribe(NOTES, Preset.EARLIEST))
+    assert take(bus.subscribe(NOTES, Preset.CUSTOM, ids[0][:8])) == ids[1:]
+    for wrong in (ids[0][:7], ids[0] + b"\0", ids[0][:8] + b"\0\1"):
+        with pytest.raises(ReplayIdCorrupted):
+            bus.subscribe(NOTES, Preset.CUSTOM, wrong)
