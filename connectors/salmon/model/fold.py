@@ -284,6 +284,8 @@ def _overtaken(work: Work) -> None:
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
+    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:
+        _filled_in(work, spoken)
     after: list[Overwritten] = []
     # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -326,6 +328,18 @@ def _overtaken(work: Work) -> None:
     if change.op is not Op.DELETE:
         for name in sorted(spoken & x.misfits.keys() - noted):
             fold_hidden_value(work, name)
+
+
+def _filled_in(work: Work, spoken: frozenset[str]) -> None:
+    """
+    The late event of our creation tells what the org set as it carried that out. Where the row could not tell which of our
+    creations made the record, that looked like an edit; now it is known that nobody has made one.
+    """
+    change, state = work.change, work.state
+    for name in spoken - OWNED_BY_MERGE:
+        standing, value = state.versions.get(name, NEVER), change.fields.get(name)
+        if standing.origin == change.origin and value is not None and value == state.canonical.get(name):
+            state.versions[name] = replace(standing, baseline=True)
 
 
 def _judge_overwritten(work: Work, *told: Overwritten) -> None:

@@ -247,6 +247,40 @@ def test_what_the_org_fills_in_is_no_edit_of_what_a_former_record_was_sent() -> 
     assert story.state.canonical["City"] == "Oslo"
 
 
+def test_what_the_org_fills_in_is_no_edit_once_the_late_event_of_the_creation_tells_of_it() -> None:
+    """Of two creations on their way, the row does not say which has made the record: perhaps it was edited between (seed 1301402)."""
+    story = born_in_mongodb(Name="Acme")
+    story.salesforce.absent()
+    story.mongodb.edits(Phone="555 0101")
+    creation = story.writes["salesforce"]
+    assert creation.op is WriteOp.CREATE
+    assert len(story.salesforce.in_flight) > 1
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(creation.fields, City="by default", marker=creation.seq, by_us=True)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation, City="by default")
+    story.mongodb.edits(City="Oslo")
+    assert story.conflicts == []
+    assert story.state.canonical["City"] == "Oslo"
+
+
+def test_the_late_event_of_a_creation_makes_no_edit_undone() -> None:
+    """What somebody has set since the org filled the field in is an edit, and in conflict with one that did not know of it."""
+    story = born_in_mongodb(Name="Acme")
+    story.salesforce.absent()
+    story.mongodb.edits(Phone="555 0101")
+    creation = story.writes["salesforce"]
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(creation.fields, City="Bergen", marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation, City="by default")
+    story.mongodb.edits(City="Oslo")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"Bergen", "Oslo"}
+
+
 def test_what_the_org_fills_in_contests_no_deletion() -> None:
     """The document was deleted before it was given the default. So it is where a row shows the new record, as we left it."""
     for told_by in ("event", "row"):

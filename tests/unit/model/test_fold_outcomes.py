@@ -181,6 +181,48 @@ def test_a_refused_creation_is_always_kept() -> None:
     assert "mongodb" not in story.writes or story.writes["mongodb"].op is WriteOp.UPDATE
 
 
+def refused_over_an_earlier_one(told: Rules) -> Story:
+    """The first creation has made the record; the second, with a City that was edited since, is refused."""
+    story = born_in_mongodb(told, Name="Acme", City="Oslo")
+    made = story.writes["salesforce"]
+    story.mongodb.edits(City="nowhere")
+    refused = story.writes["salesforce"]
+    story.salesforce.acks(made)
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.refuses(refused)
+    return story
+
+
+def test_a_creation_that_is_refused_where_the_record_is_there_by_now_does_not_stop_all_else() -> None:
+    """It is refused like an update: what it named waits, and other fields go on (seed 912124)."""
+    story = refused_over_an_earlier_one(rules())
+    assert story.salesforce.parked.keys() == {"Name", "City"}
+    assert story.writes["salesforce"].op is WriteOp.UPDATE
+    assert story.writes["salesforce"].fields == {"Phone": "555 0101"}
+
+
+def test_a_creation_that_is_refused_where_the_record_is_there_by_now_is_reverted() -> None:
+    """`on_reject: revert`: nothing has to be deleted for that, so Salesforce's City is right at once (seed 912124)."""
+    story = refused_over_an_earlier_one(rules(on_reject="revert"))
+    assert story.salesforce.parked == {}
+    assert story.record == {"Name": "Acme", "City": "Oslo", "Phone": "555 0101"}
+    story.come_to_rest()
+    assert story.mongodb.holds["City"] == "Oslo"
+
+
+def test_a_creation_that_is_locked_out_where_the_record_is_there_by_now_delays_no_deletion() -> None:
+    """It waits like an update; what is to be deleted is deleted."""
+    story = born_in_mongodb(Name="Acme", City="Oslo")
+    made = story.writes["salesforce"]
+    story.mongodb.edits(City="Bergen")
+    locked = story.writes["salesforce"]
+    story.salesforce.acks(made)
+    story.salesforce.defers(locked)
+    assert story.salesforce.parked.keys() == {"Name", "City"}
+    story.mongodb.deletes()
+    assert story.writes["salesforce"].op is WriteOp.DELETE
+
+
 # REFUSED: a delete.
 
 

@@ -56,6 +56,7 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
     A refused creation that would then lack what is required, or have nothing to say, is set aside as a whole; so is one
     that waits with all that it has to say, and a deletion.
     """
+    makes = _would_make(work, ours)
     at_fault = _at_fault(work, ours)
     source = work.change.source
     parked = Parked(why, work.change.ack or 0, source.get("code", ""), source.get("reason", ""))
@@ -63,15 +64,20 @@ def _park(work: Work, ours: Sent, why: Park) -> None:
         if not _is_held(work, ours, name):
             work.x.parked[name] = parked
     rest = ours.fields.keys() - at_fault - OWNED_BY_MERGE
-    hopeless = ours.op is WriteOp.CREATE and (not rest or not at_fault.isdisjoint(work.rules.required))
+    hopeless = makes and (not rest or not at_fault.isdisjoint(work.rules.required))
     if why is Park.REFUSED and (hopeless or ours.op is WriteOp.DELETE):
         # Any edit of the record may be the cure, also of a field that was empty and not in the write.
         for name in sorted(work.rules.names[work.change.origin] - OWNED_BY_MERGE):
             work.x.parked.setdefault(name, parked)
         work.x.parked[EXISTENCE] = parked
-    if why is Park.DEFERRED and (ours.op is WriteOp.DELETE or (ours.op is WriteOp.CREATE and not rest)):
+    if why is Park.DEFERRED and (ours.op is WriteOp.DELETE or (makes and not rest)):
         work.x.parked[EXISTENCE] = parked  # nothing is left of it that could go on
     work.report(Fact.PARKED, *sorted(at_fault))
+
+
+def _would_make(work: Work, ours: Sent) -> bool:
+    """Whether the record would begin with the write. A creation over one that is there by now is no more than an update."""
+    return ours.op is WriteOp.CREATE and work.x.exists is not True
 
 
 def _is_held(work: Work, ours: Sent, name: str) -> bool:
@@ -85,7 +91,7 @@ def _is_held(work: Work, ours: Sent, name: str) -> bool:
 
 def _refused(work: Work, ours: Sent) -> None:
     x, state = work.x, work.state
-    if work.rules.on_reject == "keep" or ours.op is WriteOp.CREATE:
+    if work.rules.on_reject == "keep" or _would_make(work, ours):
         _park(work, ours, Park.REFUSED)
     elif ours.op is WriteOp.DELETE:
         if not state.lives:

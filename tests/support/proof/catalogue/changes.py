@@ -14,6 +14,20 @@ CHANGES: Final = (
         "if not old and change.op in (Op.DELETE, Op.ABSENT):",
         "if not old and (change.is_row or change.op is Op.DELETE):",
     ),
+    Mutant(
+        "what the org filled in stays an edit though the creation's late event tells of it",
+        "4: what the org fills in as it carries out a creation is nobody's edit",
+        "model.fold",
+        "    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "the late event of a creation takes an edit for what the org filled in",
+        "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
+        "model.fold",
+        "value is not None and value == state.canonical.get(name):\n            state.versions[name]",
+        "value is not None:\n            state.versions[name]",
+    ),
     # seq.
     Mutant(
         "seq follows the offset alone",

@@ -14,8 +14,15 @@ HISTORY: Final = (
         "a restored side's older values are edits",
         _RULE,
         "model.fold",
-        "        if change.is_row and went_back.is_known(work):\n",
+        "        if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):\n",
         "        if False:\n",
+    ),
+    Mutant(
+        "what the restored origin of a one-way object lacks, or shows again, is no news",
+        "4a: a side whose history went back is noticed; the origin of a one-way object alone says what is true",
+        "model.fold",
+        "        if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):\n",
+        "        if change.is_row and went_back.is_known(work):\n",
     ),
     Mutant(
         "every row of a restored side is no news",
