@@ -73,7 +73,11 @@ def members(admin: AdminClient, group: str, *, timeout_s: float = _TIMEOUT_S) ->
     for each in found:
         if each.error is not None:
             raise translated(each.error, doing)
-    return [Member(one.client_id, _assigned(one.assignment)) for each in found for one in each.members]
+    return [
+        Member(one.client_id or "", _assigned(one.assignment or b""))
+        for each in found
+        for one in each.members
+    ]
 
 
 def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
