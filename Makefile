@@ -17,7 +17,7 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m salmon.devstack.jvm > /dev/null 2>&1 &
 	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
 # Before each commit: types, lint, unit and property tests, with a few hundred schedules.
 quick: check

@@ -1,7 +1,7 @@
 """
 Random schedules of both sides, their users, triggers, sources and sinks: do merge's promises hold in every one?
 
-SALMON_SCHEDULES says how many are played (5,000 if it does not). A seed that fails is told with what went wrong:
+SALMON_SCHEDULES says how many are played (2,000 if it does not). A seed that fails is told with what went wrong:
 `World(seed).run()` plays it again, and it becomes a named story beside the rules of the fold.
 """
 
@@ -22,7 +22,7 @@ from support.world.nature import ADDED, EDITABLE, OBJECT, Knobs
 from support.world.org import FOLLOWS
 from support.world.promises import broken, differences
 
-SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "5000"))
+SCHEDULES: Final = int(os.environ.get("SALMON_SCHEDULES", "2000"))
 CHUNKS: Final = 8  # tests that several workers share
 
 

@@ -52,6 +52,13 @@ def up(
         bool,
         typer.Option("--jvm", help="Use Apache Kafka and Apicurio (needs Java 17, Maven and a clone)."),
     ] = False,
+    bare_org: Annotated[
+        bool,
+        typer.Option(
+            "--bare-org",
+            help="An org without Salmon's fields and without change events, to rehearse `salmon doctor` and `salmon setup`.",
+        ),
+    ] = False,
 ) -> None:
     """Start the servers in the background, wait until they answer, and print all addresses."""
     from salmon.devstack.stack import DevOptions, DevStack
@@ -64,6 +71,7 @@ def up(
         seed=seed,
         records=_counts(records),
         jvm=jvm,
+        bare_org=bare_org,
     )
     # On standard error, and only for people: scripts get one JSON object.
     with err().status("Starting Kafka, the schema registry, MongoDB and the simulated org ..."):
@@ -71,7 +79,12 @@ def up(
     if as_json:
         print_json(answer)
     else:
-        _print_addresses(answer, folder, _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS)
+        _print_addresses(
+            answer,
+            folder,
+            _EMBEDDED_LIMITS if not jvm else _JVM_LIMITS,
+            following="doctor" if bare_org else "run all",
+        )
 
 
 @app.command()
@@ -109,7 +122,7 @@ def _counts(text: str) -> Mapping[str, int] | int | None:
     return counts
 
 
-def _print_addresses(answer: Mapping[str, Any], folder: Path, limits: str) -> None:
+def _print_addresses(answer: Mapping[str, Any], folder: Path, limits: str, *, following: str) -> None:
     org = answer["salesforce"]
     lines = {
         "Kafka": answer["kafka"]["bootstrap_servers"],
@@ -123,4 +136,4 @@ def _print_addresses(answer: Mapping[str, Any], folder: Path, limits: str) -> No
     for name, value in lines.items():
         say(f"{name:16} {value}")
     say("", *limits.splitlines(), "")
-    say(f"Next: {typed()} run all -c {answer['config']}", f"End:  {typed()} dev down --dir {folder}")
+    say(f"Next: {typed()} {following} -c {answer['config']}", f"End:  {typed()} dev down --dir {folder}")

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import conflicts, demo, dev, guard, retry, schemas, status, verify, why
+from salmon.cli import conflicts, demo, dev, doctor, guard, retry, schemas, setup, status, verify, why
 from salmon.cli.terminal import complain, say
 from salmon.errors import ConfigError, Fenced, SalmonError, Superseded
 from salmon.harmless import harmless_traceback
@@ -37,6 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("setup")(setup.setup)
 app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("why")(why.why)

@@ -21,12 +21,19 @@ _START_MAX_S: Final = 120.0  # it makes the records it begins with
 
 @dataclass(frozen=True, slots=True)
 class Org:
-    """What the box is to hold. *describe*: a folder of describe files; None for the one of the package."""
+    """
+    What the box is to hold.
+
+    Args:
+        describe: A folder of describe files; None for the one of the package.
+        bare: As an org is before Salmon comes: without its fields and without change events.
+    """
 
     objects: Sequence[str] = ()
     records: Mapping[str, int] = field(default_factory=dict)
     describe: Path | None = None
     seed: int = 0
+    bare: bool = False
 
 
 class SimulatorProcess(InBackground):
@@ -80,4 +87,6 @@ class SimulatorProcess(InBackground):
             command += ["--objects", ",".join(self._org.objects)]
         for name, count in self._org.records.items():
             command += ["--records", f"{name}={count}"]
+        if self._org.bare:
+            command += ["--no-marker-fields", "--no-change-events"]
         return [*command, *self._options]

@@ -50,6 +50,7 @@ class DevOptions:
     seed: int = 0
     records: Mapping[str, int] | int | None = None  # per object, or of each; None: the demo's
     jvm: bool = False  # Apache Kafka and Apicurio instead of the embedded ones
+    bare_org: bool = False  # without Salmon's fields and without change events: `salmon setup` makes them
     name: str = "crm"  # of the sync and of its database
 
     def as_dict(self) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class DevStack:
             counts = {name: DEMO_RECORDS.get(name, _OTHER_RECORDS) for name in objects}
         else:
             counts = dict(records)
-        return Org(objects, counts, describe, self.options.seed)
+        return Org(objects, counts, describe, self.options.seed, self.options.bare_org)
 
     def _database(self, server: Mongo) -> str:
         if not isinstance(server, ExternalMongo):

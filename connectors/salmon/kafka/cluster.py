@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from salmon.kafka.errors import answered, translated
+from salmon.kafka.errors import translated
 
 _TIMEOUT_S: Final = 10.0
 
@@ -29,6 +32,50 @@ def ask(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> None:
         raise translated(error, "asking Kafka for an answer") from error
 
 
+def brokers(admin: AdminClient, *, timeout_s: float = _TIMEOUT_S) -> Sequence[int]:
+    """Return the ids of the cluster's brokers. Raises as `ask`."""
+    try:
+        return sorted(admin.list_topics(timeout=timeout_s).brokers)
+    except KafkaException as error:
+        raise translated(error, "asking for the brokers") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    A member of a consumer group.
+
+    Args:
+        client_id: Of its consumer; ours are named like their instance.
+        partitions: How many it has.
+    """
+
+    client_id: str
+    partitions: int
+
+
+def members(admin: AdminClient, group: str, *, timeout_s: float = _TIMEOUT_S) -> Sequence[Member]:
+    """
+    Return the members of a consumer group; during a rebalance, with no partitions.
+
+    Raises:
+        Unavailable, SetupError: the brokers' answer.
+    """
+    doing = f"asking for the members of the group {group}"
+    # Not describe_consumer_groups: if the coordinator does not answer in time, librdkafka may end the whole process because of
+    # it (rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed; seen with Apache Kafka suspended).
+    # The older request is marked as deprecated, and answers the same.
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        try:
+            found = admin.list_groups(group, timeout=timeout_s)
+        except KafkaException as error:
+            raise translated(error, doing) from error
+    for each in found:
+        if each.error is not None:
+            raise translated(each.error, doing)
+    return [Member(one.client_id, _assigned(one.assignment)) for each in found for one in each.members]
+
+
 def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
     """
     Return how many partitions each member of a consumer group has; nothing during a rebalance.
@@ -36,8 +83,27 @@ def partitions_held(admin: AdminClient, group: str) -> Sequence[int]:
     Raises:
         Unavailable, SetupError: the brokers' answer.
     """
-    found = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-    description = answered(found, _TIMEOUT_S, f"asking for the members of the group {group}")
-    if description.state is not ConsumerGroupState.STABLE:
-        return []
-    return [len(member.assignment.topic_partitions) for member in description.members]
+    held = [member.partitions for member in members(admin, group)]
+    return held if any(held) else []
+
+
+def _assigned(assignment: bytes) -> int:
+    """
+    Return how many partitions an assignment names.
+
+    Args:
+        assignment: As in Kafka's ConsumerProtocolAssignment.json: a version, then for each topic its name and partitions.
+            Empty during a rebalance.
+    """
+    if not assignment:
+        return 0
+    count, at = 0, 2
+    (topics,) = struct.unpack_from(">i", assignment, at)
+    at += 4
+    for _ in range(topics):
+        (length,) = struct.unpack_from(">h", assignment, at)
+        at += 2 + length
+        (partitions,) = struct.unpack_from(">i", assignment, at)
+        at += 4 + 4 * partitions
+        count += partitions
+    return count

@@ -160,6 +160,19 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
             time.sleep(_SEEN_S)
 
 
+def missing(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float = 30.0) -> list[str]:
+    """
+    Check the topics that exist as `ensure` does, and return the names of those that do not. Nothing is created.
+
+    Raises:
+        UnsafeTopic, ConfigError, SetupError, Unavailable: as `ensure`.
+    """
+    wanted = list(specs)
+    counts = partition_counts(admin, timeout_s=timeout_s)
+    _check(admin, [spec for spec in wanted if spec.name in counts], counts, timeout_s)
+    return [spec.name for spec in wanted if spec.name not in counts]
+
+
 def gone(admin: AdminClient, wanted: Iterable[TopicSpec], *, timeout_s: float = 5.0) -> TopicGone | None:
     """
     Check whether topics that existed have been deleted. Returns the error; None if all exist.

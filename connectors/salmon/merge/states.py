@@ -154,9 +154,10 @@ class States(Codec):
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:
         names = self._rules.names[datum["side"]]
-        if datum["exists"] is False:
-            added = frozenset()  # of a record that is not there, nothing is left to tell
-        unknown = names if datum["unknown"] is None else (frozenset(datum["unknown"]) | added) & names
+        untold = frozenset(datum["unknown"] or ())
+        if datum["exists"] is not False:  # of a record that is not there, nothing is left to tell
+            untold |= added
+        unknown = names if datum["unknown"] is None else untold & names
         differs = self._fields(datum["differs"])
         shadow = {n: v for n, v in row.items() if n not in unknown} if datum["exists"] else {}
         shadow |= differs

@@ -136,6 +136,6 @@ class Write:
     fields: Mapping[str, Value] = field(default_factory=dict)
     committed_at: int = 0  # ms, of the change that caused it: for lag
     correlation: str = ""  # of the change that caused it: the same id in every log from edit to write
-    # If the writer has an older schema than the reader: the fields that the writer knew. None: all of them. The write
-    # does not mention the others: a CREATE does not clear them.
+    # The fields that the write speaks of. None: all of them. It does not mention the others: a CREATE does not clear them. They
+    # are those that were added to the sync after it, or after an earlier CREATE that may have made the record.
     knows: frozenset[str] | None = None

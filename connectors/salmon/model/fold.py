@@ -31,11 +31,11 @@ from salmon.model.steps import went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
-from salmon.model.steps.misfits import note
+from salmon.model.steps.misfits import note, stays_there
 from salmon.model.steps.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.steps.owed import emit, told_in_part
 from salmon.model.steps.retrying import send_again
-from salmon.model.steps.values import Verdict, fold_unseen_value, fold_value, judge
+from salmon.model.steps.values import Verdict, fold_hidden_value, fold_unseen_value, fold_value, judge
 from salmon.model.steps.work import Answer, Fact, Folded, Published, Report, Work
 
 __all__ = ["Fact", "Folded", "Published", "Report", "Verdict", "fold", "judge"]
@@ -119,7 +119,8 @@ def _told(work: Work) -> None:
     if change.history != x.history:
         x.history = change.history
         went_back.forget_order(x)
-        if change.is_row and went_back.is_known(work):
+        # The origin of a one-way object is the only one who can say what is true, so what it shows again is news.
+        if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):
             _acknowledge(work)
             went_back.tell(work)
             return
@@ -212,7 +213,7 @@ def _acknowledge(work: Work) -> Answer:
             if change.origin in work.rules.guarded
             else seq <= x.settled
             if change.is_event
-            else (x.exists is True and seq < x.marker) or went_back.is_made_again(work, seq)
+            else (x.exists is True and seq < x.marker) or went_back.is_repeated(work, seq)
         )
     )
     return Answer(late=late)
@@ -229,6 +230,9 @@ def _answer(x: SideState, seq: int) -> Answer:
 def _answer_of_row(work: Work, seq: int) -> Answer:
     """Do the same for a row, which also shows what earlier writes have set, and what was edited after them."""
     x, answer = work.x, _answer(work.x, seq)
+    if answer.made and x.exists is False:
+        # Earlier writes were to a former record, and none of them is to be seen in this one.
+        return replace(answer, set_by=dict.fromkeys(x.sent[seq].fields, seq), up_to_it=(x.sent[seq],))
     ours, set_by = _all_until(work, seq)
     return replace(
         answer,
@@ -274,7 +278,8 @@ def _settle(x: SideState, seq: int) -> None:
 def _overtaken(work: Work) -> None:
     """
     Fold an event that a row has overtaken. The row has already shown its result, unless one of our writes overwrote an edit
-    before a row or event had shown it. The event of that write shows which edit it was: the last one before it.
+    before a row or event had shown it. The event of that write shows which edit it was: the last one before it. What the row
+    could not show, because it cannot be taken, is folded after that.
     """
     change, x = work.change, work.x
     x.order = change.order
@@ -284,10 +289,14 @@ def _overtaken(work: Work) -> None:
     told = [known for known in x.overwritten if known.seq == change.ack]
     judged = {known.name for known in told}
     _judge_overwritten(work, *told)
-    for known in x.overwritten:
+    notes = x.overwritten
+    for known in notes:
         if change.ack is not None and known.seq <= change.ack:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
+                judged.add(known.name)
+            elif known.edited and known.name in x.misfits and known.name not in judged:
+                fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
             # record shows it, it was a later call of a sink that has died since, and its event is still to come.
@@ -310,6 +319,13 @@ def _overtaken(work: Work) -> None:
                 known = replace(known, edited=False, before=value)  # noqa: PLW2901
         after.append(known)
     x.overwritten = tuple(after)
+    for known in notes:
+        if known.name in spoken:
+            _judge_again(work, known)
+    noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
+    if change.op is not Op.DELETE:
+        for name in sorted(spoken & x.misfits.keys() - noted):
+            fold_hidden_value(work, name)
 
 
 def _judge_overwritten(work: Work, *told: Overwritten) -> None:
@@ -317,10 +333,28 @@ def _judge_overwritten(work: Work, *told: Overwritten) -> None:
     for known in told:
         # The value that the side holds now was shown by its rows, whenever it was set.
         if work.state.lives and known.edited and known.edit != work.shadow(known.name):
-            edit = replace(
-                work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None
-            )
-            fold_unseen_value(replace(work, change=edit), known.name, known.before)
+            fold_unseen_value(_as_of_the_edit(work, known), known.name, known.before)
+            stays_there(work, known.name)
+
+
+def _judge_again(work: Work, known: Overwritten) -> None:
+    """
+    Judge again what a row has shown: the event of an earlier write of ours tells only now that it was carried out before
+    that. Newer writes left the field alone, so the row did not say so. If our value still stands, its author had seen it.
+    """
+    change, x, state, name = work.change, work.x, work.state, known.name
+    if change.ack is None or known.later != (work.shadow(name),) or known.seq == x.marker or x.holds(name):
+        return
+    stands = change.fields.get(name) == state.canonical.get(name)
+    if state.lives and stands and state.versions.get(name, NEVER).seq <= change.ack:
+        shown = replace(change, fields={name: known.later[0]}, ack=None)
+        fold_unseen_value(replace(work, change=shown), name, state.canonical.get(name))
+
+
+def _as_of_the_edit(work: Work, known: Overwritten) -> Work:
+    """The fold of the edit that is remembered in *known*, as if its event came now."""
+    edit = replace(work.change, committed_at=known.edited_at, fields={known.name: known.edit}, ack=None)
+    return replace(work, change=edit)
 
 
 def _old_row(work: Work) -> None:

@@ -35,7 +35,8 @@ class Sent:
     op: WriteOp
     fields: Mapping[str, Value]
     committed_at: int = 0  # ms, of the change that caused it
-    lacks: frozenset[str] = frozenset()  # fields that the sync did not know yet when it was written
+    # Fields that the sync did not know yet when it was written, or an earlier creation that it may have been carried out over.
+    lacks: frozenset[str] = frozenset()
 
 
 class Park(StrEnum):

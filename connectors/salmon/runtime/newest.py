@@ -19,12 +19,10 @@ from threading import Event
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from salmon.errors import Superseded
-from salmon.kafka import clients
-from salmon.kafka.errors import answered, translated
+from salmon.kafka import clients, cluster
 from salmon.kafka.offsets import OffsetStore
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
@@ -36,7 +34,6 @@ ENTRIES: Final = "instances"  # in the place of a connector's name
 JOIN_MAX_S: Final = 60.0
 _MARGIN_S: Final = 2.0
 _LOOK_S: Final = 0.5
-_ASK_S: Final = 10.0
 
 
 def new_name() -> str:
@@ -123,10 +120,5 @@ class Newest:
         return False
 
     def _is_member(self) -> bool:
-        doing = f"asking which instances are in the group {self.group}"
-        try:
-            asked = self.admin.describe_consumer_groups([self.group], request_timeout=_ASK_S)[self.group]
-        except KafkaException as error:
-            raise translated(error, doing) from error
-        found = answered(asked, _ASK_S, doing)
-        return any(member.group_instance_id == self.instance_id for member in found.members)
+        # A consumer has the same name as its instance (runtime.instance).
+        return any(member.client_id == self.instance_id for member in cluster.members(self.admin, self.group))

@@ -18,7 +18,7 @@ from salmon.salesforce.wire.layout import channel_of, layout_of
 
 _SEQ_DIGITS: Final = 18
 _KEY_CHARS: Final = 255
-_MARKERS: Final = {
+MARKERS: Final = {
     MARKER_SEQ: "Number(18, 0)",
     MARKER_ID: "Text(255), External ID, Unique and case-sensitive",
 }
@@ -119,7 +119,7 @@ def _synced_object(
             f" from `objects`, or ask whoever runs the org or a proxy in front of it.",
         )
     _check_markers(name, fields)
-    live = None if events is None else _live_fields(name, events)
+    live = None if events is None else live_fields(name, events)
     try:
         schema = schema_of_describe(
             describe,
@@ -136,7 +136,7 @@ def _synced_object(
 
 
 def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
-    for marker, made_as in _MARKERS.items():
+    for marker, made_as in MARKERS.items():
         field = fields.get(marker)
         if field is None:
             raise ObjectUnusable(
@@ -150,27 +150,31 @@ def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
                 f"objects.{name}: {name}.{marker} cannot be edited by the integration user. Give it read and edit"
                 " access to the field.",
             )
-    if missing := _not_as_made(fields[MARKER_ID], fields[MARKER_SEQ]):
-        marker, consequence = missing
-        raise ObjectUnusable(
-            name, f"objects.{name}: {name}.{marker} {consequence}. Make it {_MARKERS[marker]}."
-        )
+    for marker in (MARKER_ID, MARKER_SEQ):
+        if consequence := not_as_made(marker, fields[marker]):
+            raise ObjectUnusable(
+                name, f"objects.{name}: {name}.{marker} {consequence}. Make it {MARKERS[marker]}."
+            )
 
 
-def _not_as_made(key: Mapping[str, Any], seq: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Which marker field is not as Salmon needs it, and what would come of that."""
-    if not (key.get("externalId") and key.get("unique")):
-        return MARKER_ID, "is not a unique external id, so a record could be created twice"
-    if not key.get("caseSensitive"):
-        return MARKER_ID, "is not case-sensitive, so the keys abc and ABC would be one record"
-    if key.get("type") != "string" or key.get("length", 0) < _KEY_CHARS:
-        return MARKER_ID, f"does not hold texts of {_KEY_CHARS} characters, which keys may have"
-    if seq.get("type") != "double" or seq.get("precision", 0) - seq.get("scale", 0) < _SEQ_DIGITS:
-        return MARKER_SEQ, f"does not hold whole numbers of {_SEQ_DIGITS} digits"
+def not_as_made(marker: str, field: Mapping[str, Any]) -> str | None:
+    """What would come of it that a marker field is not as Salmon needs it; None if it is. *field*: its describe."""
+    if marker == MARKER_SEQ:
+        digits = (field.get("precision") or 0) - (field.get("scale") or 0)
+        if field.get("type") != "double" or digits < _SEQ_DIGITS:
+            return f"does not hold whole numbers of {_SEQ_DIGITS} digits"
+        return None
+    if not (field.get("externalId") and field.get("unique")):
+        return "is not a unique external id, so a record could be created twice"
+    if not field.get("caseSensitive"):
+        return "is not case-sensitive, so the keys abc and ABC would be one record"
+    if field.get("type") != "string" or (field.get("length") or 0) < _KEY_CHARS:
+        return f"does not hold texts of {_KEY_CHARS} characters, which keys may have"
     return None
 
 
-def _live_fields(name: str, events: EventSchemas) -> frozenset[str]:
+def live_fields(name: str, events: EventSchemas) -> frozenset[str]:
+    """The fields that change events of the object have. Raises ObjectUnusable if the org publishes none of it."""
     topic = channel_of(name)
     try:
         return layout_of(events.schema_of_topic(topic)).live

@@ -1,7 +1,8 @@
 """
 Objects that the org refuses as a whole: a field of them is gone or hidden, or the object itself.
 
-Such an object waits and is tried again each minute, until somebody has corrected it; the others go on.
+Such an object waits and is tried again each minute, until somebody has corrected it; the others go on. So does an object
+that alone cannot be read, again and again, though the org answers otherwise; it is tried again sooner.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 AGAIN_S: Final = 60.0
+# What fails more briefly, or fewer times, is an outage like any other: all objects wait.
+_FAILURES_MIN: Final = 3
+_FAILING_MIN_S: Final = 10.0
+_FAILING_AGAIN_S: Final = 10.0
 _DESCRIBES_MIN: Final = 3  # before an object counts as one that the org cannot describe
 
 _MENDS: Final[Mapping[str, str]] = {
@@ -70,6 +75,25 @@ class Troubles:
         self._clock = clock
         self._lock = Lock()
         self._found: dict[str, _Trouble] = {}
+        self._failures: dict[str, tuple[int, float]] = {}  # reads of an object in a row; since when
+
+    def failed(self, name: str, error: RetriableError) -> bool:
+        """
+        Count a read of the object that failed though the org answers. Returns whether this has gone on for so long that it is
+        about this object: then it waits, and the others can go on.
+        """
+        now = self._clock()
+        with self._lock:
+            count, since = self._failures.get(name, (0, now))
+            self._failures[name] = count + 1, since
+        if count + 1 < _FAILURES_MIN or now - since < _FAILING_MIN_S:
+            return False
+        why = (
+            f"objects.{name}: its records cannot be read: {str(error).rstrip('.')}. They are tried again every {_FAILING_AGAIN_S:.0f} s, "
+            f"and the other objects go on. If it lasts, query these records in the org to see what fails."
+        )
+        self._note(name, why, now + min(_FAILING_AGAIN_S, self.again_s), since)
+        return True
 
     def found(self, name: str, error: RequestRejected) -> None:
         """The org has refused the object."""
@@ -82,6 +106,7 @@ class Troubles:
     def over(self, name: str) -> None:
         """The org accepts what has to do with the object."""
         with self._lock:
+            self._failures.pop(name, None)
             if name in self._found and not self._is_blocked(name):
                 del self._found[name]
             else:
@@ -124,13 +149,13 @@ class Troubles:
         trouble = self._found.get(name)
         return trouble is not None and trouble.until == math.inf
 
-    def _note(self, name: str, why: str, until: float) -> None:
-        now = self._clock()
+    def _note(self, name: str, why: str, until: float, since: float | None = None) -> None:
+        began = self._clock() if since is None else since
         with self._lock:
             known = self._found.get(name)
             is_new = known is None or known.sentence != why
             until = until if known is None else max(until, known.until)  # what is blocked stays so
-            self._found[name] = _Trouble(why, now if known is None else known.since, until)
+            self._found[name] = _Trouble(why, began if known is None else known.since, until)
         if is_new:
             log.error("object_refused", object=name, reason=why, others="go on")
 
@@ -172,24 +197,35 @@ def described(
 
 class Rechecks(Generic[T]):
     """
-    Describes blocked objects again, each minute, in a thread of its own, until the org has them as Salmon needs them.
+    Describes blocked objects again, each minute, in a thread of its own, until the org has them as Salmon needs them; and
+    looks whether the others are still as they must be, if that would not show by itself.
 
     Args:
         check: Describes an object. Raises ObjectUnusable if the org still does not have it so.
-        mended: Is called from the thread, once for each object, with its name and what *check* returned.
+        mended: Is called from the thread, each time an object is as it must be again, with its name and what *check* returned.
+        watch: Looks at an object that is not blocked. Raises ObjectUnusable if it is not as it must be any more.
+        broken: Is called from the thread, each time *watch* has found an object to be so, when it is blocked.
     """
 
     def __init__(
-        self, troubles: Troubles, check: Callable[[str], T], mended: Callable[[str, T], None]
+        self,
+        troubles: Troubles,
+        check: Callable[[str], T],
+        mended: Callable[[str, T], None],
+        *,
+        watch: Callable[[str], object] | None = None,
+        broken: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._troubles, self._check, self._mended = troubles, check, mended
+        self._watch, self._broken = watch, broken
         self._names: list[str] = []
+        self._watched: list[str] = []
         self._closing = Event()
 
-    def begin(self, names: Iterable[str]) -> None:
-        """Check these objects from now on."""
-        self._names = list(names)
-        if self._names:
+    def begin(self, names: Iterable[str], watched: Iterable[str] = ()) -> None:
+        """Check these objects from now on, and watch the others."""
+        self._names, self._watched = list(names), list(watched) if self._watch else []
+        if self._names or self._watched:
             Thread(target=self._run, name="objects", daemon=True).start()
 
     def close(self) -> None:
@@ -197,7 +233,9 @@ class Rechecks(Generic[T]):
         self._closing.set()
 
     def _run(self) -> None:
-        while self._names and not self._closing.wait(self._troubles.again_s):
+        while (self._names or self._watched) and not self._closing.wait(self._troubles.again_s):
+            for name in list(self._watched):
+                self._look_at(name)
             for name in list(self._names):
                 try:
                     answer = self._check(name)
@@ -208,7 +246,22 @@ class Rechecks(Generic[T]):
                 else:
                     if not self._closing.is_set():
                         self._names.remove(name)
+                        if self._watch is not None:
+                            self._watched.append(name)
                         self._mended(name, answer)
+
+    def _look_at(self, name: str) -> None:
+        assert self._watch is not None
+        try:
+            self._watch(name)
+        except ObjectUnusable as error:
+            self._troubles.block(name, str(error))
+            self._watched.remove(name)
+            self._names.append(name)
+            if not self._closing.is_set():
+                self._broken(name)
+        except Exception as error:  # noqa: BLE001 - the org cannot be asked now: it is asked again
+            log.info("object_not_checked", object=name, error=type(error).__name__, reason=str(error))
 
 
 def sentence(name: str, error: RequestRejected) -> str:

@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             objects=tuple(objects),
             records=records,
             random_seed=options.seed,
+            change_events=not options.no_change_events,
             marker_fields=not options.no_marker_fields,
             person_accounts=options.person_accounts,
         )
@@ -135,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
         help="records at the start, of one object or of each; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for the random records")
+    parser.add_argument(
+        "--no-change-events", action="store_true", help="do not select the objects for Change Data Capture"
+    )
     parser.add_argument(
         "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
     )

@@ -344,8 +344,9 @@ RESOURCES: Final = (
 FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "latency": ("api, ms", "Calls of the API take so much longer."),
     "http": (
-        "api, status, error_code, times",
-        "Calls fail with this status (503), as JSON with an error_code, as HTML without.",
+        "api, status, error_code, containing, times",
+        "Calls (those whose body contains this text, if it is given) fail with this status (503), as JSON with an error_code, as "
+        "HTML without.",
     ),
     "grpc": (
         "rpc, code, status, times",

@@ -24,6 +24,7 @@ import uvicorn
 from salmon.errors import SetupError
 from salmon.simulator.control import ControlServer
 from salmon.simulator.events import pubsub
+from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.events.eventbus import EventBus
 from salmon.simulator.org.describes import PACKAGED, load_describes
 from salmon.simulator.org.org import Org
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 HOST = "127.0.0.1"
 _START_MAX_S = 30.0
 _STOP_MAX_S = 10.0
+# Uvicorn's 5 s would close connections that an org keeps: a client would meet that in the middle of a request.
+IDLE_MAX_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Simulator:
         records: Mapping[str, int] | None = None,
         random_seed: int = 0,
         marker_fields: bool = True,
+        change_events: bool = True,
         keepalive_s: float = 60.0,
         person_accounts: bool = False,
     ) -> Simulator:
@@ -108,6 +112,7 @@ class Simulator:
             records: How many records of each object there are to begin with.
             random_seed: Chooses those records.
             marker_fields: Add Salmon's two marker fields to every object, as an administrator would.
+            change_events: Select all objects for Change Data Capture, as an administrator would.
             keepalive_s: How often an idle event stream hears something.
             person_accounts: Let accounts be persons, where the describes are of an org that has not enabled it.
 
@@ -165,6 +170,8 @@ class Simulator:
             org.instance.move(url)
             rest = RestServer(org, TokenEndpoint(org, (app, person_app)))
             undo.callback(rest.stop)
+            for name in () if change_events else filter(can_be_selected, org.objects):
+                org.faults.set("cdc", {"object": name, "on": False})
             control = ControlServer(org, endpoints.as_dict())
             servers = (
                 _Server("rest", rest.app, rest_socket, certificates),
@@ -205,6 +212,7 @@ class _Server:
             date_header=False,  # the org's clock makes it
             server_header=False,
             ws="none",
+            timeout_keep_alive=IDLE_MAX_S,
             ssl_certfile=str(certificates.chain_file) if certificates else None,
             ssl_keyfile=str(certificates.key_file) if certificates else None,
         )

@@ -29,6 +29,7 @@ from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits
 from salmon.sink.delete_guard import Delete, DeleteGuard
+from salmon.sink.dividing import CALL_FAILED, Dividing
 from salmon.sink.reporting import QUIET, Landed
 
 log = structlog.get_logger(__name__)
@@ -61,7 +62,7 @@ class Putters:
         rng: random.Random,
         graces: Mapping[str, float] | None = None,
     ) -> None:
-        self._task = task
+        self._dividing = Dividing(task, rng=rng, clock=buffer.now)
         self._buffer = buffer
         self._codecs = codecs
         self._waits, self._guard = waits, guard
@@ -132,7 +133,7 @@ class Putters:
             raise
         self._prepared_again()
         try:
-            outcomes = self._task.put([record for _, record in in_flight]) if in_flight else ()
+            outcomes = self._dividing.put([record for _, record in in_flight]) if in_flight else ()
         except (RetriableError, UnfitServer) as outage:  # it has served us, or we would not have started
             self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)
@@ -151,7 +152,7 @@ class Putters:
             if outcome.kind is OutcomeKind.RETRY_LATER and outcome.again_s is not None
         )
         self._buffer.land(done, again, delay_s=self._busy_s)
-        if in_flight:
+        if any(outcome.code != CALL_FAILED for outcome in outcomes):
             self._answered()
 
     def _prepared(
@@ -239,13 +240,16 @@ class Putters:
             self._metrics.write_finished(
                 record.object, outcome.kind.lower(), self._direction, record.write.committed_at, now_s
             )
+            if outcome.code == CALL_FAILED:
+                self.in_doubt.add(command.key)
             if outcome.kind is OutcomeKind.RETRY_LATER:
                 self._metrics.record_failures.inc()
                 log.info("write_repeated_later", **_facts(record), code=outcome.code)
                 if outcome.again_s is None:
                     again.append(command)
                 continue
-            self.in_doubt.discard(command.key)
+            if outcome.code != CALL_FAILED:
+                self.in_doubt.discard(command.key)
             self._guard.landed(record.object, record.key)
             if outcome.kind in QUIET and not self._waits.holds(record.object, record.key):
                 log.debug("write_finished", **_facts(record), outcome=outcome.kind)

@@ -60,3 +60,20 @@ def test_a_broker_that_is_there_answers_and_one_that_is_not_does_not(kafka: dict
     nobody = clients.admin({**kafka, "bootstrap.servers": f"127.0.0.1:{free_ports(1)[0]}"})
     with pytest.raises(Unavailable):
         cluster.ask(nobody, timeout_s=1.0)
+
+
+def test_members_are_known_by_the_name_of_their_instance(
+    kafka: dict[str, Any], name: str, join: Join
+) -> None:
+    """A restarting process finds out by it whether a newer instance runs (case S2); nobody knows a group that is not there."""
+    admin, member = clients.admin(kafka), join(0)
+
+    def known() -> list[str]:
+        member.poll(0.05)
+        try:
+            return [each.client_id for each in cluster.members(admin, name)]
+        except Unavailable:  # The group has no coordinator yet.
+            return []
+
+    until(lambda: known() == [f"{name}-0"], "its only member", seen=known)
+    assert cluster.members(admin, f"{name}-nobody") == []

@@ -107,6 +107,19 @@ def test_nothing_is_created_where_something_is_refused(admin: AdminClient, name:
     ]
 
 
+def test_what_is_missing_can_be_told_without_making_it(admin: AdminClient, name: str, create: Create) -> None:
+    """`salmon doctor` looks and creates nothing; what is there is refused as at a start."""
+    create("records.Account", cleanup_policy="compact")
+    before = topics.partition_counts(admin)
+    missing = topics.missing(admin, specs(name))
+    assert f"{name}.records.Account" not in missing
+    assert len(missing) == len(specs(name)) - 1
+    assert topics.partition_counts(admin) == before
+    create("state.Account", cleanup_policy="delete")
+    with pytest.raises(UnsafeTopic):
+        topics.missing(admin, specs(name))
+
+
 def test_too_few_brokers_are_told(admin: AdminClient, name: str) -> None:
     """Three copies need three brokers."""
     with pytest.raises(SetupError, match="replication factor"):

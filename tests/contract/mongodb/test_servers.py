@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 from pymongo import ASCENDING, MongoClient
 
+from salmon.config.models import SyncConfig
 from salmon.devstack.mongod import EmbeddedMongod, binary
 from salmon.devstack.processes import HOST, Background, accepts
+from salmon.doctor.checks import Line, examine
+from salmon.doctor.servers import MongoChecks
 from salmon.errors import RetriableError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.model.change import Op, WriteOp
 from salmon.mongodb.config import MongoConfig
@@ -157,6 +160,52 @@ def test_the_rights_that_the_readme_asks_for_are_enough(tmp_path: Path, clock: C
             sink.close()
             ours.client.close()
             admin.client.close()
+
+
+def test_the_doctor_says_what_a_user_may_not_do(tmp_path: Path) -> None:
+    """By the privileges that the server shows; where the user may not sign in, by the server's own reason."""
+    with _guarded_mongod(tmp_path) as (port, first):
+        first.admin.command({"createUser": "root", "pwd": "root", "roles": ["root"]})
+        uri = f"mongodb://{{0}}:{{0}}@{HOST}:{port}/?replicaSet=rs0&authSource=admin"
+        root: MongoClient[dict[str, object]] = MongoClient(uri.format("root"))
+        roles = {
+            "reader": ["read"],
+            "writer": ["readWrite"],
+            "keeper": ["readWrite", "dbAdmin"],
+            "stranger": [],
+        }
+        for user, names in roles.items():
+            rights = [{"role": name, "db": "crm"} for name in names]
+            root.admin.command({"createUser": user, "pwd": user, "roles": rights})
+        root.close()
+        told = {user: _diagnosed(uri.format(user)) for user in (*roles, "nobody")}
+    assert told["reader"]["mongodb.rights"].outcome.value == "fail"
+    assert (
+        "may not: createCollection, createIndex, insert, remove, update."
+        in told["reader"]["mongodb.rights"].says
+    )
+    assert "readWrite on crm" in told["reader"]["mongodb.rights"].mend
+    assert told["writer"]["mongodb.rights"].outcome.value == "ok"
+    assert "With dbAdmin" in told["writer"]["mongodb.rights"].says
+    assert "adapt its validators" in told["keeper"]["mongodb.rights"].says
+    assert told["keeper"]["mongodb.reachable"].says.endswith("replica set rs0.")
+    assert told["keeper"]["mongodb.clock"].outcome.value == "ok"
+    assert told["nobody"]["mongodb.reachable"].outcome.value == "fail"
+    assert "lacks a permission" in told["stranger"]["mongodb.reachable"].says
+
+
+def _diagnosed(uri: str) -> dict[str, Line]:
+    config = SyncConfig.model_validate(
+        {
+            "name": "crm",
+            "kafka": {"bootstrap.servers": "127.0.0.1:1"},
+            "schema_registry": {"url": "http://127.0.0.1:1"},
+            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "hush"}},
+            "mongodb": {"uri": uri, "database": "crm"},
+            "objects": {"Account": {"collection": "accounts"}},
+        }
+    )
+    return {line.name: line for line in examine(MongoChecks(config).checks())}
 
 
 def _swap(seq: int, **phones: str) -> list[SinkRecord]:

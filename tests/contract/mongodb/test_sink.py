@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pymongo import ASCENDING
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 from salmon.errors import ConfigError, SetupError, Unavailable
 from salmon.model.change import SALESFORCE_ID, WriteOp
@@ -17,6 +20,8 @@ from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import OutcomeKind, SinkRecord
+from salmon.sink.dividing import FAILING_MIN_S, TRIES_MIN, Dividing
+from support.clock import Clock
 from support.mongo import OBJECTS, SCHEMAS, Mongo, NoIdentities, put, write
 
 CREATE, UPDATE, DELETE = WriteOp.CREATE, WriteOp.UPDATE, WriteOp.DELETE
@@ -381,3 +386,30 @@ def test_where_mongodb_refuses_every_collection_a_person_has_to_act(mongo: Mongo
     with pytest.raises(SetupError):
         task.start(SCHEMAS, NoIdentities(), clean=True)
     task.close()
+
+
+def test_a_document_that_makes_each_bulk_write_fail_with_an_unknown_code_holds_up_no_other(
+    mongo: Mongo, sink: MongoSinkTask, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """The whole call fails with a code that nobody knows: the others are written, and that one waits by itself."""
+    really = Collection.bulk_write
+
+    def bulk_write(self: Any, requests: Any, **options: Any) -> Any:
+        if any("poison" in str(request) for request in requests):
+            raise OperationFailure("something of the server's own", code=99_999)
+        return really(self, requests, **options)
+
+    monkeypatch.setattr(Collection, "bulk_write", bulk_write)
+    records = [write(f"k{i:02}", CREATE, 5, Name="poison" if i == 17 else "fine") for i in range(40)]
+    dividing = Dividing(sink, rng=random.Random(2), clock=clock)
+    for _ in range(TRIES_MIN - 1):
+        with pytest.raises(Unavailable):
+            dividing.put(records)
+        clock.now_s += FAILING_MIN_S
+    kinds = [outcome.kind for outcome in dividing.put(records)]
+    assert [i for i, kind in enumerate(kinds) if kind is not APPLIED] == [17]
+    assert kinds[17] is OutcomeKind.RETRY_LATER
+    assert mongo.accounts.count_documents({}) == 39
+    assert [dividing.put([records[17]])[0].kind for _ in range(2)][-1] is OutcomeKind.DEFERRED
+    monkeypatch.undo()
+    assert dividing.put([records[17]])[0].kind is APPLIED

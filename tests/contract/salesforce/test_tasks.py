@@ -542,6 +542,66 @@ def test_a_sink_starts_while_one_object_is_broken_and_writes_it_when_it_is_mende
         assert box.show("Account", account)["Fax"] == "97"
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_change_events_that_are_switched_off_meanwhile_are_noticed_and_nothing_is_lost(
+    box: BoxProcess, *, restarts: bool
+) -> None:
+    """It is said what to do; what was edited meanwhile is read when they are on again, also by a process that began after that."""
+    account = box.ids("Account")[6]
+    with Source(box).through_snapshots() as source:
+        box.fault("cdc", object="Account", on=False)
+        (waits,) = until(source.task.waiting, "it is noticed")
+        assert waits.object == "Account"
+        assert "Setup, Change Data Capture" in waits.sentence
+        box.edit("Account", account, Phone=f"off {restarts}")
+        contact = box.create("Contact", LastName="Goes on")
+        source.until(lambda: contact in source.view())
+        assert source.positions["snapshot/Account"]["done"] is False
+        if not restarts:
+            box.heal()
+            source.until(lambda: not source.task.waiting())
+            box.advance(5)
+            source.until(lambda: source.view()[account].get("Phone") == f"off {restarts}")
+            return
+    box.heal()
+    with Source(box, of=source) as second:
+        box.advance(5)
+        second.until(lambda: second.view().get(account, {}).get("Phone") == f"off {restarts}")
+
+
+def test_change_events_that_were_off_while_nobody_looked_are_made_up_for(box: BoxProcess) -> None:
+    """Switched off and on again while the source was stopped: the stream has no gap, but the selection is another one."""
+    account = box.ids("Account")[7]
+    with Source(box).through_snapshots() as source:
+        source.until(lambda: source.positions["stream"].get("selected", {}).get("Account"))
+    box.fault("cdc", object="Account", on=False)
+    box.edit("Account", account, Phone="off")
+    box.fault("cdc", object="Account", on=True)
+    with Source(box, of=source) as second:
+        second.until(lambda: second.positions["snapshot/Account"]["why"] == "hole")
+        box.advance(5)
+        second.until(lambda: second.view().get(account, {}).get("Phone") == "off")
+        contact = box.create("Contact", LastName="Goes on")
+        second.until(lambda: contact in second.view())
+        assert second.positions["snapshot/Contact"]["why"] == "first"
+
+
+def test_a_reading_of_a_whole_object_that_fails_for_long_is_reported(
+    box: BoxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/health says that all records of the object are waited for, since when and why, until they are read."""
+    monkeypatch.setattr("salmon.salesforce.reading.source.WAITS_MIN_S", 0.0)
+    with Source(box).through_snapshots() as source:
+        box.fault("http", api="rest", status=500, error_code="INTERNAL_SERVER_ERROR")
+        source.task.request(Signal(5, SignalKind.SNAPSHOT, "Account"))
+        (waits,) = until(source.task.waiting, "it is reported")
+        assert waits.object == "reading Account"
+        assert "INTERNAL_SERVER_ERROR" in waits.sentence
+        box.heal()
+        source.until(lambda: source.answered == {5})
+        assert source.task.waiting() == []
+
+
 def test_an_object_whose_schema_the_registry_refuses_waits_until_the_org_changes_it(box: BoxProcess) -> None:
     """The schema that is registered is used meanwhile; to describe it again in the same way mends nothing (case V10)."""
     with Source(box).through_snapshots() as first:

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from salmon.errors import SetupError
+from salmon.simulator import server
 from salmon.simulator.org.describes import PACKAGED
 from salmon.simulator.org.platform_events import parse_event
 from salmon.simulator.org.transaction import Transaction
@@ -135,3 +137,20 @@ def test_a_write_by_rest_is_an_event_for_whoever_subscribed(tmp_path: Path, wire
         assert header["commitUser"] == simulator.org.integration_user.user_id
         assert header["changeOrigin"] == "com/salesforce/api/rest/64.0;client=salmon"
         assert box.control("GET", "/calls").json()["events_delivered"] == 1
+
+
+def test_idle_connections_stay_open_as_long_as_those_of_an_org(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minutes, as the bound of the servers says, and not the five seconds of Uvicorn's own."""
+    assert server.IDLE_MAX_S >= 60
+    monkeypatch.setattr(server, "IDLE_MAX_S", 0.05)
+    with Simulator.start(tmp_path) as simulator:
+        address = urlsplit(simulator.endpoints.control_url)
+        # Less than Uvicorn's own: what it would close is not waited for.
+        with socket.create_connection((address.hostname or "", address.port or 0), 4) as connection:
+            connection.sendall(b"GET /state HTTP/1.1\r\nHost: box\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert answer.startswith(b"HTTP/1.1 200"), (
+            "answered, and then closed for having been idle for so long"
+        )

@@ -405,6 +405,7 @@ def test_the_control_api_says_what_is_there_and_what_is_wrong(box: Box) -> None:
         ("/faults", {"fault": "clock_skew"}, "s must be a number"),
         ("/faults", {"fault": "latency", "api": "nothing", "ms": 5}, "collections"),
         ("/faults", {"fault": "http", "status": 200}, "400 to 599"),
+        ("/faults", {"fault": "http", "containing": 5}, "must be text"),
         ("/faults", {"fault": "lock_rows", "object": "Account"}, "ids"),
         ("/faults", {"fault": "hide", "object": "Nothing"}, "Opportunity"),
         ("/clock", {"advance_s": -1}, "advance_s"),

@@ -181,6 +181,7 @@ def test_descriptions(simulator: Simulator, salesforce: Any) -> None:
         "ObjectPermissions",
         "EntityDefinition",
         "FieldDefinition",
+        "UserPermissionAccess",
     }
     assert salesforce.Account.metadata()["objectDescribe"]["keyPrefix"] == "001"
 

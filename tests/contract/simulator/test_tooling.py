@@ -463,3 +463,32 @@ def test_simple_salesforce_sets_up_an_org(box: Box) -> None:
         {"PermissionSetId": set_id, "AssigneeId": box.org.person.user_id}
     )
     assert "By_Client__c" in {f["name"] for f in salesforce.Account.describe()["fields"]}
+
+
+def test_a_user_sees_his_own_rights(box: Box) -> None:
+    """One row of UserPermissionAccess, for each user his own, whatever permission sets give it (Object Reference)."""
+    soql = "SELECT PermissionsApiEnabled, PermissionsUseAnyApiAuth FROM UserPermissionAccess"
+    (administrators,) = query(box, "SELECT Id FROM PermissionSet WHERE Name = 'X00eAdministrator'")
+    path = f"sobjects/PermissionSet/{administrators['Id']}"
+    assert box.call("PATCH", path, {"PermissionsUseAnyApiAuth": False}).status_code == 204
+    own = permission_set(box, "Any_Auth")
+    assert (
+        box.call("PATCH", f"sobjects/PermissionSet/{own}", {"PermissionsUseAnyApiAuth": True}).status_code
+        == 204
+    )
+    (mine,) = query(box, soql)
+    box.as_user("person")
+    (theirs,) = query(box, soql)
+    assert (mine["PermissionsApiEnabled"], mine["PermissionsUseAnyApiAuth"]) == (True, True)
+    assert (theirs["PermissionsApiEnabled"], theirs["PermissionsUseAnyApiAuth"]) == (True, False)
+    assert box.call("POST", "sobjects/UserPermissionAccess", {}).status_code >= 400
+
+
+def test_custom_fields_are_found_by_the_object_they_belong_to(box: Box) -> None:
+    """By EntityDefinition, as in a real org, where a custom object has an Id for a name in TableEnumOrId."""
+    made(box, "CustomField", "Contact.Whose__c", {**ID_FIELD, "label": "Whose"})
+    soql = "SELECT DeveloperName, EntityDefinition.QualifiedApiName FROM CustomField WHERE DeveloperName = 'Whose'"
+    (row,) = tooling(box, soql)["records"]
+    assert row["EntityDefinition"]["QualifiedApiName"] == "Contact"
+    by_object = f"{soql} AND EntityDefinition.QualifiedApiName = 'Account'"
+    assert tooling(box, by_object)["records"] == []

@@ -15,6 +15,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from support.proof.evidence import ROOT
 from support.proof.mutants import Mutant, MutantError, put_in_force
 
@@ -60,6 +62,7 @@ def try_mutant(mutant: Mutant, seeds: Sequence[int], tests: Collection[str]) -> 
         found, _ = play(seed, Counter())
         if found:
             return Verdict(after, seed, tuple(found), promise_of(found[0]))
+    structlog.reset_defaults()  # some tests listen to the log
     return Verdict(len(seeds), test=failing_test(tests))
 
 

@@ -49,7 +49,8 @@ class Merge:
     guesses: list[Conflict] = field(default_factory=list)
     # Told by a row that may show what any of several creations of ours has made. An example: one with a Phone of 1 is on its
     # way, and then one without a Phone. The row shows the marker of the second, and a Phone of 2. Either the second made the
-    # record, and the org filled that in, or the first one did, and somebody has set it since.
+    # record, and the org filled that in, or the first one did, and somebody has set it since. Where neither has a Phone, the
+    # same: somebody may have set the 2 between the two, and its event will be old news.
     of_unknown_makers: list[Conflict] = field(default_factory=list)
     # First told by a row of a record that a creation of ours has made, and that somebody has modified since.
     perhaps_edited: set[Value] = field(default_factory=set)
@@ -72,6 +73,7 @@ class Merge:
     heard: set[tuple[str, Value]] = field(default_factory=set)  # side, and what events told before any row
     acks_overtaken: set[tuple[str, int]] = field(default_factory=set)  # key, and seq that these answered
     known: set[Value] = field(default_factory=set)  # all that it was ever told
+    misfits: set[tuple[str, str]] = field(default_factory=set)  # key and field of what could not be
     began_anew: Callable[[], None] = lambda: (
         None
     )  # a side tells of a record for the first time since it went back
@@ -92,13 +94,14 @@ class Merge:
                 self.began_anew()
             self.perhaps_edited.update(self._perhaps_edited(key, change))
             self.known.update(change.fields.values())
+            self.misfits.update((key, name) for name in change.misfits)
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
         repeated = any(report.fact is Fact.REPEATED for report in out.reports)
         shown_late = change.is_row and any(change.ack == call.seq for call in self.late_calls[key])
         if not was_known or repeated or shown_late:
             self.guesses += out.conflicts
-        self.guesses += self._after_what_was_held(key, change, out)
+        self.guesses += self._after_what_was_left_out(key, change, out)
         self.of_unknown_makers += self._of_unknown_makers(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
         if repeated:
@@ -174,13 +177,21 @@ class Merge:
         side = state.sides.get(change.origin) if state else None
         return side is not None and side.exists is not None and not side.unknown
 
-    def _after_what_was_held(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
-        """Of held fields, of which a row does not say whether what was on its way to them was carried out before."""
+    def _after_what_was_left_out(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """
+        Of held fields, of which a row does not say whether what was on its way to them was carried out before. The same goes
+        for fields that the write which the row answers left alone, because they held what cannot be taken.
+        """
         if (state := self.states.get(key)) is None or not change.is_row:
             return
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
-        yield from (c for c in out.conflicts if side.holds(c.contest.field) and c.contest.field in sent)
+        answered = side.sent.get(change.ack or 0)
+        left_alone = side.misfits.keys() - (answered.fields.keys() if answered else set())
+        for conflict in out.conflicts:
+            name = conflict.contest.field
+            if name in sent and (side.holds(name) or name in left_alone):
+                yield conflict
 
     def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:
         """What a row shows for the first time: of what our creation did not name, it does not say who has set it."""
@@ -192,16 +203,15 @@ class Merge:
             yield from (value for value in change.fields.values() if value not in self.known)
 
     def _of_unknown_makers(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
-        """Of fields that an earlier creation on its way names, and the one that a row answers does not."""
+        """Of fields that the creation does not name that a row answers, where an earlier one is on its way too."""
         state = self.states.get(key)
         if state is None or not change.is_row:
             return
         sent = state.sides[change.origin].sent
         creations = {s: w for s, w in sent.items() if w.op is WriteOp.CREATE and s <= (change.ack or 0)}
         answered = creations.pop(change.ack or 0, None)
-        if answered is not None:
-            named = {name for write in creations.values() for name in write.fields} - answered.fields.keys()
-            yield from (conflict for conflict in out.conflicts if conflict.contest.field in named)
+        if answered is not None and creations:
+            yield from (c for c in out.conflicts if c.contest.field not in answered.fields)
 
     def _of_consequences(self, key: str, change: Change, out: Folded) -> Iterator[str]:
         """Conflicts, and a new life, because of what the org did by itself as it carried out a write of ours."""

@@ -171,6 +171,9 @@ class History:
     emptied: set[tuple[str, str]] = field(default_factory=set)  # key and field that somebody has cleared
     derived: set[Value] = field(default_factory=set)  # by a trigger
     cleared: set[Value] = field(default_factory=set)  # by somebody who saw them
+    unfit: dict[Value, tuple[str, str]] = field(
+        default_factory=dict
+    )  # what is no text -> key and field in whose value's place somebody has put it
     filled: set[Value] = field(default_factory=set)  # by the org, into what our sink created
     found: set[Value] = field(default_factory=set)  # there before the sync began
     unsure: dict[Value, str] = field(

@@ -229,6 +229,10 @@ class World:
         """
         history = self.nature.history
         history.unheard |= history.authored - self.merge.known
+        # Of what cannot be taken, merge is told no value, but that the field holds such a one.
+        history.unheard |= {
+            value for value, place in history.unfit.items() if place not in self.merge.misfits
+        }
 
     def _part_with_a_document(self) -> None:
         """Somebody deletes a document of which both sides have told all, and merge hears of it."""
@@ -489,7 +493,9 @@ class World:
         held, name = self.fields(side, key), self.nature.random.choice(self.edited)
         assert held is not None
         if side == MONGODB and self._errs():
-            self.edit(side, key, {name: self.nature.unfit(held.get(name))})
+            unfit = self.nature.unfit(held.get(name))
+            self.nature.history.unfit[unfit] = (key, name)
+            self.edit(side, key, {name: unfit})
             return
         # Who sets a Rank in a document that lacks one is taken to have seen none, and not the one that is on its way back.
         keeps = side == SALESFORCE and name == RANK

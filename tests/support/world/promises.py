@@ -31,6 +31,7 @@ def broken(world: World) -> list[str]:
         *(f"vanished value: {text}" for text in vanished_values(world)),
         *(f"false conflict: {text}" for text in false_conflicts(world)),
         *(f"false conflict: {text}" for text in conflicts_of_nobody(world)),
+        *(f"false conflict: {text}" for text in conflicts_of_one_side(world)),
         *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
         *(f"said twice: {text}" for text in world.merge.said_twice),
@@ -158,13 +159,11 @@ def lost_edits(world: World) -> Iterator[str]:
     if world.knobs.holes:
         return
     history = world.nature.history
-    # An edit in whose place its own side has put what cannot be taken may never be told: the row shows that instead.
-    replaced = {seen for value, seen in history.parents.items() if isinstance(value, int)}
-    # Nor one in a field that may not be empty, where its own side has taken it out again: that is no wish to clear it.
+    # Where its own side has taken an edit out of a field that may not be empty, that is no wish to clear it.
     taken_out = {value for value in history.cleared if history.places.get(value) == RANK}
     changed = {
         seen
-        for value in history.authored - history.found - replaced - history.unheard - taken_out
+        for value in history.authored - history.found - history.unheard - taken_out
         for seen in _known_to(history, value)
     }
     for key, state in world.merge.states.items():
@@ -298,7 +297,8 @@ def _known_to(history: History, value: Value) -> set[Value]:
     """
     What merge can know that the author of *value* had seen, or that the authors of that had. An example of what it cannot:
     a database is restored, somebody sets 3 there before the first row, and then 4. The row's 3 looks like an older value,
-    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell.
+    and the agreed 2 is on its way in its place, when the 4 comes: whether its author had seen the 2, nobody can tell. It is
+    the same where the row shows what cannot be taken, and nobody had told of that before.
     """
     known: set[Value] = set()
     for seen in history.ancestors(value):
@@ -323,6 +323,16 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         alive = contest.standing if contest.standing.value else contest.challenger
         if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
+
+
+def conflicts_of_one_side(world: World) -> Iterator[str]:
+    """
+    Contests of life and death between a deletion and an edit of one and the same side: there, one came after the other.
+    """
+    for conflict in world.merge.conflicts:
+        contest = conflict.contest
+        if contest.field == EXISTENCE and contest.standing.side == contest.challenger.side:
+            yield f"{contest.key}: edited and deleted in {contest.standing.side}"
 
 
 def conflicts_with_defaults(world: World) -> Iterator[str]:

@@ -198,6 +198,8 @@ class Sink:
         fields = {name: value for name, value in write.fields.items() if name in known}
         writers = self.schemas[self.written_by[offset]].by_name.keys() | OWNED_BY_MERGE
         knows = None if known <= writers else frozenset(known & writers)
+        if write.knows is not None:
+            knows = write.knows if knows is None else write.knows & knows
         return SinkRecord(OBJECT, key, replace(write, fields=fields, knows=knows))
 
     def _report(self, record: SinkRecord, outcome: Outcome) -> None:

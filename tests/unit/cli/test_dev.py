@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from salmon.cli.dev import app
+from salmon.devstack.simulator_process import Org, SimulatorProcess
 from salmon.devstack.stack import DevStack
 from salmon.errors import ConfigError
 
@@ -56,3 +58,19 @@ def test_a_wrong_option_leaves_no_folder(tmp_path: Path, option: list[str], says
     assert isinstance(ended.exception, ConfigError)
     assert says in str(ended.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bare_org_is_as_it_was_before_salmon_came(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without its fields and without change events; what comes next is the doctor."""
+    started: list[Org] = []
+
+    def up(stack: DevStack) -> Mapping[str, object]:
+        started.append(stack._org())
+        return ANSWER
+
+    monkeypatch.setattr(DevStack, "up", up)
+    told = CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--bare-org"])
+    assert "doctor -c sync.yaml" in told.stdout
+    assert CliRunner().invoke(app, ["up", "--dir", str(tmp_path)]).stdout.count("run all -c") == 1
+    command = [SimulatorProcess(tmp_path, tmp_path, org)._command() for org in started]
+    assert [{"--no-marker-fields", "--no-change-events"} <= set(each) for each in command] == [True, False]

@@ -103,6 +103,18 @@ def test_a_creation_on_its_way_says_nothing_of_a_field_that_is_added() -> None:
     assert told.state.versions[ADDED].baseline
 
 
+def test_a_creation_in_the_place_of_a_deleted_record_says_nothing_of_a_field_that_is_added() -> None:
+    """The side has told that the record is gone, so of the field nothing is left to tell; but the creation did not know it."""
+    registry = MemoryRegistry()
+    state = new_state(Rules(SCHEMA).names)
+    state.sides[MONGODB].exists, state.sides[MONGODB].unknown = False, frozenset()
+    state.sides[MONGODB].sent = {7: Sent(WriteOp.CREATE, {"Name": "Acme"})}
+    before, after = (States(Rules(schema), registry, TOPIC) for schema in (SCHEMA, GROWN))
+    known = after.decode(before.encode(state)).sides[MONGODB]
+    assert known.unknown == frozenset()
+    assert known.sent[7].lacks == {ADDED}
+
+
 def test_of_a_field_that_was_put_back_nobody_has_told_since() -> None:
     """What the sides held before it was taken out is not what they hold: both were edited while nobody listened."""
     registry, name = MemoryRegistry(), "City"

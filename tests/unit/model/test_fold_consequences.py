@@ -231,6 +231,22 @@ def test_a_field_that_was_cleared_since_our_creation_is_not_filled_in() -> None:
     assert story.writes["salesforce"].fields == {"City": None}
 
 
+def test_what_the_org_fills_in_is_no_edit_of_what_a_former_record_was_sent() -> None:
+    """A City was on its way to a record that was deleted; the new one gets no City, and the org's default. (Seed 56890.)"""
+    story = in_step(Name="Acme")
+    story.mongodb.edits(City="Bergen")
+    story.mongodb.edits(City=None)
+    story.mongodb.edits(Name="Globex")
+    story.salesforce.absent(at=1)
+    creation = story.writes["salesforce"]
+    assert (creation.op, set(creation.fields)) == (WriteOp.CREATE, {"Name"})
+    story.salesforce.row(Name="Globex", City="by default", marker=creation.seq, by_us=True)
+    told = len(story.conflicts)
+    story.mongodb.edits(City="Oslo")
+    assert len(story.conflicts) == told
+    assert story.state.canonical["City"] == "Oslo"
+
+
 def test_what_the_org_fills_in_contests_no_deletion() -> None:
     """The document was deleted before it was given the default. So it is where a row shows the new record, as we left it."""
     for told_by in ("event", "row"):

@@ -347,3 +347,24 @@ def test_our_creation_says_nothing_of_a_field_that_is_new_since() -> None:
     story.mongodb.row(Name="Acme", City="Oslo", marker=creation.seq)
     assert story.record == {"Name": "Acme", "City": "Oslo"}
     assert story.state.versions["City"].baseline
+
+
+def test_a_creation_after_one_that_did_not_know_a_field_leaves_the_field_alone() -> None:
+    """
+    Somebody has perhaps set it in the record that the earlier creation has made, and a source that does not know it either
+    says nothing of that; the next row does. (Case L6; seed 17331 of the World.)
+    """
+    story = Story()
+    story.salesforce.row(Name="Acme", Phone="1")
+    first = story.writes["mongodb"]
+    sent = story.state.sides["mongodb"].sent
+    sent[first.seq] = replace(sent[first.seq], lacks=frozenset({"City"}))
+    story.salesforce.edits(Phone=None)
+    second = story.writes["mongodb"]
+    assert second.op is WriteOp.CREATE
+    assert second.knows is not None
+    assert "Phone" in second.knows
+    assert "City" not in second.knows
+    story.mongodb.row(Name="Acme", City="Oslo", marker=second.seq)
+    assert story.record == {"Name": "Acme", "City": "Oslo"}
+    assert not story.conflicts

@@ -6,7 +6,14 @@ import pytest
 
 from salmon.model.change import SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Published
-from salmon.model.policies import EXISTENCE, HOLD, MONGODB_WINS, SALESFORCE_WINS
+from salmon.model.policies import (
+    EXISTENCE,
+    HOLD,
+    LAST_WRITER_WINS,
+    MONGODB_WINS,
+    SALESFORCE_WINS,
+    Policy,
+)
 from support.stories import Story, born_in_mongodb, in_step, rules
 
 EARLY, LATE = 1_000, 2_000  # ms
@@ -215,6 +222,24 @@ def test_a_delete_that_had_not_seen_what_was_merely_found_is_no_conflict() -> No
     assert story.conflicts == []
 
 
+@pytest.mark.parametrize("policy", [LAST_WRITER_WINS, HOLD])
+def test_a_delete_had_seen_its_own_sides_edit_though_our_write_went_over_that(policy: Policy) -> None:
+    """
+    An application sets the City while the one that Salesforce has filled in is on its way, which then goes over it; before the
+    City comes back, the application deletes the document: that is one edit after the other, and no conflict. (Chaos 7001.)
+    """
+    story = born_in_mongodb(rules(policy=policy), Name="Acme")
+    story.salesforce.acks(story.writes["salesforce"], City="Oslo")
+    fills = story.writes["mongodb"]
+    story.mongodb.edits(City="Bergen", at=LATE)
+    story.mongodb.acks(fills)
+    assert story.record == {"Name": "Acme", "City": "Bergen"}
+    story.mongodb.deletes(at=EARLY)
+    assert story.record is None
+    assert story.writes["salesforce"].op is WriteOp.DELETE
+    assert story.conflicts == []
+
+
 # Edits of what is dead.
 
 
@@ -268,6 +293,24 @@ def test_a_stamp_that_moves_on_a_dead_record_does_not_contest_its_delete() -> No
     story.mongodb.deletes(at=EARLY)
     story.salesforce.edits(LastModifiedDate=LATE, at=LATE)
     assert story.record is None
+    assert story.conflicts == []
+
+
+@pytest.mark.parametrize("policy", [LAST_WRITER_WINS, HOLD])
+def test_an_edit_that_follows_a_delete_on_the_same_side_brings_the_record_back(policy: Policy) -> None:
+    """
+    A document is deleted, a creation of ours that was on its way makes it once more, and somebody edits it there: the edit
+    came after the deletion, and is not in conflict with it. (Seed 315 of the World.)
+    """
+    story = Story(rules(policy=policy))
+    story.salesforce.creates(Name="Acme")
+    made = story.writes["mongodb"]
+    story.mongodb.creates(Name="Acme")
+    story.mongodb.deletes(at=LATE)
+    story.mongodb.acks(made)
+    story.mongodb.edits(Name="Acme Ltd", at=EARLY)
+    assert story.record == {"Name": "Acme Ltd"}
+    assert story.writes["salesforce"].op is WriteOp.UPDATE
     assert story.conflicts == []
 
 
@@ -393,7 +436,7 @@ def test_a_creation_is_not_judged_by_what_its_side_held_in_an_earlier_life() -> 
 def test_a_dead_record_that_is_told_in_part_is_read_before_it_is_deleted() -> None:
     """What nobody has read may hold somebody's work."""
     story = in_step(Name="Acme", Phone="555 0000")
-    story.salesforce.deletes(at=story.clock_ms + 60_000)
+    story.mongodb.deletes(at=story.clock_ms + 60_000)
     story.come_to_rest()
     out = story.salesforce.edits(Phone="555 0101", at=0)
     assert "salesforce" in out.to_read

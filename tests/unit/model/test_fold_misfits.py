@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from salmon.model.change import ERROR, SALESFORCE_ID, WriteOp
+from salmon.model.change import ERROR, SALESFORCE_ID, Write, WriteOp
 from salmon.model.fold import Fact
 from support.stories import KEY, Story, born_in_mongodb, in_step, rules
 
@@ -187,6 +187,110 @@ def test_it_stays_also_where_our_edit_took_the_place_of_a_former_one() -> None:
     assert write.fields["Phone"] == "555 0303"
     story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
     assert story.facts() == [Fact.ACKNOWLEDGED, Fact.MISFIT]
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}
+
+
+def test_an_edit_before_it_is_agreed_on_also_where_a_row_shows_only_what_came_after() -> None:
+    """Somebody corrects the Phone and then spoils it; a row shows the second before the first is told. (Seed 23562.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
+    story.mongodb.edits(misfits=["Phone"])
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}, "it came after the edits, which do not take its place"
+    assert story.salesforce.holds["Phone"] == "555 0202"
+    story.mongodb.now += 9
+    story.mongodb.edits(Phone="555 0303")
+    assert story.conflicts == [], "its author had seen the edit, or what came of it"
+
+
+def test_an_edit_before_it_is_agreed_on_where_our_write_might_have_gone_over_it_and_did_not() -> None:
+    """A newer write was carried out instead, by the row's marker, and its event says nothing of the Phone. (Seed 701038.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.edits(misfits=["Phone"])
+    write = story.writes["mongodb"]
+    assert "Phone" not in write.fields
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0202")
+    assert story.conflicts == [], "the event of our write is still to come"
+    story.mongodb.acks(write)
+    (conflict,) = story.conflicts
+    assert conflict.winner is not None
+    assert conflict.winner.value == story.state.canonical["Phone"] == "555 0202"
+    story.come_to_rest()
+    assert story.mongodb.misfits == {"Phone"}
+    story.mongodb.now += 9
+    story.mongodb.edits(Phone="555 0303")
+    assert len(story.conflicts) == 1, "its author had seen the edit, or what came of it"
+
+
+def corrected_over_our_value() -> tuple[Story, Write]:
+    """
+    Our Phone was on its way when the document's was spoiled, and the next write left that alone. A row shows the next write,
+    and a Phone that may have been typed before ours came or after it. Returned with our write, whose event is to come.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101", at=story.clock_ms + 60_000)
+    ours = story.writes["mongodb"]
+    story.mongodb.edits(misfits=["Phone"])
+    newer = story.writes["mongodb"]
+    assert "Phone" not in newer.fields
+    written = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", Phone="555 0202", marker=newer.seq)
+    (conflict,) = story.conflicts
+    assert conflict.winner is not None
+    assert conflict.winner.value == "555 0101"
+    story.mongodb.now = written - 1
+    return story, ours
+
+
+def test_who_corrects_it_after_our_value_came_has_seen_that_although_we_hear_of_it_late() -> None:
+    """The event of our write tells that it was carried out before: the correction is agreed on. (Seed 37225.)"""
+    story, ours = corrected_over_our_value()
+    story.mongodb.acks(ours)
+    assert story.state.canonical["Phone"] == "555 0202"
+    story.come_to_rest()
+    assert story.salesforce.holds["Phone"] == "555 0202"
+
+
+def test_what_we_hear_late_of_our_write_beats_no_edit_of_afterwards() -> None:
+    """Somebody in Salesforce has seen the correction since, or what came of it, and set the Phone back."""
+    story, ours = corrected_over_our_value()
+    story.salesforce.edits(Phone="555 0404")
+    story.salesforce.edits(Phone="555 0101")
+    story.mongodb.acks(ours)
+    assert story.state.canonical["Phone"] == "555 0101"
+
+
+def test_it_is_not_overwritten_by_an_edit_that_our_write_had_overwritten_before() -> None:
+    """
+    A row shows what somebody put over our Phone; the edit that our write went over is told later, and wins. The event of our
+    write is lost.
+    """
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    edited = story.mongodb.moment()
+    story.mongodb.now += 5
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq, misfits=["Phone"])
+    story.mongodb.now = edited - 1
+    story.mongodb.edits(Phone="555 0202")
+    story.mongodb.now += 9
+    story.mongodb.edits(Name="Globex")
+    (conflict,) = story.conflicts
+    assert conflict.winner is not None
+    assert conflict.winner.value == story.state.canonical["Phone"] == "555 0202"
     story.come_to_rest()
     assert story.mongodb.misfits == {"Phone"}
 

@@ -9,7 +9,7 @@ from salmon.model.fold import Fact
 from salmon.model.policies import EXISTENCE
 from salmon.model.steps.first_load import fold_first_row
 from salmon.model.steps.work import Report
-from support.stories import Story, born_in_mongodb, in_step
+from support.stories import Story, born_in_mongodb, in_step, rules
 
 SIDES = ("mongodb", "salesforce")
 
@@ -224,6 +224,19 @@ def test_a_write_that_its_sink_repeats_after_a_restore_is_nobodys_edit() -> None
     assert story.writes["mongodb"].fields["Phone"] == "newest"
 
 
+def test_a_write_that_its_sink_repeats_after_a_restore_and_an_edit_is_nobodys_edit() -> None:
+    """The document was restored to a time before our first write, and somebody has edited it. (Seed 52211 of the World.)"""
+    story, first = written_twice()
+    story.mongodb.goes_back()
+    story.mongodb.row(Name="Acme", Phone="old")
+    story.mongodb.edits(City="Oslo")
+    story.mongodb.edits(Phone="newer", ack=first.seq)
+    assert story.conflicts == []
+    assert story.writes["salesforce"].fields == {"City": "Oslo"}
+    assert story.record == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+    assert story.writes["mongodb"].fields["Phone"] == "newest"
+
+
 def test_a_document_that_is_saved_whole_after_a_restore_is_an_edit() -> None:
     """Whoever saves it saves its marker too, which a row has shown; that is no repetition."""
     story, first = written_twice()
@@ -263,3 +276,82 @@ def test_a_record_that_a_creation_of_before_makes_again_is_no_edit() -> None:
     story.salesforce.acks(story.writes["salesforce"])
     story.come_to_rest()
     assert story.salesforce.holds == {"Name": "Globex", "Phone": "555 0202"}
+
+
+def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> None:
+    """
+    The org shows the record without a marker, as it once was; then with that of a write that had been answered. Its event
+    tells which fields the repetition has set, and they get what is agreed. (Seed 700325 of the World, with unfit=0.2.)
+    """
+    story = in_step(Name="Acme", Phone="old")
+    story.mongodb.edits(Phone="newer")
+    first = story.writes["salesforce"]
+    story.salesforce.acks(first)
+    story.salesforce.edits(Phone="newest")
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.row(Name="Acme", Phone="older")
+    story.salesforce.edits(City="Oslo")
+    story.salesforce.row(Name="Acme", Phone="newer", City="Oslo", marker=first.seq)
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+    story.salesforce.edits(Phone="newer", ack=first.seq)
+    assert story.conflicts == []
+    story.come_to_rest()
+    assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+
+
+# One-way objects: the origin is the only author, and is never written to.
+
+
+def one_way(target: str) -> Story:
+    """A record of a one-way object that its origin has edited after the backup was made."""
+    story = Story(rules(one_way_to=target))
+    origin = getattr(story, other(target))
+    origin.row(Name="Acme", Phone="old")
+    origin.edits(Phone="new")
+    return story
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_the_target_of_a_one_way_object_gets_what_its_restored_origin_shows(target: str) -> None:
+    """Nobody can give the lost value back to an origin that is never written to."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.goes_back()
+    origin.row(Name="Acme", Phone="old")
+    assert story.record == {"Name": "Acme", "Phone": "old"}
+    assert story.writes[target].fields["Phone"] == "old"
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_a_record_that_a_restored_origin_lacks_is_deleted_at_the_target(target: str) -> None:
+    """Else the target would keep it for ever: nobody can create it at the origin again."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.goes_back()
+    origin.absent()
+    assert not story.state.lives
+    assert story.writes[target].op is WriteOp.DELETE
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_a_record_that_a_restored_origin_shows_again_is_created_at_the_target_again(target: str) -> None:
+    """Its deletion is of the time that the origin has lost."""
+    story = one_way(target)
+    origin = getattr(story, other(target))
+    origin.deletes()
+    assert story.writes[target].op is WriteOp.DELETE
+    origin.goes_back()
+    origin.row(Name="Acme", Phone="old")
+    assert story.state.lives
+    assert story.writes[target].op is WriteOp.CREATE
+
+
+@pytest.mark.parametrize("target", SIDES)
+def test_a_restored_target_of_a_one_way_object_is_not_listened_to(target: str) -> None:
+    """It is never read as it is; `salmon verify` shows what it lacks."""
+    story = one_way(target)
+    getattr(story, target).goes_back()
+    assert getattr(story, target).row(Name="Acme", Phone="old").writes == {}
+    assert story.record == {"Name": "Acme", "Phone": "new"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -43,13 +42,10 @@ class Room:
 
     # As an AdminClient.
 
-    def describe_consumer_groups(self, groups: list[str], **_: object) -> dict[str, Future[Any]]:
+    def list_groups(self, _group: str, **_: object) -> list[Any]:
         self.looks += 1
-        answer: Future[Any] = Future()
-        answer.set_result(
-            SimpleNamespace(members=[SimpleNamespace(group_instance_id=each) for each in self.members])
-        )
-        return {groups[0]: answer}
+        members = [SimpleNamespace(client_id=each, assignment=b"") for each in self.members]
+        return [SimpleNamespace(error=None, members=members)]
 
 
 @pytest.fixture

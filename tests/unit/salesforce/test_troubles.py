@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
+from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.source import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
 from salmon.simulator.org.describes import load_describes
+from support.salesforce import MemoryOrg, synced
 from support.waiting import until
 
 REFUSED = RequestRejected("no", code="INVALID_FIELD", words="No such column 'Salmon_Seq__c'")
@@ -81,6 +84,41 @@ def test_blocked_objects_are_described_again_until_each_is_as_it_must_be() -> No
     rechecks.close()
     assert mended == [("Contact", "a contact"), ("Account", "an account")]
     assert reasons == {"it has no field Id", "it has no marker"}
+
+
+def test_an_object_that_breaks_while_it_is_watched_waits_and_is_watched_again_when_it_is_mended() -> None:
+    """Each time: somebody may switch something off twice. An org that cannot be asked says nothing about it."""
+    troubles = Troubles(again_s=0.001)
+    answers: list[Any] = [
+        None,
+        Unavailable("away"),
+        gone := ObjectUnusable("Account", "no events"),
+        None,
+        gone,
+    ]
+    told: list[str] = []
+
+    def watch(name: str) -> None:
+        assert not troubles.blocks(name)
+        answer = answers.pop(0) if answers else None
+        if isinstance(answer, Exception):
+            raise answer
+
+    def mended(name: str, _: str) -> None:
+        troubles.unblock(name)
+        told.append("mended")
+
+    rechecks = Rechecks(
+        troubles,
+        lambda _: "an account",
+        mended,
+        watch=watch,
+        broken=lambda _: told.append(troubles.sentence_of("Account")),
+    )
+    rechecks.begin([], watched=["Account"])
+    until(lambda: len(told) == 4, "it broke and was mended twice")
+    rechecks.close()
+    assert told == ["no events", "mended"] * 2
 
 
 def test_one_object_that_the_org_cannot_describe_time_and_again_is_not_an_outage() -> None:
@@ -185,3 +223,37 @@ def test_marker_fields_as_they_are_to_be_made_are_taken() -> None:
     """Also where they hold more than they must."""
     for answer in (described_with(""), described_with("Salmon_Id__c", length=300)):
         assert synced_object("Account", CONFIGURED, Describing(answer)).name == "Account"
+
+
+def test_the_keys_of_an_object_that_alone_cannot_be_read_hold_up_no_other() -> None:
+    """It fails as before for ten seconds; then it waits and is reported, and the keys of the others are learnt."""
+    clock, org = Clock(), MemoryOrg()
+    troubles = Troubles(clock=clock)
+    org.put("Contact", "003000000000001AAA", Salmon_Id__c="k")
+    org.hides["Account"] = Unavailable("the query resource answered QUERY_TIMEOUT (HTTP 400).")
+    identity = Identity({name: synced(name).schema for name in ("Account", "Contact")})
+
+    def load(*worked: str) -> None:
+        load_identities(cast("Any", org), ("Account", "Contact"), identity, troubles, worked)
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            load("Account", "Contact")
+        clock.now_s += 5
+    with pytest.raises(Unavailable):
+        load()  # it has never worked: nothing may be reported without its keys
+    load("Account", "Contact")
+    assert identity.key("Contact", "003000000000001AAA") == "k"
+    assert [each.object for each in troubles.report()] == ["Account"]
+
+
+def test_a_read_that_works_ends_the_count_of_those_that_failed() -> None:
+    """Failures now and then over hours are no steady failure."""
+    clock = Clock()
+    troubles = Troubles(clock=clock)
+    for _ in range(10):
+        assert not troubles.failed("Account", Unavailable("a moment"))
+        assert not troubles.failed("Account", Unavailable("a moment"))
+        clock.now_s += 60
+        troubles.over("Account")
+    assert troubles.report() == []

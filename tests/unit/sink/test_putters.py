@@ -18,6 +18,7 @@ from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.deferrals import Waits
 from salmon.sink.delete_guard import DeleteGuard
+from salmon.sink.dividing import CALL_FAILED
 from salmon.sink.putters import Putters
 from support.waiting import until
 
@@ -29,13 +30,14 @@ class Side:
 
     def __init__(self) -> None:
         self.away: SalmonError | None = None
+        self.outcome = Outcome(OutcomeKind.APPLIED)
         self.seen = 0
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         self.seen += len(records)
         if self.away:
             raise self.away
-        return [Outcome(OutcomeKind.APPLIED) for _ in records]
+        return [self.outcome for _ in records]
 
 
 class Codec:
@@ -154,3 +156,20 @@ def test_an_outage_of_the_side_leaves_the_keys_in_doubt_that_were_sent() -> None
         sink.side.away = None
         until(lambda: not sink.putters.in_doubt, "nothing is in doubt any more")
         until(lambda: sink.told.recoveries == 1, "health is told that it is over")
+
+
+def test_a_key_whose_calls_fail_stays_in_doubt_while_its_record_waits_by_itself() -> None:
+    """Nobody knows whether such a call was carried out: a stop meanwhile is not a clean one."""
+    sink = Sink()
+    sink.side.outcome = Outcome(
+        OutcomeKind.DEFERRED, code=CALL_FAILED, reason="each call fails", again_s=60.0
+    )
+    sink.owes(WriteOp.UPDATE)
+    with sink.running():
+        (landed,) = until(sink.putters.landed, "its outcome is reported")
+        assert landed.outcome == sink.side.outcome
+        assert sink.putters.in_doubt == {("Account", "001")}
+        sink.side.outcome = Outcome(OutcomeKind.APPLIED)
+        sink.buffer.done([landed.command])
+        sink.owes(WriteOp.UPDATE)
+        until(lambda: not sink.putters.in_doubt, "it was carried out")

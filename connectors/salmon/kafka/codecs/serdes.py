@@ -161,6 +161,7 @@ class Writes(Codec):
             "correlation": write.correlation,
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
+            "lacks": [] if write.knows is None else sorted(self._fields.keys() - write.knows),
         }
         if row is not None and (data := self.encode_with(datum, row)) is not None:
             return data
@@ -182,8 +183,15 @@ class Writes(Codec):
             fields=fields,
             committed_at=datum["committed_at"],
             correlation=datum["correlation"],
-            knows=self._known_to(writer_of(data)),
+            knows=self._spoken_of(writer_of(data), datum["lacks"]),
         )
+
+    def _spoken_of(self, writer: int, lacks: list[str]) -> frozenset[str] | None:
+        """Return the fields that a write speaks of, if not of all of ours."""
+        known = self._known_to(writer)
+        if not lacks:
+            return known
+        return (OWNED_BY_MERGE.union(self._fields) if known is None else known) - frozenset(lacks)
 
     def _known_to(self, writer: int) -> frozenset[str] | None:
         if writer not in self._known:

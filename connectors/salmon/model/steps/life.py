@@ -134,8 +134,9 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     if first and change.is_row:
         lives_on = work.rules.initial == change.origin
         work.report(Fact.FIRST_CONTACT, EXISTENCE)
-    elif state.life.baseline:
-        lives_on = True  # an edit beats a deletion that nobody has made
+    elif state.life.baseline or state.life.origin == change.origin:
+        # An edit beats a deletion that nobody has made, and one that was before it on the same side.
+        lives_on = True
     else:
         winner = work.contest(EXISTENCE, work.rules.policy, standing, challenger)
         lives_on = winner is not standing
@@ -221,7 +222,7 @@ def ends(work: Work, ours: Sent | None) -> None:
 def _unseen(work: Work) -> list[Version]:
     """
     The edits that a deletion on the side could not know of. What was merely found on the other side is none, nor what
-    followed of a write of ours.
+    followed of a write of ours; nor an edit of the side itself, even where a write of ours had taken its place there.
     """
     x, state = work.x, work.state
     unseen = [
@@ -234,7 +235,7 @@ def _unseen(work: Work) -> list[Version]:
             else x.shadow.get(name) != state.canonical.get(name)
         )
     ]
-    return [version for version in unseen if not version.baseline]
+    return [v for v in unseen if not v.baseline and v.origin != work.change.origin]
 
 
 def die(work: Work, version: Version) -> None:

@@ -59,6 +59,17 @@ def overrule(x: SideState, names: Iterable[str]) -> list[str]:
     return overruled
 
 
+def stays_there(work: Work, name: str) -> None:
+    """What the side holds in the field was put there after the edit that has just been agreed on: that is no reason to overwrite it."""
+    misfit = work.x.misfits.get(name)
+    if (
+        misfit is not None
+        and misfit.since != _OVERRULED
+        and _edited_since(work.state, name, work.state.seq - 1)
+    ):
+        work.x.misfits[name] = replace(misfit, since=work.state.seq)
+
+
 def _may_win(work: Work, name: str) -> bool:
     knows = SALESFORCE in work.state.sides and work.state.sides[SALESFORCE].exists is True
     return work.rules.may_win(work.change.origin, name, known_to_salesforce=knows)

@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, Write, WriteOp
+from salmon.model.change import (
+    ERROR,
+    MONGODB,
+    OWNED_BY_MERGE,
+    SALESFORCE,
+    SALESFORCE_ID,
+    Value,
+    Write,
+    WriteOp,
+)
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import IN_FLIGHT_MAX, SENT_MAX, Rules
 from salmon.model.state import Park, Sent, SideState, State
@@ -26,6 +35,7 @@ class Owed:
     op: WriteOp
     fields: Mapping[str, Value]
     expected: int = 0
+    lacks: frozenset[str] = frozenset()  # a creation: fields that it must not clear, although it knows them
 
 
 def told_in_part(state: State, rules: Rules) -> list[str]:
@@ -84,6 +94,7 @@ def _send(
         fields=owed.fields,
         committed_at=committed_at,
         correlation=correlation,
+        knows=frozenset(rules.schema.by_name) - owed.lacks | OWNED_BY_MERGE if owed.lacks else None,
     )
     side.standing = True
     if rules.one_way_to is not None:
@@ -91,7 +102,7 @@ def _send(
         side.shadow = {n: v for n, v in owed.fields.items() if v is not None}
         side.unknown = frozenset(side.parked)  # what was left out: it may hold any value there
         return write
-    side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at)
+    side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at, owed.lacks)
     while len(side.sent) > SENT_MAX:
         del side.sent[min(side.sent)]
     side.burst += 1
@@ -185,7 +196,16 @@ def _owed_a_creation(
         return None  # refused, or a parent that it cannot do without is not there yet
     if any(p.why is Park.DEFERRED and n in rules.set_once for n, p in side.parked.items()):
         return None  # without that parent now would be without it for ever
-    return Owed(WriteOp.CREATE, {n: v for n, v in agreed.items() if n in settable and n not in side.parked})
+    fields = {n: v for n, v in agreed.items() if n in settable and n not in side.parked}
+    return Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())
+
+
+def _perhaps_set_unheard(side: SideState) -> frozenset[str]:
+    """
+    Fields that the sync did not know yet when an earlier creation was sent. That one has perhaps made the record, and somebody
+    has set them there, which a source that does not know them either never tells.
+    """
+    return frozenset(n for sent in side.sent.values() if sent.op is WriteOp.CREATE for n in sent.lacks)
 
 
 def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:

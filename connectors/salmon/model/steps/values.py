@@ -10,6 +10,7 @@ from typing import Final
 from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Op, Value, WriteOp
 from salmon.model.policies import Edit
 from salmon.model.state import NEVER, Park, Parked, Sent, Version
+from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.work import UNKNOWN, Fact, Unknown, Work
 
 
@@ -153,6 +154,24 @@ def fold_unseen_value(work: Work, name: str, before: Value) -> None:
     verdict = judge(value, canonical=work.state.canonical.get(name), shadow=before)
     if verdict in (Verdict.CAUSAL, Verdict.CONCURRENT):
         _news(work, name, value, verdict)
+
+
+def fold_hidden_value(work: Work, name: str) -> None:
+    """
+    Fold what an event tells of a field in which a row that has overtaken it shows what cannot be taken. The row did not show
+    the value that was there before, so that is news, although what stands there now was put there after it. An example:
+    somebody sets 2, and then what cannot be taken, which a row shows first. The 2 is agreed on, as if it had come in time.
+    """
+    change, x = work.change, work.x
+    if not work.state.lives:
+        return
+    misfit = x.misfits.pop(name)
+    if change.ack is None:
+        fold_value(work, name, None)
+    else:
+        work.set_shadow(name, change.fields.get(name))  # our own value
+    x.misfits[name] = misfit
+    stays_there(work, name)
 
 
 def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:

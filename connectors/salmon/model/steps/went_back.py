@@ -63,20 +63,22 @@ def missing_again(work: Work) -> None:
 def may_repeat(change: Change, x: SideState) -> bool:
     """
     Whether an event is the repetition of a write that was answered: a guard knows what was done by the markers, and those
-    went with the history. Until a newer write is answered, nobody else sets a marker above the one that was shown.
+    went with the history. Until a newer write is answered, nobody else sets a marker above the one that was shown, but for
+    somebody who brings a copy back of a document that was deleted since.
     """
     if not (x.history and change.is_event and change.ack is not None):
         return False
-    return x.marker < change.ack <= x.settled and (x.marker > 0 or not x.order)
+    return x.marker < change.ack <= x.settled and (change.op is Op.UPDATE or not x.order)
 
 
-def is_made_again(work: Work, seq: int) -> bool:
+def is_repeated(work: Work, seq: int) -> bool:
     """
-    Whether a row shows a record that the side had lost with its history, and that a sink made anew by a creation of before:
-    it had been answered, so nobody else sets its marker there. The record is still owed what is agreed.
+    Whether a row shows a write of before that a sink has repeated: on a record that the side shows as it once was, or has lost
+    and got anew by an old creation. The write had been answered, so nobody else sets its marker there.
     """
     x = work.x
-    return bool(x.history) and work.state.lives and x.exists is False and 0 < seq <= x.settled
+    is_owed = x.exists is True or (x.exists is False and work.state.lives)
+    return bool(x.history) and is_owed and x.marker < seq <= x.settled
 
 
 def is_known(work: Work) -> bool:

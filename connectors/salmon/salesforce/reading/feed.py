@@ -107,6 +107,8 @@ class Feed:
         self._org_id = org_id
         self._known_org = stored.get("org_id", "") if stored is not None else ""
         self._history: str = stored.get("history", "") if stored is not None else ""
+        # The Id of each object's selection for change events, as far as it could be seen.
+        self._selected: dict[str, str] = dict(stored.get("selected", {})) if stored is not None else {}
         self.note = ""
         is_another = self._is_another_org()
         if is_another:
@@ -134,6 +136,7 @@ class Feed:
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
         self._place: str | None = None if stored is None else stored["replay_id"]
         self._stored_place = self._place
+        self._stored_selected = dict(self._selected)
         # Of the latest event that was ever received.
         self._commit_time: int = 0 if stored is None else stored["commit_time"]
         # Of the latest event that was reported or waits here. After a restart, those that waited are received again.
@@ -209,7 +212,16 @@ class Feed:
 
     def read_again(self, name: str) -> None:
         """Read the whole object and its keys again: events of it may not have come."""
+        self._selected.pop(name, None)  # it may be selected again by now: that is made up for
         self._fall_into_hole(name)
+
+    def selected(self, ids: Mapping[str, str]) -> None:
+        """Take the Ids of the objects' selections. Another one than before: for a time, events were not published."""
+        for name, selection in ids.items():
+            if self._selected.get(name, selection) != selection:
+                log.warning("object_was_deselected_meanwhile", object=name)
+                self._fall_into_hole(name)
+            self._selected[name] = selection
 
     def progress(self) -> list[SnapshotProgress]:
         """How far the reading of whole objects has come."""
@@ -259,6 +271,7 @@ class Feed:
         """Take a new position; when it is known, everything is read again."""
         if self._is_another_org():
             self._commit_time = self._taken_up_to = 0  # by another org's clock
+            self._selected.clear()
         log.error("stream_position_lost", error=str(error))
         self._stream.close()
         self._stream = self._open_stream(Preset.LATEST)
@@ -286,7 +299,8 @@ class Feed:
 
     def _take_stream(self, harvest: Harvest) -> None:
         received_events = 0
-        while received_events < EVENTS_A_POLL and self._held.keys_of_events < KEYS_MAX:
+        self._forget_events_that_stop_the_stream()
+        while received_events < EVENTS_A_POLL and not self._held.with_keys(KEYS_MAX):
             received = self._stream.peek()
             if received is None:
                 break
@@ -309,20 +323,19 @@ class Feed:
             # Only between responses: several events may share one replay id.
             last = received.events[-1].replay_id if received.events else received.latest
             self._place = last.hex() or self._place
-        if self._held.keys_of_events >= KEYS_MAX:
-            self._forget_events_of_refused_objects()
+        self._forget_events_that_stop_the_stream()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
 
-    def _forget_events_of_refused_objects(self) -> None:
+    def _forget_events_that_stop_the_stream(self) -> None:
         """
-        An object that the org refuses for long, while its events come, would stop the stream for all others. Read it again
-        as a whole instead, when the org accepts it.
+        An object that the org refuses for long, or that cannot be read, would stop the stream for all others while its events
+        come. Read it again as a whole instead, when that works. One that is only the target of a sync is not read.
         """
-        for name in self._troubles.waiting():
+        for name in self._held.with_keys(KEYS_MAX):
             reported_up_to = self._reported_up_to()
-            if self._runs.is_read_whole(name) and self._held.forget_events(name):
-                self._runs.fall_into_hole(name, self._commit_time, reported_up_to)
+            if self._troubles.sentence_of(name) and self._held.forget_events(name):
+                self._fall_into_hole(name, reported_up_to)
 
     def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
@@ -395,8 +408,9 @@ class Feed:
         """Whether an event may not be reported before its record is read (again)."""
         return self._runs.row_comes_first(name, native_id) or self._reads[name].unsure(native_id, commit_time)
 
-    def _fall_into_hole(self, name: str) -> None:
-        self._runs.fall_into_hole(name, self._commit_time, self._reported_up_to())
+    def _fall_into_hole(self, name: str, reported_up_to: int | None = None) -> None:
+        up_to = self._reported_up_to() if reported_up_to is None else reported_up_to
+        self._runs.fall_into_hole(name, self._commit_time, up_to)
         self._identities_due = True
 
     def _reported_up_to(self) -> int:
@@ -414,15 +428,16 @@ class Feed:
 
     def _add_positions(self, harvest: Harvest) -> None:
         place = self._held.position if self._held.holds_position else self._place
-        if place is not None and place != self._stored_place:
+        if place is not None and (place, self._selected) != (self._stored_place, self._stored_selected):
             harvest.positions[STREAM] = {
                 "replay_id": place,
                 "commit_time": self._commit_time,
                 "told_up_to": self._reported_up_to(),
                 "org_id": self._known_org,
                 "history": self._history,
+                "selected": dict(self._selected),
             }
-            self._stored_place = place
+            self._stored_place, self._stored_selected = place, dict(self._selected)
         self._runs.add_positions(harvest)
         for name, reads in self._reads.items():
             if reads.changed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from salmon.errors import RequestRejected
+from salmon.errors import RateLimited, RequestRejected, RetriableError
 from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
@@ -93,6 +93,8 @@ class Rereads:
             if isinstance(error, RequestRejected):
                 self._troubles.found(name, error)
                 return
+            if isinstance(error, RetriableError) and self._is_about_the_object(name, error):
+                return
             raise
         self._troubles.over(name)
         for key, first in due:
@@ -100,6 +102,13 @@ class Rereads:
             harvest.row(name, row)
             self._reads[name].read_records({row.native_id, first.native_id or row.native_id} - {""}, window)
             self._settle(name, key, first, window, harvest)
+
+    def _is_about_the_object(self, name: str, error: RetriableError) -> bool:
+        """Whether the org answers, and reading this object has failed for so long that the others go on without it."""
+        if isinstance(error, RateLimited):
+            return False
+        self._org.look_at_clock()  # in an outage this raises
+        return self._troubles.failed(name, error)
 
     def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
         """

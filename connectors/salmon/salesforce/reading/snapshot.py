@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -20,6 +21,7 @@ import structlog
 
 from salmon.backoff import Backoff, Tries
 from salmon.errors import RequestRejected, RetriableError, SalmonError
+from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import OrgClock
@@ -31,6 +33,7 @@ CHUNKS_AHEAD: Final = 2
 # Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
 DELETED_MARGIN_MS: Final = 15 * 60_000
 _CLOCK_EVERY_S: Final = 0.25
+_TURN_S: Final = 10.0  # a read that fails for so long lets the other objects have their turn
 
 
 class Why(StrEnum):
@@ -124,6 +127,10 @@ class Org(Protocol):
     def look_at_clock(self) -> None: ...
 
 
+class _OthersFirst(Exception):
+    """A read has failed for a while, and other objects wait to be read."""
+
+
 @dataclass(slots=True)
 class _Job:
     run: Run
@@ -142,8 +149,13 @@ class Snapshots:
         backoff: Backoff = Backoff(),
         rows_a_chunk: int = PAGE_ROWS,
         troubles: Troubles | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._org = org
+        self._clock = clock
+        self._failing: dict[
+            str, tuple[float, str]
+        ] = {}  # objects whose reads fail: since when, and what we say of it
         self._readers = readers
         self._wake = wake
         self._tries = Tries(backoff)
@@ -175,6 +187,14 @@ class Snapshots:
             if not job.cancelled.is_set():
                 return chunk
 
+    def waiting(self) -> list[WaitingObject]:
+        """The objects whose reading fails and is tried again."""
+        now_s = self._clock()
+        return [
+            WaitingObject(f"reading {name}", now_s - since_s, sentence)
+            for name, (since_s, sentence) in sorted(self._failing.copy().items())
+        ]
+
     def close(self) -> None:
         """End the thread; return at once."""
         self._stopped.set()
@@ -188,8 +208,11 @@ class Snapshots:
             try:
                 self._run(job)
             except RequestRejected as error:
+                self._failing.pop(job.run.object, None)
                 self._troubles.found(job.run.object, error)
                 self._later(job)
+            except _OthersFirst:
+                self._jobs.put(job)
             except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() raises it
                 self._put(job, Failed(error))
                 return
@@ -203,7 +226,7 @@ class Snapshots:
         run = job.run
         self._await_clock(job)
         if run.total is None:
-            run = replace(run, total=self._total(run.object))
+            run = job.run = replace(run, total=self._total(run.object))
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
             read = self._retried(job, partial(self._read, run))
             if read is None:
@@ -243,16 +266,24 @@ class Snapshots:
             return None
 
     def _retried(self, job: _Job, call: Callable[[], Any]) -> Any:
-        """The call's answer, tried until it comes; None once nobody waits for it any more."""
+        """
+        The call's answer, tried until it comes; None once nobody waits for it any more. Raises _OthersFirst if it fails for
+        long while others wait.
+        """
+        name, began_s = job.run.object, self._clock()
         while not (job.cancelled.is_set() or self._stopped.is_set()):
             try:
                 answer = call()
             except RetriableError as error:
                 wait_s = self._tries.failed()
-                log.warning("snapshot_waits", object=job.run.object, error=str(error), again_in_s=wait_s)
+                log.warning("snapshot_waits", object=name, error=str(error), again_in_s=wait_s)
+                self._failing[name] = self._failing.get(name, (self._clock(), ""))[0], _fails(name, error)
                 self._stopped.wait(wait_s)
+                if self._clock() - began_s >= _TURN_S and not self._jobs.empty():
+                    raise _OthersFirst from error
                 continue
             self._tries.worked()
+            self._failing.pop(name, None)
             return answer
         return None
 
@@ -264,3 +295,10 @@ class Snapshots:
                 continue
             self._wake()
             return
+
+
+def _fails(name: str, error: RetriableError) -> str:
+    return (
+        f"objects.{name}: reading all its records fails: {str(error).rstrip('.')}. It is tried again, and goes on where it stopped; "
+        f"until then records may be missing in MongoDB. If it lasts, query the object in the org to see what fails."
+    )

@@ -94,10 +94,6 @@ class Runs:
         if name in self._whole:
             self._read_again(name, last_event, reported_up_to, "events were lost")
 
-    def is_read_whole(self, name: str) -> bool:
-        """Whether the object is read as a whole after a hole."""
-        return name in self._whole
-
     def _read_again(self, name: str, last_event: int, reported_up_to: int, why: str) -> None:
         since = reported_up_to - DELETED_MARGIN_MS if reported_up_to else None
         signals = self._wanted.pop(name, ())

@@ -16,14 +16,15 @@ from typing import Final, Protocol
 import structlog
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import RequestRejected, SchemaOutdated, SetupError
+from salmon.errors import RateLimited, RequestRejected, RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, synced_object
+from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.rows import RowReader, learn_keys
+from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
@@ -60,6 +61,7 @@ class SalesforceSourceTask:
         *,
         settle_s: float = SETTLE_S,
         again_s: float = AGAIN_S,
+        selections_every_s: float = EVERY_S,
     ) -> None:
         """
         Args:
@@ -68,6 +70,7 @@ class SalesforceSourceTask:
             sync_name: For the logs.
             settle_s: How long the first position is waited for.
             again_s: How long an object that the org refuses waits until it is tried again.
+            selections_every_s: How often it is looked at what is selected for change events.
         """
         self._config = config
         self._configured = objects
@@ -83,13 +86,19 @@ class SalesforceSourceTask:
         self._readers: dict[str, RowReader] = {}
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
+        self._snapshots: Snapshots | None = None
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
         self._again_s = again_s
+        self._selections_every_s = selections_every_s
+        self._selections: Selections | None = None
+        self._selected: deque[Mapping[str, str]] = deque()  # from the thread of the selections
         self._troubles = Troubles(again_s=again_s)
         self._rechecks: Rechecks[SyncedObject] | None = None
-        self._mended: deque[SyncedObject] = deque()  # from the thread of the rechecks
+        # From the thread of the rechecks: objects that are as they must be again, and those whose events have ended.
+        self._mended: deque[SyncedObject] = deque()
+        self._silent: deque[str] = deque()
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
@@ -155,6 +164,8 @@ class SalesforceSourceTask:
             self._feed.close()
         if self._rechecks is not None:
             self._rechecks.close()
+        if self._selections is not None:
+            self._selections.close()
         rest, pubsub = self._rest, self._pubsub
         identity = Identity(self.schemas())
         troubles = self._troubles
@@ -169,6 +180,7 @@ class SalesforceSourceTask:
         our_user = rest.sign_in.token().user_id
         self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
         readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
+        self._snapshots = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -183,7 +195,7 @@ class SalesforceSourceTask:
             load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),
             open_stream=self._open_stream,
             schema_of=pubsub.schema,
-            snapshots=Snapshots(rest, readers, wake=self._wake.set, troubles=troubles),
+            snapshots=self._snapshots,
             troubles=troubles,
             our_user=our_user,
             positions=positions,
@@ -191,8 +203,20 @@ class SalesforceSourceTask:
             settle_s=self._settle_s,
         )
         self._mended.clear()
-        self._rechecks = Rechecks(troubles, self._recheck, self._is_mended)
-        self._rechecks.begin(name for name in self._objects if troubles.blocks(name))
+        self._silent.clear()
+        self._rechecks = Rechecks(
+            troubles,
+            self._recheck,
+            self._is_mended,
+            watch=lambda name: live_fields(name, pubsub),
+            broken=self._is_silent,
+        )
+        blocked = [name for name in self._objects if troubles.blocks(name)]
+        self._rechecks.begin(blocked, watched=self._objects.keys() - blocked)
+        self._selected.clear()
+        self._selections = Selections(
+            rest.selections, self._objects, self._are_selected, every_s=self._selections_every_s
+        )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -201,6 +225,11 @@ class SalesforceSourceTask:
         deadline_s = time.monotonic() + timeout_s
         while not self._stopped.is_set():
             self._wake.clear()  # Before looking: what comes in from now on wakes us.
+            while self._silent:
+                # At once: it is stored that events were lost, and a restart forgets nothing of it.
+                self._feed.read_again(self._silent.popleft())
+            while self._selected:
+                self._feed.selected(self._selected.popleft())
             while self._mended:
                 self._take_back(self._mended.popleft())
             harvest = self._feed.gather()
@@ -230,16 +259,18 @@ class SalesforceSourceTask:
         if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
             since_s, why = stream
             waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
-        general = [
-            WaitingObject(what, *wait) for what, wait in waits.items() if wait and wait[0] >= WAITS_MIN_S
-        ]
-        return [*general, *self._troubles.report()]
+        general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
+        if self._snapshots is not None:
+            general += self._snapshots.waiting()
+        return [*(each for each in general if each.since_s >= WAITS_MIN_S), *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
         self._stopped.set()
         if (rechecks := self._rechecks) is not None:
             rechecks.close()
+        if (selections := self._selections) is not None:
+            selections.close()
         if (feed := self._feed) is not None:
             feed.close()
         self._wake.set()
@@ -265,6 +296,14 @@ class SalesforceSourceTask:
 
     def _is_mended(self, _: str, synced: SyncedObject) -> None:
         self._mended.append(synced)
+        self._wake.set()
+
+    def _are_selected(self, ids: Mapping[str, str]) -> None:
+        self._selected.append(ids)
+        self._wake.set()
+
+    def _is_silent(self, name: str) -> None:
+        self._silent.append(name)
         self._wake.set()
 
     def _is_read_whole(self, name: str) -> bool:
@@ -312,7 +351,7 @@ def load_identities(
 ) -> None:
     """
     Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
-    before is one of the *troubles*. Raises Unavailable, RateLimited, SetupError.
+    before is one of the *troubles*, and so is an object that alone cannot be read. Raises Unavailable, RateLimited, SetupError.
     """
     for name in objects:
         if troubles.blocks(name):
@@ -323,6 +362,12 @@ def load_identities(
             if name not in worked:
                 raise SetupError(sentence(name, error)) from error
             troubles.found(name, error)
+        except RateLimited:
+            raise
+        except RetriableError as error:
+            rest.look_at_clock()  # in an outage this raises
+            if not troubles.failed(name, error) or name not in worked:
+                raise
 
 
 def _as_registered(schema: ObjectSchema) -> SyncedObject:

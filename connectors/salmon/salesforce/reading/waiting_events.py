@@ -15,7 +15,9 @@ from itertools import count
 
 from salmon.model.change import Change
 
-KEYS_MAX = 10_000  # keys of waiting events beyond which the stream waits; requests do not stop it
+KEYS_MAX = (
+    10_000  # keys of one object's waiting events, beyond which the stream waits; requests do not stop it
+)
 
 RecordId = tuple[str, str]  # object, record key
 
@@ -45,15 +47,15 @@ class Held:
         self._first: list[tuple[int, int, RecordId]] = []  # heap: commit_time of each key's first
         self._places: dict[int, str | None] = {}  # in the stream's order: what must be stored meanwhile
         self._events: Counter[RecordId] = Counter()  # how many wait for each key
+        self._keys: Counter[str] = Counter()  # for how many keys of each object events wait
         self._count = count()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    @property
-    def keys_of_events(self) -> int:
-        """For how many keys events wait, and not only requests."""
-        return len(self._events)
+    def with_keys(self, at_least: int) -> list[str]:
+        """The objects of which events, and not only requests, wait for so many keys."""
+        return [name for name, keys in self._keys.items() if keys >= at_least]
 
     def __contains__(self, record: RecordId) -> bool:
         return record in self._waiting
@@ -78,6 +80,8 @@ class Held:
         line.append((number, waiting))
         if waiting.signal is None:
             self._places[number] = waiting.before
+            if record not in self._events:
+                self._keys[record[0]] += 1
             self._events[record] += 1
 
     def due_at(self) -> int | None:
@@ -125,6 +129,7 @@ class Held:
                 self._events[record] -= 1
                 if not self._events[record]:
                     del self._events[record]
+                    self._keys[record[0]] -= 1
 
     def reconsider(self, record: RecordId) -> None:
         """Put the key back among those that wait, or forget it if nothing of it does."""
@@ -137,6 +142,7 @@ class Held:
     def forget_events(self, name: str) -> bool:
         """Forget the events of an object; requests stay. Returns whether there were any."""
         forgotten = False
+        self._keys.pop(name, None)
         for record in [record for record in self._waiting if record[0] == name]:
             line = self._waiting.pop(record)
             self._events.pop(record, None)

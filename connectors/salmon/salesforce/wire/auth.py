@@ -40,6 +40,7 @@ log = structlog.get_logger(__name__)
 _ASSERTION_LIFE_S: Final = 180  # Salesforce takes none that is good for longer than three minutes
 _SKEW_MIN_S: Final = 30  # a clock that is further off than this may be why an assertion was refused
 _TOKEN_PATH: Final = "/services/oauth2/token"
+_INTROSPECTION_PATH: Final = "/services/oauth2/introspect"
 _PUBLIC_LOGINS: Final = ("https://login.salesforce.com", "https://test.salesforce.com")
 _WRONG_CLIENT: Final = frozenset({"invalid_client_id", "invalid_client", "invalid_client_credentials"})
 
@@ -102,6 +103,32 @@ class SignIn:
     def renew(self, refused: Token) -> Token:
         """A token other than the one that was *refused*. Raises as `token` does."""
         return self._signed_in(refused)
+
+    def lifetime_s(self) -> float | None:
+        """
+        For how many seconds the token in use is good, if nobody uses it; None where Salesforce does not say. It says so only
+        to an app that gives its secret ("OpenID Connect Token Introspection", Salesforce Help).
+        """
+        auth, token = self._config.auth, self.token()
+        if auth.client_secret is None:
+            return None
+        response = self._https.send(
+            "POST",
+            self._config.login_url + _INTROSPECTION_PATH,
+            key="salesforce.login_url",
+            data={
+                "token": token.access_token,
+                "token_type_hint": "access_token",
+                "client_id": auth.client_id,
+                "client_secret": auth.client_secret.get_secret_value(),
+            },
+            headers={"Accept": "application/json"},
+        )
+        body = _body(response)
+        try:
+            return float(body["exp"]) - (self._now_by(response) or self._now_s()) if body["active"] else None
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def _signed_in(self, refused: Token | None) -> Token:
         """A token, other than the one that was *refused*."""
@@ -189,6 +216,42 @@ class SignIn:
         return SignInRefused(
             f"salesforce.login_url: {self._config.login_url} is not a Salesforce login host (HTTP {status} for"
             f" {_TOKEN_PATH}). Set it to https://login.salesforce.com, or to the org's My Domain."
+        )
+
+
+class GivenSession(SignIn):
+    """
+    A session that a person opened elsewhere (an administrator, with a browser or the Salesforce CLI), and that we cannot renew.
+
+    Args:
+        config: Of the org that the session is of.
+        access_token: The session.
+        where: What we know of the org from our own sign-in.
+
+    Raises:
+        ConfigError: it is no access token, or one of another org.
+    """
+
+    def __init__(
+        self, config: SalesforceConfig, access_token: str, where: Token, https: Https | None = None
+    ) -> None:
+        super().__init__(config, https)
+        org, _, secret = access_token.partition("!")
+        if not secret or not access_token.isascii() or not access_token.isprintable() or " " in access_token:
+            raise ConfigError(
+                "the administrator's session is not an access token, which looks like 00D...!... . Give one of"
+                " the org, e.g. what `sf org display` of the Salesforce CLI shows."
+            )
+        if org[:15] != where.organization_id[:15]:
+            raise ConfigError(
+                f"the administrator's session is one of the org {ascii(org[:18])[1:-1]}, and the sync's org is"
+                f" {where.organization_id}. Give one of this org."
+            )
+        self._token = Token(access_token, where.instance_url, where.organization_id, user_id="")
+
+    def _sign_in(self) -> Token:
+        raise SignInRefused(
+            "the administrator's session is not valid, or has ended. Give a new access token of an administrator."
         )
 
 

@@ -24,7 +24,7 @@ from salmon.errors import RateLimited, RequestRejected, SalmonError, Unavailable
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
-from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of_request
+from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.pause import Pause
 
@@ -33,8 +33,10 @@ COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
+# Of the org's setup: to be refused there by a code that we do not know says that the user may not, and no record waits for it.
+_OF_SETUP: Final = frozenset({"limits", "tooling", "permissions"})
 # What the org says of these tells of fields and objects, and quotes no record.
-_QUOTING_NO_RECORD: Final = frozenset({"query", "queryAll", "retrieve", "describe"})
+_QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe"}
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
 _OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
 _WHO_ANSWERED: Final = (
@@ -49,6 +51,7 @@ _HEADERS: Final = {
     "Sforce-Mru": "updateMru=false",
     "Sforce-Query-Options": f"batchSize={PAGE_ROWS}",
 }
+_STANDARD_CHANNEL: Final = "ChangeEvents"
 _PROBE_TIMEOUT_S: Final = 10.0
 
 
@@ -129,6 +132,22 @@ class Rest:
         """For how many seconds the org has refused our requests for their number, and its words; None while it does not."""
         return self._pause.waiting()
 
+    def versions(self) -> Sequence[str]:
+        """The versions of the API that the org has, oldest first. It costs no API call."""
+        return [str(each["version"]) for each in self._json("GET", "/services/data", resource=_UNCOUNTED)]
+
+    def ask(self, method: str, below: str, *, resource: str, body: Any = None) -> Any:
+        """
+        Call any other resource, at *below* the API version's root; return its answer, None if it has no body.
+
+        *resource*: what the call is counted as, and what an error is told of.
+        """
+        response = self._send(method, f"{self._base}/{below}", resource=resource, body=body)
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
+
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
         answer: Mapping[str, Any] = self._json(
@@ -140,6 +159,16 @@ class Rest:
         """How many records the object has."""
         answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")
         return int(answer["totalSize"])
+
+    def selections(self) -> Mapping[str, str]:
+        """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
+        soql = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
+        answer = self._json("GET", f"{self._base}/tooling/query?{urlencode({'q': soql})}", resource="tooling")
+        return {
+            str(row["SelectedEntity"]): str(row["Id"])
+            for row in answer["records"]
+            if row["EventChannel"] == _STANDARD_CHANNEL
+        }
 
     def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
         """
@@ -278,6 +307,8 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
     verdict = verdict_of_request(status, first.code, first.message)
     if first.code == NOT_FOUND and resource not in _OF_ONE_OBJECT:
         verdict = Verdict.MOVED  # what is not there is the resource, and not a record
+    if status == 403 and first.code and resource in _OF_SETUP:
+        verdict = verdict_of(first.code, first.message)
     match verdict:
         case Verdict.SIGN_IN:
             return _TokenRefused(f"{what}, for a token that it had just given.")

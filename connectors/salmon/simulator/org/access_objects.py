@@ -20,7 +20,7 @@ _RIGHTS = " ".join(
     f"Permissions{name}!:boolean"
     for name in (
         "ApiEnabled", "ViewSetup", "CustomizeApplication", "ModifyAllData", "ViewAllData", "ManageUsers",
-        "BulkApiHardDelete", "UseAnyApiAuth", "ApiUserOnly",
+        "BulkApiHardDelete", "UseAnyApiAuth", "ApiUserOnly", "ManageProfilesPermissionsets", "AssignPermissionSets",
     )
 )  # fmt: skip
 _OBJECT_RIGHTS = " ".join(
@@ -29,6 +29,8 @@ _OBJECT_RIGHTS = " ".join(
 )
 
 DEFINITIONS = ("EntityDefinition", "FieldDefinition")
+OWN_RIGHTS = "UserPermissionAccess"
+_NO_ID = f"{'0' * 15}AAA"
 
 
 def access_describes(present: Mapping[str, Any]) -> dict[str, Describe]:
@@ -56,6 +58,9 @@ def access_describes(present: Mapping[str, Any]) -> dict[str, Describe]:
             "Id:id PermissionSetId+*:reference:PermissionSet:PermissionSet PermissionSetGroupId AssigneeId+*:reference:User:Assignee"
             " ExpirationDate!:datetime IsActive=:boolean SystemModstamp:datetime",
             writable=True,
+        ),
+        OWN_RIGHTS: spelled(
+            OWN_RIGHTS, None, f"Id:id LastCacheUpdate:datetime {_RIGHTS.replace('!', '')}", writable=False
         ),
         "EntityDefinition": spelled(
             "EntityDefinition", "4ie",
@@ -88,6 +93,12 @@ def has_right(tables: Mapping[str, Table], user_id: str, right: str) -> bool:
         for row in assigned
         if row.get("AssigneeId") == user_id
     )
+
+
+def own_rights(tables: Mapping[str, Table], user_id: str) -> dict[str, Stored]:
+    """The one row of UserPermissionAccess that a user sees: his own rights ("UserPermissionAccess", Object Reference)."""
+    names = [each.split("!")[0] for each in _RIGHTS.split()]
+    return {"Id": _NO_ID, **{name: has_right(tables, user_id, name) for name in names}}
 
 
 def access_rows(user_ids: Iterable[str], profile_id: str) -> Iterator[tuple[str, dict[str, Stored]]]:

@@ -285,6 +285,8 @@ def _check_http(params: Params) -> None:
     status = params.get("status", 503)
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise BadFault("http: status must be a number from 400 to 599")
+    if not isinstance(params.get("containing", ""), str):
+        raise BadFault("http: containing must be text")
 
 
 def _check_grpc(params: Params) -> None:

@@ -102,7 +102,7 @@ class RestServer:
 
     def _answer(self, api: str, resource: str, asked: Asked) -> Answer:
         """The answer to one request, refusals and injected faults included."""
-        if (struck := self._fault(api)) is not None:
+        if (struck := self._fault(api, asked.body)) is not None:
             return struck
         if asked.head_bytes > HEAD_BYTES_MAX:
             return Answer(414, b"<html><body>URI Too Long</body></html>", {"Content-Type": "text/html"})
@@ -242,10 +242,11 @@ class RestServer:
             raise BadRequest("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
         usage.count_call(resource)
 
-    def _fault(self, api: str) -> Answer | None:
-        struck = self._org.faults.take("http", api=api)
-        if struck is None:
+    def _fault(self, api: str, body: bytes) -> Answer | None:
+        struck = self._org.faults.active("http", api=api)
+        if struck is None or struck.get("containing", "").encode() not in body:
             return None
+        self._org.faults.take("http", api=api)
         status, code = int(struck.get("status", 503)), struck.get("error_code")
         if code is None:  # What stands in front of the org answers in HTML.
             return Answer(

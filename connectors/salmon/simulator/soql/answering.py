@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from salmon.simulator.org.access_objects import OWN_RIGHTS, own_rights
 from salmon.simulator.org.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import Presenter
@@ -112,6 +113,8 @@ def run_parsed(
             raise invalid_field(query.text, path.at, what)
     table = org.tables[name]
     with org.lock:
+        if name == OWN_RIGHTS and user is not None:
+            table.put(own_rights(org.tables, user.user_id))
         plan = _Plan(org, table, query, with_deleted=with_deleted, pager=pager)
         return plan.run(None if also is None else also(table))
 

@@ -30,7 +30,8 @@ ENRICHED_MAX: Final = 10  # "Change Data Capture Allocations"
 TOOLING_DESCRIBES: Final[Mapping[str, Describe]] = {
     "CustomField": spelled(
         "CustomField", "00N",
-        "Id:id DeveloperName! TableEnumOrId! EntityDefinitionId! NamespacePrefix ManageableState Length!:int"
+        "Id:id DeveloperName! TableEnumOrId! EntityDefinitionId! Definition!:reference:EntityDefinition:EntityDefinition"
+        " NamespacePrefix ManageableState Length!:int"
         f" Precision!:int Scale!:int InlineHelpText!:textarea Description!:textarea FullName!~ Metadata!~:complexvalue {AUDIT}",
         writable=True,
     ),
@@ -73,7 +74,7 @@ class Setup:
             for name, describe in self._base.items():
                 for field in describe["fields"]:
                     if field.get("custom") and field["name"].endswith("__c"):
-                        unit.insert("CustomField", _field_row(name, field["name"], metadata_of(field)))
+                        unit.insert("CustomField", self._field_row(name, field["name"], metadata_of(field)))
                 if can_be_selected(name):
                     unit.insert(
                         "PlatformEventChannelMember", self._member_row("", self._standard_member(name))
@@ -82,6 +83,7 @@ class Setup:
         self.org.add_listener(self._apply)
         main.faults.on("cdc", self._follow_cdc)
         main.describe_listeners.append(self._follow_describe)
+        main.faults.on_clear(self._follow_clear)
         main.checks["FieldPermissions"] = self._check_permission
         main.checks["ObjectPermissions"] = partial(
             self._check_twin, "ObjectPermissions", ("ParentId", "SobjectType")
@@ -130,7 +132,7 @@ class Setup:
         if object_name == "CustomField":
             owner, _, name = full_name.partition(".")
             described(name, metadata)
-            unit.update(object_name, record_id, _field_row(owner, name, metadata))
+            unit.update(object_name, record_id, self._field_row(owner, name, metadata))
         elif object_name == "PlatformEventChannel":
             unit.update(object_name, record_id, self._channel_row(full_name, metadata, itself=record_id))
         elif object_name == "ManagedEventSubscription":
@@ -197,7 +199,12 @@ class Setup:
             if target not in self._main.types:
                 message = f"referenceTo value of '{target}' does not resolve to a valid sObject type"
                 raise Refusal("FIELD_INTEGRITY_EXCEPTION", message, "Metadata")
-        return _field_row(owner, name, metadata)
+        return self._field_row(owner, name, metadata)
+
+    def _field_row(self, owner: str, name: str, metadata: Json) -> Json:
+        definitions = self._main.tables["EntityDefinition"].live.values()
+        of_owner = next(str(row["Id"]) for row in definitions if row.get("DurableId") == owner)
+        return {**_field_row(owner, name, metadata), "Definition": of_owner}
 
     def _channel_row(self, full_name: str, metadata: Json, itself: str = "") -> Json:
         stem = full_name.removesuffix("__chn")
@@ -293,7 +300,7 @@ class Setup:
                 if of == owner:
                     unit.delete("CustomField", str(row["Id"]))
             for name, field in own.items():
-                unit.insert("CustomField", _field_row(owner, name, metadata_of(field)))
+                unit.insert("CustomField", self._field_row(owner, name, metadata_of(field)))
 
     def _redescribe(self) -> None:
         """Show the custom fields that exist and that somebody may see; others not."""
@@ -355,6 +362,12 @@ class Setup:
                 self._main.faults.set(
                     "cdc", {"object": name, "on": event_name_of(name) in selected, "by": "setup"}
                 )
+
+    def _follow_clear(self) -> None:
+        """All faults have ended, and with them every deselection by the control API."""
+        for name in self._base:
+            if can_be_selected(name):
+                self._follow_cdc({"object": name, "on": True})
 
     def _follow_cdc(self, params: Mapping[str, Any]) -> None:
         """The control API has switched an object on or off: let the members of the standard channel say so."""

@@ -73,6 +73,13 @@ CHANGES: Final = (
         "        pass\n    else",
     ),
     Mutant(
+        "what a former record was sent is ours in the next one",
+        "4a: a default is nobody's edit: what was not in our creation of a record, the org has filled in",
+        "model.fold",
+        "    if answer.made and x.exists is False:\n",
+        "    if False:\n",
+    ),
+    Mutant(
         "an event that a row has overtaken says nothing of what our write overwrote",
         "no lost causal edit: an edit that our write overwrote before anybody had seen it is judged when it is told",
         "model.fold",
@@ -145,6 +152,20 @@ CHANGES: Final = (
         "model.steps.values",
         " and work.change.origin in work.rules.guarded and name not in ours.lacks\n",
         " and work.change.origin in work.rules.guarded\n",
+    ),
+    Mutant(
+        "a creation clears fields that an earlier creation did not know",
+        "4a: of a field that an earlier CREATE on its way did not know, a CREATE says nothing where it does not set it",
+        "model.steps.owed",
+        "    return Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())\n",
+        "    return Owed(WriteOp.CREATE, fields)\n",
+    ),
+    Mutant(
+        "a creation in the place of a deleted record knew all fields",
+        "4a: of a field that the writer did not know, a CREATE says nothing",
+        "merge.states",
+        '                    (added | frozenset(w["lacks"])) & names,\n',
+        '                    ((added if datum["exists"] is not False else frozenset()) | frozenset(w["lacks"])) & names,\n',
     ),
     Mutant(
         "repetitions do not settle their ack",

@@ -90,6 +90,13 @@ SINKS: Final = (
         "            self._known[writer] = None\n",
     ),
     Mutant(
+        "a write does not tell which fields it leaves alone",
+        "4a: of a field that an earlier CREATE on its way did not know, a CREATE says nothing where it does not set it",
+        "kafka.codecs.serdes",
+        "        if not lacks:\n            return known\n",
+        "        return known\n",
+    ),
+    Mutant(
         "MongoDB: a delete without a look at the marker",
         "6: a DELETE applies only where the marker is not older than expected",
         "mongodb.writing.delivery",

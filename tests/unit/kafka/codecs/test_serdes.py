@@ -266,6 +266,20 @@ def test_a_write_of_an_older_schema_says_which_fields_its_writer_knew(
     assert older.decode(written).knows is None
 
 
+def test_a_creation_says_which_fields_it_must_not_clear_although_its_writer_knew_them(
+    registry: MemoryRegistry,
+) -> None:
+    """An earlier one, of a time when the sync did not know them, has perhaps made the record. (Case L6.)"""
+    older, newer = (
+        Writes(replace(ACCOUNT, fields=fields), registry, "crm.writes.mongodb.Account")
+        for fields in (ACCOUNT.fields, (*ACCOUNT.fields, *MORE))
+    )
+    every = frozenset({*ACCOUNT.by_name, SALESFORCE_ID, ERROR})
+    creation = Write(7, WriteOp.CREATE, fields={"Name": "A"}, knows=every - {"Phone"})
+    assert older.decode(older.encode(creation)) == creation
+    assert newer.decode(older.encode(creation)).knows == every - {"Phone"}, "nor what was added since"
+
+
 def test_a_write_of_a_time_before_a_field_was_put_back_does_not_know_it(registry: MemoryRegistry) -> None:
     """It was written when the field was synced once; what is there now came when it was not. (Case L6.)"""
     phone = tuple(replace(field, since=9 if field.name == "Phone" else 0) for field in ACCOUNT.fields)

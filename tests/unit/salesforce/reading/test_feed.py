@@ -563,6 +563,92 @@ def test_requests_for_an_object_that_is_refused_do_not_stop_the_stream(
     assert rig.ops() == [(CONTACT, Op.UPDATE)]
 
 
+def test_an_object_that_alone_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queries time out: after ten seconds the others go on, it is reported, and it is told from its rows when they come."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org)
+    org.hides["Account"] = Unavailable("the query resource answered QUERY_TIMEOUT (HTTP 400).")
+    for account in (A, B, C):
+        rig.hear(payload("GAP_UPDATE", account, at=NOW))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    rig.gather()
+    rig.pass_s(5)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            rig.gather()
+        rig.pass_s(5)
+    for _ in range(3):
+        rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+    (waits,) = rig.troubles.report()
+    assert (waits.object, waits.since_s) == ("Account", 10)
+    assert "QUERY_TIMEOUT" in waits.sentence
+    org.hides.clear()
+    rig.pass_s(11)
+    org.look_at_clock()
+    read_all(rig, "Account")
+    assert {key for key, op in rig.ops() if op is Op.ROW} >= {A, B, C}
+
+
+def test_an_outage_of_all_objects_is_none_of_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The org does not even tell its clock: nothing is given up, and no object is reported."""
+    org = org_of(A)
+    rig = Rig.streaming(org)
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(5)
+    org.look_at_clock()
+    org.fails_with = Unavailable("the org is away")
+
+    def away() -> None:
+        raise Unavailable("the org is away")
+
+    monkeypatch.setattr(org, "look_at_clock", away)
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            rig.gather()
+        rig.pass_s(5)
+    assert rig.troubles.report() == []
+
+
+def test_many_keys_of_each_object_may_wait_and_only_the_refused_one_is_read_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are counted for each object: what one has waiting costs no other a reading of all its records."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B)
+    org.put("Contact", CONTACT, LastName="C")
+    rig = Rig.streaming(org)
+    for name in ("Account", "Contact"):
+        rig.troubles.found(name, RequestRejected("no", code="INVALID_FIELD"))
+    rig.hear(payload("GAP_UPDATE", CONTACT, name="Contact", at=NOW))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.hear(payload("GAP_UPDATE", B, at=NOW))
+    rig.gather()
+    rig.gather()
+    assert [run.object for run in rig.snapshots.begun] == ["Account"]
+    assert not rig.stream.items
+
+
+def test_the_refused_target_of_a_one_way_object_does_not_stop_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not read as a whole at all, and the others go on."""
+    monkeypatch.setattr(feed, "KEYS_MAX", 2)
+    org = org_of(A, B, C)
+    rig = Rig.streaming(org).restarted(one_way=["Account"])
+    rig.gather()
+    rig.troubles.found("Account", RequestRejected("no", code="INVALID_FIELD"))
+    for account in (A, B, C):
+        rig.hear(payload("GAP_UPDATE", account, at=NOW))
+    rig.hear(payload("UPDATE", CONTACT, name="Contact", Fax="1", at=NOW))
+    for _ in range(3):
+        rig.gather()
+    assert rig.ops() == [(CONTACT, Op.UPDATE)]
+    assert rig.snapshots.begun == []
+
+
 def test_the_stream_waits_where_too_many_keys_wait_for_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else they would fill the memory; it goes on when their rows are read, and nothing is lost."""
     monkeypatch.setattr(feed, "KEYS_MAX", 2)

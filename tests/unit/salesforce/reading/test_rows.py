@@ -18,7 +18,9 @@ from salmon.salesforce.reading import rows
 from salmon.salesforce.reading.rows import BadRow, Row, RowReader, key_batches
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
 from salmon.salesforce.troubles import Troubles
+from support.clock import Clock
 from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
+from support.waiting import until
 
 A, B, C, D, E = (f"00100000000000{number}AAA" for number in (1, 2, 3, 4, 5))
 CONTACT = "003000000000001AAA"
@@ -161,13 +163,15 @@ class Reading:
         identity = Identity({name: one.schema for name, one in OBJECTS.items()})
         readers = {name: RowReader(org, one, identity, OBJECTS) for name, one in OBJECTS.items()}
         self.troubles = Troubles(again_s=0.01)
+        self.clock = Clock()
         self.snapshots = Snapshots(
             org,
             readers,
             wake=self.woken.set,
-            backoff=Backoff(first_s=0.001),
+            backoff=Backoff(first_s=0.001, max_s=0.01),
             rows_a_chunk=2,
             troubles=self.troubles,
+            clock=self.clock,
         )
 
     def take(self) -> Chunk | Failed:
@@ -273,6 +277,26 @@ def test_an_object_that_the_org_refuses_waits_and_the_next_one_is_read(reading: 
     org.hides.clear()
     assert ids(one.chunk()) == [A, B]
     assert one.troubles.report() == []
+
+
+def test_an_object_whose_reading_fails_steadily_is_reported_and_lets_the_others_have_their_turn(
+    reading: Begin,
+) -> None:
+    """What is waited for, since when and what to do; the others are read meanwhile, and it goes on by itself."""
+    org = filled()
+    org.hides["Account"] = Unavailable("the query resource answered QUERY_TIMEOUT (HTTP 400).")
+    one = reading(org)
+    one.snapshots.begin(run())
+    one.snapshots.begin(replace(run(), object="Contact"))
+    until(one.snapshots.waiting, "it is reported")
+    one.clock.now_s += 30
+    assert one.chunk().run.object == "Contact"
+    (waits,) = one.snapshots.waiting()
+    assert (waits.object, waits.since_s) == ("reading Account", 30)
+    assert "QUERY_TIMEOUT" in waits.sentence
+    org.hides.clear()
+    assert ids(one.chunk()) == [A, B]
+    assert one.snapshots.waiting() == []
 
 
 def test_a_fault_of_ours_ends_a_run_loudly(reading: Begin) -> None:

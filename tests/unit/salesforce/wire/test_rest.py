@@ -415,6 +415,30 @@ def test_an_error_of_a_whole_request_that_nobody_knows_is_judged_by_its_status(
         api.describe("Account")
 
 
+@pytest.mark.parametrize("resource", ["limits", "tooling", "permissions"])
+def test_the_setup_is_closed_to_a_user_by_whatever_code(resource: str) -> None:
+    """No record waits for it. A limit, a system problem and a proxy's page are what they are everywhere."""
+    for answer, raised in (
+        (error("A_CODE_OF_NEXT_YEAR", 403), RequestRejected),
+        (error("REQUEST_LIMIT_EXCEEDED", 403), RateLimited),
+        (error("API_CURRENTLY_DISABLED", 403), Unavailable),
+        ((403, "<html>Access denied</html>"), Unavailable),
+    ):
+        api, _ = rest(answer)
+        with pytest.raises(raised):
+            api.ask("GET", "somewhere", resource=resource)
+
+
+def test_a_resource_may_answer_without_a_body() -> None:
+    """A change is answered by 204; what is no JSON is no answer of Salesforce's."""
+    api, wire = rest((204, ""), (200, {"a": 1}), (200, "<html>Hello</html>"))
+    assert api.ask("PATCH", "sobjects/X/1", resource="permissions", body={"A": 1}) is None
+    assert wire.asked[-1][1] == "https://acme.my.salesforce.com/services/data/v64.0/sobjects/X/1"
+    assert api.ask("GET", "limits", resource="limits") == {"a": 1}
+    with pytest.raises(Unavailable, match="not JSON"):
+        api.ask("GET", "limits", resource="limits")
+
+
 @pytest.mark.parametrize(("status", "code"), [(404, "NOT_FOUND"), (410, "UNSUPPORTED_API_VERSION")])
 def test_a_resource_that_is_not_there_means_no_record_that_is_gone(status: int, code: str) -> None:
     """The collections resource or its version is away: signing in again may find it, and no record was deleted."""

@@ -1,0 +1,180 @@
+"""
+What an administrator asks an org and makes in it: its rights, fields, permission sets, selections and allowances.
+
+Only calls; what they are for is said by those who use them (salmon.doctor, salmon.setup). Nothing here is repeated.
+Sources: Tooling API Developer Guide, "REST Resources", "CustomField", "PlatformEventChannelMember"; Object Reference,
+"UserPermissionAccess", "PermissionSet", "FieldPermissions", "PermissionSetAssignment"; REST API Developer Guide, "Limits".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from salmon.errors import UnfitServer
+from salmon.salesforce.wire.layout import channel_of
+from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.wire.soql import one_of, quoted, select
+
+CHANNEL: Final = "ChangeEvents"  # the standard channel: what Salmon subscribes to
+# How many objects an org may select for change events without the add-on ("Change Data Capture Allocations").
+SELECTED_DEFAULT_MAX: Final = 5
+
+# Rights of a user, as fields of UserPermissionAccess -> how Setup calls them.
+RIGHTS: Final[Mapping[str, str]] = {
+    "PermissionsApiEnabled": "API Enabled",
+    "PermissionsViewAllData": "View All Data",
+    "PermissionsModifyAllData": "Modify All Data",
+    "PermissionsViewSetup": "View Setup and Configuration",
+    "PermissionsCustomizeApplication": "Customize Application",
+    "PermissionsManageProfilesPermissionsets": "Manage Profiles and Permission Sets",
+    "PermissionsAssignPermissionSets": "Assign Permission Sets",
+}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What an org may use of something in 24 hours, and what is left of it."""
+
+    most: int
+    left: int
+
+    @property
+    def share_left(self) -> float:
+        return self.left / self.most if self.most else 0.0
+
+
+class Administration:
+    """
+    The setup of one org. Threads may share it, as they may share *rest*, whose errors every method raises.
+
+    A RequestRejected says by its `code` what the org does not let this user see or do.
+    """
+
+    def __init__(self, rest: Rest) -> None:
+        self.rest = rest
+
+    # Looking.
+
+    def rows(self, fields: Collection[str], name: str, *where: str) -> Sequence[Row]:
+        """Records of the data API."""
+        return [row for page in self.rest.pages(select(fields, name, where=where)) for row in page.rows]
+
+    def tooling_rows(self, fields: Collection[str], name: str, *where: str) -> Sequence[Row]:
+        """Records of the Tooling API; more than one page of them is nothing that we ask for."""
+        query = urlencode({"q": select(fields, name, where=where)})
+        return _list(self.rest.ask("GET", f"tooling/query?{query}", resource="tooling"), "records")
+
+    def rights(self) -> Mapping[str, bool]:
+        """Which of RIGHTS the user has who is signed in."""
+        found = self.rows(RIGHTS, "UserPermissionAccess")
+        return {name: bool(found and found[0].get(name)) for name in RIGHTS}
+
+    def selected(self) -> Mapping[str, frozenset[str]]:
+        """The change events that are selected -> the channels that they are selected for."""
+        found: dict[str, set[str]] = {}
+        for row in self.tooling_rows(("EventChannel", "SelectedEntity"), "PlatformEventChannelMember"):
+            if str(row["SelectedEntity"]).endswith(
+                "ChangeEvent"
+            ):  # custom channels have platform events, too
+                found.setdefault(str(row["SelectedEntity"]), set()).add(str(row["EventChannel"]))
+        return {entity: frozenset(channels) for entity, channels in found.items()}
+
+    def allowances(self) -> Mapping[str, Allowance]:
+        """The org's allowances by their names in the limits resource; they are up to five minutes old."""
+        answer = self.rest.ask("GET", "limits", resource="limits")
+        if not isinstance(answer, dict):
+            raise UnfitServer(
+                "Salesforce's limits resource does not answer as documented. Check for a proxy."
+            )
+        return {
+            name: Allowance(int(each["Max"]), int(each["Remaining"]))
+            for name, each in answer.items()
+            if isinstance(each, dict) and "Max" in each and "Remaining" in each
+        }
+
+    def custom_fields(self, names: Collection[str]) -> Mapping[tuple[str, str], str]:
+        """(object, field) -> Id, of the custom fields with these names, also of those that are hidden from everybody."""
+        stems = [name.removesuffix("__c") for name in names]
+        rows = self.tooling_rows(
+            ("Id", "DeveloperName", "EntityDefinition.QualifiedApiName"),
+            "CustomField",
+            one_of("DeveloperName", stems),
+            "NamespacePrefix = null",
+        )
+        return {
+            (str(row["EntityDefinition"]["QualifiedApiName"]), f"{row['DeveloperName']}__c"): str(row["Id"])
+            for row in rows
+            if row.get("EntityDefinition")
+        }
+
+    def field_metadata(self, field_id: str) -> Mapping[str, Any]:
+        """How a custom field was made, in the words of the Metadata API."""
+        answer = self.rest.ask("GET", f"tooling/sobjects/CustomField/{quote(field_id)}", resource="tooling")
+        metadata = answer.get("Metadata") if isinstance(answer, dict) else None
+        return metadata if isinstance(metadata, dict) else {}
+
+    def editors(self, name: str, field: str, *, other_than: str) -> int:
+        """How many active users other than one may edit a field, by their profile or a permission set."""
+        of_field = select(
+            ("ParentId",),
+            "FieldPermissions",
+            where=(
+                f"Field = {quoted(f'{name}.{field}')}",
+                f"SobjectType = {quoted(name)}",
+                "PermissionsEdit = true",
+            ),
+        )
+        rows = self.rows(
+            ("AssigneeId",),
+            "PermissionSetAssignment",
+            f"PermissionSetId IN ({of_field})",
+            f"AssigneeId != {quoted(other_than)}",
+            "Assignee.IsActive = true",
+        )
+        return len({row["AssigneeId"] for row in rows})
+
+    # Making.
+
+    def make(self, name: str, fields: Mapping[str, Any]) -> str:
+        """Create a record of a permission object; its Id."""
+        return _id(self.rest.ask("POST", f"sobjects/{quote(name)}", resource="permissions", body=fields))
+
+    def change(self, name: str, record_id: str, fields: Mapping[str, Any]) -> None:
+        """Change a record of a permission object."""
+        self.rest.ask(
+            "PATCH", f"sobjects/{quote(name)}/{quote(record_id)}", resource="permissions", body=fields
+        )
+
+    def make_of_metadata(self, name: str, full_name: str, metadata: Mapping[str, Any]) -> str:
+        """Create a record of the Tooling API from metadata; its Id."""
+        body = {"FullName": full_name, "Metadata": metadata}
+        return _id(self.rest.ask("POST", f"tooling/sobjects/{quote(name)}", resource="tooling", body=body))
+
+
+def event_of(name: str) -> str:
+    """The change event of an object, as a channel's member names it: Account -> AccountChangeEvent."""
+    return channel_of(name).rpartition("/")[2]
+
+
+def member_of(name: str) -> tuple[str, Mapping[str, Any]]:
+    """Full name and metadata of the member by which an object is selected for the standard channel."""
+    event = event_of(name)
+    return f"{CHANNEL}_{event.replace('__', '_')}", {"eventChannel": CHANNEL, "selectedEntity": event}
+
+
+def _list(answer: Any, key: str) -> Sequence[Row]:
+    found = answer.get(key) if isinstance(answer, dict) else None
+    if not isinstance(found, list):
+        raise UnfitServer("Salesforce's Tooling API does not answer as documented. Check for a proxy.")
+    return found
+
+
+def _id(answer: Any) -> str:
+    if not isinstance(answer, dict) or not isinstance(answer.get("id"), str):
+        raise UnfitServer("Salesforce does not answer to a creation as documented. Check for a proxy.")
+    return str(answer["id"])

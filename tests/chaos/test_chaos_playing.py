@@ -1,0 +1,80 @@
+"""The order of a run: which fault may begin when."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from support.chaos import plan, playing
+from support.chaos.plan import EMBEDDED, ORG, Fault, Wanted
+
+KILL = Fault(1, "kill", ("merge",), 0, waits=False)
+HOLE = Fault(2, "corrupt_replay", (ORG,), 0)
+
+
+class Watched:
+    """A canary and a striker that write down what happens. *well*: what the canary finds, time after time."""
+
+    def __init__(self, world: Any, well: Sequence[float | None]) -> None:
+        self._world = world
+        self._well = iter(well)
+        self.happened: list[str] = []
+
+    def strike(self, fault: Fault, _enough: threading.Event) -> None:
+        self._note(fault.kind)
+
+    def recovered_s(self, *, within_s: float, enough: Callable[[], bool]) -> float | None:
+        del within_s, enough
+        self._note("look")
+        return next(self._well)
+
+    def _note(self, what: str) -> None:
+        self.happened.append(f"{what}, hushed" if self._world.hole.is_set() else what)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(playing, "_HUSH_S", 0)
+
+    def faults(_wanted: Wanted, _supervisor: str) -> Iterator[Fault]:
+        yield from (KILL, HOLE)
+
+    monkeypatch.setattr(plan, "faults", faults)
+    return SimpleNamespace(
+        options=SimpleNamespace(wanted=Wanted(1, 60, EMBEDDED, relentless=True), supervisor="own"),
+        world=SimpleNamespace(hole=threading.Event()),
+        crew=SimpleNamespace(ready=list),
+        say=lambda _line: None,
+        took=defaultdict(list),
+        not_recovered=[],
+        history=[],
+    )
+
+
+def strike_all(run: Any, watched: Watched) -> None:
+    playing._strike_all(run, watched, watched, threading.Event())  # type: ignore[arg-type]
+
+
+def test_events_get_lost_only_when_all_is_well(run: Any) -> None:
+    """Even where no fault waits for the recovery from the one before: else events of long ago would be lost, too."""
+    watched = Watched(run.world, [3.0, 1.0])
+    strike_all(run, watched)
+    assert watched.happened == ["kill", "look, hushed", "corrupt_replay, hushed", "look, hushed"]
+    assert run.history[1].endswith("corrupt_replay org 3.0 s later; well after 1.0 s")
+    assert run.took == {"corrupt_replay": [1.0]}
+    assert not run.world.hole.is_set()
+
+
+def test_no_events_get_lost_where_it_does_not_become_well(run: Any) -> None:
+    """The fault is left out, and the result says so."""
+    watched = Watched(run.world, [None])
+    strike_all(run, watched)
+    assert watched.happened == ["kill", "look, hushed"]
+    assert "left out: NOT well after 15 s: not ready: " in run.history[1]
+    assert run.not_recovered == ["before corrupt_replay org (number 2), within 15 s"]
+    assert not run.world.hole.is_set()

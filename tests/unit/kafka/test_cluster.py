@@ -1,0 +1,43 @@
+"""What librdkafka tells of a group, without a broker."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from salmon.kafka.cluster import Member, members, partitions_held
+
+# ConsumerProtocolAssignment of version 0: a topic "t" with partitions 0 and 2, and one "uv" with partition 1.
+TWO_TOPICS = (
+    bytes.fromhex("000000000002000174000000020000000000000002000275760000000100000001") + b"\xff\xff\xff\xff"
+)
+NOTHING = bytes.fromhex("000000000000ffffffff")
+
+
+class Admin:
+    def __init__(self, *assignments: bytes) -> None:
+        self._assignments = assignments
+
+    def list_groups(self, _group: str, *, timeout: float) -> list[Any]:
+        assert timeout > 0
+        found = [
+            SimpleNamespace(client_id=f"m-{n}", assignment=each) for n, each in enumerate(self._assignments)
+        ]
+        return [SimpleNamespace(error=None, members=found)]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "held"), [((TWO_TOPICS, NOTHING), [3, 0]), ((b"", b""), []), ((), [])]
+)
+def test_how_many_partitions_each_member_has_is_read_from_its_assignment(
+    assignments: tuple[bytes, ...], held: list[int]
+) -> None:
+    """Of all topics together; during a rebalance nobody has any, and nothing is said."""
+    assert partitions_held(Admin(*assignments), "g") == held  # type: ignore[arg-type]
+
+
+def test_members_are_told_by_the_name_of_their_client() -> None:
+    """So a process knows its own place in the group (case S2)."""
+    assert members(Admin(TWO_TOPICS), "g") == [Member("m-0", 3)]  # type: ignore[arg-type]
