@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import count
 from threading import Event
 
 import pytest
@@ -63,7 +64,13 @@ def test_the_error_that_ended_a_part_ends_all_and_is_told() -> None:
 def test_what_does_not_end_by_itself_is_cut_before_the_deadline() -> None:
     """A part that drains for too long is told to give up; the log says where it was."""
     story: list[str] = []
-    life = Lifecycle(drain_deadline_s=0.2)
+
+    def clock() -> float:
+        """Time passes until the part is cut. Then it stands still, so that the part has as long as it needs."""
+        return next(seconds) if "work cut" not in story else 0.0
+
+    seconds = count(step=0.05)
+    life = Lifecycle(drain_deadline_s=0.2, clock=clock)
     life.start(Part("work", story, deaf=True))
     life.stop("test")
     with capture_logs() as logged:
