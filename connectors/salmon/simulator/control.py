@@ -180,6 +180,24 @@ class ControlServer:
             self._org.rules = ()
         return JSONResponse({"rules": 0})
 
+    async def _change_fields(self, request: Request) -> JSONResponse:
+        body = await _object(request) or {}
+        name, without, fields = body.get("object"), body.get("without", []), body.get("fields", [])
+        if name not in self._org.objects:
+            return _wrong(f"object must be one of {', '.join(self._org.objects)}")
+        known = {f["name"] for f in self._org.describe(name)["fields"]} - {"Id"}
+        if not isinstance(without, list) or not known.issuperset(map(str, without)):
+            return _wrong(f"without must be a list of fields of {name}, and not Id")
+        if not isinstance(fields, list) or not all(
+            isinstance(f, dict) and isinstance(f.get("name"), str) and isinstance(f.get("type"), str)
+            for f in fields
+        ):
+            return _wrong(
+                "fields must be a list of fields as a describe has them, each with name and type at least"
+            )
+        self._org.change_fields(name, without, fields)
+        return JSONResponse({"fields": len(self._org.describe(name)["fields"])})
+
     async def _add_event(self, request: Request) -> JSONResponse:
         body = await _object(request)
         try:
@@ -296,6 +314,14 @@ RESOURCES: Final = (
         ControlServer._add_rule,
     ),
     Resource("DELETE", "/rules", "", "Remove all rules.", ControlServer._drop_rules),
+    Resource(
+        "POST",
+        "/fields",
+        '{"object": "Account", "without": ["Fax"], "fields": [{"name": "Late__c", "type": "string", "length": 20}]}',
+        "Let an object lose fields and get others, at once and for everybody: describes, SOQL, records and the schema of events. "
+        "A field is as a describe has it; what it does not say is that of a text field that may be empty.",
+        ControlServer._change_fields,
+    ),
     Resource(
         "POST",
         "/events",

@@ -411,6 +411,32 @@ def test_events_have_a_new_field_as_soon_as_it_is_shown(box: Box, wire: Wire) ->
         client.close()
 
 
+def test_the_control_api_gives_an_object_other_fields_while_events_are_read(box: Box, wire: Wire) -> None:
+    """Another schema from then on; a lost field is gone everywhere, and later changes of setup do not bring it back."""
+    told = box.simulator.endpoints
+    client = Client(wire, told.pubsub_endpoint, Path(told.ca_file), token=box.token, tenant=box.org.org_id)
+    try:
+        stream = client.subscribe("/data/ContactChangeEvent", preset="EARLIEST")
+        contact = box.create("Contact", LastName="Before", Department="A")
+        fields = [{"name": "New__c", "type": "double", "precision": 5, "scale": 1, "custom": True}]
+        change = {"object": "Contact", "without": ["Department"], "fields": fields}
+        assert box.control("POST", "/fields", change).status_code == 200
+        after_id = box.create("Contact", LastName="After", New__c=1.5)
+        before, after = stream.events(2)
+        assert (client.decode(before)["Department"], client.decode(after)["New__c"]) == ("A", 1.5)
+        assert before.event.schema_id != after.event.schema_id
+    finally:
+        client.close()
+    made(box, "CustomField", "Contact.Other__c", {"type": "Text", "label": "Other", "length": 10})
+    shown = {f["name"] for f in box.call("GET", "sobjects/Contact/describe").json()["fields"]}
+    assert ("Department" in shown, "New__c" in shown) == (False, True)
+    assert "Department" not in box.call("GET", f"sobjects/Contact/{contact}").json()
+    assert tooling(box, "SELECT Id FROM CustomField WHERE DeveloperName = 'New'")["totalSize"] == 1
+    assert box.call("PATCH", f"sobjects/Contact/{after_id}", {"Department": "B"}).status_code == 400
+    for wrong in ({"object": "X"}, {**change, "without": ["Id"]}, {**change, "fields": [{"name": "A"}]}):
+        assert box.control("POST", "/fields", wrong).status_code == 400
+
+
 def test_simple_salesforce_sets_up_an_org(box: Box) -> None:
     """restful and toolingexecute, unchanged: field, permission set, permission and assignment."""
     salesforce: Any = api.Salesforce(

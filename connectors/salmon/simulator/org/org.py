@@ -11,7 +11,7 @@ import random
 import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from itertools import chain
@@ -19,7 +19,7 @@ from itertools import chain
 from salmon.simulator.org.access_objects import DEFINITIONS, access_describes, access_rows, definition_rows
 from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
-from salmon.simulator.org.describes import Describe
+from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
 from salmon.simulator.org.faults import BadFault, FaultRegistry, Params
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType, object_types
@@ -92,6 +92,7 @@ class Org:
         self.deleted_with: dict[str, tuple[tuple[str, Table], ...]] = {}
         self._names = {name.lower(): name for name in self.types}
         self._children = _children(self.tables)
+        self.describe_listeners: list[Callable[[Describe], None]] = []  # called after `change_fields`
         self._listeners: list[Listener] = []
         self._open: Unit | None = None  # the innermost transaction of the thread that holds the lock
         self._commit_number = _FIRST_COMMIT_NUMBER
@@ -131,6 +132,17 @@ class Org:
             self._children = _children(self.tables)
             self._define(name)
             self._described_now()
+
+    def change_fields(self, name: str, without: Collection[str], fields: Collection[Describe]) -> None:
+        """Let an object lose some fields and get others; one of a name that is there takes its place. Raises KeyError."""
+        with self.lock:
+            describe = self.types[name].describe
+            new = {field["name"]: {**FIELD_DEFAULTS, "label": field["name"], **field} for field in fields}
+            kept = [new.pop(f["name"], f) for f in describe["fields"] if f["name"] not in without]
+            changed = {**describe, "fields": [*kept, *new.values()]}
+            self.redescribe(changed)
+            for listener in self.describe_listeners:
+                listener(changed)
 
     def define_event(self, describe: Describe) -> None:
         """Make a platform event, or let one have other fields from now on."""

@@ -82,6 +82,7 @@ class Setup:
         main.add_listener(self._apply)
         self.org.add_listener(self._apply)
         main.faults.on("cdc", self._follow_cdc)
+        main.describe_listeners.append(self._follow_describe)
         main.faults.on_clear(self._follow_clear)
         main.checks["FieldPermissions"] = self._check_permission
         main.checks["ObjectPermissions"] = partial(
@@ -285,6 +286,21 @@ class Setup:
             self._select()
         if touched & set(TOOLING_DESCRIBES) - {"CustomField"}:
             self._streaming.apply()
+
+    def _follow_describe(self, describe: Describe) -> None:
+        """The control API has given an object other fields: they are its own from now on, as records, too."""
+        owner = describe["name"]
+        own = {f["name"]: f for f in describe["fields"] if f.get("custom") and f["name"].endswith("__c")}
+        self._base[owner] = describe
+        self._own = {pair for pair in self._own if pair[0] != owner}
+        self._own |= {(owner, f["name"]) for f in describe["fields"]}
+        with self.org.transaction(self._main.integration_user) as unit:
+            for row in list(self.org.tables["CustomField"].live.values()):
+                of, _, name = str(row["FullName"]).partition(".")
+                if of == owner:
+                    unit.delete("CustomField", str(row["Id"]))
+            for name, field in own.items():
+                unit.insert("CustomField", self._field_row(owner, name, metadata_of(field)))
 
     def _redescribe(self) -> None:
         """Show the custom fields that exist and that somebody may see; others not."""
