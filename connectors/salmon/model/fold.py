@@ -257,12 +257,10 @@ def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
     for earlier, sent in x.sent.items():
         if earlier > seq:
             break
-        says: dict[str, Value] = {}
-        if sent.op is WriteOp.CREATE:
-            if is_made and side in work.rules.guarded:
-                says = dict.fromkeys(work.rules.names[side] - OWNED_BY_MERGE - sent.lacks)
-            is_made = True
-        says |= sent.fields
+        says = dict(sent.fields)
+        if is_made:
+            says |= {n: None for n in work.rules.names[side] if work.rules.clears(side, sent, n)}
+        is_made |= sent.op is WriteOp.CREATE
         fields |= says
         set_by |= dict.fromkeys(says, earlier)
     return replace(x.sent[seq], fields=fields), set_by
