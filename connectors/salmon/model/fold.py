@@ -282,8 +282,8 @@ def _overtaken(work: Work) -> None:
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:
-        _filled_in(work, spoken)
+    if change.op is Op.CREATE and change.ack is not None:
+        _filled_in(work, spoken, change.ack)
     after: list[Overwritten] = []
     # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -328,15 +328,17 @@ def _overtaken(work: Work) -> None:
             fold_hidden_value(work, name)
 
 
-def _filled_in(work: Work, spoken: frozenset[str]) -> None:
+def _filled_in(work: Work, spoken: frozenset[str], creation: int) -> None:
     """
-    The late event of our creation tells what the org set as it carried that out. Where the row could not tell which of our
-    creations made the record, that looked like an edit; now it is known that nobody has made one.
+    The late event of our *creation* tells what the org set as it carried that out. Where the row could not tell which of our
+    writes made the record, that looked like an edit; now it is known that nobody has made one. What was agreed on before that
+    creation was sent is what it said itself.
     """
     change, state = work.change, work.state
     for name in spoken - OWNED_BY_MERGE:
         standing, value = state.versions.get(name, NEVER), change.fields.get(name)
-        if standing.origin == change.origin and value is not None and value == state.canonical.get(name):
+        is_since = standing.origin == change.origin and standing.seq > creation
+        if is_since and value is not None and value == state.canonical.get(name):
             state.versions[name] = replace(standing, baseline=True)
 
 

@@ -18,8 +18,22 @@ CHANGES: Final = (
         "what the org filled in stays an edit though the creation's late event tells of it",
         "4: what the org fills in as it carries out a creation is nobody's edit",
         "model.fold",
-        "    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:\n",
+        "    if change.op is Op.CREATE and change.ack is not None:\n",
         "    if False:\n",
+    ),
+    Mutant(
+        "what the org filled in stays an edit where a later write of ours was carried out before the row",
+        "4: what the org fills in as it carries out a creation is nobody's edit",
+        "model.fold",
+        "    if change.op is Op.CREATE and change.ack is not None:\n",
+        "    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:\n",
+    ),
+    Mutant(
+        "an edit that our creation said is nobody's once that creation's event comes late",
+        "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
+        "model.fold",
+        "standing.origin == change.origin and standing.seq > creation\n",
+        "standing.origin == change.origin\n",
     ),
     Mutant(
         "the late event of a creation takes an edit for what the org filled in",
