@@ -395,15 +395,15 @@ def _late_echo(work: Work) -> None:
     Fold the echo of a write that its sink repeated after the answer had come. The side holds its values now, but nobody
     wanted that. Step 7 corrects what the repetition overwrote or created again.
 
-    A row only shows that there was a repetition. Its event will show which fields it set; the other fields may be edits that
-    are still to be reported.
+    A row only shows that there was a repetition, and the values of formulas, which no event carries. Its event will show which
+    fields it set; the other fields may be edits that are still to be reported.
     """
     change, x = work.change, work.x
     x.marker = change.ack or 0
-    if change.is_row:
-        return
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE:
+    if change.is_row:
+        spoken &= work.rules.only_of(change.origin) - work.rules.live[change.origin]
+    elif change.op is Op.CREATE:
         x.shadow, x.unknown = {}, work.rules.names[change.origin]
     for name in spoken:
         value = change.fields.get(name)
@@ -415,4 +415,5 @@ def _late_echo(work: Work) -> None:
         ):
             work.take(name, value, work.version)
     x.unknown -= spoken
-    work.exists()
+    if change.is_event:
+        work.exists()

@@ -301,6 +301,24 @@ def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> 
     assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
 
 
+def test_a_formula_of_a_record_that_is_undeleted_after_a_refresh_is_told_by_its_first_row() -> None:
+    """The record has its marker of before, so its row looks like that of a repeated write. (Seed 148642 of the World.)"""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.come_to_rest()
+    story.mongodb.deletes()
+    story.come_to_rest()
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    story.salesforce.creates(Name="Acme")
+    story.come_to_rest()
+    story.salesforce.row(Name="Acme", Rollup="7", marker=creation.seq)
+    assert story.writes["mongodb"].fields == {"Rollup": "7"}
+    story.come_to_rest()
+    assert story.record == {"Name": "Acme", "Rollup": "7"}
+
+
 # One-way objects: the origin is the only author, and is never written to.
 
 

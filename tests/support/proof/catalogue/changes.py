@@ -238,6 +238,13 @@ CHANGES: Final = (
         "        value = change.fields.get(name)\n        if (\n",
     ),
     Mutant(
+        "the row of a repeated write tells no formula",
+        "2: a row of a repeated write still says what no event carries",
+        "model.fold",
+        "        spoken &= work.rules.only_of(change.origin) - work.rules.live[change.origin]\n    elif",
+        "        return\n    elif",
+    ),
+    Mutant(
         "a copied marker is taken for a late echo",
         "2: a guarded side cannot repeat; a copied or restored record took the marker along: it is no ack",
         "model.fold",
