@@ -75,10 +75,14 @@ def is_repeated(work: Work, seq: int) -> bool:
     """
     Whether a row shows a write of before that a sink has repeated: on a record that the side shows as it once was, or has lost
     and got anew by an old creation. The write had been answered, so nobody else sets its marker there.
+
+    Of the lost record, that goes for every row until an event tells what the old creation has set, or the new one that is
+    on its way is answered: what was edited in between is told by events, whose authors have seen what it had set.
     """
     x = work.x
     is_owed = x.exists is True or (x.exists is False and work.state.lives)
-    return bool(x.history) and is_owed and x.marker < seq <= x.settled
+    is_untold = x.marker < seq or (x.exists is False and bool(x.in_flight))
+    return bool(x.history) and is_owed and is_untold and seq <= x.settled
 
 
 def is_known(work: Work) -> bool:

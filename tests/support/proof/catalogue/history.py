@@ -116,6 +116,20 @@ HISTORY: Final = (
         "    is_owed = x.exists is False and work.state.lives\n",
     ),
     Mutant(
+        "the second row of what a creation of before makes again is an edit",
+        _RULE,
+        "model.steps.went_back",
+        "    is_untold = x.marker < seq or (x.exists is False and bool(x.in_flight))\n",
+        "    is_untold = x.marker < seq\n",
+    ),
+    Mutant(
+        "what a creation of before makes again is never judged by its rows",
+        _RULE,
+        "model.steps.went_back",
+        "    is_untold = x.marker < seq or (x.exists is False and bool(x.in_flight))\n",
+        "    is_untold = x.marker < seq or x.exists is False\n",
+    ),
+    Mutant(
         "after a restore, a document saved with its marker is a repetition",
         _RULE,
         "model.steps.went_back",
