@@ -47,7 +47,7 @@ def test_what_a_creation_on_its_way_has_cleared_is_in_conflict_with_who_saw_that
     story.mongodb.row({**newest.fields, SALESFORCE_ID: KEY}, marker=newest.seq)
     for at, tell in ((cleared, {"ack": again.seq, "Phone": None}), (edited, {"Phone": "555 0202"})):
         story.mongodb.now = at - 1
-        story.mongodb.edits(**tell)  # type: ignore[arg-type]
+        story.mongodb.edits(**tell)
     story.mongodb.now = written - 1
     story.mongodb.acks(newest)
     (conflict,) = story.conflicts
