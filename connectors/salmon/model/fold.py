@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
-from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
+from salmon.model.state import NEVER, Overwritten, Sent, SideState, State, Version
 from salmon.model.steps import went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
@@ -295,7 +295,7 @@ def _overtaken(work: Work) -> None:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
                 judged.add(known.name)
-            elif known.edited and known.name in x.misfits and known.name not in judged:
+            elif _hides_an_edit(x, known) and known.name not in judged:
                 fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
@@ -322,10 +322,16 @@ def _overtaken(work: Work) -> None:
     for known in notes:
         if known.name in spoken:
             _judge_again(work, known)
+            _contest_after_all(work, known)
     noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
     if change.op is not Op.DELETE:
         for name in sorted(spoken & x.misfits.keys() - noted):
             fold_hidden_value(work, name)
+
+
+def _hides_an_edit(x: SideState, known: Overwritten) -> bool:
+    """Whether what cannot be taken stands where events have told of an edit that no row has shown."""
+    return known.edited and known.edit != known.before and known.name in x.misfits
 
 
 def _filled_in(work: Work, spoken: frozenset[str], creation: int) -> None:
@@ -363,6 +369,24 @@ def _judge_again(work: Work, known: Overwritten) -> None:
     if state.lives and stands and state.versions.get(name, NEVER).seq <= change.ack:
         shown = replace(change, fields={name: known.later[0]}, ack=None)
         fold_unseen_value(replace(work, change=shown), name, state.canonical.get(name))
+
+
+def _contest_after_all(work: Work, known: Overwritten) -> None:
+    """
+    The opposite case: our write went over an edit of the side, as its event tells only now, and somebody has set the field
+    after that. The row looked as if this author had seen that edit, which gave way without a word. Now both are told, and the
+    policy decides. The second edit was made after our write: that is its time if the row gave it none.
+    """
+    change, state, name = work.change, work.state, known.name
+    ours, value, standing = change.fields.get(name), work.shadow(name), state.versions.get(name, NEVER)
+    if change.ack is None or not known.edited or known.edit != known.before or known.later != (value,):
+        return
+    gave_way = standing.origin == change.origin and state.canonical.get(name) == value
+    if state.lives and gave_way and ours not in (known.before, value) and not work.x.holds(name):
+        work.take(name, known.before, Version(known.edited_at, change.origin, state.seq))
+        at = max(standing.committed_at, change.committed_at)
+        shown = replace(change, committed_at=at, fields={name: known.later[0]}, ack=None)
+        fold_unseen_value(replace(work, change=shown), name, ours)
 
 
 def _as_of_the_edit(work: Work, known: Overwritten) -> Work:

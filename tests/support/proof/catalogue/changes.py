@@ -42,6 +42,20 @@ CHANGES: Final = (
         "value is not None and value == state.canonical.get(name):\n            state.versions[name]",
         "value is not None:\n            state.versions[name]",
     ),
+    Mutant(
+        "an edit that our write went over gives way without a word to one that a row has shown",
+        "no lost causal edit: an edit that our write overwrote is told",
+        "model.fold",
+        "            _contest_after_all(work, known)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "an edit that a row has shown is as old as the row says, though our write came before it",
+        "4: last_writer_wins by committed_at",
+        "model.fold",
+        "        at = max(standing.committed_at, change.committed_at)\n",
+        "        at = standing.committed_at\n",
+    ),
     # seq.
     Mutant(
         "seq follows the offset alone",
