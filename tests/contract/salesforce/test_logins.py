@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from salmon.errors import RetriableError, SalmonError, SignInRefused, Unavailable
 from salmon.salesforce.config import SalesforceConfig
-from salmon.salesforce.reading.subscription import Preset, Received, Subscription
+from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.grants import ENDINGS
 from salmon.salesforce.wire.pubsub import PubSub
@@ -23,9 +23,10 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.chaos.proxy import Proxies
+from support.event_stream import TOPIC, brings_an_event, stream
+from support.salesforce_box import configured
 from support.waiting import until
 
-TOPIC = "/data/AccountChangeEvent"
 FLOWS = ("jwt_bearer", "client_credentials", "refresh_token", "username_password", "soap_login")
 
 
@@ -93,31 +94,6 @@ def clients(settings: SalesforceConfig) -> Iterator[tuple[Rest, PubSub]]:
     finally:
         pubsub.close()
         rest.close()
-
-
-@contextmanager
-def stream(pubsub: PubSub) -> Iterator[Subscription]:
-    """A subscription that has been let in."""
-    subscription = Subscription(pubsub, TOPIC, Preset.LATEST, fetch_size=100, silence_max_s=300)
-    try:
-        received(subscription)
-        yield subscription
-    finally:
-        subscription.close()
-
-
-def received(subscription: Subscription) -> Received:
-    until(subscription.peek, "a response of the stream")
-    found = subscription.peek()
-    assert isinstance(found, Received), found
-    subscription.pop()
-    return found
-
-
-def brings_an_event(box: Box, subscription: Subscription) -> None:
-    with box.org.transaction(box.org.person) as unit:
-        unit.insert("Account", {"Name": "Acme"})
-    until(lambda: received(subscription).events, "the event")
 
 
 # The flows.
@@ -241,6 +217,18 @@ def test_a_wrong_password_is_not_tried_again_and_again(box: Box, flow: str) -> N
     with pytest.raises(SignInRefused):
         sign_in.token()
     assert logins(box) == before + 2
+
+
+def test_nor_is_it_by_a_source_that_begins_again_and_again(box: Box) -> None:
+    """Whose clients are new ones each time."""
+    keys = {**auth(box, "soap_login"), "password": "hush"}
+    task = SalesforceSourceTask(config(box, keys), configured("Account"), "crm")
+    before = logins(box)
+    for _ in range(3):
+        with pytest.raises(SignInRefused):
+            task.connect()
+    task.close()
+    assert logins(box) == before + 1
 
 
 # Clocks.

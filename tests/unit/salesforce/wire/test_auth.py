@@ -7,8 +7,6 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from salmon.errors import RateLimited, SalmonError, SetupError, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
@@ -20,14 +18,6 @@ from support.rest_wire import DATE_S, TOKEN, Answer, Wire
 LOGIN, TEST = "https://login.salesforce.com", "https://test.salesforce.com"
 ORG, USER = "00D000000000001", "005000000000001"
 APP = {"flow": "client_credentials", "client_id": "id", "client_secret": "hush"}
-
-
-@pytest.fixture(scope="module")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
 
 
 def sign_in(wire: Wire, auth: dict[str, str], **changes: Any) -> SignIn:

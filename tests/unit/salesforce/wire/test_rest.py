@@ -11,8 +11,6 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from salmon.errors import (
     ConfigError,
@@ -33,14 +31,6 @@ from salmon.salesforce.wire.pause import Pause
 from salmon.salesforce.wire.rest import Rest
 from support.boxes import recorded
 from support.rest_wire import DATE, DATE_S, TOKEN, Answer, Wire
-
-
-@pytest.fixture(scope="module")
-def private_key() -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
 
 
 def config(**auth: Any) -> SalesforceConfig:
