@@ -154,6 +154,12 @@ class Https:
         self._session.close()
 
 
+def retry_after_s_of(response: requests.Response) -> float | None:
+    """For how many seconds the server does not want to be asked, where it says so (RFC 9110, section 10.2.3)."""
+    wish = response.headers.get("Retry-After", "")
+    return float(wish) if wish.isdecimal() else None
+
+
 def is_direct(url: str) -> bool:
     """Whether the environment's NO_PROXY has the host."""
     return bool(should_bypass_proxies(url, no_proxy=None))

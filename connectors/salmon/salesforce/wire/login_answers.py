@@ -20,6 +20,7 @@ from salmon.harmless import harmless
 from salmon.salesforce.config import Flow, SalesforceConfig
 from salmon.salesforce.wire.codes import Verdict, verdict_of
 from salmon.salesforce.wire.grants import PUBLIC_LOGINS
+from salmon.salesforce.wire.http import retry_after_s_of
 
 KEY: Final = "salesforce.login_url"
 _WORDS_MAX: Final = 200
@@ -73,7 +74,7 @@ def refusal_of(config: SalesforceConfig, answer: LoginAnswer) -> FatalError | Un
     where = f"{config.login_url} refused to sign in"
     verdict = verdict_of(error) if error else None
     if error in _TOO_MANY or verdict is Verdict.LIMITED or status in (420, 429):
-        return RateLimited(f"{where}: too many sign-ins.")
+        return RateLimited(f"{where}: too many sign-ins.", retry_after_s=retry_after_s_of(answer.response))
     # SOAP answers every fault with 500.
     is_outage = status >= 500 and not (flow == "soap_login" and error)
     if is_outage or error in _NOT_NOW or verdict is Verdict.RETRY:

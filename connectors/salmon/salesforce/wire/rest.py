@@ -25,7 +25,7 @@ from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
-from salmon.salesforce.wire.http import Https, Unreachable
+from salmon.salesforce.wire.http import Https, Unreachable, retry_after_s_of
 from salmon.salesforce.wire.pause import Pause
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
@@ -307,8 +307,6 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
     first = next(iter(_error_rows(response)), RowError(""))
     status = response.status_code
     what = f"Salesforce's {resource} resource answered {first.code or 'without a code'} (HTTP {status})"
-    retry_after = response.headers.get("Retry-After", "")
-    retry_after_s = float(retry_after) if retry_after.isdecimal() else None
     verdict = verdict_of_request(status, first.code, first.message)
     if first.code == NOT_FOUND and resource not in _OF_ONE_OBJECT:
         verdict = Verdict.MOVED  # what is not there is the resource, and not a record
@@ -328,7 +326,7 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
             return RateLimited(
                 f"{what}: an allowance of the org is used up. See API requests under Setup, Company Information, and what"
                 " else uses the API.",
-                retry_after_s=retry_after_s,
+                retry_after_s=retry_after_s_of(response),
             )
         case Verdict.FATAL:
             return UnfitServer(f"{what}. Check that the integration user may use the API.")

@@ -89,6 +89,15 @@ def test_what_an_answer_without_a_token_means(answer: Answer, raised: type[Salmo
     assert len(wire.asked) == 1
 
 
+def test_a_login_host_that_names_a_time_is_not_asked_before() -> None:
+    """As any other resource of the org."""
+    wire = Wire()
+    wire.token_answer = lambda: (429, "", {"Retry-After": "120"})
+    with pytest.raises(RateLimited) as told:
+        sign_in(wire, APP).token()
+    assert told.value.retry_after_s == 120
+
+
 def logged_in(**changes: str) -> bytes:
     told = {
         "passwordExpired": "false",
