@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 
 import structlog
@@ -43,6 +44,7 @@ _PATIENCE_S: Final = 30.0  # all that talk to the org wait for this one answer
 _LOOK_EVERY_S: Final = 60.0
 # A wrong password too often locks the user out, as a rule the tenth, for 15 minutes as a rule.
 _WRONG_PASSWORD_AGAIN_S: Final = 900.0
+_WITH_PASSWORD: Final[frozenset[Flow]] = frozenset({"username_password", "soap_login"})
 _WRONG_PASSWORD: Final = frozenset(
     {"invalid_grant", "INVALID_LOGIN", "LOGIN_MUST_USE_SECURITY_TOKEN", "PASSWORD_LOCKOUT"}
 )
@@ -84,7 +86,7 @@ class SignIn:
         self._token: Token | None = None
         self._looked_s = float("-inf")
         self._pause = Pause()
-        self._refused: tuple[float, SalmonError] | None = None  # our password: until when, and the words
+        self._refused: tuple[float, SignInRefused] | None = None  # our password: until when, and the words
         # What worked last time: the first audience of a JWT, and how far the org's clock is ahead of ours.
         self._audiences: Sequence[str] = audiences(config.login_url)
         self._ahead_s = 0.0
@@ -224,7 +226,7 @@ class SignIn:
         self._pause.look()
         if self._refused is not None and (left_s := self._refused[0] - self._monotonic_s()) > 0:
             raise SignInRefused(
-                f"{self._refused[1]} Salmon tries again in {left_s / 60:.0f} min, or when it is started again: wrong passwords in a"
+                f"{self._refused[1]} Salmon tries again in {ceil(left_s / 60)} min, or when it is started again: wrong passwords in a"
                 " row lock the user out."
             )
         try:
@@ -253,10 +255,11 @@ class SignIn:
                     self._audiences, answer = other, second
         if not answer.has_token:
             refusal = refusal_of(self._config, answer)
-            if self._config.auth.password is not None and answer.error in _WRONG_PASSWORD:
+            is_password = self.flow in _WITH_PASSWORD and answer.error in _WRONG_PASSWORD
+            if is_password and isinstance(refusal, SignInRefused):
                 self._refused = self._monotonic_s() + _WRONG_PASSWORD_AGAIN_S, refusal
             raise refusal
-        if answer.body.get("refresh_token", self._given_refresh_token()) != self._given_refresh_token():
+        if self.flow == "refresh_token" and self._is_rotated(answer.body):
             raise SignInRefused(
                 "salesforce.auth.refresh_token: the connected app rotates refresh tokens, so each is good for one sign-in, and"
                 " Salmon's processes share the one in the configuration. Switch refresh token rotation off in the app, let"
@@ -264,9 +267,13 @@ class SignIn:
             )
         return _token_of(answer.body)
 
-    def _given_refresh_token(self) -> str | None:
+    def _is_rotated(self, body: Mapping[str, Any]) -> bool:
+        """Whether our refresh token has ended, and another one has taken its place."""
         given = self._config.auth.refresh_token
-        return None if given is None else given.get_secret_value()
+        return (
+            given is not None
+            and body.get("refresh_token", given.get_secret_value()) != given.get_secret_value()
+        )
 
     def _ask(self, audience: str) -> LoginAnswer:
         auth, login_url = self._config.auth, self._config.login_url

@@ -89,6 +89,30 @@ def test_what_an_answer_without_a_token_means(answer: Answer, raised: type[Salmo
     assert len(wire.asked) == 1
 
 
+def test_what_another_flow_would_mind_does_not_matter() -> None:
+    """An unused password is nobody's wrong one, and a refresh token that nobody asked for is not used."""
+    wire = Wire()
+    answers: deque[Answer] = deque(
+        [(400, {"error": "invalid_grant"}), (200, {**TOKEN, "refresh_token": "x"})]
+    )
+    wire.token_answer = answers.popleft
+    signs_in = sign_in(wire, {**APP, "password": "unused"})
+    with pytest.raises(SignInRefused):
+        signs_in.token()
+    assert signs_in.token().access_token == "00D!1"
+
+
+def test_an_org_in_trouble_is_not_a_wrong_password() -> None:
+    """Whatever it says: it is asked again as soon as any other."""
+    wire = Wire()
+    answers: deque[Answer] = deque([(500, {"error": "invalid_grant"}), (200, TOKEN)])
+    wire.token_answer = answers.popleft
+    signs_in = sign_in(wire, {**APP, "flow": "username_password", "username": "u", "password": "p"})
+    with pytest.raises(Unavailable):
+        signs_in.token()
+    assert signs_in.token().access_token == "00D!1"
+
+
 def test_a_login_host_that_names_a_time_is_not_asked_before() -> None:
     """As any other resource of the org."""
     wire = Wire()
