@@ -39,7 +39,7 @@ def diagnose(config: SyncConfig) -> Iterator[Line]:
 def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
     """Open clients, and make all checks of a sync; the clients are closed at the end of the block."""
     with ExitStack() as opened:
-        https = Https(config.salesforce.ca_file, timeout_s=_TIMEOUT_S)
+        https = Https(config.salesforce.ca_file, proxy=config.salesforce.proxy, timeout_s=_TIMEOUT_S)
         rest = Rest(config.salesforce, https=https)
         opened.callback(rest.close)
         pubsub = PubSub(config.salesforce, rest.sign_in)

@@ -29,6 +29,7 @@ from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
+from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
@@ -79,6 +80,7 @@ class SalesforceSourceTask:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._calls = Calls()
+        self._sign_in: SignIn | None = None
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
         self._subscription: Subscription | None = None
@@ -120,8 +122,10 @@ class SalesforceSourceTask:
         if self._objects:
             return
         self.close()  # what an earlier try has left
-        rest = Rest(self._config, calls=self._calls)
-        pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
+        if self._sign_in is None:  # one for all tries: it knows when to ask again
+            self._sign_in = SignIn(self._config, calls=self._calls)
+        rest = Rest(self._config, self._sign_in, calls=self._calls)
+        pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._troubles = Troubles(again_s=self._again_s)
         found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)

@@ -118,6 +118,7 @@ class Subscription:
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
         self._call: Any = None
+        self._instance_url = ""  # where the org was when the stream was opened
         self._last_response_s = time.monotonic()
         self._beginning_good_until_s = time.monotonic() + beginning_good_s
         for work in (self._receive, self._watch):
@@ -199,6 +200,7 @@ class Subscription:
     def _listen(self, token: Token) -> None:
         requests = _Requests(self._first_request())
         self._last_response_s = self._opened_s = time.monotonic()
+        self._instance_url = token.instance_url
         self._call = call = self._pubsub.subscribe(requests, token)
         try:
             if self._stopped.is_set():
@@ -245,8 +247,13 @@ class Subscription:
             return
 
     def _watch(self) -> None:
-        """The watchdog: a connection that is dead on one side only reports nothing."""
+        """The watchdog: a connection that is dead on one side only reports nothing, nor does the instance that an org has left."""
         while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
+            token = self._pubsub.sign_in.known
+            if token is not None and self._instance_url not in ("", token.instance_url):
+                log.warning("stream_follows_org", topic=self._topic, to_url=token.instance_url)
+                self._instance_url = ""
+                self._call.cancel()
             silent_s = time.monotonic() - self._last_response_s
             if silent_s > self._silence_max_s and (call := self._call) is not None:
                 log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))
