@@ -124,6 +124,10 @@ class PubSub:
                 known = self._schemas.setdefault(schema_id, known)
         return known
 
+    def schema_text(self, schema_id: str) -> Mapping[str, Any]:
+        """The Avro schema with this id, as JSON: of events that are no change events. Raises as `schema_of_topic`."""
+        return self._text(schema_id)
+
     def subscribe(self, requests: Iterator[pb2.FetchRequest], token: Token) -> Any:
         """Open a Subscribe call: an iterator of FetchResponse that can be cancelled and raises grpc.RpcError."""
         return self._subscribe(requests, metadata=_metadata(token))
