@@ -7,32 +7,29 @@ consumer group and a health of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
-from confluent_kafka import Message
-
-from salmon.config.events import events_read
+from salmon.config.events import EventConfig, events_read
 from salmon.config.models import SyncConfig
-from salmon.errors import SchemaMismatch
 from salmon.kafka import topics
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import object_schema
+from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.topics import TopicSpec
-from salmon.model.change import Write, WriteOp
-from salmon.model.event_schema import CREATED
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import Closes, ReportsEvents, SinkRecord, SinkTask, SourceTask
+from salmon.plugin.contract import Closes, ReportsEvents, SinkTask, SourceTask
 from salmon.runtime import discovery
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import Part
+from salmon.salesforce.writing.publishing import EventPublisher
+from salmon.sink.event_records import change_decoder, event_decoder
 from salmon.sink.events import Carrier, EventSink, NoIdentities
 
-# An event is inserted once and never changed: each has the marker of a first write.
-_SEQ: Final = 1
+_JOIN_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class Together:
         self.name = worker.name
         self._worker, self._beside = worker, beside
         self._errors: list[BaseException] = []
+        self._cut = Event()
 
     def run(self) -> None:
         """Run all of them. Raises what ended the first that failed."""
@@ -64,7 +62,8 @@ class Together:
             for part in self._beside:
                 part.stop()
             for thread in threads:
-                thread.join()
+                while thread.is_alive() and not self._cut.is_set():
+                    thread.join(_JOIN_S)
         if self._errors:
             raise self._errors[0]
 
@@ -73,6 +72,7 @@ class Together:
             part.stop()
 
     def cut(self) -> None:
+        self._cut.set()
         for part in (*self._beside, self._worker):
             part.cut()
 
@@ -104,16 +104,14 @@ def listening(source: SourceTask, config: SyncConfig) -> SourceTask:
 
 def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
     """Return *worker*, the worker of a sink, with what carries events to its side."""
-    beside = [
-        EventSink(
-            instance,
-            name,
-            instance.topics.events(name),
-            partial(collecting, config, instance, name, event.collection),
-        )
-        for name, event in config.events.items()
-        if instance.side == "mongodb" and event.collection is not None
-    ]
+    topics_, beside = instance.topics, []
+    for name, event in config.events.items():
+        if instance.side == "mongodb" and event.collection is not None:
+            carrier = partial(collecting, config, instance, name, event.collection)
+            beside.append(EventSink(instance, name, topics_.events(name), carrier))
+        elif instance.side == "salesforce" and event.object is not None:
+            carrier = partial(publishing, config, instance, name, event)
+            beside.append(EventSink(instance, name, topics_.changes(event.object), carrier))
     return Together(worker, beside) if beside else worker
 
 
@@ -129,6 +127,19 @@ def collecting(config: SyncConfig, instance: Instance, event: str, collection: s
     return Carrier(task, event_decoder(event, Events(schema, instance.registry, topic)), "inserted")
 
 
+def publishing(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier | None:
+    """What publishes changes of an object as events; None while the object has no schema."""
+    assert event.object is not None
+    schema = object_schema(instance.registry, instance.topics.records(event.object))
+    if schema is None:
+        return None
+    codec = Changes(schema, instance.registry, instance.topics.changes(event.object))
+    decode = change_decoder(name, event, schema, codec)
+    task = EventPublisher(config.salesforce, name, event.fields)
+    started(task, schema)
+    return Carrier(task, decode, "published")
+
+
 def started(task: SinkTask, schema: ObjectSchema) -> None:
     """Start *task* with the schema of its one object. If that fails, its connections are given up."""
     try:
@@ -137,26 +148,3 @@ def started(task: SinkTask, schema: ObjectSchema) -> None:
         if isinstance(task, Closes):
             task.close()
         raise
-
-
-def event_decoder(event: str, codec: Events) -> Callable[[Message], SinkRecord]:
-    """What makes a creation of a record of the events' topic: its key is the EventUuid."""
-
-    def decode(message: Message) -> SinkRecord:
-        key, value = message.key(), message.value()
-        if not key or value is None:
-            raise SchemaMismatch(f"{codec.topic}: a record has no key or no value. Find out who wrote it.")
-        try:
-            uuid = key.decode() if isinstance(key, bytes) else key
-        except UnicodeDecodeError:
-            raise SchemaMismatch(f"{codec.topic}: a key is not UTF-8. Find out who wrote it.") from None
-        fields = {name: shown for name, shown in codec.decode(value).items() if shown is not None}
-        created = fields.get(CREATED)
-        # As all record keys: a text that begins with $ gets a second one.
-        record_key = f"${uuid}" if uuid.startswith("$") else uuid
-        write = Write(
-            _SEQ, WriteOp.CREATE, fields=fields, committed_at=created if isinstance(created, int) else 0
-        )
-        return SinkRecord(event, record_key, write)
-
-    return decode

@@ -14,12 +14,14 @@ from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_event
+from salmon.model.convert import from_event, from_rest
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 
 EVENT_UUID: Final = "EventUuid"
 REPLAY_ID: Final = "ReplayId"
 CREATED: Final = "CreatedDate"
+CREATED_BY: Final = "CreatedById"
+_MS_A_DAY: Final = 86_400_000
 
 _JSON: Final = "json"
 _ENVELOPE: Final = (
@@ -97,6 +99,40 @@ def fields_of(
         if value is not None:
             found[field.name] = value
     return found
+
+
+def payload_of(
+    schema: ObjectSchema, shown: Mapping[str, Any], *, created_at: int, created_by: str
+) -> dict[str, Any]:
+    """
+    Make the payload of an event that is published.
+
+    Args:
+        shown: Field of the event -> its value, as REST shows values. What is not in it is null.
+        created_at, created_by: When, in ms, and by which user: the API insists on both.
+
+    Raises:
+        SchemaMismatch: the event has no such field, or a value does not fit it.
+    """
+    payload: dict[str, Any] = {}
+    for name, value in shown.items():
+        field = schema.by_name.get(name)
+        if field is None or field in _ENVELOPE or field.type == _JSON:
+            raise SchemaMismatch(f"{schema.name} has no field {name} that can be published.")
+        if field.kind is Kind.STRING and value is not None and not isinstance(value, str):
+            value = str(value).lower() if isinstance(value, bool) else str(value)  # noqa: PLW2901
+        payload[name] = _on_the_wire(field, from_rest(field, value))
+    return {**payload, CREATED: created_at, CREATED_BY: created_by}
+
+
+def _on_the_wire(field: FieldSchema, value: Value) -> Any:
+    match field.kind, value:
+        case Kind.DATE, int():
+            return value * _MS_A_DAY
+        case Kind.STRINGS, tuple():
+            return ";".join(value)
+        case _:
+            return value
 
 
 def _field(avro: Mapping[str, Any]) -> FieldSchema:

@@ -44,7 +44,8 @@ POLL_S: Final = 0.2
 _ASK_S: Final = 10.0
 _SHOWN_AFTER_S: Final = 10.0  # what is over sooner is no news for people
 _DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.SKIPPED, OutcomeKind.EXISTS})
-_AGAIN: Final = Backoff(first_s=0.5, max_s=60.0)
+_AGAIN: Final = Backoff(first_s=0.5, max_s=5.0)
+_PERSON_AGAIN_S: Final = 60.0  # what a person must correct
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class EventSink:
         while not self._stop.is_set():
             try:
                 self._work()
-            except (RetriableError, PositionLost, FatalError, ClientLost, Fenced) as error:
+            except SalmonError as error:
                 self._fails(error)
             except KafkaException as error:
                 self._fails(clients.translated(error, f"carrying {self._event}"))
@@ -360,10 +361,11 @@ class EventSink:
     # Waiting.
 
     def _fails(self, error: SalmonError) -> None:
+        """Wait for it. A Kafka client that can do no more is made again; for any other new start, the process is asked."""
         if isinstance(error, StartAgain) and not isinstance(error, ClientLost | Fenced):
             raise error
         self._instance.metrics.retries.inc()
-        wait_s = self._tries.failed()
+        wait_s = _PERSON_AGAIN_S if isinstance(error, FatalError) else self._tries.failed()
         self._again_at = self._clock() + wait_s
         since = self._trouble[0] if self._trouble is not None else self._clock()
         if self._trouble is None or self._trouble[1] != str(error):

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.app.events import event_decoder
 from salmon.backoff import Backoff
 from salmon.errors import SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.codecs.events import Events
 from salmon.model.event_schema import event_schema
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.sink.event_records import event_decoder
 from salmon.sink.events import Carrier, EventSink
 from support.memory_broker import error
 from support.memory_sync import MemorySync
