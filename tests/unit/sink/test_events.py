@@ -169,6 +169,38 @@ def test_a_record_that_waits_does_not_commit_what_follows(sync: MemorySync) -> N
     assert keys(sink).count("a") == keys(sink).count("c") == 1
 
 
+def test_another_replica_goes_on_where_the_first_has_stopped(sync: MemorySync) -> None:
+    """It stands by until then; what was committed is not put again."""
+    publish(sync, "a")
+    first, second = Sink(), Sink()
+    with running(event_sink(sync, first)) as (run,):
+        eventually(lambda: committed(sync) >= 1)
+        with running(event_sink(sync, second, ordinal=1)) as (other,):
+            publish(sync, "b")
+            eventually(lambda: keys(first) == ["a", "b"] and committed(sync) >= 3)
+            run.stop()
+            publish(sync, "c")
+            eventually(lambda: keys(second) == ["c"])
+            other.stop()
+
+
+def test_records_that_expired_before_they_were_read_are_reported(
+    sync: MemorySync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes on with the oldest that is left, never with the latest."""
+    publish(sync, "a")
+    with running(event_sink(sync, Sink())) as (run,):
+        eventually(lambda: committed(sync) >= 1)
+        run.stop()
+    publish(sync, "b", "c")
+    sync.broker.topics[sync.topics.events(EVENT)][0].low = 4  # "b" has expired
+    sink = Sink()
+    with running(event_sink(sync, sink)) as (run,):
+        eventually(lambda: keys(sink) == ["c"])
+        run.stop()
+    assert "events_expired" in capsys.readouterr().out
+
+
 def test_it_waits_for_the_schema_and_goes_on_when_it_is_there(sync: MemorySync) -> None:
     """The source may start later, or may not be allowed to read the event yet."""
     there: list[bool] = []

@@ -188,10 +188,11 @@ class _Kind:
         try:
             self.schema = event_schema(self.name, self._bus.schema_of_topic(self._topic))
             self._trouble, self._needs_person = None, False
-        except (RetriableError, DataError, FatalError) as error:
-            self._wait(
-                f"{error} Correct the name, or let the integration user read {self.name}.", self._again_s
-            )
+        except RetriableError as error:
+            self._wait(str(error), self._again_s)
+        except (DataError, FatalError) as error:
+            why = f"{error} Correct the name, or let the integration user read {self.name}."
+            self._wait(why, self._again_s)
 
     def refuse(self, why: str) -> None:
         self._refused, self.schema = self.schema, None
@@ -297,7 +298,7 @@ class _Kind:
         event = received.event
         uuid = event.id or received.replay_id.hex()
         if uuid in self._known:
-            log.info("event_came_again", kind=self.name, event_uuid=uuid)
+            log.debug("event_came_again", kind=self.name, event_uuid=uuid)
             return
         self._known[uuid] = None
         if len(self._known) > _KNOWN_MAX:
