@@ -180,6 +180,7 @@ class _Kind:
         # Why it waits, since when, and until when.
         self._trouble: tuple[str, float, float] | None = None
         self._needs_person = False
+        self._org = ""
         self._refused: ObjectSchema | None = None  # by the registry
 
     # Its schema.
@@ -215,11 +216,12 @@ class _Kind:
 
     def start(self, position: Position | None) -> None:
         self.close()
+        self._org = self._org_id()  # now, because it may have to be asked for; another one ends the process
         self._place = None
         self._known.clear()
         if position is not None:
             self._known.update(dict.fromkeys(position.get("known", ())))
-            if position.get("org_id", "") in ("", self._org_id()):
+            if position.get("org_id", "") in ("", self._org):
                 self._place = bytes.fromhex(position["replay_id"])
             else:
                 self._lose("it is of another org, as after the refresh of a sandbox.")
@@ -263,7 +265,7 @@ class _Kind:
         if moved and self._place is not None:
             gathered.positions[f"{PREFIX}{self.name}"] = {
                 "replay_id": self._place.hex(),
-                "org_id": self._org_id(),
+                "org_id": self._org,
                 "known": list(self._known)[-_KNOWN_STORED:],
             }
 

@@ -81,13 +81,18 @@ class Org:
             raise RequestRejected("no such schema.", code="schema.validation.failed")
         return self.texts[schema_id]
 
+    def whose(self) -> str:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.org_id
+
     def open(self, topic: str, start: Start) -> Stream:
         self.streams.append(Stream(start))
         return self.streams[-1]
 
     def events(self, *names: str, positions: Mapping[str, Any] | None = None) -> PlatformEvents:
         found = PlatformEvents(
-            names or (EVENT,), self, self.open, org_id=lambda: self.org_id, clock=lambda: self.time_s
+            names or (EVENT,), self, self.open, org_id=self.whose, clock=lambda: self.time_s
         )
         found.look()
         found.use(found.schemas(), {})
@@ -212,6 +217,18 @@ def test_an_outage_of_the_schemas_holds_up_this_kind_alone(org: Org) -> None:
     org.time_s += 60
     assert uuids(events.take()) == ["uuid-4"]
     assert events.waiting() == []
+
+
+def test_an_org_that_cannot_be_asked_loses_no_event_that_has_come(org: Org) -> None:
+    """What was taken from the stream is reported, with its position."""
+    events = org.events()
+    org.bring(org.event(1))
+    events.take()
+    org.bring(org.event(2))
+    org.trouble = Unavailable("away.")
+    gathered = events.take()
+    assert uuids(gathered) == ["uuid-2"]
+    assert gathered.positions
 
 
 def test_an_event_that_the_org_does_not_have_waits_alone_until_it_does(org: Org) -> None:
