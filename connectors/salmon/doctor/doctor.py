@@ -11,6 +11,7 @@ from typing import Any, Final
 from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Check, Line, Outcome, examine
+from salmon.doctor.events import EventChecks
 from salmon.doctor.objects import ObjectChecks
 from salmon.doctor.salesforce import OrgChecks
 from salmon.doctor.servers import KafkaChecks, MongoChecks
@@ -53,6 +54,11 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
                 check
                 for name, each in config.objects.items()
                 for check in ObjectChecks(name, each, org, pubsub).checks()
+            ),
+            *(
+                check
+                for name, event in config.events.items()
+                for check in EventChecks(name, event, pubsub).checks()
             ),
             *KafkaChecks(sync).checks(),
             *MongoChecks(config).checks(),

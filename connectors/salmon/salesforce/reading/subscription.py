@@ -42,6 +42,7 @@ _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
 BEGINNING_GOOD_S: Final = 3600.0
+SELECT: Final = "Select the objects of the sync under Setup, Change Data Capture."
 
 
 class Preset(Enum):
@@ -92,6 +93,7 @@ class Subscription:
         backoff: Backoff = Backoff(),
         limited: Backoff = LIMITED,
         beginning_good_s: float = BEGINNING_GOOD_S,
+        mend: str = SELECT,
     ) -> None:
         """
         Args:
@@ -102,6 +104,7 @@ class Subscription:
             backoff: Between tries to open it.
             limited: The same, where the server says that we ask for too much.
             beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
+            mend: What a person should do where the org has no such topic.
         """
         self._pubsub = pubsub
         self._topic = topic
@@ -109,6 +112,7 @@ class Subscription:
         self._fetch_size = fetch_size
         self._silence_max_s = silence_max_s
         self._wake = wake
+        self._mend = mend
         self._tries = Tries(backoff)
         self._limited = Tries(limited)
         self._opened_s: float | None = None
@@ -174,10 +178,7 @@ class Subscription:
             if self._stopped.is_set():
                 return
             if isinstance(error, RequestRejected):
-                error = SetupError(
-                    f"{self._topic} cannot be subscribed to ({error.code}). Select the objects of the sync under"
-                    " Setup, Change Data Capture."
-                )
+                error = SetupError(f"{self._topic} cannot be subscribed to ({error.code}). {self._mend}")
             if isinstance(error, PositionLost | FatalError | StartAgain):
                 self._put(Ended(error))
                 return

@@ -99,6 +99,9 @@ class PubSub:
         self._subscribe = self._channel.stream_stream(
             f"{_SERVICE}/Subscribe", pb2.FetchRequest.SerializeToString, pb2.FetchResponse.FromString
         )
+        self._publish = self._channel.stream_stream(
+            f"{_SERVICE}/PublishStream", pb2.PublishRequest.SerializeToString, pb2.PublishResponse.FromString
+        )
         self._lock = threading.Lock()
         self._texts: dict[str, Mapping[str, Any]] = {}
         self._schemas: dict[str, EventSchema] = {}
@@ -110,8 +113,12 @@ class PubSub:
         Raises:
             RequestRejected: there is no such topic. Other errors as `schema`.
         """
-        info = self._unary(self._get_topic, pb2.TopicRequest(topic_name=topic))
-        return self._text(info.schema_id)
+        return self._text(self.topic(topic).schema_id)
+
+    def topic(self, name: str) -> pb2.TopicInfo:
+        """What the API says of a topic now. Raises as `schema_of_topic`."""
+        info: pb2.TopicInfo = self._unary(self._get_topic, pb2.TopicRequest(topic_name=name))
+        return info
 
     def schema(self, schema_id: str) -> EventSchema:
         """
@@ -128,9 +135,17 @@ class PubSub:
                 known = self._schemas.setdefault(schema_id, known)
         return known
 
+    def schema_text(self, schema_id: str) -> Mapping[str, Any]:
+        """The Avro schema with this id, as JSON: of events that are no change events. Raises as `schema_of_topic`."""
+        return self._text(schema_id)
+
     def subscribe(self, requests: Iterator[pb2.FetchRequest], token: Token) -> Any:
         """Open a Subscribe call: an iterator of FetchResponse that can be cancelled and raises grpc.RpcError."""
         return self._subscribe(requests, metadata=_metadata(token))
+
+    def publishing(self, requests: Iterator[pb2.PublishRequest], token: Token) -> Any:
+        """Open a PublishStream call: an iterator of PublishResponse that can be cancelled and raises grpc.RpcError."""
+        return self._publish(requests, metadata=_metadata(token))
 
     def trouble(self, error: grpc.RpcError) -> SalmonError:
         """What an error of a call means."""
