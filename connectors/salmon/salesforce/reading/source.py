@@ -276,7 +276,7 @@ class SalesforceSourceTask:
     def _gathered(self, feed: Feed) -> SourceBatch | None:
         """What there is to report; None if there is nothing. What keeps the records waiting does not hold up the events."""
         trouble: RetriableError | None = None
-        harvest: Harvest | None = None
+        harvest = Harvest()
         try:
             harvest = feed.gather()
         except RetriableError as error:
@@ -286,7 +286,7 @@ class SalesforceSourceTask:
             if trouble is not None:
                 raise trouble
             return None
-        batch = SourceBatch() if harvest is None else harvest.batch()
+        batch = harvest.batch()
         return replace(
             batch,
             events=events.events,

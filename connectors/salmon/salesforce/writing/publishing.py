@@ -167,6 +167,7 @@ class EventPublisher:
     def _judged(
         self, events: Sequence[pb2.ProducerEvent], results: Sequence[pb2.PublishResult]
     ) -> Mapping[str, Outcome]:
+        """The outcome of each event of a request. What the org does not publish is judged by what was sent after it."""
         outcomes: dict[str, Outcome] = {}
         was_later_published = False
         for event, result in zip(reversed(events), reversed(results), strict=True):
