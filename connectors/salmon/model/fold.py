@@ -284,8 +284,8 @@ def _overtaken(work: Work) -> None:
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:
-        _filled_in(work, spoken)
+    if change.ack is not None and change.ack == x.marker and (change.op is Op.CREATE or x.marker < x.settled):
+        _nobodys_edits(work, spoken)
     after: list[Overwritten] = []
     # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -330,10 +330,11 @@ def _overtaken(work: Work) -> None:
             fold_hidden_value(work, name)
 
 
-def _filled_in(work: Work, spoken: frozenset[str]) -> None:
+def _nobodys_edits(work: Work, spoken: frozenset[str]) -> None:
     """
-    The late event of our creation tells what the org set as it carried that out. Where the row could not tell which of our
-    creations made the record, that looked like an edit; now it is known that nobody has made one.
+    The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
+    after a newer one was answered, what that has set anew. In the row that could not tell which of our creations made the
+    record, or what was repeated, that looked like an edit; now it is known that nobody has made one.
     """
     change, state = work.change, work.state
     for name in spoken - OWNED_BY_MERGE:
