@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import SALESFORCE_ID, Write, WriteOp
 from salmon.model.rules import OVERWRITTEN_MAX, Rules
 from salmon.model.schema import ObjectSchema
-from support.stories import Story, born_in_mongodb, in_step, text
+from support.stories import KEY, Story, born_in_mongodb, in_step, text
 
 
 def overwritten_before_anybody_saw() -> tuple[Story, int]:
@@ -441,3 +441,43 @@ def test_a_clearing_edit_that_our_write_overwrote_is_told_though_the_rows_source
     story.salesforce.edits(Phone="555 0101", ack=write.seq)
     (conflict,) = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", None}
+
+
+def _made_twice_and_edited() -> tuple[Story, Write, Write]:
+    """A document that somebody has edited, a second creation on its way to it, and an update after that."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", City="Oslo")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(Name="Globex")
+    again = story.writes["mongodb"]
+    story.mongodb.acks(first)
+    newest = story.writes["mongodb"]
+    assert "City" not in newest.fields
+    story.mongodb.edits(City="Bergen")
+    return story, again, newest
+
+
+def test_an_edit_that_our_write_went_over_is_told_with_the_one_that_came_after_that() -> None:
+    """A row shows the later one before any event; by the event of our write, its author had not seen the first (seed 140292)."""
+    story, again, newest = _made_twice_and_edited()
+    written = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row({SALESFORCE_ID: KEY, "Name": "Globex", "City": "Rome"}, marker=newest.seq, at=0)
+    assert (story.state.canonical["City"], story.conflicts) == ("Rome", [])
+    story.mongodb.now = written - 1
+    for _ in range(2):
+        story.mongodb.edits(City="Oslo", Name="Globex", ack=again.seq)
+    (conflict,) = story.conflicts
+    assert (conflict.contest.standing.value, conflict.contest.challenger.value) == ("Bergen", "Rome")
+    assert story.state.canonical["City"] == "Rome"
+
+
+def test_an_edit_that_no_write_of_ours_went_over_gives_way_to_a_later_one() -> None:
+    """The sink had left our write out for a newer one: its event never comes, and the later author had seen the first edit."""
+    story, _, newest = _made_twice_and_edited()
+    written = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row({SALESFORCE_ID: KEY, "Name": "Globex", "City": "Rome"}, marker=newest.seq, at=0)
+    story.mongodb.now = written - 1
+    story.mongodb.acks(newest)
+    assert (story.state.canonical["City"], story.conflicts) == ("Rome", [])

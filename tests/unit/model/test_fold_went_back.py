@@ -333,6 +333,39 @@ def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> 
     assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
 
 
+def test_whatever_row_shows_what_a_creation_of_before_makes_again_it_is_no_edit() -> None:
+    """Its event tells what it has set, so that who edits the record then has seen that: no conflict (seed 131954)."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    made, edited = story.salesforce.moment(), story.salesforce.moment()
+    for _ in range(2):
+        story.salesforce.row(Name="Globex", marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Name="Globex")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Globex"}
+
+
+def test_a_record_that_is_restored_from_the_recycle_bin_after_a_refresh_is_read_at_once() -> None:
+    """It carries a marker of before, which the event does not tell: the row shows no repeated write (seed 148642)."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.row(Name="Acme", marker=creation.seq)
+    story.salesforce.deletes()
+    story.salesforce.creates(Name="Acme")
+    story.salesforce.row(Name="Acme", Rollup="7", marker=creation.seq)
+    assert story.state.canonical["Rollup"] == "7"
+
+
 def test_a_formula_of_a_record_that_is_undeleted_after_a_refresh_is_told_by_its_first_row() -> None:
     """The record has its marker of before, so its row looks like that of a repeated write. (Seed 148642 of the World.)"""
     story = born_in_mongodb(Name="Acme")
