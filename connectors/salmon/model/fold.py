@@ -282,8 +282,8 @@ def _overtaken(work: Work) -> None:
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE and change.ack is not None:
-        _filled_in(work, spoken, change.ack)
+    if change.ack is not None and (change.op is Op.CREATE or change.ack == x.marker < x.settled):
+        _nobodys_edits(work, spoken, change.ack)
     after: list[Overwritten] = []
     # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -334,16 +334,17 @@ def _hides_an_edit(x: SideState, known: Overwritten) -> bool:
     return known.edited and known.edit != known.before and known.name in x.misfits
 
 
-def _filled_in(work: Work, spoken: frozenset[str], creation: int) -> None:
+def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
     """
-    The late event of our *creation* tells what the org set as it carried that out. Where the row could not tell which of our
-    writes made the record, that looked like an edit; now it is known that nobody has made one. What was agreed on before that
-    creation was sent is what it said itself.
+    The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
+    after a newer one was answered, what that has set anew. Where the row could not tell which of our writes made the record,
+    or what was repeated, that looked like an edit; now it is known that nobody has made one. What was agreed on before the
+    write *ours* was sent is what it said itself.
     """
     change, state = work.change, work.state
     for name in spoken - OWNED_BY_MERGE:
         standing, value = state.versions.get(name, NEVER), change.fields.get(name)
-        is_since = standing.origin == change.origin and standing.seq > creation
+        is_since = standing.origin == change.origin and standing.seq > ours
         if is_since and value is not None and value == state.canonical.get(name):
             state.versions[name] = replace(standing, baseline=True)
 

@@ -235,6 +235,39 @@ def test_a_marker_that_went_back_tells_of_a_write_that_was_repeated() -> None:
     assert story.writes["salesforce"].seq > second.seq
 
 
+def test_what_rows_showed_of_a_repeated_write_is_no_edit_once_its_late_event_tells_of_it() -> None:
+    """Two rows came before that event. Nobody in Salesforce has edited what another edit meets. (Seed 133342.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.acks(first := story.writes["salesforce"])
+    story.mongodb.edits(Phone="555 0202")
+    story.come_to_rest()
+    repeated = story.salesforce.moment()
+    for _ in range(2):
+        story.salesforce.row(Name="Acme", Phone="555 0101", marker=first.seq)
+    story.salesforce.now = repeated - 1
+    story.salesforce.edits(Phone="555 0101", ack=first.seq)
+    story.mongodb.edits(Phone="555 0303")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "Phone": "555 0303"}
+
+
+def test_an_edit_back_to_what_our_write_had_set_is_one_though_the_event_of_the_write_comes_late() -> None:
+    """That write was carried out once, so its event does not tell of what the row has shown since."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    written, write = story.salesforce.moment(), story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=write.seq)
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=write.seq)
+    story.come_to_rest()
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=write.seq)
+    story.salesforce.now = written - 1
+    story.salesforce.edits(Phone="555 0101", ack=write.seq)
+    story.mongodb.edits(Phone="555 0303")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
+
+
 def test_a_creation_over_an_older_one_of_ours_clears_what_it_does_not_name() -> None:
     """In a document, that is: it is our doing and nobody's edit, so what was edited there meanwhile is written again."""
     story = Story()
