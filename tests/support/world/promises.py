@@ -269,10 +269,6 @@ def false_conflicts(world: World) -> Iterator[str]:
         is_guess = is_guess or (
             contest.standing.side == MONGODB and _was_saved_early(world, contest.standing.value)
         )
-        # A row has shown what an old call of a dead sink set, before that call's event: that stands as somebody's edit.
-        is_guess = is_guess or (
-            contest.standing.side == SALESFORCE and contest.standing.value in world.merge.hidden_by_late_calls
-        )
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
             continue
