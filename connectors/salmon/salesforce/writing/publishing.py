@@ -26,6 +26,7 @@ from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.batches import sized_batches
 from salmon.salesforce.wire.publishing import EVENT_BYTES_MAX, EVENTS_MAX, REQUEST_BYTES_MAX, PublishStream
 from salmon.salesforce.wire.pubsub import PubSub
 
@@ -186,14 +187,4 @@ class EventPublisher:
 
 def _requests(events: Sequence[pb2.ProducerEvent]) -> Iterator[list[pb2.ProducerEvent]]:
     """Divide events into requests that the API takes."""
-    request: list[pb2.ProducerEvent] = []
-    size = 0
-    for event in events:
-        bytes_more = event.ByteSize()
-        if request and (len(request) == EVENTS_MAX or size + bytes_more > REQUEST_BYTES_MAX):
-            yield request
-            request, size = [], 0
-        request.append(event)
-        size += bytes_more
-    if request:
-        yield request
+    return sized_batches(events, EVENTS_MAX, REQUEST_BYTES_MAX, size_of=pb2.ProducerEvent.ByteSize)
