@@ -75,10 +75,11 @@ def test_a_creation_after_a_deletion_on_its_way_changes_all_fields() -> None:
     story = Story()
     story.salesforce.creates(Name="Acme")
     story.salesforce.deletes()
-    assert story.writes["mongodb"].op is WriteOp.DELETE
+    deletion = story.writes["mongodb"]
+    assert deletion.op is WriteOp.DELETE
     story.salesforce.creates(Name="Acme")
-    assert story.writes["mongodb"].op is WriteOp.CREATE
-    assert story.writes["mongodb"].differs is None
+    creation = story.writes["mongodb"]
+    assert (creation.op, creation.differs) == (WriteOp.CREATE, None)
 
 
 def test_the_sides_of_which_the_sink_is_not_guarded_get_whole_creations() -> None:
