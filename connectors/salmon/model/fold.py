@@ -339,10 +339,11 @@ def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
     The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
     after a newer one was answered, what that has set anew. Where the row could not tell which of our writes made the record,
     or what was repeated, that looked like an edit; now it is known that nobody has made one. What was agreed on before the
-    write *ours* was sent is what it said itself.
+    write *ours* was sent is what it said itself; what a trigger made of that is as much of an edit as that is.
     """
     change, state = work.change, work.state
-    for name in spoken - OWNED_BY_MERGE:
+    said = {known.name for known in work.x.overwritten if known.seq == ours}
+    for name in spoken - OWNED_BY_MERGE - said:
         standing, value = state.versions.get(name, NEVER), change.fields.get(name)
         is_since = standing.origin == change.origin and standing.seq > ours
         if is_since and value is not None and value == state.canonical.get(name):

@@ -196,3 +196,21 @@ def test_an_edit_that_our_write_overwrote_is_told_though_the_row_shows_what_cann
     (conflict,) = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
     assert story.mongodb.misfits == {"Phone"}
+
+
+def test_what_a_trigger_made_of_an_edit_that_our_creation_said_is_no_default_of_the_org() -> None:
+    """The late event of the creation tells it once more: who edits the field without having seen that is in conflict. (60204.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.edit_of_an_operator(Phone="ext. one")
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    creation = story.writes["salesforce"]
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(Name="Acme", Phone="EXT. ONE", City="by default", marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation, Phone="EXT. ONE", City="by default")
+    story.mongodb.edits(Phone="555 0101", City="Oslo")
+    assert (story.record or {})["City"] == "Oslo"
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"EXT. ONE", "555 0101"}

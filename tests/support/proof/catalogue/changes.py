@@ -43,6 +43,13 @@ CHANGES: Final = (
         "change.ack == x.marker and (change.op is Op.CREATE or x.marker < x.settled):\n",
     ),
     Mutant(
+        "what a trigger made of an edit that our creation said is nobody's once that creation's event comes late",
+        "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
+        "model.fold",
+        "    for name in spoken - OWNED_BY_MERGE - said:\n",
+        "    for name in spoken - OWNED_BY_MERGE:\n",
+    ),
+    Mutant(
         "an edit that our creation said is nobody's once that creation's event comes late",
         "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
         "model.fold",
