@@ -351,10 +351,15 @@ def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
 
 
 def _judge_overwritten(work: Work, *told: Overwritten) -> None:
-    """Judge edits that our writes overwrote: the events of the writes in *told* have arrived, so the edits are known now."""
+    """
+    Judge edits that our writes overwrote: the events of the writes in *told* have arrived, so the edits are known now. So is
+    an edit that set what our write was to set after it: the row took that for ours, but our write has changed nothing.
+    """
+    spoken = work.rules.spoken(work.change)
     for known in told:
-        # The value that the side holds now was shown by its rows, whenever it was set.
-        if work.state.lives and known.edited and known.edit != work.shadow(known.name):
+        set_the_same = not known.later and known.name not in spoken
+        # Any other value that the side holds now was shown by its rows, whenever it was set.
+        if work.state.lives and known.edited and (known.edit != work.shadow(known.name) or set_the_same):
             fold_unseen_value(_as_of_the_edit(work, known), known.name, known.before)
             stays_there(work, known.name)
 

@@ -50,6 +50,20 @@ CHANGES: Final = (
         "    for name in spoken - OWNED_BY_MERGE:\n",
     ),
     Mutant(
+        "an edit that set what our write was to set is taken for our write",
+        "4: an edit that our write overwrote is judged at the write's event",
+        "model.fold",
+        "        set_the_same = not known.later and known.name not in spoken\n",
+        "        set_the_same = False\n",
+    ),
+    Mutant(
+        "an edit that set what our write was to set is judged again though a row has shown it",
+        "4: an edit that our write overwrote is judged at the write's event, and once",
+        "model.fold",
+        "        set_the_same = not known.later and known.name not in spoken\n",
+        "        set_the_same = True\n",
+    ),
+    Mutant(
         "an edit that our creation said is nobody's once that creation's event comes late",
         "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
         "model.fold",
