@@ -43,6 +43,27 @@ CHANGES: Final = (
         "change.ack == x.marker and (change.op is Op.CREATE or x.marker < x.settled):\n",
     ),
     Mutant(
+        "what a trigger made of an edit that our creation said is nobody's once that creation's event comes late",
+        "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
+        "model.steps.overtaken",
+        "    for name in spoken - OWNED_BY_MERGE - said:\n",
+        "    for name in spoken - OWNED_BY_MERGE:\n",
+    ),
+    Mutant(
+        "an edit that set what our write was to set is taken for our write",
+        "4: an edit that our write overwrote is judged at the write's event",
+        "model.steps.overtaken",
+        "        set_the_same = not known.later and known.name not in spoken\n",
+        "        set_the_same = False\n",
+    ),
+    Mutant(
+        "an edit that set what our write was to set is judged again though a row has shown it",
+        "4: an edit that our write overwrote is judged at the write's event, and once",
+        "model.steps.overtaken",
+        "        set_the_same = not known.later and known.name not in spoken\n",
+        "        set_the_same = True\n",
+    ),
+    Mutant(
         "an edit that our creation said is nobody's once that creation's event comes late",
         "4: what the org fills in as it carries out a creation is nobody's edit, and nothing else is",
         "model.steps.overtaken",
