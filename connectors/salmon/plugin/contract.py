@@ -90,12 +90,14 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
-    """How far the reading of one object has come. *total* is the side's own estimate."""
+    """How far the reading of one object has come. *total*: the side's own estimate. *left_s*: how long the rest takes, as it seems."""
 
     object: str
     read: int
     total: int | None
     done: bool
+    left_s: float | None = None
+    by_bulk: bool = False  # by the side's API for large amounts
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBat
 from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.rows import RowReader, learn_keys
 from salmon.salesforce.reading.selections import EVERY_S, Selections
@@ -29,6 +30,7 @@ from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import Start, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
+from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
@@ -180,7 +182,15 @@ class SalesforceSourceTask:
         our_user = rest.sign_in.token().user_id
         self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
         readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
-        self._snapshots = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
+        bulk = BulkQueries(rest, version=self._config.api_version, calls=self._calls)
+        self._snapshots = Snapshots(
+            rest,
+            readers,
+            wake=self._wake.set,
+            troubles=troubles,
+            bulk=BulkReads(bulk, readers),
+            use_bulk=self._config.bulk.query,
+        )
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -251,7 +261,9 @@ class SalesforceSourceTask:
 
     def note(self) -> str:
         """What a person should know, though all is well."""
-        return self._feed.note if self._feed is not None else ""
+        feed, snapshots = self._feed, self._snapshots
+        notes = (feed.note if feed is not None else "", snapshots.note() if snapshots is not None else "")
+        return " ".join(filter(None, notes))
 
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""

@@ -36,9 +36,10 @@ URI_BYTES: Final = 14_000
 # Of the org's setup: to be refused there by a code that we do not know says that the user may not, and no record waits for it.
 _OF_SETUP: Final = frozenset({"limits", "tooling", "permissions"})
 # What the org says of these tells of fields and objects, and quotes no record.
-_QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe"}
+_QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe", "bulk"}
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
-_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
+# Their path names an object, or a bulk job.
+_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "bulk job"})
 _WHO_ANSWERED: Final = (
     "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
 )
@@ -148,6 +149,12 @@ class Rest:
         except ValueError as error:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
 
+    def exchange(
+        self, method: str, below: str, *, resource: str, headers: Mapping[str, str], **request: Any
+    ) -> requests.Response:
+        """As `ask`, with more *headers*, and a request and its response as requests has them; for other libraries' calls."""
+        return self._send(method, f"{self._base}/{below}", resource=resource, headers=headers, **request)
+
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
         answer: Mapping[str, Any] = self._json(
@@ -159,6 +166,13 @@ class Rest:
         """How many records the object has."""
         answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")
         return int(answer["totalSize"])
+
+    def count_roughly(self, name: str) -> int:
+        """About how many records the object has; quick, however many there are ("Record Count")."""
+        answer = self._json(
+            "GET", f"{self._base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
+        )
+        return sum(int(each["count"]) for each in answer["sObjects"])
 
     def selections(self) -> Mapping[str, str]:
         """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
@@ -250,7 +264,16 @@ class Rest:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
 
-    def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        resource: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **request: Any,
+    ) -> requests.Response:
         is_counted = resource != _UNCOUNTED
         if is_counted:
             self._pause.look()
@@ -261,7 +284,12 @@ class Rest:
                 token.instance_url + path,
                 key="the instance that salesforce.login_url gave",
                 json=body,
-                headers={**_HEADERS, "Authorization": f"Bearer {token.access_token}"},
+                headers={
+                    **_HEADERS,
+                    **(headers or {}),
+                    "Authorization": f"Bearer {token.access_token}",
+                },
+                **request,
             )
             self._note(response, resource)
             if response.status_code < 300:
