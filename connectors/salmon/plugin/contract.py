@@ -8,7 +8,7 @@ Tasks are blocking and are called from one thread, except for stop(), which come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -287,6 +287,14 @@ class SizesBatches(Protocol):
 
     batch_max: int
     concurrency: int
+
+
+@runtime_checkable
+class TakesBacklogs(Protocol):
+    """A sink that wants more at once where very many wait."""
+
+    def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
+        """How many to give to one call of put(), of so many that wait: each as (object, key). Called from any thread; quick."""
 
 
 @runtime_checkable

@@ -85,6 +85,11 @@ class Bulk(BaseModel):
         description="How whole objects are read. auto: by Bulk API 2.0 where that costs fewer API calls than REST, from about "
         "26,000 records on (12,500 where an object has hundreds of fields).",
     )
+    write: Literal["auto", "never"] = Field(
+        default="auto",
+        description="How records are written. auto: by Bulk API 2.0 where more than 2,200 writes of one object and kind wait, since "
+        "that costs fewer API calls than Collections.",
+    )
 
 
 class SalesforceConfig(BaseModel):

@@ -1,5 +1,5 @@
 """
-Query jobs of Bulk API 2.0: begun, asked for, and their results as they come in, row by row.
+Jobs of Bulk API 2.0, for queries and for writes: begun, asked for, and their results as they come in, row by row.
 
 The jobs are made and asked for by simple-salesforce's bulk2, on our session: each call of it goes through Rest, so that it has
 a deadline, our token and its one renewal, and our errors. Three things of bulk2 stand in the way of what Salmon promises, so
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import requests
-from simple_salesforce import bulk2
+from simple_salesforce import bulk2, exceptions
 
 from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
@@ -31,7 +31,11 @@ _JOBS: Final = "jobs/"
 _TAKEN: Final = frozenset({"accept", "content-type"})  # of bulk2's headers; the others are ours
 _PIECE_BYTES: Final = 65_536
 # "Bulk API and Bulk API 2.0 Limits and Allocations": characters of a field. Python's own limit is one below it.
-_FIELD_CHARS: Final = 131_072
+FIELD_CHARS: Final = 131_072
+# Jobs have no name. No other tool uses these two together, so that a job in the org's list can be known as one of ours.
+DELIMITER: Final = "^"
+_OUR_MARKS: Final = {"columnDelimiter": "CARET", "lineEnding": "CRLF"}
+_ENDED: Final = frozenset({"JobComplete", "Failed", "Aborted"})
 _ENDED_BADLY: Final = frozenset({"Failed", "Aborted"})
 _LAST_PAGE: Final = "null"
 
@@ -48,23 +52,27 @@ class JobState:
 class ResultPage:
     """One page of a job's results: its header, then its rows, read from the network as they are asked for."""
 
-    def __init__(self, response: requests.Response, calls: Calls) -> None:
+    def __init__(self, response: requests.Response, calls: Calls, delimiter: str = ",") -> None:
         self._response = response
         self._calls = calls
-        csv.field_size_limit(max(csv.field_size_limit(), 2 * _FIELD_CHARS))
-        self._rows = csv.reader(_lines(self._pieces()))
+        csv.field_size_limit(max(csv.field_size_limit(), 2 * FIELD_CHARS))
+        self._rows = csv.reader(_lines(self._pieces()), delimiter=delimiter)
         locator = response.headers.get("Sforce-Locator", _LAST_PAGE)
         self.next_locator = "" if locator == _LAST_PAGE else locator  # "" for the last page
         self._said = response.headers.get("Sforce-NumberOfRecords", "")
         self._seen = 0
         self.header = self._next() or []
 
-    def __iter__(self) -> Iterator[list[str]]:
-        """Raises Unavailable where the page breaks off: its rows can be asked for again."""
+    def rows(self) -> Iterator[list[str]]:
+        """The rows, however many are said to come."""
         while (row := self._next()) is not None:
             if row:
                 self._seen += 1
                 yield row
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Raises Unavailable where the page breaks off: its rows can be asked for again."""
+        yield from self.rows()
         if self._said != str(self._seen):
             raise Unavailable(
                 f"a page of a bulk job's results has {self._seen} rows, and its header Sforce-NumberOfRecords says "
@@ -143,6 +151,72 @@ class BulkQueries:
         _answer(lambda: self._jobs.abort_job(job_id, is_query=True))
 
 
+class BulkIngests:
+    """Jobs that write records, in one org. As BulkQueries."""
+
+    def __init__(self, rest: Rest, calls: Calls | None = None) -> None:
+        self._rest = rest
+        self._calls = calls or Calls()
+        self._handler = bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
+        self._jobs = (
+            self._handler.Query._client
+        )  # of calls about a job that is there, the object's name is no part
+
+    def begin(self, name: str, operation: str) -> str:
+        """Make a job that inserts or updates records of the object, and return its Id. It waits for its upload."""
+        client = getattr(self._handler, name)._client
+        ours = (bulk2.ColumnDelimiter.CARET, bulk2.LineEnding.CRLF)
+        return str(_answer(lambda: client.create_job(bulk2.Operation(operation), None, *ours)["id"]))
+
+    def upload(self, job_id: str, text: str) -> None:
+        """Give the job its records, as CSV with DELIMITER between and CRLF after."""
+        _answer(lambda: self._jobs.upload_job_data(job_id, text))
+
+    def close(self, job_id: str) -> None:
+        """Let the org carry it out."""
+        _answer(lambda: self._jobs.close_job(job_id))
+
+    def abort(self, job_id: str) -> None:
+        """End it. What has been written stays written."""
+        _answer(lambda: self._jobs.abort_job(job_id, is_query=False))
+
+    def state(self, job_id: str) -> str:
+        """Its state. Raises RequestRejected (NOT_FOUND) where there is none with this Id."""
+        return str(_answer(lambda: self._jobs.get_job(job_id, is_query=False)["state"]))
+
+    def rows(self, job_id: str, which: str) -> Iterator[Mapping[str, str]]:
+        """Of a job that has ended, its records by what became of them: successfulResults, failedResults, unprocessedrecords."""
+        path = f"{_JOBS}ingest/{job_id}/{which}"
+        accept = {"Accept": "text/csv"}
+        response = self._rest.exchange("GET", path, resource=JOB, headers=accept, stream=True)
+        with closing(ResultPage(response, self._calls, DELIMITER)) as page:
+            for row in page.rows():
+                yield dict(zip(page.header, row, strict=False))
+
+    def unfinished(self) -> list[str]:
+        """The jobs of ours in the org that have not ended. Raises RequestRejected where our user may not see jobs."""
+        found: list[str] = []
+        below: str | None = f"{_JOBS}ingest?jobType=V2Ingest"
+        user = self._rest.sign_in.token().user_id
+        while below is not None:
+            answer = self._rest.ask("GET", below, resource="bulk jobs")
+            found += [
+                str(job["id"])
+                for job in answer["records"]
+                if job["state"] not in _ENDED
+                and str(job["createdById"])[:15] == user[:15]
+                and all(job.get(key) == mark for key, mark in _OUR_MARKS.items())
+            ]
+            following = answer.get("nextRecordsUrl")
+            below = str(following).partition("/v")[2].partition("/")[2] if following else None
+        return found
+
+
+def has_ended(state: str) -> bool:
+    """Whether a job in this state writes no more."""
+    return state in _ENDED
+
+
 class _OurSession(requests.Session):
     """What bulk2 sends its requests by. Their addresses are below the API's root, and their token is ours."""
 
@@ -160,7 +234,7 @@ class _OurSession(requests.Session):
 def _answer(call: Any) -> Any:
     try:
         return call()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, exceptions.SalesforceError) as error:
         raise Unavailable("the answer of Salesforce's bulk resource is not a job's JSON") from error
 
 
