@@ -18,11 +18,11 @@ from support.chaos.plan import HOLES, RUN_ALL, SUPERVISOR
 from support.proof.evidence import ROOT
 
 SECONDS = 60
-# The registry and a sink are killed, an event is lost and told of (gap), `run all` itself is killed twice, the second time
-# while its processes are starting, Kafka is cut off, and events are lost without a word, all within the minute. Each of
-# these heals, and without --hasty no application touches what Salesforce is about to fill in, where it is open whose edit
-# stands: so every difference would be a fault of ours.
-SEED = 1839
+# First of all an event is lost and told of (gap), while all is well: a slow machine may reach little more within the minute. A
+# sink is suspended, a source is killed, `run all` itself, and the registry. Each of these heals, and without --hasty no
+# application touches what Salesforce is about to fill in, where it is open whose edit stands: so every difference would be a
+# fault of ours.
+SEED = 6751
 _RUN_MAX_S = 400
 
 

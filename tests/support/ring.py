@@ -129,7 +129,7 @@ class Ring:
 
     # What came of it.
 
-    def wait_equal(self, within_s: float = 90.0) -> VerifyResult:
+    def wait_equal(self, within_s: float = 180.0) -> VerifyResult:
         """Wait until both sides and `records` agree, and return what verify then says."""
         told: list[Any] = [None]
 
@@ -227,7 +227,7 @@ class Ring:
     # Waiting.
 
     def wait_document(
-        self, collection: str, key: Any, seen: Callable[[Document], Any], within_s: float = 30.0
+        self, collection: str, key: Any, seen: Callable[[Document], Any], within_s: float = 60.0
     ) -> Document:
         """Wait until the document is there and *seen* is true of it; return it."""
 
@@ -237,7 +237,7 @@ class Ring:
 
         return until(found, f"the document {key} in {collection}", within_s=within_s) or {}
 
-    def wait_gone(self, collection: str, key: Any, within_s: float = 30.0) -> None:
+    def wait_gone(self, collection: str, key: Any, within_s: float = 60.0) -> None:
         """Wait until there is no such document."""
         until(
             lambda: self.db[collection].find_one({"_id": key}) is None,
@@ -246,7 +246,7 @@ class Ring:
         )
 
     def wait_row(
-        self, object_name: str, record_id: str, seen: Callable[[Document], Any], within_s: float = 30.0
+        self, object_name: str, record_id: str, seen: Callable[[Document], Any], within_s: float = 60.0
     ) -> Document:
         """Wait until *seen* is true of a record of the org; return it."""
 
@@ -256,7 +256,7 @@ class Ring:
 
         return until(found, f"the {object_name} {record_id} in the org", within_s=within_s) or {}
 
-    def wait_query(self, soql: str, count: int, within_s: float = 30.0) -> list[Document]:
+    def wait_query(self, soql: str, count: int, within_s: float = 60.0) -> list[Document]:
         """Wait until a query finds so many records; return them."""
 
         def found() -> list[Document] | None:

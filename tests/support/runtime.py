@@ -49,7 +49,7 @@ SCHEMA = ObjectSchema(
 )
 
 
-def eventually(condition: Callable[[], Any], *, within_s: float = 20.0, saying: str = "") -> Any:
+def eventually(condition: Callable[[], Any], *, within_s: float = 60.0, saying: str = "") -> Any:
     """Wait until *condition* is true and return what it said; fails the test after *within_s*."""
     return until(condition, saying or str(condition), within_s=within_s)
 

@@ -101,6 +101,12 @@ class BoxProcess:
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)
 
+    def move(self, url: str) -> None:
+        """The org is at another instance from now on: all sessions end."""
+        self._control("POST", "instance", {"url": url})
+        self.told["instance_url"] = url
+        self._sign_in()
+
     def advance(self, seconds: float) -> None:
         self._control("POST", "clock", {"advance_s": seconds})
 

@@ -15,7 +15,7 @@ def until(
     asked: Callable[[], T],
     what: str = "what was waited for",
     *,
-    within_s: float = 30.0,
+    within_s: float = 60.0,
     every_s: float = _POLL_S,
     seen: Callable[[], object] = lambda: "",
 ) -> T:
@@ -27,7 +27,7 @@ def until(
     return answer
 
 
-async def until_async(asked: Callable[[], object], what: str, *, within_s: float = 30.0) -> None:
+async def until_async(asked: Callable[[], object], what: str, *, within_s: float = 60.0) -> None:
     """The same in a loop of asyncio, whose other tasks go on meanwhile."""
     deadline = time.monotonic() + within_s
     while not asked():

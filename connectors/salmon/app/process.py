@@ -23,6 +23,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.app.events import listening, specs_of, with_events
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
@@ -283,12 +284,7 @@ class _Process:
         )
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
-        wanted = topics.specs(
-            names,
-            config.objects,
-            partitions=config.topics.partitions,
-            replication_factor=config.topics.replication_factor,
-        )
+        wanted = specs_of(config)
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
         self._topics.watch(admin, wanted)
         self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
@@ -316,7 +312,7 @@ class _Process:
         settings = getattr(config, side)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if connector == its_side.source:
-            source = discovery.source_factory(side)(settings, config.objects, config.name)
+            source = listening(discovery.source_factory(side)(settings, config.objects, config.name), config)
             self._watch(source)
             return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)
         sink = discovery.sink_factory(side)(settings, config.objects, config.name)
@@ -327,9 +323,10 @@ class _Process:
         guards = {name: config.objects[name].delete_guard for name in written}
         graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)
-        return SinkWorker(
+        worker = SinkWorker(
             instance, sink, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
         )
+        return with_events(worker, config, instance)
 
     def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -28,6 +29,8 @@ from pydantic import (
 from salmon.addresses import Address
 from salmon.config import settings_table as rendering
 from salmon.config import yaml_file
+from salmon.config.collections import PATTERN, usable_collection
+from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
@@ -53,8 +56,6 @@ Numbers = Literal["double", "decimal"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 _SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# MongoDB Manual, Limits and Thresholds, Namespace Length: 255 bytes with the database (63 at most) and a dot.
-_COLLECTION_MAX_BYTES: Final = 191
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _VERIFY_EVERY_S_MIN: Final = 10.0
 
@@ -199,8 +200,7 @@ class ObjectConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # MongoDB Manual, Restrictions on Collection Names.
-    collection: str = Field(pattern=r"^[^$\x00]+$", description="The object's collection in MongoDB.")
+    collection: str = Field(pattern=PATTERN, description="The object's collection in MongoDB.")
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(
         default="both", description="Which way changes flow."
     )
@@ -236,17 +236,7 @@ class ObjectConfig(BaseModel):
     @field_validator("collection")
     @classmethod
     def _ours_to_take(cls, value: str) -> str:
-        if not value.isprintable():
-            raise ValueError("must not contain control characters or other invisible characters")
-        if value.startswith("system."):
-            raise ValueError("must not begin with system., which is reserved by MongoDB")
-        if value.startswith(".") or value.endswith("."):
-            raise ValueError("must not begin or end with a dot, which MongoDB refuses")
-        if value != value.strip():
-            raise ValueError("must not begin or end with a blank")
-        if len(value.encode()) > _COLLECTION_MAX_BYTES:
-            raise ValueError(f"must have {_COLLECTION_MAX_BYTES} bytes or fewer")
-        return value
+        return usable_collection(value)
 
 
 class MergeConfig(BaseModel):
@@ -323,6 +313,10 @@ class SyncConfig(BaseModel):
     salesforce: SalesforceConfig
     mongodb: MongoConfig
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
+    events: dict[str, EventConfig] = Field(
+        default_factory=dict,
+        description="Platform events: event (custom, standard or high-volume) -> settings.",
+    )
     numbers: Numbers = Field(
         default="double",
         description="How number, currency and percent fields are stored in Avro and MongoDB. double: about 15 digits; a "
@@ -384,6 +378,16 @@ class SyncConfig(BaseModel):
             )
         return objects
 
+    @field_validator("events")
+    @classmethod
+    def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
+        objects: dict[str, ObjectConfig] | None = info.data.get("objects")
+        if objects is not None and (
+            faults := faults_of_events(events, {name: each.collection for name, each in objects.items()})
+        ):
+            raise ValueError("; ".join(faults))
+        return events
+
 
 def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -> SyncConfig:
     """
@@ -417,7 +421,7 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
 
 def settings_table() -> str:
     """The README's table of settings, in Markdown."""
-    return rendering.table(SyncConfig, {"objects": "<sObject>"})
+    return rendering.table(SyncConfig, {"objects": "<sObject>", "events": "<event>"})
 
 
 def _parsed(file: Path) -> dict[Any, Any]:

@@ -31,22 +31,26 @@ def table(model: type[BaseModel], keys: Mapping[str, str]) -> str:
     """
     lines = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{path}` | {_escaped(_value(field))} | {_escaped(_default(field))} | {_escaped(field.description or '')} |"
-        for path, field in _leaves(model, "", keys)
+        f"| `{path}` | {_escaped(_value(field))} | {_escaped(_default(field, group))} | {_escaped(field.description or '')} |"
+        for path, field, group in _leaves(model, "", keys)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _leaves(model: type[BaseModel], prefix: str, keys: Mapping[str, str]) -> Iterator[tuple[str, FieldInfo]]:
+def _leaves(
+    model: type[BaseModel], prefix: str, keys: Mapping[str, str], group: str = ""
+) -> Iterator[tuple[str, FieldInfo, str]]:
+    """The path of each key, what it is, and the path of the optional settings that it is one of."""
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
         kind = _without_none(field.annotation)
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _leaves(kind, f"{path}.", keys)
+            is_optional = not field.is_required() and field.default is None and path not in keys
+            yield from _leaves(kind, f"{path}.", keys, path if is_optional else group)
         else:
-            yield path, field
+            yield path, field, group
 
 
 def _value(field: FieldInfo) -> str:
@@ -72,9 +76,9 @@ def _type(kind: Any) -> str:
     return _NAMES.get(kind, "text or number")
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, group: str) -> str:
     if field.is_required():
-        return "required"
+        return f"required, if there is `{group}`" if group else "required"
     default = field.get_default(call_default_factory=True) if field.default_factory is None else None
     if default is None or default is PydanticUndefined or default == ():
         return ""

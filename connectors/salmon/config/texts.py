@@ -23,6 +23,10 @@ _SECRETS: Final = frozenset(
         ("schema_registry", "password"),
         ("salesforce", "auth", "client_secret"),
         ("salesforce", "auth", "private_key"),
+        ("salesforce", "auth", "refresh_token"),
+        ("salesforce", "auth", "password"),
+        ("salesforce", "auth", "security_token"),
+        ("salesforce", "proxy", "password"),
     }
 )
 _USER_IN_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*[^\s/?#]*@|//[^\s/?#]*@")

@@ -11,6 +11,7 @@ from typing import Any, Final
 from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Check, Line, Outcome, examine
+from salmon.doctor.events import EventChecks
 from salmon.doctor.objects import ObjectChecks
 from salmon.doctor.salesforce import OrgChecks
 from salmon.doctor.servers import KafkaChecks, MongoChecks
@@ -39,7 +40,7 @@ def diagnose(config: SyncConfig) -> Iterator[Line]:
 def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
     """Open clients, and make all checks of a sync; the clients are closed at the end of the block."""
     with ExitStack() as opened:
-        https = Https(config.salesforce.ca_file, timeout_s=_TIMEOUT_S)
+        https = Https(config.salesforce.ca_file, proxy=config.salesforce.proxy, timeout_s=_TIMEOUT_S)
         rest = Rest(config.salesforce, https=https)
         opened.callback(rest.close)
         pubsub = PubSub(config.salesforce, rest.sign_in)
@@ -53,6 +54,11 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
                 check
                 for name, each in config.objects.items()
                 for check in ObjectChecks(name, each, org, pubsub).checks()
+            ),
+            *(
+                check
+                for name, event in config.events.items()
+                for check in EventChecks(name, event, pubsub).checks()
             ),
             *KafkaChecks(sync).checks(),
             *MongoChecks(config).checks(),

@@ -23,10 +23,13 @@ from salmon.salesforce.wire.administration import (
     Allowance,
     event_of,
 )
+from salmon.salesforce.wire.grants import ENDINGS
 from salmon.salesforce.wire.soql import one_of, quoted
 
 SIGN_IN: Final = "salesforce.sign_in"
 _SIGN_IN: Final = "Salesforce: sign-in"
+FLOW: Final = "salesforce.sign_in.flow"
+_FLOW: Final = "Salesforce: way of signing in"
 API_VERSION: Final = "salesforce.api_version"
 _API_VERSION: Final = "Salesforce: API version"
 _API_REQUESTS: Final = "DailyApiRequests"
@@ -80,7 +83,11 @@ class OrgChecks:
             if lives_s is None
             else f"The token is good for {max(0, round(lives_s / 60))} min more; then Salmon takes a new one"
         )
-        yield ok(SIGN_IN, _SIGN_IN, f"Signed in at {token.instance_url}. {until}.")
+        yield ok(SIGN_IN, _SIGN_IN, f"Signed in at {token.instance_url} by {sign_in.flow}. {until}.")
+        if sign_in.flow in ENDINGS:
+            yield warn(FLOW, _FLOW, *(f"{sentence}." for sentence in ENDINGS[sign_in.flow]))
+        else:
+            yield ok(FLOW, _FLOW, f"Salesforce has named no end of {sign_in.flow}.")
 
     def _api_version(self) -> Iterator[Line]:
         ours, theirs = self._config.salesforce.api_version, self._org.rest.versions()

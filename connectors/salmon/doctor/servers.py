@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pymongo import timeout
 
+from salmon.app.events import specs_of
 from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Check, Line, fail, ok, told_by, warn
@@ -71,12 +72,7 @@ class KafkaChecks:
 
     def _topics(self) -> Iterator[Line]:
         name, what, config = "kafka.topics", "Kafka: topics", self._sync.config
-        wanted = topics.specs(
-            self._sync.topics,
-            config.objects,
-            partitions=config.topics.partitions,
-            replication_factor=config.topics.replication_factor,
-        )
+        wanted = specs_of(config)
         try:
             missing = topics.missing(self._sync.admin, wanted, timeout_s=_ANSWER_S)
         except (UnsafeTopic, ConfigError) as error:

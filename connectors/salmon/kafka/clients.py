@@ -46,10 +46,57 @@ CLOSE_MAX_S: Final = 3.0
 _WRITE_MAX_S: Final = 10.0
 
 
+Rebalanced = Callable[[Consumer, list[TopicPartition]], None]
+
+
 class _Consumer(Consumer):
-    """A consumer that keeps an error which arrived together with records, for the next read."""
+    """
+    A consumer that keeps an error which arrived together with records, for the next read.
+
+    In a rebalance it takes and gives back partitions itself, unless its callback has done so. Otherwise confluent-kafka would do
+    it, and would first ask librdkafka for the protocol: while a consumer is closed, that can wait for ever (librdkafka's
+    issue 4041), and Python's lock is kept meanwhile.
+    """
 
     pending: SalmonError | None = None
+    _is_done = False  # what the rebalance asks for
+
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: Rebalanced | None = None,
+        on_revoke: Rebalanced | None = None,
+        on_lost: Rebalanced | None = None,
+    ) -> None:
+        """As Consumer.subscribe, with the cooperative protocol."""
+        super().subscribe(
+            topics,
+            on_assign=self._followed(on_assign, self.incremental_assign),
+            on_revoke=self._followed(on_revoke, self.incremental_unassign),
+            on_lost=self._followed(on_lost or on_revoke, self.incremental_unassign),
+        )
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """As Consumer.incremental_assign."""
+        self._is_done = True
+        super().incremental_assign(partitions)
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        """As Consumer.incremental_unassign."""
+        self._is_done = True
+        super().incremental_unassign(partitions)
+
+    def _followed(
+        self, callback: Rebalanced | None, act: Callable[[list[TopicPartition]], None]
+    ) -> Rebalanced:
+        def rebalance(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            self._is_done = False
+            if callback is not None:
+                callback(consumer, partitions)
+            if not self._is_done:
+                act(partitions)
+
+        return rebalance
 
 
 @dataclass(frozen=True, slots=True)

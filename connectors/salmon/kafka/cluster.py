@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -65,11 +64,10 @@ def members(admin: AdminClient, group: str, *, timeout_s: float = _TIMEOUT_S) ->
     # Not describe_consumer_groups: if the coordinator does not answer in time, librdkafka may end the whole process because of
     # it (rd_kafka_enq_once_del_source_return: Assertion `eonce->refcnt > 0' failed; seen with Apache Kafka suspended).
     # The older request is marked as deprecated, and answers the same.
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        try:
-            found = admin.list_groups(group, timeout=timeout_s)
-        except KafkaException as error:
-            raise translated(error, doing) from error
+    try:
+        found = admin.list_groups(group, timeout=timeout_s)
+    except KafkaException as error:
+        raise translated(error, doing) from error
     for each in found:
         if each.error is not None:
             raise translated(each.error, doing)

@@ -53,6 +53,9 @@ class Topics:
     def identity(self, object: str) -> str:  # noqa: A002
         return f"{self.name}.identity.{object}"
 
+    def events(self, event: str) -> str:
+        return f"{self.name}.events.{event}"
+
     def signals(self, connector: str) -> str:
         return f"{self.name}.signals.{connector}"
 
@@ -83,7 +86,12 @@ class TopicSpec:
 
 
 def specs(
-    topics: Topics, objects: Iterable[str], *, partitions: int, replication_factor: int
+    topics: Topics,
+    objects: Iterable[str],
+    *,
+    partitions: int,
+    replication_factor: int,
+    events: Iterable[str] = (),
 ) -> tuple[TopicSpec, ...]:
     """
     List every topic that a sync of *objects* (sObject names) needs.
@@ -91,6 +99,8 @@ def specs(
     Args:
         partitions: Number for each topic of an object; the topics of an object are co-partitioned by the record key.
         replication_factor: 1 only if there is only one broker.
+        events: The platform events that are read. Each has one partition, which keeps the org's order: an org publishes
+            250,000 an hour at most (Platform Event Allocations).
     """
     found: list[TopicSpec] = []
 
@@ -105,6 +115,8 @@ def specs(
         for side in sides.ALL:
             add(topics.writes(side.name, sobject), _TABLE)
         add(topics.identity(sobject), _TABLE)
+    for event in events:
+        add(topics.events(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:

@@ -26,7 +26,7 @@ from dataclasses import replace
 
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
-from salmon.model.state import NEVER, Overwritten, Sent, SideState, State
+from salmon.model.state import NEVER, Overwritten, Sent, SideState, State, Version
 from salmon.model.steps import went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
@@ -257,12 +257,10 @@ def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
     for earlier, sent in x.sent.items():
         if earlier > seq:
             break
-        says: dict[str, Value] = {}
-        if sent.op is WriteOp.CREATE:
-            if is_made and side in work.rules.guarded:
-                says = dict.fromkeys(work.rules.names[side] - OWNED_BY_MERGE - sent.lacks)
-            is_made = True
-        says |= sent.fields
+        says = dict(sent.fields)
+        if is_made:
+            says |= {n: None for n in work.rules.names[side] if work.rules.clears(side, sent, n)}
+        is_made |= sent.op is WriteOp.CREATE
         fields |= says
         set_by |= dict.fromkeys(says, earlier)
     return replace(x.sent[seq], fields=fields), set_by
@@ -284,8 +282,8 @@ def _overtaken(work: Work) -> None:
     change, x = work.change, work.x
     x.order = change.order
     spoken = work.rules.spoken(change)
-    if change.op is Op.CREATE and change.ack is not None and change.ack == x.marker:
-        _filled_in(work, spoken)
+    if change.ack is not None and (change.op is Op.CREATE or change.ack == x.marker < x.settled):
+        _nobodys_edits(work, spoken, change.ack)
     after: list[Overwritten] = []
     # Overwritten edits are judged at the event of our write, if a row has shown that write; else at that of an earlier write.
     told = [known for known in x.overwritten if known.seq == change.ack]
@@ -297,7 +295,7 @@ def _overtaken(work: Work) -> None:
             if known.name in spoken and known.name not in judged:
                 _judge_overwritten(work, known)
                 judged.add(known.name)
-            elif known.edited and known.name in x.misfits and known.name not in judged:
+            elif _hides_an_edit(x, known) and known.name not in judged:
                 fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
@@ -324,21 +322,30 @@ def _overtaken(work: Work) -> None:
     for known in notes:
         if known.name in spoken:
             _judge_again(work, known)
+            _contest_after_all(work, known)
     noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
     if change.op is not Op.DELETE:
         for name in sorted(spoken & x.misfits.keys() - noted):
             fold_hidden_value(work, name)
 
 
-def _filled_in(work: Work, spoken: frozenset[str]) -> None:
+def _hides_an_edit(x: SideState, known: Overwritten) -> bool:
+    """Whether what cannot be taken stands where events have told of an edit that no row has shown."""
+    return known.edited and known.edit != known.before and known.name in x.misfits
+
+
+def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
     """
-    The late event of our creation tells what the org set as it carried that out. Where the row could not tell which of our
-    creations made the record, that looked like an edit; now it is known that nobody has made one.
+    The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
+    after a newer one was answered, what that has set anew. Where the row could not tell which of our writes made the record,
+    or what was repeated, that looked like an edit; now it is known that nobody has made one. What was agreed on before the
+    write *ours* was sent is what it said itself.
     """
     change, state = work.change, work.state
     for name in spoken - OWNED_BY_MERGE:
         standing, value = state.versions.get(name, NEVER), change.fields.get(name)
-        if standing.origin == change.origin and value is not None and value == state.canonical.get(name):
+        is_since = standing.origin == change.origin and standing.seq > ours
+        if is_since and value is not None and value == state.canonical.get(name):
             state.versions[name] = replace(standing, baseline=True)
 
 
@@ -363,6 +370,24 @@ def _judge_again(work: Work, known: Overwritten) -> None:
     if state.lives and stands and state.versions.get(name, NEVER).seq <= change.ack:
         shown = replace(change, fields={name: known.later[0]}, ack=None)
         fold_unseen_value(replace(work, change=shown), name, state.canonical.get(name))
+
+
+def _contest_after_all(work: Work, known: Overwritten) -> None:
+    """
+    The opposite case: our write went over an edit of the side, as its event tells only now, and somebody has set the field
+    after that. The row looked as if this author had seen that edit, which gave way without a word. Now both are told, and the
+    policy decides. The second edit was made after our write: that is its time if the row gave it none.
+    """
+    change, state, name = work.change, work.state, known.name
+    ours, value, standing = change.fields.get(name), work.shadow(name), state.versions.get(name, NEVER)
+    if change.ack is None or not known.edited or known.edit != known.before or known.later != (value,):
+        return
+    gave_way = standing.origin == change.origin and state.canonical.get(name) == value
+    if state.lives and gave_way and ours not in (known.before, value) and not work.x.holds(name):
+        work.take(name, known.before, Version(known.edited_at, change.origin, state.seq))
+        at = max(standing.committed_at, change.committed_at)
+        shown = replace(change, committed_at=at, fields={name: known.later[0]}, ack=None)
+        fold_unseen_value(replace(work, change=shown), name, ours)
 
 
 def _as_of_the_edit(work: Work, known: Overwritten) -> Work:

@@ -7,9 +7,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op, Value, WriteOp
+from salmon.model.change import (
+    ERROR,
+    MONGODB,
+    OWNED_BY_MERGE,
+    SALESFORCE,
+    SALESFORCE_ID,
+    SIDES,
+    Change,
+    Op,
+    Value,
+    WriteOp,
+)
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import Kind, ObjectSchema
+from salmon.model.state import Sent
 
 # Most writes of one side and key without an answer since its last row; beyond that, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
@@ -97,6 +109,15 @@ class Rules:
     def sink_may_set(self, side: str, op: WriteOp) -> frozenset[str]:
         """The fields that a write to *side* may set."""
         return self._settable[op] if side == SALESFORCE else self.names[side]
+
+    def clears(self, side: str, sent: Sent, name: str) -> bool:
+        """
+        Whether the write clears the field if it is carried out over a record that an earlier creation of ours has made. On a
+        guarded side, a creation does that to all fields that it knows and does not name.
+        """
+        if sent.op is not WriteOp.CREATE or side not in self.guarded:
+            return False
+        return name not in sent.fields and name not in sent.lacks and name not in OWNED_BY_MERGE
 
     def may_win(self, side: str, name: str, *, known_to_salesforce: bool) -> bool:
         """Whether an edit of the field on *side* can ever become the agreed value."""

@@ -115,7 +115,8 @@ class Health:
         self._failing_since: float | None = None
         self._failure = ""
         self._note = ""
-        self._objects: list[tuple[str, float, str]] = []  # that wait: name, since when by the clock, sentence
+        # What waits, by who reports it: name, since when by the clock, sentence.
+        self._objects: dict[str, list[tuple[str, float, str]]] = {}
         self._partitions: int | None = None  # None: not of a kind that needs any
         self._without_since: float | None = None
         self._had_partitions = False
@@ -172,12 +173,12 @@ class Health:
         """Something waits for a person, although the process works. An empty sentence removes the note."""
         self._note = sentence
 
-    def objects_wait(self, objects: Iterable[WaitingObject]) -> None:
-        """These objects wait for a person, while the process does its work for all others."""
+    def objects_wait(self, objects: Iterable[WaitingObject], *, of: str = "") -> None:
+        """These objects wait for a person, while the process does its work for all others. *of*: the part that reports it."""
         now = self._clock()
         waiting = [(each.object, now - each.since_s, each.sentence) for each in objects]
         with self._lock:
-            self._objects = waiting
+            self._objects[of] = waiting
 
     def holds(self, partitions: int) -> None:
         """Report how many partitions this instance has. Without any, it does nothing."""
@@ -239,7 +240,8 @@ class Health:
         lacking_s = None if away else self._lacking_partitions_s(now)  # Kafka itself is what is missing
         if lacking_s is not None:
             waits.append(self._waiting("partitions", lacking_s, _without_partitions(lacking_s)))
-        objects = self._objects if self._state is State.RUNNING else []
+        all_objects = [each for reported in self._objects.values() for each in reported]
+        objects = all_objects if self._state is State.RUNNING else []
         waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
         if self._state is State.UNASSIGNED and not self._standby:
             began_s = now - self._phase_since

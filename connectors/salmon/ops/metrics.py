@@ -125,6 +125,18 @@ class Metrics:
             "object",
             "direction",
         )
+        self._events = self._counter(
+            "salmon_events",
+            "Platform events: read from the org, inserted, published, skipped (already there) or set aside.",
+            "event",
+            "step",
+        )
+        self._event_lag = self._histogram(
+            "salmon_event_lag_seconds",
+            "From an event's publication, or the change that it is published for, to this step.",
+            "event",
+            "step",
+        )
         self._cut = self._counter(
             "salmon_cut_values",
             "Values in documents of which only a part is synced: a time of day in a date field is left out.",
@@ -230,6 +242,12 @@ class Metrics:
         self._changes.labels(self.connector, obj, op).inc()
         if committed_at_ms:
             self._source_lag.labels(self.connector, obj, side).observe(_lag_s(committed_at_ms, now_s))
+
+    def event_passed(self, event: str, step: str, since_ms: int, now_s: float) -> None:
+        """A platform event got as far as *step*. *since_ms*: when it, or what it is published for, came to be; 0: unknown."""
+        self._events.labels(self.connector, event, step).inc()
+        if since_ms:
+            self._event_lag.labels(self.connector, event, step).observe(_lag_s(since_ms, now_s))
 
     def values_cut(self, obj: str, count: int) -> None:
         """A part of *count* values was left out."""

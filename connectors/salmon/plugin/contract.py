@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import SetupError
-from salmon.model.change import Change, Write
+from salmon.model.change import Change, Value, Write
 from salmon.model.schema import ObjectSchema
 
 # A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
@@ -54,6 +54,17 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class EventRecord:
+    """A platform event on its way to its own topic. *key*: its EventUuid. *original*: its payload, as it came."""
+
+    event: str
+    key: str
+    fields: Mapping[str, Value]
+    original: bytes
+    published_at: int = 0  # ms since 1970; 0 if it does not say
+
+
+@dataclass(frozen=True, slots=True)
 class SourceBatch:
     """What one poll brought. All of it is committed in one transaction, or none of it."""
 
@@ -63,6 +74,7 @@ class SourceBatch:
     identities: Sequence[IdentityRecord] = ()
     dead_letters: Sequence[DeadLetter] = ()
     answered: frozenset[int] = frozenset()  # ids of the signals that these records answer in full
+    events: Sequence[EventRecord] = ()
 
 
 class SignalKind(StrEnum):
@@ -266,6 +278,20 @@ class KeepsSchemas(Protocol):
         Let an object wait whose new schema the registry refuses. Return the schema that is registered; raise *why* if
         there is none. After connect(), before start().
         """
+
+
+@runtime_checkable
+class ReportsEvents(Protocol):
+    """A source that also reports events of its side, each kind to a topic of its own. An event that cannot be read waits alone."""
+
+    def listen(self, events: Sequence[str]) -> None:
+        """Report these events. Before connect()."""
+
+    def event_schemas(self) -> Mapping[str, ObjectSchema]:
+        """The schemas of those events that can be read, as the side has them now. After connect()."""
+
+    def use_event_schemas(self, schemas: Mapping[str, ObjectSchema], refused: Mapping[str, str]) -> None:
+        """Take the schemas as they are registered. *refused*: event -> why the registry refuses it. Before start()."""
 
 
 @runtime_checkable

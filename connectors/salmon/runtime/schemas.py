@@ -16,10 +16,12 @@ from typing import Final
 import structlog
 
 from salmon.errors import SetupError
+from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import Registry, SchemaRefused, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
 from salmon.model import sides
+from salmon.model.event_schema import with_former_fields
 from salmon.model.schema import ObjectSchema
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
@@ -57,7 +59,9 @@ def register(
         Unavailable: the registry does not answer.
     """
     now_s = int(clock())
-    numbered = {name: _numbered(registry, topics, schema, now_s) for name, schema in schemas.items()}
+    numbered = {
+        name: _numbered(registry, topics.records(name), schema, now_s) for name, schema in schemas.items()
+    }
     for name, schema in numbered.items():
         try:
             _register(registry, topics, schema)
@@ -86,8 +90,41 @@ def _register(registry: Registry, topics: Topics, schema: ObjectSchema) -> None:
     Identities(registry, topics.identity(name)).register()
 
 
-def _numbered(registry: Registry, topics: Topics, schema: ObjectSchema, now_s: int) -> ObjectSchema:
-    latest = object_schema(registry, topics.records(schema.name))
+def register_events(
+    registry: Registry,
+    topics: Topics,
+    schemas: Mapping[str, ObjectSchema],
+    *,
+    clock: Callable[[], float] = time.time,
+) -> tuple[dict[str, ObjectSchema], dict[str, str]]:
+    """
+    Register the schemas of platform events. Fields that an event has no longer are kept, since older events may still come.
+
+    Returns:
+        The schemas as they are registered; and of the others, why the registry does not accept them.
+
+    Raises:
+        SetupError: the registry refuses us. Unavailable: it does not answer.
+    """
+    now_s = int(clock())
+    found: dict[str, ObjectSchema] = {}
+    refused: dict[str, str] = {}
+    for name, schema in schemas.items():
+        topic = topics.events(name)
+        latest = object_schema(registry, topic)
+        whole = schema if latest is None else with_former_fields(schema, latest)
+        numbered = _numbered(registry, topic, whole, now_s)
+        try:
+            Events(numbered, registry, topic).register()
+        except SchemaRefused as error:
+            refused[name] = str(error)
+        else:
+            found[name] = numbered
+    return found, refused
+
+
+def _numbered(registry: Registry, topic: str, schema: ObjectSchema, now_s: int) -> ObjectSchema:
+    latest = object_schema(registry, topic)
     if latest is None:
         return replace(schema, generation=now_s)
     if latest == schema and latest.generation:

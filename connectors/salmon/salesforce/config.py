@@ -8,41 +8,111 @@ know, is reported by auth when it is used: other processes read the same configu
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from salmon.addresses import is_broker, with_usable_host
 
+_PROXY_URL: Final = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?")
 _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
 
 
+Flow = Literal["jwt_bearer", "client_credentials", "refresh_token", "username_password", "soap_login"]
+
+_NEEDED: Final[Mapping[Flow, Sequence[str]]] = {
+    "jwt_bearer": ("client_id", "username", "private_key"),
+    "client_credentials": ("client_id", "client_secret"),
+    "refresh_token": ("client_id", "refresh_token"),
+    "username_password": ("client_id", "client_secret", "username", "password"),
+    "soap_login": ("username", "password"),
+}
+
+
 class Auth(BaseModel):
-    """How Salmon signs in (Salesforce Help: OAuth 2.0 JWT Bearer Flow; OAuth 2.0 Client Credentials Flow)."""
+    """How Salmon signs in (Salesforce Help: "OAuth Authorization Flows"; SOAP API Developer Guide: "login()")."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    flow: Literal["jwt_bearer", "client_credentials"] = Field(
-        description="jwt_bearer: sign in as `username` with a private key. client_credentials: sign in as the app's run-as user."
+    flow: Flow = Field(
+        description="jwt_bearer: sign in as `username` with a private key. client_credentials: sign in as the app's run-as user. "
+        "refresh_token: sign in as the user who approved the app. username_password (blocked in new orgs) and soap_login "
+        "(ends on 2027-06-01) are for orgs that have nothing else yet.",
     )
-    client_id: str = Field(min_length=1, description="Consumer key of the connected app.")
+    client_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Consumer key of the connected app; every flow but soap_login.",
+    )
     client_secret: SecretStr | None = Field(
-        default=None, description="Consumer secret; client_credentials only."
+        default=None,
+        description="Consumer secret; client_credentials, username_password, and refresh_token if the app requires it.",
     )
-    username: str | None = Field(default=None, description="The integration user; jwt_bearer only.")
+    username: str | None = Field(
+        default=None, description="The integration user; jwt_bearer, username_password and soap_login."
+    )
     private_key: SecretStr | None = Field(
         default=None,
         description="Private key, as PEM text; its certificate is uploaded to the connected app. jwt_bearer only.",
     )
+    refresh_token: SecretStr | None = Field(
+        default=None,
+        description="What the app got when the integration user approved it; refresh_token only. The app must not rotate "
+        "refresh tokens.",
+    )
+    password: SecretStr | None = Field(
+        default=None, description="The integration user's; username_password and soap_login."
+    )
+    security_token: SecretStr | None = Field(
+        default=None,
+        description="What Salesforce wants after the password from outside of the org's trusted networks; username_password "
+        "and soap_login.",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        needed = {"jwt_bearer": ("username", "private_key"), "client_credentials": ("client_secret",)}[
-            self.flow
-        ]
-        if missing := [name for name in needed if not getattr(self, name)]:
+        if missing := [name for name in _NEEDED[self.flow] if not getattr(self, name)]:
             raise ValueError(f"flow {self.flow} needs {' and '.join(missing)}")
         return self
+
+
+class Proxy(BaseModel):
+    """The HTTP proxy that all calls to Salesforce go through, as a tunnel (CONNECT): it sees no token and no record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(
+        description="http://HOST:PORT of the proxy that all calls to Salesforce go through, REST and event stream, but "
+        "for hosts in the environment's NO_PROXY. Without it, HTTPS_PROXY of the environment counts.",
+    )
+    username: str | None = Field(default=None, description="For a proxy that wants basic authentication.")
+    password: SecretStr | None = Field(
+        default=None, description="For a proxy that wants basic authentication."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if not _PROXY_URL.fullmatch(value):
+            raise ValueError("must be http://HOST:PORT, without user, password, path or query")
+        return with_usable_host(value.rstrip("/"))
+
+    @field_validator("username")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and ":" in value:
+            raise ValueError("must not contain a colon, which basic authentication ends it with")
+        return value
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of the header Proxy-Authorization (RFC 7617); a secret."""
+        if self.username is None:
+            return None
+        password = "" if self.password is None else self.password.get_secret_value()
+        return f"Basic {b64encode(f'{self.username}:{password}'.encode()).decode('ascii')}"
 
 
 class PubSub(BaseModel):
@@ -112,6 +182,7 @@ class SalesforceConfig(BaseModel):
         default=None,
         description="PEM file of the CA that signed the servers' certificates, if that CA is not a public one.",
     )
+    proxy: Proxy | None = None
 
     @field_validator("login_url")
     @classmethod

@@ -32,13 +32,13 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
         SetupError, Unavailable: the org does not let us in, or cannot be asked now. What was made stays.
     """
     with ExitStack() as opened:
-        rest = Rest(config.salesforce, https=Https(config.salesforce.ca_file))
+        rest = Rest(config.salesforce, https=Https(config.salesforce.ca_file, proxy=config.salesforce.proxy))
         opened.callback(rest.close)
         token = rest.sign_in.token()
         user = Administration(rest)
         admin = user
         if admin_token is not None:
-            https = Https(config.salesforce.ca_file)
+            https = Https(config.salesforce.ca_file, proxy=config.salesforce.proxy)
             of_admin = Rest(
                 config.salesforce, GivenSession(config.salesforce, admin_token, token, https), https=https
             )

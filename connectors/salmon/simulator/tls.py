@@ -14,7 +14,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFE = timedelta(days=365)
 # Real clients insist on <domain>.salesforce.com; whoever sends them here (a hosts file, an adapter) finds the name.
-_NAMES = ("localhost", "*.salesforce.com", "*.my.salesforce.com", "*.pubsub.salesforce.com")
+_NAMES = (
+    "localhost",
+    "*.salesforce.com",
+    "*.my.salesforce.com",
+    "*.sandbox.my.salesforce.com",
+    "*.pubsub.salesforce.com",
+)
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from salmon.errors import DataError, RecordTooLarge
+from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Identities
 from salmon.kafka.dead_letters import dead_letter_headers
@@ -22,7 +24,7 @@ from salmon.kafka.topics import Topics
 from salmon.model.change import NOT_OF_TYPE, Change, Misfit
 from salmon.model.reducing import without, without_largest, without_values
 from salmon.model.schema import ObjectSchema
-from salmon.plugin.contract import DeadLetter, SourceBatch, SourceRecord
+from salmon.plugin.contract import DeadLetter, EventRecord, SourceBatch, SourceRecord
 
 IsTaken = Callable[[Sequence[Output]], bool]
 """Tells whether Kafka accepts these records (their size and format; not whether it can be reached)."""
@@ -30,10 +32,11 @@ IsTaken = Callable[[Sequence[Output]], bool]
 
 @dataclass(slots=True)
 class Encoded:
-    """The records of one transaction. *changes*: index in *outputs* -> the change that is written there."""
+    """The records of one transaction. *changes*, *events*: index in *outputs* -> what is written there."""
 
     outputs: list[Output] = field(default_factory=list)
     changes: dict[int, SourceRecord] = field(default_factory=dict)
+    events: dict[int, EventRecord] = field(default_factory=dict)
     dead_letters: int = 0
 
     @property
@@ -46,6 +49,7 @@ class BatchEncoder:
     """
     Args:
         schemas: Object -> schema, of all synced objects.
+        events: Platform event -> schema, of those that are read.
         task_class: Name of the task's class, for the headers of dead letters.
     """
 
@@ -58,6 +62,7 @@ class BatchEncoder:
         entries: OffsetStore,
         *,
         task_class: str,
+        events: Mapping[str, ObjectSchema] = MappingProxyType({}),
     ) -> None:
         self._connector, self._topics, self._entries, self._task_class = (
             connector,
@@ -67,6 +72,7 @@ class BatchEncoder:
         )
         self._schemas = schemas
         self._changes = {name: Changes(s, registry, topics.changes(name)) for name, s in schemas.items()}
+        self._events = {name: Events(s, registry, topics.events(name)) for name, s in events.items()}
         self._identities = {name: Identities(registry, topics.identity(name)) for name in schemas}
 
     def encode(self, batch: SourceBatch) -> Encoded:
@@ -78,6 +84,8 @@ class BatchEncoder:
             add(Output(self._topics.identity(identity.object), identity.native_id, value))
         for record in batch.records:
             self._add(record, encoded)
+        for event in batch.events:
+            self._add_event(event, encoded)
         for letter in batch.dead_letters:
             self._set_aside(letter, encoded)
         for partition, position in batch.positions.items():
@@ -110,7 +118,16 @@ class BatchEncoder:
         at = self._at_fault(encoded, is_taken)
         if at is None:
             raise error
-        less = replace(encoded, outputs=list(encoded.outputs), changes=dict(encoded.changes))
+        less = replace(
+            encoded,
+            outputs=list(encoded.outputs),
+            changes=dict(encoded.changes),
+            events=dict(encoded.events),
+        )
+        if (event := less.events.pop(at, None)) is not None:
+            less.outputs[at] = self.set_aside(event.key, None, error, "KAFKA_PRODUCE")
+            less.dead_letters += 1
+            return less
         refused, record = less.outputs[at], less.changes.pop(at, None)
         smaller = None if record is None else self._smaller(record, error)
         if record is None:
@@ -130,8 +147,9 @@ class BatchEncoder:
         return less
 
     def _at_fault(self, encoded: Encoded, is_taken: IsTaken) -> int | None:
-        """Find the index of the first change or dead letter that Kafka refuses, by halving; None if it accepts all."""
-        topics = {*map(self._topics.changes, self._changes), self._topics.dlq(self._connector)}
+        """Find the index of the first change, event or dead letter that Kafka refuses, by halving; None if it accepts all."""
+        topics = {*map(self._topics.changes, self._changes), *map(self._topics.events, self._events)}
+        topics.add(self._topics.dlq(self._connector))
         suspects = [at for at, output in enumerate(encoded.outputs) if output.topic in topics]
         while len(suspects) > 1:
             half = suspects[: len(suspects) // 2]
@@ -166,6 +184,17 @@ class BatchEncoder:
             record, output = readable, self._output(readable)
         encoded.changes[len(encoded.outputs)] = record
         encoded.outputs.append(output)
+
+    def _add_event(self, event: EventRecord, encoded: Encoded) -> None:
+        try:
+            value = self._events[event.event].encode(event.fields)
+        except DataError as error:
+            self._set_aside(
+                DeadLetter(event.event, event.key, event.original, error, "VALUE_CONVERTER"), encoded
+            )
+            return
+        encoded.events[len(encoded.outputs)] = event
+        encoded.outputs.append(Output(self._topics.events(event.event), event.key, value))
 
     def _output(self, record: SourceRecord) -> Output:
         value = self._changes[record.object].encode(record.change)

@@ -31,6 +31,7 @@ from salmon.plugin.contract import (
     KeepsSchemas,
     Notes,
     Position,
+    ReportsEvents,
     ReportsWaiting,
     Signal,
     SignalKind,
@@ -147,6 +148,7 @@ class SourceWorker:
         if positions:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
+        events = self._event_schemas()
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -155,6 +157,7 @@ class SourceWorker:
             schemas,
             self._entries,
             task_class=f"{type(self._task).__module__}.{type(self._task).__qualname__}",
+            events=events,
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
         self._health.running()
@@ -195,6 +198,19 @@ class SourceWorker:
         if isinstance(task, UsesSchemas):
             task.use(found)
         self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
+        return found
+
+    def _event_schemas(self) -> Mapping[str, ObjectSchema]:
+        """Register the schemas of the events that the task reports."""
+        task, instance = self._task, self._instance
+        if not isinstance(task, ReportsEvents):
+            return {}
+        schemas = task.event_schemas()
+        found, refused = self._retrying.until_it_works(
+            "registering the schemas of events",
+            lambda: subjects.register_events(instance.registry, instance.topics, schemas),
+        )
+        task.use_event_schemas(found, refused)
         return found
 
     def _first_contact(self, doing: str, call: Callable[[], object]) -> None:
@@ -283,7 +299,7 @@ class SourceWorker:
             return
         assert self._encoder is not None
         encoder = self._encoder
-        self._metrics.records_polled.inc(len(batch.records))
+        self._metrics.records_polled.inc(len(batch.records) + len(batch.events))
         self._metrics.records_polled_active.set(len(batch.records))
         encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
         encoded.outputs.extend(self._unreadable_signals)
@@ -335,7 +351,9 @@ class SourceWorker:
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
             if CUT in change.source:
                 self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
-        self._metrics.records_written.inc(len(encoded.written))
+        for event in encoded.events.values():
+            self._metrics.event_passed(event.event, "read", event.published_at, now_s)
+        self._metrics.records_written.inc(len(encoded.written) + len(encoded.events))
         self._metrics.records_polled_active.set(0)
         if encoded.dead_letters:
             log.warning("records_set_aside", count=encoded.dead_letters)
@@ -362,4 +380,4 @@ def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
 
 
 def _says_anything(batch: SourceBatch) -> bool:
-    return bool(batch.records or batch.positions or batch.identities or batch.dead_letters)
+    return bool(batch.records or batch.positions or batch.identities or batch.dead_letters or batch.events)

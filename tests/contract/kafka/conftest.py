@@ -7,10 +7,11 @@ from itertools import count
 from typing import Any
 
 import pytest
-from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from salmon.devstack import jvm
-from salmon.kafka import clients, topics
+from salmon.errors import Unavailable
+from salmon.kafka import clients, extents, topics
 from support import kafka as servers
 from support.waiting import until
 
@@ -48,6 +49,14 @@ def name() -> str:
     return f"sync{next(_numbers)}"
 
 
+def _is_led(admin: AdminClient, topic: str, partitions: int) -> bool:
+    """Whether each partition has a leader that knows it is one: Apache Kafka tells of leaders a moment before."""
+    try:
+        return len(extents.end_offsets(admin, topic, range(partitions))) == partitions
+    except Unavailable:
+        return False
+
+
 @pytest.fixture
 def create(kafka: dict[str, Any], name: str) -> Callable[..., str]:
     """Creates a topic, compacted with two partitions if nothing else is said, and returns its name."""
@@ -63,6 +72,7 @@ def create(kafka: dict[str, Any], name: str) -> Callable[..., str]:
         for made in admin.create_topics([new]).values():
             made.result(30)
         until(lambda: topic in topics.partition_counts(admin), "the broker knows the new topic")
+        until(lambda: _is_led(admin, topic, partitions), "each of its partitions has a leader")
         return topic
 
     return create

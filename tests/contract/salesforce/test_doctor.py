@@ -119,6 +119,25 @@ def test_the_token_s_lifetime_is_told_where_salesforce_tells_it(box: Box) -> Non
     assert "does not say" in looked(config(box))["salesforce.sign_in"].says
 
 
+def test_the_way_of_signing_in_is_told_and_until_when_it_works(box: Box) -> None:
+    """One that ends is warned of, with its day and what to change."""
+    told = box.simulator.endpoints
+    lines = looked(config(box))
+    assert "by jwt_bearer" in lines["salesforce.sign_in"].says
+    assert lines["salesforce.sign_in.flow"].says == "Salesforce has named no end of jwt_bearer."
+    person = {
+        "username": told.username, "password": told.password, "security_token": told.security_token,
+        "client_id": told.client_id, "client_secret": told.client_secret,
+    }  # fmt: skip
+    for flow, until in (("soap_login", "2027-06-01"), ("username_password", "no day")):
+        lines = looked(config(box, auth={"flow": flow, **person}))
+        assert bad(lines) == {"salesforce.sign_in.flow": "warn"}
+        assert f"by {flow}" in lines["salesforce.sign_in"].says
+        assert "120 min more" in lines["salesforce.sign_in"].says
+        assert until in lines["salesforce.sign_in.flow"].says
+        assert "jwt_bearer" in lines["salesforce.sign_in.flow"].mend
+
+
 def test_without_signing_in_nothing_else_is_looked_at(box: Box) -> None:
     """One line fails, with what to check; the others say that it comes first."""
     told = box.simulator.endpoints

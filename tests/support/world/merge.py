@@ -180,17 +180,19 @@ class Merge:
     def _after_what_was_left_out(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """
         Of held fields, of which a row does not say whether what was on its way to them was carried out before. The same goes
-        for fields that the write which the row answers left alone, because they held what cannot be taken.
+        for fields that the write which the row answers left out: they held what cannot be taken, or waited for a record that
+        was locked. An example: a Name of 1 is on its way, then the record is locked for a newer write, and the next one says
+        the Phone alone. The row shows its marker, and a Name of 2: was that set before the 1 was there, or in its place?
         """
         if (state := self.states.get(key)) is None or not change.is_row:
             return
         side = state.sides[change.origin]
         sent = {n for s, each in side.sent.items() if s <= (change.ack or 0) for n in each.fields}
         answered = side.sent.get(change.ack or 0)
-        left_alone = side.misfits.keys() - (answered.fields.keys() if answered else set())
+        left_out = sent - (answered.fields.keys() if answered else set())
         for conflict in out.conflicts:
             name = conflict.contest.field
-            if name in sent and (side.holds(name) or name in left_alone):
+            if name in left_out or (name in sent and side.holds(name)):
                 yield conflict
 
     def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:

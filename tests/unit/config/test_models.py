@@ -143,7 +143,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             changed(transforms={}),
-            r"transforms: unknown key\. Known keys here: kafka",
+            r"transforms: unknown key\. Known keys here: events, kafka",
             id="no such block",
         ),
         pytest.param(

@@ -265,6 +265,40 @@ def test_what_the_org_fills_in_is_no_edit_once_the_late_event_of_the_creation_te
     assert story.state.canonical["City"] == "Oslo"
 
 
+def test_what_the_org_fills_in_is_no_edit_though_a_later_write_of_ours_came_before_the_row() -> None:
+    """The second creation was carried out as an update of what the first has made; the event of the first tells of it (seed 102697)."""
+    story = born_in_mongodb(Name="Acme")
+    story.salesforce.absent()
+    creation = story.writes["salesforce"]
+    story.mongodb.edits(Name="Globex")
+    newer = story.writes["salesforce"]
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(newer.fields, City="by default", marker=newer.seq, by_us=True)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation, City="by default")
+    story.mongodb.edits(City="Oslo")
+    assert story.conflicts == []
+    assert story.state.canonical["City"] == "Oslo"
+
+
+def test_an_edit_that_our_creation_said_is_one_though_its_event_comes_late() -> None:
+    """The org has lost the record, and is sent what was edited there: it takes the place of what cannot be taken (seed 161168)."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(misfits=["Phone"])
+    story.salesforce.edits(Phone="555 0101")
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    creation = story.writes["salesforce"]
+    assert creation.op is WriteOp.CREATE
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(creation.fields, marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation)
+    assert story.writes["mongodb"].fields["Phone"] == "555 0101"
+
+
 def test_the_late_event_of_a_creation_makes_no_edit_undone() -> None:
     """What somebody has set since the org filled the field in is an edit, and in conflict with one that did not know of it."""
     story = born_in_mongodb(Name="Acme")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import SALESFORCE_ID, Write, WriteOp
 from salmon.model.rules import OVERWRITTEN_MAX, Rules
 from salmon.model.schema import ObjectSchema
-from support.stories import Story, born_in_mongodb, in_step, text
+from support.stories import KEY, Story, born_in_mongodb, in_step, text
 
 
 def overwritten_before_anybody_saw() -> tuple[Story, int]:
@@ -235,6 +235,39 @@ def test_a_marker_that_went_back_tells_of_a_write_that_was_repeated() -> None:
     assert story.writes["salesforce"].seq > second.seq
 
 
+def test_what_rows_showed_of_a_repeated_write_is_no_edit_once_its_late_event_tells_of_it() -> None:
+    """Two rows came before that event. Nobody in Salesforce has edited what another edit meets. (Seed 133342.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.acks(first := story.writes["salesforce"])
+    story.mongodb.edits(Phone="555 0202")
+    story.come_to_rest()
+    repeated = story.salesforce.moment()
+    for _ in range(2):
+        story.salesforce.row(Name="Acme", Phone="555 0101", marker=first.seq)
+    story.salesforce.now = repeated - 1
+    story.salesforce.edits(Phone="555 0101", ack=first.seq)
+    story.mongodb.edits(Phone="555 0303")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Acme", "Phone": "555 0303"}
+
+
+def test_an_edit_back_to_what_our_write_had_set_is_one_though_the_event_of_the_write_comes_late() -> None:
+    """That write was carried out once, so its event does not tell of what the row has shown since."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    written, write = story.salesforce.moment(), story.writes["salesforce"]
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=write.seq)
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=write.seq)
+    story.come_to_rest()
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=write.seq)
+    story.salesforce.now = written - 1
+    story.salesforce.edits(Phone="555 0101", ack=write.seq)
+    story.mongodb.edits(Phone="555 0303")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
+
+
 def test_a_creation_over_an_older_one_of_ours_clears_what_it_does_not_name() -> None:
     """In a document, that is: it is our doing and nobody's edit, so what was edited there meanwhile is written again."""
     story = Story()
@@ -408,3 +441,43 @@ def test_a_clearing_edit_that_our_write_overwrote_is_told_though_the_rows_source
     story.salesforce.edits(Phone="555 0101", ack=write.seq)
     (conflict,) = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", None}
+
+
+def _made_twice_and_edited() -> tuple[Story, Write, Write]:
+    """A document that somebody has edited, a second creation on its way to it, and an update after that."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", City="Oslo")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(Name="Globex")
+    again = story.writes["mongodb"]
+    story.mongodb.acks(first)
+    newest = story.writes["mongodb"]
+    assert "City" not in newest.fields
+    story.mongodb.edits(City="Bergen")
+    return story, again, newest
+
+
+def test_an_edit_that_our_write_went_over_is_told_with_the_one_that_came_after_that() -> None:
+    """A row shows the later one before any event; by the event of our write, its author had not seen the first (seed 140292)."""
+    story, again, newest = _made_twice_and_edited()
+    written = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row({SALESFORCE_ID: KEY, "Name": "Globex", "City": "Rome"}, marker=newest.seq, at=0)
+    assert (story.state.canonical["City"], story.conflicts) == ("Rome", [])
+    story.mongodb.now = written - 1
+    for _ in range(2):
+        story.mongodb.edits(City="Oslo", Name="Globex", ack=again.seq)
+    (conflict,) = story.conflicts
+    assert (conflict.contest.standing.value, conflict.contest.challenger.value) == ("Bergen", "Rome")
+    assert story.state.canonical["City"] == "Rome"
+
+
+def test_an_edit_that_no_write_of_ours_went_over_gives_way_to_a_later_one() -> None:
+    """The sink had left our write out for a newer one: its event never comes, and the later author had seen the first edit."""
+    story, _, newest = _made_twice_and_edited()
+    written = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row({SALESFORCE_ID: KEY, "Name": "Globex", "City": "Rome"}, marker=newest.seq, at=0)
+    story.mongodb.now = written - 1
+    story.mongodb.acks(newest)
+    assert (story.state.canonical["City"], story.conflicts) == ("Rome", [])

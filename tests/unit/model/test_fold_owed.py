@@ -5,7 +5,7 @@ from __future__ import annotations
 from salmon.model.change import ERROR, SALESFORCE_ID, WriteOp
 from salmon.model.rules import IN_FLIGHT_MAX, OVERWRITTEN_MAX, SENT_MAX, Rules
 from salmon.model.schema import ObjectSchema
-from support.stories import SCHEMA, Story, born_in_mongodb, in_step, rules, text
+from support.stories import KEY, SCHEMA, Story, born_in_mongodb, in_step, rules, text
 
 LATER_ID = "0015g00000Abc34AAA"
 
@@ -18,6 +18,40 @@ def test_a_write_says_everything_that_is_still_owed() -> None:
     story.mongodb.edits(Phone="555 0101")
     story.mongodb.edits(City="Oslo")
     assert story.writes["salesforce"].fields == {"Phone": "555 0101", "City": "Oslo"}
+
+
+def test_an_update_says_what_a_creation_on_its_way_would_clear() -> None:
+    """It has made the document already, and is carried out once more, for a newer edit, over what a user set meanwhile (seed 81069)."""
+    story = Story()
+    story.salesforce.creates(Name="Acme")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(Name="Globex")
+    again = story.writes["mongodb"]
+    assert again.op is WriteOp.CREATE
+    story.mongodb.acks(first)
+    story.mongodb.edits(Phone="555 0101")
+    assert story.writes["mongodb"].fields == {"Name": "Globex", "Phone": "555 0101"}
+
+
+def test_what_a_creation_on_its_way_has_cleared_is_in_conflict_with_who_saw_that_alone() -> None:
+    """A row has overtaken all that was told of it; the edit that is gone is told with the one in its place (seed 108567)."""
+    story = Story()
+    story.salesforce.creates(Name="Acme")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(Name="Globex")
+    again = story.writes["mongodb"]
+    story.mongodb.acks(first)
+    story.mongodb.edits(Phone="555 0101")
+    newest = story.writes["mongodb"]
+    cleared, edited, written = (story.mongodb.moment() for _ in range(3))
+    story.mongodb.row({**newest.fields, SALESFORCE_ID: KEY}, marker=newest.seq)
+    for at, tell in ((cleared, {"ack": again.seq, "Phone": None}), (edited, {"Phone": "555 0202"})):
+        story.mongodb.now = at - 1
+        story.mongodb.edits(**tell)
+    story.mongodb.now = written - 1
+    story.mongodb.acks(newest)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0202"}
 
 
 def test_a_write_says_only_what_differs() -> None:

@@ -278,6 +278,38 @@ def test_a_record_that_a_creation_of_before_makes_again_is_no_edit() -> None:
     assert story.salesforce.holds == {"Name": "Globex", "Phone": "555 0202"}
 
 
+def made_again() -> tuple[Story, Write, Write]:
+    """The org has lost a record, and an old creation makes it again before the new one; the row of it. And both creations."""
+    story = born_in_mongodb(Name="Acme", Phone="555 0101")
+    creation = story.writes["salesforce"]
+    story.come_to_rest()
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=creation.seq)
+    return story, creation, story.writes["salesforce"]
+
+
+def test_who_edits_what_a_creation_of_before_made_again_has_seen_that() -> None:
+    """However often the record is read before its events come. (Seed 131954 of the World.)"""
+    story, creation, _ = made_again()
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=creation.seq)
+    assert story.conflicts == []
+    story.salesforce.creates(creation.fields, ack=creation.seq)
+    story.salesforce.edits(Name="Globex")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Globex", "Phone": "555 0101"}
+
+
+def test_what_a_creation_of_before_made_again_is_judged_by_its_row_where_the_new_one_finds_it_there() -> None:
+    """Its events may be lost, and a creation that finds the record there would be sent again and again."""
+    story, creation, again = made_again()
+    story.salesforce.finds_it_there(again)
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=creation.seq)
+    assert "salesforce" not in story.writes or story.writes["salesforce"].op is WriteOp.UPDATE
+    story.come_to_rest()
+    assert story.salesforce.holds == story.record
+
+
 def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> None:
     """
     The org shows the record without a marker, as it once was; then with that of a write that had been answered. Its event
@@ -299,6 +331,57 @@ def test_a_row_of_a_write_that_its_sink_repeats_after_a_refresh_is_no_edit() -> 
     assert story.conflicts == []
     story.come_to_rest()
     assert story.salesforce.holds == {"Name": "Acme", "Phone": "newest", "City": "Oslo"}
+
+
+def test_whatever_row_shows_what_a_creation_of_before_makes_again_it_is_no_edit() -> None:
+    """Its event tells what it has set, so that who edits the record then has seen that: no conflict (seed 131954)."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    made, edited = story.salesforce.moment(), story.salesforce.moment()
+    for _ in range(2):
+        story.salesforce.row(Name="Globex", marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation)
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(Name="Globex")
+    assert story.conflicts == []
+    assert story.record == {"Name": "Globex"}
+
+
+def test_a_record_that_is_restored_from_the_recycle_bin_after_a_refresh_is_read_at_once() -> None:
+    """It carries a marker of before, which the event does not tell: the row shows no repeated write (seed 148642)."""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.salesforce.goes_back()
+    story.salesforce.row(Name="Acme", marker=creation.seq)
+    story.salesforce.deletes()
+    story.salesforce.creates(Name="Acme")
+    story.salesforce.row(Name="Acme", Rollup="7", marker=creation.seq)
+    assert story.state.canonical["Rollup"] == "7"
+
+
+def test_a_formula_of_a_record_that_is_undeleted_after_a_refresh_is_told_by_its_first_row() -> None:
+    """The record has its marker of before, so its row looks like that of a repeated write. (Seed 148642 of the World.)"""
+    story = born_in_mongodb(Name="Acme")
+    creation = story.writes["salesforce"]
+    story.salesforce.acks(creation)
+    story.come_to_rest()
+    story.mongodb.deletes()
+    story.come_to_rest()
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    story.salesforce.creates(Name="Acme")
+    story.come_to_rest()
+    story.salesforce.row(Name="Acme", Rollup="7", marker=creation.seq)
+    assert story.writes["mongodb"].fields == {"Rollup": "7"}
+    story.come_to_rest()
+    assert story.record == {"Name": "Acme", "Rollup": "7"}
 
 
 # One-way objects: the origin is the only author, and is never written to.

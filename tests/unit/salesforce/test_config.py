@@ -45,6 +45,18 @@ def test_a_login_url_is_a_host() -> None:
         ({"auth": {"flow": "jwt_bearer", "client_id": "x"}}, "needs username and private_key"),
         ({"auth": {"flow": "client_credentials", "client_id": "x"}}, "needs client_secret"),
         ({"auth": {**JWT, "flow": "password"}}, "flow"),
+        ({"auth": {"flow": "jwt_bearer", "username": "x", "private_key": "x"}}, "needs client_id"),
+        ({"auth": {"flow": "refresh_token", "client_id": "x"}}, "needs refresh_token"),
+        (
+            {"auth": {"flow": "username_password", "username": "x", "password": "x"}},
+            "needs client_id and client_secret",
+        ),
+        ({"auth": {"flow": "soap_login", "client_id": "x", "username": "x"}}, "needs password"),
+        ({"proxy": {"url": "https://proxy:3128"}}, "http://HOST:PORT"),
+        ({"proxy": {"url": "http://proxy"}}, "http://HOST:PORT"),
+        ({"proxy": {"url": "http://me:hush@proxy:3128"}}, "http://HOST:PORT"),
+        ({"proxy": {"url": "http://proxy:99999"}}, "port between 1 and 65535"),
+        ({"proxy": {"url": "http://proxy:3128", "username": "a:b"}}, "colon"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_key(changes: dict[str, Any], told: str) -> None:
@@ -55,5 +67,10 @@ def test_what_cannot_be_is_refused_by_its_key(changes: dict[str, Any], told: str
 
 def test_secrets_do_not_show() -> None:
     """Neither in a log of the config nor in an error about it."""
-    config = SalesforceConfig.model_validate({"auth": JWT})
-    assert "BEGIN" not in repr(config)
+    hidden = {"password": "hush", "refresh_token": "hush", "security_token": "hush", "client_secret": "hush"}
+    proxy = {"url": "http://proxy:3128/", "username": "me", "password": "hush"}
+    config = SalesforceConfig.model_validate({"auth": {**JWT, **hidden}, "proxy": proxy})
+    assert "BEGIN" not in repr(config) + config.model_dump_json()
+    assert "hush" not in repr(config) + config.model_dump_json()
+    assert config.proxy is not None
+    assert (config.proxy.url, config.proxy.authorization) == ("http://proxy:3128", "Basic bWU6aHVzaA==")

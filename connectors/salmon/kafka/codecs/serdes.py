@@ -208,8 +208,15 @@ class Writes(Codec):
 class Records(Codec):
     """The codec of one object's `records` topic: the flat row."""
 
-    def __init__(self, schema: ObjectSchema, registry: Registry, topic: str) -> None:
-        super().__init__(schema.to_avro(), registry, topic)
+    def __init__(
+        self,
+        schema: ObjectSchema,
+        registry: Registry,
+        topic: str,
+        *,
+        avro: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(avro or schema.to_avro(), registry, topic)
         self._lists = _lists(schema)
 
     def encode(self, row: Mapping[str, Value]) -> bytes:

@@ -98,9 +98,23 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
         shown = work.change.fields.get(name)
         # A row of an older source does not show a newer field: it may hold what we wrote.
         later = () if name not in spoken or shown == ours.fields[name] else (shown,)
-        overwritten.append(Overwritten(name, seq, before, x.as_of, later=later))
+        known = Overwritten(name, seq, before, x.as_of, later=later)
+        overwritten.append(_with_own_edit(work, known))
     # A creation may have cleared more fields than are remembered of many writes.
     x.overwritten = (*x.overwritten, *overwritten)[-max(OVERWRITTEN_MAX, len(overwritten)) :]
+
+
+def _with_own_edit(work: Work, known: Overwritten) -> Overwritten:
+    """
+    What the side held is itself an edit of it, and agreed on, and the row shows a later one. If our write was carried out
+    between the two, which its event will tell, the author of the later one had not seen the first.
+    """
+    standing = work.state.versions.get(known.name, NEVER)
+    is_own = standing.origin == work.change.origin and not standing.baseline
+    is_agreed = known.before == work.state.canonical.get(known.name)
+    if not (is_own and is_agreed and known.later and known.seq != work.change.ack):
+        return known
+    return replace(known, edited=True, edit=known.before, edited_at=standing.committed_at)
 
 
 def _edited_since(work: Work, known: Overwritten) -> Overwritten:

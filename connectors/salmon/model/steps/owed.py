@@ -218,6 +218,8 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     if agreed != side.shadow:
         differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
     contradicted = {n for sent in in_flight for n, v in sent.fields.items() if v != agreed.get(n)}
+    if side.marker:  # a creation of ours has made the record, and a later one may still be on its way
+        contradicted |= {n for sent in in_flight for n in agreed if rules.clears(name, sent, n)}
     alone = left_alone(state, side)
     differs |= side.misfits.keys() - alone
     owed = {

@@ -130,11 +130,10 @@ def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     answer = work.answer
     if ours is None or name in answer.told_since_made:
         return UNSENT
-    cleared = (
-        ours.op is WriteOp.CREATE and work.change.origin in work.rules.guarded and name not in ours.lacks
-    )
+    answered = answer.answered or ours
+    cleared = work.rules.clears(work.change.origin, answered, name)
     sent = ours.fields.get(name, None if cleared else UNSENT)
-    if answer.answered is None or name in answer.answered.fields or cleared:
+    if cleared or name in answered.fields:
         return sent
     # A row answers every write up to the one it carries. Any of them was perhaps never carried out, and then the field is
     # as the one before has left it.

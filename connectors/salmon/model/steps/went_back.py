@@ -77,8 +77,20 @@ def is_repeated(work: Work, seq: int) -> bool:
     and got anew by an old creation. The write had been answered, so nobody else sets its marker there.
     """
     x = work.x
-    is_owed = x.exists is True or (x.exists is False and work.state.lives)
-    return bool(x.history) and is_owed and x.marker < seq <= x.settled
+    if not x.history or seq > x.settled:
+        return False
+    if x.exists is True:
+        # The creation that a restore from the recycle bin is told as does not say which marker the record has.
+        return x.marker < seq and not _is_as_it_was_told(work)
+    # What an old creation has set is not known, so any row may show that, until the new creation has gone over it.
+    is_owed = x.exists is False and work.state.lives
+    return is_owed and (x.marker < seq or (x.marker == seq and bool(x.in_flight)))
+
+
+def _is_as_it_was_told(work: Work) -> bool:
+    """Whether the row shows in each field what the side has told of that before."""
+    told = work.rules.spoken(work.change) - work.x.unknown
+    return bool(told) and all(work.change.fields.get(name) == work.x.shadow.get(name) for name in told)
 
 
 def is_known(work: Work) -> bool:

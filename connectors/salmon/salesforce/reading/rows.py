@@ -23,6 +23,7 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.batches import sized_batches
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 
@@ -345,17 +346,9 @@ def _stamp_of(shown: Mapping[str, Any], stamps: Sequence[str] = _STAMPS) -> int:
 
 def key_batches(keys: Iterable[str]) -> Iterator[list[str]]:
     """*keys* in lists that fit a query's URL, in which a key of 255 bytes takes up three times as many."""
-    some: list[str] = []
-    taken = 0
-    for key in keys:
-        length = len(quote(key)) + len(quote("'',"))
-        if some and (len(some) == IDS_A_QUERY or taken + length > _KEYS_BYTES):
-            yield some
-            some, taken = [], 0
-        some.append(key)
-        taken += length
-    if some:
-        yield some
+    return sized_batches(
+        keys, IDS_A_QUERY, _KEYS_BYTES, size_of=lambda key: len(quote(key)) + len(quote("'',"))
+    )
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
@@ -23,13 +24,16 @@ from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
+from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
+from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
 from salmon.salesforce.reading.rows import RowReader, learn_keys
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
-from salmon.salesforce.reading.subscription import Start, Subscription
+from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
+from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
@@ -81,6 +85,7 @@ class SalesforceSourceTask:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._calls = Calls()
+        self._sign_in: SignIn | None = None
         self._rest: Rest | None = None
         self._pubsub: PubSub | None = None
         self._subscription: Subscription | None = None
@@ -101,6 +106,8 @@ class SalesforceSourceTask:
         # From the thread of the rechecks: objects that are as they must be again, and those whose events have ended.
         self._mended: deque[SyncedObject] = deque()
         self._silent: deque[str] = deque()
+        self._listened: Sequence[str] = ()
+        self._events: PlatformEvents | None = None
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
@@ -109,6 +116,10 @@ class SalesforceSourceTask:
             Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
             Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
         }
+
+    def listen(self, events: Sequence[str]) -> None:
+        """See ReportsEvents."""
+        self._listened = tuple(events)
 
     def use_registered(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """See KeepsSchemas."""
@@ -122,8 +133,10 @@ class SalesforceSourceTask:
         if self._objects:
             return
         self.close()  # what an earlier try has left
-        rest = Rest(self._config, calls=self._calls)
-        pubsub = PubSub(self._config, rest.sign_in, calls=self._calls)
+        if self._sign_in is None:  # one for all tries: it knows when to ask again
+            self._sign_in = SignIn(self._config, calls=self._calls)
+        rest = Rest(self._config, self._sign_in, calls=self._calls)
+        pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._troubles = Troubles(again_s=self._again_s)
         found, wrong = described(self._configured, self._describe, self._failures, may_wait=self._registered)
@@ -133,6 +146,23 @@ class SalesforceSourceTask:
             found[name] = _as_registered(self._registered[name])
             self._troubles.block(name, str(error))
         self._objects = {name: found[name] for name in self._configured}
+        self._events = PlatformEvents(
+            self._listened,
+            pubsub,
+            self._open_events,
+            org_id=lambda: rest.sign_in.token().organization_id,
+            again_s=self._again_s,
+        )
+        self._events.look()
+
+    def event_schemas(self) -> Mapping[str, ObjectSchema]:
+        """See ReportsEvents."""
+        return {} if self._events is None else self._events.schemas()
+
+    def use_event_schemas(self, schemas: Mapping[str, ObjectSchema], refused: Mapping[str, str]) -> None:
+        """See ReportsEvents."""
+        if self._events is not None:
+            self._events.use(schemas, refused)
 
     def keep_registered(self, name: str, why: SetupError) -> ObjectSchema:
         """See KeepsSchemas."""
@@ -162,13 +192,13 @@ class SalesforceSourceTask:
         self.connect()
         assert self._rest is not None
         assert self._pubsub is not None
-        if self._feed is not None:
-            self._feed.close()
-        if self._rechecks is not None:
-            self._rechecks.close()
-        if self._selections is not None:
-            self._selections.close()
+        for earlier in (self._feed, self._rechecks, self._selections):
+            if earlier is not None:
+                earlier.close()
         rest, pubsub = self._rest, self._pubsub
+        assert self._events is not None
+        self._events.start(positions)
+        positions = {name: each for name, each in positions.items() if not is_position_of_events(name)}
         identity = Identity(self.schemas())
         troubles = self._troubles
         # An object that has been read before may wait; one that never was must not be reported without its keys.
@@ -242,13 +272,34 @@ class SalesforceSourceTask:
                 self._feed.selected(self._selected.popleft())
             while self._mended:
                 self._take_back(self._mended.popleft())
-            harvest = self._feed.gather()
+            batch = self._gathered(self._feed)
             left_s = deadline_s - time.monotonic()
-            if harvest or left_s <= 0:
-                return harvest.batch()
+            if batch is not None or left_s <= 0:
+                return batch or SourceBatch()
             due_in_s = self._feed.wait_s()
             self._wake.wait(left_s if due_in_s is None else min(left_s, due_in_s))
         return SourceBatch()
+
+    def _gathered(self, feed: Feed) -> SourceBatch | None:
+        """What there is to report; None if there is nothing. What keeps the records waiting does not hold up the events."""
+        trouble: RetriableError | None = None
+        harvest = Harvest()
+        try:
+            harvest = feed.gather()
+        except RetriableError as error:
+            trouble = error
+        events = Gathered() if self._events is None else self._events.take()
+        if not harvest and not events:
+            if trouble is not None:
+                raise trouble
+            return None
+        batch = harvest.batch()
+        return replace(
+            batch,
+            events=events.events,
+            positions={**batch.positions, **events.positions},
+            dead_letters=(*batch.dead_letters, *events.dead_letters),
+        )
 
     def request(self, signal: Signal) -> None:
         """Take a request; its answer comes in the stream's order, in some later batch."""
@@ -261,8 +312,9 @@ class SalesforceSourceTask:
 
     def note(self) -> str:
         """What a person should know, though all is well."""
-        feed, snapshots = self._feed, self._snapshots
-        notes = (feed.note if feed is not None else "", snapshots.note() if snapshots is not None else "")
+        notes = [self._feed.note] if self._feed is not None else []
+        notes += [self._snapshots.note()] if self._snapshots is not None else []
+        notes += [self._events.note()] if self._events is not None else []
         return " ".join(filter(None, notes))
 
     def waiting(self) -> Sequence[WaitingObject]:
@@ -274,7 +326,9 @@ class SalesforceSourceTask:
         general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
         if self._snapshots is not None:
             general += self._snapshots.waiting()
-        return [*(each for each in general if each.since_s >= WAITS_MIN_S), *self._troubles.report()]
+        events = self._events.waiting() if self._events is not None else []
+        lasting = [each for each in general if each.since_s >= WAITS_MIN_S]
+        return [*lasting, *events, *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
@@ -285,6 +339,8 @@ class SalesforceSourceTask:
             selections.close()
         if (feed := self._feed) is not None:
             feed.close()
+        if (events := self._events) is not None:
+            events.close()
         self._wake.set()
 
     def close(self) -> None:
@@ -341,17 +397,23 @@ class SalesforceSourceTask:
         self._feed.read_again(name)
 
     def _open_stream(self, start: Start) -> Subscription:
-        assert self._pubsub is not None
-        pubsub = self._config.pubsub
-        self._subscription = Subscription(
-            self._pubsub,
-            CHANNEL,
-            start,
-            fetch_size=pubsub.fetch_size,
-            silence_max_s=pubsub.silence_max_s,
-            wake=self._wake.set,
-        )
+        self._subscription = self._subscribed(CHANNEL, start)
         return self._subscription
+
+    def _open_events(self, topic: str, start: Start) -> Subscription:
+        return self._subscribed(topic, start, mend="Let the integration user read the event.")
+
+    def _subscribed(self, topic: str, start: Start, mend: str = SELECT) -> Subscription:
+        assert self._pubsub is not None
+        return Subscription(
+            self._pubsub,
+            topic,
+            start,
+            fetch_size=self._config.pubsub.fetch_size,
+            silence_max_s=self._config.pubsub.silence_max_s,
+            wake=self._wake.set,
+            mend=mend,
+        )
 
 
 def load_identities(

@@ -42,6 +42,7 @@ _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
 BEGINNING_GOOD_S: Final = 3600.0
+SELECT: Final = "Select the objects of the sync under Setup, Change Data Capture."
 
 
 class Preset(Enum):
@@ -92,6 +93,7 @@ class Subscription:
         backoff: Backoff = Backoff(),
         limited: Backoff = LIMITED,
         beginning_good_s: float = BEGINNING_GOOD_S,
+        mend: str = SELECT,
     ) -> None:
         """
         Args:
@@ -102,6 +104,7 @@ class Subscription:
             backoff: Between tries to open it.
             limited: The same, where the server says that we ask for too much.
             beginning_good_s: For so long the stream's beginning may be asked for again, when nothing came of it.
+            mend: What a person should do where the org has no such topic.
         """
         self._pubsub = pubsub
         self._topic = topic
@@ -109,6 +112,7 @@ class Subscription:
         self._fetch_size = fetch_size
         self._silence_max_s = silence_max_s
         self._wake = wake
+        self._mend = mend
         self._tries = Tries(backoff)
         self._limited = Tries(limited)
         self._opened_s: float | None = None
@@ -118,6 +122,7 @@ class Subscription:
         self._head: Received | Ended | None = None
         self._stopped = threading.Event()
         self._call: Any = None
+        self._instance_url = ""  # where the org was when the stream was opened
         self._last_response_s = time.monotonic()
         self._beginning_good_until_s = time.monotonic() + beginning_good_s
         for work in (self._receive, self._watch):
@@ -173,10 +178,7 @@ class Subscription:
             if self._stopped.is_set():
                 return
             if isinstance(error, RequestRejected):
-                error = SetupError(
-                    f"{self._topic} cannot be subscribed to ({error.code}). Select the objects of the sync under"
-                    " Setup, Change Data Capture."
-                )
+                error = SetupError(f"{self._topic} cannot be subscribed to ({error.code}). {self._mend}")
             if isinstance(error, PositionLost | FatalError | StartAgain):
                 self._put(Ended(error))
                 return
@@ -199,6 +201,7 @@ class Subscription:
     def _listen(self, token: Token) -> None:
         requests = _Requests(self._first_request())
         self._last_response_s = self._opened_s = time.monotonic()
+        self._instance_url = token.instance_url
         self._call = call = self._pubsub.subscribe(requests, token)
         try:
             if self._stopped.is_set():
@@ -245,8 +248,13 @@ class Subscription:
             return
 
     def _watch(self) -> None:
-        """The watchdog: a connection that is dead on one side only reports nothing."""
+        """The watchdog: a connection that is dead on one side only reports nothing, nor does the instance that an org has left."""
         while not self._stopped.wait(min(_WATCH_EVERY_S, self._silence_max_s / 4)):
+            token = self._pubsub.sign_in.known
+            if token is not None and self._instance_url not in ("", token.instance_url):
+                log.warning("stream_follows_org", topic=self._topic, to_url=token.instance_url)
+                self._instance_url = ""
+                self._call.cancel()
             silent_s = time.monotonic() - self._last_response_s
             if silent_s > self._silence_max_s and (call := self._call) is not None:
                 log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))

@@ -1,48 +1,53 @@
 """
 Signing in to Salesforce: one token, shared by all that talk to the org, and renewed once for all of them.
 
-Sources: Salesforce Help, "OAuth 2.0 JWT Bearer Flow for Server-to-Server Integration", "OAuth 2.0 Client
-Credentials Flow", "Identity URLs".
+What is sent is in grants and soap_login; what a refusal means, and its mend, in login_answers.
+Sources: Salesforce Help, "OAuth Authorization Flows", "Identity URLs", "Password Policies", "OpenID Connect Token Introspection".
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import jwt
-import requests
 import structlog
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from salmon.addresses import with_usable_host
 from salmon.calls import Calls, Peer
 from salmon.errors import (
     ConfigError,
-    FatalError,
     LoginChanged,
     RateLimited,
+    SalmonError,
     SignInRefused,
-    Unavailable,
     UnfitServer,
 )
-from salmon.salesforce.config import Auth, SalesforceConfig
+from salmon.salesforce.config import Flow, SalesforceConfig
+from salmon.salesforce.wire import soap_login
+from salmon.salesforce.wire.grants import ENDINGS, audiences, form_of
 from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.login_answers import KEY, LoginAnswer, json_of, refusal_of, time_of
 from salmon.salesforce.wire.pause import Pause
 
 log = structlog.get_logger(__name__)
 
-_ASSERTION_LIFE_S: Final = 180  # Salesforce takes none that is good for longer than three minutes
 _SKEW_MIN_S: Final = 30  # a clock that is further off than this may be why an assertion was refused
 _TOKEN_PATH: Final = "/services/oauth2/token"
 _INTROSPECTION_PATH: Final = "/services/oauth2/introspect"
-_PUBLIC_LOGINS: Final = ("https://login.salesforce.com", "https://test.salesforce.com")
-_WRONG_CLIENT: Final = frozenset({"invalid_client_id", "invalid_client", "invalid_client_credentials"})
+_PATIENCE_S: Final = 30.0  # all that talk to the org wait for this one answer
+# An instance that cannot be reached may be one that the org has left: whoever signs in is told where it is now.
+_LOOK_EVERY_S: Final = 60.0
+# A wrong password too often locks the user out, as a rule the tenth, for 15 minutes as a rule.
+_WRONG_PASSWORD_AGAIN_S: Final = 900.0
+_WITH_PASSWORD: Final[frozenset[Flow]] = frozenset({"username_password", "soap_login"})
+_WRONG_PASSWORD: Final = frozenset(
+    {"invalid_grant", "INVALID_LOGIN", "LOGIN_MUST_USE_SECURITY_TOKEN", "PASSWORD_LOCKOUT"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,13 @@ class Token:
     instance_url: str
     organization_id: str  # 18 characters; the Pub/Sub API's tenantid
     user_id: str  # 18 characters; commitUser of the changes that we make
+    lives_s: float | None = None  # how long it is good if nobody uses it, where signing in says so
 
 
 class SignIn:
     """
     The one place that signs in. Threads share it: whoever finds a token refused asks for another with `renew`,
-    and only the first of them makes a call.
+    and only the first of them makes a call; the others get what it gets, also if that is an error.
     """
 
     def __init__(
@@ -68,15 +74,23 @@ class SignIn:
         now_s: Callable[[], float] = time.time,
         *,
         calls: Calls | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._calls = calls or Calls()
-        self._https = https or Https(config.ca_file, calls=self._calls)
+        self._https = https or Https(config.ca_file, proxy=config.proxy, calls=self._calls)
         self._now_s = now_s
-        # Held while we sign in, against those alone who wait for that very token. To wait for it is to wait for the org.
-        self._signing_in = threading.Lock()
+        self._monotonic_s = monotonic_s
+        self._lock = threading.Lock()  # never held while anybody waits for the org
+        self._signing_in: Future[Token] | None = None
         self._token: Token | None = None
+        self._looked_s = float("-inf")
         self._pause = Pause()
+        self._refused: tuple[float, SignInRefused] | None = None  # our password: until when, and the words
+        # What worked last time: the first audience of a JWT, and how far the org's clock is ahead of ours.
+        self._audiences: Sequence[str] = audiences(config.login_url)
+        self._ahead_s = 0.0
+        self._warned = config.auth.flow not in ENDINGS
 
     def token(self) -> Token:
         """
@@ -110,12 +124,13 @@ class SignIn:
         to an app that gives its secret ("OpenID Connect Token Introspection", Salesforce Help).
         """
         auth, token = self._config.auth, self.token()
-        if auth.client_secret is None:
-            return None
+        if token.lives_s is not None or auth.client_secret is None or auth.client_id is None:
+            return token.lives_s
         response = self._https.send(
             "POST",
             self._config.login_url + _INTROSPECTION_PATH,
-            key="salesforce.login_url",
+            key=KEY,
+            patience_s=_PATIENCE_S,
             data={
                 "token": token.access_token,
                 "token_type_hint": "access_token",
@@ -124,25 +139,78 @@ class SignIn:
             },
             headers={"Accept": "application/json"},
         )
-        body = _body(response)
+        body = json_of(response)
         try:
-            return float(body["exp"]) - (self._now_by(response) or self._now_s()) if body["active"] else None
+            return float(body["exp"]) - (time_of(response) or self._now_s()) if body["active"] else None
         except (KeyError, TypeError, ValueError):
             return None
 
+    @property
+    def flow(self) -> Flow:
+        """How we sign in."""
+        return self._config.auth.flow
+
+    def look_again(self, unanswered: Token) -> None:
+        """
+        The instance of the token *unanswered* cannot be reached: see, at most once a minute, whether signing in leads to
+        another one by now. What else goes wrong with it is for the next call to find.
+
+        Raises:
+            LoginChanged: as `token`.
+        """
+        with self._lock:
+            now = self._monotonic_s()
+            if self._token is not unanswered or now - self._looked_s < _LOOK_EVERY_S:
+                return
+            self._looked_s = now
+        try:
+            self._signed_in(unanswered)
+        except LoginChanged:
+            raise
+        except SalmonError as error:
+            log.info("salesforce_not_found_elsewhere", reason=str(error))
+
     def _signed_in(self, refused: Token | None) -> Token:
         """A token, other than the one that was *refused*."""
+        with self._lock:
+            token = self._token
+            if token is not None and (refused is None or token.access_token != refused.access_token):
+                return token
+            is_first = self._signing_in is None
+            signing_in = self._signing_in = self._signing_in or Future()
+        if is_first:
+            self._sign_in_for(signing_in, token)
         waiting = self._calls.begin(Peer.SALESFORCE, "signing in")
         try:
-            with self._signing_in:
-                token = self._token
-                if token is None or (refused is not None and token.access_token == refused.access_token):
-                    token = self._token = self._same_login(token, self._sign_in_again())
-                    if refused is not None:
-                        log.info("salesforce_token_renewed", user_id=token.user_id)
-                return token
+            return signing_in.result()
         finally:
             self._calls.dropped(waiting)
+
+    def _sign_in_for(self, all_who_wait: Future[Token], before: Token | None) -> None:
+        try:
+            token = self._same_login(before, self._sign_in_again())
+        except BaseException as error:  # noqa: BLE001 - raised in each thread that waits, this one too
+            with self._lock:
+                self._signing_in = None
+            all_who_wait.set_exception(error)
+            return
+        with self._lock:
+            self._token, self._signing_in = token, None
+            self._looked_s = self._monotonic_s()
+        all_who_wait.set_result(token)
+        self._tell(before, token)
+
+    def _tell(self, before: Token | None, now: Token) -> None:
+        """For the log: what an operator should know of a token."""
+        if not self._warned:
+            self._warned = True
+            ends, mend = ENDINGS[self.flow]
+            log.warning("salesforce_flow_ends", flow=self.flow, reason=f"{ends}. {mend}.")
+        if before is None:
+            return
+        log.info("salesforce_token_renewed", user_id=now.user_id)
+        if before.instance_url != now.instance_url:
+            log.warning("salesforce_moved", from_url=before.instance_url, to_url=now.instance_url)
 
     @staticmethod
     def _same_login(before: Token | None, now: Token) -> Token:
@@ -156,67 +224,79 @@ class SignIn:
 
     def _sign_in_again(self) -> Token:
         self._pause.look()
+        if self._refused is not None and (left_s := self._refused[0] - self._monotonic_s()) > 0:
+            raise SignInRefused(
+                f"{self._refused[1]} Salmon tries again in {ceil(left_s / 60)} min, or when it is started again: wrong passwords in a"
+                " row lock the user out."
+            )
         try:
             token = self._sign_in()
         except RateLimited as error:
             self._pause.begin(error)
             raise
         self._pause.over()
+        self._refused = None
         return token
 
     def _sign_in(self) -> Token:
-        response = self._ask(self._now_s())
-        if (now_s := self._now_by(response)) is not None and _error_of(response) == "invalid_grant":
-            response = self._ask(now_s)  # our clock is off: by the org's, the assertion may be good
-        if response.status_code == 200:
-            return _token_of(_body(response))
-        raise self._refusal(response)
+        """Ask; a JWT also by the org's clock, and for each audience that it may need, until one is taken."""
+        answer = self._ask(self._audiences[0])
+        if self.flow == "jwt_bearer":
+            theirs_s = time_of(answer.response)
+            off_s = 0.0 if theirs_s is None else theirs_s - (self._now_s() + self._ahead_s)
+            if answer.error == "invalid_grant" and abs(off_s) > _SKEW_MIN_S:
+                self._ahead_s += off_s
+                log.warning("clock_is_off", org_is_ahead_s=round(self._ahead_s))
+                answer = self._ask(self._audiences[0])
+            if answer.error == "invalid_grant" and len(self._audiences) > 1:
+                other = tuple(reversed(self._audiences))
+                second = self._ask(other[0])
+                if second.has_token:
+                    self._audiences, answer = other, second
+        if not answer.has_token:
+            refusal = refusal_of(self._config, answer)
+            is_password = self.flow in _WITH_PASSWORD and answer.error in _WRONG_PASSWORD
+            if is_password and isinstance(refusal, SignInRefused):
+                self._refused = self._monotonic_s() + _WRONG_PASSWORD_AGAIN_S, refusal
+            raise refusal
+        if self.flow == "refresh_token" and self._is_rotated(answer.body):
+            raise SignInRefused(
+                "salesforce.auth.refresh_token: the connected app rotates refresh tokens, so each is good for one sign-in, and"
+                " Salmon's processes share the one in the configuration. Switch refresh token rotation off in the app, let"
+                " the integration user approve it again, and set the new refresh token; or use jwt_bearer."
+            )
+        return _token_of(answer.body)
 
-    def _ask(self, now_s: float) -> requests.Response:
-        return self._https.send(
+    def _is_rotated(self, body: Mapping[str, Any]) -> bool:
+        """Whether our refresh token has ended, and another one has taken its place."""
+        given = self._config.auth.refresh_token
+        return (
+            given is not None
+            and body.get("refresh_token", given.get_secret_value()) != given.get_secret_value()
+        )
+
+    def _ask(self, audience: str) -> LoginAnswer:
+        auth, login_url = self._config.auth, self._config.login_url
+        if self.flow == "soap_login":
+            url = login_url + soap_login.path_of(self._config.api_version)
+            response = self._https.send(
+                "POST",
+                url,
+                key=KEY,
+                patience_s=_PATIENCE_S,
+                data=soap_login.envelope_of(auth),
+                headers=soap_login.HEADERS,
+            )
+            return LoginAnswer(response, soap_login.body_of(response.content))
+        response = self._https.send(
             "POST",
-            self._config.login_url + _TOKEN_PATH,
-            key="salesforce.login_url",
-            data=_grant(self._config.auth, self._config.login_url, now_s),
+            login_url + _TOKEN_PATH,
+            key=KEY,
+            patience_s=_PATIENCE_S,
+            data=form_of(auth, audience, self._now_s() + self._ahead_s),
             headers={"Accept": "application/json"},
         )
-
-    def _now_by(self, response: requests.Response) -> float | None:
-        """Salesforce's time, where ours is too far from it."""
-        try:
-            theirs_s = parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
-        except ValueError:
-            return None
-        return theirs_s if abs(theirs_s - self._now_s()) > _SKEW_MIN_S else None
-
-    def _refusal(self, response: requests.Response) -> FatalError | Unavailable | RateLimited:
-        error, status = _error_of(response), response.status_code
-        where = f"{self._config.login_url} refused to sign in"
-        if status == 429:
-            return RateLimited(f"{where}: too many sign-ins.")
-        if status >= 500:
-            return Unavailable(f"{where} (HTTP {status}).")
-        if error in _WRONG_CLIENT:
-            return SignInRefused(
-                f"salesforce.auth.client_id: {where}: {error}. Set it to the consumer key of the connected app"
-                f"{'' if self._config.auth.client_secret is None else ', and client_secret to its secret'}."
-            )
-        if error == "invalid_grant" and self._config.auth.flow == "jwt_bearer":
-            return SignInRefused(
-                f"salesforce.auth: {where}: {error} ({_said(response)}). Check username, that private_key belongs"
-                " to the certificate of the connected app, that the app is pre-authorised for the user, and"
-                " salesforce.login_url (test.salesforce.com for a sandbox)."
-            )
-        if error:
-            return SignInRefused(
-                f"salesforce.auth: {where}: {error} ({_said(response)}). Check that the connected app allows the"
-                f" {self._config.auth.flow} flow for the integration user, and salesforce.login_url"
-                f"{' (it must be the My Domain)' if self._config.login_url in _PUBLIC_LOGINS else ''}."
-            )
-        return SignInRefused(
-            f"salesforce.login_url: {self._config.login_url} is not a Salesforce login host (HTTP {status} for"
-            f" {_TOKEN_PATH}). Set it to https://login.salesforce.com, or to the org's My Domain."
-        )
+        return LoginAnswer(response, json_of(response))
 
 
 class GivenSession(SignIn):
@@ -236,6 +316,7 @@ class GivenSession(SignIn):
         self, config: SalesforceConfig, access_token: str, where: Token, https: Https | None = None
     ) -> None:
         super().__init__(config, https)
+        self._warned = True  # this session was opened by another flow
         org, _, secret = access_token.partition("!")
         if not secret or not access_token.isascii() or not access_token.isprintable() or " " in access_token:
             raise ConfigError(
@@ -249,50 +330,13 @@ class GivenSession(SignIn):
             )
         self._token = Token(access_token, where.instance_url, where.organization_id, user_id="")
 
+    def look_again(self, unanswered: Token) -> None:
+        """Only a person can."""
+
     def _sign_in(self) -> Token:
         raise SignInRefused(
             "the administrator's session is not valid, or has ended. Give a new access token of an administrator."
         )
-
-
-def _grant(auth: Auth, login_url: str, now_s: float) -> dict[str, str]:
-    """The form that asks for a token."""
-    if auth.flow == "client_credentials":
-        assert auth.client_secret is not None, "the config checks it"
-        return {
-            "grant_type": "client_credentials",
-            "client_id": auth.client_id,
-            "client_secret": auth.client_secret.get_secret_value(),
-        }
-    claims = {
-        "iss": auth.client_id,
-        "sub": auth.username,
-        "aud": _audience(login_url),
-        "exp": int(now_s) + _ASSERTION_LIFE_S,
-    }
-    return {
-        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "assertion": jwt.encode(claims, _private_key(auth), algorithm="RS256"),
-    }
-
-
-def _private_key(auth: Auth) -> Any:
-    assert auth.private_key is not None, "the config checks it"
-    try:
-        return load_pem_private_key(auth.private_key.get_secret_value().encode(), password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(
-            "salesforce.auth.private_key: this is not a PEM private key without a passphrase. Give the text of the"
-            ' key file, e.g. "${file:/run/secrets/salesforce.key}".'
-        ) from error
-
-
-def _audience(login_url: str) -> str:
-    """Who the assertion is for: the login host, also where a My Domain is asked."""
-    host = urlsplit(login_url).netloc
-    if host.endswith(".sandbox.my.salesforce.com"):
-        return "https://test.salesforce.com"
-    return "https://login.salesforce.com" if host.endswith(".my.salesforce.com") else login_url
 
 
 def _token_of(body: Mapping[str, Any]) -> Token:
@@ -303,26 +347,10 @@ def _token_of(body: Mapping[str, Any]) -> Token:
             instance_url=with_usable_host(body["instance_url"].rstrip("/")),
             organization_id=organization_id,
             user_id=user_id,
+            lives_s=body.get("lives_s"),
         )
-    except (KeyError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise UnfitServer(
-            "salesforce.login_url: the token response lacks access_token, instance_url or id. Check that the host"
-            " is Salesforce's and not a proxy's."
+            f"{KEY}: the answer to signing in has an instance_url or an id that is none. Check that the host is Salesforce's"
+            " and not a proxy's."
         ) from error
-
-
-def _body(response: requests.Response) -> Mapping[str, Any]:
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _error_of(response: requests.Response) -> str:
-    return "" if response.status_code == 200 else str(_body(response).get("error", ""))
-
-
-def _said(response: requests.Response) -> str:
-    """Salesforce's own words on why it refused; they speak of apps and users, never of records."""
-    return str(_body(response).get("error_description", "no description"))

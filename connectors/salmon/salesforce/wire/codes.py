@@ -65,6 +65,7 @@ _LOCKED: Final = frozenset(
 # The org's storage is full for all records alike, until somebody makes room.
 _LIMITED: Final = frozenset({LIMIT, "EXCEEDED_QUOTA", "STORAGE_LIMIT_EXCEEDED"})
 NOT_FOUND: Final = "NOT_FOUND"
+NOT_THERE: Final = "URL_NOT_RESET"  # "The URL returned from login must be set" (SOAP API, ExceptionCode)
 _GONE: Final = frozenset({"ENTITY_IS_DELETED", NOT_FOUND, "INVALID_CROSS_REFERENCE_KEY"})
 _FATAL: Final = frozenset({"API_DISABLED_FOR_ORG", "INVALID_LOGIN"})
 UNKNOWN_FIELD: Final = "INVALID_FIELD"
@@ -133,12 +134,15 @@ def verdict_of_request(status: int, code: str = "", message: str = "") -> Verdic
         400, 413, 414, 431   NEVER: the request is bad or too large; who sent it looks for the record at fault
         401                  SIGN_IN
         3xx, 404, 410        MOVED: the org, its instance or its API version is elsewhere
+        URL_NOT_RESET        MOVED, with status 400: the org is at another instance than this one
         420, 429             LIMITED
         403, other 4xx       RETRY: a proxy, or a rate limit (403 EXCEEDED_RATE_LIMIT); about no record
         5xx                  RETRY: the org or what stands before it (500 INTERNAL_SERVER_ERROR, 502, 503, 504)
     """
     if listed := _listed(code, message):
         return listed
+    if code == NOT_THERE:
+        return Verdict.MOVED
     if status in _FAULTS_OF_THE_REQUEST:
         return Verdict.NEVER
     if status == 401:

@@ -6,6 +6,7 @@ What a response means is for auth and rest.
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +14,21 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import should_bypass_proxies
 
 from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, SignInRefused, Unavailable
+from salmon.salesforce.config import Proxy
 
 CONNECT_TIMEOUT_S: Final = 10.0
 # A query may take two minutes, a call of 200 writes with triggers as long (API Request Limits and Allocations).
 READ_TIMEOUT_S: Final = 130.0
+# What a proxy answers that wants a name and a password (RFC 9110). The client tells it in words alone.
+_PROXY_REFUSES: Final = re.compile(r"Tunnel connection failed: 407\b")
+
+
+class Unreachable(Unavailable):
+    """There is no connection to the host, or it broke: perhaps it is not there any more."""
 
 
 class Https:
@@ -29,12 +38,14 @@ class Https:
         self,
         ca_file: str | None,
         *,
+        proxy: Proxy | None = None,
         timeout_s: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
         calls: Calls | None = None,
     ) -> None:
         """
         Args:
             ca_file: The config's `salesforce.ca_file`.
+            proxy: The config's `salesforce.proxy`. Without it, the environment's variables count.
             timeout_s: To connect, and between two bytes of an answer.
             calls: Where our calls are watched, if anywhere.
 
@@ -56,27 +67,33 @@ class Https:
         self._verify: str | bool = ca_file or True
         self._timeout_s = timeout_s
         self._calls = calls or Calls()
+        self._proxy = proxy
         self._session = requests.Session()
-        # No retries below us: a write that was sent may have been carried out (see sink).
-        self._session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=8, max_retries=0))
+        # Where the environment counts, a ~/.netrc would replace the token of each call by what it has for the host.
+        self._session.auth = _as_it_is
+        self._session.mount("https://", _Adapter(proxy))
 
-    def send(self, method: str, url: str, *, key: str, **request: Any) -> requests.Response:
+    def send(
+        self, method: str, url: str, *, key: str, patience_s: float = READ_TIMEOUT_S, **request: Any
+    ) -> requests.Response:
         """
         Send a request and return the response, whatever its status.
 
         Args:
             method, url, request: As requests takes them.
             key: The config key that led to this host, for the error's sentence.
+            patience_s: How long to wait between two bytes of the answer, if that is shorter than for others.
 
         Raises:
-            SignInRefused: the server's certificate does not verify.
-            Unavailable: no answer. The request may have been carried out.
+            SignInRefused: the server's certificate does not verify, or the proxy does not let us through.
+            Unreachable, Unavailable: no answer. The request may have been carried out.
         """
         parts = urlsplit(url)
         host = parts.netloc
         try:
             with self._calls.calling(Peer.SALESFORCE, f"{method} {parts.path}"):
-                return self._exchanged(method, url, self._timeout_s, **request)
+                connect_s, read_s = self._timeout_s
+                return self._exchanged(method, url, (connect_s, min(read_s, patience_s)), **request)
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise SignInRefused(
@@ -86,10 +103,14 @@ class Https:
             raise Unavailable(
                 f"TLS with {host} ({key}) failed. Check that the address belongs to a server that speaks TLS."
             ) from error
+        except requests.exceptions.ProxyError as error:
+            raise self._proxy_trouble(host, error) from error
+        except requests.exceptions.ConnectTimeout as error:
+            raise Unreachable(f"{host} ({key}) cannot be reached: it did not answer in time.") from error
         except requests.exceptions.Timeout as error:
             raise Unavailable(f"{host} ({key}) did not answer in time.") from error
         except requests.exceptions.ConnectionError as error:
-            raise Unavailable(
+            raise Unreachable(
                 f"{host} ({key}) cannot be reached. Check the address, the network and that the server runs."
             ) from error
         except requests.exceptions.RequestException as error:
@@ -103,13 +124,66 @@ class Https:
         self, method: str, url: str, timeout_s: tuple[float, float], **request: Any
     ) -> requests.Response:
         # `verify` goes with each call: set on the session, the environment's REQUESTS_CA_BUNDLE would win.
+        proxies = None
+        if self._proxy is not None and not is_direct(url):
+            proxies = {"https": self._proxy.url}
         return self._session.request(
-            method, url, verify=self._verify, timeout=timeout_s, allow_redirects=False, **request
+            method,
+            url,
+            verify=self._verify,
+            timeout=timeout_s,
+            allow_redirects=False,
+            proxies=proxies,
+            **request,
+        )
+
+    def _proxy_trouble(self, host: str, error: requests.exceptions.ProxyError) -> SignInRefused | Unreachable:
+        key = "HTTPS_PROXY, in the environment" if self._proxy is None else "salesforce.proxy"
+        if _PROXY_REFUSES.search(str(error)):
+            return SignInRefused(
+                f"{key}: the proxy does not let us through to {host} without a name and a password that it knows. Correct"
+                " its username and password."
+            )
+        return Unreachable(
+            f"{key}: the proxy cannot be reached, or has no way to {host}. Check its address, and that it lets Salmon"
+            f" through to {host}."
         )
 
     def close(self) -> None:
         """Give up the connections."""
         self._session.close()
+
+
+def retry_after_s_of(response: requests.Response) -> float | None:
+    """For how many seconds the server does not want to be asked, where it says so (RFC 9110, section 10.2.3)."""
+    wish = response.headers.get("Retry-After", "")
+    return float(wish) if wish.isdecimal() else None
+
+
+def is_direct(url: str) -> bool:
+    """Whether the environment's NO_PROXY has the host."""
+    return bool(should_bypass_proxies(url, no_proxy=None))
+
+
+class _Adapter(HTTPAdapter):
+    """
+    Without retries: a write that was sent may have been carried out (see sink). What a proxy of ours wants to know goes to
+    it in a header, and is in no URL, which an error would show.
+    """
+
+    def __init__(self, proxy: Proxy | None) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=8, max_retries=0)
+        self._ours = proxy
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        if self._ours is None:
+            return super().proxy_headers(proxy)
+        authorization = self._ours.authorization
+        return {} if authorization is None else {"Proxy-Authorization": authorization}
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _by_what(verify: str | bool) -> str:

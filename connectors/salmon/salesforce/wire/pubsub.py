@@ -29,9 +29,10 @@ from salmon.errors import (
     Unavailable,
     UnfitServer,
 )
-from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.config import Proxy, SalesforceConfig
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import SignIn, Token
+from salmon.salesforce.wire.http import is_direct
 from salmon.salesforce.wire.layout import EventLayout, layout_of
 
 UNARY_TIMEOUT_S: Final = 30.0
@@ -84,8 +85,11 @@ class PubSub:
         self._endpoint = config.pubsub.endpoint
         roots = Path(config.ca_file).read_bytes() if config.ca_file else None
         self._channel = grpc.secure_channel(
-            self._endpoint, grpc.ssl_channel_credentials(roots), options=_OPTIONS
+            self._endpoint,
+            grpc.ssl_channel_credentials(roots),
+            options=(*_OPTIONS, *_way_by(config.proxy, self._endpoint)),
         )
+        self._checks = "salesforce.pubsub.endpoint" + (", salesforce.proxy" if config.proxy else "")
         self._get_topic = self._channel.unary_unary(
             f"{_SERVICE}/GetTopic", pb2.TopicRequest.SerializeToString, pb2.TopicInfo.FromString
         )
@@ -94,6 +98,9 @@ class PubSub:
         )
         self._subscribe = self._channel.stream_stream(
             f"{_SERVICE}/Subscribe", pb2.FetchRequest.SerializeToString, pb2.FetchResponse.FromString
+        )
+        self._publish = self._channel.stream_stream(
+            f"{_SERVICE}/PublishStream", pb2.PublishRequest.SerializeToString, pb2.PublishResponse.FromString
         )
         self._lock = threading.Lock()
         self._texts: dict[str, Mapping[str, Any]] = {}
@@ -106,8 +113,12 @@ class PubSub:
         Raises:
             RequestRejected: there is no such topic. Other errors as `schema`.
         """
-        info = self._unary(self._get_topic, pb2.TopicRequest(topic_name=topic))
-        return self._text(info.schema_id)
+        return self._text(self.topic(topic).schema_id)
+
+    def topic(self, name: str) -> pb2.TopicInfo:
+        """What the API says of a topic now. Raises as `schema_of_topic`."""
+        info: pb2.TopicInfo = self._unary(self._get_topic, pb2.TopicRequest(topic_name=name))
+        return info
 
     def schema(self, schema_id: str) -> EventSchema:
         """
@@ -124,9 +135,17 @@ class PubSub:
                 known = self._schemas.setdefault(schema_id, known)
         return known
 
+    def schema_text(self, schema_id: str) -> Mapping[str, Any]:
+        """The Avro schema with this id, as JSON: of events that are no change events. Raises as `schema_of_topic`."""
+        return self._text(schema_id)
+
     def subscribe(self, requests: Iterator[pb2.FetchRequest], token: Token) -> Any:
         """Open a Subscribe call: an iterator of FetchResponse that can be cancelled and raises grpc.RpcError."""
         return self._subscribe(requests, metadata=_metadata(token))
+
+    def publishing(self, requests: Iterator[pb2.PublishRequest], token: Token) -> Any:
+        """Open a PublishStream call: an iterator of PublishResponse that can be cancelled and raises grpc.RpcError."""
+        return self._publish(requests, metadata=_metadata(token))
 
     def trouble(self, error: grpc.RpcError) -> SalmonError:
         """What an error of a call means."""
@@ -153,7 +172,7 @@ class PubSub:
                 f"salesforce.ca_file: the certificate of {self._endpoint} (salesforce.pubsub.endpoint) does not"
                 " verify. Set it to the PEM file of the authority that signed it."
             )
-        return Unavailable(f"{what}. Check salesforce.pubsub.endpoint, the network and that the server runs.")
+        return Unavailable(f"{what}. Check {self._checks}, the network and that the server runs.")
 
     def heard(self) -> None:
         """A stream has brought something: the API is there."""
@@ -207,6 +226,19 @@ class PubSub:
             raise
         self._calls.answered(call)
         return answer
+
+
+def _way_by(proxy: Proxy | None, endpoint: str) -> Iterator[tuple[str, Any]]:
+    """
+    The options that lead a channel through a proxy (gRPC Core, "Default HTTP Proxy Mapper User Guide"). What the proxy wants
+    to know has an option of its own: in the URL, gRPC does not read every character.
+    """
+    if proxy is not None and not is_direct(f"https://{endpoint}"):
+        yield "grpc.http_proxy", proxy.url
+        if (authorization := proxy.authorization) is not None:
+            yield "grpc.http_connect_headers", f"Proxy-Authorization:{authorization}"
+    elif proxy is not None:
+        yield "grpc.enable_http_proxy", 0
 
 
 def _metadata(token: Token) -> tuple[tuple[str, str], ...]:

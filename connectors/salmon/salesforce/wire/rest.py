@@ -20,12 +20,12 @@ from urllib.parse import quote, urlencode
 import requests
 
 from salmon.calls import Calls
-from salmon.errors import RateLimited, RequestRejected, SalmonError, Unavailable, UnfitServer
+from salmon.errors import RateLimited, RequestRejected, SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
-from salmon.salesforce.wire.http import Https
+from salmon.salesforce.wire.http import Https, Unreachable, retry_after_s_of
 from salmon.salesforce.wire.pause import Pause
 
 PAGE_ROWS: Final = 2000  # rows of a query's page, ids of a retrieve
@@ -101,7 +101,7 @@ class Rest:
         pause: Pause | None = None,
     ) -> None:
         self._pause = pause or Pause()
-        self._https = https or Https(config.ca_file, calls=calls)
+        self._https = https or Https(config.ca_file, proxy=config.proxy, calls=calls)
         self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
         self._base = f"/services/data/v{config.api_version}"
@@ -279,18 +279,23 @@ class Rest:
             self._pause.look()
         token = self.sign_in.token()
         for last in (False, True):
-            response = self._https.send(
-                method,
-                token.instance_url + path,
-                key="the instance that salesforce.login_url gave",
-                json=body,
-                headers={
-                    **_HEADERS,
-                    **(headers or {}),
-                    "Authorization": f"Bearer {token.access_token}",
-                },
-                **request,
-            )
+            try:
+                response = self._https.send(
+                    method,
+                    token.instance_url + path,
+                    key="the instance that salesforce.login_url gave",
+                    json=body,
+                    headers={
+                        **_HEADERS,
+                        **(headers or {}),
+                        "Authorization": f"Bearer {token.access_token}",
+                    },
+                    **request,
+                )
+            except (Unreachable, SignInRefused):
+                # The org may be at another instance by now. This request may have been carried out: who sent it sends it again.
+                self.sign_in.look_again(token)
+                raise
             self._note(response, resource)
             if response.status_code < 300:
                 if is_counted:
@@ -330,8 +335,6 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
     first = next(iter(_error_rows(response)), RowError(""))
     status = response.status_code
     what = f"Salesforce's {resource} resource answered {first.code or 'without a code'} (HTTP {status})"
-    retry_after = response.headers.get("Retry-After", "")
-    retry_after_s = float(retry_after) if retry_after.isdecimal() else None
     verdict = verdict_of_request(status, first.code, first.message)
     if first.code == NOT_FOUND and resource not in _OF_ONE_OBJECT:
         verdict = Verdict.MOVED  # what is not there is the resource, and not a record
@@ -351,7 +354,7 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
             return RateLimited(
                 f"{what}: an allowance of the org is used up. See API requests under Setup, Company Information, and what"
                 " else uses the API.",
-                retry_after_s=retry_after_s,
+                retry_after_s=retry_after_s_of(response),
             )
         case Verdict.FATAL:
             return UnfitServer(f"{what}. Check that the integration user may use the API.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from salmon.simulator.events.cdc_schema import EventSchema, event_schema
 from salmon.simulator.events.platform_schema import PlatformSchema, platform_schema
 
 Describe = Callable[[str], Mapping[str, Any]]
+T = TypeVar("T")
 
 
 class Schemas:
@@ -25,24 +26,14 @@ class Schemas:
 
     def of_changes(self, entity: str) -> EventSchema:
         """That of an object's change events now."""
-        describe = self._of_object(entity)
-        known = self._changes.get(entity)
-        if known is not None and known[0] is describe:
-            return known[1]
-        schema = event_schema(describe)
-        self._changes[entity] = (describe, schema)
+        schema = _made(self._changes, entity, self._of_object(entity), event_schema)
         self._by_id[schema.schema_id] = schema
         self._texts[schema.schema_id] = schema.schema_json
         return schema
 
     def of_event(self, name: str) -> PlatformSchema:
         """That of a platform event now. Raises KeyError if there is no such event."""
-        describe = self._of_event(name)
-        known = self._events.get(name)
-        if known is not None and known[0] is describe:
-            return known[1]
-        schema = platform_schema(describe)
-        self._events[name] = (describe, schema)
+        schema = _made(self._events, name, self._of_event(name), platform_schema)
         self._texts[schema.schema_id] = schema.schema_json
         return schema
 
@@ -53,3 +44,15 @@ class Schemas:
     def text(self, schema_id: str) -> str | None:
         """The Avro schema with this id, if any event or topic ever had it."""
         return self._texts.get(schema_id)
+
+
+def _made(
+    known: dict[str, tuple[Mapping[str, Any], T]],
+    name: str,
+    describe: Mapping[str, Any],
+    make: Callable[[Mapping[str, Any]], T],
+) -> T:
+    """The schema of *name*, made again only of another describe."""
+    if name not in known or known[name][0] is not describe:
+        known[name] = (describe, make(describe))
+    return known[name][1]

@@ -260,11 +260,11 @@ class TokenEndpoint:
 
     def _is_audience(self, audience: Any) -> bool:
         host = urlsplit(str(audience)).hostname or ""
-        return (
-            host.endswith(".salesforce.com")
-            or host == urlsplit(self._org.instance.url).hostname
-            or host == "localhost"
-        )
+        return host.endswith(".salesforce.com") or host in {
+            urlsplit(self._org.instance.url).hostname,
+            "localhost",
+            "127.0.0.1",
+        }
 
 
 def new_app(run_as: User, public_key_pem: bytes | None = None) -> ConnectedApp:

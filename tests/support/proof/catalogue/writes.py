@@ -64,6 +64,13 @@ WRITES: Final = (
         "for n in differs\n",
     ),
     Mutant(
+        "an update does not say what a creation on its way would clear",
+        "7: and those that a write still in flight to Y would set to another value than canonical, or clear",
+        "model.steps.owed",
+        "    if side.marker:  #",
+        "    if False:  #",
+    ),
+    Mutant(
         "a delete in flight is not superseded",
         "7: a delete in flight to Y while canonical lives is superseded by an UPDATE even if it has no fields",
         "model.steps.owed",

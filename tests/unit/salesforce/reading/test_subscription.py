@@ -81,6 +81,10 @@ class SignsIn:
     def token(self) -> Token:
         return Token(f"token {self.number}", "https://x", "00D", "005")
 
+    @property
+    def known(self) -> Token:
+        return self.token()
+
     def renew(self, refused: Token) -> Token:
         if refused.access_token == f"token {self.number}":
             self.number += 1
@@ -108,6 +112,7 @@ class Server:
         return PubSub.trouble(self, error)  # type: ignore[arg-type]
 
     _endpoint = "api.example:7443"
+    _checks = "salesforce.pubsub.endpoint"
 
     def call(self) -> Call:
         return self.calls.get(timeout=WAIT_S)

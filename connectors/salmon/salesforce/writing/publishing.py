@@ -1,0 +1,190 @@
+"""
+Sink task that publishes platform events: one event for each record, at least once.
+
+An event has the id that its record's key is, so that subscribers recognize one that is published again, after a kill or
+an answer that did not come. The API says of each event alone whether it was published, but not why not: an allowance that
+is used up and an event that the org refuses look the same. So an event counts as refused only if others that
+were sent after it in the same call were published, three times. Until then it waits, and holds up no other.
+Sources: Pub/Sub API, "PublishStream RPC Method", "Handle Publish Errors"; Platform Event Allocations.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import fastavro
+
+from salmon.calls import Calls, Peer, Probe
+from salmon.errors import DataError, RequestRejected, SchemaMismatch, SetupError, Unavailable, UnfitServer
+from salmon.model.event_schema import event_schema, payload_of
+from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.wire import pubsub_api_pb2 as pb2
+from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.batches import sized_batches
+from salmon.salesforce.wire.publishing import EVENT_BYTES_MAX, EVENTS_MAX, REQUEST_BYTES_MAX, PublishStream
+from salmon.salesforce.wire.pubsub import PubSub
+
+OVERTAKEN_MAX: Final = 3
+_PUBLISHED: Final = Outcome(OutcomeKind.APPLIED)
+_LATER: Final = Outcome(
+    OutcomeKind.RETRY_LATER,
+    code="PUBLISH",
+    reason="The org does not publish the event now: the hourly allowance of published events may be used up (Setup, Platform "
+    "Events), or it refuses the event.",
+)
+_REFUSED: Final = Outcome(
+    OutcomeKind.REFUSED,
+    code="PUBLISH",
+    reason="the org refuses this event, and publishes others. See that its required fields have values.",
+)
+
+
+class EventPublisher:
+    """
+    See SinkTask. One topic, one stream, one thread.
+
+    Args:
+        fields: The event's fields that are filled: the org must have them.
+        clock: Wall clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        config: SalesforceConfig,
+        event: str,
+        fields: Collection[str],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config, self._event, self._fields, self._clock = config, event, fields, clock
+        self._topic = f"/event/{event}"
+        self._calls = Calls()
+        self._pubsub: PubSub | None = None
+        self._stream: PublishStream | None = None
+        self._schema_id = ""
+        self._schema: ObjectSchema | None = None
+        self._avro: Any = None
+        self._user = ""
+        self._overtaken: Counter[str] = Counter()
+
+    def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
+        """See Watched."""
+        self._calls = calls
+        return {}
+
+    def start(self, schemas: Mapping[str, ObjectSchema], identities: Identities, *, clean: bool) -> None:
+        """
+        Sign in and learn the event's schema. *schemas* and the others are not needed.
+
+        Raises:
+            SetupError: the org does not have the event, or a field of it, or does not let us publish it.
+            Unavailable: the org cannot be asked now.
+        """
+        sign_in = SignIn(self._config, calls=self._calls)
+        self._user = sign_in.token().user_id
+        self._pubsub = PubSub(self._config, sign_in, calls=self._calls)
+        self._learn(self._pubsub)
+        self._stream = PublishStream(self._pubsub, self._topic)
+
+    def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
+        """Publish *records*; see SinkTask.put."""
+        stream = self._stream
+        if stream is None:
+            raise Unavailable(f"{self._event}: publishing was stopped.")
+        outcomes: dict[str, Outcome] = {}
+        events: list[pb2.ProducerEvent] = []
+        for record in records:
+            try:
+                events.append(self._encoded(record))
+            except DataError as error:
+                outcomes[record.key] = Outcome(
+                    OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error)
+                )
+        for request in _requests(events):
+            outcomes |= self._judged(request, stream.publish(request))
+        if self._overtaken and self._pubsub is not None:
+            self._learn(self._pubsub)  # it may be published with a schema that the event no longer has
+        return [outcomes[record.key] for record in records]
+
+    def stop(self) -> None:
+        """Unblock put(). Idempotent; from any thread."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self.stop()
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            pubsub.close()
+
+    def _learn(self, pubsub: PubSub) -> None:
+        try:
+            topic = pubsub.topic(self._topic)
+            text = pubsub.schema_text(topic.schema_id)
+        except (RequestRejected, UnfitServer) as error:
+            raise SetupError(
+                f"{error} Correct the name, or let the integration user create {self._event}."
+            ) from error
+        if not topic.can_publish:
+            raise SetupError(
+                f"{self._event} cannot be published by the integration user. Let it create the event."
+            )
+        schema = event_schema(self._event, text)
+        if missing := sorted(set(self._fields) - schema.by_name.keys()):
+            raise SetupError(
+                f"the event has no field {', '.join(missing)}. Correct `fields`, or create the field."
+            )
+        self._schema_id, self._schema = topic.schema_id, schema
+        self._avro = fastavro.parse_schema(dict(text))
+
+    def _encoded(self, record: SinkRecord) -> pb2.ProducerEvent:
+        """Raises SchemaMismatch: a value does not fit, or the event is larger than the API takes."""
+        assert self._schema is not None
+        payload = payload_of(
+            self._schema,
+            record.write.fields,
+            created_at=round(self._clock() * 1000),
+            created_by=self._user,
+        )
+        buffer = io.BytesIO()
+        try:
+            fastavro.schemaless_writer(buffer, self._avro, payload)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise SchemaMismatch(
+                f"{self._event}: its values do not fit its schema ({type(error).__name__})."
+            ) from None
+        if len(buffer.getvalue()) > EVENT_BYTES_MAX:
+            raise SchemaMismatch(f"{self._event}: the event is larger than 1 MB. Publish fewer fields.")
+        return pb2.ProducerEvent(id=record.key, schema_id=self._schema_id, payload=buffer.getvalue())
+
+    def _judged(
+        self, events: Sequence[pb2.ProducerEvent], results: Sequence[pb2.PublishResult]
+    ) -> Mapping[str, Outcome]:
+        """The outcome of each event of a request. What the org does not publish is judged by what was sent after it."""
+        outcomes: dict[str, Outcome] = {}
+        was_later_published = False
+        for event, result in zip(reversed(events), reversed(results), strict=True):
+            if not result.HasField("error"):
+                was_later_published = True
+                outcomes[event.id] = _PUBLISHED
+                self._overtaken.pop(event.id, None)
+                continue
+            self._overtaken[event.id] += was_later_published
+            refused = self._overtaken[event.id] >= OVERTAKEN_MAX
+            outcomes[event.id] = _REFUSED if refused else _LATER
+            if refused:
+                del self._overtaken[event.id]
+        return outcomes
+
+
+def _requests(events: Sequence[pb2.ProducerEvent]) -> Iterator[list[pb2.ProducerEvent]]:
+    """Divide events into requests that the API takes."""
+    return sized_batches(events, EVENTS_MAX, REQUEST_BYTES_MAX, size_of=pb2.ProducerEvent.ByteSize)

@@ -1,0 +1,63 @@
+"""`events` in the configuration: what is taken, and what is refused in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from salmon.config import models as config
+from salmon.errors import ConfigError
+
+BASE: dict[str, Any] = {
+    "name": "crm",
+    "kafka": {"bootstrap.servers": "localhost:9092"},
+    "schema_registry": {"url": "http://localhost:8081"},
+    "salesforce": {"auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}},
+    "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
+    "objects": {"Account": {"collection": "accounts"}},
+}
+
+
+def loaded(tmp_path: Any, events: Any) -> config.SyncConfig:
+    path = tmp_path / "sync.yaml"
+    path.write_text(yaml.safe_dump({**BASE, "events": events}))
+    return config.load(path, env={})
+
+
+def test_events_are_read_into_kafka_and_into_a_collection_if_one_is_named(tmp_path: Any) -> None:
+    """The direction is that of most; standard events have no __e."""
+    events = loaded(
+        tmp_path, {"Order_Shipped__e": {"collection": "shipments"}, "BatchApexErrorEvent": {}}
+    ).events
+    assert events["Order_Shipped__e"].collection == "shipments"
+    assert events["BatchApexErrorEvent"].collection is None
+    assert {each.direction for each in events.values()} == {"to_mongodb"}
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ({"Order Shipped": {}}, "must be API names of platform events"),
+        ({"A__e": {"collection": "accounts"}}, "A__e: its collection belongs to something else"),
+        ({"A__e": {"collection": "x"}, "B__e": {"collection": "x"}}, "belongs to something else"),
+        ({"A__e": {"collection": "system.x"}}, "events.A__e.collection: must not begin with system."),
+        ({"A__e": {"object": "Account"}}, "object and fields are for direction: to_salesforce"),
+        ({"A__e": {"direction": "to_salesforce"}}, "needs object and fields"),
+        (
+            {"A__e": {"direction": "to_salesforce", "object": "Lead", "fields": {"X__c": "Name"}}},
+            "must be one of the synced objects",
+        ),
+        (
+            {"A__e": {"direction": "to_salesforce", "object": "Account", "fields": {"X__c": "$id"}}},
+            "may only name",
+        ),
+    ],
+    ids=["name", "object's", "shared", "reserved", "object", "incomplete", "unknown object", "unknown word"],
+)
+def test_what_cannot_be_is_refused(tmp_path: Any, events: Any, told: str) -> None:
+    """With the key and what is right."""
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, events)
+    assert told in str(refused.value)
