@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Protocol
@@ -22,7 +23,7 @@ from salmon.errors import RequestRejected, SalmonError, Unavailable
 from salmon.model.schema import ObjectSchema
 from salmon.salesforce.reading.bulk_rule import JOB_ROWS, RESULT_ROWS
 from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
-from salmon.salesforce.reading.rows import ReadRows
+from salmon.salesforce.reading.rows import IDS_A_QUERY, ReadRows
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire.bulk import JobState
 from salmon.salesforce.wire.clock import OrgClock
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 # Rows of one step, and characters of their values: what is held of an object's rows.
 _STEP_CHARS: Final = 8_000_000
+# Of one object, in a row: then its jobs fail for a reason of their own, and each costs calls.
+_LOST_MAX: Final = 3
 
 
 class Page(Protocol):
@@ -76,11 +79,16 @@ class RowsOfResults(Protocol):
 
 
 class NotByBulk(Exception):
-    """The object cannot be read by Bulk, for this *reason*. *refusal*: the org's, if it was one."""
+    """
+    The object cannot be read by Bulk, for this *reason*. *refusal*: the org's, if it was one. *disordered*: what was reported before
+    need not be all up to the last Id.
+    """
 
-    def __init__(self, reason: str, *, refusal: RequestRejected | None = None) -> None:
+    def __init__(
+        self, reason: str, *, refusal: RequestRejected | None = None, disordered: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.refusal = refusal
+        self.refusal, self.disordered = refusal, disordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,7 @@ class BulkJob:
     found: int = 0  # records
     locator: str = ""  # the page of its results that is read
     after: str = ""  # the last Id before that page
+    before: int = 0  # records before that page
 
     def to_position(self) -> dict[str, Any]:
         """As JSON."""
@@ -133,6 +142,7 @@ class BulkReads:
         self._opened: dict[str, _Opened] = {}
         self._lost: set[str] = set()  # Ids of jobs that gave no results
         self._running: dict[str, str] = {}  # the Id of each object's job
+        self._losses: Counter[str] = Counter()  # jobs of each object that were lost since one gave rows
 
     def is_wide(self, name: str) -> bool:
         """Whether REST takes two calls for a page of the object."""
@@ -160,13 +170,21 @@ class BulkReads:
                 job = done
             return self._rows(name, job, last)
         except RequestRejected as error:
-            self._lose(name, job)
-            if error.code == NOT_FOUND:  # It was kept for seven days, or somebody deleted it.
-                log.info("bulk_job_gone", object=name, job=job.id)
+            reason = f"the org gives no results of its bulk job {job.id} ({error.code})"
+            trouble = self._lose(name, job, reason, error)
+            if error.code == NOT_FOUND and self._losses[name] == 1:
+                log.info("bulk_job_gone", object=name, job=job.id)  # after seven days, or somebody deleted it
                 return self._begin(name, last, floor)
-            raise Unavailable(
-                f"the org gives no results of its bulk job {job.id} ({error.code}). Another job is made."
-            ) from error
+            raise trouble from error
+
+    def give_up(self, name: str) -> None:
+        """Read no more of the object by Bulk; the org need not finish its job."""
+        self._close(name)
+        if (job_id := self._running.pop(name, "")) and job_id not in self._lost:
+            with contextlib.suppress(
+                SalmonError
+            ):  # It forgets what it has made of it by itself in seven days.
+                self._queries.abort(job_id)
 
     def close(self) -> None:
         """Give up what is open."""
@@ -175,10 +193,7 @@ class BulkReads:
         self._opened.clear()
 
     def _begin(self, name: str, last: str, floor: int) -> Step:
-        self._close(name)
-        if (left := self._running.pop(name, "")) and left not in self._lost:
-            with contextlib.suppress(SalmonError):  # its run was given up
-                self._queries.abort(left)
+        self.give_up(name)  # what is left of a run that was given up
         clock = self._queries.clock
         as_of = max(floor, clock.covered or 0)
         try:
@@ -198,8 +213,7 @@ class BulkReads:
         asked_s = time.monotonic()
         state = self._queries.state(job.id)
         if state.failed:
-            self._lose(name, job)
-            raise Unavailable(f"the org's bulk job {job.id} ended as {state.failed}. Another job is made.")
+            raise self._lose(name, job, f"the org's bulk job {job.id} ended as {state.failed}")
         if not state.complete:
             return None
         until = OrgClock.read_until(self._queries.clock.now, time.monotonic() - asked_s)
@@ -207,7 +221,7 @@ class BulkReads:
 
     def _rows(self, name: str, job: BulkJob, last: str) -> Step:
         if not job.found:
-            return self._ended(name, job, last, ReadRows((), Window(job.as_of, job.until)))
+            return self._ended(name, job, last, ReadRows((), Window(job.as_of, job.until)), seen=0)
         reader = self._readers[name]
         opened = self._opened.get(name)
         if opened is None or (opened.job.id, opened.job.locator, opened.last) != (job.id, job.locator, last):
@@ -217,36 +231,55 @@ class BulkReads:
                 values = ValuesOfCsv(reader.schema, reader.columns, page.header)
             except OtherColumns:
                 page.close()
-                self._lose(name, job)
-                raise Unavailable(
-                    f"the bulk job {job.id} was made when {name} had other fields. Another job is made."
-                ) from None
+                reason = f"the bulk job {job.id} was made when {name} had other fields"
+                raise self._lose(name, job, reason) from None
             opened = self._opened[name] = _Opened(job, last, page, values, before=job.after)
         try:
             shown, doubtful, at_end = opened.take(self._rows_a_step)
+            if len(doubtful) > IDS_A_QUERY:  # REST would read all of the step in fewer calls.
+                raise NotByBulk(
+                    "too many of its numbers have more digits than the results of a bulk job show"
+                )
             read = reader.of_results(shown, doubtful, Window(job.as_of, job.until))
         except BaseException:
             self._close(name)  # It is opened again, behind the last row that was reported.
             raise
+        del self._losses[name]
         last = opened.last
         if not at_end:
             return Step(job, last, read)
         self._close(name)
+        seen = job.before + opened.seen
         if opened.page.next_locator:
-            return Step(replace(job, locator=opened.page.next_locator, after=last), last, read)
-        return self._ended(name, job, last, read)
+            following = replace(job, locator=opened.page.next_locator, after=last, before=seen)
+            return Step(following, last, read)
+        return self._ended(name, job, last, read, seen)
 
-    def _ended(self, name: str, job: BulkJob, last: str, read: ReadRows) -> Step:
+    def _ended(self, name: str, job: BulkJob, last: str, read: ReadRows, seen: int) -> Step:
         """Its last row was read. What is not reported yet, if the process is killed now, is read by another job."""
+        if seen != job.found:  # An answer came without the header that names the next page, say.
+            if not seen:
+                raise self._lose(
+                    name, job, f"the org gives none of {job.found} rows of its bulk job {job.id}"
+                )
+            log.warning("bulk_job_short", object=name, job=job.id, records=job.found, seen=seen)
         self._running.pop(name, None)
         with contextlib.suppress(SalmonError):  # The org forgets it by itself in seven days.
             self._queries.delete(job.id)
         log.info("bulk_job_read", object=name, job=job.id, records=job.found)
-        return Step(None, last, read, ends=job.found < self._rows_a_job)
+        return Step(None, last, read, ends=seen == job.found < self._rows_a_job)
 
-    def _lose(self, name: str, job: BulkJob) -> None:
+    def _lose(
+        self, name: str, job: BulkJob, why: str, refusal: RequestRejected | None = None
+    ) -> Unavailable | NotByBulk:
+        """The error for a job that gives nothing more."""
         self._close(name)
         self._lost.add(job.id)
+        self._losses[name] += 1
+        if self._losses[name] < _LOST_MAX:
+            return Unavailable(f"{why}. Another job is made.")
+        del self._losses[name]
+        return NotByBulk(f"{why}, after {_LOST_MAX - 1} others", refusal=refusal)
 
     def _close(self, name: str) -> None:
         if (opened := self._opened.pop(name, None)) is not None:
@@ -261,6 +294,7 @@ class _Opened:
         self._values = values
         self._rows = iter(page)
         self._before = before
+        self.seen = 0
 
     def take(self, limit: int) -> tuple[list[Mapping[str, Any]], list[str], bool]:
         """The next records, the Ids of those that may not be shown with all digits, and whether the page is at its end."""
@@ -270,8 +304,11 @@ class _Opened:
         for row in self._rows:
             native_id = self._values.native_id(row)
             if native_id <= self._before:
-                raise NotByBulk("the org does not keep to the order of the Ids that the query asks for")
+                raise NotByBulk(
+                    "the org does not keep to the order of the Ids that the query asks for", disordered=True
+                )
             self._before = native_id
+            self.seen += 1
             if native_id <= self.last:
                 continue  # It was reported before the page was opened again.
             record, is_doubtful = self._values.shown(row)

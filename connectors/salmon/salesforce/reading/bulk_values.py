@@ -2,8 +2,11 @@
 The CSV of a bulk query's results, value by value, as REST shows the same record in JSON. Pure.
 
 In the CSV, nulls are empty (an org has no empty text), and doubles are written as Java does, with the digits of a double:
-1.25E7. That is the same number as long as a decimal has no more than 15 digits; of one that may have more, this says so.
-Sources: Bulk API 2.0 Developer Guide, "Get Results for a Query Job"; the Java API, "Double.toString".
+1.25E7. That is the same number as long as a decimal has no more than 15 digits. A longer one may look short: the double
+nearest to 999,999,999,999,999.99 is 1.0E15. So a number is doubtful if so large a number of its field may have more digits.
+The parts of a location are doubles in the org, too: of these, only the digits that are shown count.
+Sources: Bulk API 2.0 Developer Guide, "Get Results for a Query Job"; the Java API, "Double.toString"; SOAP API Developer Guide,
+"Compound Fields" (a location's latitude and longitude are doubles).
 """
 
 from __future__ import annotations
@@ -44,10 +47,15 @@ class ValuesOfCsv:
         self._names = [known[name.lower()].split(".") for name in header]
         kinds = {field.name: field.kind for field in schema.fields} | {MARKER_SEQ: Kind.DECIMAL}
         self._shows = [_shower(kinds.get(".".join(names))) for names in self._names]
-        # Of a double, REST has no more digits than the CSV.
-        self._exact = [
-            index for index, names in enumerate(self._names) if kinds.get(".".join(names)) is Kind.DECIMAL
-        ]
+        by_name = schema.by_name
+        # Of a double, REST has no more digits than the CSV. From where on another decimal of the field has the same double:
+        self._unsure_from = {
+            index: Decimal(10**_SURE_DIGITS).scaleb(-field.scale)
+            if (field := by_name.get(".".join(names))) is not None and field.compound is None
+            else Decimal(10**_SURE_DIGITS)
+            for index, names in enumerate(self._names)
+            if kinds.get(".".join(names)) is Kind.DECIMAL
+        }
         self._id = self._names.index(["Id"])
 
     def native_id(self, row: Sequence[str]) -> str:
@@ -64,7 +72,8 @@ class ValuesOfCsv:
             else:  # a parent that is not there is null as a whole
                 record[names[0]] = None if value is None else {names[1]: value}
         doubtful = any(
-            row[index] and _may_have_more_digits(record[self._names[index][0]]) for index in self._exact
+            row[index] and _may_have_more_digits(record[self._names[index][0]], unsure_from)
+            for index, unsure_from in self._unsure_from.items()
         )
         return record, doubtful
 
@@ -85,5 +94,7 @@ def _number(text: str) -> Decimal | str:
         return text
 
 
-def _may_have_more_digits(number: Any) -> bool:
-    return isinstance(number, Decimal) and len(number.normalize().as_tuple().digits) > _SURE_DIGITS
+def _may_have_more_digits(number: Any, unsure_from: Decimal) -> bool:
+    return isinstance(number, Decimal) and (
+        abs(number) >= unsure_from or len(number.normalize().as_tuple().digits) > _SURE_DIGITS
+    )

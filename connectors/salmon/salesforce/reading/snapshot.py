@@ -8,6 +8,7 @@ progress is stored, is for feed.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -265,11 +266,13 @@ class Snapshots:
     def _run(self, job: _Job) -> None:
         run = job.run
         self._await_clock(job)
+        if run.by == BULK and self._bulk is None:  # It may not be any more.
+            run = job.run = replace(run, by=REST, job=None)
         if not run.by:
             run = replace(run, total=self._total(run.object) if run.total is None else run.total)
             run = job.run = replace(run, by=self._chosen(run))
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
-            by_bulk = self._bulk is not None and run.by == BULK and not run.absences
+            by_bulk = run.by == BULK and not run.absences
             chunk = self._retried(job, partial(self._by_bulk if by_bulk else self._by_rest, run))
             if chunk is None:
                 return
@@ -298,7 +301,10 @@ class Snapshots:
         return Chunk(self._told(run, read), read)
 
     def _by_bulk(self, run: Run) -> Chunk | object:
-        """The next chunk, or _NOT_READY. Where the org does not serve the object by Bulk, it is read by REST, and that is told."""
+        """
+        The next chunk, or _NOT_READY. Where the org does not serve the object by Bulk, or not soon enough, it is read by REST,
+        and that is told.
+        """
         assert self._bulk is not None
         name = run.object
         try:
@@ -306,23 +312,32 @@ class Snapshots:
         except NotByBulk as error:
             if self._use_bulk == "always" and error.refusal is not None:
                 raise error.refusal from error
-            self._not_by_bulk[name] = (
-                f"{name} is read by REST though Bulk API 2.0 would cost fewer API calls, because {error}. All its records are "
-                f"read. Let the integration user use the Bulk API, or set salesforce.bulk.query to never."
-            )
-            log.warning("snapshot_not_by_bulk", object=name, reason=str(error))
-            run = replace(run, by=REST, job=None)
-            if error.refusal is not None:
-                return self._by_rest(run)
-            # Out of order, rows above the last may have been reported before others below it.
-            return Chunk(replace(run, last="", read=0), ReadRows((), Window(run.began, run.began)))
+            return self._by_rest_instead(run, str(error), disordered=error.disordered)
         if step is None:
-            return _NOT_READY
+            # After a hole, events wait for the rows of their records, and the stream for the events where these are many.
+            if run.why is not Why.HOLE or self._clock() - self._in_the_org.get(name, math.inf) < SLOW_JOB_S:
+                return _NOT_READY
+            self._bulk.give_up(name)
+            return self._by_rest_instead(
+                run, f"the org has not finished its job in {SLOW_JOB_S / 60:.0f} minutes"
+            )
         read = replace(step.read, go_on_after="" if step.ends else step.last)
         following = replace(run, job=step.job)
         if step.last == run.last and not step.ends:
             return Chunk(following, read)
         return Chunk(self._told(following, read), read)
+
+    def _by_rest_instead(self, run: Run, reason: str, *, disordered: bool = False) -> Chunk:
+        """No rows, but the choice, which is stored. *disordered*: rows above the last may have been reported before others below it."""
+        self._not_by_bulk[run.object] = (
+            f"{run.object} is read by REST though Bulk API 2.0 would cost fewer API calls, because {reason}. All its records are "
+            f"read. If it happens again, let the integration user use the Bulk API, or set salesforce.bulk.query to never."
+        )
+        log.warning("snapshot_not_by_bulk", object=run.object, reason=reason)
+        run = replace(run, by=REST, job=None)
+        if disordered:
+            run = replace(run, last="", read=0)
+        return Chunk(run, ReadRows((), Window(run.began, run.began)))
 
     def _look_later(self, job: _Job) -> None:
         """Ask for the bulk job again in a while; the other objects have their turn meanwhile."""

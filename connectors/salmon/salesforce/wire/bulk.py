@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import requests
@@ -38,6 +39,8 @@ _OUR_MARKS: Final = {"columnDelimiter": "CARET", "lineEnding": "CRLF"}
 _ENDED: Final = frozenset({"JobComplete", "Failed", "Aborted"})
 _ENDED_BADLY: Final = frozenset({"Failed", "Aborted"})
 _LAST_PAGE: Final = "null"
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +127,7 @@ class BulkQueries:
 
     def state(self, job_id: str) -> JobState:
         """How far the job is. Raises RequestRejected (NOT_FOUND) where there is none with this Id any more."""
-        shown = _answer(lambda: dict(self._jobs.get_job(job_id, is_query=True)))
-        state = str(shown.get("state"))
-        failed = f"{state}: {shown.get('errorMessage') or 'no reason'}" if state in _ENDED_BADLY else ""
-        return JobState(state == "JobComplete", int(shown.get("numberRecordsProcessed") or 0), failed)
+        return _answer(lambda: _state_of(self._jobs.get_job(job_id, is_query=True)))
 
     def page(self, job_id: str, locator: str, rows: int) -> ResultPage:
         """The page of a complete job's results that *locator* names ("" for the first), of so many rows."""
@@ -139,7 +139,11 @@ class BulkQueries:
             headers={"Accept": "text/csv"},
             stream=True,
         )
-        return ResultPage(response, self._calls)
+        try:
+            return ResultPage(response, self._calls)
+        except BaseException:
+            response.close()
+            raise
 
     def delete(self, job_id: str) -> None:
         """Let the org forget the job and its results."""
@@ -200,13 +204,7 @@ class BulkIngests:
         user = self._rest.sign_in.token().user_id
         while below is not None:
             answer = self._rest.ask("GET", below, resource="bulk jobs")
-            found += [
-                str(job["id"])
-                for job in answer["records"]
-                if job["state"] not in _ENDED
-                and str(job["createdById"])[:15] == user[:15]
-                and all(job.get(key) == mark for key, mark in _OUR_MARKS.items())
-            ]
+            found += _answer(partial(_unfinished_of, answer, user))
             following = answer.get("nextRecordsUrl")
             below = str(following).partition("/v")[2].partition("/")[2] if following else None
         return found
@@ -231,11 +229,30 @@ class _OurSession(requests.Session):
         return self._rest.exchange(method, url, resource=resource, headers=kept, **request)
 
 
-def _answer(call: Any) -> Any:
+def _unfinished_of(answer: Mapping[str, Any], user: str) -> list[str]:
+    return [
+        str(job["id"])
+        for job in answer["records"]
+        if job["state"] not in _ENDED
+        and str(job["createdById"])[:15] == user[:15]
+        and all(job.get(key) == mark for key, mark in _OUR_MARKS.items())
+    ]
+
+
+def _state_of(shown: Mapping[str, Any]) -> JobState:
+    state = str(shown["state"])
+    if state in _ENDED_BADLY:
+        return JobState(False, 0, f"{state}: {shown.get('errorMessage') or 'no reason'}")
+    is_complete = state == "JobComplete"
+    return JobState(is_complete, int(shown["numberRecordsProcessed"]) if is_complete else 0)
+
+
+def _answer(call: Callable[[], _T]) -> _T:
+    """What *call* returns. bulk2 has errors of its own for an answer that it does not expect; they are no kind of SalesforceError."""
     try:
         return call()
-    except (ValueError, KeyError, TypeError, exceptions.SalesforceError) as error:
-        raise Unavailable("the answer of Salesforce's bulk resource is not a job's JSON") from error
+    except (LookupError, TypeError, ValueError, exceptions.SalesforceOperationError) as error:
+        raise Unavailable("the answer of Salesforce's bulk resource is not what a job's answer is") from error
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -33,10 +33,11 @@ COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
-# Of the org's setup: to be refused there by a code that we do not know says that the user may not, and no record waits for it.
-_OF_SETUP: Final = frozenset({"limits", "tooling", "permissions", "bulk jobs"})
+# Of the org's setup, and jobs that others can do without: to be refused there by a code that we do not know says that the user
+# may not, and no record waits for it.
+_OF_SETUP: Final = frozenset({"limits", "tooling", "permissions", "bulk", "bulk jobs"})
 # What the org says of these tells of fields and objects, and quotes no record.
-_QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe", "bulk"}
+_QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe"}
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
 # Their path names an object, or a bulk job.
 _OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "bulk job", "bulk jobs"})

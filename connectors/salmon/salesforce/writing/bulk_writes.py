@@ -45,7 +45,9 @@ _NULL: Final = "#N/A"
 _OPERATIONS: Final = {WriteOp.CREATE: ("insert", MARKER_ID), WriteOp.UPDATE: ("update", "Id")}
 _LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=10.0)
 _NOT_AGAIN_S: Final = 600.0  # an object whose job was refused, or has written less than half
+_NOT_MADE_S: Final = 60.0  # one that was not made
 _SHOWN_AFTER_S: Final = 60.0
+_LOOKED_AT: Final = "Its records are looked at, and written again where they must be."
 
 Body = Mapping[str, Any]
 
@@ -85,13 +87,15 @@ class BulkWrites:
         self._enabled, self._rows_min = enabled, rows_min
         self._look_again, self._clock = look_again, clock
         self._unsure = True  # whether there may be jobs of ours that we do not know
+        # Whether they can be looked for; if not, a killed process would leave jobs that nobody waits for.
+        self._may_look = True
         self._unfinished: set[str] = set()
         self._waits_since_s: float | None = None
         self._not_before_s: dict[str, float] = {}  # objects that go by Collections until then
 
     def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
         """How many of the writes that wait, as (object, key), to take at once: many where a job may be made of them."""
-        if not self._enabled or len(ready) < self._rows_min:
+        if not self._is_used or len(ready) < self._rows_min:
             return COLLECTION_ROWS
         counts = Counter(name for name, _ in islice(ready, BULK_ROWS_MAX) if self._is_served(name))
         return BULK_ROWS_MAX if any(count >= self._rows_min for count in counts.values()) else COLLECTION_ROWS
@@ -110,8 +114,10 @@ class BulkWrites:
             self._unsure = False
             try:
                 self._unfinished.update(self._jobs.unfinished())
-            except RequestRejected as error:  # Who may not see jobs has made none.
-                log.info("bulk_jobs_not_visible", code=error.code)
+                self._may_look = True
+            except RequestRejected as error:  # Who may not see jobs makes none, and has made none.
+                self._may_look = False
+                log.warning("bulk_jobs_not_visible", code=error.code, instead="Collections")
             except BaseException:
                 self._unsure = True
                 raise
@@ -128,7 +134,7 @@ class BulkWrites:
 
         Raises RetriableError: nothing is known of any of them.
         """
-        if not self._enabled or op not in _OPERATIONS or len(records) < self._rows_min:
+        if not self._is_used or op not in _OPERATIONS or len(records) < self._rows_min:
             return {}
         places: dict[str, list[int]] = {}
         for place, (name, _) in enumerate(records):
@@ -185,9 +191,12 @@ class BulkWrites:
         except RequestRejected as error:
             self._not_now(name, f"the org refuses the job ({error.code})")
             return {}
-        except RetriableError:
-            self._unsure = True  # it may have been made: it is aborted
+        except RateLimited:
             raise
+        except RetriableError as error:
+            # If it was made, it has no records, and is never carried out: it is found and aborted at the next start.
+            self._not_now(name, f"the org does not make its job: {error}", for_s=_NOT_MADE_S)
+            return {}
         self._unfinished.add(job_id)
         self._waits_since_s = self._clock()
         try:
@@ -199,23 +208,38 @@ class BulkWrites:
             self._end(job_id)
             self._not_now(name, f"the org refuses what its job says ({error.code})")
             return {}
-        state = self._ended(job_id)
+        try:
+            state = self._ended(job_id)
+            keys = {str(body[key]) for body in bodies}
+            results, left = self._results(job_id, key, keys)
+        except RequestRejected as error:  # It was carried out, or will be.
+            self._not_now(name, f"the org says nothing of its job {job_id} ({error.code})")
+            raise Unavailable(
+                f"it is not known what became of the bulk job {job_id} ({error.code}). {_LOOKED_AT}"
+            ) from error
+        if state != "JobComplete":
+            self._not_now(name, f"its job {job_id} has ended as {state}")
+        if left or state == "Aborted":
+            if left:
+                self._not_now(name, f"its job {job_id} does not say of {left} records what became of them")
+            raise Unavailable(
+                f"the bulk job {job_id} has ended as {state}, and does not say of all records what became of them. {_LOOKED_AT}"
+            )
+        log.info("bulk_job_done", object=name, job=job_id, state=state, written=len(results), of=len(bodies))
+        return results
+
+    def _results(self, job_id: str, key: str, keys: Collection[str]) -> tuple[Mapping[str, RowResult], int]:
+        """Of a job that has ended: what was written of *keys*, and of how many the job says nothing."""
         results = {
-            row[key]: RowResult(True, row["sf__Id"]) for row in self._jobs.rows(job_id, "successfulResults")
+            row[key]: RowResult(True, row["sf__Id"])
+            for row in self._jobs.rows(job_id, "successfulResults")
+            if row.get(key) in keys and row.get("sf__Id")
         }
-        left = {str(body[key]) for body in bodies} - results.keys()
+        left = set(keys) - results.keys()
         for which in ("failedResults", "unprocessedrecords"):
             if left:
                 left -= {row.get(key, "") for row in self._jobs.rows(job_id, which)}
-        if left or state == "Aborted":
-            raise Unavailable(
-                f"the bulk job {job_id} has ended as {state}, and does not say of all records what became of them. They are "
-                "looked at, and written again where they must be."
-            )
-        log.info("bulk_job_done", object=name, job=job_id, state=state, written=len(results), of=len(bodies))
-        if state != "JobComplete":
-            self._not_now(name, f"its job {job_id} has failed")
-        return results
+        return results, len(left)
 
     def _ended(self, job_id: str) -> str:
         """Wait for the job's end; its state then."""
@@ -257,12 +281,16 @@ class BulkWrites:
                 ) from error
         self._unfinished.discard(job_id)
 
+    @property
+    def _is_used(self) -> bool:
+        return self._enabled and self._may_look
+
     def _is_served(self, name: str) -> bool:
         return self._clock() >= self._not_before_s.get(name, 0.0)
 
-    def _not_now(self, name: str, why: str) -> None:
-        self._not_before_s[name] = self._clock() + _NOT_AGAIN_S
-        log.warning("writes_not_by_bulk", object=name, reason=why, instead="Collections", for_s=_NOT_AGAIN_S)
+    def _not_now(self, name: str, why: str, for_s: float = _NOT_AGAIN_S) -> None:
+        self._not_before_s[name] = self._clock() + for_s
+        log.warning("writes_not_by_bulk", object=name, reason=why, instead="Collections", for_s=for_s)
 
 
 def _one_job(order: list[int], bodies: Sequence[Body]) -> tuple[list[int], list[int]]:
@@ -295,9 +323,10 @@ def _csv_of(bodies: Sequence[Body], key: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value == "":  # An empty cell leaves the field as it is.
         return _NULL
     if isinstance(value, bool):
         return str(value).lower()
-    # With no exponent, and all digits.
-    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
+    if isinstance(value, (float, Decimal)):  # with no exponent, and all digits
+        return format(Decimal(str(value)), "f")
+    return str(value)

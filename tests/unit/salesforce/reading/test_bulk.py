@@ -199,7 +199,7 @@ def test_what_is_not_in_order_is_read_again_from_the_beginning(
 ) -> None:
     """By REST, and a person is told while it lasts; what was reported before cannot be trusted to be all below the last Id."""
     monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
-    one = reading(Step(JOB, C, NO_ROWS), NotByBulk("the order"), use="auto")
+    one = reading(Step(JOB, C, NO_ROWS), NotByBulk("the order", disordered=True), use="auto")
     one.snapshots.begin(RUN)
     first, restarted, rest = one.chunk(), one.chunk(), one.chunk()
     assert (first.run.last, restarted.run.last, restarted.run.by) == (C, "", "rest")
