@@ -116,6 +116,14 @@ def test_rows_are_exactly_those_of_rest(simulator: Simulator, numbers: str) -> N
     rig.box.create(
         "Account", Name="small", AnnualRevenue=12500000, BillingLatitude=0.0001, NumberOfEmployees=0
     )
+    rig.box.create("Account", Name="long that looks short", AnnualRevenue=120000000000000001)
+    rig.box.create(
+        "Opportunity",
+        Name="nines",
+        StageName="Prospecting",
+        CloseDate="2026-11-30",
+        Amount="999999999999999.99",
+    )
     rig.box.create("Contact", LastName="child", AccountId=parent, Birthdate="1970-01-31")
     for name, records in RECORDS.items():
         expected = rig.by_rest(name)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from salmon.errors import RetriableError, Unavailable
+from salmon.errors import RequestRejected, RetriableError, Unavailable
 from salmon.model.change import WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.catalog import synced_object
@@ -168,6 +168,58 @@ def test_an_org_that_refuses_the_job_gets_them_by_collections(rig: Rig) -> None:
     assert len(rig.shown("Id", where="Salmon_Id__c LIKE 'e-%'")) == 12
 
 
+def test_an_empty_text_clears_a_field_as_by_collections(rig: Rig) -> None:
+    """An empty cell would leave it as it is."""
+    rig.task.put(creations("m", 12, Phone="1"))
+    rows = rig.shown("Id", "Salmon_Id__c", where="Salmon_Id__c LIKE 'm-%'")
+    assert kinds(rig.task.put(updates(rows, 6, Phone=""))) == [APPLIED] * 12
+    assert jobs_of(rig.task) == 2
+    assert {row["Phone"] for row in rig.shown("Phone", where="Salmon_Id__c LIKE 'm-%'")} == {None}
+
+
+def fails(rig: Rig, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception, times: int = 1) -> None:
+    """A call about jobs fails so many times, in every sink of the test."""
+    real, left = getattr(BulkIngests, method), [error] * times
+
+    def call(*args: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(*args)
+
+    monkeypatch.setattr(BulkIngests, method, call)
+
+
+def test_an_org_that_makes_no_job_now_gets_them_by_collections(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bulk is away and Collections are not: nothing waits. A job without an upload is never carried out, and aborted later."""
+    left = rig.ingests.begin("Account", "insert")
+    fails(rig, monkeypatch, "begin", Unavailable("no answer"))
+    rig.task.put(creations("n", 1))
+    assert rig.ingests.state(left) == "Aborted"
+    assert kinds(rig.task.put(creations("n", 12, seq=6))) == [APPLIED] * 12
+    assert jobs_of(rig.task) == 0
+    assert len(rig.shown("Id", where="Salmon_Id__c LIKE 'n-%'")) == 12
+
+
+def test_who_may_not_see_jobs_makes_none(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a kill, nobody could say whether one of ours is still carried out."""
+    fails(rig, monkeypatch, "unfinished", RequestRejected("no", code="INSUFFICIENT_ACCESS"))
+    assert kinds(rig.task.put(creations("o", 12))) == [APPLIED] * 12
+    assert jobs_of(rig.task) == 0
+    assert rig.task.batch_for({("Account", str(number)) for number in range(10)}) == 200
+
+
+def test_a_user_without_the_right_to_bulk_is_no_outage(rig: Rig) -> None:
+    """The org refuses with 403 and a code of its own; Collections do the work."""
+    requests.post(
+        f"{rig.simulator.endpoints.control_url}/faults",
+        json={"fault": "http", "api": "bulk", "status": 403, "error_code": "FEATURENOTENABLED", "times": 2},
+        timeout=10,
+    ).raise_for_status()
+    assert kinds(rig.task.put(creations("p", 12))) == [APPLIED] * 12
+
+
 def test_few_writes_go_by_collections(rig: Rig) -> None:
     """A job would cost more calls; never, where the configuration says so."""
     rig.task.put(creations("f", 9))
@@ -267,6 +319,60 @@ def test_an_answer_that_does_not_come_is_settled_by_reading(
     assert kinds(outcomes) == [OutcomeKind.SKIPPED] * 12
     assert len(rig.shown("Id", where="Salmon_Id__c LIKE 'k-%'")) == 12
     assert jobs_of(rig.task) == 1
+
+
+@pytest.mark.parametrize("method", ["state", "rows"])
+def test_results_that_are_refused_are_settled_by_reading(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Somebody has deleted the job, say: it has been carried out, and no record of it is at fault."""
+    fails(rig, monkeypatch, method, RequestRejected("gone", code="NOT_FOUND"))
+    records = creations(f"q{method}", 12)
+    with pytest.raises(Unavailable, match="not known"):
+        rig.task.put(records)
+    done = put_until_it_works(rig.task, records)
+    assert set(kinds(done)) <= {APPLIED, OutcomeKind.SKIPPED}
+    assert len(rig.shown("Id", where=f"Salmon_Id__c LIKE 'q{method}-%'")) == 12
+
+
+def test_a_job_that_fails_and_says_nothing_of_its_records_is_no_endless_loop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked at, and written by Collections."""
+    rig.org.settings.bulk_fail_after = 0
+    monkeypatch.setattr(BulkIngests, "rows", lambda *_: iter(()))
+    records = creations("r", 12)
+    with pytest.raises(Unavailable, match="does not say"):
+        rig.task.put(records)
+    assert kinds(rig.task.put(records)) == [APPLIED] * 12
+    assert jobs_of(rig.task) == 1
+
+
+def test_a_session_that_is_revoked_in_the_middle_of_a_job_is_renewed(rig: Rig) -> None:
+    """In a job's calls as in any other."""
+    rig.org.settings.bulk_processing_s = 1
+    thread, ended = in_a_thread(rig.task, creations("s", 12))
+    until(lambda: any(rig.ingests.state(job) == "InProgress" for job in rig.ingests.unfinished()))
+    rig.org.sessions.revoke_all()
+    thread.join()
+    assert kinds(ended) == [APPLIED] * 12
+    assert jobs_of(rig.task) == 1
+
+
+def test_a_job_of_another_user_is_left_alone(rig: Rig) -> None:
+    """Whatever its columns: a person's, or another sync's."""
+    rig.box.as_user("person")
+    body = {
+        "object": "Account",
+        "operation": "insert",
+        "contentType": "CSV",
+        "columnDelimiter": "CARET",
+        "lineEnding": "CRLF",
+    }
+    theirs = rig.box.call("POST", "jobs/ingest", body).json()["id"]
+    assert kinds(rig.started(clean=False).put(creations("t", 1))) == [APPLIED]
+    assert rig.ingests.state(theirs) == "Open"
+    rig.ingests.abort(theirs)
 
 
 def test_a_job_that_somebody_aborts_is_settled_by_reading(rig: Rig) -> None:

@@ -67,14 +67,16 @@ class ResultPage:
         self.header = self._next() or []
 
     def rows(self) -> Iterator[list[str]]:
-        """The rows, however many are said to come."""
+        """The rows, however many are said to come. Raises Unavailable where one breaks off."""
         while (row := self._next()) is not None:
+            if row and len(row) != len(self.header):
+                raise Unavailable("a row of a bulk job's results broke off. The page is asked for again.")
             if row:
                 self._seen += 1
                 yield row
 
     def __iter__(self) -> Iterator[list[str]]:
-        """Raises Unavailable where the page breaks off: its rows can be asked for again."""
+        """The rows. Raises Unavailable where the page breaks off, too: its rows can be asked for again."""
         yield from self.rows()
         if self._said != str(self._seen):
             raise Unavailable(

@@ -327,6 +327,5 @@ def _cell(value: Any) -> str:
         return _NULL
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (float, Decimal)):  # with no exponent, and all digits
-        return format(Decimal(str(value)), "f")
-    return str(value)
+    # With no exponent, and all digits.
+    return format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -61,12 +62,15 @@ def test_what_a_million_records_cost() -> None:
         ("1.25E7", Decimal(12_500_000), False),
         ("-0.001", Decimal("-0.001"), False),
         ("1.23456789012345E14", Decimal("123456789012345"), False),
+        ("9.99999999999999E14", Decimal("999999999999999"), False),
+        ("1.0E15", Decimal(10**15), True),
+        ("-1.2E17", Decimal(-12 * 10**16), True),
         ("1.2345678901234567E17", Decimal("123456789012345670"), True),
         ("many", "many", False),
     ],
 )
 def test_a_number_is_one_that_rest_shows_too_or_it_is_doubted(text: str, shown: Any, doubtful: bool) -> None:
-    """A double is enough for fifteen digits; of more, the record is read by REST."""
+    """A double is enough for fifteen digits; where there may be more, shown or not, the record is read by REST."""
     values = ValuesOfCsv(OBJECTS["Account"].schema, ["Id", "Salmon_Seq__c"], ["id", "SALMON_SEQ__C"])
     assert values.shown([A, text]) == ({"Id": A, "Salmon_Seq__c": shown}, doubtful)
 
@@ -92,6 +96,7 @@ class Bulk(BulkReads):
     def __init__(self, *steps: Step | Exception | None) -> None:
         self.steps = list(steps)
         self.asked: list[tuple[BulkJob | None, str]] = []
+        self.given_up: list[str] = []
 
     def is_wide(self, name: str) -> bool:
         return False
@@ -103,6 +108,9 @@ class Bulk(BulkReads):
             raise step
         return step
 
+    def give_up(self, name: str) -> None:
+        self.given_up.append(name)
+
     def close(self) -> None:
         pass
 
@@ -111,6 +119,7 @@ class Reading:
     """Snapshots of three accounts, by Bulk as a test says, else by REST."""
 
     def __init__(self, bulk: Bulk, use: Any = "always") -> None:
+        self.bulk = bulk
         self.org = MemoryOrg()
         for native_id in (A, B, C):
             self.org.put("Account", native_id, Name="x")
@@ -205,6 +214,35 @@ def test_what_is_not_in_order_is_read_again_from_the_beginning(
     assert (first.run.last, restarted.run.last, restarted.run.by) == (C, "", "rest")
     assert ids(rest) == [A, B, C]
     assert rest.run.done
+
+
+def test_events_do_not_wait_for_a_job_that_the_org_is_slow_with(
+    reading: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a hole they wait for the rows of their records: a quarter of an hour, then the object is read by REST."""
+    monkeypatch.setattr("salmon.salesforce.reading.snapshot.bulk_is_cheaper", lambda *_, **__: True)
+    one = reading(Step(JOB, "", NO_ROWS), *[None] * 10_000, use="auto")
+    one.snapshots.begin(Run("Account", Why.HOLE, began=0))
+    one.chunk()
+
+    def another() -> Chunk | Failed | None:
+        one.clock.now_s += 100
+        return one.snapshots.take()
+
+    chosen = until(another)
+    assert isinstance(chosen, Chunk)
+    assert (chosen.run.by, chosen.run.job, ids(chosen)) == ("rest", None, [])
+    assert one.bulk.given_up == ["Account"]
+    assert "has not finished" in one.snapshots.note()
+    assert ids(one.chunk()) == [A, B, C]
+
+
+def test_a_run_that_began_by_bulk_goes_on_by_rest_where_bulk_is_never_used_now(reading: Begin) -> None:
+    """Behind the last record reported; and it is shown as what it is."""
+    one = reading(use="never")
+    one.snapshots.begin(replace(RUN, by="bulk", job=JOB, last=A, read=1))
+    chunk = one.chunk()
+    assert (chunk.run.by, chunk.run.job, ids(chunk)) == ("rest", None, [B, C])
 
 
 def test_always_means_always(reading: Begin) -> None:
