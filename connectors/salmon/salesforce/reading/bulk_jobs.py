@@ -181,9 +181,8 @@ class BulkReads:
         """Read no more of the object by Bulk; the org need not finish its job."""
         self._close(name)
         if (job_id := self._running.pop(name, "")) and job_id not in self._lost:
-            with contextlib.suppress(
-                SalmonError
-            ):  # It forgets what it has made of it by itself in seven days.
+            # One that is complete is forgotten in seven days.
+            with contextlib.suppress(SalmonError):
                 self._queries.abort(job_id)
 
     def close(self) -> None:

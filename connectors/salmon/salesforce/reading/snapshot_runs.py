@@ -56,9 +56,8 @@ class Runs:
             positions: What was stored; empty to begin from nothing.
         """
         self._monotonic_s = monotonic_s
-        self._paces: dict[
-            str, tuple[float, int]
-        ] = {}  # since when a run is read here, and what was read before
+        # Since when a run is read here, and how many of its records were read before.
+        self._paces: dict[str, tuple[float, int]] = {}
         self._org = org
         self._snapshots = snapshots
         self._reads = reads

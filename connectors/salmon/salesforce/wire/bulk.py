@@ -64,7 +64,11 @@ class ResultPage:
         self.next_locator = "" if locator == _LAST_PAGE else locator  # "" for the last page
         self._said = response.headers.get("Sforce-NumberOfRecords", "")
         self._seen = 0
-        self.header = self._next() or []
+        try:
+            self.header = self._next() or []
+        except BaseException:
+            response.close()
+            raise
 
     def rows(self) -> Iterator[list[str]]:
         """The rows, however many are said to come. Raises Unavailable where one breaks off."""
@@ -141,11 +145,7 @@ class BulkQueries:
             headers={"Accept": "text/csv"},
             stream=True,
         )
-        try:
-            return ResultPage(response, self._calls)
-        except BaseException:
-            response.close()
-            raise
+        return ResultPage(response, self._calls)
 
     def delete(self, job_id: str) -> None:
         """Let the org forget the job and its results."""
@@ -164,9 +164,8 @@ class BulkIngests:
         self._rest = rest
         self._calls = calls or Calls()
         self._handler = bulk2.SFBulk2Handler(session_id="", bulk2_url=_JOBS, session=_OurSession(rest))
-        self._jobs = (
-            self._handler.Query._client
-        )  # of calls about a job that is there, the object's name is no part
+        # Of calls about a job that is there, the object's name is no part.
+        self._jobs = self._handler.Query._client
 
     def begin(self, name: str, operation: str) -> str:
         """Make a job that inserts or updates records of the object, and return its Id. It waits for its upload."""
