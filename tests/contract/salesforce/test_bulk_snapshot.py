@@ -15,7 +15,6 @@ from salmon.calls import Calls
 from salmon.errors import Unavailable
 from salmon.model.change import Op
 from salmon.salesforce.catalog import synced_object
-from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk, Step
 from salmon.salesforce.reading.rows import Row, RowReader
@@ -39,19 +38,8 @@ class Rig:
     """The readers of an org, and rows by either way."""
 
     def __init__(self, simulator: Simulator, *, numbers: str = "decimal") -> None:
-        told = simulator.endpoints
         self.simulator, self.box = simulator, Box(simulator)
-        self.config = SalesforceConfig.model_validate(
-            {
-                "login_url": told.login_url,
-                "auth": {
-                    "flow": "client_credentials",
-                    "client_id": told.client_id,
-                    "client_secret": told.client_secret,
-                },
-                "ca_file": str(told.ca_file),
-            }
-        )
+        self.config = self.box.config()
         self.rest = Rest(self.config)
         objects = configured(*RECORDS)
         for each in objects.values():

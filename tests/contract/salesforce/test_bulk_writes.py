@@ -13,7 +13,6 @@ from salmon.errors import RequestRejected, RetriableError, Unavailable
 from salmon.model.change import WriteOp
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.catalog import synced_object
-from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire.bulk import BulkIngests
 from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.writing.sink import SalesforceSinkTask
@@ -38,19 +37,7 @@ class Rig:
 
     def __init__(self, simulator: Simulator, **bulk: Any) -> None:
         self.simulator, self.org, self.box = simulator, simulator.org, Box(simulator)
-        told = simulator.endpoints
-        self.config = SalesforceConfig.model_validate(
-            {
-                "login_url": told.login_url,
-                "auth": {
-                    "flow": "client_credentials",
-                    "client_id": told.client_id,
-                    "client_secret": told.client_secret,
-                },
-                "ca_file": str(told.ca_file),
-                "bulk": bulk,
-            }
-        )
+        self.config = self.box.config(bulk=bulk)
         self.rest = Rest(self.config)
         self.ingests = BulkIngests(self.rest)
         self.task = self.started()

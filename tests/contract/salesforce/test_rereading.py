@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from salmon.errors import ConfigError
-from salmon.kafka.codecs.serdes import Signals
-from salmon.kafka.topics import Topics
 from salmon.model.change import Op
 from salmon.salesforce.wire.rest import Rest
 from salmon.story.rereading import read_again
-from support.registries import MemoryRegistry
+from support.asking import MemorySync
 from support.salesforce_box import BoxProcess, Source
 
 
@@ -26,35 +21,6 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxProcess]:
         yield it
 
 
-class Sync:
-    """A sync whose signals go to a source task at once."""
-
-    def __init__(self, source: Source) -> None:
-        self.config = SimpleNamespace(objects={"Account": None})
-        self.topics, self.registry, self.source = Topics("crm"), MemoryRegistry(), source
-        self.asked = 0
-
-    def check_object(self, name: str, *, given_as: str = "") -> None:
-        pass
-
-    def rules(self, _name: str) -> Any:
-        return SimpleNamespace(one_way_to=None)
-
-    @contextmanager
-    def producer(self, _purpose: str) -> Iterator[Any]:
-        yield SimpleNamespace(transaction=self._transaction)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        yield SimpleNamespace(produce=self._produce)
-
-    def _produce(self, topic: str, _key: str, value: bytes, partition: int) -> None:
-        assert partition == 0
-        self.asked += 1
-        signal = Signals(self.registry, topic).decode(value, offset=self.asked)
-        self.source.task.request(replace(signal, id=self.asked))
-
-
 def test_selected_records_are_read_again_and_only_these(box: BoxProcess) -> None:
     """More than a signal names, by their Ids; the source knows their keys. A whole object afterwards reads the others, too."""
     chosen = set(box.ids("Account")[:210])
@@ -62,7 +28,7 @@ def test_selected_records_are_read_again_and_only_these(box: BoxProcess) -> None
         box.edit("Account", native_id, Site="chosen")
     with Source(box, "Account").through_snapshots() as source:
         source.told.clear()
-        sync = Sync(source)
+        sync = MemorySync({"Account": None}, lambda _, signal: source.task.request(signal))
 
         def ask(**options: Any) -> dict[str, int | None]:
             asked = read_again(
@@ -81,12 +47,6 @@ def test_selected_records_are_read_again_and_only_these(box: BoxProcess) -> None
 @pytest.mark.parametrize("where", ["Nonsense__c = 1", "Site =", "Site = 'x' LIMIT 5"])
 def test_a_wrong_condition_is_told_in_the_org_s_words(box: BoxProcess, where: str) -> None:
     """With what is right; nothing was asked for."""
-    sync = SimpleNamespace(
-        config=None,
-        check_object=lambda *_, **__: None,
-        rules=lambda _: SimpleNamespace(one_way_to=None),
-        registry=MemoryRegistry(),
-        topics=Topics("crm"),
-    )
+    sync = MemorySync({"Account": None}, lambda *_: pytest.fail("it was asked for"))
     with pytest.raises(ConfigError, match="does not accept"):
         read_again(cast("Any", sync), name="Account", where=where, org=lambda: Rest(box.config()))

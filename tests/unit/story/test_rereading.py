@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,46 +10,26 @@ import pytest
 
 from salmon.cli import main, snapshot
 from salmon.errors import ConfigError, RequestRejected, Unavailable
-from salmon.kafka.codecs.serdes import Signals
-from salmon.kafka.topics import Topics
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 from salmon.story import rereading
 from salmon.story.rereading import Asked, read_again
-from support.registries import MemoryRegistry
-
-TOPICS = Topics("crm")
+from support.asking import MemorySync
 
 
-class Sync:
+class Sync(MemorySync):
     """A sync of three objects, of which Salesforce is only the target of one; and what was written to Kafka."""
 
     def __init__(self) -> None:
-        self.config = SimpleNamespace(objects=dict.fromkeys(("Account", "Contact", "Order")))
-        self.topics, self.registry = TOPICS, MemoryRegistry()
-        self.written: list[tuple[str, str, bytes, int]] = []
+        super().__init__({"Account": None, "Contact": None, "Order": "salesforce"}, self._note)
+        self.written: list[tuple[str, Signal]] = []
 
-    def check_object(self, name: str, *, given_as: str = "") -> None:
-        if name not in self.config.objects:
-            raise ConfigError(f"{given_as} {name}")
-
-    def rules(self, name: str) -> Any:
-        return SimpleNamespace(one_way_to="salesforce" if name == "Order" else None)
-
-    @contextmanager
-    def producer(self, _purpose: str) -> Iterator[Any]:
-        yield SimpleNamespace(transaction=self._transaction)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        yield SimpleNamespace(
-            produce=lambda topic, key, value, partition: self.written.append((topic, key, value, partition))
-        )
+    def _note(self, topic: str, signal: Signal) -> None:
+        self.written.append((topic, signal))
 
     def signals(self, side: str = "salesforce") -> list[Signal]:
-        codec = Signals(self.registry, TOPICS.signals(f"{side}-source"))
-        assert {(topic, partition) for topic, _, _, partition in self.written} <= {(codec.topic, 0)}
-        return [codec.decode(value, offset=0) for _, _, value, _ in self.written]
+        assert {topic for topic, _ in self.written} <= {self.topics.signals(f"{side}-source")}
+        return [signal for _, signal in self.written]
 
 
 class Org:
