@@ -206,7 +206,7 @@ class BulkIngests:
         while below is not None:
             answer = self._rest.ask("GET", below, resource="bulk jobs")
             found += _answer(partial(_unfinished_of, answer, user))
-            following = answer.get("nextRecordsUrl")
+            following = None if answer.get("done") else answer.get("nextRecordsUrl")
             below = str(following).partition("/v")[2].partition("/")[2] if following else None
         return found
 

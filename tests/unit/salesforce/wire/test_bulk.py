@@ -86,4 +86,9 @@ def test_jobs_are_ours_by_user_and_by_columns() -> None:
         {**ours, "id": "750D", "state": "Aborted"},
         {key: value for key, value in ours.items() if not key.startswith(("column", "line"))},
     ]
-    assert BulkIngests(rest(answer({"records": [ours, *others]}))).unfinished() == ["750A"]
+    listed = {
+        "done": True,
+        "nextRecordsUrl": "/services/data/v64.0/jobs/ingest?queryLocator=x",
+        "records": [ours, *others],
+    }
+    assert BulkIngests(rest(answer(listed))).unfinished() == ["750A"]
