@@ -132,6 +132,10 @@ class Rules:
         """Whether a field that is missing on *side* is not meant as cleared; `never_empty` says what it means instead."""
         return side != SALESFORCE and name in self.never_empty
 
+    def says_nothing(self, side: str, name: str, value: Value) -> bool:
+        """Whether *value* stands for no value at all: the field is missing, and nobody can have meant anything by that."""
+        return value is None and self.cannot_clear(side, name) and self.never_empty[name] is None
+
     def only_of(self, side: str) -> frozenset[str]:
         """The fields that only *side* can set: its values always count, and are never a conflict."""
         return self._only_of[side]

@@ -61,6 +61,9 @@ class Parked:
     )
 
 
+EMPTIED: Final = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Overwritten:
     """
@@ -73,11 +76,14 @@ class Overwritten:
     shows that 2 was the last value before it. Only now is 2 judged, as an edit whose author saw 1. If instead the row shows
     2, because the user set 2 after our 3, that value goes into `later`: the late event of 2 is then nothing new.
 
+    A row that shows a field as empty which never is (Rules.says_nothing) leaves a note as well: what was there before it was
+    emptied is told by late events only. No write of ours is in that one.
+
     A note is dropped as soon as an event comes that is newer than the rows.
     """
 
     name: str
-    seq: int  # of our write
+    seq: int  # of our write; EMPTIED: the row shows the field as empty
     before: Value  # what the side held before, by its last report
     since: int  # as_of of the row that reported it, by the side's commit clock; -1 for none
     edited: bool = False  # whether events from before our write have reported edits

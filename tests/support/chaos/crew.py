@@ -148,6 +148,15 @@ class Crew:
         """Those of the five whose /health says that they are at work."""
         return [name for name, url in self._urls().items() if _is_ready(url)]
 
+    def says(self, name: str) -> str:
+        """What its /health says in words, or why it cannot be asked."""
+        url = self._urls().get(name, "")
+        try:
+            answer = requests.get(f"{url}/health", timeout=_HEALTH_MAX_S, proxies={"http": ""})
+            return str(answer.json()["message"])
+        except (requests.RequestException, ValueError, KeyError) as error:
+            return f"no answer ({type(error).__name__})"
+
     def _urls(self) -> dict[str, str]:
         if self.supervisor == RUN_ALL:
             return {name: each.url for name, each in self._told().items()}

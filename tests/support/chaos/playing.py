@@ -135,7 +135,9 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     recovered = canary.recovered_s(within_s=_LAST_RECOVERY_MAX_S)
     canary.close()
     if recovered is None:
-        run.not_recovered.append(f"at the end, within {_LAST_RECOVERY_MAX_S:.0f} s")
+        run.not_recovered.append(
+            f"at the end, within {_LAST_RECOVERY_MAX_S:.0f} s: {_who_is_not_ready(run.crew)}"
+        )
     repaired = None
     if striker.struck[_LOSES]:
         # As an operator would: what no event tells of, only a comparison finds.
@@ -246,7 +248,9 @@ def _not_well(run: _Run, when: str, enough: threading.Event) -> str:
 
 def _who_is_not_ready(crew: Crew) -> str:
     missing = sorted(set(CONNECTORS) - set(crew.ready()))
-    return f"not ready: {', '.join(missing)}" if missing else "all are ready, but an edit has not passed"
+    if not missing:
+        return "all are ready, but an edit has not passed"
+    return "not ready: " + "; ".join(f"{name}: {crew.says(name)}" for name in missing)
 
 
 def _judged(run: _Run) -> tuple[bool, Verdict, int]:

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from salmon.model.change import SALESFORCE_ID
 from salmon.model.fold import Fact
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind
-from support.stories import SCHEMA, born_in_mongodb, in_step, text
+from support.stories import KEY, SCHEMA, born_in_mongodb, in_step, text
 
 PRIVATE = FieldSchema("IsPrivate", "boolean", Kind.BOOLEAN, nillable=False)
 OWNER = text("OwnerId", type="reference", nillable=False)
+OWN = {SALESFORCE_ID: KEY}
 RULES = Rules(replace(SCHEMA, fields=(*SCHEMA.fields, PRIVATE, OWNER)))
 
 
@@ -72,3 +74,52 @@ def test_a_document_that_always_lacks_the_checkbox_is_told_at_last() -> None:
         story.mongodb.edits(IsPrivate=None)
         story.come_to_rest()
     pytest.fail("nothing ever ended it")
+
+
+def test_an_edit_before_it_was_emptied_is_agreed_on_also_where_a_row_shows_only_that() -> None:
+    """Somebody gives the document another owner and then takes it out; a row shows the second before the first is told. (Seed 2778.)"""
+    story = in_step(RULES, Name="Acme", OwnerId="005A")
+    story.salesforce.edits(OwnerId="005B")
+    story.come_to_rest()
+    edited = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row(OWN, Name="Acme")
+    assert story.writes["mongodb"].fields == {"OwnerId": "005B"}
+    story.mongodb.now = edited
+    story.mongodb.edits(OwnerId="005C")
+    story.mongodb.edits(OwnerId=None)
+    story.mongodb.edits(OwnerId="005D")
+    assert story.conflicts == [], "each author had seen what was agreed on, or edited by the one before"
+    story.come_to_rest()
+    assert story.salesforce.holds["OwnerId"] == story.mongodb.holds["OwnerId"] == "005D"
+
+
+def test_who_edits_over_our_value_before_it_is_emptied_has_seen_that() -> None:
+    """The row that shows the empty field is the first to show that our owner came."""
+    story = in_step(RULES, Name="Acme", OwnerId="005A")
+    story.salesforce.edits(OwnerId="005B")
+    write = story.writes["mongodb"]
+    written = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row(OWN, Name="Acme", marker=write.seq)
+    story.mongodb.now = written
+    story.mongodb.acks(write)
+    story.mongodb.edits(OwnerId="005C")
+    assert story.conflicts == []
+    assert story.writes["salesforce"].fields == {"OwnerId": "005C"}
+
+
+def test_emptying_does_not_take_back_an_edit_that_our_write_overwrote() -> None:
+    """The edit and the emptying come before our write, which a row shows before either is told: it was a conflict."""
+    story = in_step(RULES, Name="Acme", OwnerId="005A")
+    story.salesforce.edits(OwnerId="005B")
+    write = story.writes["mongodb"]
+    edited = story.mongodb.moment()
+    story.mongodb.now += 9
+    story.mongodb.row(OWN, Name="Acme", OwnerId="005B", marker=write.seq)
+    story.mongodb.now = edited
+    story.mongodb.edits(OwnerId="005C")
+    story.mongodb.edits(OwnerId=None)
+    story.mongodb.acks(write)
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"005B", "005C"}

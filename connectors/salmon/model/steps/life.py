@@ -9,7 +9,7 @@ from dataclasses import replace
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
-from salmon.model.state import NEVER, Overwritten, Park, Parked, Sent, SideState, Version
+from salmon.model.state import EMPTIED, NEVER, Overwritten, Park, Parked, Sent, SideState, Version
 from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
@@ -54,6 +54,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         )
         if ours is not None:
             _remember_overwritten(work, ours, spoken)
+        _remember_emptied(work, spoken)
     note_what_was_seen(work)
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
@@ -102,6 +103,19 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
         overwritten.append(_with_own_edit(work, known))
     # A creation may have cleared more fields than are remembered of many writes.
     x.overwritten = (*x.overwritten, *overwritten)[-max(OVERWRITTEN_MAX, len(overwritten)) :]
+
+
+def _remember_emptied(work: Work, spoken: frozenset[str]) -> None:
+    """What the side held in fields that the row shows as empty where that says nothing."""
+    x, rules, fields = work.x, work.rules, work.change.fields
+    empty = {
+        n
+        for n in rules.never_empty.keys() & spoken
+        if rules.says_nothing(work.change.origin, n, fields.get(n))
+    }
+    emptied = tuple(Overwritten(n, EMPTIED, x.shadow[n], x.as_of) for n in sorted(empty & x.shadow.keys()))
+    over = (spoken - empty) | {known.name for known in emptied}
+    x.overwritten = (*(k for k in x.overwritten if k.seq != EMPTIED or k.name not in over), *emptied)
 
 
 def _with_own_edit(work: Work, known: Overwritten) -> Overwritten:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from salmon.model.change import OWNED_BY_MERGE, Op
-from salmon.model.state import NEVER, Overwritten, SideState, Version
+from salmon.model.state import EMPTIED, NEVER, Overwritten, Version
 from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.values import fold_hidden_value, fold_unseen_value
 from salmon.model.steps.work import Work
@@ -16,8 +16,8 @@ from salmon.model.steps.work import Work
 def overtaken(work: Work) -> None:
     """
     Fold an event that a row has overtaken. The row has already shown its result, unless one of our writes overwrote an edit
-    before a row or event had shown it. The event of that write shows which edit it was: the last one before it. What the row
-    could not show, because it cannot be taken, is folded after that.
+    before a row or event had shown it. The event of that write shows which edit it was: the last one before it. What was hidden
+    from the row is folded after that.
     """
     change, x = work.change, work.x
     x.order = change.order
@@ -29,13 +29,19 @@ def overtaken(work: Work) -> None:
     told = [known for known in x.overwritten if known.seq == change.ack]
     judged = {known.name for known in told}
     judge_overwritten(work, *told)
-    notes = x.overwritten
+    notes = tuple(known for known in x.overwritten if known.seq != EMPTIED)
+    x.overwritten = tuple(known for known in x.overwritten if known.seq == EMPTIED)
     for known in notes:
         if change.ack is not None and known.seq <= change.ack:
             if known.name in spoken and known.name not in judged:
                 judge_overwritten(work, known)
                 judged.add(known.name)
-            elif _hides_an_edit(x, known) and known.name not in judged:
+            elif (
+                _is_hidden(work, known.name)
+                and known.edited
+                and known.edit != known.before
+                and known.name not in judged
+            ):
                 fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
@@ -45,33 +51,46 @@ def overtaken(work: Work) -> None:
                 after.append(replace(known, edited=False, before=before))
             continue
         if known.name in spoken and change.commit_time > known.since and change.op is not Op.DELETE:
-            value = change.fields.get(known.name)
-            if work.is_consequence:
-                known = replace(known, edited=False, before=value)  # noqa: PLW2901
-            elif change.op is Op.UPDATE and change.ack is None:
-                # A value that a row has shown since came after the write. The write's own event may never come.
-                is_before = (value,) != known.later
-                known = replace(known, edited=is_before, edit=value, edited_at=change.committed_at)  # noqa: PLW2901
-            else:  # a creation, or an earlier write of ours: the author of a later edit had seen it
-                if known.name not in judged:
-                    judge_overwritten(work, known)
-                    judged.add(known.name)
-                known = replace(known, edited=False, before=value)  # noqa: PLW2901
+            known = _told_before(work, known, judged)  # noqa: PLW2901
         after.append(known)
-    x.overwritten = tuple(after)
+    x.overwritten += tuple(after)
     for known in notes:
         if known.name in spoken:
             _judge_again(work, known)
             _contest_after_all(work, known)
-    noted = {known.name for known in x.overwritten}  # these are judged at the event of our write
+    noted = {known.name for known in after}  # these are judged at the event of our write
     if change.op is not Op.DELETE:
-        for name in sorted(spoken & x.misfits.keys() - noted):
-            fold_hidden_value(work, name)
+        for name in sorted(spoken - noted):
+            if _is_hidden(work, name):
+                fold_hidden_value(work, name)
 
 
-def _hides_an_edit(x: SideState, known: Overwritten) -> bool:
-    """Whether what cannot be taken stands where events have told of an edit that no row has shown."""
-    return known.edited and known.edit != known.before and known.name in x.misfits
+def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritten:
+    """The note after an event has told of its field, and our write was perhaps carried out after that."""
+    change, value = work.change, work.change.fields.get(known.name)
+    if work.is_consequence:
+        return replace(known, edited=False, before=value)
+    if change.op is Op.UPDATE and change.ack is None:
+        if work.rules.says_nothing(change.origin, known.name, value):
+            return known
+        # A value that a row has shown since came after the write. The write's own event may never come.
+        is_before = (value,) != known.later
+        return replace(known, edited=is_before, edit=value, edited_at=change.committed_at)
+    if (
+        known.name not in judged
+    ):  # a creation, or an earlier write of ours: the author of a later edit had seen it
+        judge_overwritten(work, known)
+        judged.add(known.name)
+    return replace(known, edited=False, before=value)
+
+
+def _is_hidden(work: Work, name: str) -> bool:
+    """Whether rows show nothing of what was in the field before: it holds what cannot be taken, or is empty where that says nothing."""
+    x = work.x
+    if name in x.misfits:
+        return True
+    told = x.exists is True and name not in x.unknown
+    return told and work.rules.says_nothing(work.change.origin, name, x.shadow.get(name))
 
 
 def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:

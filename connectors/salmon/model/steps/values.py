@@ -9,7 +9,7 @@ from typing import Final
 
 from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Op, Value, WriteOp
 from salmon.model.policies import Edit
-from salmon.model.state import NEVER, Park, Parked, Sent, Version
+from salmon.model.state import EMPTIED, NEVER, Overwritten, Park, Parked, Sent, Version
 from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.work import UNKNOWN, Fact, Unknown, Work
 
@@ -157,18 +157,28 @@ def fold_unseen_value(work: Work, name: str, before: Value) -> None:
 
 def fold_hidden_value(work: Work, name: str) -> None:
     """
-    Fold what an event tells of a field in which a row that has overtaken it shows what cannot be taken. The row did not show
-    the value that was there before, so that is news, although what stands there now was put there after it. An example:
-    somebody sets 2, and then what cannot be taken, which a row shows first. The 2 is agreed on, as if it had come in time.
+    Fold what an event tells of a field in which a row that has overtaken it shows what cannot be taken, or nothing where that
+    says nothing. The row did not show the value that was there before, so that is news, although what stands there now was
+    put there after it. An example: somebody sets 2, and then what cannot be taken, which a row shows first. The 2 is agreed
+    on, as if it had come in time.
     """
     change, x = work.change, work.x
-    if not work.state.lives:
+    value = change.fields.get(name)
+    if not work.state.lives or work.rules.says_nothing(change.origin, name, value):
         return
-    misfit = x.misfits.pop(name)
+    misfit = x.misfits.pop(name, None)
+    note = next((known for known in x.overwritten if known.name == name and known.seq == EMPTIED), None)
+    if misfit is None or note is not None:
+        work.set_shadow(name, None if note is None else note.before)  # what the side held then
     if change.ack is None:
         fold_value(work, name, None)
     else:
-        work.set_shadow(name, change.fields.get(name))  # our own value
+        work.set_shadow(name, value)  # our own value
+    x.overwritten = tuple(known for known in x.overwritten if known is not note)
+    if misfit is None:
+        work.set_shadow(name, None)
+        x.overwritten += (Overwritten(name, EMPTIED, value, x.as_of),)
+        return
     x.misfits[name] = misfit
     stays_there(work, name)
 

@@ -182,8 +182,8 @@ CHANGES: Final = (
         "a lookup that the org cleared is an edit that our write overwrote",
         "4a: a consequence of our own write is never half of a conflict",
         "model.steps.overtaken",
-        "            if work.is_consequence:\n                known =",
-        "            if False:\n                known =",
+        "    if work.is_consequence:\n        return replace(known,",
+        "    if False:\n        return replace(known,",
     ),
     Mutant(
         "the author of an early edit saw what our creation says",
@@ -461,8 +461,8 @@ CHANGES: Final = (
         "an edit after a write whose event never comes counts as overwritten",
         "no lost causal edit: an edit that our write overwrote is told, and no other",
         "model.steps.overtaken",
-        "                is_before = (value,) != known.later\n",
-        "                is_before = True\n",
+        "        is_before = (value,) != known.later\n",
+        "        is_before = True\n",
     ),
     Mutant(
         "a row shows only what the last write of a field has set",
