@@ -25,7 +25,7 @@ from salmon.salesforce.reading.bulk_rule import JOB_ROWS, RESULT_ROWS
 from salmon.salesforce.reading.bulk_values import OtherColumns, ValuesOfCsv
 from salmon.salesforce.reading.rows import IDS_A_QUERY, ReadRows
 from salmon.salesforce.reading.windows import Window
-from salmon.salesforce.wire.bulk import JobState
+from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND
 from salmon.salesforce.wire.rest import PAGE_ROWS
@@ -169,6 +169,8 @@ class BulkReads:
                     return None
                 job = done
             return self._rows(name, job, last)
+        except NotCsv as error:
+            raise self._lose(name, job, str(error)) from error
         except RequestRejected as error:
             reason = f"the org gives no results of its bulk job {job.id} ({error.code})"
             trouble = self._lose(name, job, reason, error)

@@ -43,6 +43,10 @@ _LAST_PAGE: Final = "null"
 _T = TypeVar("_T")
 
 
+class NotCsv(Unavailable):
+    """The results of a job cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
     """How far the org is with a job. *failed*: why it gives no results, "" while it may."""
@@ -96,8 +100,8 @@ class ResultPage:
         try:
             return next(self._rows, None)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise Unavailable(
-                f"a page of a bulk job's results is not CSV in UTF-8 ({type(error).__name__}). It is asked for again."
+            raise NotCsv(
+                f"the results of a bulk job are not CSV in UTF-8 ({type(error).__name__})"
             ) from error
 
     def _pieces(self) -> Iterator[bytes]:

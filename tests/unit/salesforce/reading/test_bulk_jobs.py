@@ -11,7 +11,7 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.windows import Window
-from salmon.salesforce.wire.bulk import JobState
+from salmon.salesforce.wire.bulk import JobState, NotCsv
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND
 from support.salesforce import synced
@@ -180,6 +180,24 @@ def test_jobs_that_are_gone_as_soon_as_they_are_made_are_given_up() -> None:
         reading.step()
     reading.step()
     with pytest.raises(NotByBulk):
+        reading.step()
+    assert len(org.jobs) == 3
+
+
+def test_results_that_cannot_be_read_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for again and again, they would stay so."""
+    reading = Reading(org := Org(5))
+
+    def unreadable(_: Page) -> Iterator[list[str]]:
+        raise NotCsv("the results of a bulk job are not CSV")
+
+    monkeypatch.setattr(Page, "__iter__", unreadable)
+    for _ in range(2):
+        reading.step()
+        with pytest.raises(Unavailable, match="Another job is made"):
+            reading.step()
+    reading.step()
+    with pytest.raises(NotByBulk, match="not CSV"):
         reading.step()
     assert len(org.jobs) == 3
 
