@@ -9,6 +9,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
+from salmon.salesforce.config import SalesforceConfig
 from salmon.simulator.server import Simulator
 
 RECORDED = Path(__file__).parents[1] / "data" / "salesforce" / "rest"  # answers of real orgs
@@ -70,6 +71,17 @@ class Box:
         assert answer.status_code == 200, answer.text
         self.token = str(answer.json()["access_token"])
         self.http.headers["Authorization"] = f"Bearer {self.token}"
+
+    def config(self, **more: Any) -> SalesforceConfig:
+        """How Salmon is to reach the box, as the integration user."""
+        told = self.simulator.endpoints
+        auth = {
+            "flow": "client_credentials",
+            "client_id": told.client_id,
+            "client_secret": told.client_secret,
+        }
+        keys = {"login_url": told.login_url, "auth": auth, "ca_file": str(told.ca_file)}
+        return SalesforceConfig.model_validate({**keys, **more})
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         """One REST call; *path* is below the version unless it begins with a slash."""

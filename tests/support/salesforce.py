@@ -140,6 +140,9 @@ class MemoryOrg:
     def count(self, name: str) -> int:
         return len(self.records.get(name, {}))
 
+    def count_roughly(self, name: str) -> int:
+        return self.count(name)
+
     def query_bytes(self, soql: str) -> int:
         return len(soql)
 

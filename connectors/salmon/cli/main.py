@@ -17,7 +17,20 @@ from typing import Annotated, Final, Literal
 import typer
 
 from salmon import __version__
-from salmon.cli import conflicts, demo, dev, doctor, guard, retry, schemas, setup, status, verify, why
+from salmon.cli import (
+    conflicts,
+    demo,
+    dev,
+    doctor,
+    guard,
+    retry,
+    schemas,
+    setup,
+    snapshot,
+    status,
+    verify,
+    why,
+)
 from salmon.cli.terminal import complain, say
 from salmon.errors import ConfigError, Fenced, SalmonError, Superseded
 from salmon.harmless import harmless_traceback
@@ -43,6 +56,7 @@ app.command("verify")(verify.verify)
 app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("retry")(retry.retry)
+app.command("snapshot")(snapshot.snapshot)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(guard.app, name="guard")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,7 +14,7 @@ from salmon.cli.terminal import CONFIG_DEFAULT, ConfigOption, JsonOption, config
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from salmon.status.overview import Lag, Overview
+    from salmon.status.overview import Lag, ObjectStatus, Overview
     from salmon.status.scraping import ProcessReport
 
 EXIT_UNHEALTHY: Final = 1
@@ -99,7 +100,6 @@ def show(seen: Overview, console: Console) -> None:
     ):  # fmt: skip
         objects.add_column(heading, justify="right")
     for one in seen.objects:
-        loaded = "" if one.snapshot_read is None else f"{one.snapshot_read:,}"
         objects.add_row(
             one.name,
             str(one.records),
@@ -110,7 +110,7 @@ def show(seen: Overview, console: Console) -> None:
             _lag(one.lags["to_salesforce"]),
             f"{one.conflicts:,}",
             *(f"{one.parked.get(why, 0):,}" for why in ("held", "refused", "deferred")),
-            loaded if one.snapshot_total is None else f"{loaded} of {one.snapshot_total:,}",
+            _loaded(one),
         )
     console.print()
     console.print(objects)
@@ -147,6 +147,14 @@ _NUMBERS: Final = frozenset({"deferred", "API calls"})
 def _dead_letters(seen: Overview) -> str:
     some = [f"{name} {count}" for name, count in seen.dead_letters.items() if count.records]
     return ", ".join(some) or "none"
+
+
+def _loaded(one: ObjectStatus) -> str:
+    if one.snapshot_read is None:
+        return ""
+    read, total, left_s = one.snapshot_read, one.snapshot_total, one.snapshot_left_s
+    of = "" if total is None else f" of {total:,}"
+    return f"{read:,}{of}{f', about {math.ceil(left_s / 60)} min left' if left_s else ''}"
 
 
 def _lag(lag: Lag) -> str:

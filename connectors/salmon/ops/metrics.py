@@ -184,6 +184,16 @@ class Metrics:
         self._snapshot_total = self._gauge(
             "salmon_snapshot_total_records", "The side's own estimate of how many there are.", "object"
         )
+        self._snapshot_left = self._gauge(
+            "salmon_snapshot_left_seconds",
+            "How long the rest of the snapshot takes at its pace so far.",
+            "object",
+        )
+        self._snapshot_by_bulk = self._gauge(
+            "salmon_snapshot_by_bulk",
+            "1 where the object is read by Bulk API 2.0, and not by REST.",
+            "object",
+        )
         self._snapshot_done = self._gauge(
             "salmon_snapshot_done", "1 when the snapshot of the object is complete.", "object"
         )
@@ -281,6 +291,9 @@ class Metrics:
             if each.total is not None:
                 self._snapshot_total.labels(self.connector, each.object).set(each.total)
             self._snapshot_done.labels(self.connector, each.object).set(each.done)
+            self._snapshot_by_bulk.labels(self.connector, each.object).set(each.by_bulk)
+            if each.left_s is not None:
+                self._snapshot_left.labels(self.connector, each.object).set(each.left_s)
 
     def verified(self, obj: str, counts: Mapping[str, int]) -> None:
         """What a scheduled verify has found: verdict (equal, different, missing, ...) -> records."""

@@ -8,7 +8,7 @@ Tasks are blocking and are called from one thread, except for stop(), which come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -102,12 +102,14 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotProgress:
-    """How far the reading of one object has come. *total* is the side's own estimate."""
+    """How far the reading of one object has come. *total*: the side's own estimate. *left_s*: how long the rest takes, as it seems."""
 
     object: str
     read: int
     total: int | None
     done: bool
+    left_s: float | None = None
+    by_bulk: bool = False  # by the side's API for large amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +313,14 @@ class SizesBatches(Protocol):
 
     batch_max: int
     concurrency: int
+
+
+@runtime_checkable
+class TakesBacklogs(Protocol):
+    """A sink that wants more at once where very many wait."""
+
+    def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
+        """How many to give to one call of put(), of so many that wait: each as (object, key). Called from any thread; quick."""
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ import heapq
 import itertools
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from threading import Condition
 from typing import Any, Final
 
@@ -272,9 +272,9 @@ class SinkBuffer:
 
     # The putters' view.
 
-    def take(self, limit: int) -> list[Command] | None:
+    def take(self, limit: int | Callable[[Collection[Key]], int]) -> list[Command] | None:
         """
-        Wait for commands, and return up to *limit* of them, each of another key. They are in flight from now on.
+        Wait for commands, and return up to *limit* of them (it may depend on which wait), each of another key. They are in flight then.
 
         Returns:
             None when stopped.
@@ -284,7 +284,7 @@ class SinkBuffer:
                 now = self._clock()
                 self._wake_delayed(now)
                 if self._ready and self._may_take(now):
-                    return self._taken(limit)
+                    return self._taken(limit if isinstance(limit, int) else limit(self._ready.keys()))
                 self._changed.wait(self._next_wake_s(now))
             return None
 

@@ -23,7 +23,7 @@ from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
 from salmon.ops.metrics import Metrics
-from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches
+from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches, TakesBacklogs
 from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
@@ -81,6 +81,7 @@ class Putters:
         self.batch_max, self.concurrency = BATCH_MAX, 1
         if isinstance(task, SizesBatches):
             self.batch_max, self.concurrency = task.batch_max, task.concurrency
+        self._batch = task.batch_for if isinstance(task, TakesBacklogs) else self.batch_max
 
     def start(self) -> None:
         for number in range(self.concurrency):
@@ -115,7 +116,7 @@ class Putters:
 
     def _run(self) -> None:
         try:
-            while (commands := self._buffer.take(self.batch_max)) is not None:
+            while (commands := self._buffer.take(self._batch)) is not None:
                 self._put(commands)
         except BaseException as failure:  # noqa: BLE001 - raised again by the loop
             self.failure = failure

@@ -67,6 +67,7 @@ class ObjectStatus:
     freed: Mapping[str, int] = field(default_factory=dict)  # why -> fields that no longer wait
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
+    snapshot_left_s: int | None = None  # as it seems; 0 when it is done
 
     @property
     def misfits(self) -> int:
@@ -131,7 +132,11 @@ class Overview:
                     "freed": {why: int(each.freed.get(why, 0)) for why in PARKED_WHY},
                     "oscillating": each.oscillating,
                     "deletes_held": dict(each.guarded),
-                    "snapshot": {"read": each.snapshot_read, "total": each.snapshot_total},
+                    "snapshot": {
+                        "read": each.snapshot_read,
+                        "total": each.snapshot_total,
+                        "left_s": each.snapshot_left_s,
+                    },
                 }
                 for each in self.objects
             },
@@ -312,6 +317,7 @@ class _Look:
         labels = {"object": name}
         read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
         total = [value for _, value in source.of("salmon_snapshot_total_records", **labels)]
+        left = [value for _, value in source.of("salmon_snapshot_left_seconds", **labels)]
         lags = {
             direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
             for direction in (side.direction for side in sides.ALL)
@@ -328,6 +334,7 @@ class _Look:
             guarded={side: self._guarded(side, name) for side in SIDES},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
+            snapshot_left_s=round(left[0]) if left else None,
             parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
             freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
         )

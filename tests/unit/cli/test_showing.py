@@ -144,6 +144,7 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
         freed,
         oscillating=1,
         guarded={"salesforce": 580},
+        snapshot_left_s=121,
     )
     processes = (
         ProcessReport("merge", "http://127.0.0.1:1", "healthy", "runs"),
@@ -160,7 +161,13 @@ def test_an_overview_shows_who_is_down_and_what_waits() -> None:
     assert shown["freed"]["held"] == 1
     assert shown["parked"]["misfit"] == 5
     assert "Account: 3 fields have values that cannot be synced" in text.getvalue()
-    for part in ("down", "No answer (ConnectionError).", "40 ms / 1.5 s", "~20,000", "2,000 of 2,000"):
+    for part in (
+        "down",
+        "No answer (ConnectionError).",
+        "40 ms / 1.5 s",
+        "~20,000",
+        "2,000 of 2,000, about 3 min left",
+    ):
         assert part in text.getvalue()
     assert "Account: 580 deletes on salesforce wait" in text.getvalue()
     assert "salmon guard approve" in text.getvalue(), "with the mend"

@@ -48,6 +48,15 @@ def test_a_newer_command_takes_the_place_of_a_waiting_one(buffer: SinkBuffer) ->
     assert offsets(taken(buffer)) == [2, 1]
 
 
+def test_how_many_are_taken_may_depend_on_which_wait(buffer: SinkBuffer) -> None:
+    """A sink that can write very many at once takes a backlog as a whole."""
+    add(buffer, 0, "a")
+    add(buffer, 1, "b")
+    add(buffer, 2, "c")
+    commands = buffer.take(lambda ready: 2 if set(ready) == {("Thing", key) for key in "abc"} else 1)
+    assert offsets(commands or []) == [0, 1]
+
+
 def test_while_one_flies_the_next_of_its_key_waits(buffer: SinkBuffer) -> None:
     """Never two of a key at once; the newer is ready as soon as the older has landed."""
     add(buffer, 0, "a")

@@ -9,7 +9,7 @@ Sources: REST API Developer Guide, "Query", "Get Records by Ids with sObject Col
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
@@ -98,6 +98,7 @@ class RowReader:
         self._synced = synced
         self._identity = identity
         self.name = synced.name
+        self.schema = synced.schema
         # The parent's own key, where one query can show it: exactly one target, and that is synced.
         self._parents = {
             f"{field.relationship}.{MARKER_ID}": field
@@ -122,7 +123,7 @@ class RowReader:
             where=[soql.one_of("Id", ["0" * 18] * IDS_A_QUERY)],
             limit=PAGE_ROWS,
         )
-        self._wide = rest.query_bytes(longest) > URI_BYTES
+        self.wide = rest.query_bytes(longest) > URI_BYTES
 
     def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows:
         """
@@ -131,6 +132,31 @@ class RowReader:
         *floor* is a time by the org's clock that had passed before: rows hold all that was committed up to it.
         """
         return self._read(soql.after(native_id), limit, floor)
+
+    def query(self, after: str, limit: int) -> str:
+        """The query of the first *limit* records above the Id *after*, for what takes a query of any length."""
+        return soql.select(self.columns, self.name, where=soql.after(after), limit=limit)
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """What `query` selects."""
+        return [*self._own, *self._parents]
+
+    def of_results(
+        self, shown: Sequence[Mapping[str, Any]], doubtful: Collection[str], window: Window
+    ) -> ReadRows:
+        """
+        The rows of what `query` has shown, as REST would have shown it. *doubtful*: Ids of records that it has not shown with all
+        digits: their values are read by REST.
+        """
+        for ids in batches(sorted(doubtful), IDS_A_QUERY):
+            exact, read, _ = self._shown_of([soql.one_of("Id", ids)], None, window.as_of)
+            by_id = {row["Id"]: row for row in exact}
+            # Who has none was deleted meanwhile.
+            shown = [by_id.get(row["Id"], row) for row in shown if row["Id"] not in ids or row["Id"] in by_id]
+            window = Window(window.as_of, max(window.until, read.until))
+        self._resolve(shown)
+        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window)
 
     def by_id(self, native_ids: Sequence[str], floor: int = 0) -> ReadRows:
         """The records with these Ids (at most IDS_A_QUERY), without those that are not there."""
@@ -182,15 +208,22 @@ class RowReader:
         return Row(native_id or "", key, change)
 
     def _read(self, where: Sequence[str], limit: int | None, floor: int) -> ReadRows:
-        own = ["Id"] if self._wide else self._own
+        shown, window, go_on_after = self._shown_of(where, limit, floor)
+        self._resolve(shown)
+        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window, go_on_after)
+
+    def _shown_of(
+        self, where: Sequence[str], limit: int | None, floor: int
+    ) -> tuple[list[Mapping[str, Any]], Window, str]:
+        """The records, the window of their reading, and after which Id there may be more."""
+        own = ["Id"] if self.wide else self._own
         text = soql.select([*own, *self._parents], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor)
         go_on_after = _go_on_after(shown, limit)
-        if self._wide:
+        if self.wide:
             shown, until = self._widened(shown)
             window = Window(window.as_of, max(window.until, until))
-        self._resolve(shown)
-        return ReadRows(tuple(self._row(row, window.as_of) for row in shown), window, go_on_after)
+        return shown, window, go_on_after
 
     def _shown(
         self, text: str, floor: int, *, deleted: bool = False

@@ -8,6 +8,7 @@ progress is stored, is for feed.
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -15,23 +16,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import structlog
 
 from salmon.backoff import Backoff, Tries
 from salmon.errors import RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
+from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
+from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import ReadRows
+from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import PAGE_ROWS
 
 log = structlog.get_logger(__name__)
 
+REST: Final = "rest"
+BULK: Final = "bulk"
 CHUNKS_AHEAD: Final = 2
 # Deletions are looked for from this long before the last event: a transaction may commit long after its stamps.
 DELETED_MARGIN_MS: Final = 15 * 60_000
+# When to ask for a bulk job again: small ones are ready in seconds, large ones in minutes.
+LOOK_AGAIN: Final = Backoff(first_s=1.0, max_s=30.0)
+SLOW_JOB_S: Final = 900.0  # the org queues jobs while it is busy; from then on a person should know
+_NOT_READY: Final = object()
 _CLOCK_EVERY_S: Final = 0.25
 _TURN_S: Final = 10.0  # a read that fails for so long lets the other objects have their turn
 
@@ -61,6 +71,8 @@ class Run:
     signals: tuple[int, ...] = ()  # ids of the signals it answers
     # The fields of which rows or events have reported everything since; none of an object that is not read as a whole.
     covers: frozenset[str] = frozenset()
+    by: str = ""  # REST or BULK; "": it is not decided
+    job: BulkJob | None = None
 
     def will_report(self, native_id: str) -> bool:
         """Whether this run will still report the record's row."""
@@ -80,6 +92,8 @@ class Run:
             "total": self.total,
             "signals": list(self.signals),
             "covers": sorted(self.covers),
+            "by": self.by,
+            "job": None if self.job is None else self.job.to_position(),
         }
 
     @classmethod
@@ -90,6 +104,7 @@ class Run:
             "why": Why(position["why"]),
             "signals": tuple(position["signals"]),
             "covers": frozenset(position.get("covers", ())),
+            "job": BulkJob.from_position(position.get("job")),
         }
         return cls(object=name, **stored)
 
@@ -127,6 +142,12 @@ class Org(Protocol):
     def look_at_clock(self) -> None: ...
 
 
+class CountingOrg(Org, Protocol):
+    """What is asked of Rest besides, to know how large an object is."""
+
+    def count_roughly(self, name: str) -> int: ...
+
+
 class _OthersFirst(Exception):
     """A read has failed for a while, and other objects wait to be read."""
 
@@ -135,6 +156,7 @@ class _OthersFirst(Exception):
 class _Job:
     run: Run
     cancelled: threading.Event = field(default_factory=threading.Event)
+    looks: int = 0  # at a bulk job that was not complete yet
 
 
 class Snapshots:
@@ -142,7 +164,7 @@ class Snapshots:
 
     def __init__(
         self,
-        org: Org,
+        org: CountingOrg,
         readers: Mapping[str, ChunkReader],
         *,
         wake: Callable[[], None] = lambda: None,
@@ -150,8 +172,17 @@ class Snapshots:
         rows_a_chunk: int = PAGE_ROWS,
         troubles: Troubles | None = None,
         clock: Callable[[], float] = time.monotonic,
+        bulk: BulkReads | None = None,
+        use_bulk: Literal["auto", "always", "never"] = "auto",
+        look_again: Backoff = LOOK_AGAIN,
     ) -> None:
-        self._org = org
+        self._org: Org = org
+        self._sizes: CountingOrg = org
+        self._bulk = None if use_bulk == "never" else bulk
+        self._use_bulk = use_bulk
+        self._look_again = look_again
+        self._not_by_bulk: dict[str, str] = {}  # objects that are read by REST though Bulk costs less: why
+        self._in_the_org: dict[str, float] = {}  # objects whose bulk job is waited for: since when
         self._clock = clock
         self._failing: dict[
             str, tuple[float, str]
@@ -190,10 +221,18 @@ class Snapshots:
     def waiting(self) -> list[WaitingObject]:
         """The objects whose reading fails and is tried again."""
         now_s = self._clock()
+        waits = {name: (since_s, sentence) for name, (since_s, sentence) in self._failing.copy().items()}
+        for name, since_s in self._in_the_org.copy().items():
+            if now_s - since_s >= SLOW_JOB_S:
+                waits.setdefault(name, (since_s, _slow(name)))
         return [
             WaitingObject(f"reading {name}", now_s - since_s, sentence)
-            for name, (since_s, sentence) in sorted(self._failing.copy().items())
+            for name, (since_s, sentence) in sorted(waits.items())
         ]
+
+    def note(self) -> str:
+        """What a person should know, though all is well: which objects are read by REST that cost less by Bulk, and why."""
+        return " ".join(sentence for _, sentence in sorted(self._not_by_bulk.copy().items()))
 
     def close(self) -> None:
         """End the thread; return at once."""
@@ -215,26 +254,96 @@ class Snapshots:
                 self._jobs.put(job)
             except Exception as error:  # noqa: BLE001 -- a thread has no caller: take() raises it
                 self._put(job, Failed(error))
-                return
+                break
+        if self._bulk is not None:
+            self._bulk.close()
 
-    def _later(self, job: _Job) -> None:
-        again = threading.Timer(self._troubles.again_s, self._jobs.put, (job,))
+    def _later(self, job: _Job, in_s: float | None = None) -> None:
+        again = threading.Timer(self._troubles.again_s if in_s is None else in_s, self._jobs.put, (job,))
         again.daemon = True
         again.start()
 
     def _run(self, job: _Job) -> None:
         run = job.run
         self._await_clock(job)
-        if run.total is None:
-            run = job.run = replace(run, total=self._total(run.object))
+        if run.by == BULK and self._bulk is None:  # It may not be any more.
+            run = job.run = replace(run, by=REST, job=None)
+        if not run.by:
+            run = replace(run, total=self._total(run.object) if run.total is None else run.total)
+            run = job.run = replace(run, by=self._chosen(run))
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
-            read = self._retried(job, partial(self._read, run))
-            if read is None:
+            by_bulk = run.by == BULK and not run.absences
+            chunk = self._retried(job, partial(self._by_bulk if by_bulk else self._by_rest, run))
+            if chunk is None:
                 return
+            if chunk is _NOT_READY:
+                self._look_later(job)
+                return
+            job.looks = 0
+            self._in_the_org.pop(run.object, None)
             self._troubles.over(run.object)
-            run = self._told(run, read)
-            self._put(job, (job, Chunk(run, read)))
-            job.run = run
+            self._put(job, (job, chunk))
+            run = job.run = chunk.run
+        self._in_the_org.pop(run.object, None)
+        self._not_by_bulk.pop(run.object, None)
+
+    def _chosen(self, run: Run) -> str:
+        """Whether the object is read by REST or by Bulk, from now on and after a restart."""
+        if self._bulk is None:
+            return REST
+        wide, left = self._bulk.is_wide(run.object), max(0, (run.total or 0) - run.read)
+        by = BULK if self._use_bulk == "always" or bulk_is_cheaper(left, wide=wide) else REST
+        log.info("snapshot_chosen", object=run.object, by=by, records=run.total)
+        return by
+
+    def _by_rest(self, run: Run) -> Chunk:
+        read = self._read(run)
+        return Chunk(self._told(run, read), read)
+
+    def _by_bulk(self, run: Run) -> Chunk | object:
+        """
+        The next chunk, or _NOT_READY. Where the org does not serve the object by Bulk, or not soon enough, it is read by REST,
+        and that is told.
+        """
+        assert self._bulk is not None
+        name = run.object
+        try:
+            step = self._bulk.step(name, run.job, run.last, run.began)
+        except NotByBulk as error:
+            if self._use_bulk == "always" and error.refusal is not None:
+                raise error.refusal from error
+            return self._by_rest_instead(run, str(error), disordered=error.disordered)
+        if step is None:
+            # After a hole, events wait for the rows of their records, and the stream for the events where these are many.
+            if run.why is not Why.HOLE or self._clock() - self._in_the_org.get(name, math.inf) < SLOW_JOB_S:
+                return _NOT_READY
+            self._bulk.give_up(name)
+            return self._by_rest_instead(
+                run, f"the org has not finished its job in {SLOW_JOB_S / 60:.0f} minutes"
+            )
+        read = replace(step.read, go_on_after="" if step.ends else step.last)
+        following = replace(run, job=step.job)
+        if step.last == run.last and not step.ends:
+            return Chunk(following, read)
+        return Chunk(self._told(following, read), read)
+
+    def _by_rest_instead(self, run: Run, reason: str, *, disordered: bool = False) -> Chunk:
+        """No rows, but the choice, which is stored. *disordered*: rows above the last may have been reported before others below it."""
+        self._not_by_bulk[run.object] = (
+            f"{run.object} is read by REST though Bulk API 2.0 would cost fewer API calls, because {reason}. All its records are "
+            f"read. If it happens again, let the integration user use the Bulk API, or set salesforce.bulk.query to never."
+        )
+        log.warning("snapshot_not_by_bulk", object=run.object, reason=reason)
+        run = replace(run, by=REST, job=None)
+        if disordered:
+            run = replace(run, last="", read=0)
+        return Chunk(run, ReadRows((), Window(run.began, run.began)))
+
+    def _look_later(self, job: _Job) -> None:
+        """Ask for the bulk job again in a while; the other objects have their turn meanwhile."""
+        job.looks += 1
+        self._in_the_org.setdefault(job.run.object, self._clock())
+        self._later(job, self._look_again.bound_s(job.looks))
 
     def _read(self, run: Run) -> ReadRows:
         reader = self._readers[run.object]
@@ -263,6 +372,10 @@ class Snapshots:
             return self._org.count(name)
         except SalmonError as error:  # Counting is for the progress bar; a big object may take too long.
             log.info("snapshot_not_counted", object=name, error=str(error))
+        try:
+            return self._sizes.count_roughly(name)
+        except SalmonError as error:
+            log.info("snapshot_not_counted_roughly", object=name, error=str(error))
             return None
 
     def _retried(self, job: _Job, call: Callable[[], Any]) -> Any:
@@ -295,6 +408,13 @@ class Snapshots:
                 continue
             self._wake()
             return
+
+
+def _slow(name: str) -> str:
+    return (
+        f"objects.{name}: the org has not finished the bulk query of its records. Its rows are read when it has. See Setup, Bulk "
+        f"Data Load Jobs, in the org; if the job is aborted there, another is made. Events are synced meanwhile."
+    )
 
 
 def _fails(name: str, error: RetriableError) -> str:

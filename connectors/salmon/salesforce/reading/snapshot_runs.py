@@ -6,7 +6,8 @@ When a run begins and what events may do meanwhile is for feed; the reading itse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,16 @@ import structlog
 from salmon.plugin.contract import Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.snapshot import DELETED_MARGIN_MS, Chunk, Failed, Org, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot import (
+    BULK,
+    DELETED_MARGIN_MS,
+    Chunk,
+    Failed,
+    Org,
+    Run,
+    Snapshots,
+    Why,
+)
 from salmon.salesforce.reading.windows import END, Reads
 
 log = structlog.get_logger(__name__)
@@ -36,6 +46,7 @@ class Runs:
         *,
         whole: Mapping[str, frozenset[str]],
         positions: Mapping[str, Position],
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -44,6 +55,9 @@ class Runs:
             whole: The objects that are read as a whole at first and after a hole, each with its fields.
             positions: What was stored; empty to begin from nothing.
         """
+        self._monotonic_s = monotonic_s
+        # Since when a run is read here, and how many of its records were read before.
+        self._paces: dict[str, tuple[float, int]] = {}
         self._org = org
         self._snapshots = snapshots
         self._reads = reads
@@ -66,6 +80,7 @@ class Runs:
             if run != stored:
                 self._dirty.add(name)
             if not run.done:
+                self._paces[name] = monotonic_s(), run.read
                 snapshots.begin(run)
 
     def begin_first(self, last_event: int, reported_up_to: int) -> None:
@@ -162,7 +177,20 @@ class Runs:
 
     def progress(self) -> list[SnapshotProgress]:
         """How far they have come."""
-        return [SnapshotProgress(run.object, run.read, run.total, run.done) for run in self._runs.values()]
+        return [
+            SnapshotProgress(
+                run.object, run.read, run.total, run.done, self._left_s(run), by_bulk=run.by == BULK
+            )
+            for run in self._runs.values()
+        ]
+
+    def _left_s(self, run: Run) -> float | None:
+        """How long the rest of the run takes at the pace so far; None where that cannot be told."""
+        since_s, before = self._paces.get(run.object, (0.0, 0))
+        if run.done or run.total is None or run.read <= before:
+            return 0.0 if run.done else None
+        pace_s = (self._monotonic_s() - since_s) / (run.read - before)
+        return max(0, run.total - run.read) * pace_s
 
     def add_positions(self, harvest: Harvest) -> None:
         """What has changed since the last call."""
@@ -186,7 +214,8 @@ class Runs:
                 to = rows[-1].native_id
             else:
                 to = END if chunk.run.absences or chunk.run.done else chunk.run.last
-            reads.read_range(run.last, to, window)
+            if to > run.last:
+                reads.read_range(run.last, to, window)
         for row in rows:
             # A key that another record carries by now does not die with the one that was deleted.
             if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):
@@ -217,6 +246,7 @@ class Runs:
         if self._chunk is not None and self._chunk.run.object == run.object:
             self._chunk = None
         self._runs[run.object] = run
+        self._paces[run.object] = self._monotonic_s(), run.read
         self._dirty.add(run.object)
         self._snapshots.begin(run)
 

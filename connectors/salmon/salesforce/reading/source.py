@@ -23,6 +23,7 @@ from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBat
 from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
@@ -33,6 +34,7 @@ from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
 from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
 
@@ -190,12 +192,9 @@ class SalesforceSourceTask:
         self.connect()
         assert self._rest is not None
         assert self._pubsub is not None
-        if self._feed is not None:
-            self._feed.close()
-        if self._rechecks is not None:
-            self._rechecks.close()
-        if self._selections is not None:
-            self._selections.close()
+        for earlier in (self._feed, self._rechecks, self._selections):
+            if earlier is not None:
+                earlier.close()
         rest, pubsub = self._rest, self._pubsub
         assert self._events is not None
         self._events.start(positions)
@@ -213,7 +212,15 @@ class SalesforceSourceTask:
         our_user = rest.sign_in.token().user_id
         self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
         readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
-        self._snapshots = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
+        bulk = BulkQueries(rest, version=self._config.api_version, calls=self._calls)
+        self._snapshots = Snapshots(
+            rest,
+            readers,
+            wake=self._wake.set,
+            troubles=troubles,
+            bulk=BulkReads(bulk, readers),
+            use_bulk=self._config.bulk.query,
+        )
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -306,6 +313,7 @@ class SalesforceSourceTask:
     def note(self) -> str:
         """What a person should know, though all is well."""
         notes = [self._feed.note] if self._feed is not None else []
+        notes += [self._snapshots.note()] if self._snapshots is not None else []
         notes += [self._events.note()] if self._events is not None else []
         return " ".join(filter(None, notes))
 

@@ -33,12 +33,14 @@ COLLECTION_ROWS: Final = 200  # records of one Collections call
 COLLECTION_RUNS: Final = 10  # runs of one type each in a Collections call
 # 16,384 bytes of URI and headers together; the token and the other headers take about 1,500.
 URI_BYTES: Final = 14_000
-# Of the org's setup: to be refused there by a code that we do not know says that the user may not, and no record waits for it.
-_OF_SETUP: Final = frozenset({"limits", "tooling", "permissions"})
+# Of the org's setup, and jobs that others can do without: to be refused there by a code that we do not know says that the user
+# may not, and no record waits for it.
+_OF_SETUP: Final = frozenset({"limits", "tooling", "permissions", "bulk", "bulk jobs"})
 # What the org says of these tells of fields and objects, and quotes no record.
 _QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe"}
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
-_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe"})  # their path names it
+# Their path names an object, or a bulk job.
+_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "bulk job", "bulk jobs"})
 _WHO_ANSWERED: Final = (
     "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
 )
@@ -148,6 +150,12 @@ class Rest:
         except ValueError as error:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
 
+    def exchange(
+        self, method: str, below: str, *, resource: str, headers: Mapping[str, str], **request: Any
+    ) -> requests.Response:
+        """As `ask`, with more *headers*, and a request and its response as requests has them; for other libraries' calls."""
+        return self._send(method, f"{self._base}/{below}", resource=resource, headers=headers, **request)
+
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
         answer: Mapping[str, Any] = self._json(
@@ -159,6 +167,13 @@ class Rest:
         """How many records the object has."""
         answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")
         return int(answer["totalSize"])
+
+    def count_roughly(self, name: str) -> int:
+        """About how many records the object has; quick, however many there are ("Record Count")."""
+        answer = self._json(
+            "GET", f"{self._base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
+        )
+        return sum(int(each["count"]) for each in answer["sObjects"])
 
     def selections(self) -> Mapping[str, str]:
         """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
@@ -250,7 +265,16 @@ class Rest:
             raise Unavailable(f"the answer of Salesforce's {resource} resource is not JSON") from error
         return answer, self.clock.read_until(date_ms, time.monotonic() - began_s)
 
-    def _send(self, method: str, path: str, *, resource: str, body: Any = None) -> requests.Response:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        resource: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **request: Any,
+    ) -> requests.Response:
         is_counted = resource != _UNCOUNTED
         if is_counted:
             self._pause.look()
@@ -262,7 +286,12 @@ class Rest:
                     token.instance_url + path,
                     key="the instance that salesforce.login_url gave",
                     json=body,
-                    headers={**_HEADERS, "Authorization": f"Bearer {token.access_token}"},
+                    headers={
+                        **_HEADERS,
+                        **(headers or {}),
+                        "Authorization": f"Bearer {token.access_token}",
+                    },
+                    **request,
                 )
             except (Unreachable, SignInRefused):
                 # The org may be at another instance by now. This request may have been carried out: who sent it sends it again.

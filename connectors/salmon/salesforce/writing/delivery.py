@@ -18,6 +18,7 @@ from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.salesforce.ids import ID_CHARS_SHORT
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
 from salmon.salesforce.writing.narrowing import Nameless, Narrowing
 from salmon.salesforce.writing.outcomes import (
@@ -78,12 +79,13 @@ class Delivery:
         *,
         narrowing: Narrowing,
         owed: OwedTo,
+        bulk: BulkWrites | None = None,
     ) -> None:
         self._org = org
         self._schemas = schemas
         self._references = references
         self._stopped = stopped
-        self._owed = owed
+        self._owed, self._bulk = owed, bulk
         self._outcomes: dict[int, Outcome] = {}
         self._smaller_calls = SmallerCalls()
         self._unreadable = UnreadableFields(org, schemas)
@@ -218,7 +220,9 @@ class Delivery:
         bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
-        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.insert):
+        for job, answer in self._results(
+            jobs, lambda job: bodies[job.index], self._org.insert, WriteOp.CREATE
+        ):
             result = self._unreadable.named(answer, bodies[job.index])
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
             if isinstance(outcome, Look):
@@ -250,7 +254,9 @@ class Delivery:
         bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
-        for job, answer in self._results(jobs, lambda job: bodies[job.index], self._org.update):
+        for job, answer in self._results(
+            jobs, lambda job: bodies[job.index], self._org.update, WriteOp.UPDATE
+        ):
             result = self._unreadable.named(answer, bodies[job.index])
             references = self._schemas[job.record.object].references
             referring = [field.name for field in references if field.name in bodies[job.index]]
@@ -363,9 +369,14 @@ class Delivery:
     # Calls.
 
     def _results(
-        self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send
+        self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send, op: WriteOp | None = None
     ) -> Iterator[tuple[Job, RowResult]]:
-        for some in _calls(jobs):
+        written: Mapping[int, RowResult] = {}
+        if self._bulk is not None and op is not None:
+            records = [(job.record.object, body_of(job)) for job in jobs]
+            written = self._bulk.sent(op, records, self._schemas)
+        yield from ((jobs[place], result) for place, result in written.items())
+        for some in _calls([job for place, job in enumerate(jobs) if place not in written]):
             results = self._called([body_of(job) for job in some], send)
             yield from zip(some, results, strict=True)
 

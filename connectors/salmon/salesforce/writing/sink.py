@@ -1,5 +1,5 @@
 """
-Salesforce sink task: writes in, one outcome for each out, by sObject Collections.
+Salesforce sink task: writes in, one outcome for each out, by sObject Collections, and by Bulk API 2.0 where very many wait.
 
 Creations are inserts that carry the record key in Salmon_Id__c, not upserts on it: an upsert would overwrite a
 record that somebody else made with that key before anybody could look, where the insert is refused by the unique
@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,8 +27,10 @@ from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, Sin
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
+from salmon.salesforce.wire.bulk import BulkIngests
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
+from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MIN, BulkWrites
 from salmon.salesforce.writing.delivery import Delivery
 from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
@@ -65,6 +67,7 @@ class SalesforceSinkTask:
         rest: Rest | None = None,
         clock: Callable[[], float] = time.monotonic,
         again_s: float = AGAIN_S,
+        bulk_rows_min: int = BULK_ROWS_MIN,
     ) -> None:
         """
         Args:
@@ -74,12 +77,15 @@ class SalesforceSinkTask:
             rest: A connection to use instead of an own one.
             clock: Seconds that only ever grow.
             again_s: How long an object that the org refuses waits until it is described again.
+            bulk_rows_min: See BulkWrites.
         """
         self._config = config
         self._configured = objects
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
         self._calls = Calls()
+        self._bulk: BulkWrites | None = None
+        self._bulk_rows_min = bulk_rows_min
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -112,6 +118,14 @@ class SalesforceSinkTask:
         """
         if self._rest is None:
             self._rest = Rest(self._config, calls=self._calls)
+        if self._bulk is None:
+            self._bulk = BulkWrites(
+                BulkIngests(self._rest, self._calls),
+                self._stopped,
+                enabled=self._config.bulk.write == "auto",
+                rows_min=self._bulk_rows_min,
+                clock=self._clock,
+            )
         _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
         for name, error in wrong.items():
             self._troubles.block(name, str(error))
@@ -147,12 +161,18 @@ class SalesforceSinkTask:
         Partitions were taken over: whoever had them may have carried out what is put next. Called from the worker's
         loop, also while a put is on its way.
         """
+        if self._bulk is not None:
+            self._bulk.doubt()
         self._sure = OrderedDict()  # A new one: what flies was perhaps not looked at, and fills the old one.
         self._unclean = True
 
     def api_calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
         return self._rest.calls if self._rest is not None else {}
+
+    def batch_for(self, ready: Collection[RecordId]) -> int:
+        """See TakesBacklogs."""
+        return self._bulk.batch_for(ready) if self._bulk is not None else self.batch_max
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         """
@@ -176,9 +196,12 @@ class SalesforceSinkTask:
             self._stopped,
             narrowing=self._narrowing,
             owed=self._owed,
+            bulk=self._bulk,
         )
         sure, looked = self._sure, self._unclean
         try:
+            if self._bulk is not None:
+                self._bulk.settle()
             outcomes = delivery.carry_out(records, self._must_look)
         except ObjectRefused as refused:
             self._doubted.update(map(_id, records))
@@ -212,7 +235,7 @@ class SalesforceSinkTask:
 
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org does not have as they must be, while the others go on."""
-        return self._troubles.report()
+        return [*(self._bulk.waiting() if self._bulk is not None else ()), *self._troubles.report()]
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None

@@ -47,8 +47,11 @@ def read(content: bytes, delimiter: str, line_ending: str) -> tuple[list[str], l
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         rows = [row for row in reader if row]
-    except csv.Error as error:  # a field beyond the csv module's own limit, which is the org's too
+    except csv.Error as error:
         raise BadCsv(f"ClientInputError : Failed to parse CSV. {error}") from None
+    # The csv module's own limit is the same, unless somebody else in the process has changed it.
+    if any(len(value) > FIELD_MAX for row in rows for value in row):
+        raise BadCsv(f"ClientInputError : Failed to parse CSV. field larger than field limit ({FIELD_MAX})")
     if not rows:
         raise BadCsv("ClientInputError : The CSV data has no header row")
     header, *records = rows

@@ -1,0 +1,52 @@
+"""`salmon snapshot` on the simulator: the records that a condition selects come as rows, and a wrong condition is told in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from salmon.errors import ConfigError
+from salmon.model.change import Op
+from salmon.salesforce.wire.rest import Rest
+from salmon.story.rereading import read_again
+from support.asking import MemorySync
+from support.salesforce_box import BoxProcess, Source
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BoxProcess]:
+    with BoxProcess(tmp_path_factory.mktemp("box"), "--records", "Account=450") as it:
+        yield it
+
+
+def test_selected_records_are_read_again_and_only_these(box: BoxProcess) -> None:
+    """More than a signal names, by their Ids; the source knows their keys. A whole object afterwards reads the others, too."""
+    chosen = set(box.ids("Account")[:210])
+    for native_id in chosen:
+        box.edit("Account", native_id, Site="chosen")
+    with Source(box, "Account").through_snapshots() as source:
+        source.told.clear()
+        sync = MemorySync({"Account": None}, lambda _, signal: source.task.request(signal))
+
+        def ask(**options: Any) -> dict[str, int | None]:
+            asked = read_again(
+                cast("Any", sync), name="Account", org=lambda: Rest(box.config()), **options
+            ).objects
+            source.until(lambda: len(source.answered) == sync.asked)
+            return dict(asked)
+
+        assert ask(where="Site = 'chosen' OR Site = 'none'") == {"Account": 210}
+        assert {key for key, op in source.seen() if op is Op.ROW} == chosen
+        source.told.clear()
+        assert ask() == {"Account": None}
+        assert {key for key, op in source.seen() if op is Op.ROW} == set(box.ids("Account"))
+
+
+@pytest.mark.parametrize("where", ["Nonsense__c = 1", "Site =", "Site = 'x' LIMIT 5"])
+def test_a_wrong_condition_is_told_in_the_org_s_words(box: BoxProcess, where: str) -> None:
+    """With what is right; nothing was asked for."""
+    sync = MemorySync({"Account": None}, lambda *_: pytest.fail("it was asked for"))
+    with pytest.raises(ConfigError, match="does not accept"):
+        read_again(cast("Any", sync), name="Account", where=where, org=lambda: Rest(box.config()))
