@@ -18,7 +18,7 @@ from typing import Any, Final
 import requests
 from benchmarks import measuring
 from benchmarks.simulator import A_CALL, org
-from simple_salesforce import Salesforce
+from simple_salesforce.api import Salesforce
 
 from salmon.config.models import ObjectConfig
 from salmon.model.change import Value, Write, WriteOp
@@ -149,7 +149,7 @@ def by_a_loop(told: dict[str, Any], token: str, ids: Sequence[str]) -> dict[str,
             ],
         }
         answers = salesforce.restful("composite/sobjects", method="PATCH", json=body)
-        assert all(each["success"] for each in answers)
+        assert answers and all(each["success"] for each in answers)
         calls += 1
     return told_of(len(ids), time.monotonic() - began, calls)
 
