@@ -105,7 +105,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
     overwritten = []
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
         seq = work.answer.set_by[name]
-        if name not in x.unknown:
+        if name in work.answer.told_before:
             before = x.shadow.get(name)
         else:
             # Nobody has told of the field yet; earlier creations of ours have made the record.
