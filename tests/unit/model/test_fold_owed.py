@@ -101,7 +101,7 @@ def test_what_a_row_shows_of_a_field_that_a_creation_has_left_alone_is_an_edit()
         again = story.writes["mongodb"]
         if is_heard:
             story.mongodb.acks(first)
-            story.mongodb.edits(Phone="555 0101")
+            story.mongodb.edits(Phone="555 0101", City="Bergen")
         story.mongodb.row({**again.fields, "Phone": "555 0202", "City": "Oslo"}, marker=again.seq)
         assert story.record is not None
         assert (story.record["Phone"], story.record["City"]) == ("555 0202", "Oslo")
