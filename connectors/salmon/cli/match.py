@@ -160,6 +160,9 @@ def _apply(settings: SyncConfig, wanted: Wanted, *, as_json: bool) -> bool:
 
 def _lines(name: str, became: Became, folder: Path) -> Iterator[str]:
     applied = became.applied
+    if became.loaded:
+        yield f"{name}: it was matched before, and the sync has begun to load it. Keys never change, so nothing was written."
+        return
     yield f"{name}: {applied.written:,} keys written, {applied.there:,} were there."
     for reason, count in applied.reasons.items():
         yield f"  {count:,} refused: {reason}."
@@ -170,7 +173,10 @@ def _lines(name: str, became: Became, folder: Path) -> Iterator[str]:
             f"  {became.doubts:,} lines are left in {folder / name}.doubts.csv. Move those that are pairs to the pairs, delete the others, "
             f"and run this again. To load {name} as it is: `salmon match --waive --object {name}`."
         )
-    yield f"  {name} is loaded from now on." if became.is_complete else f"  {name} still waits."
+    if became.is_complete:
+        yield f"  {name} is matched. It is loaded from now on, or when the objects that it refers to are matched, too."
+    else:
+        yield f"  {name} still waits."
 
 
 def _say_waived(waived: Sequence[str], *, as_json: bool) -> None:
@@ -179,7 +185,7 @@ def _say_waived(waived: Sequence[str], *, as_json: bool) -> None:
     else:
         say(
             *(
-                f"{name} is loaded from now on. What has no common key is created on the other side."
+                f"{name} waits no more. What has no common key is created on the other side."
                 for name in waived
             )
         )

@@ -67,10 +67,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Became:
-    """What became of an object's pairs. *doubts*: lines that are left in the file of doubts."""
+    """
+    What became of an object's pairs. *doubts*: lines that are left in the file of doubts. *loaded*: it was complete before, and the
+    sync has begun to load it since, so nothing was written.
+    """
 
     applied: Applied
     doubts: int
+    loaded: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -84,6 +88,7 @@ class Became:
             "there": self.applied.there,
             "refused": dict(self.applied.reasons),
             "doubts": self.doubts,
+            "loaded": self.loaded,
             "complete": self.is_complete,
         }
 
@@ -139,9 +144,11 @@ def apply(config: SyncConfig, wanted: Wanted) -> Mapping[str, Became]:
     files = {name: PairsFile(folder.file(name, Kind.PAIRS)) for name in names}
     doubts = {name: folder.doubts_left(name) for name in names}
     with _Marks(config) as marks, _sides(config, wanted) as sides:
-        marks.require_not_loaded(names)
-        became: dict[str, Became] = {}
+        loaded = marks.loaded(names)
+        became = {name: Became(Applied(), 0, loaded=True) for name in loaded}
         for name in names:
+            if name in loaded:
+                continue
             became[name] = Became(sides.applied(name, files[name]), doubts[name])
             folder.refuse(name, became[name].applied.refused)
             if became[name].is_complete:
@@ -185,14 +192,16 @@ class _Marks:
     def __exit__(self, *_: object) -> None:
         self._sync.close()
 
-    def require_not_loaded(self, names: Collection[str]) -> None:
-        """Raise ConfigError if the sync has begun to load one of these."""
+    def loaded(self, names: Collection[str]) -> Collection[str]:
+        """Return those that the sync has begun to load, after they were matched. Raises ConfigError if one never was."""
         entries = self._store.entries()
-        if loaded := [name for name in names if begun(name, entries)]:
+        loaded = [name for name in names if begun(name, entries)]
+        if never := [name for name in loaded if f"{MATCHED}/{name}" not in entries]:
             raise ConfigError(
-                f"{', '.join(loaded)}: the sync has loaded this already, so its records have keys, which never change. Nothing was "
-                f"written. Remove `match` from it, or leave it out with --object."
+                f"{', '.join(never)}: the sync has loaded this already, without matching, so its records have keys, which never change. "
+                f"Nothing was written. Remove `match` from it, or name the other objects with --object."
             )
+        return loaded
 
     def mark(self, name: str, how: str, **more: int) -> None:
         """Let the object be loaded."""
