@@ -16,11 +16,11 @@ from typing import Final, Protocol
 
 from pymongo.database import Database
 
-from salmon.errors import BadRecordKey, Unavailable
+from salmon.errors import Unavailable
 from salmon.match.calling import Budget, retried
 from salmon.match.files import Pair
 from salmon.model.schema import MARKER_ID
-from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.keys import ids_of, key_of
 from salmon.mongodb.reading.reads import read_documents
 from salmon.mongodb.wire.client import Document
 from salmon.salesforce.ids import id18, prefix_of
@@ -60,12 +60,7 @@ class Collected:
 
     def existing(self, keys: Collection[str]) -> frozenset[str]:
         """Return those of *keys* that a document has."""
-        ids = []
-        for key in keys:
-            try:
-                ids.append(id_of(key))
-            except BadRecordKey:
-                continue  # no document can have this key
+        ids = ids_of(keys)
         reads = read_documents(self.database, self.collection, ids, projection={"_id": 1}) if ids else ()
         return frozenset(key_of(document["_id"]) for read in reads for document in read.documents)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,6 +77,7 @@ _SCHEMA: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA temp_store = FILE;
+PRAGMA cache_size = -65536;
 CREATE TABLE org (id TEXT PRIMARY KEY, carried TEXT, near BLOB, exact BLOB, shown TEXT) WITHOUT ROWID;
 CREATE TABLE doc (key TEXT, has_key INT, near BLOB, exact BLOB, shown TEXT, belongs_to TEXT, PRIMARY KEY (key, has_key)) WITHOUT ROWID;
 CREATE TABLE matched (id TEXT PRIMARY KEY, key TEXT UNIQUE) WITHOUT ROWID;
@@ -134,14 +135,14 @@ class Pairing(Closing):
 
     def add_org(self, records: Sequence[OrgRecord]) -> None:
         """Add records of the org. One that was added before is replaced."""
-        self._db.executemany(
+        self._add(
             "INSERT OR REPLACE INTO org VALUES (?, ?, ?, ?, ?)",
             ((each.id, each.carried, *_digests(each.terms), _joined(each.shown)) for each in records),
         )
 
     def add_documents(self, documents: Sequence[DocumentRecord]) -> None:
         """Add documents. One that was added before is replaced."""
-        self._db.executemany(
+        self._add(
             "INSERT OR REPLACE INTO doc VALUES (?, ?, ?, ?, ?, ?)",
             (
                 (each.key, each.has_key, *_digests(each.terms), _joined(each.shown), each.belongs_to)
@@ -192,6 +193,11 @@ class Pairing(Closing):
     def left_in_mongodb(self) -> Iterator[Line]:
         """The documents without a counterpart, in the order of their keys."""
         return self._open_documents(_LEFT)
+
+    def _add(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._db.execute("BEGIN")
+        self._db.executemany(statement, rows)
+        self._db.execute("COMMIT")
 
     def _single(self) -> Iterator[Line]:
         """Those with the same values, of which neither side has others: pairs, and doubts for another reason."""
