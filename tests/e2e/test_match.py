@@ -189,6 +189,7 @@ def test_customers_of_both_sides_become_one_each(both: Both) -> None:
     assert contact["AccountId"] in both.accounts.values(), "references hold the documents' own keys"
     assert contact["_salmon"]["salesforce_id"] == list(both.contacts)[5]
     assert ring.conflicts == 0
+    assert ring.dead_letters == []
 
 
 def test_what_is_loaded_is_not_matched_any_more(both: Both) -> None:

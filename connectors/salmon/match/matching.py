@@ -7,7 +7,6 @@ Finding reads both sides and writes files, and nothing else. Applying writes key
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -238,10 +237,7 @@ class _Sides:
         )
         documents = DocumentSide(self._database, config.objects[name].collection, synced.schema, on)
         nearly = _terms(config, name).nearly == "pair"
-        with (
-            tempfile.TemporaryDirectory(prefix="salmon-match-", ignore_cleanup_errors=True) as scratch,
-            Pairing(Path(scratch) / "pairing", nearly_is_enough=nearly) as pairing,
-        ):
+        with Pairing(nearly_is_enough=nearly) as pairing:
             org.add_to(pairing, watch)
             documents.add_to(pairing, watch)
             pairing.settle()

@@ -7,7 +7,7 @@ Each record and each document is in exactly one kind:
 - a doubt: there may be a counterpart, and a person has to say which, or whether.
 - left: there is no counterpart. The sync will create it on the other side.
 
-What was read is kept in a database on disk, so memory does not grow with the number of records. Reading the sides is for reading.
+What was read is kept in a temporary database on disk, so memory does not grow with the number of records. Reading the sides is for reading.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 from salmon.closing import Closing
@@ -120,13 +119,13 @@ class Pairing(Closing):
     A context manager. First add all of both sides, then settle, then ask.
 
     Args:
-        file: A database that does not exist yet; None: one in memory.
         nearly_is_enough: Whether nearly equal values make a pair.
     """
 
-    def __init__(self, file: Path | None = None, *, nearly_is_enough: bool = False) -> None:
+    def __init__(self, *, nearly_is_enough: bool = False) -> None:
         self._nearly_is_enough = nearly_is_enough
-        self._db = sqlite3.connect(":memory:" if file is None else file, isolation_level=None)
+        # Without a name, it is a temporary file that is gone with the process, however that ends.
+        self._db = sqlite3.connect("", isolation_level=None)
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:

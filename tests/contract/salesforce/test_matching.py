@@ -17,7 +17,7 @@ from salmon.match.reading import DocumentSide, OrgSide, fields_of
 from salmon.salesforce.catalog import SyncedObject, synced_object
 from salmon.salesforce.wire.rest import Rest
 from support.mongo import Mongo
-from support.salesforce_box import BoxProcess, configured
+from support.salesforce_box import BoxProcess, Source, configured
 
 ACCOUNTS = 450
 ON = ("Name", "Phone")
@@ -91,6 +91,25 @@ def test_what_is_found_is_the_same_by_rest_and_by_bulk_and_is_written_in_few_cal
     assert (again.written, again.there) == (0, 5)
     pairs, _, matched, _, _ = paired(rest, mongo, "never")
     assert (pairs, matched) == ([], 6)
+
+
+def test_an_object_that_is_held_back_is_read_under_the_keys_that_it_got_meanwhile(box: BoxProcess) -> None:
+    """Until then neither its records nor its events are reported, and the other objects are."""
+    account, matched = box.create("Account", Name="held"), box.create("Account", Name="matched")
+    with Source(box, "Account", "Contact", hold={"Account"}) as held:
+        held.through_snapshots()
+        box.edit("Account", account, Site="meanwhile")
+        contact = box.create("Contact", LastName="Not held")
+        held.until(lambda: held.of(contact))
+        assert {record.object for record in held.told} == {"Contact"}
+    box.edit("Account", matched, Salmon_Id__c="$int:77")
+    with Source(box, "Account", "Contact", of=held) as source:
+        source.until(lambda: "snapshot/Account" in source.positions)
+        source.through_snapshots()
+        assert source.view()[account]["Site"] == "meanwhile"
+        assert source.view()["$int:77"]["Name"] == "matched"
+        assert matched not in source.view()
+        assert source.identities["Account"][matched] == "$int:77"
 
 
 @pytest.mark.parametrize(
