@@ -26,7 +26,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
-from salmon.salesforce.reading.keys import load_identities
+from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections

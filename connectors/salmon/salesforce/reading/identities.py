@@ -1,4 +1,6 @@
-"""Learns, before anything is reported, which keys the records of the org carry (DESIGN: identity first)."""
+"""
+Learning every key that records of the synced objects carry, before their first row or event is reported.
+"""
 
 from __future__ import annotations
 
