@@ -8,12 +8,13 @@ Salesforce. So all processes get an object's schema from the schema registry alo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import ConfigError
+from salmon.model.people import LAST_NAME, PERSON, fields_of_one_kind
 
 NAMESPACE: Final = "salmon.records"
 
@@ -28,7 +29,9 @@ STAMPS: Final = frozenset(
 )
 # When a user last looked at a record is not a property of the record, and differs for each user who reads it.
 _PER_USER: Final = frozenset({"LastViewedDate", "LastReferencedDate"})
-_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _PER_USER
+# Contact's markers, as an org with person accounts shows all custom fields of Contact on Account.
+_OF_CONTACT: Final = frozenset(f"{marker.removesuffix('__c')}__pc" for marker in (MARKER_SEQ, MARKER_ID))
+_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _OF_CONTACT | _PER_USER
 # Compounds are stored as their components; the others have no Avro type (Object Reference, Field Types).
 _COMPOUND_TYPES: Final = frozenset({"address", "location"})
 _UNSYNCABLE_TYPES: Final = frozenset(
@@ -112,6 +115,9 @@ class FieldSchema:
     precision: int = 0  # decimal digits
     scale: int = 0
     compound: str | None = None  # the compound field it is a component of
+    only: str = (
+        ""  # the kind of records that can be given it, "person" or "business"; "": all (salmon.model.people)
+    )
     # The generation of the object's schema that added it, or added it again; 0: it was there from the beginning.
     since: int = field(default=0, compare=False)
 
@@ -142,6 +148,15 @@ class ObjectSchema:
     @cached_property
     def references(self) -> tuple[FieldSchema, ...]:
         return tuple(field for field in self.fields if field.reference_to)
+
+    @cached_property
+    def has_kinds(self) -> bool:
+        """Whether some records are persons and others businesses."""
+        return any(field.only for field in self.fields)
+
+    def of_kind(self, kind: str) -> ObjectSchema:
+        """The schema as it is for the records of one kind, which cannot be given the fields of the other."""
+        return replace(self, fields=tuple(_for_kind(field, kind) for field in self.fields))
 
     def to_avro(self) -> dict[str, Any]:
         """Return the flat record of `records`. Every field is nullable with default null, so that fields can come and go."""
@@ -198,8 +213,9 @@ def schema_of_describe(
     for option, chosen in (("include", include or ()), ("exclude", exclude)):
         if unknown := sorted(set(chosen) - names):
             raise ConfigError(f"objects.{name}.fields.{option}: {name} has no field {', '.join(unknown)}.")
+    kinds = fields_of_one_kind(describe["fields"])
     fields = tuple(
-        _field_of_describe(field, live=live, decimals=decimals)
+        _field_of_describe(field, live=live, decimals=decimals, only=kinds.get(field["name"], ""))
         for field in describe["fields"]
         if why_not_synced(field) is None
         and (include is None or field["name"] in include)
@@ -231,7 +247,7 @@ def _is_person_name(field: Mapping[str, Any]) -> bool:
 
 
 def _field_of_describe(
-    field: Mapping[str, Any], *, live: Collection[str] | None, decimals: bool
+    field: Mapping[str, Any], *, live: Collection[str] | None, decimals: bool, only: str
 ) -> FieldSchema:
     kind = _KINDS[field["type"]]
     if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
@@ -255,7 +271,16 @@ def _field_of_describe(
         precision=field.get("precision", 0),
         scale=field.get("scale", 0),
         compound=field.get("compoundFieldName"),
+        only=only,
     )
+
+
+def _for_kind(field: FieldSchema, kind: str) -> FieldSchema:
+    if field.only and field.only != kind:
+        return replace(field, create=False, update=False, required=False)
+    if kind == PERSON and field.only and field.name == LAST_NAME:
+        return replace(field, required=field.create, nillable=False)  # a person without it is refused
+    return field
 
 
 def _comes_by_event(field: Mapping[str, Any]) -> bool:
@@ -283,6 +308,7 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
             "compound": field.compound,
         }
         | ({} if field.nillable else {"nillable": False})
+        | ({"only": field.only} if field.only else {})
         | ({"since": field.since} if field.since else {}),
     }
 
@@ -343,6 +369,7 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         precision=ours["precision"],
         scale=ours["scale"],
         compound=ours["compound"],
+        only=ours.get("only", ""),
         since=ours.get("since", 0),
     )
 
