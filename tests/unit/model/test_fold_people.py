@@ -49,7 +49,7 @@ def test_a_persons_name_follows_from_the_part_that_an_event_names() -> None:
     assert story.writes["mongodb"].fields == {"LastName": "King", "Name": "Ada King"}
     assert (folded.to_read, story.conflicts) == (set(), [])
     story.come_to_rest()
-    assert story.record is not None and story.record["Name"] == "Ada King"
+    assert story.salesforce.holds["Name"] == story.mongodb.holds["Name"] == "Ada King"
 
 
 def test_a_persons_name_follows_from_a_part_that_is_cleared() -> None:
