@@ -110,6 +110,8 @@ class FieldSchema:
     nillable: bool = True  # may be empty; False for a checkbox, and for a field that every record must have
     live: bool = True  # whether its changes come as change events; otherwise it is refreshed by reading
     reference_to: tuple[str, ...] = ()
+    # Of a lookup to several objects: how the Ids of each begin, as far as the org shows it: (object, key prefix).
+    prefixes: tuple[tuple[str, str], ...] = ()
     relationship: str | None = None
     length: int = 0  # characters; 0 for none
     precision: int = 0  # decimal digits
@@ -124,6 +126,11 @@ class FieldSchema:
     @property
     def is_stamp(self) -> bool:
         return self.name in STAMPS
+
+    @property
+    def is_polymorphic(self) -> bool:
+        """Whether it is a lookup that can point to records of several objects (salmon.model.references)."""
+        return len(self.reference_to) > 1
 
     @property
     def settable(self) -> bool:
@@ -194,6 +201,7 @@ def schema_of_describe(
     exclude: Collection[str] = (),
     live: Collection[str] | None = None,
     decimals: bool = False,
+    prefixes: Mapping[str, str] | None = None,
 ) -> ObjectSchema:
     """
     Choose the fields that are synced, and describe each.
@@ -204,6 +212,7 @@ def schema_of_describe(
         exclude: Without these fields.
         live: The fields that the object's change events contain, if that is known; None: work it out from the describe.
         decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
+        prefixes: Object -> how its Ids begin, for lookups to several objects.
 
     Raises:
         ConfigError: a name in *include* or *exclude* does not exist in the object, or cannot be synced.
@@ -215,7 +224,9 @@ def schema_of_describe(
             raise ConfigError(f"objects.{name}.fields.{option}: {name} has no field {', '.join(unknown)}.")
     kinds = fields_of_one_kind(describe["fields"])
     fields = tuple(
-        _field_of_describe(field, live=live, decimals=decimals, only=kinds.get(field["name"], ""))
+        _field_of_describe(
+            field, live=live, decimals=decimals, only=kinds.get(field["name"], ""), prefixes=prefixes or {}
+        )
         for field in describe["fields"]
         if why_not_synced(field) is None
         and (include is None or field["name"] in include)
@@ -247,7 +258,12 @@ def _is_person_name(field: Mapping[str, Any]) -> bool:
 
 
 def _field_of_describe(
-    field: Mapping[str, Any], *, live: Collection[str] | None, decimals: bool, only: str
+    field: Mapping[str, Any],
+    *,
+    live: Collection[str] | None,
+    decimals: bool,
+    only: str,
+    prefixes: Mapping[str, str],
 ) -> FieldSchema:
     kind = _KINDS[field["type"]]
     if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
@@ -255,6 +271,7 @@ def _field_of_describe(
     if kind is Kind.DOUBLE and decimals and field.get("precision", 0) > 0:
         kind = Kind.DECIMAL
     is_live = field["name"] in live if live is not None else _comes_by_event(field)
+    targets = tuple(field.get("referenceTo") or ())
     return FieldSchema(
         name=field["name"],
         type=field["type"],
@@ -265,7 +282,8 @@ def _field_of_describe(
         required=field["createable"] and not field["nillable"] and not field.get("defaultedOnCreate", False),
         nillable=field.get("nillable", True),
         live=is_live,
-        reference_to=tuple(field.get("referenceTo") or ()),
+        reference_to=targets,
+        prefixes=tuple((name, prefixes[name]) for name in targets if len(targets) > 1 and name in prefixes),
         relationship=field.get("relationshipName"),
         length=field.get("length", 0),
         precision=field.get("precision", 0),
@@ -292,7 +310,8 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
         "name": field.name,
         "type": ["null", _avro_type(field)],
         "default": None,
-        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce).",
+        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce)."
+        + (" The value is TYPE:KEY." if field.is_polymorphic else ""),
         "salmon": {
             "type": field.type,
             "label": field.label,
@@ -308,6 +327,7 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
             "compound": field.compound,
         }
         | ({} if field.nillable else {"nillable": False})
+        | ({"prefixes": dict(field.prefixes)} if field.prefixes else {})
         | ({"only": field.only} if field.only else {})
         | ({"since": field.since} if field.since else {}),
     }
@@ -364,6 +384,7 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         nillable=ours.get("nillable", True),
         live=ours["live"],
         reference_to=tuple(ours["referenceTo"]),
+        prefixes=tuple(ours.get("prefixes", {}).items()),
         relationship=ours["relationship"],
         length=ours["length"],
         precision=ours["precision"],

@@ -112,7 +112,7 @@ def test_audit_stamps_are_never_settable(name: str) -> None:
 def test_every_field_has_a_sentence_for_whoever_reads_the_schema(name: str) -> None:
     """Each Avro field has a `doc` with its label and type."""
     assert all(
-        field["doc"].endswith("in Salesforce).")
+        field["doc"].endswith(("in Salesforce).", "The value is TYPE:KEY."))
         for field in schema_of_describe(describe(name)).to_avro()["fields"]
     )
 

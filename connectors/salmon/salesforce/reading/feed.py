@@ -399,8 +399,8 @@ class Feed:
         for field in self._objects[name].schema.fields:
             value = told.change.fields.get(field.name)
             if field.reference_to and isinstance(value, str):
-                target = self._identity.target_of(field, value)
-                if target is not None and (self._identities_due or (target, value) in self._held):
+                parent = self._identity.told_by_id(field, value)
+                if parent is not None and (self._identities_due or parent in self._held):
                     return True
         return False
 
