@@ -157,6 +157,16 @@ class ObjectSchema:
         return tuple(field for field in self.fields if field.reference_to)
 
     @cached_property
+    def told(self) -> frozenset[str]:
+        """
+        What is reported of each record: its fields; the objects that lookups point to; and its kind. Records of which an earlier
+        version of Salmon has not reported as much are read again, as for a new field.
+        """
+        several = {f"{field.name}:type" for field in self.references if field.is_polymorphic}
+        kinds = {":kind"} if self.has_kinds else set[str]()
+        return frozenset(self.by_name) | several | kinds
+
+    @cached_property
     def has_kinds(self) -> bool:
         """Whether some records are persons and others businesses."""
         return any(field.only for field in self.fields)

@@ -141,6 +141,17 @@ def test_a_new_document_with_a_last_name_is_a_person_and_with_a_name_alone_a_bus
     assert (story.writes["salesforce"].op, story.writes["salesforce"].fields) == (WriteOp.CREATE, sent)
 
 
+def test_a_business_on_its_way_to_salesforce_is_one() -> None:
+    """A last name that an application adds before Salesforce has told of it comes too late: it is put right, and not refused."""
+    story = born_in_mongodb(RULES, Name="Acme")
+    made = story.writes["salesforce"]
+    story.mongodb.edits(LastName="Byron", Phone="1")
+    assert story.writes["salesforce"].fields == {"Name": "Acme", "Phone": "1"}
+    story.salesforce.acks(made, IsPersonAccount=False)
+    story.come_to_rest()
+    assert "LastName" not in story.mongodb.holds
+
+
 def test_a_person_that_is_born_in_mongodb_gets_its_name_from_salesforce() -> None:
     """What the application has typed as the name gives way to what the org puts together."""
     story = born_in_mongodb(RULES, Name="Ada B.", FirstName="Ada", LastName="Byron")

@@ -349,3 +349,13 @@ def test_fields_of_one_kind_of_account_say_so_and_markers_of_contact_are_no_fiel
     assert ObjectSchema.from_avro(account.to_avro()) == account
     assert {field.only for field in schema_of_describe(described["Contact"]).fields} == {"business"}
     assert not schema_of_describe(load_describes()["Account"]).has_kinds
+
+
+def test_a_schema_of_which_more_is_told_than_before_has_its_records_read_again() -> None:
+    """A source of before has stored names of fields alone: what a lookup points to, it has never told."""
+    case = schema_of_describe(describe("Case"))
+    assert case.told - frozenset(case.by_name) == {"OwnerId:type"}
+    people = schema_of_describe(with_person_accounts(load_describes())["Account"])
+    assert people.told - frozenset(people.by_name) == {":kind"}
+    account = schema_of_describe(load_describes()["Account"])
+    assert account.told == frozenset(account.by_name)

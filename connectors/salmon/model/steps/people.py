@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from salmon.model.change import SALESFORCE, Change, Op, Value
+from salmon.model.change import SALESFORCE, Change, Op, Value, WriteOp
 from salmon.model.people import FLAG, NAME, PARTS, name_after
 from salmon.model.rules import Rules
 from salmon.model.state import State
@@ -39,6 +39,8 @@ def _known(rules: Rules, state: State, change: Change) -> Mapping[str, Value]:
         for name, side in state.sides.items():
             if side.exists is True and (name != change.origin or change.op is Op.UPDATE):
                 known |= {each: side.shadow[each] for each in _TELLS & side.shadow.keys()}
+    if FLAG not in known and (made_as := _made_as(state)) is not None:
+        known[FLAG] = made_as
     if change.op in _SPEAKS:
         is_side = change.origin in rules.sides
         spoken = rules.spoken(change) if is_side else change.changed or frozenset(change.fields)
@@ -46,6 +48,16 @@ def _known(rules: Rules, state: State, change: Change) -> Mapping[str, Value]:
             spoken -= {FLAG}  # the org alone says what is there
         known |= {name: change.fields.get(name) for name in _TELLS & spoken}
     return known
+
+
+def _made_as(state: State) -> bool | None:
+    """Whether a creation that is on its way to Salesforce makes a person: edits that come after it do not change that."""
+    if (salesforce := state.sides.get(SALESFORCE)) is None:
+        return None
+    for sent in salesforce.sent.values():
+        if sent.op is WriteOp.CREATE and not _TELLS.isdisjoint(sent.fields):
+            return NAME not in sent.fields
+    return None
 
 
 def with_name(work: Work) -> None:

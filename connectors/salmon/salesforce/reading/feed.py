@@ -81,7 +81,7 @@ class Feed:
         Args:
             org: For its clock.
             objects, readers, identity: What is synced, how it is read, and the keys of it.
-            whole: The objects whose records are reported too, and not their events alone; each with its synced fields.
+            whole: The objects whose records are reported too, and not their events alone; each with what is told of them.
             load_identities: Reads every key that records of the org carry into *identity*.
             open_stream: Subscribes from a position on.
             schema_of: The event schema of a schema id.

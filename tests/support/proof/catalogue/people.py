@@ -36,6 +36,13 @@ PEOPLE: Final = (
         "spoken -= set()",
     ),
     Mutant(
+        "an edit makes another kind of what is on its way",
+        "person accounts: what a creation on its way makes, edits after it do not change",
+        "model.steps.people",
+        "if FLAG not in known and (made_as := _made_as(state)) is not None:",
+        "if (made_as := None) is not None:",
+    ),
+    Mutant(
         "a person that is created again is a business",
         "person accounts: a record comes back as the kind that it was",
         "model.steps.people",
