@@ -63,7 +63,7 @@ class Play:
         assert wrong.isdisjoint(fields), (
             f"seed {self.seed}: {sorted(wrong & fields.keys())} cannot be written"
         )
-        after = {name: value for name, value in {**self.org, **fields}.items() if value is not None}
+        after: dict[str, Value] = {n: v for n, v in {**self.org, **fields}.items() if v is not None}
         after[FLAG] = self.is_person
         if self.is_person:
             assert after.get("LastName") is not None, f"seed {self.seed}: a person without a last name"
@@ -92,7 +92,7 @@ class Play:
         if not self.document:
             return
         names = self.random.sample(EDITABLE, self.random.choice((1, 1, 2)))
-        said = {n: None if self.random.random() < 0.2 else self.new(n) for n in names}
+        said: dict[str, Value] = {n: None if self.random.random() < 0.2 else self.new(n) for n in names}
         self.document = {n: v for n, v in {**self.document, **said}.items() if v is not None}
         self.edits.append((WriteOp.UPDATE, said, None))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from salmon.model.change import SALESFORCE, SALESFORCE_ID, Change, Op, WriteOp
+from salmon.model.change import SALESFORCE, SALESFORCE_ID, Change, Op, Value, WriteOp
 from salmon.model.fold import Fact, fold
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -208,7 +208,9 @@ def test_the_contact_behind_a_person_is_never_written() -> None:
 @pytest.mark.parametrize("flag", [True, False])
 def test_a_first_row_is_folded_the_same_by_the_short_way(flag: bool) -> None:
     """For a record of either kind, and what only Salesforce sets in it."""
-    fields = {"Name": "Ada Byron", "IsPersonAccount": flag} | ({"LastName": "Byron"} if flag else {})
+    fields: dict[str, Value] = {"Name": "Ada Byron", "IsPersonAccount": flag} | (
+        {"LastName": "Byron"} if flag else {}
+    )
     row = Change(SALESFORCE, Op.ROW, committed_at=5, as_of=7, native_id=KEY, fields=fields)
     short = fold_first_row(row, offset=3, rules=RULES)
     assert short == fold(new_state(RULES.names), row, object="Account", key=KEY, offset=3, rules=RULES)

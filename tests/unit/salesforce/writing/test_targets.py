@@ -26,6 +26,9 @@ class Known(dict[tuple[str, str], str]):
     def native_id(self, name: str, key: str) -> str | None:
         return self.get((name, key))
 
+    def key(self, name: str, native_id: str) -> str:
+        raise AssertionError("not asked")
+
 
 def test_a_target_is_looked_for_under_its_own_object_alone() -> None:
     """A contact and a lead may have the same key; the type says which one is meant."""
