@@ -208,9 +208,8 @@ def test_the_contact_behind_a_person_is_never_written() -> None:
 @pytest.mark.parametrize("flag", [True, False])
 def test_a_first_row_is_folded_the_same_by_the_short_way(flag: bool) -> None:
     """For a record of either kind, and what only Salesforce sets in it."""
-    fields: dict[str, Value] = {"Name": "Ada Byron", "IsPersonAccount": flag} | (
-        {"LastName": "Byron"} if flag else {}
-    )
+    last: dict[str, Value] = {"LastName": "Byron"} if flag else {}
+    fields: dict[str, Value] = {"Name": "Ada Byron", "IsPersonAccount": flag, **last}
     row = Change(SALESFORCE, Op.ROW, committed_at=5, as_of=7, native_id=KEY, fields=fields)
     short = fold_first_row(row, offset=3, rules=RULES)
     assert short == fold(new_state(RULES.names), row, object="Account", key=KEY, offset=3, rules=RULES)
@@ -223,3 +222,25 @@ def test_in_a_sync_to_salesforce_alone_each_kind_is_sent_what_it_can_be_given() 
     assert "Name" not in person.writes["salesforce"].fields
     business = born_in_mongodb(to_salesforce, Name="Acme")
     assert business.writes["salesforce"].fields == {"Name": "Acme", "Phone": None}
+
+
+def test_a_lookup_that_an_earlier_version_has_stored_as_a_bare_id_gets_its_object() -> None:
+    """The record is read again after the update: the document is given the new form, and nothing is sent to the org."""
+    who = text("WhoId", type="reference", reference_to=("Contact", "Lead"))
+    story = in_step(Rules(ObjectSchema("Event", (who,), "00U")), WhoId="0035g00000Xyz12AAA")
+    story.salesforce.row(WhoId="Contact:0035g00000Xyz12AAA")
+    assert story.writes.keys() == {"mongodb"}
+    assert story.writes["mongodb"].fields == {"WhoId": "Contact:0035g00000Xyz12AAA"}
+    story.come_to_rest()
+    assert story.conflicts == []
+
+
+def test_a_bare_key_in_a_document_gets_its_object_from_the_orgs_answer() -> None:
+    """The application has not said of which of two objects it is; the sink has found it, and no conflict comes of it."""
+    who = text("WhoId", type="reference", reference_to=("Contact", "Lead"))
+    story = in_step(Rules(ObjectSchema("Event", (who,), "00U")), WhoId="Contact:$int:1")
+    story.mongodb.edits(WhoId=":$int:7")
+    story.salesforce.acks(story.writes["salesforce"], WhoId="Lead:$int:7")
+    assert story.writes["mongodb"].fields == {"WhoId": "Lead:$int:7"}
+    story.come_to_rest()
+    assert story.conflicts == []
