@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pymongo import ASCENDING
 
-from salmon.model.change import Op, Write, WriteOp
+from salmon.model.change import OWNED_BY_MERGE, Op, Write, WriteOp
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from support.clock import Clock
@@ -58,6 +59,20 @@ def test_two_accounts_swap_their_numbers(mongo: Mongo, sink: MongoSinkTask) -> N
         {"_id": "a", "Name": "a", "Phone": "2", "_salmon": {"seq": 5}},
         {"_id": "b", "Name": "B", "Phone": "1", "_salmon": {"seq": 6}},
     ]
+
+
+def test_a_creation_that_swaps_changes_only_what_it_speaks_of(mongo: Mongo, sink: MongoSinkTask) -> None:
+    """What an application has edited since our earlier creation, and what our writer did not know, stays (cases L6, L8)."""
+    _there(mongo, a="1", b="2")
+    mongo.accounts.update_one({"_id": "a"}, {"$set": {"Name": "edited", "Website": "new"}})
+    again = write("a", CREATE, 5, 1, Phone="2", Name="a")
+    known = frozenset({"Name", "Phone", *OWNED_BY_MERGE})
+    again = replace(again, write=replace(again.write, knows=known, differs=known - {"Name"}))
+    told = put(sink, again, write("b", UPDATE, 6, 1, Phone="1"))
+    assert _kinds(told) == [APPLIED, APPLIED]
+    assert _held(mongo) == {"a": "2", "b": "1"}
+    assert _held(mongo, "Name")["a"] == "edited"
+    assert _held(mongo, "Website")["a"] == "new"
 
 
 def test_numbers_go_round_in_a_circle_of_three_and_one_more_follows(

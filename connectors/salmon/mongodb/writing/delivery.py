@@ -38,7 +38,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from salmon.errors import DataError, SetupError, Unavailable
-from salmon.model.change import Value, Write, WriteOp
+from salmon.model.change import Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
@@ -52,7 +52,7 @@ from salmon.mongodb.wire.client import (
     border,
     translated,
 )
-from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, guard
+from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, changes_in, guard
 from salmon.mongodb.writing.violations import properties_at_fault
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 
@@ -342,7 +342,7 @@ def _onto_existing(
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
-            update = shape.whole_update(*_changes_in(shape, write, marker))
+            update = shape.whole_update(*changes_in(shape, write, marker))
             operations[key] = UpdateOne(guard(id_of(key), write), update)
     if not operations:
         return outcomes
@@ -355,21 +355,6 @@ def _onto_existing(
     # If another write came in between, that is noticed when this write is repeated.
     became = APPLIED if reply.matched == len(updated) else _RETRY
     return outcomes | dict.fromkeys(updated, became)
-
-
-def _changes_in(
-    shape: DocumentShape, write: Write, marker: int
-) -> tuple[Mapping[str, Value], int, frozenset[str] | None]:
-    """
-    What a CREATE changes in a document that has an older marker: the fields to set, the seq, and which fields it speaks of.
-
-    If an earlier CREATE has made the document, what both say is there already. Where it is not, somebody has edited it since,
-    and it must not be overwritten.
-    """
-    if write.differs is None or marker < write.expected:
-        return write.fields, write.seq, write.knows
-    fields = {name: value for name, value in write.fields.items() if name in write.differs}
-    return fields, write.seq, write.differs & (shape.names if write.knows is None else write.knows)
 
 
 def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:

@@ -24,9 +24,9 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError, WriteError
 
 from salmon.errors import BadRecordKey
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import Value, Write, WriteOp
 from salmon.model.schema import Kind
-from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape
+from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.wire.client import (
     UNAUTHORIZED,
@@ -262,6 +262,9 @@ class UniqueValues:
         return True
 
     def _swapped(self, circle: Mapping[str, Write], session: ClientSession, unseen: bool) -> bool:
+        asked = {"_id": {"$in": [id_of(key) for key in circle]}}
+        found = self._collection.find(asked, {SEQ_PATH: 1}, session=session)
+        markers = {key_of(document["_id"]): marker_of(document) or 0 for document in found}
         for key, write in circle.items():
             update = {"$set": {**self._moved(write), STEP_PATH: Int64(write.seq)}}
             try:
@@ -275,8 +278,10 @@ class UniqueValues:
             if not step.matched_count:
                 return False
         for key, write in circle.items():
-            whole = write.op is WriteOp.CREATE
-            update = (self._shape.whole_update if whole else self._shape.update)(write.fields, write.seq)
+            if write.op is WriteOp.CREATE:
+                update = self._shape.whole_update(*changes_in(self._shape, write, markers.get(key, 0)))
+            else:
+                update = self._shape.update(write.fields, write.seq)
             update.setdefault("$unset", {})[STEP_PATH] = ""
             if not self._collection.update_one(
                 guard(id_of(key), write), update, session=session
@@ -302,6 +307,21 @@ def guard(document_id: Any, write: Write) -> Document:
     if write.op is WriteOp.DELETE:
         marker["$gte"] = Int64(write.expected)
     return {"_id": document_id, SEQ_PATH: marker}
+
+
+def changes_in(
+    shape: DocumentShape, write: Write, marker: int
+) -> tuple[Mapping[str, Value], int, frozenset[str] | None]:
+    """
+    What a CREATE changes in a document that has an older marker: the fields to set, the seq, and which fields it speaks of.
+
+    If an earlier CREATE has made the document, what both say is there already. Where it is not, somebody has edited it since,
+    and it must not be overwritten.
+    """
+    if write.differs is None or marker < write.expected:
+        return write.fields, write.seq, write.knows
+    fields = {name: value for name, value in write.fields.items() if name in write.differs}
+    return fields, write.seq, write.differs & (shape.names if write.knows is None else write.knows)
 
 
 def _growing(found: Mapping[str, Write]) -> Iterator[str]:
