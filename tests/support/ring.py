@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -276,6 +276,7 @@ def running_ring(
     *,
     records: Mapping[str, int] = RECORDS,
     objects: Mapping[str, Mapping[str, Any]] | None = None,
+    org: Org | None = None,
 ) -> Iterator[Ring]:
     """
     A ring with an org of its own and no connector running yet; at the end of the block everything of it is ended.
@@ -284,19 +285,21 @@ def running_ring(
         name: Of the sync and of its database.
         records: What the org begins with.
         objects: Settings of objects in the configuration, beside their collections.
+        org: What the org is, if not that of the package with *records*.
     """
     folder = stack.folder / name
     folder.mkdir()
-    simulator = SimulatorProcess(folder / "org", folder / "org.log", Org(tuple(RECORDS), dict(records)))
+    held = org or Org(tuple(RECORDS), dict(records))
+    simulator = SimulatorProcess(folder / "org", folder / "org.log", held)
     simulator.start()
     client: MongoClient[Document] = MongoClient(stack.mongodb_uri, tz_aware=True)
     try:
-        org = simulator.endpoints
-        path = _configured(stack, name, folder, org, objects or {})
+        told = simulator.endpoints
+        path = _configured(stack, name, folder, told, held.objects, objects or {})
         http = requests.Session()
         http.trust_env = False
         ring = Ring(
-            name, stack, folder, path, configuration.load(path), org, as_person(org), client[name], http
+            name, stack, folder, path, configuration.load(path), told, as_person(told), client[name], http
         )
         try:
             yield ring
@@ -321,7 +324,12 @@ def as_person(org: Mapping[str, str]) -> Any:
 
 
 def _configured(
-    stack: Stack, name: str, folder: Path, org: Mapping[str, str], objects: Mapping[str, Mapping[str, Any]]
+    stack: Stack,
+    name: str,
+    folder: Path,
+    org: Mapping[str, str],
+    names: Sequence[str],
+    objects: Mapping[str, Mapping[str, Any]],
 ) -> Path:
     path = folder / "sync.yaml"
     sync_file.write(
@@ -331,7 +339,7 @@ def _configured(
         registry_url=stack.registry_url,
         mongodb={"uri": stack.mongodb_uri, "database": name},
         salesforce=org,
-        objects=tuple(RECORDS),
+        objects=names,
     )
     if objects:
         said = yaml.safe_load(path.read_text())

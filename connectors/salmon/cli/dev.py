@@ -59,6 +59,9 @@ def up(
             help="An org without Salmon's fields and without change events, to rehearse `salmon doctor` and `salmon setup`.",
         ),
     ] = False,
+    person_accounts: Annotated[
+        bool, typer.Option("--person-accounts", help="An org in which accounts may be persons.")
+    ] = False,
 ) -> None:
     """Start the servers in the background, wait until they answer, and print all addresses."""
     from salmon.devstack.stack import DevOptions, DevStack
@@ -72,6 +75,7 @@ def up(
         records=_counts(records),
         jvm=jvm,
         bare_org=bare_org,
+        person_accounts=person_accounts,
     )
     # On standard error, and only for people: scripts get one JSON object.
     with err().status("Starting Kafka, the schema registry, MongoDB and the simulated org ..."):

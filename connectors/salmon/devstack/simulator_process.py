@@ -27,6 +27,7 @@ class Org:
     Args:
         describe: A folder of describe files; None for the one of the package.
         bare: As an org is before Salmon comes: without its fields and without change events.
+        person_accounts: Accounts may be persons, also where the describe files are of an org that has none.
     """
 
     objects: Sequence[str] = ()
@@ -34,6 +35,7 @@ class Org:
     describe: Path | None = None
     seed: int = 0
     bare: bool = False
+    person_accounts: bool = False
 
 
 class SimulatorProcess(InBackground):
@@ -89,4 +91,6 @@ class SimulatorProcess(InBackground):
             command += ["--records", f"{name}={count}"]
         if self._org.bare:
             command += ["--no-marker-fields", "--no-change-events"]
+        if self._org.person_accounts:
+            command.append("--person-accounts")
         return [*command, *self._options]

@@ -51,6 +51,7 @@ class DevOptions:
     records: Mapping[str, int] | int | None = None  # per object, or of each; None: the demo's
     jvm: bool = False  # Apache Kafka and Apicurio instead of the embedded ones
     bare_org: bool = False  # without Salmon's fields and without change events: `salmon setup` makes them
+    person_accounts: bool = False  # accounts may be persons, whatever the describe files say
     name: str = "crm"  # of the sync and of its database
 
     def as_dict(self) -> dict[str, Any]:
@@ -196,7 +197,14 @@ class DevStack:
             counts = {name: DEMO_RECORDS.get(name, _OTHER_RECORDS) for name in objects}
         else:
             counts = dict(records)
-        return Org(objects, counts, describe, self.options.seed, self.options.bare_org)
+        return Org(
+            objects,
+            counts,
+            describe,
+            self.options.seed,
+            self.options.bare_org,
+            self.options.person_accounts,
+        )
 
     def _database(self, server: Mongo) -> str:
         if not isinstance(server, ExternalMongo):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
 from salmon.model.change import Value
+from salmon.model.references import target_in
 from salmon.model.schema import FieldSchema, Kind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,6 +76,8 @@ def to_rest(field: FieldSchema, value: Value) -> Any:
             return ";".join(value)
         case Kind.DECIMAL, Decimal():
             return _exact_number(value)
+        case Kind.STRING, str() if field.is_polymorphic:
+            return target_in(field, value).key
         case _:
             return value
 
@@ -198,7 +201,7 @@ def from_text(field: FieldSchema, text: str) -> Value:
     form = _TEXT_FORMS.get(field.kind, "text")
     try:
         match field.kind:
-            case Kind.STRING if field.length and len(text) > field.length:
+            case Kind.STRING if field.length and len(text) > field.length and not field.is_polymorphic:
                 form = f"text of at most {field.length} characters"
                 raise ValueError
             case Kind.STRING:

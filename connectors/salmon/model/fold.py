@@ -35,6 +35,7 @@ from salmon.model.steps.misfits import note
 from salmon.model.steps.outcomes import one_way_outcome, operator_edit, outcome
 from salmon.model.steps.overtaken import judge_overwritten, overtaken
 from salmon.model.steps.owed import emit, told_in_part
+from salmon.model.steps.people import rules_for, with_name
 from salmon.model.steps.retrying import send_again
 from salmon.model.steps.values import Verdict, fold_value, judge
 from salmon.model.steps.work import Answer, Fact, Folded, Published, Report, Work
@@ -66,6 +67,7 @@ def fold(
         correlation: An id that is passed on from the change to its writes and to every log.
         at: When the log received it, in ms. 0: not known; then no oscillation is noticed.
     """
+    rules = rules_for(rules, state, change)
     if rules.decimals:
         change = with_known_digits(change, state, rules)
     work = Work(Folded(state.copy()), change, object, key, rules, at)
@@ -142,6 +144,7 @@ def _told(work: Work) -> None:
     if old:
         _old_row(work)
     else:
+        with_name(work)
         _news_of_record(work)
     _keep_place(work, old=old)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal
 
@@ -19,6 +19,7 @@ from salmon.model.change import (
     Value,
     WriteOp,
 )
+from salmon.model.people import BUSINESS, FLAG, JOINED, LAST_NAME, NAME, PARTS, PERSON
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.model.state import Sent
@@ -55,6 +56,33 @@ class Rules:
     def __post_init__(self) -> None:
         assert self.one_way_to is None or self.one_way_to in self.sides
         assert self.ties in self.sides
+
+    def of_record(self, fields: Mapping[str, Value]) -> Rules:
+        """
+        The rules for a record with these values, where records are of two kinds: what one of its kind cannot be given, only
+        Salesforce sets. Before Salesforce has told its kind, what it would be created as counts: a last name makes a person.
+        """
+        if not self.schema.has_kinds:
+            return self
+        flag = fields.get(FLAG)
+        if flag is None:
+            if NAME not in self.schema.by_name:
+                return self  # a new contact is nobody's
+            flag = fields.get(LAST_NAME) is not None or (
+                fields.get(NAME) is None and any(fields.get(part) is not None for part in PARTS)
+            )
+        return self._kinds[PERSON if flag else BUSINESS]
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Rules]:
+        return {kind: replace(self, schema=self.schema.of_kind(kind)) for kind in (PERSON, BUSINESS)}
+
+    @cached_property
+    def name_parts(self) -> frozenset[str]:
+        """The parts of which Salesforce puts Name together; empty for records whose Name is written, or not synced."""
+        name = self.schema.by_name.get(NAME)
+        is_put_together = name is not None and name.only == BUSINESS and not name.settable
+        return JOINED & self.schema.by_name.keys() if is_put_together else frozenset()
 
     @cached_property
     def names(self) -> Mapping[str, frozenset[str]]:

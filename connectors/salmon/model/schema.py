@@ -8,12 +8,13 @@ Salesforce. So all processes get an object's schema from the schema registry alo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import ConfigError
+from salmon.model.people import LAST_NAME, PERSON, fields_of_one_kind
 
 NAMESPACE: Final = "salmon.records"
 
@@ -28,7 +29,9 @@ STAMPS: Final = frozenset(
 )
 # When a user last looked at a record is not a property of the record, and differs for each user who reads it.
 _PER_USER: Final = frozenset({"LastViewedDate", "LastReferencedDate"})
-_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _PER_USER
+# Contact's markers, as an org with person accounts shows all custom fields of Contact on Account.
+_OF_CONTACT: Final = frozenset(f"{marker.removesuffix('__c')}__pc" for marker in (MARKER_SEQ, MARKER_ID))
+_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _OF_CONTACT | _PER_USER
 # Compounds are stored as their components; the others have no Avro type (Object Reference, Field Types).
 _COMPOUND_TYPES: Final = frozenset({"address", "location"})
 _UNSYNCABLE_TYPES: Final = frozenset(
@@ -107,17 +110,27 @@ class FieldSchema:
     nillable: bool = True  # may be empty; False for a checkbox, and for a field that every record must have
     live: bool = True  # whether its changes come as change events; otherwise it is refreshed by reading
     reference_to: tuple[str, ...] = ()
+    # Of a lookup to several objects: how the Ids of each begin, as far as the org shows it: (object, key prefix).
+    prefixes: tuple[tuple[str, str], ...] = ()
     relationship: str | None = None
     length: int = 0  # characters; 0 for none
     precision: int = 0  # decimal digits
     scale: int = 0
     compound: str | None = None  # the compound field it is a component of
+    only: str = (
+        ""  # the kind of records that can be given it, "person" or "business"; "": all (salmon.model.people)
+    )
     # The generation of the object's schema that added it, or added it again; 0: it was there from the beginning.
     since: int = field(default=0, compare=False)
 
     @property
     def is_stamp(self) -> bool:
         return self.name in STAMPS
+
+    @property
+    def is_polymorphic(self) -> bool:
+        """Whether it is a lookup that can point to records of several objects (salmon.model.references)."""
+        return len(self.reference_to) > 1
 
     @property
     def settable(self) -> bool:
@@ -142,6 +155,25 @@ class ObjectSchema:
     @cached_property
     def references(self) -> tuple[FieldSchema, ...]:
         return tuple(field for field in self.fields if field.reference_to)
+
+    @cached_property
+    def told(self) -> frozenset[str]:
+        """
+        What is reported of each record: its fields; the objects that lookups point to; and its kind. Records of which an earlier
+        version of Salmon has not reported as much are read again, as for a new field.
+        """
+        several = {f"{field.name}:type" for field in self.references if field.is_polymorphic}
+        kinds = {":kind"} if self.has_kinds else set[str]()
+        return frozenset(self.by_name) | several | kinds
+
+    @cached_property
+    def has_kinds(self) -> bool:
+        """Whether some records are persons and others businesses."""
+        return any(field.only for field in self.fields)
+
+    def of_kind(self, kind: str) -> ObjectSchema:
+        """The schema as it is for the records of one kind, which cannot be given the fields of the other."""
+        return replace(self, fields=tuple(_for_kind(field, kind) for field in self.fields))
 
     def to_avro(self) -> dict[str, Any]:
         """Return the flat record of `records`. Every field is nullable with default null, so that fields can come and go."""
@@ -179,6 +211,7 @@ def schema_of_describe(
     exclude: Collection[str] = (),
     live: Collection[str] | None = None,
     decimals: bool = False,
+    prefixes: Mapping[str, str] | None = None,
 ) -> ObjectSchema:
     """
     Choose the fields that are synced, and describe each.
@@ -189,6 +222,7 @@ def schema_of_describe(
         exclude: Without these fields.
         live: The fields that the object's change events contain, if that is known; None: work it out from the describe.
         decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
+        prefixes: Object -> how its Ids begin, for lookups to several objects.
 
     Raises:
         ConfigError: a name in *include* or *exclude* does not exist in the object, or cannot be synced.
@@ -198,8 +232,11 @@ def schema_of_describe(
     for option, chosen in (("include", include or ()), ("exclude", exclude)):
         if unknown := sorted(set(chosen) - names):
             raise ConfigError(f"objects.{name}.fields.{option}: {name} has no field {', '.join(unknown)}.")
+    kinds = fields_of_one_kind(describe["fields"])
     fields = tuple(
-        _field_of_describe(field, live=live, decimals=decimals)
+        _field_of_describe(
+            field, live=live, decimals=decimals, only=kinds.get(field["name"], ""), prefixes=prefixes or {}
+        )
         for field in describe["fields"]
         if why_not_synced(field) is None
         and (include is None or field["name"] in include)
@@ -231,7 +268,12 @@ def _is_person_name(field: Mapping[str, Any]) -> bool:
 
 
 def _field_of_describe(
-    field: Mapping[str, Any], *, live: Collection[str] | None, decimals: bool
+    field: Mapping[str, Any],
+    *,
+    live: Collection[str] | None,
+    decimals: bool,
+    only: str,
+    prefixes: Mapping[str, str],
 ) -> FieldSchema:
     kind = _KINDS[field["type"]]
     if kind is Kind.INT and field.get("digits", 0) > _INT_DIGITS_MAX:
@@ -239,6 +281,7 @@ def _field_of_describe(
     if kind is Kind.DOUBLE and decimals and field.get("precision", 0) > 0:
         kind = Kind.DECIMAL
     is_live = field["name"] in live if live is not None else _comes_by_event(field)
+    targets = tuple(field.get("referenceTo") or ())
     return FieldSchema(
         name=field["name"],
         type=field["type"],
@@ -249,13 +292,23 @@ def _field_of_describe(
         required=field["createable"] and not field["nillable"] and not field.get("defaultedOnCreate", False),
         nillable=field.get("nillable", True),
         live=is_live,
-        reference_to=tuple(field.get("referenceTo") or ()),
+        reference_to=targets,
+        prefixes=tuple((name, prefixes[name]) for name in targets if len(targets) > 1 and name in prefixes),
         relationship=field.get("relationshipName"),
         length=field.get("length", 0),
         precision=field.get("precision", 0),
         scale=field.get("scale", 0),
         compound=field.get("compoundFieldName"),
+        only=only,
     )
+
+
+def _for_kind(field: FieldSchema, kind: str) -> FieldSchema:
+    if field.only and field.only != kind:
+        return replace(field, create=False, update=False, required=False)
+    if kind == PERSON and field.only and field.name == LAST_NAME:
+        return replace(field, required=field.create, nillable=False)  # a person without it is refused
+    return field
 
 
 def _comes_by_event(field: Mapping[str, Any]) -> bool:
@@ -267,7 +320,8 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
         "name": field.name,
         "type": ["null", _avro_type(field)],
         "default": None,
-        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce).",
+        "doc": f"{field.label or field.name} ({_described_type(field)} in Salesforce)."
+        + (" The value is TYPE:KEY." if field.is_polymorphic else ""),
         "salmon": {
             "type": field.type,
             "label": field.label,
@@ -283,6 +337,8 @@ def _avro_field(field: FieldSchema) -> dict[str, Any]:
             "compound": field.compound,
         }
         | ({} if field.nillable else {"nillable": False})
+        | ({"prefixes": dict(field.prefixes)} if field.prefixes else {})
+        | ({"only": field.only} if field.only else {})
         | ({"since": field.since} if field.since else {}),
     }
 
@@ -338,11 +394,13 @@ def _field_of_avro(field: Mapping[str, Any]) -> FieldSchema:
         nillable=ours.get("nillable", True),
         live=ours["live"],
         reference_to=tuple(ours["referenceTo"]),
+        prefixes=tuple(ours.get("prefixes", {}).items()),
         relationship=ours["relationship"],
         length=ours["length"],
         precision=ours["precision"],
         scale=ours["scale"],
         compound=ours["compound"],
+        only=ours.get("only", ""),
         since=ours.get("since", 0),
     )
 

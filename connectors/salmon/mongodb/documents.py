@@ -5,7 +5,8 @@ Converts between a document and fields, for one object. Pure.
 
 Fields are at the top level under their Salesforce names, in the schema's order. Everything else in a document belongs to
 the application, and is neither read nor changed. A reference to an object of the sync is the target's `_id` in its own
-type, so that $lookup works; as a field it is the target's record key.
+type, so that $lookup works; as a field it is the target's record key. What a lookup to several objects holds:
+salmon.mongodb.targets.
 
 A field that is null is left out of a document, and cleared by $unset, so that documents stay small. For Salmon, a field
 that is null and one that is missing are the same.
@@ -27,6 +28,7 @@ from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.mismatches import explained
+from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
 
 MARKER: Final = "_salmon"
@@ -111,9 +113,11 @@ class DocumentShape:
         """
         if shown is None or shown == "":
             return None
+        field = self.schema.by_name[name]
+        if field.is_polymorphic:
+            return target_shown(field, shown, synced=self.synced)
         if name in self.links:
             return key_of(shown)
-        field = self.schema.by_name[name]
         if isinstance(shown, Decimal128):
             shown = shown.to_decimal()
         try:
@@ -138,6 +142,8 @@ class DocumentShape:
             raise SchemaMismatch(
                 f"{self.schema.name}.{name} is in the write, but not in the schema. Restart the sink."
             )
+        if field.is_polymorphic and isinstance(value, str):
+            return shown_target(field, value)
         if name in self.links and isinstance(value, str):
             return id_of(value)
         try:

@@ -58,6 +58,8 @@ class Describes(Protocol):
     """Where a describe comes from: Rest."""
 
     def describe(self, name: str) -> Mapping[str, Any]: ...
+    def key_prefixes(self) -> Mapping[str, str]:
+        """Object -> the first characters of its Ids, of all objects that the user may see."""
 
 
 class EventSchemas(Protocol):
@@ -120,6 +122,9 @@ def _synced_object(
         )
     _check_markers(name, fields)
     live = None if events is None else live_fields(name, events)
+    points_to_several = events is not None and any(
+        len(f.get("referenceTo") or ()) > 1 for f in fields.values()
+    )
     try:
         schema = schema_of_describe(
             describe,
@@ -127,6 +132,7 @@ def _synced_object(
             exclude=config.fields.exclude,
             live=live,
             decimals=config.numbers == "decimal",
+            prefixes=describes.key_prefixes() if points_to_several else None,
         )
     except ConfigError as error:
         raise ObjectUnusable(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from salmon.model.references import target_in, typed
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.salesforce.ids import id18, prefix_of
 
@@ -81,7 +82,17 @@ class Identity:
         name = self._of_prefix.get(prefix_of(native_id))
         return name if name in field.reference_to else None
 
+    def told_by_id(self, field: FieldSchema, value: str) -> tuple[str, str] | None:
+        """The object and Id of the record that a reference's value, as `changes` hold it, shows by its Id; None for others."""
+        key = target_in(field, value).key
+        name = self.target_of(field, key)
+        return None if name is None else (name, key)
+
     def reference_key(self, field: FieldSchema, native_id: str) -> str:
-        """A reference's value as `changes` hold it: the key of a record of a synced object, else the Id."""
+        """A reference's value as `changes` hold it: the key of a record of a synced object, else the Id; see model.references."""
         name = self.target_of(field, native_id)
-        return native_id if name is None else self.key(name, native_id)
+        key = native_id if name is None else self.key(name, native_id)
+        if not field.is_polymorphic:
+            return key
+        prefix = prefix_of(native_id)
+        return typed(name or next((each for each, known in field.prefixes if known == prefix), ""), key)

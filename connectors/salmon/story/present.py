@@ -217,7 +217,9 @@ def _misfits(state: State, rules: Rules) -> Iterator[str]:
             reasons = " ".join(side.misfits[field].reason for field in sorted(alone)).rstrip(".")
             yield f"has a value in {side_named(name)} that cannot be synced in {fields}; all other fields are synced: {reasons}"
     for name, side in state.sides.items():
-        if side.exists is not True and (lacking := lacks_required(state, name, rules)):
+        if side.exists is not True and (
+            lacking := lacks_required(state, name, rules.of_record(state.canonical))
+        ):
             yield (
                 f"waits to be created in {side_named(name)}, because {rules.schema.name} needs a value in "
                 f"{', '.join(sorted(lacking))}"

@@ -53,14 +53,26 @@ class Terms:
     ids: frozenset[str] = frozenset()
     doubles: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()  # without these, the side refuses a new record
+    # The target of a one-way object: what records of one kind cannot be given, and what lookups point to, is not told back.
+    one_way: Rules | None = None
 
     def comparable(self, name: str, value: Value) -> Value:
         """Return the value in a form that is the same for all equal values of the field."""
         if isinstance(value, str) and name in self.ids:
-            return id18(value) or value
+            # A lookup to several objects says of which it is.
+            type_, separator, key = value.rpartition(":")
+            key = id18(key) or key
+            return key if self.one_way is not None else f"{type_}{separator}{key}"
         if isinstance(value, Decimal) and name in self.doubles:
             return float(value)
         return value
+
+    def not_given(self, fields: Mapping[str, Value]) -> frozenset[str]:
+        """What a record with these values cannot be given, because it is a person or a business, and so is not compared."""
+        if self.one_way is None or not self.one_way.schema.has_kinds:
+            return frozenset()
+        own = self.one_way.of_record(fields).schema.by_name
+        return frozenset(name for name, field in own.items() if field.only and not field.settable)
 
 
 def terms_of(rules: Rules) -> Mapping[str, Terms]:
@@ -88,6 +100,7 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
             ids=ids,
             doubles=doubles[side],
             required=required[side],
+            one_way=rules if rules.one_way_to == side == SALESFORCE else None,
         )
         for side in SIDES
     }
@@ -126,7 +139,7 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
         return Finding(fields=seen.unreadable)
     differing = {
         name
-        for name in terms.compared
+        for name in terms.compared - terms.not_given(agreed)
         if name in seen.unreadable
         or terms.comparable(name, agreed.get(name)) != terms.comparable(name, seen.fields.get(name))
     }

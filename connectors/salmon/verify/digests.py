@@ -103,7 +103,10 @@ class Form:
     ) -> bytes:
         """Return a hash. Null is the same as missing, and numbers are equal if Python says so."""
         parts: list[Any] = [key]
+        left_out = self._terms.not_given(fields)
         for name in names:
+            if name in left_out:
+                continue
             if unreadable and name in unreadable:
                 parts += (name, ...)  # no value has this text
             elif (value := fields.get(name)) is not None:

@@ -73,4 +73,19 @@ def test_a_bare_org_is_as_it_was_before_salmon_came(monkeypatch: pytest.MonkeyPa
     assert "doctor -c sync.yaml" in told.stdout
     assert CliRunner().invoke(app, ["up", "--dir", str(tmp_path)]).stdout.count("run all -c") == 1
     command = [SimulatorProcess(tmp_path, tmp_path, org)._command() for org in started]
+    assert not any("--person-accounts" in each for each in command)
     assert [{"--no-marker-fields", "--no-change-events"} <= set(each) for each in command] == [True, False]
+
+
+def test_accounts_may_be_persons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where the describe files are of an org that has none."""
+    started: list[Org] = []
+
+    def up(stack: DevStack) -> Mapping[str, object]:
+        started.append(stack._org())
+        return ANSWER
+
+    monkeypatch.setattr(DevStack, "up", up)
+    CliRunner().invoke(app, ["up", "--dir", str(tmp_path), "--person-accounts"])
+    (org,) = started
+    assert "--person-accounts" in SimulatorProcess(tmp_path, tmp_path, org)._command()

@@ -160,6 +160,9 @@ class Describing:
             raise self.answer
         return self.answer
 
+    def key_prefixes(self) -> Mapping[str, str]:
+        raise AssertionError("not asked")
+
 
 FIELD = {"name": "Id", "type": "id"}
 CONFIGURED = SimpleNamespace(fields=SimpleNamespace(include=None, exclude=()), numbers="double")

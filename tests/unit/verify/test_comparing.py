@@ -188,3 +188,37 @@ def test_a_record_that_lacks_what_the_org_requires_waits() -> None:
     waiting = withheld("a", SALESFORCE, Finding(missing=True), state, terms)
     assert waiting == ParkedFields("a", MONGODB, "MISFIT", ("Name",), "NOT_OF_TYPE")
     assert withheld("a", SALESFORCE, Finding(missing=True), State({MONGODB: SideState()}), terms) is None
+
+
+def test_what_a_lookup_points_to_is_compared_with_its_object_in_any_form_of_its_id() -> None:
+    """An Id in 15 characters is one of 18; a contact is no lead. The target of a one-way object does not say of which it is."""
+    who = FieldSchema("WhoId", "reference", Kind.STRING, reference_to=("Contact", "Lead"))
+    whole = replace(SCHEMA, fields=(*SCHEMA.fields, who))
+    terms = terms_of(Rules(whole))[MONGODB]
+    contact = terms.comparable("WhoId", "Contact:0035g00000Xyz12AAA")
+    assert contact != terms.comparable("WhoId", "Lead:0035g00000Xyz12AAA")
+    assert terms.comparable("WhoId", "Lead:$oid:65f0") == "Lead:$oid:65f0"
+    one_way = terms_of(Rules(whole, one_way_to=SALESFORCE))[SALESFORCE]
+    assert one_way.comparable("WhoId", "Contact:$int:7") == one_way.comparable("WhoId", ":$int:7")
+
+
+def test_a_one_way_person_is_not_compared_in_what_only_a_business_is_given() -> None:
+    """Its document may have any Name: the org puts together its own."""
+    name = FieldSchema("Name", "string", Kind.STRING, only="business")
+    people = ObjectSchema(
+        "Account",
+        (
+            name,
+            FieldSchema("LastName", "string", Kind.STRING, only="person"),
+            FieldSchema("IsPersonAccount", "boolean", Kind.BOOLEAN, create=False, update=False),
+        ),
+        "001",
+    )
+    terms = terms_of(Rules(people, one_way_to=SALESFORCE))[SALESFORCE]
+    there = Seen("k", {"Name": "Ada Byron", "LastName": "Byron", "IsPersonAccount": True})
+    agreed: dict[str, Value] = {"Name": "Ada", "LastName": "Byron"}
+    assert not finding(agreed, there, terms).differs
+    form = Form(terms, with_ids=False)
+    assert form.agreed("k", agreed).firm == form.org(there).firm
+    business = Seen("k", {"Name": "Acme", "IsPersonAccount": False})
+    assert finding({"Name": "Acme Ltd."}, business, terms).fields == {"Name"}

@@ -35,6 +35,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
     ):
         return None
     seq, fields = max(offset, 1), change.fields
+    rules = rules.of_record(fields)
     found = Version(change.committed_at, SALESFORCE, seq, baseline=True)
     told = Version(change.committed_at, SALESFORCE, seq)
     derived = rules.only_of(SALESFORCE)

@@ -17,6 +17,8 @@ from typing import Any, Final
 from pymongo.database import Database
 
 from salmon.model.change import Op, Value
+from salmon.model.references import respelled, target_in
+from salmon.model.schema import FieldSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.wire.client import CODEC, Document, border
@@ -137,11 +139,9 @@ class Spellings:
         """What the fields refer to by text, wherever it may be."""
         shape = self._shapes[name]
         for link in shape.links & fields.keys():
-            key = fields[link]
-            if isinstance(key, str) and isinstance(id_of(key), str):
-                for target in shape.schema.by_name[link].reference_to:
-                    if target in self._collections:
-                        yield target, key
+            for target, key in _meant_by(shape.schema.by_name[link], fields[link]):
+                if target in self._collections and isinstance(id_of(key), str):
+                    yield target, key
 
     def _meant(
         self, records: Iterable[tuple[str, Mapping[str, Value]]]
@@ -161,10 +161,11 @@ class Spellings:
     ) -> Mapping[str, Value]:
         shape, spelled = self._shapes[name], dict(fields)
         for link in shape.links & fields.keys():
-            key = fields[link]
-            targets = shape.schema.by_name[link].reference_to
-            if isinstance(key, str):
-                spelled[link] = next((found for t in targets if (found := meant.get((t, key)))), key)
+            field = shape.schema.by_name[link]
+            for each in _meant_by(field, fields[link]):
+                if found := meant.get(each):
+                    spelled[link] = respelled(field, fields[link], found)
+                    break
         return spelled
 
     def _with_collation(self, objects: Collection[str]) -> frozenset[str]:
@@ -215,6 +216,14 @@ class Spellings:
             self._waiting[reference, child] = None
             if len(self._waiting) > _WAITING_MAX:
                 self._waiting.popitem(last=False)
+
+
+def _meant_by(field: FieldSchema, value: Value) -> list[RecordId]:
+    """The records that a reference may mean."""
+    if not isinstance(value, str):
+        return []
+    target = target_in(field, value)
+    return [(name, target.key) for name in ((target.type,) if target.type else field.reference_to)]
 
 
 def _listed(database: Database[Document], names: Sequence[str]) -> list[Mapping[str, Any]]:

@@ -20,6 +20,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 
 from salmon.model.schema import FieldSchema, Kind
 from salmon.mongodb.documents import MARKER, OWNED, DocumentShape
+from salmon.mongodb.targets import ID, TYPE
 from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUTHORIZED, Document, border
 
 log = structlog.get_logger(__name__)
@@ -82,12 +83,19 @@ def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
     """Return an index for each reference that $lookup may follow, and one to find a record by its Salesforce Id."""
     for field in shape.schema.fields:
         if field.name in shape.links:
-            yield IndexModel([(field.name, ASCENDING)], name=f"{_INDEX_PREFIX}{field.name}")
+            path = f"{field.name}.{ID}" if field.is_polymorphic else field.name
+            yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}{path}")
     path = f"{MARKER}.salesforce_id"
     yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}salesforce_id", sparse=True)
 
 
 def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
+    if field.is_polymorphic:
+        target = {"required": [TYPE, ID], "properties": {TYPE: {"enum": list(field.reference_to)}}}
+        plain = (
+            {"not": {"bsonType": "object"}} if field.name in shape.links else {"bsonType": ["string", "null"]}
+        )
+        return {"anyOf": [{"bsonType": "object", **target}, plain]}
     if field.name in shape.links:
         return None  # any type that an `_id` can have
     if field.kind is Kind.STRINGS:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.convert import from_event
+from salmon.model.people import JOINED, NAME
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import names_no_record
@@ -81,7 +82,7 @@ def report_of(
     if kind == "GAP_OVERFLOW" or any(names_no_record(native_id) for native_id in ids):
         return Report(name, commit_time, whole=True)
     op = _OPS.get(kind)
-    if op is None or header["diffFields"]:
+    if op is None or header["diffFields"] or _must_be_read(op, header, payload, layout, schema):
         return Report(name, commit_time, tuple(Told(native_id, None) for native_id in ids))
     shown = dict(layout.values(payload))
     said = _said(op, header, layout, shown)
@@ -114,6 +115,18 @@ def report_of(
         for native_id in ids
     )
     return Report(name, commit_time, told, key=carried or None)
+
+
+def _must_be_read(
+    op: Op, header: Mapping[str, Any], payload: Mapping[str, Any], layout: EventLayout, schema: ObjectSchema
+) -> bool:
+    """Whether what the event says of a person's name is not enough to know the Name."""
+    bitmaps = (*header["changedFields"], *header["nulledFields"])
+    named = layout.named(bitmaps)
+    if op is Op.UPDATE and layout.is_unclear(payload, bitmaps):
+        return True
+    told = named | {name for name, value in layout.values(payload) if value is not None}
+    return NAME in schema.by_name and not told & layout.parts_of(payload) & JOINED <= schema.by_name.keys()
 
 
 def _said(op: Op, header: Mapping[str, Any], layout: EventLayout, shown: Mapping[str, Any]) -> frozenset[str]:

@@ -81,7 +81,7 @@ class Feed:
         Args:
             org: For its clock.
             objects, readers, identity: What is synced, how it is read, and the keys of it.
-            whole: The objects whose records are reported too, and not their events alone; each with its synced fields.
+            whole: The objects whose records are reported too, and not their events alone; each with what is told of them.
             load_identities: Reads every key that records of the org carry into *identity*.
             open_stream: Subscribes from a position on.
             schema_of: The event schema of a schema id.
@@ -399,8 +399,8 @@ class Feed:
         for field in self._objects[name].schema.fields:
             value = told.change.fields.get(field.name)
             if field.reference_to and isinstance(value, str):
-                target = self._identity.target_of(field, value)
-                if target is not None and (self._identities_due or (target, value) in self._held):
+                parent = self._identity.told_by_id(field, value)
+                if parent is not None and (self._identities_due or parent in self._held):
                     return True
         return False
 

@@ -232,11 +232,7 @@ class SalesforceSourceTask:
             org=rest,
             objects=self._objects,
             # The target of a one-way object is not asked what it has.
-            whole={
-                name: frozenset(schema.by_name)
-                for name, schema in self.schemas().items()
-                if self._is_read_whole(name)
-            },
+            whole={name: schema.told for name, schema in self.schemas().items() if self._is_read_whole(name)},
             readers=readers,
             identity=identity,
             load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),

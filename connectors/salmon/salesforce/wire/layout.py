@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import SchemaMismatch
+from salmon.model.people import FLAG
 
 _EVENT_SUFFIX: Final = "ChangeEvent"
 _HEADER: Final = "ChangeEventHeader"
@@ -26,11 +27,18 @@ class Slot:
     plain: bool  # shown as a value of its own (also by the union of Account.Name: text or a person's name)
     members: tuple[tuple[str, str], ...] = ()  # (name in the event, name in REST), in the compound's order
 
+    @property
+    def of_two_kinds(self) -> bool:
+        """Whether it is a text in one record and a compound in another: so it tells which kind of record it is."""
+        return self.plain and bool(self.members)
+
     def rest_names(self) -> Iterator[str]:
         if self.plain:
             yield self.name
         for _, rest_name in self.members:
             yield rest_name
+        if self.of_two_kinds:
+            yield FLAG
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,9 @@ class EventLayout:
             parent, dash, bits = bitmap.rpartition("-")
             try:
                 if dash:
-                    members = self.slots[int(parent)].members
-                    names.update(members[bit][1] for bit in _bits(bits))
+                    slot = self.slots[int(parent)]
+                    names.update(slot.members[bit][1] for bit in _bits(bits))
+                    names.update((FLAG,) if slot.of_two_kinds else ())
                 else:
                     for bit in _bits(bits):
                         names.update(self.slots[bit].rest_names())
@@ -72,10 +81,30 @@ class EventLayout:
                 ) from error
         return frozenset(names)
 
+    def is_unclear(self, payload: Mapping[str, Any], bitmaps: Sequence[str]) -> bool:
+        """Whether bitmaps name a field of two kinds that the payload does not show: it may be either, with any value."""
+        return any(
+            slot.of_two_kinds
+            and payload.get(slot.name) is None
+            and any(_names_slot(bitmap, number) for bitmap in bitmaps)
+            for number, slot in enumerate(self.slots)
+        )
+
+    def parts_of(self, payload: Mapping[str, Any]) -> frozenset[str]:
+        """The REST names of the members of a compound that stands in the place of a text: a person's name."""
+        return frozenset(
+            rest_name
+            for slot in self.slots
+            if slot.of_two_kinds and isinstance(payload.get(slot.name), Mapping)
+            for _, rest_name in slot.members
+        )
+
     def values(self, payload: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Every REST name with what the payload shows for it, nulls included."""
         for slot in self.slots[1:]:
             shown = payload.get(slot.name)
+            if slot.of_two_kinds and shown is not None:
+                yield FLAG, isinstance(shown, Mapping)
             if isinstance(shown, Mapping):
                 for event_name, rest_name in slot.members:
                     yield rest_name, shown.get(event_name)
@@ -146,6 +175,11 @@ def _record_of(branch: Any, records: dict[str, Mapping[str, Any]]) -> Mapping[st
         records[branch["name"]] = branch
         return branch
     return records.get(branch.rpartition(".")[2]) if isinstance(branch, str) else None
+
+
+def _names_slot(bitmap: str, number: int) -> bool:
+    parent, dash, bits = bitmap.rpartition("-")
+    return parent == str(number) if dash else number in _bits(bits)
 
 
 def _bits(text: str) -> list[int]:

@@ -163,6 +163,11 @@ class Rest:
         )
         return answer
 
+    def key_prefixes(self) -> Mapping[str, str]:
+        """Object -> the first characters of its Ids, of all objects that the user may see."""
+        answer = self._json("GET", f"{self._base}/sobjects", resource="describe")
+        return {each["name"]: each["keyPrefix"] for each in answer["sobjects"] if each.get("keyPrefix")}
+
     def count(self, name: str) -> int:
         """How many records the object has."""
         answer = self._json("GET", self._query_path(f"SELECT COUNT() FROM {name}"), resource="query")

@@ -269,12 +269,12 @@ class Delivery:
         Refuse writes that refer to a record that is not there any more. Salesforce seldom says which: so the parents
         are looked at, and the fields named, that the rest may be sent without them.
         """
+        meant = {job.index: self._references.meant(job.record) for job, *_ in refusals}
         parents = {
-            (job.index, field.name): ((target, body[field.name]), body[field.name])
+            (job.index, name): ((target, body[name]), body[name])
             for job, _, body in refusals
-            for field in self._schemas[job.record.object].references
-            for target in field.reference_to
-            if target in self._schemas and body.get(field.name) and len(field.reference_to) == 1
+            for name, (target, _) in meant[job.index].items()
+            if body.get(name)
         }
         found = read_markers(self._org, parents.values())
         for job, result, _ in refusals:
@@ -284,12 +284,11 @@ class Delivery:
                 for (index, name), (parent, _) in parents.items()
                 if index == job.index and found[parent] is None
             }
-            written = job.record.write.fields
-            to_come = {name for name in missing if len(str(written.get(name))) == ID_CHARS_SHORT}
+            written = meant[job.index]
+            to_come = {name for name in missing if len(written[name][1]) == ID_CHARS_SHORT}
             if to_come and to_come == missing:
                 # Any 15 letters and digits look like an Id: they may be the key of a parent that is still to come.
-                waits_for = tuple((parents[job.index, name][0][0], str(written[name])) for name in to_come)
-                self._outcomes[job.index] = deferred(to_come, waits_for)
+                self._outcomes[job.index] = deferred(to_come, tuple(written[name] for name in to_come))
                 continue
             self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from salmon.model.change import Value
 from salmon.model.convert import out_of_range, to_rest
+from salmon.model.references import target_in
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.plugin.contract import Identities
+from salmon.plugin.contract import Identities, SinkRecord
 from salmon.salesforce.ids import id18, prefix_of
 
 RecordId = tuple[str, str]  # object, record key
@@ -97,11 +98,10 @@ class References:
             if out_of_range(field, value):
                 beyond.append(field_name)
                 continue
-            targets = self._targets(field) if isinstance(value, str) else ()
-            if not targets:
+            parents = self.parents(field, value)
+            if not parents:
                 shown[field_name] = to_rest(field, value)
                 continue
-            parents = tuple((target, str(value)) for target in targets)
             awaited = any(parent in in_batch for parent in parents)
             native_id = None if awaited else self._resolve(field, parents)
             if native_id is None:
@@ -110,8 +110,22 @@ class References:
                 shown[field_name] = native_id
         return Body(shown, missing, unknown, tuple(beyond))
 
-    def _targets(self, field: FieldSchema) -> tuple[str, ...]:
-        return tuple(target for target in field.reference_to if target in self._schemas)
+    def parents(self, field: FieldSchema, value: Value) -> tuple[RecordId, ...]:
+        """The records of the sync that a value may refer to: more than one only where nobody has said which object it is."""
+        if not (field.reference_to and isinstance(value, str)):
+            return ()
+        target = target_in(field, value)
+        names = (target.type,) if target.type else field.reference_to
+        return tuple((name, target.key) for name in names if name in self._schemas)
+
+    def meant(self, record: SinkRecord) -> Mapping[str, RecordId]:
+        """The references of a write of which it is known which record of the sync they refer to."""
+        found = {
+            field.name: parents
+            for field in self._schemas[record.object].references
+            if len(parents := self.parents(field, record.write.fields.get(field.name))) == 1
+        }
+        return {field_name: parents[0] for field_name, parents in found.items()}
 
     def _resolve(self, field: FieldSchema, parents: tuple[RecordId, ...]) -> str | None:
         for parent in parents:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from salmon.simulator.org.object_types import ObjectType
+from salmon.simulator.org.person_accounts import name_of
 from salmon.simulator.org.transaction import Stored
 
 MutableRow = dict[str, Stored]
@@ -58,8 +59,7 @@ def derive(
         now: The time of the save, as a datetime field shows it.
     """
     if object_type.has_person_name:
-        name = " ".join(str(part) for part in (row.get("FirstName"), row.get("LastName")) if part)
-        _set(object_type, row, "Name", name or None)
+        _set(object_type, row, "Name", name_of(row) or None)
     for name in object_type.base64_fields & set(said):  # Body and BodyLength of Attachment and Document
         body = row.get(name)
         length = None if body is None else len(base64.b64decode(str(body)))

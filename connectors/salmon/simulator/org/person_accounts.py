@@ -22,7 +22,8 @@ from salmon.simulator.org.transaction import Row, Stored
 
 FLAG: Final = "IsPersonAccount"
 CONTACT_ID: Final = "PersonContactId"
-NAME_PARTS: Final = ("Salutation", "FirstName", "LastName")
+NAME_PARTS: Final = ("Salutation", "FirstName", "LastName", "MiddleName", "InformalName", "Suffix")
+_JOINED: Final = ("FirstName", "MiddleName", "LastName", "Suffix")
 _BOTH: Final = ("Phone", "Fax")  # the account's are the contact's
 # Standard fields of Contact that Account has, with Person in front.
 _PERSON: Final = (
@@ -50,7 +51,7 @@ def with_person_accounts(describes: Mapping[str, Describe]) -> dict[str, Describ
     custom = [
         _renamed(f, f"{name.removesuffix('__c')}__pc")
         for name, f in of_contact.items()
-        if name.endswith("__c") and not f.get("calculated") and not name.startswith("Salmon_")
+        if name.endswith("__c") and not f.get("calculated")
     ]
     key = {
         **FIELD_DEFAULTS, "name": CONTACT_ID, "label": "Contact ID", "type": "reference", "referenceTo": ["Contact"],
@@ -101,7 +102,12 @@ def settle(object_type: ObjectType, row: dict[str, Stored], said: Collection[str
     if person:
         if row.get("LastName") is None:
             raise Refusal("REQUIRED_FIELD_MISSING", "Required fields are missing: [LastName]", "LastName")
-        row["Name"] = " ".join(str(row[part]) for part in ("FirstName", "LastName") if row.get(part))
+        row["Name"] = name_of(row)
+
+
+def name_of(row: Row) -> str:
+    """The name that is put together from its parts (Object Reference, Contact, Name)."""
+    return " ".join(str(row[part]) for part in _JOINED if row.get(part))
 
 
 def contact_of(account: ObjectType, contact: ObjectType, row: Row) -> dict[str, Stored]:

@@ -8,13 +8,14 @@ from support.proof.catalogue.changes import CHANGES
 from support.proof.catalogue.history import HISTORY
 from support.proof.catalogue.lives import LIVES
 from support.proof.catalogue.misfits import MISFITS
+from support.proof.catalogue.people import PEOPLE
 from support.proof.catalogue.sinks import SINKS
 from support.proof.catalogue.sources import SOURCES
 from support.proof.catalogue.values import VALUES
 from support.proof.catalogue.writes import WRITES
 from support.proof.mutants import Mutant, MutantError
 
-MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS, *VALUES, *HISTORY, *MISFITS)
+MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS, *VALUES, *HISTORY, *MISFITS, *PEOPLE)
 
 
 def mutant_named(name: str) -> Mutant:

@@ -77,4 +77,25 @@ VALUES: Final = (
         "                row[name] = choices(row[name])\n",
         "                row[name] = tuple(row[name])\n",
     ),
+    Mutant(
+        "a target is looked for under every object",
+        "a lookup that can point to several objects keeps the target's type together with its key",
+        "salesforce.writing.references",
+        "names = (target.type,) if target.type else field.reference_to",
+        "names = field.reference_to",
+    ),
+    Mutant(
+        "a document holds the key without the object",
+        "a lookup that can point to several objects keeps the target's type together with its key, in the document",
+        "mongodb.targets",
+        "return {TYPE: target.type, ID: shown_id} if target.type else shown_id",
+        "return shown_id",
+    ),
+    Mutant(
+        "what a queue owns says nothing of it",
+        "a lookup that can point to several objects keeps the target's type, also of one that is not synced",
+        "salesforce.identity",
+        'next((each for each, known in field.prefixes if known == prefix), "")',
+        '""',
+    ),
 )

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import fastavro
@@ -13,10 +14,13 @@ import pytest
 
 from salmon.errors import SchemaMismatch
 from salmon.model.change import Change, Op
-from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema, schema_of_describe
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.events import EventId, Report, report_of
 from salmon.salesforce.wire.layout import layout_of
+from salmon.simulator.events.cdc_schema import event_schema
+from salmon.simulator.org.describes import load_describes
+from salmon.simulator.org.person_accounts import with_person_accounts
 from support.salesforce import A_USER, OUR_USER, RECORDED, bits, layout, payload, recorded, schema
 
 ID, OTHER = "001000000000001AAA", "001000000000002AAA"
@@ -262,3 +266,76 @@ def test_a_deletion_says_nothing_of_fields() -> None:
     """All of its payload is null, which clears nothing."""
     told = change(payload("DELETE", ID, at=AT))
     assert (told.op, dict(told.fields), told.committed_at) == (Op.DELETE, {}, AT)
+
+
+# Person accounts: one slot of the event is two fields of REST.
+
+PEOPLE = with_person_accounts(load_describes(marker_fields=True))["Account"]
+PEOPLE_LAYOUT = layout_of(json.loads(event_schema(PEOPLE).schema_json))
+PEOPLE_SCHEMA = schema_of_describe(PEOPLE, live=PEOPLE_LAYOUT.live)
+NAME_SLOT = [slot.name for slot in PEOPLE_LAYOUT.slots].index("Name")
+
+
+def told_of_people(body: Mapping[str, Any], synced: ObjectSchema = PEOPLE_SCHEMA) -> Change | None:
+    """What is reported of an account in an org with person accounts; None: it is read."""
+    named = {"Name": None, **body}
+    identity = Identity({"Account": synced})
+    told = report_of(
+        named, EventId(b"1"), layout=PEOPLE_LAYOUT, schema=synced, identity=identity, our_user=OUR_USER
+    )
+    return told.told[0].change
+
+
+def test_the_name_of_a_business_is_a_text_and_tells_that_it_is_one() -> None:
+    """Its creation and its edit speak of Name, and of no part of a person's name."""
+    made = told_of_people(payload("CREATE", ID, Name="Acme"))
+    assert made is not None
+    assert made.fields == {"Name": "Acme", "IsPersonAccount": False}
+    renamed = told_of_people(payload("UPDATE", ID, changed=["0x02"], Name="Acme Ltd."))
+    assert renamed is not None
+    assert renamed.changed == frozenset({"Name", "IsPersonAccount"})
+
+
+def test_the_name_of_a_person_is_its_parts_and_tells_that_it_is_one() -> None:
+    """An event never has the whole name, and an update says only the parts that have changed."""
+    parts = {"Salutation": None, "FirstName": "Ada", "LastName": "Byron"}
+    made = told_of_people(payload("CREATE", ID, Name=parts))
+    assert made is not None
+    assert made.fields == {"FirstName": "Ada", "LastName": "Byron", "IsPersonAccount": True}
+    untouched = {"Salutation": None, "FirstName": None, "LastName": "King"}
+    changed = told_of_people(payload("UPDATE", ID, changed=[f"{NAME_SLOT}-0x04"], Name=untouched))
+    assert changed is not None
+    assert changed.changed == frozenset({"LastName", "IsPersonAccount"})
+    assert changed.fields == {"LastName": "King", "IsPersonAccount": True}
+
+
+@pytest.mark.parametrize("bitmap", ["0x02", f"{NAME_SLOT}-0x02"])
+def test_a_name_that_the_event_names_and_does_not_show_is_read(bitmap: str) -> None:
+    """It may be a text or parts, and any of them may be cleared."""
+    assert told_of_people(payload("UPDATE", ID, changed=[bitmap])) is None
+
+
+def test_a_person_is_read_where_a_part_of_its_name_is_not_synced() -> None:
+    """Then the fold cannot put the name together."""
+    without = replace(PEOPLE_SCHEMA, fields=tuple(f for f in PEOPLE_SCHEMA.fields if f.name != "FirstName"))
+    parts = {"Salutation": None, "FirstName": None, "LastName": "Byron"}
+    assert told_of_people(payload("CREATE", ID, Name=parts), without) is not None
+    assert told_of_people(payload("CREATE", ID, Name={**parts, "FirstName": "Ada"}), without) is None
+    cleared = payload("UPDATE", ID, changed=[f"{NAME_SLOT}-0x02"], Name=parts)
+    assert told_of_people(cleared, without) is None
+
+
+def test_an_event_of_before_person_accounts_is_understood_beside_newer_ones() -> None:
+    """Each event is read by its own schema: there, Name was a text, and said nothing of kinds."""
+    before = recorded("AccountChangeEvent_2026-02.avsc")
+    told = report_of(
+        {**dict.fromkeys(f["name"] for f in before["fields"]), **payload("CREATE", ID), "Name": "Acme"},
+        EventId(b"1"),
+        layout=layout_of(before),
+        schema=PEOPLE_SCHEMA,
+        identity=Identity({"Account": PEOPLE_SCHEMA}),
+        our_user=OUR_USER,
+    )
+    (record,) = told.told
+    assert record.change is not None
+    assert record.change.fields["Name"] == "Acme"

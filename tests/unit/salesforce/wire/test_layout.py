@@ -16,7 +16,10 @@ CUSTOM = layout_of(recorded("Some_Custom_Object__ChangeEvent_2023-07.avsc"))
     ("bitmaps", "names"),
     [
         ([], set()),
-        (["0x800002"], {"Name", "Salutation", "FirstName", "LastName", "LastModifiedDate"}),
+        (
+            ["0x800002"],
+            {"Name", "Salutation", "FirstName", "LastName", "IsPersonAccount", "LastModifiedDate"},
+        ),
         (["0x100000000000800000"], {"LastModifiedDate", "Amount_Owed__c"}),
         (["0x800000", "6-0x01"], {"LastModifiedDate", "ShippingStreet"}),
         (["6-0x0180"], {"ShippingLatitude", "ShippingLongitude"}),
