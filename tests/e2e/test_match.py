@@ -7,13 +7,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bson import ObjectId
 
+from salmon.config import models as configuration
+from salmon.config.registries import registry_of
+from salmon.kafka import clients
+from salmon.kafka.offsets import OffsetStore
+from salmon.match.files import Folder, Kind
+from salmon.match.matching import Wanted, apply, waive
+from salmon.match.pairing import Line
+from salmon.source.first_loads import MATCHED
 from support.ring import Document, Ring, running_ring
 from support.stacks import Stack
 from support.waiting import until
@@ -198,3 +208,20 @@ def test_what_is_loaded_is_not_matched_any_more(both: Both) -> None:
     both.rewrite("Account", "pairs", [["salesforce_id", "key"], [both.ring.ids("Account")[0], "born-there"]])
     done = both.salmon_match("--apply", code=0)["objects"]
     assert all(each["loaded"] and not each["written"] for each in done.values())
+
+
+def test_a_sync_that_never_ran_can_be_told_that_there_is_nothing_to_match(both: Both, tmp_path: Path) -> None:
+    """Its topics are made as its first process would make them; and what is matched again waits again."""
+    said = yaml.safe_load(both.ring.config_path.read_text())
+    file = tmp_path / "sync.yaml"
+    file.write_text(yaml.safe_dump({**said, "name": "match_never_ran"}))
+    config = configuration.load(file)
+    assert waive(config, ["Contact"]) == ["Contact"]
+    kafka, names = clients.Clients(config.kafka_properties()), config.topic_names
+    with closing(registry_of(config)) as registry:
+        marks = OffsetStore(kafka, names, registry)
+        assert marks.load(MATCHED).keys() == {"Contact"}
+        Folder(tmp_path).write("Contact", [(Kind.PAIRS, []), (Kind.DOUBTS, [Line("", "a")])], [])
+        became = apply(config, Wanted(tmp_path, ["Contact"]))["Contact"]
+        assert (became.doubts, became.is_complete) == (1, False)
+        assert marks.load(MATCHED) == {}

@@ -148,6 +148,7 @@ def apply(config: SyncConfig, wanted: Wanted) -> Mapping[str, Became]:
         for name in names:
             if name in loaded:
                 continue
+            marks.unmark(name)
             became[name] = Became(sides.applied(name, files[name]), doubts[name])
             folder.refuse(name, became[name].applied.refused)
             if became[name].is_complete:
@@ -202,9 +203,17 @@ class _Marks:
             )
         return loaded
 
+    def unmark(self, name: str) -> None:
+        """Let the object wait again, if it does not: it is matched again, and must not be loaded meanwhile."""
+        if f"{MATCHED}/{name}" in self._store.entries():
+            self._put(name, None)
+
     def mark(self, name: str, how: str, **more: int) -> None:
         """Let the object be loaded."""
-        key, value = self._store.record(MATCHED, name, {"how": how, "at_ms": int(time.time() * 1000), **more})
+        self._put(name, {"how": how, "at_ms": int(time.time() * 1000), **more})
+
+    def _put(self, name: str, mark: Mapping[str, Any] | None) -> None:
+        key, value = self._store.record(MATCHED, name, mark)
         with self._sync.producer("match") as producer, producer.transaction() as transaction:
             transaction.produce(self._store.topic, key, value)
 
