@@ -55,6 +55,35 @@ def test_values_come_back_as_they_were_written(types: dict[str, dict[str, Type]]
                 assert fields.from_document(kind, fields.for_document(kind, plain)) == plain
 
 
+def test_a_default_is_what_the_org_fills_in(types: dict[str, dict[str, Type]]) -> None:
+    """A checkbox is false unless its describe says otherwise; of several choices, those that are chosen at first."""
+    filled_in = fields.defaults_of(types)
+    assert filled_in["Account"]["Is_Partner__c"] is False
+    assert filled_in["Opportunity"]["IsPrivate"] is False
+    assert "Phone" not in filled_in["Account"]
+    choices = [{"value": "West", "defaultValue": True}, {"value": "East", "defaultValue": True}]
+    shared = {"createable": True, "updateable": True, "referenceTo": [], "length": 0, "scale": 0}
+    kinds = fields.types_of(
+        {
+            "fields": [
+                {**shared, "name": "On__c", "type": "boolean", "defaultValue": True, "picklistValues": []},
+                {
+                    **shared,
+                    "name": "One__c",
+                    "type": "picklist",
+                    "picklistValues": [{"value": "Low"}, choices[0]],
+                },
+                {**shared, "name": "Some__c", "type": "multipicklist", "picklistValues": choices},
+            ]
+        }
+    )
+    assert {name: kind.default for name, kind in kinds.items()} == {
+        "On__c": True,
+        "One__c": "West",
+        "Some__c": ["East", "West"],
+    }
+
+
 def test_a_record_key_is_the_id_as_text_or_tagged() -> None:
     """An ObjectId is no text (DESIGN, Records)."""
     number = ObjectId()

@@ -165,6 +165,33 @@ def test_what_was_created_must_be_there_with_its_fields(journal: Journal) -> Non
     assert judge({place: {}}, {place: {}}, may_stand, []).lost == [(*place, "LastName")]
 
 
+@pytest.mark.parametrize(("default", "others"), [(False, [None]), ("North", [None, False])])
+def test_what_a_creation_left_out_may_stand_as_it_was_filled_in(
+    journal: Journal, default: Any, others: list[Any]
+) -> None:
+    """Nobody knows whether the edit was carried out: then it is the default, and after an edit that was it may not be."""
+    done(journal, journal.begin(MONGODB, "Account", KEY, CREATE, {"Name": "new"}), "acknowledged")
+    update(journal, MONGODB, "unknown", Choice="set")
+
+    def stands(value: Any) -> Verdict:
+        filled_in = {"Account": {"Choice": default}, "Contact": {"Name": "other"}}
+        side = {PLACE: {"Name": "new", "Choice": value}}
+        return judge(side, side, expected(journal.edits(), begun_with={}, filled_in=filled_in), [])
+
+    assert stands(default).clean
+    assert stands("set").clean
+    assert [stands(other).lost for other in others] == [[(*PLACE, "Choice")]] * len(others)
+    update(journal, MONGODB, Choice="later")
+    assert stands(default).lost == [(*PLACE, "Choice")]
+
+
+def test_what_was_there_at_the_beginning_was_not_filled_in(journal: Journal) -> None:
+    """An empty field of such a record is empty, whatever a new one would get."""
+    update(journal, SALESFORCE, "unknown", Rating="Hot")
+    may_stand = expected(journal.edits(), begun_with=BEGUN_WITH, filled_in={"Account": {"Rating": "Cold"}})
+    assert may_stand.values[PLACE]["Rating"] == [None, "Hot"]
+
+
 def test_the_journal_is_on_disk_before_the_edit_is_sent(tmp_path: Path) -> None:
     """So that a run that is killed tells what was under way."""
     file = tmp_path / "journal.jsonl"

@@ -77,6 +77,26 @@ def first_key(world: World) -> str:
     return world.keys(MONGODB)[0]
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_document_that_is_created_twice_is_in_no_conflict_with_itself(seed: int) -> None:
+    """Somebody sets a field between the two creations, which say the same of it, and again after the second."""
+    world = World(seed, Knobs(rows=0, deletes=0, repeats=0, crashes=0)).run()
+    told, key = len(world.merge.conflicts), world.overlap_creations()
+    assert key is not None
+    sink = world.sinks[MONGODB]
+    sink.read(len(world.merge.writes[MONGODB]))
+    while sink.put():
+        pass
+    stands = world.fields(MONGODB, key) or {}
+    assert "Phone" in stands, "the second creation leaves it alone"
+    again = world.nature.token("Phone", stands["Phone"])
+    world.edit(MONGODB, key, {"Phone": again})
+    world.settle()
+    assert world.merge.conflicts[told:] == []
+    assert world.merge.states[key].canonical["Phone"] == again
+    assert broken(world) == []
+
+
 @pytest.mark.parametrize("side", [SALESFORCE, MONGODB])
 def test_a_side_that_differs_is_seen(side: str) -> None:
     """A value that nobody told merge of."""

@@ -178,6 +178,8 @@ class States(Codec):
                     self._sent_fields(w, row, names),
                     w["committed_at"],
                     (added | frozenset(w["lacks"])) & names,
+                    w["expected"],
+                    None if w["differs"] is None else frozenset(w["differs"]) & names,
                 )
                 for w in datum["sent"]
             },
@@ -231,6 +233,8 @@ class States(Codec):
             "fields": _differs(sent.fields, row) if like_row else _field_data(sent.fields),
             "like_row": like_row,
             "lacks": sorted(sent.lacks),
+            "expected": sent.expected,
+            "differs": None if sent.differs is None else sorted(sent.differs),
         }
 
     def _sent_fields(

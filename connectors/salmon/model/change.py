@@ -130,7 +130,7 @@ class Write:
 
     seq: int
     op: WriteOp
-    # UPDATE, DELETE: the marker that the record carries, by the side's last report; 0 for none.
+    # UPDATE, DELETE: the marker that the record carries, by the side's last report; 0 for none. CREATE: see `differs`.
     expected: int = 0
     native_id: str | None = None
     fields: Mapping[str, Value] = field(default_factory=dict)
@@ -139,3 +139,6 @@ class Write:
     # The fields that the write speaks of. None: all of them. It does not mention the others: a CREATE does not clear them. They
     # are those that were added to the sync after it, or after an earlier CREATE that may have made the record.
     knows: frozenset[str] | None = None
+    # CREATE, after others that are still on their way: the fields in which it differs from any of them. If one of them (marker
+    # `expected` or newer) has made the record, the rest is there already, or was edited since: it is left alone. None: no others.
+    differs: frozenset[str] | None = None

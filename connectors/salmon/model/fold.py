@@ -261,6 +261,7 @@ def _all_until(work: Work, seq: int) -> tuple[Sent, dict[str, int]]:
         says = dict(sent.fields)
         if is_made:
             says |= {n: None for n in work.rules.names[side] if work.rules.clears(side, sent, n)}
+            says = {n: v for n, v in says.items() if not sent.spares(n)}
         is_made |= sent.op is WriteOp.CREATE
         fields |= says
         set_by |= dict.fromkeys(says, earlier)

@@ -37,6 +37,13 @@ class Sent:
     committed_at: int = 0  # ms, of the change that caused it
     # Fields that the sync did not know yet when it was written, or an earlier creation that it may have been carried out over.
     lacks: frozenset[str] = frozenset()
+    # Of a creation, as in the write: what it changes in a record that has this marker or a newer one. None: all.
+    expected: int = 0
+    differs: frozenset[str] | None = None
+
+    def spares(self, name: str) -> bool:
+        """Whether it leaves the field alone in a record that an earlier creation, which said the same of it, has made."""
+        return self.differs is not None and name not in self.differs
 
 
 class Park(StrEnum):

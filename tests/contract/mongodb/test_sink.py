@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from salmon.errors import ConfigError, SetupError, Unavailable
-from salmon.model.change import SALESFORCE_ID, WriteOp
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE_ID, WriteOp
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.wire.client import connect
 from salmon.mongodb.writing.sink import MongoSinkTask
@@ -121,6 +122,20 @@ def test_a_create_onto_a_document_of_ours_clears_what_it_does_not_say(
         "basket": [1],
         "_salmon": {"seq": 5, "salesforce_id": "001"},
     }
+
+
+@pytest.mark.parametrize(("made_by", "phone"), [(4, "a user's"), (3, None)], ids=["on its way", "older"])
+def test_a_create_onto_what_an_earlier_one_has_made_leaves_a_users_edit(
+    mongo: Mongo, sink: MongoSinkTask, made_by: int, phone: str | None
+) -> None:
+    """It changes only the fields in which the two differ; a document that none of them has made, it sets as a whole."""
+    mongo.accounts.insert_one(_marked(made_by, Name="old", Phone="a user's"))
+    creation = write("a", CREATE, 5, 4, own={SALESFORCE_ID: "001"}, Name="new")
+    differs = frozenset({"Name", *OWNED_BY_MERGE})
+    put(sink, replace(creation, write=replace(creation.write, differs=differs)))
+    document = mongo.accounts.find_one() or {}
+    assert (document["Name"], document.get("Phone")) == ("new", phone)
+    assert document["_salmon"] == {"seq": 5, "salesforce_id": "001"}
 
 
 def test_outcomes_are_told_one_by_one_however_a_batch_turns_out(mongo: Mongo, sink: MongoSinkTask) -> None:

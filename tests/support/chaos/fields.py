@@ -133,6 +133,7 @@ class Type:
     scale: int
     choices: tuple[str, ...]
     target: str | None  # of a reference to an object that is synced, too
+    default: Any = None  # in plain form: what the org fills in where a creation leaves the field out
 
 
 def types_of(described: Mapping[str, Any]) -> dict[str, Type]:
@@ -143,8 +144,30 @@ def types_of(described: Mapping[str, Any]) -> dict[str, Type]:
             continue
         target = next((name for name in each["referenceTo"] if name in ROLES), None)
         choices = tuple(choice["value"] for choice in each["picklistValues"])
-        types[each["name"]] = Type(each["name"], each["type"], each["length"], each["scale"], choices, target)
+        types[each["name"]] = Type(
+            each["name"], each["type"], each["length"], each["scale"], choices, target, _default(each)
+        )
     return types
+
+
+def _default(described: Mapping[str, Any]) -> Any:
+    """A checkbox is never empty, and a list of choices may have some that are chosen at first."""
+    if described["type"] == "boolean":
+        return bool(described.get("defaultValue"))
+    if described.get("defaultValue") is not None:
+        return described["defaultValue"]
+    chosen = sorted(each["value"] for each in described["picklistValues"] if each.get("defaultValue"))
+    if described["type"] == "multipicklist":
+        return chosen or None
+    return next(iter(chosen), None)
+
+
+def defaults_of(types: Mapping[str, Mapping[str, Type]]) -> dict[str, dict[str, Any]]:
+    """Object -> field -> what the org fills in."""
+    return {
+        object_name: {name: kind.default for name, kind in kinds.items() if kind.default is not None}
+        for object_name, kinds in types.items()
+    }
 
 
 def drawn(kind: Type, number: int, rng: random.Random) -> Any:

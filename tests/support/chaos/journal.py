@@ -118,13 +118,20 @@ class Expected:
     nameless: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
 
-def expected(edits: list[Edit], *, begun_with: Mapping[Place, Mapping[str, Any]]) -> Expected:
+def expected(
+    edits: list[Edit],
+    *,
+    begun_with: Mapping[Place, Mapping[str, Any]],
+    filled_in: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Expected:
     """
     What *edits* allow.
 
     Args:
         begun_with: The records that both sides had before the first edit, with their values.
+        filled_in: Object -> field -> what stands there by itself in a record whose creation left the field out.
     """
+    by_itself = filled_in or {}
     found = Expected(lives={place: {True} for place in begun_with})
     histories: dict[FieldPlace, list[Edit]] = defaultdict(list)
     for edit in edits:
@@ -141,7 +148,8 @@ def expected(edits: list[Edit], *, begun_with: Mapping[Place, Mapping[str, Any]]
                 found.raced.add((*place, name))
     for (object_name, key, name), history in histories.items():
         place = (object_name, key)
-        found.values[place][name] = _may_stand(history, name, begun_with.get(place, {}).get(name))
+        first = begun_with[place] if place in begun_with else by_itself.get(object_name, {})
+        found.values[place][name] = _may_stand(history, name, first.get(name))
     return found
 
 
@@ -153,9 +161,12 @@ def _live(lives: dict[Place, set[bool]], place: Place, edit: Edit) -> None:
         lives[place] = {False} if sure else {True, False}
 
 
-def _may_stand(history: list[Edit], name: str, begun_with: Any) -> list[Any]:
-    """The last acknowledged value, with those that were written at the same time, and every unknown one."""
-    standing, race, unknown = [begun_with], None, []
+def _may_stand(history: list[Edit], name: str, first: Any) -> list[Any]:
+    """
+    The last acknowledged value, with those that were written at the same time, and every unknown one. *first*: what stood
+    there before all of them.
+    """
+    standing, race, unknown = [first], None, []
     for edit in history:
         value = edit.values[name]
         if edit.outcome == UNKNOWN:

@@ -19,6 +19,7 @@ from salmon.kafka.topics import CONNECTORS
 from support.chaos import plan, reading, results
 from support.chaos.crew import Crew
 from support.chaos.editors import Editors
+from support.chaos.fields import defaults_of
 from support.chaos.hands import World
 from support.chaos.journal import Journal, Place, expected
 from support.chaos.judge import Verdict, judge
@@ -262,7 +263,9 @@ def _judged(run: _Run) -> tuple[bool, Verdict, int]:
     """
     watch = Quiet(run.world)
     deadline = time.monotonic() + _PATIENCE_S
-    may_stand = expected(run.world.journal.edits(), begun_with=run.begun_with)
+    may_stand = expected(
+        run.world.journal.edits(), begun_with=run.begun_with, filled_in=defaults_of(run.world.types)
+    )
     while True:
         quiet = watch.wait(for_s=_QUIET_S, within_s=_QUIET_MAX_S)
         salesforce, mongodb = watch.sides()

@@ -93,7 +93,8 @@ class Merge:
             if change.history != (state.sides[change.origin].history if state else ""):
                 self.began_anew()
             self.perhaps_edited.update(self._perhaps_edited(key, change))
-            self.known.update(change.fields.values())
+            untaken = self._not_taken(key, change)
+            self.known.update(value for name, value in change.fields.items() if name not in untaken)
             self.misfits.update((key, name) for name in change.misfits)
         was_known = self._was_known(key, change)
         out = self._fold(key, change)
@@ -176,6 +177,17 @@ class Merge:
         state = self.states.get(key)
         side = state.sides.get(change.origin) if state else None
         return side is not None and side.exists is not None and not side.unknown
+
+    def _not_taken(self, key: str, change: Change) -> frozenset[str]:
+        """
+        Fields of an old event of which their side has told nothing yet. Its source did not know them when it told the event, nor
+        what came after, so they may have been changed since: only a row says what is there.
+        """
+        if (state := self.states.get(key)) is None or not change.is_event:
+            return frozenset()
+        x = state.sides[change.origin]
+        old = change.order <= x.order or change.commit_time <= x.as_of
+        return x.unknown if old and change.history == x.history else frozenset()
 
     def _after_what_was_left_out(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """

@@ -169,7 +169,7 @@ class World:
                 if self.knobs.parting:
                     self._part_with_a_document()
                 if self.knobs.overlaps:
-                    self._overlap_creations()
+                    self.overlap_creations()
                 self.change_schema(GROWN)
             if self.outdated and self.nature.chance(0.1):
                 self._renew(self.nature.random.choice(self.outdated))
@@ -242,28 +242,32 @@ class World:
             while self.database_source.turn():
                 pass
 
-    def _overlap_creations(self) -> None:
+    def overlap_creations(self) -> str | None:
         """
         A new record of the org is edited before its document is told: a second creation is on its way to what the first
         has made, in which somebody has set what neither of them names, and the field that the sync is about to know.
+
+        Returns:
+            The record's key; None where it did not come to that.
         """
         writes, sink = self.merge.writes[MONGODB], self.sinks[MONGODB]
         key = self.born(SALESFORCE, {n: self.nature.token(n, None) for n in ("Name", "City")})
         if not self._until(lambda: any(k == key for k, _ in writes)):
-            return
+            return None
         sink.read(len(writes))
         while key not in self.database.documents and sink.put():
             pass
         told = len(writes)
         held = self.fields(SALESFORCE, key)
         if held is None or key not in self.database.documents:
-            return
+            return None
         self.edit(SALESFORCE, key, {"Name": self.nature.token("Name", held.get("Name"))})
         self._until(lambda: any(k == key for k, _ in writes[told:]))
         value = self.nature.token(ADDED, None)
         self.nature.history.found.add(value)
         self.nature.history.records[value] = key
         self.edit(MONGODB, key, {"Phone": self.nature.token("Phone", None), ADDED: value})
+        return key
 
     def _until(self, is_so: Callable[[], bool]) -> bool:
         """Let the source of the org tell on until it is so, or for a while."""

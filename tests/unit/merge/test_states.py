@@ -103,6 +103,24 @@ def test_a_creation_on_its_way_says_nothing_of_a_field_that_is_added() -> None:
     assert told.state.versions[ADDED].baseline
 
 
+def test_a_creation_on_its_way_is_remembered_with_what_it_changes() -> None:
+    """Of a field that is synced no more, it says nothing."""
+    registry, rules = MemoryRegistry(), Rules(GROWN)
+    told: list[tuple[frozenset[str] | None, frozenset[str] | None]] = [
+        (None, None),
+        (frozenset({ADDED, "City"}), frozenset({"City"})),
+        (frozenset({ADDED}), frozenset()),
+    ]
+    for differs, kept in told:
+        state = new_state(rules.names)
+        sent = Sent(WriteOp.CREATE, {"City": "Oslo"}, expected=5, differs=differs)
+        state.sides[MONGODB].sent = {7: sent}
+        data = States(rules, registry, TOPIC).encode(state)
+        assert States(rules, registry, TOPIC).decode(data).sides[MONGODB].sent == {7: sent}
+        after = States(Rules(SCHEMA), registry, TOPIC).decode(data).sides[MONGODB].sent[7]
+        assert after.differs == kept
+
+
 def test_a_creation_in_the_place_of_a_deleted_record_says_nothing_of_a_field_that_is_added() -> None:
     """The side has told that the record is gone, so of the field nothing is left to tell; but the creation did not know it."""
     registry = MemoryRegistry()

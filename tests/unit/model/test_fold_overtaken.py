@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from salmon.model.change import SALESFORCE_ID, Write, WriteOp
 from salmon.model.rules import OVERWRITTEN_MAX, Rules
 from salmon.model.schema import ObjectSchema
@@ -331,13 +333,23 @@ def test_what_none_of_our_writes_has_set_is_an_edit() -> None:
 # Creations over creations of ours, in a document: each clears what it does not name. (Case L4.)
 
 
+def changes_all(story: Story, creation: Write) -> Write:
+    """
+    The creation as one that changes every field of a document that is there: it was written before a creation said in which
+    fields it differs from earlier ones, or the document has an older marker than all of these.
+    """
+    sent = story.state.sides["mongodb"].sent
+    sent[creation.seq] = replace(sent[creation.seq], expected=0, differs=None)
+    return creation
+
+
 def two_creations() -> tuple[Story, Write, Write]:
     """City was old and is new when merge has heard nothing of the document yet: two creations are on their way."""
     story = Story()
     story.salesforce.row(Name="Acme", City="Oslo")
     first = story.writes["mongodb"]
     story.salesforce.edits(City="Bergen")
-    second = story.writes["mongodb"]
+    second = changes_all(story, story.writes["mongodb"])
     assert (first.op, second.op) == (WriteOp.CREATE, WriteOp.CREATE)
     return story, first, second
 
@@ -413,7 +425,7 @@ def test_a_creation_of_many_fields_is_remembered_whole() -> None:
     story.salesforce.row(F0="old")
     first = story.writes["mongodb"]
     story.salesforce.edits(F0="new")
-    second = story.writes["mongodb"]
+    second = changes_all(story, story.writes["mongodb"])
     story.mongodb.now += 9
     story.mongodb.row(dict(second.fields), marker=second.seq)
     story.mongodb.now = 0
@@ -449,7 +461,7 @@ def _made_twice_and_edited() -> tuple[Story, Write, Write]:
     story.salesforce.creates(Name="Acme", City="Oslo")
     first = story.writes["mongodb"]
     story.salesforce.edits(Name="Globex")
-    again = story.writes["mongodb"]
+    again = changes_all(story, story.writes["mongodb"])
     story.mongodb.acks(first)
     newest = story.writes["mongodb"]
     assert "City" not in newest.fields

@@ -7,6 +7,7 @@ from salmon.model.rules import IN_FLIGHT_MAX, OVERWRITTEN_MAX, SENT_MAX, Rules
 from salmon.model.schema import ObjectSchema
 from support.stories import KEY, SCHEMA, Story, born_in_mongodb, in_step, rules, text
 
+THE_FAR_FUTURE = 4_000_000_000_000
 LATER_ID = "0015g00000Abc34AAA"
 
 # What a write says.
@@ -21,36 +22,112 @@ def test_a_write_says_everything_that_is_still_owed() -> None:
 
 
 def test_an_update_says_what_a_creation_on_its_way_would_clear() -> None:
-    """It has made the document already, and is carried out once more, for a newer edit, over what a user set meanwhile (seed 81069)."""
+    """An earlier one has made the document, and the newer is still to be carried out, over what a user set meanwhile (seed 81069)."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", Phone="555 0000")
+    first = story.writes["mongodb"]
+    story.salesforce.edits(Phone=None)
+    again = story.writes["mongodb"]
+    assert again.op is WriteOp.CREATE
+    story.mongodb.acks(first)
+    story.mongodb.edits(Phone="555 0101", at=THE_FAR_FUTURE)
+    assert story.writes["mongodb"].fields == {"Phone": "555 0101"}
+
+
+def test_a_creation_leaves_alone_what_an_earlier_one_on_its_way_says_as_well() -> None:
+    """That one has perhaps made the document, and somebody has edited it since: nobody made a conflict with that."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", Phone="555 0000")
+    first = story.writes["mongodb"]
+    assert (first.expected, first.differs) == (0, None)
+    story.salesforce.edits(Name="Globex")
+    again = story.writes["mongodb"]
+    assert (again.op, again.expected) == (WriteOp.CREATE, first.seq)
+    assert again.fields["Phone"] == "555 0000", "where there is no document yet, it makes the whole"
+    assert again.differs is not None
+    assert {"Name"} == again.differs & {"Name", "Phone", "City"}
+    story.mongodb.acks(first)
+    story.mongodb.edits(Phone="555 0101", City="Oslo")
+    assert story.writes["mongodb"].fields == {"Name": "Globex"}
+    story.mongodb.edits(ack=again.seq, Name="Globex")
+    story.mongodb.edits(Phone="555 0202", City=None)
+    assert story.record is not None
+    assert story.record["Phone"] == "555 0202"
+    assert "City" not in story.record
+    assert not story.conflicts
+
+
+def test_a_creation_changes_all_fields_in_which_any_earlier_one_differs() -> None:
+    """Nobody knows which of them has made the document: the newest says the same of the Name as the first, but not as the second."""
     story = Story()
     story.salesforce.creates(Name="Acme")
     first = story.writes["mongodb"]
     story.salesforce.edits(Name="Globex")
-    again = story.writes["mongodb"]
-    assert again.op is WriteOp.CREATE
-    story.mongodb.acks(first)
+    story.salesforce.edits(Name="Acme", City="Oslo")
+    newest = story.writes["mongodb"]
+    assert newest.expected == first.seq
+    assert newest.differs is not None
+    assert {"Name", "City"} == newest.differs & {"Name", "City", "Phone"}
+
+
+def test_a_creation_after_a_deletion_on_its_way_changes_all_fields() -> None:
+    """What the first life has left must go."""
+    story = Story()
+    story.salesforce.creates(Name="Acme")
+    story.salesforce.deletes()
+    deletion = story.writes["mongodb"]
+    assert deletion.op is WriteOp.DELETE
+    story.salesforce.creates(Name="Acme")
+    creation = story.writes["mongodb"]
+    assert (creation.op, creation.differs) == (WriteOp.CREATE, None)
+
+
+def test_the_sides_of_which_the_sink_is_not_guarded_get_whole_creations() -> None:
+    """A creation in Salesforce is an insert, and is never carried out over another."""
+    story = Story()
+    story.mongodb.creates(Name="Acme")
     story.mongodb.edits(Phone="555 0101")
-    assert story.writes["mongodb"].fields == {"Name": "Globex", "Phone": "555 0101"}
+    assert story.writes["salesforce"].op is WriteOp.CREATE
+    assert story.writes["salesforce"].differs is None
+
+
+def test_what_a_row_shows_of_a_field_that_a_creation_has_left_alone_is_an_edit() -> None:
+    """Its author saw what both creations say, whether or not an event has told so before the row."""
+    for is_heard in (True, False):
+        story = Story()
+        story.salesforce.creates(Name="Acme", Phone="555 0000")
+        first = story.writes["mongodb"]
+        story.salesforce.edits(Name="Globex")
+        again = story.writes["mongodb"]
+        if is_heard:
+            story.mongodb.acks(first)
+            story.mongodb.edits(Phone="555 0101")
+        story.mongodb.row({**again.fields, "Phone": "555 0202", "City": "Oslo"}, marker=again.seq)
+        assert story.record is not None
+        assert (story.record["Phone"], story.record["City"]) == ("555 0202", "Oslo")
+        assert story.state.versions["Phone"].origin == "mongodb"
+        assert not story.state.versions["City"].baseline
+        assert not story.conflicts
 
 
 def test_what_a_creation_on_its_way_has_cleared_is_in_conflict_with_who_saw_that_alone() -> None:
     """A row has overtaken all that was told of it; the edit that is gone is told with the one in its place (seed 108567)."""
     story = Story()
-    story.salesforce.creates(Name="Acme")
+    story.salesforce.creates(Name="Acme", Phone="555 0000")
     first = story.writes["mongodb"]
-    story.salesforce.edits(Name="Globex")
+    story.salesforce.edits(Phone=None)
     again = story.writes["mongodb"]
     story.mongodb.acks(first)
-    story.mongodb.edits(Phone="555 0101")
+    story.mongodb.edits(Phone="555 0101", at=THE_FAR_FUTURE)
     newest = story.writes["mongodb"]
     cleared, edited, written = (story.mongodb.moment() for _ in range(3))
-    story.mongodb.row({**newest.fields, SALESFORCE_ID: KEY}, marker=newest.seq)
+    story.mongodb.row({**newest.fields, "Name": "Acme", SALESFORCE_ID: KEY}, marker=newest.seq)
     for at, tell in ((cleared, {"ack": again.seq, "Phone": None}), (edited, {"Phone": "555 0202"})):
         story.mongodb.now = at - 1
         story.mongodb.edits(**tell)
     story.mongodb.now = written - 1
     story.mongodb.acks(newest)
-    (conflict,) = story.conflicts
+    *_, conflict = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0202"}
 
 

@@ -196,3 +196,65 @@ def test_an_edit_that_our_write_overwrote_is_told_though_the_row_shows_what_cann
     (conflict,) = story.conflicts
     assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"555 0101", "555 0303"}
     assert story.mongodb.misfits == {"Phone"}
+
+
+def test_what_a_trigger_made_of_an_edit_that_our_creation_said_is_no_default_of_the_org() -> None:
+    """The late event of the creation tells it once more: who edits the field without having seen that is in conflict. (60204.)"""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.edit_of_an_operator(Phone="ext. one")
+    story.salesforce.goes_back()
+    story.salesforce.absent()
+    creation = story.writes["salesforce"]
+    made = story.salesforce.moment()
+    story.salesforce.now += 1
+    story.salesforce.row(Name="Acme", Phone="EXT. ONE", City="by default", marker=creation.seq)
+    story.salesforce.now = made - 1
+    story.salesforce.acks(creation, Phone="EXT. ONE", City="by default")
+    story.mongodb.edits(Phone="555 0101", City="Oslo")
+    assert (story.record or {})["City"] == "Oslo"
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"EXT. ONE", "555 0101"}
+
+
+def test_an_edit_that_set_what_our_write_was_to_set_is_one_though_a_row_shows_our_marker() -> None:
+    """Our write found the field empty and changed nothing there, as its late event tells by its silence. (900525 with unfit=0.3.)"""
+    for is_lost in (False, True):
+        story = in_step(Name="Acme", City="Oslo")
+        story.mongodb.edits(City=None, at=1)
+        write = story.writes["salesforce"]
+        story.salesforce.edits(City="Moss")
+        told = len(story.conflicts)
+        edited = story.salesforce.moment()
+        story.salesforce.now += 5
+        story.salesforce.row(Name="Acme", marker=write.seq)
+        after, story.salesforce.now = story.salesforce.now, edited - 1
+        assert story.state.canonical["City"] == "Moss"
+        story.salesforce.edits(City=None)
+        if is_lost:
+            story.salesforce.now = after
+            story.salesforce.edits(Name="Globex")
+        else:
+            story.salesforce.edits(ack=write.seq)
+        assert "City" not in story.state.canonical
+        assert len(story.conflicts) == told
+
+
+def test_an_edit_that_our_write_overwrote_is_not_told_once_more_where_a_row_has_shown_that_it_was_made_again() -> (
+    None
+):
+    """The row told that it is in conflict with an edit of the document; which of the two times it was made is no news."""
+    story = in_step(Name="Acme", City="Oslo")
+    story.mongodb.edits(City="Bergen")
+    first = story.writes["salesforce"]
+    edited, written = story.salesforce.moment(), story.salesforce.moment()
+    story.salesforce.row(Name="Acme", City="Bergen", marker=first.seq)
+    story.mongodb.edits(Name="Globex")
+    second = story.writes["salesforce"]
+    story.salesforce.row(Name="Globex", City="Moss", marker=second.seq)
+    story.mongodb.edits(City="Rome")
+    assert len(story.conflicts) == 1
+    story.salesforce.now = edited - 1
+    story.salesforce.edits(City="Moss")
+    story.salesforce.now = written - 1
+    story.salesforce.edits(City="Bergen", ack=first.seq)
+    assert len(story.conflicts) == 1

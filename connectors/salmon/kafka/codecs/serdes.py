@@ -162,6 +162,7 @@ class Writes(Codec):
             "salesforce_id": fields.get(SALESFORCE_ID),
             "error": fields.get(ERROR),
             "lacks": [] if write.knows is None else sorted(self._fields.keys() - write.knows),
+            "differs": None if write.differs is None else sorted(write.differs),
         }
         if row is not None and (data := self.encode_with(datum, row)) is not None:
             return data
@@ -184,6 +185,7 @@ class Writes(Codec):
             committed_at=datum["committed_at"],
             correlation=datum["correlation"],
             knows=self._spoken_of(writer_of(data), datum["lacks"]),
+            differs=None if datum["differs"] is None else frozenset(datum["differs"]),
         )
 
     def _spoken_of(self, writer: int, lacks: list[str]) -> frozenset[str] | None:

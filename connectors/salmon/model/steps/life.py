@@ -4,6 +4,7 @@ Step 5 of the fold: the life and death of a record, told by one side.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
@@ -86,6 +87,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
     """What the side held before our write, which a row shows while events of the time before may still come."""
     x = work.x
     if work.answer.made:
+        x.overwritten = (*x.overwritten, *_replaced_in_creation(work, spoken))
         return  # nothing was there before
     overwritten = []
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
@@ -116,6 +118,20 @@ def _remember_emptied(work: Work, spoken: frozenset[str]) -> None:
     emptied = tuple(Overwritten(n, EMPTIED, x.shadow[n], x.as_of) for n in sorted(empty & x.shadow.keys()))
     over = (spoken - empty) | {known.name for known in emptied}
     x.overwritten = (*(k for k in x.overwritten if k.seq != EMPTIED or k.name not in over), *emptied)
+
+
+def _replaced_in_creation(work: Work, spoken: frozenset[str]) -> Iterator[Overwritten]:
+    """
+    What stands in place of what the creation has set that made the record. If its event will tell the same, a trigger did that
+    to our value; what the event tells of other fields, the org has filled in.
+    """
+    change, answered = work.change, work.answer.answered
+    if answered is None or change.ack is None or change.as_of is None:
+        return
+    for name in sorted(answered.fields.keys() & spoken - OWNED_BY_MERGE):
+        shown = change.fields.get(name)
+        if shown != answered.fields[name]:
+            yield Overwritten(name, change.ack, None, change.as_of, later=(shown,))
 
 
 def _with_own_edit(work: Work, known: Overwritten) -> Overwritten:

@@ -48,7 +48,10 @@ def note_what_was_seen(work: Work) -> None:
 
 def _set_by_ours(work: Work) -> Mapping[str, Value]:
     """What the write has set that the change answers."""
-    return work.answer.answered.fields if work.answer.answered is not None else {}
+    answered = work.answer.answered
+    if answered is None:
+        return {}
+    return {n: v for n, v in answered.fields.items() if not answered.spares(n)}
 
 
 def overrule(x: SideState, names: Iterable[str]) -> list[str]:

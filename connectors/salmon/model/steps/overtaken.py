@@ -98,10 +98,11 @@ def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
     The late event of our creation tells what the org set as it carried that out; the one of a write that its sink repeated
     after a newer one was answered, what that has set anew. Where the row could not tell which of our writes made the record,
     or what was repeated, that looked like an edit; now it is known that nobody has made one. What was agreed on before the
-    write *ours* was sent is what it said itself.
+    write *ours* was sent is what it said itself; what a trigger made of that is as much of an edit as that is.
     """
     change, state = work.change, work.state
-    for name in spoken - OWNED_BY_MERGE:
+    said = {known.name for known in work.x.overwritten if known.seq == ours}
+    for name in spoken - OWNED_BY_MERGE - said:
         standing, value = state.versions.get(name, NEVER), change.fields.get(name)
         is_since = standing.origin == change.origin and standing.seq > ours
         if is_since and value is not None and value == state.canonical.get(name):
@@ -109,10 +110,15 @@ def _nobodys_edits(work: Work, spoken: frozenset[str], ours: int) -> None:
 
 
 def judge_overwritten(work: Work, *told: Overwritten) -> None:
-    """Judge edits that our writes overwrote: the events of the writes in *told* have arrived, so the edits are known now."""
+    """
+    Judge edits that our writes overwrote: the events of the writes in *told* have arrived, so the edits are known now. So is
+    an edit that set what our write was to set after it: the row took that for ours, but our write has changed nothing.
+    """
+    spoken = work.rules.spoken(work.change)
     for known in told:
-        # The value that the side holds now was shown by its rows, whenever it was set.
-        if work.state.lives and known.edited and known.edit != work.shadow(known.name):
+        set_the_same = not known.later and known.name not in spoken
+        # Any other value that the side holds now was shown by its rows, whenever it was set.
+        if work.state.lives and known.edited and (known.edit != work.shadow(known.name) or set_the_same):
             fold_unseen_value(_as_of_the_edit(work, known), known.name, known.before)
             stays_there(work, known.name)
 

@@ -8,7 +8,7 @@ topic the newest is all there is. When nothing is owed and nothing in flight, a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from salmon.model.change import (
@@ -36,6 +36,9 @@ class Owed:
     fields: Mapping[str, Value]
     expected: int = 0
     lacks: frozenset[str] = frozenset()  # a creation: fields that it must not clear, although it knows them
+    differs: frozenset[str] | None = (
+        None  # a creation: what it changes in a record that an earlier one has made
+    )
 
 
 def told_in_part(state: State, rules: Rules) -> list[str]:
@@ -95,6 +98,7 @@ def _send(
         committed_at=committed_at,
         correlation=correlation,
         knows=frozenset(rules.schema.by_name) - owed.lacks | OWNED_BY_MERGE if owed.lacks else None,
+        differs=owed.differs,
     )
     side.standing = True
     if rules.one_way_to is not None:
@@ -102,7 +106,14 @@ def _send(
         side.shadow = {n: v for n, v in owed.fields.items() if v is not None}
         side.unknown = frozenset(side.parked)  # what was left out: it may hold any value there
         return write
-    side.sent[state.seq] = Sent(owed.op, owed.fields, committed_at, owed.lacks)
+    side.sent[state.seq] = Sent(
+        owed.op,
+        owed.fields,
+        committed_at,
+        owed.lacks,
+        expected=owed.expected if owed.op is WriteOp.CREATE else 0,
+        differs=owed.differs,
+    )
     while len(side.sent) > SENT_MAX:
         del side.sent[min(side.sent)]
     side.burst += 1
@@ -131,7 +142,7 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
         may_set = rules.sink_may_set(name, WriteOp.CREATE) | rules.sink_may_set(name, WriteOp.UPDATE)
         return _owed_one_way(side, agreed, may_set, rules)
     if side.exists is not True:
-        return _owed_a_creation(side, agreed, rules.sink_may_set(name, WriteOp.CREATE), rules)
+        return _owed_a_creation(name, side, agreed, rules)
     return _owed_an_update(state, name, agreed, rules)
 
 
@@ -189,15 +200,30 @@ def _owed_one_way(
     return Owed(op, {n: agreed.get(n) for n in sorted(may_set)})
 
 
-def _owed_a_creation(
-    side: SideState, agreed: Mapping[str, Value], settable: frozenset[str], rules: Rules
-) -> Owed | None:
+def _owed_a_creation(name: str, side: SideState, agreed: Mapping[str, Value], rules: Rules) -> Owed | None:
     if EXISTENCE in side.parked or not rules.required.isdisjoint(side.parked):
         return None  # refused, or a parent that it cannot do without is not there yet
     if any(p.why is Park.DEFERRED and n in rules.set_once for n, p in side.parked.items()):
         return None  # without that parent now would be without it for ever
+    settable = rules.sink_may_set(name, WriteOp.CREATE)
     fields = {n: v for n, v in agreed.items() if n in settable and n not in side.parked}
-    return Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())
+    owed = Owed(WriteOp.CREATE, fields, lacks=_perhaps_set_unheard(side) - fields.keys())
+    in_flight = side.in_flight
+    if name not in rules.guarded or not in_flight or not all(map(_creates, in_flight.values())):
+        return owed
+    differs = frozenset(
+        n for n in rules.names[name] if any(_says_other(sent, n, fields) for sent in in_flight.values())
+    )
+    return replace(owed, expected=min(in_flight), differs=differs | OWNED_BY_MERGE)
+
+
+def _creates(sent: Sent) -> bool:
+    return sent.op is WriteOp.CREATE
+
+
+def _says_other(sent: Sent, name: str, fields: Mapping[str, Value]) -> bool:
+    """Whether a creation that sets *fields* says something else of the field than *sent*, an earlier one."""
+    return sent.fields.get(name) != fields.get(name) or (name in sent.lacks and name in fields)
 
 
 def _perhaps_set_unheard(side: SideState) -> frozenset[str]:
@@ -217,9 +243,19 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     in_flight, differs = side.in_flight.values(), set[str]()
     if agreed != side.shadow:
         differs = {n for n in agreed.keys() | side.shadow.keys() if agreed.get(n) != side.shadow.get(n)}
-    contradicted = {n for sent in in_flight for n, v in sent.fields.items() if v != agreed.get(n)}
+    contradicted = {
+        n
+        for sent in in_flight
+        for n, v in sent.fields.items()
+        if v != agreed.get(n) and not _is_spared(side, sent, n)
+    }
     if side.marker:  # a creation of ours has made the record, and a later one may still be on its way
-        contradicted |= {n for sent in in_flight for n in agreed if rules.clears(name, sent, n)}
+        contradicted |= {
+            n
+            for sent in in_flight
+            for n in agreed
+            if rules.clears(name, sent, n) and not _is_spared(side, sent, n)
+        }
     alone = left_alone(state, side)
     differs |= side.misfits.keys() - alone
     owed = {
@@ -235,6 +271,11 @@ def _owed_an_update(state: State, name: str, agreed: Mapping[str, Value], rules:
     if not (revived or (owed if rules.stamps_always else owed - rules.stamps)):
         return None
     return Owed(WriteOp.UPDATE, {n: agreed.get(n) for n in sorted(owed)}, side.marker)
+
+
+def _is_spared(side: SideState, sent: Sent, name: str) -> bool:
+    """Whether a creation that is on its way leaves the field alone in the record that the side has."""
+    return sent.spares(name) and side.marker >= sent.expected
 
 
 def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:

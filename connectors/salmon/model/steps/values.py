@@ -77,6 +77,7 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     That is an edit of the side, made after it saw what we sent.
     """
     silent = (ours.fields.keys() & work.rules.live[work.change.origin]) - spoken - OWNED_BY_MERGE
+    silent = {n for n in silent if not ours.spares(n)}
     if work.change.knows is not None:
         silent &= work.change.knows
     for name in sorted(silent):
@@ -132,11 +133,14 @@ def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
         return UNSENT
     answered = answer.answered or ours
     cleared = work.rules.clears(work.change.origin, answered, name)
+    said = cleared or name in answered.fields
+    if said and answered.spares(name) and isinstance(work.shadow(name), Unknown):
+        return answered.fields.get(name)  # whichever creation has made the record, it said the same
     sent = ours.fields.get(name, None if cleared else UNSENT)
-    if cleared or name in answered.fields:
+    if said and not answered.spares(name):
         return sent
-    # A row answers every write up to the one it carries. Any of them was perhaps never carried out, and then the field is
-    # as the one before has left it.
+    # A row answers every write up to the one it carries. Any of them was perhaps never carried out, or has spared the field,
+    # and then the field is as the one before has left it.
     shown = work.change.fields.get(name)
     return (
         shown

@@ -4,7 +4,8 @@ Carries out the writes of one object as unordered bulk writes, and returns one o
 Every write is guarded by the document's marker, so it applies once and never over a newer write, however often it is
 repeated, and by whichever process:
 
-    CREATE  inserts. If the key exists with an older marker, it becomes a guarded update of all fields that its writer knew.
+    CREATE  inserts. If the key exists with an older marker, it becomes a guarded update of all fields that its writer knew; or,
+            if an earlier CREATE on its way has made the document, of the fields in which they differ.
             If the marker is this one or newer, the write was done before. Without a marker, the document is unknown: EXISTS.
     UPDATE  applies if the marker is older than the write. If the record is known to have no marker (expected 0), it also
             applies without one. Otherwise a document without a marker is a different record with the same key: EXISTS.
@@ -37,7 +38,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from salmon.errors import DataError, SetupError, Unavailable
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import Value, Write, WriteOp
 from salmon.model.rules import SEQ_MAX
 from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
@@ -341,7 +342,7 @@ def _onto_existing(
         elif marker >= write.seq:
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
-            update = shape.whole_update(write.fields, write.seq, write.knows)
+            update = shape.whole_update(*_changes_in(shape, write, marker))
             operations[key] = UpdateOne(guard(id_of(key), write), update)
     if not operations:
         return outcomes
@@ -354,6 +355,21 @@ def _onto_existing(
     # If another write came in between, that is noticed when this write is repeated.
     became = APPLIED if reply.matched == len(updated) else _RETRY
     return outcomes | dict.fromkeys(updated, became)
+
+
+def _changes_in(
+    shape: DocumentShape, write: Write, marker: int
+) -> tuple[Mapping[str, Value], int, frozenset[str] | None]:
+    """
+    What a CREATE changes in a document that has an older marker: the fields to set, the seq, and which fields it speaks of.
+
+    If an earlier CREATE has made the document, what both say is there already. Where it is not, somebody has edited it since,
+    and it must not be overwritten.
+    """
+    if write.differs is None or marker < write.expected:
+        return write.fields, write.seq, write.knows
+    fields = {name: value for name, value in write.fields.items() if name in write.differs}
+    return fields, write.seq, write.differs & (shape.names if write.knows is None else write.knows)
 
 
 def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:

@@ -165,7 +165,8 @@ class Rereads:
         for key, waiting in lost:
             row = bin_.get(waiting.native_id or "")
             deleted_at = row.change.committed_at if isinstance(row, Row) else 0
-            found[key] = reader.absent(waiting.native_id, key, window, deleted_at)
+            # Whichever record was asked for, no other one has the key either.
+            found[key] = reader.absent(None, key, window, deleted_at)
         return found, window
 
 

@@ -75,6 +75,13 @@ SOURCES: Final = (
         "        name, due = self._held.due(1 << 62, IDS_A_QUERY)\n",
     ),
     Mutant(
+        "the absence of a key is that of a former record",
+        "5: who is asked to read a key tells its row, or that nobody has it",
+        "salesforce.reading.rereads",
+        "reader.absent(None, key, window, deleted_at)",
+        "reader.absent(waiting.native_id, key, window, deleted_at)",
+    ),
+    Mutant(
         "after a hole nothing is read anew",
         "5: after a hole the lost window is read anew, absences included",
         "salesforce.reading.snapshot_runs",

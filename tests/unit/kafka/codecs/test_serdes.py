@@ -280,6 +280,14 @@ def test_a_creation_says_which_fields_it_must_not_clear_although_its_writer_knew
     assert newer.decode(older.encode(creation)).knows == every - {"Phone"}, "nor what was added since"
 
 
+def test_a_creation_says_in_which_fields_it_differs_from_earlier_ones(registry: MemoryRegistry) -> None:
+    """In no field at all is not the same as that there are no earlier ones."""
+    writes = Writes(ACCOUNT, registry, "crm.writes.mongodb.Account")
+    for differs in (None, frozenset[str](), frozenset({"Name", ERROR})):
+        creation = Write(7, WriteOp.CREATE, expected=5, fields={"Name": "A"}, differs=differs)
+        assert writes.decode(writes.encode(creation)) == creation
+
+
 def test_a_write_of_a_time_before_a_field_was_put_back_does_not_know_it(registry: MemoryRegistry) -> None:
     """It was written when the field was synced once; what is there now came when it was not. (Case L6.)"""
     phone = tuple(replace(field, since=9 if field.name == "Phone" else 0) for field in ACCOUNT.fields)

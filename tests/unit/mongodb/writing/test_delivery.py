@@ -9,9 +9,9 @@ import pytest
 from pymongo.errors import BulkWriteError
 
 from salmon.errors import Unavailable
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import OWNED_BY_MERGE, Write, WriteOp
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.documents import DocumentShape, marker_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from support.world.database import Database
@@ -90,3 +90,42 @@ def test_a_creation_over_ours_clears_only_the_fields_that_its_writer_knew(
     carry_out(collection, shape, [SinkRecord("Account", key, creation)])
     document = database.documents[key]
     assert (document["Name"], document.get("City"), document.get(ADDED)) == ("B", None, added)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "city", "phone"),
+    [(10, "a user's", "a user's"), (9, "Oslo", None)],
+    ids=["on its way", "older"],
+)
+def test_a_creation_over_an_earlier_one_on_its_way_changes_only_what_differs(
+    made_by: int, city: str, phone: str | None
+) -> None:
+    """What both say was there, and a user has edited it since. A document that none of them has made is set as a whole."""
+    database = Database(Nature(Random(1), Knobs()), 0)
+    key, shape = "001000000000001AAA", DocumentShape(BEFORE, frozenset({"Account"}))
+    collection: Any = database
+    first = Write(made_by, WriteOp.CREATE, fields={"Name": "A", "City": "Oslo"})
+    carry_out(collection, shape, [SinkRecord("Account", key, first)])
+    database.set(key, {"City": "a user's", "Phone": "a user's"})
+    again = Write(
+        12,
+        WriteOp.CREATE,
+        expected=10,
+        fields={"Name": "B", "City": "Oslo"},
+        differs=frozenset({"Name", *OWNED_BY_MERGE}),
+    )
+    carry_out(collection, shape, [SinkRecord("Account", key, again)])
+    document = database.documents[key]
+    assert (document["Name"], document["City"], document.get("Phone")) == ("B", city, phone)
+    assert marker_of(document) == 12
+
+
+def test_a_creation_of_what_is_not_there_sets_all_that_it_says() -> None:
+    """The earlier ones were never carried out: the newest is all there is."""
+    database = Database(Nature(Random(1), Knobs()), 0)
+    key, shape = "001000000000001AAA", DocumentShape(BEFORE, frozenset({"Account"}))
+    collection: Any = database
+    fields = {"Name": "B", "City": "Oslo"}
+    creation = Write(12, WriteOp.CREATE, expected=10, fields=fields, differs=frozenset({"Name"}))
+    carry_out(collection, shape, [SinkRecord("Account", key, creation)])
+    assert database.documents[key].items() >= fields.items()

@@ -404,6 +404,19 @@ def test_a_request_by_id_for_a_record_that_is_gone_is_answered_under_its_key() -
     assert rig.answered == {5}
 
 
+def test_the_absence_of_a_key_is_of_no_one_record() -> None:
+    """Asked for by the Id of a former record: neither that nor any other has the key (seed 8100001, with a refreshed org)."""
+    org = org_of(A)
+    org.put("Account", B, Name="B", Salmon_Id__c="$oid:1")
+    rig = Rig.streaming(org)
+    org.remove("Account", B, "2001-09-09T01:46:39.000+0000")
+    rig.feed.request(read_signal(5, "$oid:1", ids=(C,)))
+    rig.pass_s(3)
+    rig.gather()
+    (told,) = rig.told
+    assert (told.key, told.change.op, told.change.native_id) == ("$oid:1", Op.ABSENT, None)
+
+
 def test_a_request_behind_an_event_that_waits_is_answered_with_it() -> None:
     """One row answers both."""
     rig = Rig.streaming(org_of(A))
