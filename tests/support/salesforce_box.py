@@ -138,11 +138,16 @@ class BoxProcess:
         return answer
 
 
-def configured(*names: str, direction: str = "both", exclude: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The config's `objects`, as far as the tasks look at it."""
+def configured(
+    *names: str, direction: str = "both", exclude: tuple[str, ...] = (), polled_s: float | None = None
+) -> dict[str, Any]:
+    """The config's `objects`, as far as the tasks look at it. *polled_s*: they have no events, and are polled so often."""
     fields = SimpleNamespace(include=None, exclude=exclude)
+    capture = SimpleNamespace(mode="cdc" if polled_s is None else "poll", every_s=polled_s)
     return {
-        name: SimpleNamespace(collection=name.lower(), direction=direction, fields=fields, numbers="double")
+        name: SimpleNamespace(
+            collection=name.lower(), direction=direction, fields=fields, numbers="double", capture=capture
+        )
         for name in names
     }
 

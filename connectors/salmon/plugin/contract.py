@@ -110,6 +110,8 @@ class SnapshotProgress:
     done: bool
     left_s: float | None = None
     by_bulk: bool = False  # by the side's API for large amounts
+    # Of an object without events, which is polled: how old what was reported may be, in seconds. None: it has events.
+    polled_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class Why(StrEnum):
     FIRST = "first"  # it never was
     HOLE = "hole"  # events were lost, or have passed while it, or a field of it, was not synced
     ASKED = "asked"  # by a signal
+    POLLED = "polled"  # not as a whole: what has changed since another reading (see polling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Run:
     why: Why
     began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
     not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
-    since: int | None = None  # absences: deletions from then on; None: all that the recycle bin holds
+    # Absences: deletions from then on; None: all that the recycle bin holds. POLLED: rows, too, by their stamps.
+    since: int | None = None
     last: str = ""  # Id of the last row reported
     absences: bool = False  # the rows are reported; now it is the deleted records' turn
     done: bool = False
@@ -73,6 +75,12 @@ class Run:
     covers: frozenset[str] = frozenset()
     by: str = ""  # REST or BULK; "": it is not decided
     job: BulkJob | None = None
+    polled: bool = False  # what is committed after `began` will be found by polling, and not by events
+
+    @property
+    def counts(self) -> bool:
+        """Whether its rows count as records of the object; what is polled was counted when it was read as a whole."""
+        return not self.absences and self.why is not Why.POLLED
 
     def will_report(self, native_id: str) -> bool:
         """Whether this run will still report the record's row."""
@@ -94,6 +102,7 @@ class Run:
             "covers": sorted(self.covers),
             "by": self.by,
             "job": None if self.job is None else self.job.to_position(),
+            "polled": self.polled,
         }
 
     @classmethod
@@ -127,7 +136,9 @@ class Failed:
 class ChunkReader(Protocol):
     """What is asked of RowReader."""
 
-    def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows: ...
+    def after(
+        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+    ) -> ReadRows: ...
     def deleted(
         self, after: str = "", *, since: int | None = None, limit: int | None = PAGE_ROWS, floor: int = 0
     ) -> ReadRows: ...
@@ -205,6 +216,11 @@ class Snapshots:
         job = self._latest[run.object] = _Job(run)
         self._jobs.put(job)
 
+    def give_up(self, name: str) -> None:
+        """Read the object no more."""
+        if (job := self._latest.pop(name, None)) is not None:
+            job.cancelled.set()
+
     def take(self) -> Chunk | Failed | None:
         """The next chunk, or None if there is none yet."""
         while True:
@@ -264,8 +280,8 @@ class Snapshots:
         again.start()
 
     def _run(self, job: _Job) -> None:
-        run = job.run
         self._await_clock(job)
+        run = job.run = self._began_now(job)
         if run.by == BULK and self._bulk is None:  # It may not be any more.
             run = job.run = replace(run, by=REST, job=None)
         if not run.by:
@@ -286,6 +302,14 @@ class Snapshots:
             run = job.run = chunk.run
         self._in_the_org.pop(run.object, None)
         self._not_by_bulk.pop(run.object, None)
+
+    def _began_now(self, job: _Job) -> Run:
+        """The run, if it is of what has changed, as it is when it begins: nobody has asked the org for a while, perhaps."""
+        run = job.run
+        if run.why is not Why.POLLED or run.last or run.absences:
+            return run
+        self._retried(job, self._org.look_at_clock)
+        return replace(run, began=max(run.began, self._org.clock.covered or 0))
 
     def _chosen(self, run: Run) -> str:
         """Whether the object is read by REST or by Bulk, from now on and after a restart."""
@@ -349,11 +373,12 @@ class Snapshots:
         reader = self._readers[run.object]
         if run.absences:
             return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
-        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began)
+        since = run.since if run.why is Why.POLLED else None
+        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since)
 
     def _told(self, run: Run, read: ReadRows) -> Run:
         """The run as it is when *read* is reported too."""
-        count = run.read + (0 if run.absences else len(read.rows))
+        count = run.read + (len(read.rows) if run.counts else 0)
         if read.go_on_after:
             return replace(run, last=read.go_on_after, read=count)
         if run.absences or run.why is Why.FIRST:

@@ -10,29 +10,38 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import RateLimited, RequestRejected, RetriableError, SchemaOutdated, SetupError
+from salmon.errors import RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
+from salmon.salesforce.catalog import (
+    ObjectConfig,
+    ObjectUnusable,
+    SyncedObject,
+    is_polled,
+    live_fields,
+    synced_object,
+)
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
+from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
-from salmon.salesforce.reading.rows import RowReader, learn_keys
+from salmon.salesforce.reading.polling import NoEvents
+from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
-from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
-from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
+from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
+from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
@@ -80,6 +89,7 @@ class SalesforceSourceTask:
         """
         self._config = config
         self._configured = objects
+        self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}
         self._log = log.bind(sync=sync_name)
         self._settle_s = settle_s
         self._wake = threading.Event()
@@ -94,6 +104,7 @@ class SalesforceSourceTask:
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
         self._snapshots: Snapshots | None = None
+        self._polls: Snapshots | None = None  # of what has changed in polled objects
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
@@ -112,10 +123,10 @@ class SalesforceSourceTask:
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
         self._calls = calls
-        return {
-            Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
-            Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
-        }
+        probes: dict[Peer, Probe] = {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+        if self._hears_changes:
+            probes[Peer.PUBSUB] = lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL)
+        return probes
 
     def listen(self, events: Sequence[str]) -> None:
         """See ReportsEvents."""
@@ -221,6 +232,9 @@ class SalesforceSourceTask:
             bulk=BulkReads(bulk, readers),
             use_bulk=self._config.bulk.query,
         )
+        self._polls = None
+        if self._polled:
+            self._polls = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -237,6 +251,8 @@ class SalesforceSourceTask:
             schema_of=pubsub.schema,
             snapshots=self._snapshots,
             troubles=troubles,
+            polled=self._polled,
+            polls=self._polls,
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
@@ -248,15 +264,17 @@ class SalesforceSourceTask:
             troubles,
             self._recheck,
             self._is_mended,
-            watch=lambda name: live_fields(name, pubsub),
+            watch=lambda name: name in self._polled or live_fields(name, pubsub),
             broken=self._is_silent,
         )
         blocked = [name for name in self._objects if troubles.blocks(name)]
-        self._rechecks.begin(blocked, watched=self._objects.keys() - blocked)
+        heard = self._objects.keys() - self._polled.keys()
+        self._rechecks.begin(blocked, watched=heard - set(blocked))
         self._selected.clear()
-        self._selections = Selections(
-            rest.selections, self._objects, self._are_selected, every_s=self._selections_every_s
-        )
+        if heard:
+            self._selections = Selections(
+                rest.selections, heard, self._are_selected, every_s=self._selections_every_s
+            )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -324,8 +342,8 @@ class SalesforceSourceTask:
             since_s, why = stream
             waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
         general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
-        if self._snapshots is not None:
-            general += self._snapshots.waiting()
+        for readings in filter(None, (self._snapshots, self._polls)):
+            general += readings.waiting()
         events = self._events.waiting() if self._events is not None else []
         lasting = [each for each in general if each.since_s >= WAITS_MIN_S]
         return [*lasting, *events, *self._troubles.report()]
@@ -396,7 +414,14 @@ class SalesforceSourceTask:
         self._troubles.unblock(name)
         self._feed.read_again(name)
 
-    def _open_stream(self, start: Start) -> Subscription:
+    @property
+    def _hears_changes(self) -> bool:
+        """Whether any object has change events."""
+        return not self._configured or self._configured.keys() > self._polled.keys()
+
+    def _open_stream(self, start: Start) -> Stream:
+        if not self._hears_changes:
+            return NoEvents()
         self._subscription = self._subscribed(CHANNEL, start)
         return self._subscription
 
@@ -414,34 +439,6 @@ class SalesforceSourceTask:
             wake=self._wake.set,
             mend=mend,
         )
-
-
-def load_identities(
-    rest: Rest,
-    objects: Collection[str],
-    identity: Identity,
-    troubles: Troubles,
-    worked: Collection[str],
-) -> None:
-    """
-    Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
-    before is one of the *troubles*, and so is an object that alone cannot be read. Raises Unavailable, RateLimited, SetupError.
-    """
-    for name in objects:
-        if troubles.blocks(name):
-            continue  # its keys are read when it is read again
-        try:
-            learn_keys(rest, identity, name)
-        except RequestRejected as error:
-            if name not in worked:
-                raise SetupError(sentence(name, error)) from error
-            troubles.found(name, error)
-        except RateLimited:
-            raise
-        except RetriableError as error:
-            rest.look_at_clock()  # in an outage this raises
-            if not troubles.failed(name, error) or name not in worked:
-                raise
 
 
 def _as_registered(schema: ObjectSchema) -> SyncedObject:

@@ -70,6 +70,13 @@ class Ended:
     error: Exception
 
 
+def start_at(place: str | None) -> Start:
+    """Where a stream begins whose stored position is *place*, in hex; "" is its beginning, None: it has none yet."""
+    if place is None:
+        return Preset.LATEST
+    return bytes.fromhex(place) or Preset.EARLIEST
+
+
 class Stream(Protocol):
     """A subscription as feed sees it: the next response, without waiting."""
 
