@@ -530,6 +530,30 @@ def test_secrets_are_hidden_in_the_whole_configuration(write: Write) -> None:
     assert sync.kafka_properties()["sasl.password"] == SECRET, "librdkafka gets it all the same"
 
 
+@pytest.mark.parametrize(
+    ("capture", "mode", "every_s"),
+    [
+        ("cdc", "cdc", 300.0),
+        ("poll", "poll", 300.0),
+        ({"mode": "poll", "every": "2s"}, "poll", 2.0),
+        ({"mode": "poll", "every": "1d"}, "poll", 86_400.0),
+    ],
+)
+def test_capture_is_a_word_or_has_an_interval(write: Write, capture: Any, mode: str, every_s: float) -> None:
+    """Most objects have change events; the interval of the others is bounded."""
+    accounts = {"collection": "accounts", "capture": capture}
+    taken = config.load(write(changed(objects={"Account": accounts})), env=ENV).objects["Account"].capture
+    assert (taken.mode, taken.every_s) == (mode, every_s)
+
+
+@pytest.mark.parametrize("every", ["1s", "2d", "often"])
+def test_polling_too_often_or_hardly_ever_is_refused(write: Write, every: str) -> None:
+    """Too often costs the org's allowance; too rarely, deletions leave the recycle bin unseen."""
+    accounts = {"collection": "accounts", "capture": {"mode": "poll", "every": every}}
+    with pytest.raises(ConfigError, match=r"capture\.every: .* at least 2s and at most 1d"):
+        config.load(write(changed(objects={"Account": accounts})), env=ENV)
+
+
 def test_the_table_of_settings_has_every_key_once() -> None:
     """It is printed from the models, so a new key is documented the moment it exists."""
     rows = config.settings_table().splitlines()[2:]
