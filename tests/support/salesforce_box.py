@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +98,10 @@ class BoxProcess:
         self._control("DELETE", "triggers")
         self._sign_in()
 
+    def recycle_bin(self, do: str, name: str, *ids: str) -> None:
+        """Undelete records, or empty the recycle bin of them."""
+        self._control("POST", "recycle_bin", {"object": name, "ids": ids, "do": do})
+
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)
 
@@ -113,6 +117,9 @@ class BoxProcess:
     def api_calls(self) -> Mapping[str, Any]:
         calls: Mapping[str, Any] = self._control("GET", "calls").json()["api"]
         return calls
+
+    def events_delivered(self) -> int:
+        return int(self._control("GET", "calls").json()["events_delivered"])
 
     def _sign_in(self) -> None:
         answer = self._http.post(
@@ -161,9 +168,14 @@ class Source:
         *names: str,
         of: Source | None = None,
         registered: Mapping[str, ObjectSchema] | None = None,
+        polled_s: float | None = None,
+        agreed: Collection[str] = (),
         **changes: Any,
     ) -> None:
-        """*of*: an earlier source, whose committed state this one goes on from. *registered*: as the worker hands it."""
+        """
+        *of*: an earlier source, whose committed state this one goes on from. *registered*: as the worker hands it. *polled_s*: the
+        objects have no events, and are polled so often. *agreed*: the keys that `records` has.
+        """
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
         self.identities: dict[str, dict[str, str]] = (
@@ -171,12 +183,13 @@ class Source:
         )
         self.told: list[SourceRecord] = []
         self.answered: set[int] = set()
-        objects = configured(*(names or ("Account", "Contact")))
+        objects = configured(*(names or ("Account", "Contact")), polled_s=polled_s)
         self.task = SalesforceSourceTask(
             box.config(**changes), objects, "crm", settle_s=SETTLE_S, again_s=AGAIN_S
         )
         if registered is not None:
             self.task.use_registered(registered)
+        self.task.use_records(lambda _: agreed)
         self.task.start(self.positions, self.identities)
 
     def __enter__(self) -> Self:
@@ -280,11 +293,12 @@ class Known:
 
 
 def started_sink(
-    box: BoxProcess, source: Source, *, clean: bool = True, **changes: Any
+    box: BoxProcess, source: Source, *, clean: bool = True, polled_s: float | None = None, **changes: Any
 ) -> SalesforceSinkTask:
     """A sink task on the objects of *source*."""
     schemas = source.task.schemas()
-    task = SalesforceSinkTask(box.config(**changes), configured(*schemas), "crm", again_s=AGAIN_S)
+    objects = configured(*schemas, polled_s=polled_s)
+    task = SalesforceSinkTask(box.config(**changes), objects, "crm", again_s=AGAIN_S)
     task.start(schemas, Known(), clean=clean)
     return task
 

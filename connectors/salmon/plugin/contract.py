@@ -297,6 +297,17 @@ class ReportsEvents(Protocol):
 
 
 @runtime_checkable
+class ComparesRecords(Protocol):
+    """A source that can only find out that a record is gone by comparing what its side has with what is agreed to be there."""
+
+    def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
+        """
+        Take how to ask which records of an object are agreed to exist: it reads them from Kafka, so it may take long, and raise
+        RetriableError. May be asked from any thread. Before start().
+        """
+
+
+@runtime_checkable
 class UsesSchemas(Protocol):
     """A source that needs the objects' schemas before start()."""
 

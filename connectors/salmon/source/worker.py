@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event
 from typing import Final
 
@@ -26,6 +26,7 @@ from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
+    ComparesRecords,
     Connects,
     DescribesObjects,
     KeepsSchemas,
@@ -149,6 +150,8 @@ class SourceWorker:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
         events = self._event_schemas()
+        if isinstance(self._task, ComparesRecords):
+            self._task.use_records(self._agreed_keys)
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -224,6 +227,10 @@ class SourceWorker:
             codec = Identities(instance.registry, topic)
             found[name] = tables.load(instance.clients, topic, codec.decode)
         return found
+
+    def _agreed_keys(self, name: str) -> Collection[str]:
+        instance = self._instance
+        return tables.load(instance.clients, instance.topics.records(name), bool).keys()
 
     # The loop.
 

@@ -123,6 +123,7 @@ class RowReader:
             where=[soql.one_of("Id", ["0" * 18] * IDS_A_QUERY)],
             limit=PAGE_ROWS,
         )
+        self.has_bin = "IsDeleted" in synced.names  # of some objects (User) nothing is ever deleted
         self.wide = rest.query_bytes(longest) > URI_BYTES
 
     def after(
@@ -187,7 +188,7 @@ class RowReader:
 
         What has left the recycle bin is not there any more to be asked for.
         """
-        if "IsDeleted" not in self._synced.names:  # Of some objects (User) nothing is ever deleted.
+        if not self.has_bin:
             covered = self._covered(floor)
             return ReadRows((), Window(covered, covered))
         where = ["IsDeleted = true", *soql.after(after)]

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -41,6 +41,7 @@ from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
+from salmon.salesforce.reading.vanished import Vanished
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
@@ -50,19 +51,7 @@ from salmon.salesforce.wire.rest import Rest
 log = structlog.get_logger(__name__)
 
 WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
-_NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
-_EVENTS_KEPT: Final = (
-    "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
-    "is read again."
-)
 CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
-
-
-class SourceObject(ObjectConfig, Protocol):
-    """`objects.<Object>` of the config, as far as the source needs it."""
-
-    @property
-    def direction(self) -> str: ...
 
 
 class SalesforceSourceTask:
@@ -71,7 +60,7 @@ class SalesforceSourceTask:
     def __init__(
         self,
         config: SalesforceConfig,
-        objects: Mapping[str, SourceObject],
+        objects: Mapping[str, ObjectConfig],
         sync_name: str,
         *,
         settle_s: float = SETTLE_S,
@@ -105,6 +94,8 @@ class SalesforceSourceTask:
         self._feed: Feed | None = None
         self._snapshots: Snapshots | None = None
         self._polls: Snapshots | None = None  # of what has changed in polled objects
+        self._vanished: Vanished | None = None
+        self._agreed_keys: Callable[[str], Collection[str]] = lambda _: ()
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
@@ -166,6 +157,10 @@ class SalesforceSourceTask:
         )
         self._events.look()
 
+    def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
+        """See ComparesRecords."""
+        self._agreed_keys = keys_of
+
     def event_schemas(self) -> Mapping[str, ObjectSchema]:
         """See ReportsEvents."""
         return {} if self._events is None else self._events.schemas()
@@ -203,7 +198,7 @@ class SalesforceSourceTask:
         self.connect()
         assert self._rest is not None
         assert self._pubsub is not None
-        for earlier in (self._feed, self._rechecks, self._selections):
+        for earlier in (self._feed, self._rechecks, self._selections, self._vanished):
             if earlier is not None:
                 earlier.close()
         rest, pubsub = self._rest, self._pubsub
@@ -258,6 +253,12 @@ class SalesforceSourceTask:
             org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
+        self._vanished = None
+        if read := [name for name in self._polled if self._is_read_whole(name)]:
+            self._vanished = Vanished(
+                rest, readers, identity, read, positions, keys_of=self._agreed_keys, wake=self._wake.set
+            )
+            self._vanished.begin()
         self._mended.clear()
         self._silent.clear()
         self._rechecks = Rechecks(
@@ -307,6 +308,8 @@ class SalesforceSourceTask:
         except RetriableError as error:
             trouble = error
         events = Gathered() if self._events is None else self._events.take()
+        if self._vanished is not None:
+            self._vanished.turn(feed.request, harvest)
         if not harvest and not events:
             if trouble is not None:
                 raise trouble
@@ -338,9 +341,8 @@ class SalesforceSourceTask:
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""
         waits = {"requests to Salesforce": self._rest and self._rest.paused()}
-        if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
-            since_s, why = stream
-            waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
+        if self._subscription is not None:
+            waits["change events"] = self._subscription.waiting_said()
         general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
         for readings in filter(None, (self._snapshots, self._polls)):
             general += readings.waiting()
@@ -357,6 +359,8 @@ class SalesforceSourceTask:
             selections.close()
         if (feed := self._feed) is not None:
             feed.close()
+        if (vanished := self._vanished) is not None:
+            vanished.close()
         if (events := self._events) is not None:
             events.close()
         self._wake.set()
