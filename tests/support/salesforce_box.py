@@ -151,9 +151,15 @@ def configured(
     """The config's `objects`, as far as the tasks look at it. *polled_s*: they have no events, and are polled so often."""
     fields = SimpleNamespace(include=None, exclude=exclude)
     capture = SimpleNamespace(mode="cdc" if polled_s is None else "poll", every_s=polled_s)
+    never = SimpleNamespace(every_s=None, after_events_s=None)
     return {
         name: SimpleNamespace(
-            collection=name.lower(), direction=direction, fields=fields, numbers="double", capture=capture
+            collection=name.lower(),
+            direction=direction,
+            fields=fields,
+            numbers="double",
+            capture=capture,
+            refresh=never,
         )
         for name in names
     }
@@ -169,12 +175,13 @@ class Source:
         of: Source | None = None,
         registered: Mapping[str, ObjectSchema] | None = None,
         polled_s: float | None = None,
+        refreshed_s: float | None = None,
         agreed: Collection[str] = (),
         **changes: Any,
     ) -> None:
         """
         *of*: an earlier source, whose committed state this one goes on from. *registered*: as the worker hands it. *polled_s*: the
-        objects have no events, and are polled so often. *agreed*: the keys that `records` has.
+        objects have no events, and are polled so often. *refreshed_s*: how long after an event its record is read again. *agreed*: the keys that `records` has.
         """
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
@@ -184,6 +191,8 @@ class Source:
         self.told: list[SourceRecord] = []
         self.answered: set[int] = set()
         objects = configured(*(names or ("Account", "Contact")), polled_s=polled_s)
+        for each in objects.values():
+            each.refresh = SimpleNamespace(every_s=None, after_events_s=refreshed_s)
         self.task = SalesforceSourceTask(
             box.config(**changes), objects, "crm", settle_s=SETTLE_S, again_s=AGAIN_S
         )

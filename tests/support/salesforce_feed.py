@@ -15,6 +15,7 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Ended, Received, Start
 from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
@@ -73,7 +74,7 @@ class StepwiseSnapshots(Snapshots):
         assert (self.org.clock.covered or 0) >= run.not_before, "not due yet"
         reader = self.readers[name]
         since = run.since if run.why is Why.POLLED else None
-        if since is not None and not (run.last or run.absences):
+        if run.why in (Why.POLLED, Why.REFRESH) and not (run.last or run.absences):
             self.org.look_at_clock()
             run = replace(run, began=max(run.began, self.org.clock.covered or 0))
         if run.absences:
@@ -95,7 +96,9 @@ class Rig:
         one_way: Collection[str] = (),
         org_id: str = "00D000000000001",
         polled: Mapping[str, float] | None = None,
+        refreshed: Mapping[str, float] | None = None,
     ) -> None:
+        self.spare = True
         self.org = org or MemoryOrg()
         self.stored: dict[str, Position] = dict(positions or {})
         self.streams: list[MemoryStream] = []
@@ -125,8 +128,9 @@ class Rig:
             open_stream=self._open,
             schema_of=schema_of,
             snapshots=self.snapshots,
-            polled=self.polled,
-            polls=self.polls if self.polled else None,
+            schedule=Schedule(
+                self.polled, self.polls if self.polled else None, refreshed or {}, lambda: self.spare
+            ),
             our_user=OUR_USER,
             positions=self.stored,
             troubles=self.troubles,

@@ -35,6 +35,7 @@ from salmon.config.durations import checked, seconds_of
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
+from salmon.config.refresh import RefreshConfig
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
@@ -221,6 +222,7 @@ class ObjectConfig(BaseModel):
         description="What happens to a value that the other side refuses for good. keep: it stays where it was entered, "
         "and the refusal is reported. revert: it is set back there.",
     )
+    refresh: RefreshConfig = RefreshConfig()
     breaker: BreakerConfig = BreakerConfig()
     delete_guard: DeleteGuardConfig = DeleteGuardConfig()
     deletes: DeletesConfig = DeletesConfig()

@@ -59,11 +59,22 @@ class Capture(Protocol):
         ...
 
 
+class Refresh(Protocol):
+    """`objects.<Object>.refresh` of the config."""
+
+    @property
+    def every_s(self) -> float | None: ...
+    @property
+    def after_events_s(self) -> float | None: ...
+
+
 class ObjectConfig(Protocol):
     """`objects.<Object>` of the config, as far as this side needs it."""
 
     @property
     def capture(self) -> Capture: ...
+    @property
+    def refresh(self) -> Refresh: ...
 
     @property
     def fields(self) -> FieldChoice: ...

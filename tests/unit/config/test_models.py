@@ -546,6 +546,25 @@ def test_capture_is_a_word_or_has_an_interval(write: Write, capture: Any, mode: 
     assert (taken.mode, taken.every_s) == (mode, every_s)
 
 
+def test_a_refresh_can_be_left_out(write: Write) -> None:
+    """The default is once a day, and five minutes after events."""
+    accounts = {"collection": "accounts", "refresh": {"every": "never", "after_events": "never"}}
+    loaded = config.load(
+        write(changed(objects={"Account": accounts, "Contact": {"collection": "contacts"}})), env=ENV
+    )
+    never, usual = loaded.objects["Account"].refresh, loaded.objects["Contact"].refresh
+    assert (never.every_s, never.after_events_s) == (None, None)
+    assert (usual.every_s, usual.after_events_s) == (86_400.0, 300.0)
+
+
+@pytest.mark.parametrize("refresh", [{"every": "1m"}, {"every": "60d"}, {"after_events": "1s"}])
+def test_a_refresh_has_bounds(write: Write, refresh: Any) -> None:
+    """Each is paid for in API calls."""
+    accounts = {"collection": "accounts", "refresh": refresh}
+    with pytest.raises(ConfigError, match=r"refresh\."):
+        config.load(write(changed(objects={"Account": accounts})), env=ENV)
+
+
 @pytest.mark.parametrize("every", ["1s", "2d", "often"])
 def test_polling_too_often_or_hardly_ever_is_refused(write: Write, every: str) -> None:
     """Too often costs the org's allowance; too rarely, deletions leave the recycle bin unseen."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -39,7 +38,7 @@ from salmon.salesforce.reading.polling import Reported, reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Org, Snapshots
-from salmon.salesforce.reading.snapshot_runs import Runs
+from salmon.salesforce.reading.snapshot_runs import Runs, Schedule
 from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream, start_at
 from salmon.salesforce.reading.waiting_events import KEYS_MAX, Held, Waiting
 from salmon.salesforce.troubles import Troubles
@@ -74,8 +73,7 @@ class Feed:
         our_user: str,
         positions: Mapping[str, Position],
         troubles: Troubles | None = None,
-        polled: Mapping[str, float] = MappingProxyType({}),
-        polls: Snapshots | None = None,
+        schedule: Schedule | None = None,
         org_id: Callable[[], str] = lambda: "",
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -92,7 +90,7 @@ class Feed:
             our_user: The Id of the user that Salmon writes as.
             positions: As they were stored.
             troubles: The objects that the org refuses; shared with the snapshots.
-            polled, polls: The objects without events, each with the seconds between two polls; and what reads their changes.
+            schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             org_id: The Id of the org that we are signed in to.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
@@ -118,8 +116,9 @@ class Feed:
         was_forgotten = is_another or (stored is None and bool(positions))
         if stored is None:
             positions = {}  # rows without the stream that goes on after them say nothing
-        self._polled = polled
-        self._reads = reads_of(objects, polled, positions)
+        schedule = schedule or Schedule()
+        self._polled = schedule.polled
+        self._reads = reads_of(objects, self._polled, positions)
         self._runs = Runs(
             org,
             snapshots,
@@ -127,8 +126,7 @@ class Feed:
             identity,
             whole=whole,
             positions=positions,
-            polled=polled,
-            polls=polls,
+            schedule=schedule,
             monotonic_s=monotonic_s,
         )
         self._held = Held()
@@ -142,7 +140,7 @@ class Feed:
             must_wait=self._must_wait,
             troubles=self._troubles,
         )
-        self._snapshots = [each for each in (snapshots, polls) if each is not None]
+        self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.

@@ -58,8 +58,11 @@ class Reported(Reads):
             self._last[native_id] = window.as_of, b""
             self.meet(native_id)
 
+    def begin_whole(self) -> None:
+        """What polls have reported is compared with nothing any more."""
+        self.clear()
+
     def clear(self) -> None:
-        """Another reading of the whole object begins: what polls have reported is compared with nothing any more."""
         self._last.clear()
         self._found.clear()
 

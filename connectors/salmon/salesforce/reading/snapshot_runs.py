@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -38,6 +37,24 @@ ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
 _SNAPSHOT: Final = "snapshot/"  # and the object's name
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    What is read again and again.
+
+    Args:
+        polled: The objects that have no events, each with the seconds between two polls.
+        polls: Reads what has changed of them, beside the other readings: a large object must not hold it up.
+        refreshed: The objects with fields that no event reports, each with the seconds between two readings of the whole.
+        spare: Whether the org has API calls left for what can wait.
+    """
+
+    polled: Mapping[str, float] = field(default_factory=dict)
+    polls: Snapshots | None = None
+    refreshed: Mapping[str, float] = field(default_factory=dict)
+    spare: Callable[[], bool] = lambda: True
+
+
 class Runs:
     """The runs of all objects. For one thread."""
 
@@ -50,8 +67,7 @@ class Runs:
         *,
         whole: Mapping[str, frozenset[str]],
         positions: Mapping[str, Position],
-        polled: Mapping[str, float] = MappingProxyType({}),
-        polls: Snapshots | None = None,
+        schedule: Schedule | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -60,17 +76,18 @@ class Runs:
             reads: Where the windows of what is reported are noted, by object.
             whole: The objects that are read as a whole at first and after a hole, each with its fields.
             positions: What was stored; empty to begin from nothing.
-            polled: The objects of *whole* that have no events, each with the seconds between two polls.
-            polls: Reads what has changed of them, beside *snapshots*: a large object must not hold it up.
+            schedule: What is read again and again.
         """
         self._monotonic_s = monotonic_s
         # Since when a run is read here, and how many of its records were read before.
         self._paces: dict[str, tuple[float, int]] = {}
         self._org = org
         self._snapshots = snapshots
-        self._polls = polls or snapshots
-        self._in_turn = deque([self._polls, snapshots] if polls else [snapshots])
-        self._polled = polled
+        schedule = schedule or Schedule()
+        self._polls = schedule.polls or snapshots
+        self._in_turn = deque([self._polls, snapshots] if schedule.polls else [snapshots])
+        self._polled = schedule.polled
+        self._refreshed, self._spare = schedule.refreshed, schedule.spare
         self._poll_at_s: dict[str, float] = {}
         self._reads = reads
         self._identity = identity
@@ -125,8 +142,21 @@ class Runs:
             self._read_again(name, last_event, reported_up_to, "events were lost")
 
     def begin_due(self) -> None:
-        """Begin to look for what has changed of each polled object whose turn it is. Runs that are under way go on."""
+        """
+        Begin to look for what has changed of each polled object whose turn it is, and to read each object whose fields are to be
+        refreshed. Runs that are under way go on.
+        """
         now_s = self._monotonic_s()
+        for name, every_s in self._refreshed.items():
+            run = self._runs.get(name)
+            if run is None or not run.done or not run.covers:
+                continue
+            age_ms = self._org.clock.now - (run.whole or run.began)
+            if age_ms >= every_s * 1000 and self._spare():
+                self._reads[name].begin_whole()
+                since = _deletions_reported_up_to(run) if run.polled else None
+                again = Run(name, Why.REFRESH, self._covered(), since=since, covers=run.covers)
+                self._begin(replace(again, polled=run.polled, whole=run.whole))
         for name, every_s in self._polled.items():
             run = self._runs.get(name)
             if run is None or not run.done or now_s < self._poll_at_s.get(name, now_s):
@@ -258,7 +288,7 @@ class Runs:
 
     def _age_s(self, run: Run) -> float:
         """For how long changes of the object may not have been found yet: since the last reading that is complete began."""
-        up_to = run.since + OVERLAP_MS if run.why is Why.POLLED and not run.done and run.since else run.began
+        up_to = run.began if run.done or not run.since else run.since + OVERLAP_MS
         return max(0.0, (self._org.clock.now - up_to) / 1000)
 
     def add_positions(self, harvest: Harvest) -> None:
@@ -303,6 +333,8 @@ class Runs:
             self._progressed(replace(run, last=rows[-1].native_id, read=read, total=chunk.run.total), harvest)
 
     def _progressed(self, run: Run, harvest: Harvest) -> None:
+        if run.done and run.why is not Why.POLLED:
+            run = replace(run, whole=run.began)
         self._runs[run.object] = run
         self._dirty.add(run.object)
         if run.done and run.why is Why.POLLED:
@@ -321,8 +353,7 @@ class Runs:
         covers = earlier.covers if earlier is not None else frozenset[str]()
         began = self._covered()
         polled = name in self._polled
-        if polled:
-            self._reads[name].clear()
+        self._reads[name].begin_whole()
         self._begin(
             Run(
                 name,

@@ -36,12 +36,12 @@ from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
 from salmon.salesforce.reading.polling import NoEvents
+from salmon.salesforce.reading.recurring import Recurring
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
-from salmon.salesforce.reading.vanished import Vanished
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
@@ -93,8 +93,7 @@ class SalesforceSourceTask:
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
         self._snapshots: Snapshots | None = None
-        self._polls: Snapshots | None = None  # of what has changed in polled objects
-        self._vanished: Vanished | None = None
+        self._recurring: Recurring | None = None
         self._agreed_keys: Callable[[str], Collection[str]] = lambda _: ()
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
@@ -198,7 +197,7 @@ class SalesforceSourceTask:
         self.connect()
         assert self._rest is not None
         assert self._pubsub is not None
-        for earlier in (self._feed, self._rechecks, self._selections, self._vanished):
+        for earlier in (self._feed, self._rechecks, self._selections, self._recurring):
             if earlier is not None:
                 earlier.close()
         rest, pubsub = self._rest, self._pubsub
@@ -227,9 +226,17 @@ class SalesforceSourceTask:
             bulk=BulkReads(bulk, readers),
             use_bulk=self._config.bulk.query,
         )
-        self._polls = None
-        if self._polled:
-            self._polls = Snapshots(rest, readers, wake=self._wake.set, troubles=troubles)
+        self._recurring = Recurring(
+            rest,
+            self._configured,
+            self._objects,
+            readers,
+            identity=identity,
+            positions=positions,
+            keys_of=self._agreed_keys,
+            wake=self._wake.set,
+            troubles=troubles,
+        )
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -246,19 +253,12 @@ class SalesforceSourceTask:
             schema_of=pubsub.schema,
             snapshots=self._snapshots,
             troubles=troubles,
-            polled=self._polled,
-            polls=self._polls,
+            schedule=self._recurring.schedule,
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
             settle_s=self._settle_s,
         )
-        self._vanished = None
-        if read := [name for name in self._polled if self._is_read_whole(name)]:
-            self._vanished = Vanished(
-                rest, readers, identity, read, positions, keys_of=self._agreed_keys, wake=self._wake.set
-            )
-            self._vanished.begin()
         self._mended.clear()
         self._silent.clear()
         self._rechecks = Rechecks(
@@ -308,8 +308,8 @@ class SalesforceSourceTask:
         except RetriableError as error:
             trouble = error
         events = Gathered() if self._events is None else self._events.take()
-        if self._vanished is not None:
-            self._vanished.turn(feed.request, harvest)
+        if self._recurring is not None:
+            self._recurring.turn(feed.request, harvest)
         if not harvest and not events:
             if trouble is not None:
                 raise trouble
@@ -344,8 +344,8 @@ class SalesforceSourceTask:
         if self._subscription is not None:
             waits["change events"] = self._subscription.waiting_said()
         general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
-        for readings in filter(None, (self._snapshots, self._polls)):
-            general += readings.waiting()
+        for readings in (self._snapshots, self._recurring):
+            general += readings.waiting() if readings is not None else ()
         events = self._events.waiting() if self._events is not None else []
         lasting = [each for each in general if each.since_s >= WAITS_MIN_S]
         return [*lasting, *events, *self._troubles.report()]
@@ -359,8 +359,8 @@ class SalesforceSourceTask:
             selections.close()
         if (feed := self._feed) is not None:
             feed.close()
-        if (vanished := self._vanished) is not None:
-            vanished.close()
+        if (recurring := self._recurring) is not None:
+            recurring.close()
         if (events := self._events) is not None:
             events.close()
         self._wake.set()
