@@ -98,6 +98,10 @@ class BoxProcess:
         self._control("DELETE", "triggers")
         self._sign_in()
 
+    def recycle_bin(self, do: str, name: str, *ids: str) -> None:
+        """Undelete records, or empty the recycle bin of them."""
+        self._control("POST", "recycle_bin", {"object": name, "ids": ids, "do": do})
+
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)
 
@@ -113,6 +117,9 @@ class BoxProcess:
     def api_calls(self) -> Mapping[str, Any]:
         calls: Mapping[str, Any] = self._control("GET", "calls").json()["api"]
         return calls
+
+    def events_delivered(self) -> int:
+        return int(self._control("GET", "calls").json()["events_delivered"])
 
     def _sign_in(self) -> None:
         answer = self._http.post(
@@ -138,11 +145,22 @@ class BoxProcess:
         return answer
 
 
-def configured(*names: str, direction: str = "both", exclude: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The config's `objects`, as far as the tasks look at it."""
+def configured(
+    *names: str, direction: str = "both", exclude: tuple[str, ...] = (), polled_s: float | None = None
+) -> dict[str, Any]:
+    """The config's `objects`, as far as the tasks look at it. *polled_s*: they have no events, and are polled so often."""
     fields = SimpleNamespace(include=None, exclude=exclude)
+    capture = SimpleNamespace(mode="cdc" if polled_s is None else "poll", every_s=polled_s)
+    never = SimpleNamespace(every_s=None, after_events_s=None)
     return {
-        name: SimpleNamespace(collection=name.lower(), direction=direction, fields=fields, numbers="double")
+        name: SimpleNamespace(
+            collection=name.lower(),
+            direction=direction,
+            fields=fields,
+            numbers="double",
+            capture=capture,
+            refresh=never,
+        )
         for name in names
     }
 
@@ -157,9 +175,16 @@ class Source:
         of: Source | None = None,
         registered: Mapping[str, ObjectSchema] | None = None,
         hold: Collection[str] = (),
+        polled_s: float | None = None,
+        refreshed_s: float | None = None,
+        agreed: Collection[str] = (),
         **changes: Any,
     ) -> None:
-        """*of*: an earlier source, whose committed state this one goes on from. *registered*, *hold*: as the worker hands it."""
+        """
+        *of*: an earlier source, whose committed state this one goes on from. *registered*, *hold*: as the worker hands it. *polled_s*:
+        the objects have no events, and are polled so often. *refreshed_s*: how long after an event its record is read again.
+        *agreed*: the keys that `records` has.
+        """
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
         self.identities: dict[str, dict[str, str]] = (
@@ -167,7 +192,9 @@ class Source:
         )
         self.told: list[SourceRecord] = []
         self.answered: set[int] = set()
-        objects = configured(*(names or ("Account", "Contact")))
+        objects = configured(*(names or ("Account", "Contact")), polled_s=polled_s)
+        for each in objects.values():
+            each.refresh = SimpleNamespace(every_s=None, after_events_s=refreshed_s)
         self.task = SalesforceSourceTask(
             box.config(**changes), objects, "crm", settle_s=SETTLE_S, again_s=AGAIN_S
         )
@@ -176,6 +203,7 @@ class Source:
         if hold:
             self.task.connect()
             self.task.hold(hold)
+        self.task.use_records(lambda _: agreed)
         self.task.start(self.positions, self.identities)
 
     def __enter__(self) -> Self:
@@ -279,11 +307,12 @@ class Known:
 
 
 def started_sink(
-    box: BoxProcess, source: Source, *, clean: bool = True, **changes: Any
+    box: BoxProcess, source: Source, *, clean: bool = True, polled_s: float | None = None, **changes: Any
 ) -> SalesforceSinkTask:
     """A sink task on the objects of *source*."""
     schemas = source.task.schemas()
-    task = SalesforceSinkTask(box.config(**changes), configured(*schemas), "crm", again_s=AGAIN_S)
+    objects = configured(*schemas, polled_s=polled_s)
+    task = SalesforceSinkTask(box.config(**changes), objects, "crm", again_s=AGAIN_S)
     task.start(schemas, Known(), clean=clean)
     return task
 

@@ -14,7 +14,8 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
 from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Ended, Received, Start
 from salmon.salesforce.troubles import Troubles
 from support.salesforce import OUR_USER, MemoryOrg, event, schema_of, synced
@@ -57,6 +58,10 @@ class StepwiseSnapshots(Snapshots):
         self.running[run.object] = run
         self.ready = deque(chunk for chunk in self.ready if chunk.run.object != run.object)
 
+    def give_up(self, name: str) -> None:
+        self.running.pop(name, None)
+        self.ready = deque(chunk for chunk in self.ready if chunk.run.object != name)
+
     def take(self) -> Chunk | Failed | None:
         return self.ready.popleft() if self.ready else None
 
@@ -68,10 +73,14 @@ class StepwiseSnapshots(Snapshots):
         run = self.running[name]
         assert (self.org.clock.covered or 0) >= run.not_before, "not due yet"
         reader = self.readers[name]
+        since = run.since if run.why is Why.POLLED else None
+        if run.why in (Why.POLLED, Why.REFRESH) and not (run.last or run.absences):
+            self.org.look_at_clock()
+            run = replace(run, began=max(run.began, self.org.clock.covered or 0))
         if run.absences:
             read = reader.deleted(run.last, since=run.since, limit=ROWS_A_CHUNK, floor=run.began)
         else:
-            read = reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began)
+            read = reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began, since=since)
         self.running[name] = run = self._told(replace(run, total=0), read)
         self.ready.append(Chunk(run, read))
 
@@ -86,7 +95,10 @@ class Rig:
         configured: Sequence[SyncedObject] | None = None,
         one_way: Collection[str] = (),
         org_id: str = "00D000000000001",
+        polled: Mapping[str, float] | None = None,
+        refreshed: Mapping[str, float] | None = None,
     ) -> None:
+        self.spare = True
         self.org = org or MemoryOrg()
         self.stored: dict[str, Position] = dict(positions or {})
         self.streams: list[MemoryStream] = []
@@ -99,6 +111,8 @@ class Rig:
         self.identity = Identity({name: one.schema for name, one in objects.items()})
         readers = {name: RowReader(self.org, one, self.identity, objects) for name, one in objects.items()}
         self.snapshots = StepwiseSnapshots(self.org, readers)
+        self.polled = polled or {}
+        self.polls = StepwiseSnapshots(self.org, readers)
         self.troubles = Troubles(clock=lambda: self.org.now_ms / 1000)
         self.identity_loads = 0
         self.org_id = org_id
@@ -114,6 +128,9 @@ class Rig:
             open_stream=self._open,
             schema_of=schema_of,
             snapshots=self.snapshots,
+            schedule=Schedule(
+                self.polled, self.polls if self.polled else None, refreshed or {}, lambda: self.spare
+            ),
             our_user=OUR_USER,
             positions=self.stored,
             troubles=self.troubles,
@@ -144,9 +161,11 @@ class Rig:
         *,
         one_way: Collection[str] = (),
         org_id: str | None = None,
+        polled: Mapping[str, float] | None = None,
     ) -> Rig:
         """A new rig on the same org, from what was stored; perhaps with another configuration, or another org's Id."""
-        return Rig(self.org, self.stored, configured, one_way, org_id or self.org_id)
+        polls = self.polled if polled is None else polled
+        return Rig(self.org, self.stored, configured, one_way, org_id or self.org_id, polls)
 
     @property
     def stream(self) -> MemoryStream:

@@ -18,7 +18,6 @@ TESTS: Final = Path(__file__).parents[1]
 LINES_MAX: Final = 450
 # Those that are longer, and how long they may be: a file may shrink, and its number with it, and none is added.
 LONGER: Final[Mapping[str, int]] = {
-    "config/models.py": 455,
     "merge/process.py": 466,
     "mongodb/reading/source.py": 491,
 }

@@ -154,7 +154,8 @@ def _loaded(one: ObjectStatus) -> str:
         return ""
     read, total, left_s = one.snapshot_read, one.snapshot_total, one.snapshot_left_s
     of = "" if total is None else f" of {total:,}"
-    return f"{read:,}{of}{f', about {math.ceil(left_s / 60)} min left' if left_s else ''}"
+    polled = "" if one.polled_s is None else f", polled {one.polled_s:,} s ago"
+    return f"{read:,}{of}{f', about {math.ceil(left_s / 60)} min left' if left_s else ''}{polled}"
 
 
 def _lag(lag: Lag) -> str:

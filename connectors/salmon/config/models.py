@@ -29,11 +29,14 @@ from pydantic import (
 from salmon.addresses import Address
 from salmon.config import settings_table as rendering
 from salmon.config import yaml_file
+from salmon.config.capture import CaptureConfig
 from salmon.config.collections import PATTERN, usable_collection
+from salmon.config.durations import checked, seconds_of
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
+from salmon.config.refresh import RefreshConfig
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
@@ -57,7 +60,6 @@ Numbers = Literal["double", "decimal"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 _SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _VERIFY_EVERY_S_MIN: Final = 10.0
 
 
@@ -205,6 +207,7 @@ class ObjectConfig(BaseModel):
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(
         default="both", description="Which way changes flow."
     )
+    capture: CaptureConfig = CaptureConfig()
     fields: FieldsConfig = FieldsConfig()
     numbers: Numbers = Field(
         default="double",
@@ -221,6 +224,7 @@ class ObjectConfig(BaseModel):
         description="What happens to a value that the other side refuses for good. keep: it stays where it was entered, "
         "and the refusal is reported. revert: it is set back there.",
     )
+    refresh: RefreshConfig = RefreshConfig()
     breaker: BreakerConfig = BreakerConfig()
     delete_guard: DeleteGuardConfig = DeleteGuardConfig()
     deletes: DeletesConfig = DeletesConfig()
@@ -230,7 +234,7 @@ class ObjectConfig(BaseModel):
         "always: a new stamp alone causes a write.",
     )
 
-    @field_validator("deletes", mode="before")
+    @field_validator("deletes", "capture", mode="before")
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value
@@ -276,18 +280,12 @@ class VerifyConfig(BaseModel):
     @property
     def every_s(self) -> float | None:
         """The same in seconds."""
-        return None if self.every is None else int(self.every[:-1]) * _UNITS_S[self.every[-1]]
+        return None if self.every is None else seconds_of(self.every)
 
     @field_validator("every")
     @classmethod
     def _a_duration(cls, value: str | None) -> str | None:
-        found = None if value is None else re.fullmatch(r"([0-9]{1,6})([smhd])", value)
-        if value is not None and (found is None or int(found[1]) * _UNITS_S[found[2]] < _VERIFY_EVERY_S_MIN):
-            raise ValueError(
-                f"is text (str), but must be a whole number followed by s, m, h or d, e.g. 24h or 30m, and at least "
-                f"{_VERIFY_EVERY_S_MIN:.0f}s"
-            )
-        return value
+        return None if value is None else checked(value, least_s=_VERIFY_EVERY_S_MIN)
 
 
 class RestConfig(BaseModel):

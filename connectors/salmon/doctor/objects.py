@@ -16,7 +16,14 @@ from salmon.doctor.checks import Check, Line, fail, ok, warn
 from salmon.doctor.salesforce import API_VERSION
 from salmon.errors import ConfigError, RequestRejected
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe, why_not_synced
-from salmon.salesforce.catalog import MARKERS, EventSchemas, not_as_made
+from salmon.salesforce.catalog import (
+    MARKERS,
+    STAMP,
+    EventSchemas,
+    calls_a_day,
+    is_polled,
+    not_as_made,
+)
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
@@ -76,6 +83,14 @@ class ObjectChecks:
             return
         fields = {field["name"]: field for field in describe["fields"]}
         yield self._access(describe)
+        if is_polled(self._config) and STAMP not in fields:
+            yield self._line(
+                fail,
+                "polling",
+                "polling",
+                f"{name} has no field {STAMP}, by which polling finds what has changed.",
+                f"Select {name} for change events and set objects.{name}.capture to cdc, or remove it from `objects`.",
+            )
         yield from self._fields(describe, fields)
         yield from self._markers(fields)
 
@@ -236,6 +251,16 @@ class ObjectChecks:
 
     def _change_events(self) -> Iterator[Line]:
         name, topic = self._name, channel_of(self._name)
+        if is_polled(self._config):
+            every_s = self._config.capture.every_s
+            yield self._line(
+                ok,
+                "change_events",
+                "change events",
+                f"Not needed: it is polled every {self._config.capture.every}, which costs about"
+                f" {calls_a_day(every_s):,} API calls a day.",
+            )
+            return
         try:
             carried = layout_of(self._events.schema_of_topic(topic)).live
         except RequestRejected as error:
@@ -244,8 +269,8 @@ class ObjectChecks:
                 "change_events",
                 "change events",
                 f"The org publishes no change events of {name} ({error.code}).",
-                f"{_SETUP}, or select {name} under Setup, Change Data Capture. Objects that cannot be selected there are not"
-                " synced yet: remove them from `objects`.",
+                f"{_SETUP}, or select {name} under Setup, Change Data Capture. If it cannot be selected there, or should not be,"
+                f" set objects.{name}.capture to poll.",
             )
             return
         yield self._line(

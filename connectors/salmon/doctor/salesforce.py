@@ -15,6 +15,7 @@ from typing import Final
 from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.doctor.checks import Check, Line, fail, ok, told_by, warn
 from salmon.errors import RequestRejected
+from salmon.salesforce.catalog import calls_a_day, is_polled
 from salmon.salesforce.wire.administration import (
     CHANNEL,
     RIGHTS,
@@ -34,6 +35,7 @@ API_VERSION: Final = "salesforce.api_version"
 _API_VERSION: Final = "Salesforce: API version"
 _API_REQUESTS: Final = "DailyApiRequests"
 _DELIVERIES: Final = "DailyDeliveredPlatformEvents"  # of change events, too, over all subscribers
+_MUCH: Final = 0.25  # a share of an allowance that something may need before somebody should know
 _LITTLE: Final = 0.1  # a share of an allowance below which somebody should know
 SKEW_MAX_S: Final = (
     5.0  # conflicts are decided by the clocks of both sides; what a Date header cannot tell is 1 s
@@ -225,7 +227,8 @@ class OrgChecks:
                 _SEES_SETUP,
             )
             return
-        missing = [each for each in self._config.objects if CHANNEL not in selected.get(event_of(each), ())]
+        heard = [name for name, each in self._config.objects.items() if not is_polled(each)]
+        missing = [each for each in heard if CHANNEL not in selected.get(event_of(each), ())]
         needed = len(selected.keys() | {event_of(each) for each in missing})
         said = f"{len(selected)} objects are selected in the org"
         if missing and needed > SELECTED_DEFAULT_MAX:
@@ -234,7 +237,8 @@ class OrgChecks:
                 what,
                 f"{said}, and {', '.join(missing)} would come to it. That makes {needed}, and an org may select"
                 f" {SELECTED_DEFAULT_MAX} without the add-on for Change Data Capture.",
-                "Deselect others under Setup, Change Data Capture, order the add-on from Salesforce, or sync fewer objects.",
+                "Deselect others under Setup, Change Data Capture, order the add-on from Salesforce, or poll some objects"
+                " (objects.<Object>.capture: poll).",
             )
         else:
             yield ok(name, what, f"{said}; without the add-on, {SELECTED_DEFAULT_MAX} can be.")
@@ -254,6 +258,14 @@ class OrgChecks:
             calls,
             "See what else uses the API under Setup, Company Information, and order more from Salesforce if it lasts.",
         )
+        polled = [each.capture.every_s for each in self._config.objects.values() if is_polled(each)]
+        if polled and calls is not None and (needed := sum(map(calls_a_day, polled))) > _MUCH * calls.most:
+            yield warn(
+                "salesforce.allowances.polling",
+                "Salesforce: API requests for polling",
+                f"Polling {len(polled)} objects costs about {needed:,} of {calls.most:,} requests a day.",
+                "Set objects.<Object>.capture.every to a longer time.",
+            )
         yield _allowance(
             "salesforce.allowances.events",
             "Salesforce: event deliveries",

@@ -194,6 +194,11 @@ class Metrics:
             "1 where the object is read by Bulk API 2.0, and not by REST.",
             "object",
         )
+        self._poll_age = self._gauge(
+            "salmon_poll_age_seconds",
+            "Of a polled object: how long ago the reading began that has shown all its changes up to then.",
+            "object",
+        )
         self._snapshot_done = self._gauge(
             "salmon_snapshot_done", "1 when the snapshot of the object is complete.", "object"
         )
@@ -292,6 +297,8 @@ class Metrics:
                 self._snapshot_total.labels(self.connector, each.object).set(each.total)
             self._snapshot_done.labels(self.connector, each.object).set(each.done)
             self._snapshot_by_bulk.labels(self.connector, each.object).set(each.by_bulk)
+            if each.polled_s is not None:
+                self._poll_age.labels(self.connector, each.object).set(each.polled_s)
             if each.left_s is not None:
                 self._snapshot_left.labels(self.connector, each.object).set(each.left_s)
 

@@ -112,6 +112,8 @@ class SnapshotProgress:
     done: bool
     left_s: float | None = None
     by_bulk: bool = False  # by the side's API for large amounts
+    # Of an object without events, which is polled: how old what was reported may be, in seconds. None: it has events.
+    polled_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,17 @@ class HoldsObjects(Protocol):
 
     def hold(self, objects: Collection[str]) -> None:
         """Report nothing of these objects. After connect(), before start(), at most once."""
+
+
+@runtime_checkable
+class ComparesRecords(Protocol):
+    """A source that can only find out that a record is gone by comparing what its side has with what is agreed to be there."""
+
+    def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
+        """
+        Take how to ask which records of an object are agreed to exist: it reads them from Kafka, so it may take long, and raise
+        RetriableError. May be asked from any thread. Before start().
+        """
 
 
 @runtime_checkable

@@ -16,6 +16,10 @@ from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupErr
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
+POLL: Final = "poll"
+STAMP: Final = "SystemModstamp"
+_CALLS_A_POLL: Final = 2
+_S_A_DAY: Final = 86_400
 _SEQ_DIGITS: Final = 18
 _KEY_CHARS: Final = 255
 MARKERS: Final = {
@@ -41,8 +45,36 @@ class FieldChoice(Protocol):
     def exclude(self) -> Collection[str]: ...
 
 
+class Capture(Protocol):
+    """`objects.<Object>.capture` of the config."""
+
+    @property
+    def mode(self) -> str:
+        """cdc or poll."""
+        ...
+
+    @property
+    def every_s(self) -> float:
+        """poll: how often."""
+        ...
+
+
+class Refresh(Protocol):
+    """`objects.<Object>.refresh` of the config."""
+
+    @property
+    def every_s(self) -> float | None: ...
+    @property
+    def after_events_s(self) -> float | None: ...
+
+
 class ObjectConfig(Protocol):
     """`objects.<Object>` of the config, as far as this side needs it."""
+
+    @property
+    def capture(self) -> Capture: ...
+    @property
+    def refresh(self) -> Refresh: ...
 
     @property
     def fields(self) -> FieldChoice: ...
@@ -85,7 +117,8 @@ def synced_object(
     name: str, config: ObjectConfig, describes: Describes, events: EventSchemas | None = None
 ) -> SyncedObject:
     """
-    Describe one object of the config. Its live fields are those of its change events, where *events* are given.
+    Describe one object of the config. Its live fields are those of its change events, where *events* are given and it is not
+    polled.
 
     Raises:
         ObjectUnusable: the object, its marker fields, its change events or a field that the config names is missing, or
@@ -121,10 +154,17 @@ def _synced_object(
             f" from `objects`, or ask whoever runs the org or a proxy in front of it.",
         )
     _check_markers(name, fields)
-    live = None if events is None else live_fields(name, events)
     points_to_several = events is not None and any(
         len(f.get("referenceTo") or ()) > 1 for f in fields.values()
     )
+    polled = is_polled(config)
+    if polled and STAMP not in fields:
+        raise ObjectUnusable(
+            name,
+            f"objects.{name}.capture: {name} has no field {STAMP}, by which polling finds what has changed. Select {name} for"
+            f" change events and set capture to cdc, or remove it from `objects`.",
+        )
+    live = None if events is None or polled else live_fields(name, events)
     try:
         schema = schema_of_describe(
             describe,
@@ -139,6 +179,16 @@ def _synced_object(
             name, f"{error} Correct the configuration, or let the integration user read the field."
         ) from error
     return SyncedObject(schema, frozenset(fields))
+
+
+def is_polled(config: ObjectConfig) -> bool:
+    """Whether changes of the object are found by queries, and not by change events."""
+    return config.capture.mode == POLL
+
+
+def calls_a_day(every_s: float) -> int:
+    """About how many API calls polling an object costs, if little changes: one for rows, one for deletions, each time."""
+    return round(_CALLS_A_POLL * _S_A_DAY / every_s)
 
 
 def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
@@ -188,5 +238,6 @@ def live_fields(name: str, events: EventSchemas) -> frozenset[str]:
         raise ObjectUnusable(
             name,
             f"objects.{name}: the org publishes no change events of {name} on {topic} ({error.code}). Select"
-            f" {name} under Setup, Change Data Capture (objects that cannot be selected are not synced yet).",
+            f" {name} under Setup, Change Data Capture; if it cannot be selected, or should not be, set objects.{name}.capture to"
+            f" poll.",
         ) from error

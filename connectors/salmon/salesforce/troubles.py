@@ -269,3 +269,19 @@ def sentence(name: str, error: RequestRejected) -> str:
     words = f": {error.words}" if error.words else ""
     mend = _MENDS.get(error.code, _ELSE)
     return f"objects.{name}: the org refuses {name} with {error.code}{words}. {mend}."
+
+
+def job_is_slow(name: str) -> str:
+    """What we say of an object whose bulk query takes long."""
+    return (
+        f"objects.{name}: the org has not finished the bulk query of its records. Its rows are read when it has. See Setup, Bulk "
+        f"Data Load Jobs, in the org; if the job is aborted there, another is made. Events are synced meanwhile."
+    )
+
+
+def reading_fails(name: str, error: RetriableError) -> str:
+    """What we say of an object whose reading as a whole, or polling, fails."""
+    return (
+        f"objects.{name}: reading its records fails: {str(error).rstrip('.')}. It is tried again, and goes on where it stopped; "
+        f"until then records may be missing in MongoDB. If it lasts, query the object in the org to see what fails."
+    )

@@ -10,7 +10,7 @@ Change Data Capture Developer Guide, "Select Objects for Change Notifications wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from salmon.errors import RequestRejected
@@ -74,6 +74,7 @@ class OrgSetup:
         administration: Of the user who makes things.
         user: Of the integration user; it may be the same. What it may do is what counts.
         dry: Say what would be made, and make nothing.
+        polled: Those of the objects that need no change events.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class OrgSetup:
         user: Administration,
         *,
         dry: bool,
+        polled: Collection[str] = (),
     ) -> None:
         self._objects = objects
+        self._heard = [name for name in objects if name not in polled]
         self._admin = administration
         self._user = user
         self._dry = dry
@@ -262,6 +265,8 @@ class OrgSetup:
     # Change events.
 
     def _selections(self) -> Iterator[Step]:
+        if not self._heard:
+            return
         try:
             selected = {event for event, channels in self._admin.selected().items() if CHANNEL in channels}
         except RequestRejected as error:
@@ -269,11 +274,11 @@ class OrgSetup:
                 "selection",
                 Became.BY_HAND,
                 f"The org does not show this user which objects are selected for change events ({_why(error)}).",
-                f"Under Setup, Change Data Capture, select {', '.join(self._objects)}; or run this with an administrator's"
+                f"Under Setup, Change Data Capture, select {', '.join(self._heard)}; or run this with an administrator's"
                 " session (--admin-token-file).",
             )
             return
-        for name in self._objects:
+        for name in self._heard:
             if event_of(name) in selected:
                 yield Step(f"selection.{name}", Became.THERE, f"{name} is selected for change events.")
             else:
@@ -291,14 +296,15 @@ class OrgSetup:
                     Became.BY_HAND,
                     f"The org has as many objects selected for change events as it may; {name} is not among them.",
                     f"Without the add-on for Change Data Capture, {SELECTED_DEFAULT_MAX} can be. Under Setup, Change Data"
-                    " Capture, deselect one that nobody needs, or order the add-on from Salesforce; then run this again.",
+                    f" Capture, deselect one that nobody needs, order the add-on from Salesforce, or set objects.{name}.capture to"
+                    " poll; then run this again.",
                 )
             return Step(
                 step,
                 Became.BY_HAND,
                 f"The org does not let this user select {name} for change events ({_why(error)}).",
-                f"Under Setup, Change Data Capture, select {name}. If it is not offered there, it cannot be synced yet: remove"
-                " it from `objects`.",
+                f"Under Setup, Change Data Capture, select {name}. If it is not offered there, set objects.{name}.capture to"
+                " poll.",
             )
         return self._made(step, f"the selection of {name} for change events")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from salmon.config.models import SyncConfig
 from salmon.errors import LoginChanged, RetriableError, SetupError
+from salmon.salesforce.catalog import is_polled
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.auth import GivenSession
 from salmon.salesforce.wire.http import Https
@@ -45,7 +46,8 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
             opened.callback(of_admin.close)
             admin = Administration(of_admin)
         try:
-            yield from OrgSetup(tuple(config.objects), admin, user, dry=dry).steps()
+            polled = [name for name, each in config.objects.items() if is_polled(each)]
+            yield from OrgSetup(tuple(config.objects), admin, user, dry=dry, polled=polled).steps()
         except (RetriableError, LoginChanged) as error:
             raise SetupError(
                 f"{error} What was made so far stays: run `salmon setup` again to make the rest."

@@ -126,6 +126,23 @@ class ControlServer:
         self._org.sessions.revoke_all()
         return JSONResponse({"instance_url": self._org.instance.url})
 
+    async def _recycle_bin(self, request: Request) -> JSONResponse:
+        body, org = await _object(request) or {}, self._org
+        name, ids, do = str(body.get("object")), body.get("ids"), body.get("do")
+        table = org.tables.get(name) if name in org.objects else None
+        if table is None or not isinstance(ids, list) or do not in ("undelete", "empty"):
+            return _wrong("object must be an object of the org, ids a list, and do undelete or empty")
+        if wrong := [each for each in ids if each not in table.bin]:
+            return _wrong(f"not in the recycle bin: {wrong}")
+        if do == "empty":
+            with org.lock:
+                table.purge(ids, org.clock.now_ms())
+        else:
+            with org.transaction(org.person) as unit:
+                for record_id in ids:
+                    unit.undelete(table.type.name, record_id)
+        return JSONResponse({do: len(ids)})
+
     async def _refresh_token(self, request: Request) -> JSONResponse:
         body, org = await _object(request) or {}, self._org
         user = {"integration": org.integration_user, "person": org.person}.get(str(body.get("user")))
@@ -279,6 +296,13 @@ RESOURCES: Final = (
         '{"url": "https://localhost:8443"}',
         "Move the org to another instance. All sessions end, and the old host no longer serves the org.",
         ControlServer._move,
+    ),
+    Resource(
+        "POST",
+        "/recycle_bin",
+        '{"object": "Account", "ids": ["001..."], "do": "undelete"}',
+        "What a person does in the Recycle Bin: undelete records, or empty it of them, so that they are gone for good.",
+        ControlServer._recycle_bin,
     ),
     Resource(
         "POST",

@@ -26,6 +26,7 @@ from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
+    ComparesRecords,
     Connects,
     DescribesObjects,
     HoldsObjects,
@@ -155,6 +156,8 @@ class SourceWorker:
         schemas = self._schemas(worked_before=bool(positions))
         events = self._event_schemas()
         self._hold_back(schemas)
+        if isinstance(self._task, ComparesRecords):
+            self._task.use_records(self._agreed_keys)
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -243,6 +246,10 @@ class SourceWorker:
             codec = Identities(instance.registry, topic)
             found[name] = tables.load(instance.clients, topic, codec.decode)
         return found
+
+    def _agreed_keys(self, name: str) -> Collection[str]:
+        instance = self._instance
+        return tables.load(instance.clients, instance.topics.records(name), bool).keys()
 
     # The loop.
 

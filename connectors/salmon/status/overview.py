@@ -68,6 +68,9 @@ class ObjectStatus:
     oscillating: int = 0  # times that the breaker has tripped, since merge started
     guarded: Mapping[str, int] = field(default_factory=dict)  # side -> deletes that its sink holds back
     snapshot_left_s: int | None = None  # as it seems; 0 when it is done
+    polled_s: int | None = (
+        None  # of an object that is polled: how old what was found may be; None: it has events
+    )
 
     @property
     def misfits(self) -> int:
@@ -137,6 +140,7 @@ class Overview:
                         "total": each.snapshot_total,
                         "left_s": each.snapshot_left_s,
                     },
+                    "polled_s": each.polled_s,
                 }
                 for each in self.objects
             },
@@ -318,6 +322,7 @@ class _Look:
         read = [value for _, value in source.of("salmon_snapshot_read_records", **labels)]
         total = [value for _, value in source.of("salmon_snapshot_total_records", **labels)]
         left = [value for _, value in source.of("salmon_snapshot_left_seconds", **labels)]
+        polled = [value for _, value in source.of("salmon_poll_age_seconds", **labels)]
         lags = {
             direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
             for direction in (side.direction for side in sides.ALL)
@@ -335,6 +340,7 @@ class _Look:
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
             snapshot_left_s=round(left[0]) if left else None,
+            polled_s=round(polled[0]) if polled else None,
             parked=_whole(merge.by("salmon_parked_fields_total", "why", **labels)),
             freed=_whole(merge.by("salmon_freed_fields_total", "why", **labels)),
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from salmon.config.capture import CaptureConfig
 from salmon.config.models import SyncConfig, load
 from salmon.devstack import sync_file
 from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
@@ -289,6 +290,21 @@ def test_fields_of_activities_are_for_a_person() -> None:
     assert [step.became for step in steps] == [Became.BY_HAND, Became.BY_HAND]
     assert [step.name for step in steps] == ["objects.Event.Salmon_Seq__c", "objects.Event.Salmon_Id__c"]
     assert all("Object Manager, Activity" in step.mend for step in steps)
+
+
+def test_a_polled_object_is_not_selected_for_change_events(box: Box, config: SyncConfig) -> None:
+    """Its place among the five that an org may select is left to another."""
+    config = config.model_copy(
+        update={
+            "objects": {
+                name: each.model_copy(update={"capture": CaptureConfig(mode="poll")})
+                for name, each in config.objects.items()
+            }
+        }
+    )
+    steps = taken(config)
+    assert steps
+    assert not any(name.startswith("selection") for name in steps)
 
 
 class Described:

@@ -530,6 +530,49 @@ def test_secrets_are_hidden_in_the_whole_configuration(write: Write) -> None:
     assert sync.kafka_properties()["sasl.password"] == SECRET, "librdkafka gets it all the same"
 
 
+@pytest.mark.parametrize(
+    ("capture", "mode", "every_s"),
+    [
+        ("cdc", "cdc", 300.0),
+        ("poll", "poll", 300.0),
+        ({"mode": "poll", "every": "2s"}, "poll", 2.0),
+        ({"mode": "poll", "every": "1d"}, "poll", 86_400.0),
+    ],
+)
+def test_capture_is_a_word_or_has_an_interval(write: Write, capture: Any, mode: str, every_s: float) -> None:
+    """Most objects have change events; the interval of the others is bounded."""
+    accounts = {"collection": "accounts", "capture": capture}
+    taken = config.load(write(changed(objects={"Account": accounts})), env=ENV).objects["Account"].capture
+    assert (taken.mode, taken.every_s) == (mode, every_s)
+
+
+def test_a_refresh_can_be_left_out(write: Write) -> None:
+    """The default is once a day, and five minutes after events."""
+    accounts = {"collection": "accounts", "refresh": {"every": "never", "after_events": "never"}}
+    loaded = config.load(
+        write(changed(objects={"Account": accounts, "Contact": {"collection": "contacts"}})), env=ENV
+    )
+    never, usual = loaded.objects["Account"].refresh, loaded.objects["Contact"].refresh
+    assert (never.every_s, never.after_events_s) == (None, None)
+    assert (usual.every_s, usual.after_events_s) == (86_400.0, 300.0)
+
+
+@pytest.mark.parametrize("refresh", [{"every": "1m"}, {"every": "60d"}, {"after_events": "1s"}])
+def test_a_refresh_has_bounds(write: Write, refresh: Any) -> None:
+    """Each is paid for in API calls."""
+    accounts = {"collection": "accounts", "refresh": refresh}
+    with pytest.raises(ConfigError, match=r"refresh\."):
+        config.load(write(changed(objects={"Account": accounts})), env=ENV)
+
+
+@pytest.mark.parametrize("every", ["1s", "2d", "often"])
+def test_polling_too_often_or_hardly_ever_is_refused(write: Write, every: str) -> None:
+    """Too often costs the org's allowance; too rarely, deletions leave the recycle bin unseen."""
+    accounts = {"collection": "accounts", "capture": {"mode": "poll", "every": every}}
+    with pytest.raises(ConfigError, match=r"capture\.every: .* at least 2s and at most 1d"):
+        config.load(write(changed(objects={"Account": accounts})), env=ENV)
+
+
 def test_the_table_of_settings_has_every_key_once() -> None:
     """It is printed from the models, so a new key is documented the moment it exists."""
     rows = config.settings_table().splitlines()[2:]

@@ -75,6 +75,24 @@ def test_the_recorded_describes_of_real_orgs_give_no_false_alarm(name: str) -> N
     assert told == {"change_events": "fail"} | ({"access": "warn"} if name == "User" else {})
 
 
+@pytest.mark.parametrize("capture", ["poll", {"mode": "poll", "every": "5m"}])
+def test_a_polled_object_needs_no_change_events_and_its_cost_is_told(
+    account: dict[str, Any], capture: Any
+) -> None:
+    """Two calls each time; the object need not be selected."""
+    line = looked(account, capture=capture)["change_events"]
+    assert line.outcome is Outcome.OK
+    assert "576 API calls a day" in line.says
+
+
+def test_an_object_without_stamps_cannot_be_polled(account: dict[str, Any]) -> None:
+    """Nothing else tells what has changed."""
+    fields = [each for each in account["fields"] if each["name"] != "SystemModstamp"]
+    line = looked({**account, "fields": fields}, capture="poll")["polling"]
+    assert line.outcome is Outcome.FAIL
+    assert "SystemModstamp" in line.says
+
+
 def test_direction_decides_what_access_is_needed(account: dict[str, Any]) -> None:
     """Who only reads from the org need not create, edit or delete there."""
     closed = {**account, "createable": False, "deletable": False}

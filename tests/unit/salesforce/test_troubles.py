@@ -165,7 +165,9 @@ class Describing:
 
 
 FIELD = {"name": "Id", "type": "id"}
-CONFIGURED = SimpleNamespace(fields=SimpleNamespace(include=None, exclude=()), numbers="double")
+CONFIGURED = SimpleNamespace(
+    fields=SimpleNamespace(include=None, exclude=()), numbers="double", capture=SimpleNamespace(mode="cdc")
+)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -34,13 +33,14 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, report_of
+from salmon.salesforce.reading.history import History
+from salmon.salesforce.reading.polling import Reported, reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Org, Snapshots
-from salmon.salesforce.reading.snapshot_runs import Runs
-from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream
+from salmon.salesforce.reading.snapshot_runs import Runs, Schedule
+from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream, start_at
 from salmon.salesforce.reading.waiting_events import KEYS_MAX, Held, Waiting
-from salmon.salesforce.reading.windows import Reads
 from salmon.salesforce.troubles import Troubles
 from salmon.salesforce.wire.clock import SECOND_MS
 from salmon.salesforce.wire.pubsub import EventSchema
@@ -73,6 +73,7 @@ class Feed:
         our_user: str,
         positions: Mapping[str, Position],
         troubles: Troubles | None = None,
+        schedule: Schedule | None = None,
         org_id: Callable[[], str] = lambda: "",
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -89,6 +90,7 @@ class Feed:
             our_user: The Id of the user that Salmon writes as.
             positions: As they were stored.
             troubles: The objects that the org refuses; shared with the snapshots.
+            schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             org_id: The Id of the org that we are signed in to.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
@@ -104,21 +106,29 @@ class Feed:
         self._monotonic_s = monotonic_s
 
         stored = positions.get(STREAM)
-        self._org_id = org_id
-        self._known_org = stored.get("org_id", "") if stored is not None else ""
-        self._history: str = stored.get("history", "") if stored is not None else ""
+        self._history = History(org_id, stored, objects)
         # The Id of each object's selection for change events, as far as it could be seen.
         self._selected: dict[str, str] = dict(stored.get("selected", {})) if stored is not None else {}
-        self.note = ""
-        is_another = self._is_another_org()
+        is_another = self._history.is_another()
         if is_another:
             stored = None  # nothing in it is of this org
         # It was there once: that is a hole, and no first start.
         was_forgotten = is_another or (stored is None and bool(positions))
         if stored is None:
             positions = {}  # rows without the stream that goes on after them say nothing
-        self._reads = {name: Reads.from_position(positions.get(f"reads/{name}")) for name in objects}
-        self._runs = Runs(org, snapshots, self._reads, identity, whole=whole, positions=positions)
+        schedule = schedule or Schedule()
+        self._polled = schedule.polled
+        self._reads = reads_of(objects, self._polled, positions)
+        self._runs = Runs(
+            org,
+            snapshots,
+            self._reads,
+            identity,
+            whole=whole,
+            positions=positions,
+            schedule=schedule,
+            monotonic_s=monotonic_s,
+        )
         self._held = Held()
         self._troubles = troubles or Troubles()
         self._rereads = Rereads(
@@ -130,7 +140,7 @@ class Feed:
             must_wait=self._must_wait,
             troubles=self._troubles,
         )
-        self._snapshots = snapshots
+        self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False
         # Where the stream is to go on, as hex; "" is its beginning. None: not known yet.
@@ -144,14 +154,13 @@ class Feed:
         self._lost = was_forgotten
         self._from_the_beginning_again = self._place == ""
         self._arriving_since: float | None = None if stored is not None else monotonic_s()
-        self._stream = open_stream(_start_at(self._place))
+        self._stream = open_stream(start_at(self._place))
 
     def gather(self) -> Harvest:
         """
         What there is to report now, perhaps nothing.
 
-        Raises RetriableError where the org could not be asked: nothing is lost, and the next call tries again. What was
-        taken in before that is told first, and the next call raises.
+        Raises RetriableError where the org could not be asked: the next call tries again. What was taken in before is told first.
         """
         harvest = Harvest()
         try:
@@ -159,10 +168,7 @@ class Feed:
         except RetriableError:
             if not harvest:
                 raise
-        if self._history:
-            harvest.records = [
-                replace(each, change=replace(each.change, history=self._history)) for each in harvest.records
-            ]
+        harvest.records = self._history.marked(harvest.records)
         return harvest
 
     def _gather(self, harvest: Harvest) -> None:
@@ -188,6 +194,7 @@ class Feed:
             self._has_begun = True
         self._rereads.answer(harvest)
         self._take_stream(harvest)
+        self._runs.begin_due()
         self._runs.take(harvest)
         self._add_identities(harvest, None)
         self._add_positions(harvest)
@@ -196,7 +203,8 @@ class Feed:
         """For how long there is nothing to do if nothing comes in; None: for ever."""
         if self._arriving_since is not None:
             return max(0.0, self._arriving_since + self._settle_s - self._monotonic_s())
-        return self._rereads.due_in_s()
+        due = [each for each in (self._rereads.due_in_s(), self._runs.due_in_s()) if each is not None]
+        return min(due, default=None)
 
     def request(self, signal: Signal) -> None:
         """Take a request; a later harvest answers it."""
@@ -227,10 +235,16 @@ class Feed:
         """How far the reading of whole objects has come."""
         return self._runs.progress()
 
+    @property
+    def note(self) -> str:
+        """What a person should know, though all is well."""
+        return self._history.note
+
     def close(self) -> None:
         """End the stream and the snapshots; return at once."""
         self._stream.close()
-        self._snapshots.close()
+        for each in self._snapshots:
+            each.close()
 
     # The stream's first position, and the first after a lost one.
 
@@ -269,7 +283,7 @@ class Feed:
 
     def _lose_position(self, error: PositionLost) -> None:
         """Take a new position; when it is known, everything is read again."""
-        if self._is_another_org():
+        if self._history.is_another():
             self._commit_time = self._taken_up_to = 0  # by another org's clock
             self._selected.clear()
         log.error("stream_position_lost", error=str(error))
@@ -279,21 +293,6 @@ class Feed:
         self._lost = True
         self._arriving_since = self._monotonic_s()
         self._held.detach()
-
-    def _is_another_org(self) -> bool:
-        """Whether this is another org than before; then its history is another, too."""
-        now = self._org_id()
-        before, self._known_org = self._known_org, now
-        if not before or not now or before == now:
-            return False
-        self._history = now
-        self.note = (
-            f"This is a different org than before ({now} instead of {before}), as after the refresh of a sandbox. All records "
-            f"are read again. The values agreed before are kept and written back into the org. `salmon verify` finds records "
-            f"that it lacks, and `salmon verify --repair` creates them again."
-        )
-        log.error("history_went_back", org=now, before=before, objects=sorted(self._objects), mend=self.note)
-        return True
 
     # Events.
 
@@ -339,7 +338,7 @@ class Feed:
 
     def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
         name = schema.layout.object
-        if name not in self._objects:
+        if name not in self._objects or name in self._polled:
             return
         try:
             payload = schema.read(event.event.payload)
@@ -391,18 +390,24 @@ class Feed:
 
     def _names_a_stranger(self, name: str, told: Told) -> bool:
         """
-        Whether the event refers to a record whose creation may be among the events that were lost, so that its Id
-        may not be its key: reported as it is, it would put an Id in the place of the parent's key for good.
+        Whether the event refers to a record whose Id may not be its key, because its creation may be among the events that were
+        lost, or is reported by no event: as it is, it would put an Id in the place of the parent's key for good.
         """
-        if told.change is None or not (self._identities_due or self._held):
+        if told.change is None or not (self._identities_due or self._held or self._polled):
             return False
         for field in self._objects[name].schema.fields:
             value = told.change.fields.get(field.name)
             if field.reference_to and isinstance(value, str):
                 parent = self._identity.told_by_id(field, value)
-                if parent is not None and (self._identities_due or parent in self._held):
+                if parent is not None and self._is_strange(*parent):
                     return True
         return False
+
+    def _is_strange(self, target: str, native_id: str) -> bool:
+        reads = self._reads[target]
+        if isinstance(reads, Reported) and not reads.has_met(native_id):
+            return True
+        return self._identities_due or (target, native_id) in self._held
 
     def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
         """Whether an event may not be reported before its record is read (again)."""
@@ -433,8 +438,7 @@ class Feed:
                 "replay_id": place,
                 "commit_time": self._commit_time,
                 "told_up_to": self._reported_up_to(),
-                "org_id": self._known_org,
-                "history": self._history,
+                **self._history.to_position(),
                 "selected": dict(self._selected),
             }
             self._stored_place, self._stored_selected = place, dict(self._selected)
@@ -442,9 +446,3 @@ class Feed:
         for name, reads in self._reads.items():
             if reads.changed:
                 harvest.positions[f"reads/{name}"] = reads.to_position()
-
-
-def _start_at(place: str | None) -> Start:
-    if place is None:
-        return Preset.LATEST
-    return bytes.fromhex(place) or Preset.EARLIEST

@@ -19,7 +19,7 @@ from salmon.errors import SchemaMismatch
 from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
 from salmon.model.convert import from_rest
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
-from salmon.salesforce.catalog import SyncedObject
+from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.wire import soql
@@ -29,9 +29,9 @@ from salmon.salesforce.wire.rest import PAGE_ROWS, URI_BYTES, Page
 
 IDS_A_QUERY: Final = 200
 _KEYS_BYTES: Final = 5_400  # what 200 Ids take up
-_STAMPS: Final = ("LastModifiedDate", "SystemModstamp")
+_STAMPS: Final = ("LastModifiedDate", STAMP)
 _WHO: Final = "LastModifiedById"
-_STAMP: Final = FieldSchema(name="SystemModstamp", type="datetime", kind=Kind.DATETIME)
+_STAMP: Final = FieldSchema(name=STAMP, type="datetime", kind=Kind.DATETIME)
 
 T = TypeVar("T")
 
@@ -123,15 +123,22 @@ class RowReader:
             where=[soql.one_of("Id", ["0" * 18] * IDS_A_QUERY)],
             limit=PAGE_ROWS,
         )
+        self.has_bin = "IsDeleted" in synced.names  # of some objects (User) nothing is ever deleted
         self.wide = rest.query_bytes(longest) > URI_BYTES
 
-    def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows:
+    def after(
+        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+    ) -> ReadRows:
         """
-        The first *limit* records whose Id is above *native_id* ("" for the first), in the order of their Ids.
+        The first *limit* records whose Id is above *native_id* ("" for the first), in the order of their Ids; only those with a
+        SystemModstamp of *since* or later, where it is given.
 
         *floor* is a time by the org's clock that had passed before: rows hold all that was committed up to it.
         """
-        return self._read(soql.after(native_id), limit, floor)
+        where = soql.after(native_id)
+        if since is not None:
+            where.append(soql.since(STAMP, since))
+        return self._read(where, limit, floor)
 
     def query(self, after: str, limit: int) -> str:
         """The query of the first *limit* records above the Id *after*, for what takes a query of any length."""
@@ -181,15 +188,15 @@ class RowReader:
 
         What has left the recycle bin is not there any more to be asked for.
         """
-        if "IsDeleted" not in self._synced.names:  # Of some objects (User) nothing is ever deleted.
+        if not self.has_bin:
             covered = self._covered(floor)
             return ReadRows((), Window(covered, covered))
         where = ["IsDeleted = true", *soql.after(after)]
         if native_ids is not None:
             where.append(soql.one_of("Id", native_ids))
         if since is not None:
-            where.append(soql.since("SystemModstamp", since))
-        text = soql.select(["Id", MARKER_ID, "SystemModstamp"], self.name, where=where, limit=limit)
+            where.append(soql.since(STAMP, since))
+        text = soql.select(["Id", MARKER_ID, STAMP], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor, deleted=True)
         if native_ids is None:
             self._learn_who_carries(row[MARKER_ID] for row in shown if row.get(MARKER_ID))
@@ -322,7 +329,7 @@ class RowReader:
 
     def _absent(self, shown: Mapping[str, Any], window: Window) -> Row:
         key = shown.get(MARKER_ID) or self._identity.key(self.name, shown["Id"])
-        return self.absent(shown["Id"], key, window, _stamp_of(shown, ("SystemModstamp",)))
+        return self.absent(shown["Id"], key, window, _stamp_of(shown, (STAMP,)))
 
 
 def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> None:

@@ -27,7 +27,7 @@ from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
 from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.windows import Window
-from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.troubles import Troubles, job_is_slow, reading_fails
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import PAGE_ROWS
 
@@ -52,6 +52,8 @@ class Why(StrEnum):
     FIRST = "first"  # it never was
     HOLE = "hole"  # events were lost, or have passed while it, or a field of it, was not synced
     ASKED = "asked"  # by a signal
+    REFRESH = "refresh"  # by the clock, for fields that no event reports
+    POLLED = "polled"  # not as a whole: what has changed since another reading (see polling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Run:
     why: Why
     began: int  # ms by the org's clock: each of its rows holds all that was committed up to then
     not_before: int = 0  # it starts when its rows surely hold all that was committed up to then
-    since: int | None = None  # absences: deletions from then on; None: all that the recycle bin holds
+    # Absences: deletions from then on; None: all that the recycle bin holds. POLLED: rows, too, by their stamps.
+    since: int | None = None
     last: str = ""  # Id of the last row reported
     absences: bool = False  # the rows are reported; now it is the deleted records' turn
     done: bool = False
@@ -73,6 +76,13 @@ class Run:
     covers: frozenset[str] = frozenset()
     by: str = ""  # REST or BULK; "": it is not decided
     job: BulkJob | None = None
+    whole: int = 0  # when the last reading of the whole object began that is complete; 0: not known
+    polled: bool = False  # what is committed after `began` will be found by polling, and not by events
+
+    @property
+    def counts(self) -> bool:
+        """Whether its rows count as records of the object; what is polled was counted when it was read as a whole."""
+        return not self.absences and self.why is not Why.POLLED
 
     def will_report(self, native_id: str) -> bool:
         """Whether this run will still report the record's row."""
@@ -94,6 +104,8 @@ class Run:
             "covers": sorted(self.covers),
             "by": self.by,
             "job": None if self.job is None else self.job.to_position(),
+            "whole": self.whole,
+            "polled": self.polled,
         }
 
     @classmethod
@@ -127,7 +139,9 @@ class Failed:
 class ChunkReader(Protocol):
     """What is asked of RowReader."""
 
-    def after(self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0) -> ReadRows: ...
+    def after(
+        self, native_id: str, limit: int = PAGE_ROWS, floor: int = 0, since: int | None = None
+    ) -> ReadRows: ...
     def deleted(
         self, after: str = "", *, since: int | None = None, limit: int | None = PAGE_ROWS, floor: int = 0
     ) -> ReadRows: ...
@@ -205,6 +219,11 @@ class Snapshots:
         job = self._latest[run.object] = _Job(run)
         self._jobs.put(job)
 
+    def give_up(self, name: str) -> None:
+        """Read the object no more."""
+        if name in self._latest:
+            self._latest.pop(name).cancelled.set()
+
     def take(self) -> Chunk | Failed | None:
         """The next chunk, or None if there is none yet."""
         while True:
@@ -224,7 +243,7 @@ class Snapshots:
         waits = {name: (since_s, sentence) for name, (since_s, sentence) in self._failing.copy().items()}
         for name, since_s in self._in_the_org.copy().items():
             if now_s - since_s >= SLOW_JOB_S:
-                waits.setdefault(name, (since_s, _slow(name)))
+                waits.setdefault(name, (since_s, job_is_slow(name)))
         return [
             WaitingObject(f"reading {name}", now_s - since_s, sentence)
             for name, (since_s, sentence) in sorted(waits.items())
@@ -264,8 +283,8 @@ class Snapshots:
         again.start()
 
     def _run(self, job: _Job) -> None:
-        run = job.run
         self._await_clock(job)
+        run = job.run = self._began_now(job)
         if run.by == BULK and self._bulk is None:  # It may not be any more.
             run = job.run = replace(run, by=REST, job=None)
         if not run.by:
@@ -286,6 +305,14 @@ class Snapshots:
             run = job.run = chunk.run
         self._in_the_org.pop(run.object, None)
         self._not_by_bulk.pop(run.object, None)
+
+    def _began_now(self, job: _Job) -> Run:
+        """A run that nothing but the time has begun, as it is when it begins: nobody has asked the org for a while, perhaps."""
+        run = job.run
+        if run.why not in (Why.POLLED, Why.REFRESH) or run.last or run.absences:
+            return run
+        self._retried(job, self._org.look_at_clock)
+        return replace(run, began=max(run.began, self._org.clock.covered or 0))
 
     def _chosen(self, run: Run) -> str:
         """Whether the object is read by REST or by Bulk, from now on and after a restart."""
@@ -349,14 +376,15 @@ class Snapshots:
         reader = self._readers[run.object]
         if run.absences:
             return reader.deleted(run.last, since=run.since, limit=self._rows_a_chunk, floor=run.began)
-        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began)
+        since = run.since if run.why is Why.POLLED else None
+        return reader.after(run.last, limit=self._rows_a_chunk, floor=run.began, since=since)
 
     def _told(self, run: Run, read: ReadRows) -> Run:
         """The run as it is when *read* is reported too."""
-        count = run.read + (0 if run.absences else len(read.rows))
+        count = run.read + (len(read.rows) if run.counts else 0)
         if read.go_on_after:
             return replace(run, last=read.go_on_after, read=count)
-        if run.absences or run.why is Why.FIRST:
+        if run.absences or run.why is Why.FIRST or (run.why is Why.REFRESH and run.since is None):
             return replace(run, last="", done=True, read=count)
         return replace(run, last="", absences=True, read=count)
 
@@ -390,7 +418,10 @@ class Snapshots:
             except RetriableError as error:
                 wait_s = self._tries.failed()
                 log.warning("snapshot_waits", object=name, error=str(error), again_in_s=wait_s)
-                self._failing[name] = self._failing.get(name, (self._clock(), ""))[0], _fails(name, error)
+                self._failing[name] = (
+                    self._failing.get(name, (self._clock(), ""))[0],
+                    reading_fails(name, error),
+                )
                 self._stopped.wait(wait_s)
                 if self._clock() - began_s >= _TURN_S and not self._jobs.empty():
                     raise _OthersFirst from error
@@ -408,17 +439,3 @@ class Snapshots:
                 continue
             self._wake()
             return
-
-
-def _slow(name: str) -> str:
-    return (
-        f"objects.{name}: the org has not finished the bulk query of its records. Its rows are read when it has. See Setup, Bulk "
-        f"Data Load Jobs, in the org; if the job is aborted there, another is made. Events are synced meanwhile."
-    )
-
-
-def _fails(name: str, error: RetriableError) -> str:
-    return (
-        f"objects.{name}: reading all its records fails: {str(error).rstrip('.')}. It is tried again, and goes on where it stopped; "
-        f"until then records may be missing in MongoDB. If it lasts, query the object in the org to see what fails."
-    )

@@ -7,8 +7,9 @@ When a run begins and what events may do meanwhile is for feed; the reading itse
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -16,9 +17,11 @@ import structlog
 from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
 from salmon.salesforce.reading.snapshot import (
     BULK,
     DELETED_MARGIN_MS,
+    REST,
     Chunk,
     Failed,
     Org,
@@ -34,6 +37,24 @@ ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
 _SNAPSHOT: Final = FIRST_READ  # and the object's name
 
 
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    What is read again and again.
+
+    Args:
+        polled: The objects that have no events, each with the seconds between two polls.
+        polls: Reads what has changed of them, beside the other readings: a large object must not hold it up.
+        refreshed: The objects with fields that no event reports, each with the seconds between two readings of the whole.
+        spare: Whether the org has API calls left for what can wait.
+    """
+
+    polled: Mapping[str, float] = field(default_factory=dict)
+    polls: Snapshots | None = None
+    refreshed: Mapping[str, float] = field(default_factory=dict)
+    spare: Callable[[], bool] = lambda: True
+
+
 class Runs:
     """The runs of all objects. For one thread."""
 
@@ -46,6 +67,7 @@ class Runs:
         *,
         whole: Mapping[str, frozenset[str]],
         positions: Mapping[str, Position],
+        schedule: Schedule | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -54,12 +76,19 @@ class Runs:
             reads: Where the windows of what is reported are noted, by object.
             whole: The objects that are read as a whole at first and after a hole, each with its fields.
             positions: What was stored; empty to begin from nothing.
+            schedule: What is read again and again.
         """
         self._monotonic_s = monotonic_s
         # Since when a run is read here, and how many of its records were read before.
         self._paces: dict[str, tuple[float, int]] = {}
         self._org = org
         self._snapshots = snapshots
+        schedule = schedule or Schedule()
+        self._polls = schedule.polls or snapshots
+        self._in_turn = deque([self._polls, snapshots] if schedule.polls else [snapshots])
+        self._polled = schedule.polled
+        self._refreshed, self._spare = schedule.refreshed, schedule.spare
+        self._poll_at_s: dict[str, float] = {}
         self._reads = reads
         self._identity = identity
         self._whole = whole
@@ -81,7 +110,7 @@ class Runs:
                 self._dirty.add(name)
             if not run.done:
                 self._paces[name] = monotonic_s(), run.read
-                snapshots.begin(run)
+                self._who_reads(run).begin(run)
 
     def begin_first(self, last_event: int, reported_up_to: int) -> None:
         """
@@ -91,9 +120,12 @@ class Runs:
         for name, fields in self._whole.items():
             run = self._runs.get(name)
             if run is None:
-                self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields))
+                polled = name in self._polled
+                self._begin(Run(name, Why.FIRST, began=self._covered(), covers=fields, polled=polled))
             elif not run.covers:
                 self._read_again(name, last_event, 0, "it was not synced for a time")
+            elif run.polled != (name in self._polled):
+                self._read_again(name, last_event, reported_up_to, "its capture was changed")
             elif not fields <= run.covers:
                 self._read_again(name, last_event, reported_up_to, "a field was added")
 
@@ -109,8 +141,59 @@ class Runs:
         if name in self._whole:
             self._read_again(name, last_event, reported_up_to, "events were lost")
 
+    def begin_due(self) -> None:
+        """
+        Begin to look for what has changed of each polled object whose turn it is, and to read each object whose fields are to be
+        refreshed. Runs that are under way go on.
+        """
+        now_s = self._monotonic_s()
+        for name, every_s in self._refreshed.items():
+            run = self._runs.get(name)
+            if run is None or not run.done or not run.covers:
+                continue
+            age_ms = self._org.clock.now - (run.whole or run.began)
+            if age_ms >= every_s * 1000 and self._spare():
+                self._reads[name].begin_whole()
+                since = _deletions_reported_up_to(run) if run.polled else None
+                again = Run(name, Why.REFRESH, self._covered(), since=since, covers=run.covers)
+                self._begin(replace(again, polled=run.polled, whole=run.whole))
+        for name, every_s in self._polled.items():
+            run = self._runs.get(name)
+            if run is None or not run.done or now_s < self._poll_at_s.get(name, now_s):
+                continue
+            self._poll_at_s[name] = now_s + every_s
+            if self._org.clock.now - run.began > REACH_MS:
+                self._read_again(name, 0, 0, "it was not polled for longer than the recycle bin reaches back")
+                continue
+            self._begin(
+                replace(
+                    run,
+                    why=Why.POLLED,
+                    began=max(run.began, self._covered()),
+                    not_before=0,
+                    since=run.began - OVERLAP_MS,
+                    last="",
+                    absences=False,
+                    done=False,
+                    signals=(),
+                    by=REST,
+                    job=None,
+                )
+            )
+
+    def due_in_s(self) -> float | None:
+        """How long until an object is polled; None if none is, or all of them are being read."""
+        now_s = self._monotonic_s()
+        runs = ((name, self._runs.get(name)) for name in self._polled)
+        idle = [name for name, run in runs if run is not None and run.done]
+        return min((max(0.0, self._poll_at_s.get(name, now_s) - now_s) for name in idle), default=None)
+
     def _read_again(self, name: str, last_event: int, reported_up_to: int, why: str) -> None:
-        since = reported_up_to - DELETED_MARGIN_MS if reported_up_to else None
+        earlier = self._runs.get(name)
+        if earlier is not None and earlier.polled:
+            since = _deletions_reported_up_to(earlier)  # whatever the stream has reported meanwhile
+        else:
+            since = reported_up_to - DELETED_MARGIN_MS if reported_up_to else None
         signals = self._wanted.pop(name, ())
         given_up = self._runs.get(name)
         if given_up is not None and not given_up.done:
@@ -126,6 +209,7 @@ class Runs:
                 since=None if signals else since,
                 signals=signals,
                 covers=self._fields_of(name),
+                polled=name in self._polled,
             )
         )
         # The windows of what was read before say nothing any more: each record waits for its new row.
@@ -168,7 +252,9 @@ class Runs:
     def take(self, harvest: Harvest) -> None:
         """Report the next rows that were read, if there are any. Raises what a run failed with."""
         if self._chunk is None:
-            chunk = self._snapshots.take()
+            taken = (each.take() for each in tuple(self._in_turn))
+            chunk = next((each for each in taken if each is not None), None)
+            self._in_turn.rotate()
             if isinstance(chunk, Failed):
                 raise chunk.error
             self._chunk, self._rows_added = chunk, 0
@@ -179,7 +265,13 @@ class Runs:
         """How far they have come."""
         return [
             SnapshotProgress(
-                run.object, run.read, run.total, run.done, self._left_s(run), by_bulk=run.by == BULK
+                run.object,
+                run.read,
+                run.total,
+                run.done or run.why is Why.POLLED,
+                self._left_s(run),
+                by_bulk=run.by == BULK,
+                polled_s=self._age_s(run) if run.polled else None,
             )
             for run in self._runs.values()
         ]
@@ -187,10 +279,17 @@ class Runs:
     def _left_s(self, run: Run) -> float | None:
         """How long the rest of the run takes at the pace so far; None where that cannot be told."""
         since_s, before = self._paces.get(run.object, (0.0, 0))
-        if run.done or run.total is None or run.read <= before:
-            return 0.0 if run.done else None
+        if run.done or run.why is Why.POLLED:
+            return 0.0
+        if run.total is None or run.read <= before:
+            return None
         pace_s = (self._monotonic_s() - since_s) / (run.read - before)
         return max(0, run.total - run.read) * pace_s
+
+    def _age_s(self, run: Run) -> float:
+        """For how long changes of the object may not have been found yet: since the last reading that is complete began."""
+        up_to = run.began if run.done or not run.since else run.since + OVERLAP_MS
+        return max(0.0, (self._org.clock.now - up_to) / 1000)
 
     def add_positions(self, harvest: Harvest) -> None:
         """What has changed since the last call."""
@@ -207,7 +306,9 @@ class Runs:
         rows = chunk.read.rows[self._rows_added : self._rows_added + ROWS_A_POLL]
         self._rows_added += len(rows)
         ends = self._rows_added == len(chunk.read.rows)
-        if run.absences:
+        if run.why is Why.POLLED:
+            pass  # see Reported
+        elif run.absences:
             reads.read_records([row.native_id for row in rows], window)
         else:
             if not ends:
@@ -217,6 +318,10 @@ class Runs:
             if to > run.last:
                 reads.read_range(run.last, to, window)
         for row in rows:
+            if isinstance(reads, Reported):
+                reads.meet(row.native_id)
+                if run.why is Why.POLLED and not reads.is_news(row):
+                    continue
             # A key that another record carries by now does not die with the one that was deleted.
             if not run.absences or self._identity.native_id(name, row.key) in (None, row.native_id):
                 harvest.row(name, row)
@@ -224,14 +329,21 @@ class Runs:
             self._chunk = None
             self._progressed(chunk.run, harvest)
         else:
-            read = run.read if run.absences else run.read + len(rows)
+            read = run.read + len(rows) if run.counts else run.read
             self._progressed(replace(run, last=rows[-1].native_id, read=read, total=chunk.run.total), harvest)
 
     def _progressed(self, run: Run, harvest: Harvest) -> None:
+        if run.done and run.why is not Why.POLLED:
+            run = replace(run, whole=run.began)
         self._runs[run.object] = run
         self._dirty.add(run.object)
-        if run.done:
+        if run.done and run.why is Why.POLLED:
+            reads = self._reads[run.object]
+            assert isinstance(reads, Reported)
+            reads.polled()
+        elif run.done:
             log.info("object_was_read", object=run.object, why=run.why.value, records=run.read)
+        if run.done:
             harvest.answered.update(run.signals)
             if wanted := self._wanted.pop(run.object, ()):
                 self._begin_asked(run.object, wanted, self._org.clock.now)
@@ -240,7 +352,22 @@ class Runs:
         earlier = self._runs.get(name)
         covers = earlier.covers if earlier is not None else frozenset[str]()
         began = self._covered()
-        self._begin(Run(name, Why.ASKED, began, not_before=not_before, signals=signals, covers=covers))
+        polled = name in self._polled
+        self._reads[name].begin_whole()
+        self._begin(
+            Run(
+                name,
+                Why.ASKED,
+                began,
+                not_before=not_before,
+                signals=signals,
+                covers=covers,
+                polled=polled,
+            )
+        )
+
+    def _who_reads(self, run: Run) -> Snapshots:
+        return self._polls if run.why is Why.POLLED else self._snapshots
 
     def _begin(self, run: Run) -> None:
         if self._chunk is not None and self._chunk.run.object == run.object:
@@ -248,13 +375,23 @@ class Runs:
         self._runs[run.object] = run
         self._paces[run.object] = self._monotonic_s(), run.read
         self._dirty.add(run.object)
-        self._snapshots.begin(run)
+        if self._polls is not self._snapshots:
+            (self._snapshots if run.why is Why.POLLED else self._polls).give_up(run.object)
+        self._who_reads(run).begin(run)
 
     def _covered(self) -> int:
         return self._org.clock.covered or 0
 
     def _fields_of(self, name: str) -> frozenset[str]:
         return self._whole.get(name, frozenset())
+
+
+def _deletions_reported_up_to(run: Run) -> int | None:
+    """
+    From when on deletions of a polled object may not have been reported yet; None: nothing is known. What it says includes the
+    overlap.
+    """
+    return run.began - OVERLAP_MS if run.done or run.why is Why.FIRST else run.since
 
 
 def partition_of(name: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -20,7 +20,14 @@ from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
+from salmon.salesforce.catalog import (
+    ObjectConfig,
+    ObjectUnusable,
+    SyncedObject,
+    is_polled,
+    live_fields,
+    synced_object,
+)
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
@@ -28,11 +35,13 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
+from salmon.salesforce.reading.polling import NoEvents
+from salmon.salesforce.reading.recurring import Recurring
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
-from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
+from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
@@ -42,19 +51,7 @@ from salmon.salesforce.wire.rest import Rest
 log = structlog.get_logger(__name__)
 
 WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
-_NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
-_EVENTS_KEPT: Final = (
-    "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
-    "is read again."
-)
 CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
-
-
-class SourceObject(ObjectConfig, Protocol):
-    """`objects.<Object>` of the config, as far as the source needs it."""
-
-    @property
-    def direction(self) -> str: ...
 
 
 class SalesforceSourceTask:
@@ -63,7 +60,7 @@ class SalesforceSourceTask:
     def __init__(
         self,
         config: SalesforceConfig,
-        objects: Mapping[str, SourceObject],
+        objects: Mapping[str, ObjectConfig],
         sync_name: str,
         *,
         settle_s: float = SETTLE_S,
@@ -81,6 +78,7 @@ class SalesforceSourceTask:
         """
         self._config = config
         self._configured = objects
+        self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}
         self._log = log.bind(sync=sync_name)
         self._settle_s = settle_s
         self._wake = threading.Event()
@@ -96,6 +94,8 @@ class SalesforceSourceTask:
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
         self._snapshots: Snapshots | None = None
+        self._recurring: Recurring | None = None
+        self._agreed_keys: Callable[[str], Collection[str]] = lambda _: ()
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
@@ -114,10 +114,10 @@ class SalesforceSourceTask:
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
         self._calls = calls
-        return {
-            Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe(),
-            Peer.PUBSUB: lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL),
-        }
+        probes: dict[Peer, Probe] = {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
+        if self._hears_changes:
+            probes[Peer.PUBSUB] = lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL)
+        return probes
 
     def listen(self, events: Sequence[str]) -> None:
         """See ReportsEvents."""
@@ -162,6 +162,10 @@ class SalesforceSourceTask:
         )
         self._events.look()
 
+    def use_records(self, keys_of: Callable[[str], Collection[str]]) -> None:
+        """See ComparesRecords."""
+        self._agreed_keys = keys_of
+
     def event_schemas(self) -> Mapping[str, ObjectSchema]:
         """See ReportsEvents."""
         return {} if self._events is None else self._events.schemas()
@@ -199,7 +203,7 @@ class SalesforceSourceTask:
         self.connect()
         assert self._rest is not None
         assert self._pubsub is not None
-        for earlier in (self._feed, self._rechecks, self._selections):
+        for earlier in (self._feed, self._rechecks, self._selections, self._recurring):
             if earlier is not None:
                 earlier.close()
         rest, pubsub = self._rest, self._pubsub
@@ -228,6 +232,17 @@ class SalesforceSourceTask:
             bulk=BulkReads(bulk, readers),
             use_bulk=self._config.bulk.query,
         )
+        self._recurring = Recurring(
+            rest,
+            self._configured,
+            self._objects,
+            readers,
+            identity=identity,
+            positions=positions,
+            keys_of=self._agreed_keys,
+            wake=self._wake.set,
+            troubles=troubles,
+        )
         self._feed = Feed(
             org=rest,
             objects=self._objects,
@@ -240,6 +255,7 @@ class SalesforceSourceTask:
             schema_of=pubsub.schema,
             snapshots=self._snapshots,
             troubles=troubles,
+            schedule=self._recurring.schedule,
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
@@ -251,15 +267,17 @@ class SalesforceSourceTask:
             troubles,
             self._recheck,
             self._is_mended,
-            watch=lambda name: live_fields(name, pubsub),
+            watch=lambda name: name in self._polled or live_fields(name, pubsub),
             broken=self._is_silent,
         )
         blocked = [name for name in self._objects if troubles.blocks(name)]
-        self._rechecks.begin(blocked, watched=self._objects.keys() - blocked)
+        heard = self._objects.keys() - self._polled.keys()
+        self._rechecks.begin(blocked, watched=heard - set(blocked))
         self._selected.clear()
-        self._selections = Selections(
-            rest.selections, self._objects, self._are_selected, every_s=self._selections_every_s
-        )
+        if heard:
+            self._selections = Selections(
+                rest.selections, heard, self._are_selected, every_s=self._selections_every_s
+            )
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -292,6 +310,8 @@ class SalesforceSourceTask:
         except RetriableError as error:
             trouble = error
         events = Gathered() if self._events is None else self._events.take()
+        if self._recurring is not None:
+            self._recurring.turn(feed.request, harvest)
         if not harvest and not events:
             if trouble is not None:
                 raise trouble
@@ -323,12 +343,11 @@ class SalesforceSourceTask:
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""
         waits = {"requests to Salesforce": self._rest and self._rest.paused()}
-        if self._subscription is not None and (stream := self._subscription.waiting()) is not None:
-            since_s, why = stream
-            waits["change events"] = since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
+        if self._subscription is not None:
+            waits["change events"] = self._subscription.waiting_said()
         general = [WaitingObject(what, *wait) for what, wait in waits.items() if wait]
-        if self._snapshots is not None:
-            general += self._snapshots.waiting()
+        for readings in (self._snapshots, self._recurring):
+            general += readings.waiting() if readings is not None else ()
         events = self._events.waiting() if self._events is not None else []
         lasting = [each for each in general if each.since_s >= WAITS_MIN_S]
         return [*lasting, *events, *self._troubles.report()]
@@ -342,6 +361,8 @@ class SalesforceSourceTask:
             selections.close()
         if (feed := self._feed) is not None:
             feed.close()
+        if (recurring := self._recurring) is not None:
+            recurring.close()
         if (events := self._events) is not None:
             events.close()
         self._wake.set()
@@ -382,10 +403,8 @@ class SalesforceSourceTask:
 
     def _take_back(self, synced: SyncedObject) -> None:
         """
-        Go on with an object that was blocked: it is read again, because its events may not have come meanwhile.
-
-        Raises:
-            SchemaOutdated: its schema is not the registered one. A restart of the process registers it.
+        Go on with an object that was blocked: it is read again, because its events may not have come meanwhile. Raises
+        SchemaOutdated: its schema is not the registered one. A restart of the process registers it.
         """
         assert self._feed is not None
         assert self._make_reader is not None
@@ -399,7 +418,14 @@ class SalesforceSourceTask:
         self._troubles.unblock(name)
         self._feed.read_again(name)
 
-    def _open_stream(self, start: Start) -> Subscription:
+    @property
+    def _hears_changes(self) -> bool:
+        """Whether any object has change events."""
+        return not self._configured or self._configured.keys() > self._polled.keys()
+
+    def _open_stream(self, start: Start) -> Stream:
+        if not self._hears_changes:
+            return NoEvents()
         self._subscription = self._subscribed(CHANNEL, start)
         return self._subscription
 

@@ -42,6 +42,11 @@ _WATCH_EVERY_S: Final = 1.0
 # Events are kept for a day at least. A stream on which nothing came for so long has been away for most of that time:
 # keepalives come within minutes.
 BEGINNING_GOOD_S: Final = 3600.0
+_NO_EVENTS: Final = "For {} s now, the stream of change events has not stayed open."
+_EVENTS_KEPT: Final = (
+    "It is tried again, and goes on where it stopped. Salesforce keeps events for 72 hours; if it lasts longer, everything "
+    "is read again."
+)
 SELECT: Final = "Select the objects of the sync under Setup, Change Data Capture."
 
 
@@ -68,6 +73,13 @@ class Ended:
     """The subscription has ended for good: PositionLost, an error that only a person can mend, or a fault of ours."""
 
     error: Exception
+
+
+def start_at(place: str | None) -> Start:
+    """Where a stream begins whose stored position is *place*, in hex; "" is its beginning, None: it has none yet."""
+    if place is None:
+        return Preset.LATEST
+    return bytes.fromhex(place) or Preset.EARLIEST
 
 
 class Stream(Protocol):
@@ -147,6 +159,13 @@ class Subscription:
         if failure is None or (opened_s is not None and now - opened_s > _STANDS_AFTER_S):
             return None
         return now - failure[0], str(failure[1])
+
+    def waiting_said(self) -> tuple[float, str] | None:
+        """For how long the stream has not stayed open, and what a person should know of it; None while it is open."""
+        if (stream := self.waiting()) is None:
+            return None
+        since_s, why = stream
+        return since_s, f"{_NO_EVENTS.format(round(since_s))} {why} {_EVENTS_KEPT}"
 
     def close(self) -> None:
         """End it and return at once."""

@@ -83,6 +83,9 @@ class Reads:
             and commit_time <= max(window.until for window in windows)
         )
 
+    def begin_whole(self) -> None:
+        """The whole object is read again; the windows of what was read before still hold."""
+
     def clear(self) -> None:
         """Forget everything."""
         self.changed = True

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -22,6 +23,7 @@ import requests
 from salmon.calls import Calls
 from salmon.errors import RateLimited, RequestRejected, SalmonError, SignInRefused, Unavailable, UnfitServer
 from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
@@ -40,7 +42,7 @@ _OF_SETUP: Final = frozenset({"limits", "tooling", "permissions", "bulk", "bulk 
 _QUOTING_NO_RECORD: Final = _OF_SETUP | {"query", "queryAll", "retrieve", "describe"}
 _UNCOUNTED: Final = "versions"  # costs nothing of the org's allowance, and says nothing about it
 # Their path names an object, or a bulk job.
-_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "bulk job", "bulk jobs"})
+_OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "deleted", "bulk job", "bulk jobs"})
 _WHO_ANSWERED: Final = (
     "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
 )
@@ -81,6 +83,15 @@ class Page:
 
     rows: Sequence[Mapping[str, Any]]
     read_until: int  # ms by the org's clock: the page was surely made before
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Ids of deleted records, and the time, in ms by the org's clock, that the list is complete of."""
+
+    ids: Sequence[str]
+    complete_since: int  # what was deleted for good before may be missing
+    covers_until: int  # where the next window is to begin: transactions may have been open since
 
 
 class Rest:
@@ -182,23 +193,40 @@ class Rest:
 
     def selections(self) -> Mapping[str, str]:
         """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
-        soql = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
-        answer = self._json("GET", f"{self._base}/tooling/query?{urlencode({'q': soql})}", resource="tooling")
+        text = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
+        answer = self._json("GET", f"{self._base}/tooling/query?{urlencode({'q': text})}", resource="tooling")
         return {
             str(row["SelectedEntity"]): str(row["Id"])
             for row in answer["records"]
             if row["EventChannel"] == _STANDARD_CHANNEL
         }
 
-    def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]:
+    def deleted(self, name: str, start_ms: int, end_ms: int) -> Deleted:
+        """
+        What the org's log of deletions says of a window ("sObject Get Deleted"), to whole minutes. RequestRejected: the log does
+        not reach back so far, or would list too much, or the org keeps none for this object.
+        """
+        span = {"start": soql.moment(start_ms), "end": soql.moment(end_ms)}
+        path = f"{self._base}/sobjects/{quote(name)}/deleted/?{urlencode(span)}"
+        answer = self._json("GET", path, resource="deleted")
+        since, until = (
+            datetime.fromisoformat(answer[limit]) for limit in ("earliestDateAvailable", "latestDateCovered")
+        )
+        return Deleted(
+            [str(each["id"]) for each in answer["deletedRecords"]],
+            complete_since=int(since.timestamp() * 1000),
+            covers_until=int(until.timestamp() * 1000),
+        )
+
+    def pages(self, text: str, *, deleted: bool = False) -> Iterator[Page]:
         """
         The pages of a query's answer, each read when it is asked for.
 
         Args:
-            soql: The query; its URL must not be longer than URI_BYTES.
+            text: The query; its URL must not be longer than URI_BYTES.
             deleted: Also look among deleted records (queryAll).
         """
-        path: str | None = self._query_path(soql, deleted=deleted)
+        path: str | None = self._query_path(text, deleted=deleted)
         while path is not None:
             answer, read_until = self._read("GET", path, resource="queryAll" if deleted else "query")
             yield Page(answer["records"], read_until)
@@ -235,12 +263,12 @@ class Rest:
         """Give up the connections."""
         self._https.close()
 
-    def query_bytes(self, soql: str) -> int:
+    def query_bytes(self, text: str) -> int:
         """How long the URL of a query would be."""
-        return len(self._query_path(soql, deleted=True))
+        return len(self._query_path(text, deleted=True))
 
-    def _query_path(self, soql: str, *, deleted: bool = False) -> str:
-        return f"{self._base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': soql})}"
+    def _query_path(self, text: str, *, deleted: bool = False) -> str:
+        return f"{self._base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': text})}"
 
     def _collection(self, method: str, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         assert 0 < len(records) <= COLLECTION_ROWS

@@ -29,8 +29,12 @@ def one_of(field: str, values: Iterable[str]) -> str:
 
 def since(field: str, moment_ms: int) -> str:
     """field >= a moment"""
-    moment = datetime.fromtimestamp(moment_ms // 1000, UTC)
-    return f"{field} >= {moment:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{field} >= {moment(moment_ms)}"
+
+
+def moment(moment_ms: int) -> str:
+    """A date and time, without its fraction of a second."""
+    return f"{datetime.fromtimestamp(moment_ms // 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def quoted(text: str) -> str:

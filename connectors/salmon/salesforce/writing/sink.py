@@ -21,10 +21,11 @@ import structlog
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import RetriableError
+from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
 from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
-from salmon.salesforce.catalog import ObjectConfig, SyncedObject, synced_object
+from salmon.salesforce.catalog import ObjectConfig, SyncedObject, is_polled, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
 from salmon.salesforce.wire.bulk import BulkIngests
@@ -101,6 +102,7 @@ class SalesforceSinkTask:
         self._clashes = Clashes(DUPLICATE, clock)
         one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
         self._narrowing = Narrowing(one_way, clock=clock)
+        self._polled = {n for n, each in objects.items() if each.direction == "both" and is_polled(each)}
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
 
@@ -281,6 +283,13 @@ class SalesforceSinkTask:
         its row has been locked for longer than a transaction lasts.
         """
         outcome = self._clashes.judged(record, outcome)
+        if (
+            outcome.kind is OutcomeKind.APPLIED
+            and record.write.op is WriteOp.DELETE
+            and record.object in self._polled
+        ):
+            # No event answers it, and that a poll does not find the record does not say that it was our write.
+            return Outcome(OutcomeKind.GONE, reason="it was deleted, and no event will say so")
         is_lock = outcome.code in ROW_LOCKS or outcome.code in WRAPPERS
         if outcome.kind is not OutcomeKind.RETRY_LATER or not (is_lock or outcome.code == _UNEXPLAINED):
             self._unexplained.pop(_id(record), None)

@@ -62,8 +62,7 @@ class Upload:
                         purged.append(done["id"])
         if purged:
             with org.lock:
-                for record_id in purged:
-                    self.table.remove(record_id)
+                self.table.purge(purged, org.clock.now_ms())
         job.processed += len(rows)
 
     def _work(self, row: Sequence[str], seen: set[Any]) -> Work:

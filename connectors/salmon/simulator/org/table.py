@@ -23,6 +23,7 @@ class Table:
         self.type = object_type
         self.live: dict[str, Row] = {}
         self.bin: dict[str, Row] = {}
+        self.purged_ms = 0  # when records were last deleted for good
         self._ids: list[str] = []  # of live and deleted rows, sorted
         self._numbers_used = 0
         self._indexes: dict[str, dict[Stored, set[str]]] = {
@@ -79,6 +80,12 @@ class Table:
         self.remove(record_id)
         insort(self._ids, record_id)
         self.bin[record_id] = deleted
+
+    def purge(self, ids: Iterable[str], now_ms: int) -> None:
+        """Delete rows for good: not even the Recycle Bin has them any more."""
+        for record_id in ids:
+            self.remove(record_id)
+            self.purged_ms = now_ms
 
     def remove(self, record_id: str) -> None:
         """Forget a row altogether, wherever it is."""

@@ -100,7 +100,12 @@ def updated(call: Call, object_name: str) -> Answer:
 
 
 def deleted(call: Call, object_name: str) -> Answer:
-    """GET /sobjects/X/deleted/?start=&end="""
+    """
+    GET /sobjects/X/deleted/?start=&end=
+
+    What was deleted for good is not listed. earliestDateAvailable tells when that last happened (SOAP API Developer Guide,
+    "GetDeletedResult"), so that a client whose window begins before it knows that the list is incomplete.
+    """
     table = _replicated(call, object_name)
     start, end, covered = _span(call, DELETED_REACH_MS)
     with call.org.lock:
@@ -108,7 +113,7 @@ def deleted(call: Call, object_name: str) -> Answer:
     stamped = [(str(row.get("SystemModstamp") or ""), str(row["Id"])) for row in rows]
     found = [{"id": each_id, "deletedDate": when} for when, each_id in sorted(stamped) if start <= when < end]
     _check_count(len(found))
-    oldest = datetime_text(call.org.clock.now_ms() - DELETED_REACH_MS)
+    oldest = datetime_text(max(call.org.clock.now_ms() - DELETED_REACH_MS, table.purged_ms))
     return Answer(
         200, {"deletedRecords": found, "earliestDateAvailable": oldest, "latestDateCovered": covered}
     )

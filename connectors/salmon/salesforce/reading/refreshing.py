@@ -1,0 +1,94 @@
+"""
+Fields that no event reports (formulas, roll-ups, derived names and dates): when the records are read again for them.
+
+Two ways, which meet: the whole object on a schedule (a run, see snapshot_runs), and records that events named a while before,
+a batch at a time. The second is in memory alone, and bounded: what it forgets, the schedule finds. Neither is begun while the org
+has few API calls left: nobody's edit waits for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from salmon.model.change import Op
+from salmon.model.schema import ObjectSchema
+from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.rows import IDS_A_QUERY
+
+WAITING_MAX: Final = 5_000  # records of an object
+_SHARE_LEFT_MIN: Final = 0.2
+_SIGNALS: Final = -2_000_000  # no signal of the topic has a negative id
+
+
+def has_unreported(schema: ObjectSchema) -> bool:
+    """Whether the object has synced fields that no event reports. Stamps are none: they come with the next event."""
+    return any(not field.live and not field.is_stamp for field in schema.fields)
+
+
+def may_be_spent(usage: tuple[int, int] | None) -> bool:
+    """Whether there are API calls for what can wait. *usage*: of Rest; None: not known."""
+    return usage is None or usage[1] - usage[0] >= _SHARE_LEFT_MIN * usage[1]
+
+
+class AfterEvents:
+    """
+    Has records read again some time after their events. For one thread.
+
+    Args:
+        every_s: Object -> seconds between two batches.
+        spare: Whether there are API calls for it.
+    """
+
+    def __init__(
+        self,
+        every_s: Mapping[str, float],
+        *,
+        spare: Callable[[], bool],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._every_s, self._spare, self._monotonic_s = every_s, spare, monotonic_s
+        self._waiting: dict[str, dict[str, None]] = {
+            name: {} for name in every_s
+        }  # in the order of their events
+        self._due_at_s: dict[str, float] = {}
+        self._asked: set[int] = set()
+        self._count = 0
+
+    def turn(self, request: Callable[[Signal], None], harvest: Harvest) -> None:
+        """Note the records of the harvest's events, and request those whose turn it is."""
+        now_s = self._monotonic_s()
+        for record in harvest.records:
+            waiting, change = self._waiting.get(record.object), record.change
+            if waiting is None or not change.is_event or change.op is Op.DELETE or not change.native_id:
+                continue
+            if not waiting:
+                self._due_at_s.setdefault(record.object, now_s + self._every_s[record.object])
+            waiting[change.native_id] = None
+            if len(waiting) > WAITING_MAX:
+                del waiting[next(iter(waiting))]
+        for name, due_at_s in list(self._due_at_s.items()):
+            if now_s >= due_at_s:
+                self._request(name, request)
+        answered = self._asked & harvest.answered
+        harvest.answered -= answered
+        self._asked -= answered
+
+    def _request(self, name: str, request: Callable[[Signal], None]) -> None:
+        del self._due_at_s[name]
+        waiting = self._waiting[name]
+        if not self._spare():
+            waiting.clear()
+            return
+        ids = list(waiting)[:IDS_A_QUERY]
+        for native_id in ids:
+            del waiting[native_id]
+        self._count += 1
+        self._asked.add(signal := _SIGNALS - self._count)
+        request(
+            Signal(signal, SignalKind.READ, name, native_ids=tuple(ids), reason="no event reports all fields")
+        )
+        if waiting:
+            self._due_at_s[name] = self._monotonic_s() + self._every_s[name]

@@ -1,0 +1,187 @@
+"""Fields that no event reports are read on a schedule, and some time after an event of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from salmon.model.change import SALESFORCE, Change, Op
+from salmon.plugin.contract import Signal, SourceRecord
+from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.refreshing import (
+    WAITING_MAX,
+    AfterEvents,
+    has_unreported,
+    may_be_spent,
+)
+from salmon.salesforce.reading.rows import IDS_A_QUERY
+from salmon.salesforce.reading.snapshot import Why
+from support.salesforce import MemoryOrg, payload, schema
+from support.salesforce_feed import NOW, A, B, C, Rig, read_all
+
+A_DAY_S = 86_400.0
+SOON_S = 300.0
+REFRESHED = {"Account": A_DAY_S}
+
+
+def read_once(refreshed: Mapping[str, float], *, polled: Mapping[str, float] | None = None) -> Rig:
+    """A rig whose Accounts were read as a whole just now."""
+    org = MemoryOrg(NOW)
+    at = "2001-09-09T01:46:40Z"
+    org.put("Account", A, Name="Acme", LastModifiedDate=at, SystemModstamp=at)
+    rig = Rig(org, polled=polled, refreshed=refreshed)
+    rig.keepalive()
+    rig.gather()
+    read_all(rig)
+    rig.ops()
+    return rig
+
+
+def test_a_whole_object_is_read_when_its_time_has_come() -> None:
+    """With the values that nobody edited; and the next time is as long after that."""
+    rig = read_once(REFRESHED)
+    rig.pass_s(A_DAY_S - 60)
+    rig.gather()
+    assert rig.snapshots.running["Account"].done
+    rig.pass_s(120)
+    rig.gather()
+    assert rig.snapshots.running["Account"].why is Why.REFRESH
+    assert rig.snapshots.running["Contact"].why is Why.FIRST, "the other has nothing to refresh"
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ROW)]
+    rig.gather()
+    assert rig.snapshots.running["Account"].done, "and rests again"
+
+
+def test_when_it_was_read_last_survives_a_restart() -> None:
+    """A process that is restarted each night reads no more than one that runs for ever."""
+    rig = read_once(REFRESHED)
+    rig.pass_s(A_DAY_S / 2)
+    again = Rig(rig.org, rig.stored, refreshed=REFRESHED)
+    again.gather()
+    assert "Account" not in again.snapshots.running
+    again.pass_s(A_DAY_S)
+    again.gather()
+    assert again.snapshots.running["Account"].why is Why.REFRESH
+
+
+def test_it_is_put_off_while_the_org_has_few_calls_left() -> None:
+    """Nobody's edit waits for it."""
+    rig = read_once(REFRESHED)
+    rig.spare = False
+    rig.pass_s(2 * A_DAY_S)
+    rig.gather()
+    assert rig.snapshots.running["Account"].done
+    rig.spare = True
+    rig.gather()
+    assert rig.snapshots.running["Account"].why is Why.REFRESH
+
+
+def test_an_event_in_the_middle_is_reported_as_ever() -> None:
+    """It is no hole: nothing waits for the rows but what was committed while its record was read."""
+    rig = read_once(REFRESHED)
+    rig.pass_s(A_DAY_S)
+    rig.gather()
+    rig.hear(payload("UPDATE", A, at=rig.org.now_ms, Name="Edited"))
+    rig.gather()
+    assert rig.ops() == [(A, Op.UPDATE)]
+
+
+def test_of_a_polled_object_a_refresh_loses_no_deletion() -> None:
+    """The next poll looks back to where the refresh began: so that looks for what was deleted since the last poll."""
+    every_s = 2 * A_DAY_S
+    rig = read_once(REFRESHED, polled={"Account": every_s})
+    rig.gather()
+    while not rig.polls.running["Account"].done:
+        rig.polls.read_chunk()
+        rig.gather()
+    rig.ops()
+    rig.org.remove("Account", A, "2001-09-09T03:00:00Z")
+    rig.pass_s(A_DAY_S + 60)
+    rig.gather()
+    assert rig.snapshots.running["Account"].why is Why.REFRESH
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ABSENT)]
+
+
+# Some time after an event.
+
+
+class Clocked:
+    """Records of Accounts that are read again some time after their events."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.spare = True
+        self.asked: list[Signal] = []
+        self.after = AfterEvents(
+            {"Account": SOON_S}, spare=lambda: self.spare, monotonic_s=lambda: self.now_s
+        )
+
+    def turn(self, *records: SourceRecord, after_s: float = 0.0, answered: set[int] | None = None) -> Harvest:
+        self.now_s += after_s
+        harvest = Harvest(records=list(records), answered=answered or set())
+        self.after.turn(self.asked.append, harvest)
+        return harvest
+
+    @property
+    def ids(self) -> list[tuple[str, ...]]:
+        return [signal.native_ids for signal in self.asked]
+
+
+def told(native_id: str, op: Op = Op.UPDATE, name: str = "Account") -> SourceRecord:
+    return SourceRecord(name, native_id, Change(SALESFORCE, op, native_id=native_id))
+
+
+def test_records_with_events_are_read_again_together_and_once() -> None:
+    """One batch, some time after the first event; rows and deletions ask for nothing, and no other object does."""
+    clocked = Clocked()
+    clocked.turn(told(A), told(B), told(A))
+    clocked.turn(told(C, Op.ROW), told(C, Op.DELETE), told(C, name="Contact"), after_s=SOON_S - 1)
+    assert clocked.ids == []
+    clocked.turn(after_s=1)
+    clocked.turn(after_s=SOON_S)
+    assert clocked.ids == [(A, B)]
+
+
+def test_each_batch_has_a_bound_and_so_has_what_waits() -> None:
+    """However much happens, it costs one query each time; what is forgotten, the schedule finds."""
+    clocked = Clocked()
+    clocked.turn(*(told(f"{number:018}") for number in range(WAITING_MAX + 10)))
+    for _ in range(2):
+        clocked.turn(after_s=SOON_S)
+    assert [len(ids) for ids in clocked.ids] == [IDS_A_QUERY, IDS_A_QUERY]
+    assert clocked.ids[0][0] == f"{10:018}", "the oldest are forgotten"
+
+
+def test_its_requests_are_nobody_elses() -> None:
+    """Their answers are taken out: the worker knows none of them."""
+    clocked = Clocked()
+    clocked.turn(told(A))
+    clocked.turn(after_s=SOON_S)
+    (signal,) = clocked.asked
+    assert signal.id < 0
+    assert clocked.turn(answered={signal.id, 7}).answered == {7}
+
+
+def test_nothing_is_read_after_events_while_few_calls_are_left() -> None:
+    """They are needed for edits."""
+    clocked = Clocked()
+    clocked.spare = False
+    clocked.turn(told(A))
+    clocked.turn(after_s=SOON_S)
+    assert clocked.ids == []
+
+
+@pytest.mark.parametrize(("usage", "may"), [(None, True), ((80, 100), True), ((81, 100), False)])
+def test_a_fifth_of_the_calls_is_left_for_others(usage: tuple[int, int] | None, may: bool) -> None:
+    """What can wait does."""
+    assert may_be_spent(usage) is may
+
+
+def test_only_objects_with_such_fields_are_read() -> None:
+    """An Opportunity has derived fields; an object all of whose fields events report costs nothing."""
+    assert has_unreported(schema("Opportunity"))
+    account = schema("Account")
+    assert not has_unreported(type(account)("X", tuple(each for each in account.fields if each.live)))
