@@ -131,6 +131,7 @@ class SalesforceSourceTask:
         """See HoldsObjects."""
         self._held = frozenset(objects)
         self._objects = {name: each for name, each in self._objects.items() if name not in objects}
+        self._polled = {name: each for name, each in self._polled.items() if name not in objects}
 
     def connect(self) -> None:
         """
@@ -402,10 +403,7 @@ class SalesforceSourceTask:
         return self._configured[name].direction != "to_salesforce"
 
     def _take_back(self, synced: SyncedObject) -> None:
-        """
-        Go on with an object that was blocked: it is read again, because its events may not have come meanwhile. Raises
-        SchemaOutdated: its schema is not the registered one. A restart of the process registers it.
-        """
+        """Go on with an object that was blocked: it is read again, since its events may be missing. Raises SchemaOutdated."""
         assert self._feed is not None
         assert self._make_reader is not None
         name = synced.name
