@@ -208,12 +208,17 @@ class Merge:
                 yield conflict
 
     def _perhaps_edited(self, key: str, change: Change) -> Iterator[Value]:
-        """What a row shows for the first time: of what our creation did not name, it does not say who has set it."""
+        """
+        What a row shows for the first time: of what our creation did not name, it does not say who has set it. That our user was
+        the last to modify the record says so where there was one creation: between two, somebody may have edited what the first
+        has made, and the event that tells which one it was comes after an edit on the other side was judged.
+        """
         state = self.states.get(key)
-        if state is None or not change.is_row or change.by_us:
+        if state is None or not change.is_row:
             return
         sent = state.sides[change.origin].sent
-        if any(s <= (change.ack or 0) and write.op is WriteOp.CREATE for s, write in sent.items()):
+        creations = [s for s, w in sent.items() if w.op is WriteOp.CREATE and s <= (change.ack or 0)]
+        if len(creations) > (1 if change.by_us else 0):
             yield from (value for value in change.fields.values() if value not in self.known)
 
     def _of_unknown_makers(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
