@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,9 +156,10 @@ class Source:
         *names: str,
         of: Source | None = None,
         registered: Mapping[str, ObjectSchema] | None = None,
+        hold: Collection[str] = (),
         **changes: Any,
     ) -> None:
-        """*of*: an earlier source, whose committed state this one goes on from. *registered*: as the worker hands it."""
+        """*of*: an earlier source, whose committed state this one goes on from. *registered*, *hold*: as the worker hands it."""
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
         self.identities: dict[str, dict[str, str]] = (
@@ -172,6 +173,9 @@ class Source:
         )
         if registered is not None:
             self.task.use_registered(registered)
+        if hold:
+            self.task.connect()
+            self.task.hold(hold)
         self.task.start(self.positions, self.identities)
 
     def __enter__(self) -> Self:

@@ -314,7 +314,10 @@ class _Process:
         if connector == its_side.source:
             source = listening(discovery.source_factory(side)(settings, config.objects, config.name), config)
             self._watch(source)
-            return SourceWorker(instance, source, tuple(config.objects), first_contact_max_s=patience_s)
+            match = [name for name, each in config.objects.items() if each.match is not None]
+            return SourceWorker(
+                instance, source, tuple(config.objects), match=match, first_contact_max_s=patience_s
+            )
         sink = discovery.sink_factory(side)(settings, config.objects, config.name)
         self._watch(sink)
         written = [

@@ -23,6 +23,7 @@ from salmon.cli import (
     dev,
     doctor,
     guard,
+    match,
     retry,
     schemas,
     setup,
@@ -57,6 +58,7 @@ app.command("status")(status.status)
 app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
+app.command("match")(match.match)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(guard.app, name="guard")

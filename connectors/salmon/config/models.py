@@ -33,6 +33,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
+from salmon.config.matching import MatchConfig
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
@@ -213,6 +214,7 @@ class ObjectConfig(BaseModel):
         default="salesforce",
         description="Whose value counts if both sides already had different values before the first start.",
     )
+    match: MatchConfig | None = None
     conflicts: ConflictsConfig = ConflictsConfig()
     on_reject: Literal["keep", "revert"] = Field(
         default="keep",
@@ -232,6 +234,13 @@ class ObjectConfig(BaseModel):
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value
+
+    @field_validator("match")
+    @classmethod
+    def _of_both_sides(cls, value: MatchConfig | None, info: ValidationInfo) -> MatchConfig | None:
+        if value is not None and info.data.get("direction", "both") != "both":
+            raise ValueError("is only for objects that are synced both ways: remove it, or `direction`")
+        return value
 
     @field_validator("collection")
     @classmethod

@@ -16,6 +16,8 @@ from salmon.errors import ConfigError
 BYTES_MAX: Final = 256 * 1024
 _DEPTH_MAX: Final = 30
 _VALUES_MAX: Final = 50_000  # aliases written out
+_BOOL_TAG: Final = "tag:yaml.org,2002:bool"
+_TEXT_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
 
@@ -86,6 +88,10 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == _MERGE_TAG:
                 continue
+            if key_node.tag == _BOOL_TAG:
+                key_node.tag = (
+                    _TEXT_TAG  # All keys are text; YAML 1.1 takes on, off, yes and no for true and false.
+                )
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, (list, dict, set)):
                 continue  # which is refused next

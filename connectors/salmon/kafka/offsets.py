@@ -33,11 +33,13 @@ class OffsetStore:
         prefix = f"{connector}/"
         return {
             key.removeprefix(prefix): position
-            for key, position in tables.load(
-                self._kafka, self.topic, self.serde.decode, progress=progress
-            ).items()
+            for key, position in self.entries(progress).items()
             if key.startswith(prefix)
         }
+
+    def entries(self, progress: tables.Progress | None = None) -> dict[str, Position]:
+        """Read all that is stored, of all connectors: connector/partition -> position. Raises as load()."""
+        return tables.load(self._kafka, self.topic, self.serde.decode, progress=progress)
 
     def record(self, connector: str, partition: str, position: Position | None) -> tuple[str, bytes | None]:
         """Encode the key and the value of a position's record; None removes the position of the partition."""

@@ -199,7 +199,7 @@ def _acknowledge(work: Work) -> Answer:
     else:
         seq = change.ack
     if seq is not None and seq in x.sent:
-        answer = _answer_of_row(work, seq) if change.is_row else _answer(x, seq)
+        answer = _answer_of_row(work, seq) if change.is_row else _answer(work, seq)
         committed_at = x.sent[seq].committed_at
         _settle(x, seq)
         work.report(Fact.ACKNOWLEDGED, committed_at=committed_at)
@@ -220,17 +220,19 @@ def _acknowledge(work: Work) -> Answer:
     return Answer(late=late)
 
 
-def _answer(x: SideState, seq: int) -> Answer:
+def _answer(work: Work, seq: int) -> Answer:
     """Return what an event shows that answers the write *seq*."""
+    x, names = work.x, work.rules.names[work.change.origin]
     answered = x.sent[seq]
     made_before = {s: w for s, w in x.sent.items() if s < seq and w.op is WriteOp.CREATE}
     made = answered.op is WriteOp.CREATE and not (made_before or x.marker)
-    return Answer(ours=answered, answered=answered, made=made, made_before=made_before)
+    told = names - x.unknown if x.exists else frozenset()
+    return Answer(ours=answered, answered=answered, made=made, made_before=made_before, told_before=told)
 
 
 def _answer_of_row(work: Work, seq: int) -> Answer:
     """Do the same for a row, which also shows what earlier writes have set, and what was edited after them."""
-    x, answer = work.x, _answer(work.x, seq)
+    x, answer = work.x, _answer(work, seq)
     if answer.made and x.exists is False:
         # Earlier writes were to a former record, and none of them is to be seen in this one.
         return replace(answer, set_by=dict.fromkeys(x.sent[seq].fields, seq), up_to_it=(x.sent[seq],))
@@ -240,9 +242,6 @@ def _answer_of_row(work: Work, seq: int) -> Answer:
         ours=ours,
         set_by=set_by,
         up_to_it=tuple(sent for s, sent in x.sent.items() if s <= seq),
-        told_since_made=work.rules.names[work.change.origin] - x.unknown
-        if answer.made and x.exists
-        else frozenset(),
     )
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from typing import Any, Final
@@ -87,6 +87,15 @@ def id_of(key: str) -> Any:
     if key not in (key_of(document_id), _tagged_by_type(document_id)):  # "$int:05" would be another key of 5
         raise BadRecordKey("a record key is not in the form that its _id gives. No document has it.")
     return document_id
+
+
+def ids_of(keys: Iterable[str]) -> list[Any]:
+    """Return the `_id`s of those keys that a document can have."""
+    found = []
+    for key in keys:
+        with contextlib.suppress(BadRecordKey):
+            found.append(id_of(key))
+    return found
 
 
 def shown_id(document_id: Any) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import SetupError
@@ -20,6 +20,8 @@ from salmon.model.schema import ObjectSchema
 
 # A source's opaque bookmark for one of its partitions ("stream", "snapshot/Account", ...): a JSON object.
 Position = Mapping[str, Any]
+# A source stores under this and the object's name how far it has read the object: without it, it has not begun to.
+FIRST_READ: Final = "snapshot/"
 # What is owed to a record, by its object and key: the newest write that is not finished.
 OwedTo = Callable[[str, str], Write | None]
 
@@ -292,6 +294,14 @@ class ReportsEvents(Protocol):
 
     def use_event_schemas(self, schemas: Mapping[str, ObjectSchema], refused: Mapping[str, str]) -> None:
         """Take the schemas as they are registered. *refused*: event -> why the registry refuses it. Before start()."""
+
+
+@runtime_checkable
+class HoldsObjects(Protocol):
+    """A source that can leave objects alone for now, as if they were not in the configuration. Without it, it waits as a whole."""
+
+    def hold(self, objects: Collection[str]) -> None:
+        """Report nothing of these objects. After connect(), before start(), at most once."""
 
 
 @runtime_checkable

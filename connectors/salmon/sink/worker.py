@@ -254,10 +254,12 @@ class SinkWorker:
     def _turn(self, partitions: SinkPartitions) -> None:
         if self._objects:
             self._health.holds(len(self.buffer.places))
-        self._keep_lease(partitions)
+        trouble = self._keep_lease(partitions)
         idle = self.buffer.idle and not self._reports.waits
         for message in partitions.read(READ_MAX, IDLE_POLL_S if idle else POLL_S):
             self._add(message)
+        if trouble is not None:
+            raise trouble
         if self._putters.failure is not None:
             raise self._putters.failure
         self._report()
@@ -281,19 +283,26 @@ class SinkWorker:
                 self._task.caught_up()
             log.info("sink_caught_up")
 
-    def _keep_lease(self, partitions: SinkPartitions) -> None:
+    def _keep_lease(self, partitions: SinkPartitions) -> Unavailable | None:
         """
         Let the putters continue. After a pause of the whole process (a suspended machine, SIGSTOP) another instance may
         have our partitions, so Kafka must first accept a commit from us. The lease begins before that: a pause in the
         middle of this function leaves it expired.
+
+        Returns why Kafka cannot be asked. It is to be raised after the next read: only a read takes us back into the group, if
+        Kafka has counted us out.
         """
         since = self.buffer.now()
         if self.buffer.lease_expired and self.buffer.places:
             log.info("loop_was_held_up")
-            self._keep_counts()
-            if not partitions.commit(self.buffer.positions(moved_only=False)):
-                return
+            try:
+                self._keep_counts()
+                if not partitions.commit(self.buffer.positions(moved_only=False)):
+                    return None
+            except Unavailable as trouble:
+                return trouble
         self.buffer.renew(since)
+        return None
 
     def _add(self, message: Message) -> None:
         topic, number, offset = clients.place_of(message)

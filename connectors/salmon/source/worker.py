@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event
 from typing import Final
 
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RetriableError, Unavailable
+from salmon.errors import DataError, RetriableError, SetupError, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
@@ -28,6 +28,7 @@ from salmon.plugin.contract import (
     Closes,
     Connects,
     DescribesObjects,
+    HoldsObjects,
     KeepsSchemas,
     Notes,
     Position,
@@ -44,6 +45,7 @@ from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
+from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.schema_watch import SchemaWatch
 
@@ -62,6 +64,7 @@ class SourceWorker:
 
     Args:
         objects: The names of all synced objects.
+        match: Those whose records must be matched before they are loaded.
         first_contact_max_s: How long a server may be away that was never reached before.
     """
 
@@ -71,6 +74,7 @@ class SourceWorker:
         task: SourceTask,
         objects: tuple[str, ...],
         *,
+        match: Collection[str] = (),
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
         self.name = instance.connector
@@ -90,6 +94,7 @@ class SourceWorker:
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
+        self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
         self._leadership = Leadership(
             instance, self._retrying, elected=self._producer.start, deposed=task.stop
@@ -149,6 +154,7 @@ class SourceWorker:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
         events = self._event_schemas()
+        self._hold_back(schemas)
         identities = self._retrying.until_it_works("loading identities", self._load_identities)
         self._encoder = BatchEncoder(
             instance.connector,
@@ -200,6 +206,19 @@ class SourceWorker:
         self._schema_watch = SchemaWatch(instance.registry, instance.topics, found)
         return found
 
+    def _hold_back(self, schemas: Mapping[str, ObjectSchema]) -> None:
+        """Leave alone what must be matched first."""
+        held = self._retrying.until_it_works(
+            "looking for what waits to be matched", lambda: self._first_loads.find(schemas)
+        )
+        if held and isinstance(self._task, HoldsObjects):
+            self._task.hold(held)
+        elif held:
+            raise SetupError(
+                f"objects.{min(held)}.match: {self._instance.connector} cannot leave single objects alone. Run `salmon match` before "
+                f"the connectors are started."
+            )
+
     def _event_schemas(self) -> Mapping[str, ObjectSchema]:
         """Register the schemas of the events that the task reports."""
         task, instance = self._task, self._instance
@@ -232,6 +251,7 @@ class SourceWorker:
         self._leadership.check()
         if self._schema_watch is not None:
             self._schema_watch.check()
+        self._first_loads.check()
         self._take_signals()
         if (batch := self._poll()) is not None:
             self._commit(batch)
@@ -239,15 +259,17 @@ class SourceWorker:
             self._metrics.snapshots(self._task.progress())
             if isinstance(self._task, Notes):
                 self._health.note(self._task.note())
-            if isinstance(self._task, ReportsWaiting):
-                self._health.objects_wait(self._task.waiting())
+            waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
+            self._health.objects_wait([*waiting, *self._first_loads.waiting()])
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:
             # It is not known what they asked for. To read everything again answers all of them.
             self._leadership.signals_lost = False
             log.error("objects_read_again", objects=sorted(self._objects), why="signals were lost")
-            for number, name in enumerate(self._objects, start=1):
+            for number, name in enumerate(
+                sorted(set(self._objects) - self._first_loads.held.keys()), start=1
+            ):
                 # No offset is negative, so this answers no signal of the topic.
                 self._task.request(Signal(-number, SignalKind.SNAPSHOT, name, reason="signals were lost"))
         # The topic keeps the others.
@@ -265,6 +287,8 @@ class SourceWorker:
                 self._unreadable_signals.append(self._dead_signal(message, error))
                 continue
             log.info("signal_taken", kind=signal.kind, object=signal.object, keys=len(signal.keys), id=offset)
+            if signal.object in self._first_loads.held:
+                continue  # the first load reads all of its records
             self._unanswered[offset] = None
             self._task.request(signal)
 
@@ -368,6 +392,7 @@ class SourceWorker:
         self._leadership.close()
         if self._schema_watch is not None:
             self._schema_watch.close()
+        self._first_loads.close()
         self._producer.close()
         if isinstance(self._task, Closes):
             self._task.close()

@@ -15,7 +15,7 @@ from pymongo.database import Database
 from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape, Reading
-from salmon.mongodb.keys import id_of, key_of, shown_id
+from salmon.mongodb.keys import ids_of, key_of, shown_id
 from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
@@ -133,14 +133,8 @@ class MongoSide:
             yield Page(seen, id_to_json(last), keyless)
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
-        ids = []
-        for key in keys:
-            try:
-                ids.append(id_of(key))
-            except BadRecordKey:
-                continue  # no document can have this key
         found: dict[str, Seen] = {}
-        for some in batches(ids, _DOCUMENTS_A_READ):
+        for some in batches(ids_of(keys), _DOCUMENTS_A_READ):
             for read in read_documents(
                 self._database, self._collection, some, projection=self._shape.projection
             ):

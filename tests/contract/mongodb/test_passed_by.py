@@ -64,3 +64,20 @@ def test_an_object_that_gets_another_collection_is_read_from_there(mongo: Mongo)
     log = Log()
     assert synced(mongo, log) == [("a", Op.ROW)]
     assert synced(mongo, log, {**OBJECTS, "Account": Synced("firms")}) == [("f", Op.ROW)]
+
+
+def test_an_object_that_is_held_back_is_read_when_it_is_no_more(mongo: Mongo) -> None:
+    """Meanwhile neither its documents nor its events are reported, and the other object is."""
+    mongo.accounts.insert_one({"_id": "a"})
+    log = Log()
+    task = mongo.source()
+    task.hold({"Account"})
+    log.begin(task)
+    log.until_read(task)
+    mongo.accounts.insert_one({"_id": "b"})
+    mongo.contacts.insert_one({"_id": "c"})
+    log.until(task, lambda log: bool(log.of("c")))
+    task.stop()
+    task.close()
+    assert {record.key for record in log.records} == {"c"}
+    assert sorted(synced(mongo, log)) == [("a", Op.ROW), ("b", Op.ROW)]

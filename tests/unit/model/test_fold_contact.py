@@ -9,6 +9,7 @@ import pytest
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Folded, Published
+from salmon.model.policies import MONGODB_WINS
 from support.stories import Story, in_step, rules
 
 THE_FAR_FUTURE = 9_000_000_000_000  # ms
@@ -368,3 +369,16 @@ def test_a_creation_after_one_that_did_not_know_a_field_leaves_the_field_alone()
     story.mongodb.row(Name="Acme", City="Oslo", marker=second.seq)
     assert story.record == {"Name": "Acme", "City": "Oslo"}
     assert not story.conflicts
+
+
+def test_who_edits_a_record_that_our_creation_was_carried_out_over_has_seen_what_that_set() -> None:
+    """The event of it mentions only what it changed, and what had made the record was never told: the edit is causal."""
+    story = Story(rules(policy=MONGODB_WINS))
+    story.mongodb.row(Name="Acme", Phone="555 0101")
+    story.mongodb.edits(Phone="555 0202")
+    story.mongodb.edits(City="Oslo")
+    third = story.writes["salesforce"]
+    story.salesforce.edits(City="Oslo", ack=third.seq)
+    story.salesforce.row(Name="Acme", Phone="555 0303", City="Oslo", marker=third.seq)
+    assert (story.state.canonical["Phone"], story.conflicts) == ("555 0303", [])
+    assert "salesforce" not in story.writes

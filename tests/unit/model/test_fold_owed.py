@@ -101,13 +101,24 @@ def test_what_a_row_shows_of_a_field_that_a_creation_has_left_alone_is_an_edit()
         again = story.writes["mongodb"]
         if is_heard:
             story.mongodb.acks(first)
-            story.mongodb.edits(Phone="555 0101")
+            story.mongodb.edits(Phone="555 0101", City="Bergen")
         story.mongodb.row({**again.fields, "Phone": "555 0202", "City": "Oslo"}, marker=again.seq)
         assert story.record is not None
         assert (story.record["Phone"], story.record["City"]) == ("555 0202", "Oslo")
         assert story.state.versions["Phone"].origin == "mongodb"
         assert not story.state.versions["City"].baseline
         assert not story.conflicts
+
+
+def test_so_it_is_where_a_document_was_looked_for_before_there_was_one() -> None:
+    """That it was missing then says nothing of what the author of the edit saw in it (seed 9331180)."""
+    story = Story()
+    story.salesforce.creates(Name="Acme", Phone="555 0000")
+    story.mongodb.absent()
+    again = story.writes["mongodb"]
+    assert again.differs is not None
+    story.mongodb.row({**again.fields, "Phone": "555 0202"}, marker=again.seq)
+    assert (story.state.canonical["Phone"], story.conflicts) == ("555 0202", [])
 
 
 def test_what_a_creation_on_its_way_has_cleared_is_in_conflict_with_who_saw_that_alone() -> None:

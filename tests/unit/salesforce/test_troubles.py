@@ -12,7 +12,7 @@ import pytest
 from salmon.errors import RequestRejected, Unavailable
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
 from salmon.salesforce.identity import Identity
-from salmon.salesforce.reading.source import load_identities
+from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.troubles import Rechecks, Troubles, described
 from salmon.simulator.org.describes import load_describes
 from support.salesforce import MemoryOrg, synced

@@ -129,6 +129,29 @@ def test_what_flies_when_its_partition_is_lost_is_told_by_nobody_and_put_again(s
     assert finished(sync) == 1
 
 
+def test_who_was_suspended_and_counted_out_joins_again_although_it_has_outcomes_to_report(
+    sync: MemorySync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka takes nothing of a member that it does not know, and only a read makes it one again (case S1)."""
+    sink, tries = Sink(), list[object]()
+    it = worker(sync, sink)
+
+    def refused(outputs: object) -> None:
+        tries.append(outputs)
+        if not sink.doubts:
+            raise Unavailable("Kafka said UNKNOWN_MEMBER_ID")
+
+    with running(it) as (run,):
+        eventually(lambda: it.buffer.places)
+        monkeypatch.setattr(it._reports, "report", refused)
+        monkeypatch.setattr(it.buffer, "_lease_s", -1.0)  # as after SIGSTOP: it is over in each turn
+        monkeypatch.setattr(it.buffer, "_leased_until", 0.0)
+        eventually(lambda: tries)
+        sync.broker.drop_out(it._instance.group, it._instance.id)
+        eventually(lambda: sink.doubts)
+        run.stop()
+
+
 @pytest.mark.parametrize("in_doubt", [False, True])
 def test_it_says_as_it_ends_whether_anything_is_in_doubt(sync: MemorySync, *, in_doubt: bool) -> None:
     """The next instance believes it, and looks at what it finds or does not."""

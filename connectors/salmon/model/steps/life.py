@@ -32,6 +32,8 @@ def lives(work: Work, ours: Sent | None) -> None:
         # A life whose beginning nobody told of: the rest of it must be read.
         x.shadow, x.unknown, x.misfits = {}, work.rules.names[change.origin], {}
         work.out.to_read.add(change.origin)
+        if ours is not None:
+            _holds_what_we_set(work, ours)
     if x.holds(EXISTENCE):
         del x.parked[EXISTENCE]  # it has the record by itself: nothing is left to decide
     if change.is_row or change.op is Op.CREATE or change.ack is not None:
@@ -77,6 +79,17 @@ def lives(work: Work, ours: Sent | None) -> None:
         x.misfits = {name: misfit for name, misfit in x.misfits.items() if name not in spoken}
 
 
+def _holds_what_we_set(work: Work, ours: Sent) -> None:
+    """
+    The event answers our write. What that has set is there, also where the event does not mention it: an earlier creation has
+    set the same. So who edits it from now on has seen it.
+    """
+    for name, value in ours.fields.items():
+        if not ours.spares(name):
+            work.set_shadow(name, value)
+            work.x.unknown -= {name}
+
+
 def _is_another_record(work: Work) -> bool:
     """Whether the change shows another record of the key than the side has told of."""
     known, told = work.x.native_id, work.change.native_id
@@ -92,7 +105,7 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
     overwritten = []
     for name in sorted(ours.fields.keys() - OWNED_BY_MERGE):
         seq = work.answer.set_by[name]
-        if name not in x.unknown:
+        if name in work.answer.told_before:
             before = x.shadow.get(name)
         else:
             # Nobody has told of the field yet; earlier creations of ours have made the record.

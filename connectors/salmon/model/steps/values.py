@@ -129,12 +129,13 @@ def fold_value(work: Work, name: str, ours: Sent | None) -> None:
 def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     """What our write set. A creation names no nulls; but over an earlier one of ours, a guarded side clears the rest."""
     answer = work.answer
-    if ours is None or name in answer.told_since_made:
+    told_before = name in answer.told_before
+    if ours is None or (answer.made and work.change.is_row and told_before):
         return UNSENT
     answered = answer.answered or ours
     cleared = work.rules.clears(work.change.origin, answered, name)
     said = cleared or name in answered.fields
-    if said and answered.spares(name) and isinstance(work.shadow(name), Unknown):
+    if said and answered.spares(name) and not told_before:
         return answered.fields.get(name)  # whichever creation has made the record, it said the same
     sent = ours.fields.get(name, None if cleared else UNSENT)
     if said and not answered.spares(name):

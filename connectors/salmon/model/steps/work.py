@@ -84,8 +84,8 @@ class Answer:
     made: bool = False  # whether that write made the record
     # Our creations that may have come before it, by their seqs.
     made_before: Mapping[int, Sent] = field(default_factory=dict)
-    # What the side has told of the record that it made, before the row that shows it.
-    told_since_made: frozenset[str] = frozenset()
+    # What the side had told of the record before that change.
+    told_before: frozenset[str] = frozenset()
 
 
 NO_ANSWER: Final = Answer()

@@ -19,12 +19,12 @@ from salmon.backoff import Tries
 from salmon.errors import RetriableError
 from salmon.model.change import Change
 from salmon.mongodb.stored import id_from_json, id_to_json
-from salmon.plugin.contract import DeadLetter, Position, WaitingObject
+from salmon.plugin.contract import FIRST_READ, DeadLetter, Position, WaitingObject
 
 log = structlog.get_logger(__name__)
 
 SNAPSHOT: Final = (
-    "snapshot/"  # followed by the object's name: the partition of the object's position (its Place)
+    FIRST_READ  # followed by the object's name: the partition of the object's position (its Place)
 )
 _CHUNKS_AHEAD_MAX: Final = 4  # read, but not yet released to the worker
 WAITS_MIN_S: Final = 10.0  # a shorter failure is not reported

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -138,6 +138,10 @@ class MongoSourceTask:
         """Set the schemas of all objects. Must be called before start()."""
         synced = frozenset(self._collections)
         self._shapes = {name: DocumentShape(schema, synced) for name, schema in schemas.items()}
+
+    def hold(self, objects: Collection[str]) -> None:
+        """See HoldsObjects."""
+        self._streamed = [name for name in self._streamed if name not in objects]
 
     # The worker's view.
 

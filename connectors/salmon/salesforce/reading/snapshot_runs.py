@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from salmon.plugin.contract import Position, SnapshotProgress
+from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.snapshot import (
@@ -31,7 +31,7 @@ from salmon.salesforce.reading.windows import END, Reads
 log = structlog.get_logger(__name__)
 
 ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
-_SNAPSHOT: Final = "snapshot/"  # and the object's name
+_SNAPSHOT: Final = FIRST_READ  # and the object's name
 
 
 class Runs:

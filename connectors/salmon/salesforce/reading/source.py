@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from salmon.calls import Calls, Peer, Probe
-from salmon.errors import RateLimited, RequestRejected, RetriableError, SchemaOutdated, SetupError
+from salmon.errors import RetriableError, SchemaOutdated, SetupError
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, Signal, SnapshotProgress, SourceBatch, WaitingObject
 from salmon.salesforce.catalog import ObjectConfig, ObjectUnusable, SyncedObject, live_fields, synced_object
@@ -26,13 +26,14 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
+from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
-from salmon.salesforce.reading.rows import RowReader, learn_keys
+from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
-from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described, sentence
+from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
@@ -90,6 +91,7 @@ class SalesforceSourceTask:
         self._pubsub: PubSub | None = None
         self._subscription: Subscription | None = None
         self._objects: dict[str, SyncedObject] = {}
+        self._held: frozenset[str] = frozenset()
         self._readers: dict[str, RowReader] = {}
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
@@ -125,12 +127,17 @@ class SalesforceSourceTask:
         """See KeepsSchemas."""
         self._registered = schemas
 
+    def hold(self, objects: Collection[str]) -> None:
+        """See HoldsObjects."""
+        self._held = frozenset(objects)
+        self._objects = {name: each for name, each in self._objects.items() if name not in objects}
+
     def connect(self) -> None:
         """
         Sign in and describe the objects; done by `start` if nobody did. An object that cannot be used waits, if it has
         worked before. Raises as `start` does.
         """
-        if self._objects:
+        if self._objects or self._held:
             return
         self.close()  # what an earlier try has left
         if self._sign_in is None:  # one for all tries: it knows when to ask again
@@ -414,34 +421,6 @@ class SalesforceSourceTask:
             wake=self._wake.set,
             mend=mend,
         )
-
-
-def load_identities(
-    rest: Rest,
-    objects: Collection[str],
-    identity: Identity,
-    troubles: Troubles,
-    worked: Collection[str],
-) -> None:
-    """
-    Learn every key that records of the synced objects carry. What the org refuses of an object that has *worked*
-    before is one of the *troubles*, and so is an object that alone cannot be read. Raises Unavailable, RateLimited, SetupError.
-    """
-    for name in objects:
-        if troubles.blocks(name):
-            continue  # its keys are read when it is read again
-        try:
-            learn_keys(rest, identity, name)
-        except RequestRejected as error:
-            if name not in worked:
-                raise SetupError(sentence(name, error)) from error
-            troubles.found(name, error)
-        except RateLimited:
-            raise
-        except RetriableError as error:
-            rest.look_at_clock()  # in an outage this raises
-            if not troubles.failed(name, error) or name not in worked:
-                raise
 
 
 def _as_registered(schema: ObjectSchema) -> SyncedObject:

@@ -8,17 +8,18 @@ What a repetition is, and what is remembered from batch to batch, is for sink.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.salesforce.ids import ID_CHARS_SHORT
-from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
+from salmon.salesforce.wire.rest import RowResult
 from salmon.salesforce.writing.bulk_writes import BulkWrites
+from salmon.salesforce.writing.calling import Calling, Job, Send
+from salmon.salesforce.writing.lanes import Lanes
 from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
 from salmon.salesforce.writing.narrowing import Nameless, Narrowing
 from salmon.salesforce.writing.outcomes import (
@@ -30,13 +31,10 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
-from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 from salmon.salesforce.writing.unreadable import UnreadableFields
 
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
-
-Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
 
 class Collections(Querying, Protocol):
@@ -45,20 +43,6 @@ class Collections(Querying, Protocol):
     def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
     def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One write on its way: how it is carried out, and at which place of the batch its outcome stands."""
-
-    index: int
-    record: SinkRecord
-    op: WriteOp
-    native_id: str | None
-
-    @property
-    def id(self) -> RecordId:
-        return self.record.object, self.record.key
 
 
 def _sure_id(job: Job) -> str | None:
@@ -80,14 +64,15 @@ class Delivery:
         narrowing: Narrowing,
         owed: OwedTo,
         bulk: BulkWrites | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self._org = org
         self._schemas = schemas
         self._references = references
         self._stopped = stopped
-        self._owed, self._bulk = owed, bulk
+        self._owed = owed
+        self._calling = Calling(schemas, stopped, bulk=bulk, lanes=lanes or Lanes(1))
         self._outcomes: dict[int, Outcome] = {}
-        self._smaller_calls = SmallerCalls()
         self._unreadable = UnreadableFields(org, schemas)
         self._narrowing = narrowing
         self._nameless: dict[int, tuple[Job, Nameless]] = {}  # refused without a field's name
@@ -342,7 +327,7 @@ class Delivery:
             clash = unique.clash(job.id, job.record.write, job.native_id, result)
             if unique.is_circle(clash):
                 cleared.add(job.index)
-                (answer,) = self._called([clearing(clash)], self._org.update)
+                (answer,) = self._calling.called([clearing(clash)], self._org.update)
                 if answer.success:
                     return True
         return False
@@ -366,31 +351,10 @@ class Delivery:
             if not self._narrowing.must_be_saved(each):
                 self._outcomes[job.index] = self._narrowing.outcome(each)
 
-    # Calls.
-
     def _results(
         self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send, op: WriteOp | None = None
     ) -> Iterator[tuple[Job, RowResult]]:
-        written: Mapping[int, RowResult] = {}
-        if self._bulk is not None and op is not None:
-            records = [(job.record.object, body_of(job)) for job in jobs]
-            written = self._bulk.sent(op, records, self._schemas)
-        yield from ((jobs[place], result) for place, result in written.items())
-        for some in _calls([job for place, job in enumerate(jobs) if place not in written]):
-            results = self._called([body_of(job) for job in some], send)
-            yield from zip(some, results, strict=True)
-
-    def _called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
-        if self._stopped.is_set():
-            raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
-        try:
-            return self._smaller_calls.settled(bodies, send(bodies), lambda some: self._called(some, send))
-        except RequestRejected as error:
-            if len(bodies) == 1:
-                return [RowResult(False, None, (RowError(error.code, error.fields),))]
-            middle = len(bodies) // 2
-            return [*self._called(bodies[:middle], send), *self._called(bodies[middle:], send)]
+        return self._calling.results([(job, body_of(job)) for job in jobs], send, op)
 
 
 def _sent(job: Job, body: Body) -> dict[str, Any]:
@@ -405,26 +369,6 @@ def _sent(job: Job, body: Body) -> dict[str, Any]:
 def _nothing(job: Job) -> dict[str, Any]:
     """The update of a job's record that sets no field."""
     return {"attributes": {"type": job.record.object}, "Id": job.native_id}
-
-
-def _calls(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
-    call: list[Job] = []
-    runs = 0
-    ids: set[str] = set()
-    for job in jobs:
-        new_run = not call or call[-1].record.object != job.record.object
-        if call and (
-            len(call) == COLLECTION_ROWS or (new_run and runs == COLLECTION_RUNS) or job.native_id in ids
-        ):
-            yield call
-            call, runs, ids, new_run = [], 0, set(), True
-        call.append(job)
-        runs += new_run
-        if job.native_id is not None:
-            ids.add(job.native_id)
-    if call:
-        yield call
 
 
 def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:

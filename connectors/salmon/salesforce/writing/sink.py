@@ -32,6 +32,7 @@ from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
 from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MIN, BulkWrites
 from salmon.salesforce.writing.delivery import Delivery
+from salmon.salesforce.writing.lanes import Lanes
 from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
@@ -86,6 +87,7 @@ class SalesforceSinkTask:
         self._calls = Calls()
         self._bulk: BulkWrites | None = None
         self._bulk_rows_min = bulk_rows_min
+        self._lanes = Lanes(config.concurrent_writes)
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -172,7 +174,8 @@ class SalesforceSinkTask:
 
     def batch_for(self, ready: Collection[RecordId]) -> int:
         """See TakesBacklogs."""
-        return self._bulk.batch_for(ready) if self._bulk is not None else self.batch_max
+        by_bulk = self._bulk.batch_for(ready) if self._bulk is not None else 0
+        return max(by_bulk, self._lanes.batch_max)
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
         """
@@ -197,6 +200,7 @@ class SalesforceSinkTask:
             narrowing=self._narrowing,
             owed=self._owed,
             bulk=self._bulk,
+            lanes=self._lanes,
         )
         sure, looked = self._sure, self._unclean
         try:
@@ -230,6 +234,7 @@ class SalesforceSinkTask:
 
     def close(self) -> None:
         """Give up the connections, when nothing is put any more."""
+        self._lanes.close()
         if self._rest is not None:
             self._rest.close()
 

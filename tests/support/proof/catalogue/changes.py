@@ -248,7 +248,7 @@ CHANGES: Final = (
         "what a creation has left alone is a first contact",
         "4a: a CREATE leaves alone what an earlier one on its way says as well: who edited that has seen it",
         "model.steps.values",
-        "    if said and answered.spares(name) and isinstance(work.shadow(name), Unknown):\n",
+        "    if said and answered.spares(name) and not told_before:\n",
         "    if False:\n",
     ),
     Mutant(
@@ -496,8 +496,15 @@ CHANGES: Final = (
         "what the side has told since our creation is forgotten",
         "4: causal: the side had seen the canonical value",
         "model.steps.values",
-        "    if ours is None or name in answer.told_since_made:\n",
+        "    if ours is None or (answer.made and work.change.is_row and told_before):\n",
         "    if ours is None:\n",
+    ),
+    Mutant(
+        "that a record was missing tells what its fields hold",
+        "4a: a CREATE leaves alone what an earlier one on its way says as well: who edited that has seen it",
+        "model.fold",
+        "    told = names - x.unknown if x.exists else frozenset()\n",
+        "    told = names - x.unknown\n",
     ),
     Mutant(
         "an edit after a write whose event never comes counts as overwritten",

@@ -163,6 +163,13 @@ LIVES: Final = (
         "",
     ),
     Mutant(
+        "of what a write has set, its event tells all",
+        "3, 4: in a life whose beginning nobody told of, what our write names and its event does not mention is there",
+        "model.steps.life",
+        "            _holds_what_we_set(work, ours)\n",
+        "            pass\n",
+    ),
+    Mutant(
         "a twin is folded",
         "5: a change whose native id is not the live one of its key is a twin: it gets its own Id as key",
         "model.fold",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -477,3 +478,36 @@ def test_a_row_that_stays_locked_is_tried_late_and_no_longer_every_minute() -> N
     assert kinds == [OutcomeKind.RETRY_LATER] * 3 + [OutcomeKind.DEFERRED, OutcomeKind.RETRY_LATER]
     rig.org.refuses.clear()
     assert rig.put(write(UPDATE, A, 11, native_id=A, Phone="1")) == [OutcomeKind.APPLIED]
+
+
+def test_records_of_several_calls_are_written_at_the_same_time_but_those_of_one_parent() -> None:
+    """One call after the other would wait for the org most of the time; children of one parent would lock each other out."""
+    rig = Rig()
+    together = threading.Barrier(2, timeout=30.0)
+    insert = rig.org.insert
+
+    def waits_for_the_other(records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+        together.wait()
+        with at_once:
+            return insert(records)
+
+    at_once = threading.Lock()
+    rig.org.insert = waits_for_the_other  # type: ignore[method-assign]
+    kinds = rig.put(*(write(CREATE, f"$oid:{n}", Name="A") for n in range(2 * COLLECTION_ROWS)))
+    assert set(kinds) == {OutcomeKind.APPLIED}
+    rig.org.insert = insert  # type: ignore[method-assign]
+    rig.org.put("Account", A, Name="the parent")
+    rig.org.calls.clear()
+    children = (write(CREATE, f"$oid:c{n}", name="Contact", LastName="C", AccountId=A) for n in range(300))
+    assert set(rig.put(*children)) == {OutcomeKind.APPLIED}
+    assert [len(records) for _, records in rig.org.calls] == [200, 100]
+
+
+def test_fewer_calls_are_made_at_once_where_the_org_reports_locks() -> None:
+    """What shares no parent may still share what a trigger locks."""
+    rig = Rig()
+    before = rig.task.batch_for({("Account", "any")})
+    rig.org.put("Account", A, Name="A")
+    rig.org.refuses[A] = RowError("UNABLE_TO_LOCK_ROW")
+    assert rig.put(write(UPDATE, A, native_id=A, Phone="1")) == [OutcomeKind.RETRY_LATER]
+    assert rig.task.batch_for({("Account", "any")}) < before
