@@ -87,7 +87,7 @@ class SalesforceSinkTask:
         self._calls = Calls()
         self._bulk: BulkWrites | None = None
         self._bulk_rows_min = bulk_rows_min
-        self._lanes = Lanes(config.concurrent_writes)
+        self._lanes = Lanes(1)
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -121,6 +121,7 @@ class SalesforceSinkTask:
         if self._rest is None:
             self._rest = Rest(self._config, calls=self._calls)
         if self._bulk is None:
+            self._lanes = Lanes(self._config.concurrent_writes)
             self._bulk = BulkWrites(
                 BulkIngests(self._rest, self._calls),
                 self._stopped,
