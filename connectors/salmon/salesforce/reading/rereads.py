@@ -89,7 +89,7 @@ class Rereads:
         try:
             rows, window = self._read(name, due)
             strangers = [each for key, _ in due for each in self._held.naming_strangers((name, key))]
-            unshown = self._readers[name].learn_parents(strangers)
+            unshown = self._readers[name].learn_parents(strangers) if strangers else frozenset()
         except BaseException as error:
             for key, _ in due:
                 self._held.reconsider((name, key))
