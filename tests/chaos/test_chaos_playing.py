@@ -34,26 +34,31 @@ class Watched:
         return next(self._well)
 
     def _note(self, what: str) -> None:
-        self.happened.append(f"{what}, hushed" if self._world.hole.is_set() else what)
+        states = {"hushed": self._world.hole, "untold": self._world.untold}
+        self.happened.append(", ".join([what, *(name for name, each in states.items() if each.is_set())]))
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(playing, "_HUSH_S", 0)
 
-    def faults(_wanted: Wanted, _supervisor: str) -> Iterator[Fault]:
-        yield from (KILL, HOLE)
-
-    monkeypatch.setattr(plan, "faults", faults)
+    played(monkeypatch, KILL, HOLE)
     return SimpleNamespace(
         options=SimpleNamespace(wanted=Wanted(1, 60, EMBEDDED, relentless=True), supervisor="own"),
-        world=SimpleNamespace(hole=threading.Event()),
-        crew=SimpleNamespace(ready=list),
+        world=SimpleNamespace(hole=threading.Event(), untold=threading.Event()),
+        crew=SimpleNamespace(ready=list, says=str),
         say=lambda _line: None,
         took=defaultdict(list),
         not_recovered=[],
         history=[],
     )
+
+
+def played(monkeypatch: pytest.MonkeyPatch, *faults: Fault) -> None:
+    def planned(_wanted: Wanted, _supervisor: str) -> Iterator[Fault]:
+        yield from faults
+
+    monkeypatch.setattr(plan, "faults", planned)
 
 
 def strike_all(run: Any, watched: Watched) -> None:
@@ -78,3 +83,15 @@ def test_no_events_get_lost_where_it_does_not_become_well(run: Any) -> None:
     assert "left out: NOT well after 15 s: not ready: " in run.history[1]
     assert run.not_recovered == ["before corrupt_replay org (number 2), within 15 s"]
     assert not run.world.hole.is_set()
+
+
+def test_the_editors_know_when_nobody_is_told_that_events_are_missing(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nothing goes by turns, and no longer; of every other hole the sync is told."""
+    played(monkeypatch, HOLE, Fault(3, "lose_events", (ORG,), 0))
+    watched = Watched(run.world, [1.0] * 4)
+    strike_all(run, watched)
+    assert watched.happened[1] == "corrupt_replay, hushed"
+    assert watched.happened[3:] == [f"{what}, hushed, untold" for what in ("look", "lose_events", "look")]
+    assert not run.world.untold.is_set()

@@ -118,6 +118,7 @@ class _Child:
     key: str
     document_id: Any = None
     holds: _Child | None = None  # what refers to it, and goes before it
+    is_patient: bool = False  # it is deleted only when the application sees all that Salesforce has filled in
 
 
 class Family(Editor):
@@ -142,7 +143,7 @@ class Family(Editor):
             self.hands.update(self._side, one.object_name, one.key, {name: self.value(one.object_name, name)})
 
     def _found(self) -> None:
-        number = self.world.numbers()
+        number, is_patient = self.world.numbers(), not self.world.hasty or self.world.untold.is_set()
         account = self._create("Account", {"Name": f"Chaos {number}", "Site": f"Site {number}"})
         if account is None:
             return
@@ -160,6 +161,7 @@ class Family(Editor):
         else:
             says["IsPrivate"] = False  # else Salesforce fills it in, perhaps while we edit it
         contact.holds = self._create("Opportunity", says)
+        contact.is_patient = is_patient
         # The account stays: Salesforce deletes its contacts with it, whoever made them.
         self._living.append(contact)
 
@@ -177,7 +179,7 @@ class Family(Editor):
     def _bury(self, one: _Child) -> None:
         """What refers to it goes first."""
         doomed = [each for each in (one.holds, one) if each is not None]
-        if not self.world.hasty and not all(self._is_settled(each) for each in doomed):
+        if one.is_patient and not all(self._is_settled(each) for each in doomed):
             return
         self._living.remove(one)
         for each in doomed:

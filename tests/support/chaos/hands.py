@@ -36,6 +36,10 @@ class World:
             that is being read again.
         hole: Set while events may be missing. Nobody answers on a field that goes by turns then: what is edited in a hole
             and overwritten before the org is read again leaves no trace (README, Known limits).
+        untold: Set with it, while nobody is told that events are missing. A family that an application founds then is only
+            deleted once the application sees all that Salesforce has filled in, even in haste: if the event of the account's
+            creation is missing, its Id stands for its key in what Salesforce reports of the others, and looks like an edit
+            that the application has not seen (README, Known limits).
     """
 
     stage: Stage
@@ -45,6 +49,7 @@ class World:
     numbers: Callable[[], int]
     hasty: bool = False
     hole: threading.Event = field(default_factory=threading.Event)
+    untold: threading.Event = field(default_factory=threading.Event)
 
 
 class Hands:

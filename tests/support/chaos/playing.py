@@ -189,7 +189,7 @@ def _strike_all(run: _Run, striker: Striker, canary: Canary, enough: threading.E
         if enough.wait(fault.pause_s):
             return
         at_s = time.monotonic() - began
-        with _hole(run, enough) if fault.makes_a_hole else nullcontext():
+        with _hole(run, fault, enough) if fault.makes_a_hole else nullcontext():
             came_of_it = _strike(run, striker, canary, fault, enough)
         line = f"{at_s:6.1f} s  {fault.number:3} {fault}{came_of_it}"
         run.history.append(line.strip())
@@ -215,12 +215,15 @@ def _strike(run: _Run, striker: Striker, canary: Canary, fault: Fault, enough: t
 
 
 @contextmanager
-def _hole(run: _Run, enough: threading.Event) -> Iterator[None]:
+def _hole(run: _Run, fault: Fault, enough: threading.Event) -> Iterator[None]:
     """Nothing that goes by turns is under way when events get lost, nor until they are made up for."""
     run.world.hole.set()
+    if fault.kind == _LOSES:
+        run.world.untold.set()
     enough.wait(_HUSH_S)
     yield
     enough.wait(_HUSH_S)
+    run.world.untold.clear()
     run.world.hole.clear()
 
 

@@ -381,10 +381,13 @@ class Feed:
         if self._runs.is_reported_already(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
-        # Its row shows the keys of its parents, too.
-        change = None if self._names_a_stranger(name, told) else told.change
+        strange = self._names_a_stranger(name, told)
+        change = None if strange else told.change
         if change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
-            self._held.add(record, Waiting(told.native_id, commit_time, change, before=self._place))
+            waiting = Waiting(
+                told.native_id, commit_time, told.change, names_stranger=strange, before=self._place
+            )
+            self._held.add(record, waiting)
         else:
             harvest.records.append(SourceRecord(name, record[1], change))
 

@@ -5,10 +5,12 @@ rows and absences in the events' place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from salmon.errors import RateLimited, RequestRejected, RetriableError
+from salmon.model.change import Change
 from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
@@ -75,18 +77,19 @@ class Rereads:
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
-        due_at = self._held.due_at()
+        waiting = self._troubles.waiting()
+        due_at = self._held.due_at(without=waiting)
         if due_at is None or self._org.clock.now - SECOND_MS < due_at:
             return
         if (self._org.clock.covered or 0) < due_at:
             self._org.look_at_clock()
-        name, due = self._held.due(
-            self._org.clock.covered or 0, IDS_A_QUERY, without=self._troubles.waiting()
-        )
+        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=waiting)
         if not due:
             return
         try:
             rows, window = self._read(name, due)
+            strangers = [each for key, _ in due for each in self._held.naming_strangers((name, key))]
+            unshown = self._readers[name].learn_parents(strangers) if strangers else frozenset()
         except BaseException as error:
             for key, _ in due:
                 self._held.reconsider((name, key))
@@ -101,7 +104,7 @@ class Rereads:
             row = rows[key]
             harvest.row(name, row)
             self._reads[name].read_records({row.native_id, first.native_id or row.native_id} - {""}, window)
-            self._settle(name, key, first, window, harvest)
+            self._settle(name, key, first, window, harvest, unshown=unshown)
 
     def _is_about_the_object(self, name: str, error: RetriableError) -> bool:
         """Whether the org answers, and reading this object has failed for so long that the others go on without it."""
@@ -110,28 +113,56 @@ class Rereads:
         self._org.look_at_clock()  # in an outage this raises
         return self._troubles.failed(name, error)
 
-    def _settle(self, name: str, key: str, first: Waiting, window: Window, harvest: Harvest) -> None:
+    def _settle(
+        self,
+        name: str,
+        key: str,
+        first: Waiting,
+        window: Window,
+        harvest: Harvest,
+        *,
+        unshown: Container[str],
+    ) -> None:
         """
         Answer what the row covers, and report the events behind it that need not wait any more. Those that it covers
-        are reported too: one of them may be an edit that a write of ours overwrote before the row was read.
+        are reported too: one of them may be an edit that a write of ours overwrote before the row was read. *unshown*: objects
+        whose keys cannot be learnt: what refers to one of them is left to the row.
         """
         for waiting in self._held.line((name, key)):
             covered = waiting.commit_time <= window.as_of and waiting.native_id in (None, first.native_id)
-            waits = waiting.change is None or self._must_wait(
-                name, waiting.native_id or "", waiting.commit_time
+            change = waiting.change
+            waits = (
+                change is None
+                or waiting.names_stranger
+                or self._must_wait(name, waiting.native_id or "", waiting.commit_time)
             )
             if waiting is not first and not covered and waits:
                 break
-            if waiting.change is not None:
+            if change is not None and waiting.names_stranger:
+                change = self._by_key(name, change, unshown)
+            if change is not None:
                 # It came before its record was known to carry a key, perhaps.
                 own = self._identity.key(name, waiting.native_id) if waiting.native_id else key
-                harvest.records.append(SourceRecord(name, own, waiting.change))
+                harvest.records.append(SourceRecord(name, own, change))
             if waiting.signal is not None:
                 self._unanswered[waiting.signal] -= 1
                 if not self._unanswered[waiting.signal]:
                     del self._unanswered[waiting.signal]
                     harvest.answered.add(waiting.signal)
         self._held.reconsider((name, key))
+
+    def _by_key(self, name: str, change: Change, unshown: Container[str]) -> Change | None:
+        """The change with the keys of the records that it refers to, as far as they were learnt; None if they cannot be."""
+        fields = dict(change.fields)
+        for field in self._readers[name].schema.references:
+            value = fields.get(field.name)
+            target = self._identity.target_of(field, value) if isinstance(value, str) else None
+            if target is None:
+                continue
+            if target in unshown:
+                return None
+            fields[field.name] = self._identity.reference_key(field, str(value))
+        return replace(change, fields=fields)
 
     def _read(self, name: str, due: list[tuple[str, Waiting]]) -> tuple[Mapping[str, Row | BadRow], Window]:
         """A row or an absence for each key."""

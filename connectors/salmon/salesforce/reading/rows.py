@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
-from salmon.errors import SchemaMismatch
+from salmon.errors import RequestRejected, SchemaMismatch
 from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
 from salmon.model.convert import from_rest
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
@@ -260,16 +260,39 @@ class RowReader:
 
     def _resolve(self, shown: Sequence[Mapping[str, Any]]) -> None:
         """Learn the keys of parents that the query cannot show: of polymorphic or nameless relationships."""
-        asked: dict[str, set[str]] = {}
-        for field in self._to_resolve:
+        for target, ids in self._strangers(self._to_resolve, shown).items():
+            self._learn_parents(target, ids)
+
+    def learn_parents(self, changes: Iterable[Change]) -> frozenset[str]:
+        """
+        Learn the keys of the parents that events of the object refer to; a row perhaps shows another one by now. Return the
+        objects whose keys the org refuses to show.
+        """
+        refused = set()
+        named = [change.fields for change in changes]
+        for target, ids in self._strangers(self._synced.schema.references, named).items():
+            try:
+                self._learn_parents(target, ids)
+            except RequestRejected:
+                refused.add(target)
+        return frozenset(refused)
+
+    def _strangers(
+        self, fields: Iterable[FieldSchema], shown: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, set[str]]:
+        """The parents that these fields refer to, and that are not known to carry a key, as object -> Ids."""
+        found: dict[str, set[str]] = {}
+        for field in fields:
             for row in shown:
                 native_id = row.get(field.name)
                 target = self._identity.target_of(field, native_id) if native_id else None
                 if native_id and target and not self._identity.known(target, native_id):
-                    asked.setdefault(target, set()).add(native_id)
-        for target, ids in asked.items():
-            for some in batches(sorted(ids), IDS_A_QUERY):
-                learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+                    found.setdefault(target, set()).add(native_id)
+        return found
+
+    def _learn_parents(self, target: str, ids: Collection[str]) -> None:
+        for some in batches(sorted(ids), IDS_A_QUERY):
+            learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
 
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
         native_id = shown["Id"]

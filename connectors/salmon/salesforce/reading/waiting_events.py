@@ -27,13 +27,15 @@ class Waiting:
     """
     What waits: an event (with its change, if it says it all) or a request (with its signal's id).
 
-    It is answered by a row that holds every commit up to *commit_time*.
+    It is answered by a row that holds every commit up to *commit_time*. *names_stranger*: whether the change refers to a
+    record whose key may not be known yet.
     """
 
     native_id: str | None
     commit_time: int
     change: Change | None = None
     signal: int | None = None
+    names_stranger: bool = False
     before: str | None = (
         None  # events: the stream position (hex) that must be stored as long as this one waits
     )
@@ -84,9 +86,11 @@ class Held:
                 self._keys[record[0]] += 1
             self._events[record] += 1
 
-    def due_at(self) -> int | None:
-        """The commit time that rows must cover for the next key to be answered."""
-        return self._first[0][0] if self._first else None
+    def due_at(self, *, without: Container[str] = ()) -> int | None:
+        """The commit time that rows must cover for the next key to be answered, of an object that is none of *without*."""
+        if self._first and self._first[0][2][0] not in without:
+            return self._first[0][0]
+        return min((at for at, _, (name, _) in self._first if name not in without), default=None)
 
     def oldest_event(self) -> int | None:
         """When the first of the events that wait was committed; None if only requests do."""
@@ -116,6 +120,11 @@ class Held:
         for entry in others:
             heapq.heappush(self._first, entry)
         return name, found
+
+    def naming_strangers(self, record: RecordId) -> list[Change]:
+        """The changes that wait for the key and refer to a record whose key may not be known yet."""
+        waiting = (each for _, each in self._waiting[record])
+        return [each.change for each in waiting if each.names_stranger and each.change is not None]
 
     def line(self, record: RecordId) -> Iterator[Waiting]:
         """What waits for the key, first come first; each is answered by asking for the next."""

@@ -70,9 +70,30 @@ SOURCES: Final = (
         "salesforce.reading.rereads",
         "        if due_at is None or self._org.clock.now - SECOND_MS < due_at:\n            return\n"
         "        if (self._org.clock.covered or 0) < due_at:\n            self._org.look_at_clock()\n"
-        "        name, due = self._held.due(\n            self._org.clock.covered or 0, IDS_A_QUERY, without=self._troubles.waiting()\n        )\n",
+        "        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=waiting)\n",
         "        if due_at is None:\n            return\n"
         "        name, due = self._held.due(1 << 62, IDS_A_QUERY)\n",
+    ),
+    Mutant(
+        "what waits of a blocked object keeps the others from the clock",
+        "6: an object that the org refuses waits, and the others go on",
+        "salesforce.reading.rereads",
+        "self._held.due_at(without=waiting)",
+        "self._held.due_at()",
+    ),
+    Mutant(
+        "an event that names a parent of unknown key is left to its row",
+        "3: an Id that is not known is read before it is published; 5: no event's content is lost for it",
+        "salesforce.reading.rereads",
+        "                change = self._by_key(name, change, unshown)\n",
+        "                change = None\n",
+    ),
+    Mutant(
+        "an event tells the Id of a parent whose key was not learnt",
+        "3: an Id that is not known is read before it is published",
+        "salesforce.reading.rereads",
+        "            if target in unshown:\n                return None\n",
+        "",
     ),
     Mutant(
         "the absence of a key is that of a former record",

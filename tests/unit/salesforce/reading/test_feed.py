@@ -499,6 +499,24 @@ def test_an_object_that_the_org_refuses_keeps_no_other_waiting() -> None:
     assert rig.troubles.report() == []
 
 
+def test_what_waits_of_a_blocked_object_does_not_keep_the_others_from_the_clock() -> None:
+    """
+    Whatever waits longest is of an object that cannot be read. A record of another one is read as soon as the org's clock has
+    passed its event, though nobody else asks for the clock.
+    """
+    org = org_of(A)
+    org.put("Contact", CONTACT, LastName="C")
+    rig = Rig.streaming(org)
+    rig.troubles.block("Account", "it has no field Id")
+    rig.hear(payload("GAP_UPDATE", A, at=NOW - 60_000))
+    rig.gather()
+    rig.hear(payload("GAP_UPDATE", CONTACT, name="Contact", at=NOW + 3000))
+    rig.pass_s(5)
+    rig.gather()
+    rig.gather()
+    assert rig.ops() == [(CONTACT, Op.ROW)]
+
+
 def test_an_object_that_is_blocked_at_the_start_is_read_again_when_it_is_taken_back() -> None:
     """Its events may not have come meanwhile, and that is stored: a restart forgets nothing of it (case V10)."""
     org = org_of(A)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import PositionLost, SetupError
+from salmon.errors import PositionLost, RequestRejected, SetupError
 from salmon.model.change import Op
 from salmon.salesforce.reading.subscription import Ended
-from support.salesforce import MemoryOrg, payload
+from support.salesforce import OUR_USER, MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 E = "003000000000001AAA"
@@ -142,7 +142,7 @@ def test_an_overflow_is_a_hole_of_its_object_alone(kind: str, named: str) -> Non
     ("kind", "named"), [("GAP_OVERFLOW", "000000000000000AAA"), ("GAP_CREATE", A)], ids=["overflow", "gap"]
 )
 def test_an_event_never_tells_the_id_of_a_parent_whose_key_was_lost(kind: str, named: str) -> None:
-    """The creation of an account that carries a key was lost: its contact's event waits, and tells that key."""
+    """The creation of an account that carries a key was lost: its contact's event waits for the row, and both tell that key."""
     org = org_of()
     org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
     org.put("Contact", E, LastName="C", AccountId=A, Account={"Id": A, "Salmon_Id__c": "$oid:1"})
@@ -157,8 +157,63 @@ def test_an_event_never_tells_the_id_of_a_parent_whose_key_was_lost(kind: str, n
     rig.pass_s(5)
     rig.gather()
     rig.gather()
-    (contact,) = [record for record in rig.told if record.object == "Contact"]
-    assert (contact.change.op, contact.change.fields["AccountId"]) == (Op.ROW, "$oid:1")
+    told = [record.change for record in rig.told if record.object == "Contact"]
+    assert [(change.op, change.fields["AccountId"]) for change in told] == [
+        (Op.ROW, "$oid:1"),
+        (Op.CREATE, "$oid:1"),
+    ]
+
+
+def moved_away(org: MemoryOrg) -> Rig:
+    """
+    Account cannot be read, and of the account A nothing was told yet. Our write puts a contact below it and sets its phone, and
+    then a person does both anew.
+    """
+    org.put("Account", A, Name="Acme", Salmon_Id__c="$oid:1")
+    org.put("Account", B, Name="Burns")
+    org.put("Contact", E, LastName="C", Phone="theirs", AccountId=B, Account={"Id": B, "Salmon_Id__c": None})
+    rig = Rig.streaming(org_of())
+    rig.org.records.update(org.records)
+    ours = payload(
+        "UPDATE",
+        E,
+        name="Contact",
+        at=NOW,
+        commit=3,
+        user=OUR_USER,
+        AccountId=A,
+        Phone="ours",
+        Salmon_Seq__c=7.0,
+    )
+    theirs = payload("UPDATE", E, name="Contact", at=NOW, commit=4, AccountId=B, Phone="theirs")
+    rig.troubles.block("Account", "it has no field Id")
+    rig.hear(payload("GAP_CREATE", A, at=NOW, commit=2), ours, theirs)
+    rig.gather()
+    assert rig.ops() == []
+    rig.pass_s(5)
+    return rig
+
+
+def test_an_event_that_waits_for_its_parents_key_is_told_in_full() -> None:
+    """
+    Only the event tells that our write was carried out before the person's edit, which so has seen it: the row shows what
+    came of both, and another parent. Without the event, the edit would be reported as a conflict with what it answers.
+    """
+    rig = moved_away(org_of())
+    rig.gather()
+    row, ours, theirs = (record.change for record in rig.told)
+    assert (row.op, row.fields["AccountId"], row.fields["Phone"]) == (Op.ROW, B, "theirs")
+    assert (ours.ack, dict(ours.fields)) == (7, {"AccountId": "$oid:1", "Phone": "ours"})
+    assert (theirs.ack, dict(theirs.fields)) == (None, {"AccountId": B, "Phone": "theirs"})
+
+
+def test_an_event_whose_parents_key_cannot_be_learnt_is_left_to_the_row() -> None:
+    """An Id would stand in the place of the parent's key for good. The record's other events are told."""
+    rig = moved_away(org_of())
+    rig.org.hides["Account"] = RequestRejected("no", code="INVALID_TYPE", words="no such object")
+    rig.gather()
+    row, theirs = (record.change for record in rig.told)
+    assert (row.op, theirs.op, theirs.ack) == (Op.ROW, Op.UPDATE, None)
 
 
 def test_an_event_that_came_before_its_records_key_was_known_is_told_under_that_key() -> None:
