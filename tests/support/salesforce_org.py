@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
@@ -44,6 +45,7 @@ class WritableOrg(MemoryOrg):
         self.spoils: set[str] = set()  # names of fields that make a whole call fail
         self.breaks: str | None = None  # before | after: an insert or update that gets no answer
         self._next = Counter[str]()
+        self._one_call = threading.Lock()  # calls may come at the same time
         self.sign_in = SimpleNamespace(token=lambda: SimpleNamespace(user_id=OUR_USER))
 
     def ask(self, method: str, below: str, *, resource: str) -> Any:
@@ -61,13 +63,15 @@ class WritableOrg(MemoryOrg):
         self._call("insert", records)
         if self._trigger_fails(records):
             return self._answered([RowResult(False, None, (TRIGGER_FAILED,))] * len(records))
-        return self._answered([self._insert(record) for record in records])
+        with self._one_call:
+            return self._answered([self._insert(record) for record in records])
 
     def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         self._call("update", records)
         if self._trigger_fails(records):
             return self._answered([RowResult(False, None, (TRIGGER_FAILED,))] * len(records))
-        return self._answered([self._update(record) for record in records])
+        with self._one_call:
+            return self._answered([self._update(record) for record in records])
 
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
         self.calls.append(("delete", list(ids)))

@@ -326,7 +326,7 @@ class OrgReader:
             for i, r in sorted(self.org.bin.items())
             if i > after and (native_ids is None or i in native_ids)
         ]
-        dead = {r.carried for r in found[:limit]}
+        dead = {r.key for r in found[:limit]}
         for r in self.org.records.values():
             if r.carried is not None and r.carried in dead:
                 self.identity.learn(OBJECT, r.native_id, r.carried)

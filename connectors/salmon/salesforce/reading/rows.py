@@ -199,7 +199,7 @@ class RowReader:
         text = soql.select(["Id", MARKER_ID, STAMP], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor, deleted=True)
         if native_ids is None:
-            self._learn_who_carries(row[MARKER_ID] for row in shown if row.get(MARKER_ID))
+            self._learn_who_carries(row.get(MARKER_ID) or row["Id"] for row in shown)
         rows = tuple(self._absent(row, window) for row in shown)
         return ReadRows(rows, window, _go_on_after(shown, limit))
 

@@ -264,6 +264,18 @@ def test_a_key_does_not_die_while_it_is_given_to_another_record() -> None:
     assert rig.ops() == [("$oid:1", Op.ROW)], "and no absence, that would cover the event of its new life"
 
 
+def test_nor_does_the_id_of_a_record_that_is_created_again_under_it() -> None:
+    """The record was born in Salesforce, so its key is its Id; the one in its place carries that."""
+    org = org_of(A)
+    rig = readable_again(org)
+    rig.snapshots.read_chunk()
+    rig.gather()
+    org.remove("Account", A, "2001-09-09T01:46:40Z")
+    org.put("Account", B, Name="second life", Salmon_Id__c=A)
+    read_all(rig, "Account")
+    assert rig.ops() == [(A, Op.ROW)]
+
+
 def test_a_deletion_that_waited_when_its_position_was_lost_is_looked_for() -> None:
     """However late the events are that were told meanwhile: it has not been told, nor would it be after a restart."""
     org = org_of(A, B, C)
