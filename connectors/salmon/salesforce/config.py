@@ -179,7 +179,7 @@ class SalesforceConfig(BaseModel):
     pubsub: PubSub = PubSub()
     bulk: Bulk = Bulk()
     concurrent_writes: Annotated[int, Field(ge=1, le=20)] = Field(
-        default=5,
+        default=8,
         description="The most Collections calls (each of up to 200 records) at the same time. Records that share a parent are never in "
         "two of them; fewer are made where the org reports row locks nevertheless.",
     )

@@ -300,7 +300,7 @@ RESOURCES: Final = (
     Resource(
         "POST",
         "/recycle_bin",
-        '{"object": "Account", "ids": ["001..."], "do": "undelete"}',
+        '{"object": "Account", "ids": [], "do": "undelete"}',
         "What a person does in the Recycle Bin: undelete records, or empty it of them, so that they are gone for good.",
         ControlServer._recycle_bin,
     ),

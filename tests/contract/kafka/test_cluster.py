@@ -31,6 +31,7 @@ def join(kafka: dict[str, Any], name: str, create: Callable[..., str]) -> Iterat
 
     yield join
     for member in members:
+        member.poll(0.2)  # what a rebalance still asks of it is done before it is closed
         member.close()
 
 

@@ -381,11 +381,12 @@ def test_a_job_that_somebody_aborts_is_settled_by_reading(rig: Rig) -> None:
 
 
 def test_a_backlog_of_one_object_is_taken_as_a_whole(rig: Rig) -> None:
-    """Else two hundred at a time, so that none waits for the outcomes of many."""
+    """Else as many as fill the calls that are made at once, so that none waits for the outcomes of many."""
     accounts = {("Account", str(number)) for number in range(10)}
     few = {("Account", str(number)) for number in range(9)} | {
         ("Contact", str(number)) for number in range(9)
     }
     assert rig.task.batch_for(accounts) == 10_000
-    assert rig.task.batch_for(few) == 200
-    assert rig.task.batch_for(()) == 200
+    at_once = 200 * rig.task._config.concurrent_writes
+    assert rig.task.batch_for(few) == at_once
+    assert rig.task.batch_for(()) == at_once

@@ -374,7 +374,7 @@ class Feed:
             # Its row will say it, or be set aside with its bytes.
             log.warning("event_does_not_fit", object=name, replay_id=event.replay_id.hex(), error=str(error))
             header = payload["ChangeEventHeader"]
-            told = tuple(Told(native_id, None) for native_id in header["recordIds"])
+            told = tuple(Told(each, None) for each in header["recordIds"])
             return Report(name, header["commitTimestamp"], told)
 
     def _report_record(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
@@ -384,18 +384,15 @@ class Feed:
         strange = self._names_a_stranger(name, told)
         change = None if strange else told.change
         if change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
-            waiting = Waiting(
+            kept = Waiting(
                 told.native_id, commit_time, told.change, names_stranger=strange, before=self._place
             )
-            self._held.add(record, waiting)
+            self._held.add(record, kept)
         else:
             harvest.records.append(SourceRecord(name, record[1], change))
 
     def _names_a_stranger(self, name: str, told: Told) -> bool:
-        """
-        Whether the event refers to a record whose Id may not be its key, because its creation may be among the events that were
-        lost, or is reported by no event: as it is, it would put an Id in the place of the parent's key for good.
-        """
+        """Whether it names a parent whose Id may not be its key, as its creation is lost, or told by no event: it would stay for good."""
         if told.change is None or not (self._identities_due or self._held or self._polled):
             return False
         for field in self._objects[name].schema.fields:

@@ -47,6 +47,8 @@ class Recurring:
         wake: Callable[[], None],
         troubles: Troubles,
     ) -> None:
+        # What waits to be matched is not among the objects.
+        configured = {name: configured[name] for name in objects}
         polled = {name: each.capture.every_s for name, each in configured.items() if is_polled(each)}
         # The target of a one-way object is not asked what it has.
         read = [name for name, each in configured.items() if each.direction != "to_salesforce"]

@@ -39,7 +39,7 @@ SOURCES: Final = (
     Mutant(
         "windows are forgotten at a restart",
         "5: the source remembers each chunk's window (as_of, read until]",
-        "salesforce.reading.feed",
+        "salesforce.reading.polling",
         'Reads.from_position(positions.get(f"reads/{name}"))',
         "Reads.from_position(None)",
     ),
@@ -113,8 +113,8 @@ SOURCES: Final = (
         "after a hole absences are not told",
         "5: the lost window is read anew, absences included",
         "salesforce.reading.snapshot",
-        "        if run.absences or run.why is Why.FIRST:\n",
-        "        if True:\n",
+        "        if run.absences or run.why is Why.FIRST or ",
+        "        if True or ",
     ),
     Mutant(
         "a key dies with the record that carried it before",
