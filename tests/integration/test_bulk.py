@@ -24,6 +24,9 @@ def ring(embedded_stack: Stack) -> Iterator[Ring]:
     with running_ring(embedded_stack, "bulk", records=RECORDS) as ring:
         told = yaml.safe_load(ring.config_path.read_text())
         told["salesforce"]["bulk"] = {"query": "always"}
+        told["salesforce"]["concurrent_writes"] = (
+            1  # else most of the backlog is written before it is large enough for a job
+        )
         told["objects"] = {"Account": told["objects"]["Account"]}
         ring.config_path.write_text(yaml.safe_dump(told))
         ring.reload()
