@@ -122,12 +122,11 @@ def _remember_overwritten(work: Work, ours: Sent, spoken: frozenset[str]) -> Non
 
 def _remember_emptied(work: Work, spoken: frozenset[str]) -> None:
     """What the side held in fields that the row shows as empty where that says nothing."""
-    x, rules, fields = work.x, work.rules, work.change.fields
-    empty = {
-        n
-        for n in rules.never_empty.keys() & spoken
-        if rules.says_nothing(work.change.origin, n, fields.get(n))
-    }
+    x, side, fields = work.x, work.change.origin, work.change.fields
+    candidates = work.rules.never_empty.keys() & spoken
+    empty = {n for n in candidates if work.rules.says_nothing(side, n, fields.get(n))}
+    if not (empty or x.overwritten):
+        return  # of most rows, and this runs for each
     emptied = tuple(Overwritten(n, EMPTIED, x.shadow[n], x.as_of) for n in sorted(empty & x.shadow.keys()))
     over = (spoken - empty) | {known.name for known in emptied}
     x.overwritten = (*(k for k in x.overwritten if k.seq != EMPTIED or k.name not in over), *emptied)

@@ -36,12 +36,7 @@ def overtaken(work: Work) -> None:
             if known.name in spoken and known.name not in judged:
                 judge_overwritten(work, known)
                 judged.add(known.name)
-            elif (
-                _is_hidden(work, known.name)
-                and known.edited
-                and known.edit != known.before
-                and known.name not in judged
-            ):
+            elif known.name not in judged and _hides_an_edit(work, known):
                 fold_hidden_value(_as_of_the_edit(work, known), known.name)  # no write of ours went over it
                 judged.add(known.name)
             # If this event does not mention the write and the record does not show it, the write never happened. If the
@@ -76,12 +71,16 @@ def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritte
         # A value that a row has shown since came after the write. The write's own event may never come.
         is_before = (value,) != known.later
         return replace(known, edited=is_before, edit=value, edited_at=change.committed_at)
-    if (
-        known.name not in judged
-    ):  # a creation, or an earlier write of ours: the author of a later edit had seen it
+    # A creation, or an earlier write of ours: the author of a later edit had seen it.
+    if known.name not in judged:
         judge_overwritten(work, known)
         judged.add(known.name)
     return replace(known, edited=False, before=value)
+
+
+def _hides_an_edit(work: Work, known: Overwritten) -> bool:
+    """Whether events have told of an edit that no row has shown, because of what came after it."""
+    return known.edited and known.edit != known.before and _is_hidden(work, known.name)
 
 
 def _is_hidden(work: Work, name: str) -> bool:
