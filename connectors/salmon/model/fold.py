@@ -194,13 +194,14 @@ def _acknowledge(work: Work) -> Answer:
     Step 2. Settle our write that the change answers, and return what that shows.
 
     A row's marker and an event's ack answer the write with that seq, and every earlier one, because each write contains
-    everything that was owed. A delete has no marker: it answers the newest delete in flight.
+    everything that was owed. A delete has no marker: it answers the newest delete that no end was told of. So does an absence,
+    but it settles nothing: the record was perhaps gone before our delete, which may still be carried out on one restored since.
     """
     change, x = work.change, work.x
-    if change.op is Op.DELETE:
-        seq = max((s for s, sent in x.sent.items() if sent.op is WriteOp.DELETE), default=None)
-    else:
-        seq = change.ack
+    if change.op is Op.ABSENT:
+        ended = _newest_delete(x)
+        return Answer() if ended is None else _answer(work, ended)
+    seq = _newest_delete(x) if change.op is Op.DELETE else change.ack
     if seq is not None and seq in x.sent:
         answer = _answer_of_row(work, seq) if change.is_row else _answer(work, seq)
         committed_at = x.sent[seq].committed_at
@@ -221,6 +222,10 @@ def _acknowledge(work: Work) -> Answer:
         )
     )
     return Answer(late=late)
+
+
+def _newest_delete(x: SideState) -> int | None:
+    return max((seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE), default=None)
 
 
 def _answer(work: Work, seq: int) -> Answer:
@@ -302,11 +307,15 @@ def _late_echo(work: Work) -> None:
     wanted that. Step 7 corrects what the repetition overwrote or created again.
 
     A row only shows that there was a repetition. Its event will show which fields it set; the other fields may be edits that
-    are still to be reported.
+    are still to be reported. Where no events come, what it shows is what the repetition has set if nobody has modified the record
+    since. If somebody has, nobody can tell the two apart, and all of it counts as seen by whoever that was.
     """
     change, x = work.change, work.x
+    if change.is_row and change.origin in work.rules.eventless and not change.by_us:
+        lives(work, None)
+        return
     x.marker = change.ack or 0
-    if change.is_row:
+    if change.is_row and change.origin not in work.rules.eventless:
         return
     spoken = work.rules.spoken(change)
     if change.op is Op.CREATE:

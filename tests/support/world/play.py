@@ -100,7 +100,12 @@ class World:
             ),
         }
         tasks: dict[str, Task] = {
-            SALESFORCE: OrgTask(self.org, identities, one_way=self.knobs.one_way_to == SALESFORCE),
+            SALESFORCE: OrgTask(
+                self.org,
+                identities,
+                one_way=self.knobs.one_way_to == SALESFORCE,
+                polled=self.knobs.polled,
+            ),
             MONGODB: DatabaseTask(self.database),
         }
         self.sinks = {
@@ -185,6 +190,10 @@ class World:
                 self._operate()
             self._act()
         self.settle()
+        if self.knobs.polled:
+            # Between two polls, our write went over it: nobody ever hears of that.
+            self.nature.history.unheard |= self.nature.history.authored - self.merge.known
+            self.look_again()  # polls tell nothing twice; a refusal of what the org holds by itself is over at its next row
         return self
 
     def _act(self) -> None:
@@ -285,7 +294,7 @@ class World:
         for _ in range(self.nature.random.randint(0, 2)):
             self.org_source.hear()
         if self.nature.chance(0.5):
-            self.org_source.chunks.read()
+            self.org_source.read_chunk()
         return self.org_source.turn()
 
     def _hear_everything(self, record: SinkRecord) -> None:
@@ -558,7 +567,7 @@ class World:
             for side in SIDES:
                 self.org_source.hear()
                 self.org_source.hear()
-                self.org_source.chunks.read()
+                self.org_source.read_chunk()
                 busy |= self.source_turn(side)
                 self.sinks[side].read(9)
                 busy |= self.sinks[side].put()

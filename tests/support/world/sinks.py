@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from salmon.config.capture import CaptureConfig
 from salmon.config.models import ObjectConfig
 from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write
 from salmon.model.schema import ObjectSchema
@@ -36,8 +37,12 @@ class Task(Protocol):
 class OrgTask(SalesforceSinkTask):
     """The product's task; the org is there already."""
 
-    def __init__(self, org: Org, identities: dict[str, str], *, one_way: bool) -> None:
-        config = ObjectConfig(collection="things", direction="to_salesforce" if one_way else "both")
+    def __init__(self, org: Org, identities: dict[str, str], *, one_way: bool, polled: bool) -> None:
+        config = ObjectConfig(
+            collection="things",
+            direction="to_salesforce" if one_way else "both",
+            capture=CaptureConfig(mode="poll" if polled else "cdc"),
+        )
         super().__init__(None, {OBJECT: config}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
         self._known = identities
 

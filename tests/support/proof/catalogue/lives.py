@@ -336,8 +336,15 @@ LIVES: Final = (
         "an outcome leaves its write in flight",
         "6: outcomes settle X's writes up to s",
         "model.steps.outcomes",
-        "    ours = x.sent.pop(change.ack, None)\n",
-        "    ours = x.sent.get(change.ack)\n",
+        "        del x.sent[change.ack]\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "a deletion that met nothing is forgotten before its end is told",
+        "6: GONE of a deletion keeps it: its end is still to be told, and is ours",
+        "model.steps.outcomes",
+        "    if not (change.op is Op.GONE and ours.op is WriteOp.DELETE):\n",
+        "    if True:\n",
     ),
     Mutant(
         "an outcome leaves earlier writes in flight",
