@@ -194,6 +194,8 @@ class History:
 
     # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
     touched: set[tuple[str, str]] = field(default_factory=set)
+    # Side and key of records that somebody has deleted there, or the org by itself.
+    ended: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)

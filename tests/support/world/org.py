@@ -120,6 +120,7 @@ class Org:
             return
         record = nature.random.choice(records)
         if nature.chance(0.3):
+            nature.history.ended.add((SALESFORCE, record.key))
             self.delete(record, by_us=True, follows=True)
         elif (link := record.fields.pop(LINK, None)) is not None:
             nature.history.cleared.add(link)

@@ -303,9 +303,11 @@ class World:
             if told.change.ack == record.write.seq:  # else it was refused
                 self.merge.called_late(record.key, told.change)
         source = self.org_source
-        while source.heard < len(self.org.log) or source.feed.wait_s() is not None:
+        while not source.has_told:
             self.nature.pass_ms(1000)
             source.hear()
+            if self.knobs.polled:
+                source.read_chunk()
             source.turn()
 
     def _read_something(self, side: str) -> None:
@@ -460,6 +462,7 @@ class World:
             self.database.set(key, fields)
 
     def delete(self, side: str, key: str) -> None:
+        self.nature.history.ended.add((side, key))
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None

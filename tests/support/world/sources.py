@@ -254,13 +254,19 @@ class OrgSource:
 
     @property
     def quiet(self) -> bool:
-        heard = self.heard == len(self.org.log) and (self.feed.wait_s() is None or self.nature.knobs.polled)
-        return heard and not self.asked and not self.chunks.unread and self._has_polled
+        return self.has_told and not self.asked and not self.chunks.unread
+
+    @property
+    def has_told(self) -> bool:
+        """Whether all that was ever committed has been told."""
+        if self.nature.knobs.polled:
+            return self._has_polled
+        return self.heard == len(self.org.log) and self.feed.wait_s() is None
 
     @property
     def _has_polled(self) -> bool:
         """Whether a poll that is complete has begun after all that was ever committed."""
-        if not (self.nature.knobs.polled and self.org.log):
+        if not self.org.log:
             return True
         run = Run.from_position(OBJECT, self.stored[partition_of(OBJECT)])
         done_up_to = run.began if run.done or run.why is not Why.POLLED else (run.since or 0) + OVERLAP_MS

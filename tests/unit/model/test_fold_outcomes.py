@@ -293,6 +293,17 @@ def test_a_deletes_gone_is_answered_by_an_absence() -> None:
     assert story.conflicts == []
 
 
+def test_a_refused_value_that_somebody_sets_later_is_an_edit() -> None:
+    """The refused write was never carried out: a row that shows its value does not show our doing."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    story.mongodb.edits(Phone="555 0000")
+    story.mongodb.edits(Name="Globex")
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=story.writes["salesforce"].seq)
+    assert story.record == {"Name": "Globex", "Phone": "555 0101"}
+
+
 def test_what_is_made_again_before_our_deletion_was_told_lives() -> None:
     """Nothing tells of our deletion but an absence, and that is not taken for somebody's deletion of the new record."""
     story = in_step(POLLED, Name="Acme")
