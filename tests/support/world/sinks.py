@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from salmon.config.capture import CaptureConfig
 from salmon.config.models import ObjectConfig
-from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write, WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
@@ -167,6 +167,7 @@ class Sink:
             # Killed after it wrote and before Kafka knew; a call may even be carried out once more, late.
             # (The target of a one-way object would never tell.)
             one_way = self.nature.knobs.one_way_to is not None
+            self.nature.history.ended |= {(self.side, r.key) for r in records if r.write.op is WriteOp.DELETE}
             if self.side == SALESFORCE and not one_way and self.nature.chance(0.3):
                 self.late += records
             if self.nature.chance(0.5):

@@ -35,6 +35,35 @@ def test_a_repetition_puts_nothing_out() -> None:
     assert again.published is Published.UNCHANGED
 
 
+def test_a_repeated_deletion_does_not_answer_a_later_one_of_ours() -> None:
+    """The record was restored and deleted again, and our second deletion is on its way: what that does is still to be told."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    story.salesforce.deletes()
+    told_once = story.changes[-1]
+    story.salesforce.creates(Name="Acme")
+    story.mongodb.acks(story.writes["mongodb"])
+    story.mongodb.deletes()
+    second = story.writes["salesforce"]
+    story.tell(told_once)
+    assert (second.op, second.seq in story.state.sides["salesforce"].sent) == (WriteOp.DELETE, True)
+
+
+def test_a_deletion_that_a_row_of_the_restored_record_has_overtaken_answers_no_later_one() -> None:
+    """The row showed the record after it was restored, and called for another deletion."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    first = story.writes["salesforce"]
+    deleted_at = story.salesforce.moment()
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Acme")
+    second = story.writes["salesforce"]
+    story.salesforce.now = deleted_at
+    story.salesforce.deletes()
+    assert first.seq not in story.state.sides["salesforce"].sent
+    assert (second.op, second.seq in story.state.sides["salesforce"].sent) == (WriteOp.DELETE, True)
+
+
 def test_a_repeated_deletion_does_not_end_the_next_life() -> None:
     """A record is deleted and created anew; the source then repeats the deletion."""
     story = in_step(Name="Acme")

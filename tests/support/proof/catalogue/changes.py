@@ -8,6 +8,20 @@ from support.proof.mutants import Mutant
 
 CHANGES: Final = (
     Mutant(
+        "a repeated deletion answers a later one of ours",
+        "2: what is told again answers no deletion",
+        "model.fold",
+        "    if not deletions or (old and change.order <= x.order):\n",
+        "    if not deletions:\n",
+    ),
+    Mutant(
+        "a deletion that a row has overtaken answers the one that the row called for",
+        "2: a deletion that a row of the restored record has overtaken answers an earlier one of ours",
+        "model.fold",
+        "    return min(deletions) if old and x.exists is True else max(deletions)\n",
+        "    return max(deletions)\n",
+    ),
+    Mutant(
         "an absence answers no deletion of ours",
         "2: an absence is the end that our newest deletion has made, if there is one",
         "model.fold",
@@ -18,9 +32,9 @@ CHANGES: Final = (
         "an absence settles a deletion that is still on its way",
         "2: an absence settles no deletion: it may have been read before that was carried out",
         "model.fold",
-        "    if change.op is Op.ABSENT:\n        ended = _newest_delete(x)\n"
-        "        return Answer() if ended is None else _answer(work, ended)\n    seq = _newest_delete(x) if change.op is Op.DELETE else change.ack\n",
-        "    seq = _newest_delete(x) if change.op in (Op.DELETE, Op.ABSENT) else change.ack\n",
+        "    if change.op is Op.ABSENT:\n        ended = _deletion_told_by(change, x, old=old)\n"
+        "        return Answer() if ended is None else _answer(work, ended)\n    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op in (Op.DELETE, Op.ABSENT) else change.ack\n",
     ),
     Mutant(
         "where no events come, an older write that was repeated stays unmended",
@@ -333,8 +347,8 @@ CHANGES: Final = (
         "the marker of a row is no ack",
         "2: for a row, the ack is the marker it carries",
         "model.fold",
-        "    seq = _newest_delete(x) if change.op is Op.DELETE else change.ack\n",
-        "    seq = _newest_delete(x) if change.op is Op.DELETE else change.ack if change.is_event else None\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack if change.is_event else None\n",
     ),
     Mutant(
         "a row answers only the write that it carries",
@@ -347,7 +361,7 @@ CHANGES: Final = (
         "deletes are not answered",
         "2: a DELETE carries no marker: it answers X's newest delete in flight",
         "model.fold",
-        "    seq = _newest_delete(x) if change.op is Op.DELETE else change.ack\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
         "    seq = change.ack\n",
     ),
     Mutant(
