@@ -194,8 +194,8 @@ class History:
 
     # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
     touched: set[tuple[str, str]] = field(default_factory=set)
-    # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, if it was killed
-    # meanwhile, and somebody had brought it back.
+    # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, where somebody had
+    # brought it back meanwhile: no event says which of our deletions it tells of.
     ended: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:

@@ -101,6 +101,7 @@ class Sink:
         default_factory=list
     )  # calls of a dead instance that are still on their way
     carried_out: int = 0
+    deleted: set[str] = field(default_factory=set)  # keys of records that it has ever deleted
     waits: Waits = field(default_factory=Waits)  # in `offsets`, so they outlive an instance
 
     def __post_init__(self) -> None:
@@ -163,11 +164,13 @@ class Sink:
         records = [self._record(int(command.value)) for command in commands]
         outcomes = self.task.put(records)
         self.carried_out += len(records)
+        deleted = [record.key for record in records if record.write.op is WriteOp.DELETE]
+        self.nature.history.ended |= {(self.side, key) for key in deleted if key in self.deleted}
+        self.deleted.update(deleted)
         if self.nature.chance(crashes):
             # Killed after it wrote and before Kafka knew; a call may even be carried out once more, late.
             # (The target of a one-way object would never tell.)
             one_way = self.nature.knobs.one_way_to is not None
-            self.nature.history.ended |= {(self.side, r.key) for r in records if r.write.op is WriteOp.DELETE}
             if self.side == SALESFORCE and not one_way and self.nature.chance(0.3):
                 self.late += records
             if self.nature.chance(0.5):
