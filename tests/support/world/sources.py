@@ -116,7 +116,7 @@ class Chunks(Snapshots):
             self._org.look_at_clock()
             if begun.done or (self._org.clock.covered or 0) < begun.not_before:
                 continue
-            run = self._began_now(begun)
+            run = self._as_begun(begun)
             if run.absences:
                 read = self._reader.deleted(run.last, limit=ROWS_A_CHUNK, floor=run.began)
             else:
@@ -124,7 +124,7 @@ class Chunks(Snapshots):
             told = self.running[name] = self._told(replace(run, total=0), read)
             self.ready.append(Chunk(told, read))
 
-    def _began_now(self, run: Run) -> Run:
+    def _as_begun(self, run: Run) -> Run:
         if run.why is not Why.POLLED or run.last or run.absences:
             return run
         return replace(run, began=max(run.began, self._org.clock.covered or 0))
