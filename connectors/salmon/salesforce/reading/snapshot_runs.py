@@ -18,6 +18,7 @@ from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
+from salmon.salesforce.reading.side_by_side import ReadsWhole
 from salmon.salesforce.reading.snapshot import (
     BULK,
     DELETED_MARGIN_MS,
@@ -26,7 +27,6 @@ from salmon.salesforce.reading.snapshot import (
     Failed,
     Org,
     Run,
-    Snapshots,
     Why,
 )
 from salmon.salesforce.reading.windows import END, Reads
@@ -50,7 +50,7 @@ class Schedule:
     """
 
     polled: Mapping[str, float] = field(default_factory=dict)
-    polls: Snapshots | None = None
+    polls: ReadsWhole | None = None
     refreshed: Mapping[str, float] = field(default_factory=dict)
     spare: Callable[[], bool] = lambda: True
 
@@ -61,7 +61,7 @@ class Runs:
     def __init__(
         self,
         org: Org,
-        snapshots: Snapshots,
+        snapshots: ReadsWhole,
         reads: Mapping[str, Reads],
         identity: Identity,
         *,
@@ -366,7 +366,7 @@ class Runs:
             )
         )
 
-    def _who_reads(self, run: Run) -> Snapshots:
+    def _who_reads(self, run: Run) -> ReadsWhole:
         return self._polls if run.why is Why.POLLED else self._snapshots
 
     def _begin(self, run: Run) -> None:
