@@ -323,7 +323,7 @@ def started_sink(
     *,
     clean: bool = True,
     polled_s: float | None = None,
-    settings: Mapping[str, bool] | None = None,
+    settings: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> SalesforceSinkTask:
     """A sink task on the objects of *source*. *settings*: of each object."""

@@ -72,7 +72,7 @@ def _assignment(org: Org, name: str, body: Mapping[str, Any]) -> AssignmentRule:
         raise BadRule(f"records of {name} have no owner")
     if owner not in org.users:
         raise BadRule('an assignment rule needs "owner", the Id of a user')
-    return AssignmentRule(name, owner)
+    return AssignmentRule(name, str(body.get("name", f"Standard {name} assignment")), owner)
 
 
 def _field(org: Org, name: str, field_name: Any) -> Any:

@@ -146,6 +146,8 @@ def test_an_assignment_rule_gives_new_records_an_owner_unless_the_call_forbids_i
     """By rows and by collections; an update leaves the owner as it is."""
     owner = box.org.person.user_id
     rule(box, rule="assignment", object="Account", owner=owner)
+    shown = box.control("GET", "/state").json()["rules"]
+    assert shown == [{"object": "Account", "name": "Standard Account assignment"}]
     url, forbid = "sobjects/Account", {"Sforce-Auto-Assign": "FALSE"}
     assigned = box.call("POST", url, {"Name": "A"}).json()["id"]
     forbidden = box.call("POST", url, {"Name": "B"}, headers=forbid).json()["id"]

@@ -141,7 +141,7 @@ class Calling:
                 len(call) == COLLECTION_ROWS
                 or (new_run and runs == COLLECTION_RUNS)
                 or job.native_id in ids
-                or self._apart(call[-1][0].record.object) != self._apart(name)
+                or (isinstance(body, Mapping) and self._apart(call[-1][0].record.object) != self._apart(name))
             ):
                 yield call
                 call, runs, ids, new_run = [], 0, set(), True

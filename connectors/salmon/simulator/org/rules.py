@@ -48,6 +48,7 @@ class AssignmentRule:
     """Gives each new record of an object to a user."""
 
     object_name: str
+    name: str
     owner_id: str
 
 

@@ -96,7 +96,7 @@ def test_the_headers_of_an_object_take_the_place_of_the_general_ones() -> None:
 def test_objects_with_the_same_settings_share_their_calls() -> None:
     """Each call counts."""
     same = {"allow_duplicates": True}
-    own = savers(objects(Account=same, Contact=same), SimpleNamespace())  # type: ignore[arg-type]
+    own = savers(objects(Account=same, Contact=same), SimpleNamespace())
     assert own["Account"] is own["Contact"]
 
 
