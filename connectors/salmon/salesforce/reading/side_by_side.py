@@ -11,22 +11,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.bulk_jobs import BulkReads
 from salmon.salesforce.reading.snapshot import Chunk, ChunkReader, CountingOrg, Failed, Run, Snapshots
 
 AT_ONCE: Final = 3  # objects; each costs the memory of a few chunks
-
-
-class ReadsWhole(Protocol):
-    """Reads whole objects. `begin` and `close` may be called from any thread."""
-
-    def begin(self, run: Run) -> None: ...
-    def give_up(self, name: str) -> None: ...
-    def take(self) -> Chunk | Failed | None: ...
-    def close(self) -> None: ...
 
 
 class SideBySide:

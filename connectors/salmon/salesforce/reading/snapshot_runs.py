@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -18,7 +18,6 @@ from salmon.plugin.contract import FIRST_READ, Position, SnapshotProgress
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import OVERLAP_MS, REACH_MS, Reported
-from salmon.salesforce.reading.side_by_side import ReadsWhole
 from salmon.salesforce.reading.snapshot import (
     BULK,
     DELETED_MARGIN_MS,
@@ -35,6 +34,15 @@ log = structlog.get_logger(__name__)
 
 ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
 _SNAPSHOT: Final = FIRST_READ  # and the object's name
+
+
+class ReadsWhole(Protocol):
+    """Reads whole objects. `begin` and `close` may be called from any thread."""
+
+    def begin(self, run: Run) -> None: ...
+    def give_up(self, name: str) -> None: ...
+    def take(self) -> Chunk | Failed | None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
