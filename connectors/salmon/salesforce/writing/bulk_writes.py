@@ -69,6 +69,7 @@ class BulkWrites:
     The jobs of one sink task. For one thread; `waiting`, `doubt` and `batch_for` from any.
 
     Args:
+        leave: Objects that never go by Bulk.
         rows_min: From how many writes of one object and one kind on they go by Bulk.
         clock: Seconds that only ever grow.
     """
@@ -79,12 +80,13 @@ class BulkWrites:
         stopped: threading.Event,
         *,
         enabled: bool = True,
+        leave: Collection[str] = (),
         rows_min: int = BULK_ROWS_MIN,
         look_again: Backoff = _LOOK_AGAIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._stopped = jobs, stopped
-        self._enabled, self._rows_min = enabled, rows_min
+        self._enabled, self._leave, self._rows_min = enabled, frozenset(leave), rows_min
         self._look_again, self._clock = look_again, clock
         self._unsure = True  # whether there may be jobs of ours that we do not know
         # Whether they can be looked for; if not, a killed process would leave jobs that nobody waits for.
@@ -286,7 +288,7 @@ class BulkWrites:
         return self._enabled and self._may_look
 
     def _is_served(self, name: str) -> bool:
-        return self._clock() >= self._not_before_s.get(name, 0.0)
+        return name not in self._leave and self._clock() >= self._not_before_s.get(name, 0.0)
 
     def _not_now(self, name: str, why: str, for_s: float = _NOT_AGAIN_S) -> None:
         self._not_before_s[name] = self._clock() + for_s

@@ -46,6 +46,7 @@ class Calling:
 
     Args:
         stopped: No call is made once it is set.
+        apart: Object -> a number; records of objects with another number are in other calls.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Calling:
         *,
         bulk: BulkWrites | None,
         lanes: Lanes,
+        apart: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        self._schemas, self._stopped = schemas, stopped
+        self._schemas, self._stopped, self._apart = schemas, stopped, apart
         self._bulk, self._lanes = bulk, lanes
         self._smaller_calls = SmallerCalls()
 
@@ -77,9 +79,11 @@ class Calling:
             written = self._bulk.sent(op, records, self._schemas)
         yield from ((jobs[place][0], result) for place, result in written.items())
         rest = [pair for place, pair in enumerate(jobs) if place not in written]
+        if op is not None:
+            rest.sort(key=lambda pair: self._apart(pair[0].record.object))
         width = 1 if op is None else self._lanes.width
         lanes = [
-            list(_calls(rest[place] for place in lane))
+            list(self._calls(rest[place] for place in lane))
             for lane in divided(list(map(self._touched, rest)), width)
         ]
         answers = self._lanes.along(
@@ -125,22 +129,25 @@ class Calling:
         middle = len(bodies) // 2
         return [*self.called(bodies[:middle], send), *self.called(bodies[middle:], send)]
 
-
-def _calls(jobs: Iterable[tuple[Job, Any]]) -> Iterator[list[tuple[Job, Any]]]:
-    """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
-    call: list[tuple[Job, Any]] = []
-    runs = 0
-    ids: set[str] = set()
-    for job, body in jobs:
-        new_run = not call or call[-1][0].record.object != job.record.object
-        if call and (
-            len(call) == COLLECTION_ROWS or (new_run and runs == COLLECTION_RUNS) or job.native_id in ids
-        ):
+    def _calls(self, jobs: Iterable[tuple[Job, Any]]) -> Iterator[list[tuple[Job, Any]]]:
+        """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
+        call: list[tuple[Job, Any]] = []
+        runs = 0
+        ids: set[str] = set()
+        for job, body in jobs:
+            name = job.record.object
+            new_run = not call or call[-1][0].record.object != name
+            if call and (
+                len(call) == COLLECTION_ROWS
+                or (new_run and runs == COLLECTION_RUNS)
+                or job.native_id in ids
+                or (isinstance(body, Mapping) and self._apart(call[-1][0].record.object) != self._apart(name))
+            ):
+                yield call
+                call, runs, ids, new_run = [], 0, set(), True
+            call.append((job, body))
+            runs += new_run
+            if job.native_id is not None:
+                ids.add(job.native_id)
+        if call:
             yield call
-            call, runs, ids, new_run = [], 0, set(), True
-        call.append((job, body))
-        runs += new_run
-        if job.native_id is not None:
-            ids.add(job.native_id)
-    if call:
-        yield call
