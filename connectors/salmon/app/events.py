@@ -13,20 +13,31 @@ from functools import partial
 from threading import Event, Thread
 from typing import Final
 
-from salmon.config.events import EventConfig, events_read
+from salmon.config.events import EventConfig, events_read, outboxes_in
 from salmon.config.models import SyncConfig
 from salmon.kafka import topics
 from salmon.kafka.codecs.events import Events
+from salmon.kafka.codecs.outbox import Documents, Outcomes
 from salmon.kafka.codecs.registry import object_schema
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.topics import TopicSpec
 from salmon.model.schema import ObjectSchema
+from salmon.mongodb.outbox import Outbox
+from salmon.mongodb.reading.outbox import OutboxReader
+from salmon.mongodb.writing.outbox import OutcomeWriter
 from salmon.plugin.contract import Closes, ReportsEvents, SinkTask, SourceTask
+from salmon.plugin.events import EventSource
 from salmon.runtime import discovery
 from salmon.runtime.instance import Instance
 from salmon.runtime.lifecycle import Part
 from salmon.salesforce.writing.publishing import EventPublisher
-from salmon.sink.event_records import change_decoder, event_decoder
+from salmon.sink.event_records import (
+    change_decoder,
+    document_decoder,
+    event_decoder,
+    outcome_decoder,
+    outcome_teller,
+)
 from salmon.sink.events import Carrier, EventSink, NoIdentities
 
 _JOIN_S: Final = 0.2
@@ -92,6 +103,7 @@ def specs_of(config: SyncConfig) -> tuple[TopicSpec, ...]:
         partitions=config.topics.partitions,
         replication_factor=config.topics.replication_factor,
         events=events_read(config.events),
+        outboxes=outboxes_in(config.events),
     )
 
 
@@ -102,11 +114,35 @@ def listening(source: SourceTask, config: SyncConfig) -> SourceTask:
     return source
 
 
+def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSource]:
+    """What reads the outboxes, beside the worker of MongoDB's source; nothing for another source."""
+    if instance.side != "mongodb":
+        return ()
+    return [
+        OutboxReader(
+            config.mongodb,
+            f"salmon-{config.name}-outbox-{name}",
+            name,
+            Outbox(event.outbox, event.fields),
+            calls=instance.health.calls,
+        )
+        for name, event in outboxes_in(config.events).items()
+        if event.outbox is not None
+    ]
+
+
 def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
     """Return *worker*, the worker of a sink, with what carries events to its side."""
     topics_, beside = instance.topics, []
     for name, event in config.events.items():
-        if instance.side == "mongodb" and event.collection is not None:
+        if event.outbox is not None:
+            if instance.side == "salesforce":
+                carrier = partial(publishing_documents, config, instance, name, event)
+                beside.append(EventSink(instance, name, topics_.outbox(name), carrier))
+            elif event.outcomes:
+                carrier = partial(telling, config, instance, name, event.outbox)
+                beside.append(EventSink(instance, name, topics_.outcomes(name), carrier))
+        elif instance.side == "mongodb" and event.collection is not None:
             carrier = partial(collecting, config, instance, name, event.collection)
             beside.append(EventSink(instance, name, topics_.events(name), carrier))
         elif instance.side == "salesforce" and event.object is not None:
@@ -138,6 +174,25 @@ def publishing(config: SyncConfig, instance: Instance, name: str, event: EventCo
     task = EventPublisher(config.salesforce, name, event.fields)
     started(task, schema)
     return Carrier(task, decode, "published")
+
+
+def publishing_documents(config: SyncConfig, instance: Instance, name: str, event: EventConfig) -> Carrier:
+    """What publishes the documents of an outbox as events."""
+    topic, outcomes = instance.topics.outbox(name), instance.topics.outcomes(name)
+    decode = document_decoder(name, Documents(instance.registry, topic))
+    tell = outcome_teller(topic, Outcomes(instance.registry, outcomes))
+    task = EventPublisher(config.salesforce, name, event.fields)
+    started(task, ObjectSchema(name, ()))
+    return Carrier(task, decode, "published", tell) if event.outcomes else Carrier(task, decode, "published")
+
+
+def telling(config: SyncConfig, instance: Instance, name: str, collection: str) -> Carrier:
+    """What tells the documents of an outbox what became of their events."""
+    task = OutcomeWriter(config.mongodb, f"salmon-{config.name}-outcomes-{name}", collection)
+    task.watch(instance.health.calls)
+    started(task, ObjectSchema(name, ()))
+    decode = outcome_decoder(name, Outcomes(instance.registry, instance.topics.outcomes(name)))
+    return Carrier(task, decode, "told")
 
 
 def started(task: SinkTask, schema: ObjectSchema) -> None:

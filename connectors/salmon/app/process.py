@@ -23,7 +23,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from salmon.app.events import listening, specs_of, with_events
+from salmon.app.events import listening, reading_outboxes, specs_of, with_events
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
@@ -315,8 +315,9 @@ class _Process:
             source = listening(discovery.source_factory(side)(settings, config.objects, config.name), config)
             self._watch(source)
             match = [name for name, each in config.objects.items() if each.match is not None]
+            beside = reading_outboxes(config, instance)
             return SourceWorker(
-                instance, source, tuple(config.objects), match=match, first_contact_max_s=patience_s
+                instance, source, tuple(config.objects), beside, match=match, first_contact_max_s=patience_s
             )
         sink = discovery.sink_factory(side)(settings, config.objects, config.name)
         self._watch(sink)

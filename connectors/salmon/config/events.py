@@ -14,13 +14,11 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from salmon.config.collections import PATTERN, usable_collection
+from salmon.plugin.events import CHANGE, CHANGED_AT, DOCUMENT, KEY
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# What a field of an event may be filled with, besides a field of the object.
-KEY: Final = "$key"
-CHANGE: Final = "$change"
-CHANGED_AT: Final = "$changed_at"
 _SPECIAL: Final = (KEY, CHANGE, CHANGED_AT)
+_OF_OUTBOXES: Final = (*_SPECIAL, DOCUMENT)
 
 
 class EventConfig(BaseModel):
@@ -31,13 +29,13 @@ class EventConfig(BaseModel):
     direction: Literal["to_mongodb", "to_salesforce"] = Field(
         default="to_mongodb",
         description="to_mongodb: events of the org are written to the topic `<name>.events.<event>`, and on into "
-        "`collection`. to_salesforce: changes of `object` are published as events.",
+        "`collection`. to_salesforce: changes of `object`, or documents inserted into `collection`, are published as events.",
     )
     collection: str | None = Field(
         default=None,
         pattern=PATTERN,
         description="to_mongodb: the collection into which each event is inserted once, under its EventUuid. Without it, "
-        "events are only written to Kafka.",
+        "events are only written to Kafka. to_salesforce: an outbox; each document that is inserted is published.",
     )
     object: str | None = Field(
         default=None,
@@ -55,7 +53,12 @@ class EventConfig(BaseModel):
     fields: dict[str, str] = Field(
         default_factory=dict,
         description="to_salesforce: field of the event -> field of the object, or $key (the record key), $change (create, "
-        "update or delete), $changed_at (when).",
+        "update or delete), $changed_at (when). Of an outbox: path in the document, or $key, $changed_at, $document (all of it, as JSON).",
+    )
+    outcomes: bool = Field(
+        default=True,
+        description="Of an outbox: write into each document what became of it, `_salmon.published_at` or `_salmon.error`. Without it, "
+        "all of its documents are published again if the position in MongoDB's log is lost.",
     )
 
     @field_validator("collection")
@@ -67,14 +70,20 @@ class EventConfig(BaseModel):
     def _complete(self) -> Self:
         if self.direction == "to_mongodb" and (self.object is not None or self.fields):
             raise ValueError("object and fields are for direction: to_salesforce")
-        if self.direction == "to_salesforce" and (self.object is None or not self.fields):
-            raise ValueError("direction to_salesforce needs object and fields")
-        if self.direction == "to_salesforce" and self.collection is not None:
-            raise ValueError(
-                "collection is for direction: to_mongodb; to publish a collection's documents, name the object that it "
-                "is synced with"
-            )
+        if self.direction == "to_salesforce" and (
+            (self.object is None) == (self.collection is None) or not self.fields
+        ):
+            raise ValueError("direction to_salesforce needs fields, and either object or collection")
+        if self.outbox is not None and self.model_fields_set & {"when", "side"}:
+            raise ValueError("when and side are for object; of an outbox, what is inserted is published")
+        if self.outbox is None and "outcomes" in self.model_fields_set:
+            raise ValueError("outcomes is for an outbox: direction to_salesforce with a collection")
         return self
+
+    @property
+    def outbox(self) -> str | None:
+        """The collection whose documents are published, if it is one."""
+        return self.collection if self.direction == "to_salesforce" else None
 
 
 def faults_of_events(events: Mapping[str, EventConfig], collections: Mapping[str, str]) -> list[str]:
@@ -91,14 +100,23 @@ def faults_of_events(events: Mapping[str, EventConfig], collections: Mapping[str
     counts = Counter([*collections.values(), *(e.collection for e in events.values() if e.collection)])
     for name, event in events.items():
         if event.collection is not None and counts[event.collection] > 1:
-            faults.append(f"{name}: its collection belongs to something else, too; give it its own")
+            mend = "" if event.outbox is None else ", or name the object whose changes are to be published"
+            faults.append(f"{name}: its collection belongs to something else, too; give it its own{mend}")
         if event.object is not None and event.object not in collections:
             faults.append(f"{name}: its object must be one of the synced objects, which are in `objects`")
-        if [each for each in event.fields.values() if each.startswith("$") and each not in _SPECIAL]:
-            faults.append(f"{name}: of what begins with $, its fields may only name {', '.join(_SPECIAL)}")
+        special = _SPECIAL if event.outbox is None else _OF_OUTBOXES
+        if [each for each in event.fields.values() if each.startswith("$") and each not in special]:
+            faults.append(f"{name}: of what begins with $, its fields may only name {', '.join(special)}")
+        if event.outbox is not None and not all(all(each.split(".")) for each in event.fields.values()):
+            faults.append(f"{name}: its fields must name paths in the document, e.g. total or customer.name")
     return faults
 
 
 def events_read(events: Mapping[str, EventConfig]) -> tuple[str, ...]:
     """The names of those that are read from the org."""
     return tuple(name for name, event in events.items() if event.direction == "to_mongodb")
+
+
+def outboxes_in(events: Mapping[str, EventConfig]) -> dict[str, EventConfig]:
+    """Those that are made of a collection's documents."""
+    return {name: event for name, event in events.items() if event.outbox is not None}

@@ -56,6 +56,12 @@ class Topics:
     def events(self, event: str) -> str:
         return f"{self.name}.events.{event}"
 
+    def outbox(self, event: str) -> str:
+        return f"{self.name}.outbox.{event}"
+
+    def outcomes(self, event: str) -> str:
+        return f"{self.name}.outcomes.{event}"
+
     def signals(self, connector: str) -> str:
         return f"{self.name}.signals.{connector}"
 
@@ -92,6 +98,7 @@ def specs(
     partitions: int,
     replication_factor: int,
     events: Iterable[str] = (),
+    outboxes: Iterable[str] = (),
 ) -> tuple[TopicSpec, ...]:
     """
     List every topic that a sync of *objects* (sObject names) needs.
@@ -101,6 +108,7 @@ def specs(
         replication_factor: 1 only if there is only one broker.
         events: The platform events that are read. Each has one partition, which keeps the org's order: an org publishes
             250,000 an hour at most (Platform Event Allocations).
+        outboxes: The platform events that are made of a collection's documents. One partition, for the same reason.
     """
     found: list[TopicSpec] = []
 
@@ -117,6 +125,9 @@ def specs(
         add(topics.identity(sobject), _TABLE)
     for event in events:
         add(topics.events(event), _LOG, 1)
+    for event in outboxes:
+        add(topics.outbox(event), _LOG, 1)
+        add(topics.outcomes(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:

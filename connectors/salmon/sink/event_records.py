@@ -4,22 +4,26 @@ Records of Kafka -> what a sink task carries of platform events: an event to ins
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
 from confluent_kafka import Message
 
-from salmon.config.events import CHANGE, CHANGED_AT, KEY, EventConfig
+from salmon.config.events import EventConfig
 from salmon.errors import SchemaMismatch, SetupError
 from salmon.kafka import clients
 from salmon.kafka.codecs.events import Events
+from salmon.kafka.codecs.outbox import Documents, Outcomes, Published
 from salmon.kafka.codecs.serdes import Changes
+from salmon.kafka.output import Output
 from salmon.model.change import Change, Op, Write, WriteOp
 from salmon.model.convert import to_rest
 from salmon.model.event_schema import CREATED
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import SinkRecord
+from salmon.plugin.events import CHANGE, CHANGED_AT, KEY
 
 # An event is inserted, or published, once and never changed: each has the marker of a first write.
 _SEQ: Final = 1
@@ -72,6 +76,52 @@ def change_decoder(
         shown = {target: _shown(source, key, kind, change, schema) for target, source in event.fields.items()}
         write = Write(_SEQ, WriteOp.CREATE, fields=shown, committed_at=change.committed_at)
         return SinkRecord(name, event_id(message), write)
+
+    return decode
+
+
+def document_decoder(name: str, codec: Documents) -> Callable[[Message], SinkRecord]:
+    """What makes an event to publish of a document of an outbox. The key of the result is the event's id."""
+
+    def decode(message: Message) -> SinkRecord:
+        key, value = _key_and_value(message, codec.topic)
+        fields, inserted_at = codec.decode(value)
+        write = Write(_SEQ, WriteOp.CREATE, fields=fields, committed_at=inserted_at)
+        return SinkRecord(name, document_event_id(codec.topic, key), write)
+
+    return decode
+
+
+def document_event_id(topic: str, key: str) -> str:
+    """The id of a document's event: always the same, however often the document is read."""
+    return str(uuid.uuid5(_NAMESPACE, f"{topic}/{key}"))
+
+
+def outcome_teller(topic: str, codec: Outcomes) -> Callable[[Message, str], Output | None]:
+    """
+    What makes the record that says what became of a record of the outbox's *topic*: why it was refused, or "" for published.
+    None for a record without a key: no document is meant.
+    """
+
+    def tell(message: Message, error: str) -> Output | None:
+        try:
+            key, _ = _key_and_value(message, topic)
+        except SchemaMismatch:
+            return None
+        outcome = Published(document_event_id(topic, key), round(time.time() * 1000), error)
+        return Output(codec.topic, key, codec.encode(outcome))
+
+    return tell
+
+
+def outcome_decoder(name: str, codec: Outcomes) -> Callable[[Message], SinkRecord]:
+    """What makes, of an outcome, a record with the document's key for what tells the document."""
+
+    def decode(message: Message) -> SinkRecord:
+        key, value = _key_and_value(message, codec.topic)
+        told = codec.decode(value)
+        fields = {"event": told.event_uuid, "at": told.at, "error": told.error}
+        return SinkRecord(name, key, Write(_SEQ, WriteOp.CREATE, fields=fields, committed_at=told.at))
 
     return decode
 

@@ -55,12 +55,14 @@ class Carrier:
 
     Args:
         decode: Makes a record for the task; None: this one is not carried. Raises DataError, Unavailable, StartAgain.
-        step: What becomes of a record, for the metrics: inserted, published.
+        step: What becomes of a record, for the metrics: inserted, published, told.
+        tell: Makes a record that says what became of one: why it was set aside, or "". It is written with the offsets.
     """
 
     task: SinkTask
     decode: Callable[[Message], SinkRecord | None]
     step: str
+    tell: Callable[[Message, str], Output | None] = lambda *_: None
 
 
 @dataclass(slots=True)
@@ -70,6 +72,7 @@ class _Batch:
     messages: list[Message] = field(default_factory=list)
     left: list[tuple[Message, SinkRecord]] = field(default_factory=list)
     set_aside: list[tuple[Message, Exception]] = field(default_factory=list)
+    done: list[Message] = field(default_factory=list)
     undecoded: list[Message] = field(default_factory=list)
 
     def add(self, messages: Sequence[Message]) -> None:
@@ -86,6 +89,7 @@ class _Batch:
         self.undecoded = [each for each in self.undecoded if stays(each)]
         self.left = [each for each in self.left if stays(each[0])]
         self.set_aside = [each for each in self.set_aside if stays(each[0])]
+        self.done = [each for each in self.done if stays(each)]
 
     @property
     def is_done(self) -> bool:
@@ -265,7 +269,9 @@ class EventSink:
                     later[record.key], reason = (message, record), outcome.reason
                     continue
                 step = carrier.step if outcome.kind is OutcomeKind.APPLIED else "skipped"
-                if outcome.kind not in _DONE:
+                if outcome.kind in _DONE:
+                    self._batch.done.append(message)
+                else:
                     step = "set_aside"
                     refused = f"{self._event} {record.key} was refused: {outcome.reason}"
                     self._batch.set_aside.append(
@@ -279,19 +285,29 @@ class EventSink:
     def _commit(self, consumer: Consumer) -> None:
         assert self._producer is not None
         letters = [self._letter(message, error) for message, error in self._batch.set_aside]
+        told = self._told()
         try:
-            self._write(self._producer, consumer, letters)
+            self._write(self._producer, consumer, [*letters, *told])
         except DataError:  # a dead letter is too large: it goes without its original
-            self._write(self._producer, consumer, [replace(letter, value=None) for letter in letters])
+            bare = [replace(letter, value=None) for letter in letters]
+            self._write(self._producer, consumer, [*bare, *told])
         if letters:
             log.warning("events_set_aside", kind=self._event, count=len(letters))
             self._instance.metrics.dead_letters.inc(len(letters))
             self._instance.metrics.error_met()
 
-    def _write(self, producer: TransactionalProducer, consumer: Consumer, letters: Sequence[Output]) -> None:
+    def _told(self) -> list[Output]:
+        """What became of each record, for who wants to know."""
+        assert self._carrier is not None
+        tell = self._carrier.tell
+        outcomes = [(message, "") for message in self._batch.done]
+        outcomes += [(message, str(error)) for message, error in self._batch.set_aside]
+        return [told for message, error in outcomes if (told := tell(message, error)) is not None]
+
+    def _write(self, producer: TransactionalProducer, consumer: Consumer, outputs: Sequence[Output]) -> None:
         with producer.transaction() as transaction:
-            for letter in letters:
-                transaction.produce(letter.topic, letter.key, letter.value, headers=letter.headers)
+            for each in outputs:
+                transaction.produce(each.topic, each.key, each.value, headers=each.headers)
             transaction.send_offsets(self._batch.ends(), consumer.consumer_group_metadata())
 
     def _letter(self, message: Message, error: Exception) -> Output:

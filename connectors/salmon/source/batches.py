@@ -9,12 +9,13 @@ Pure except for the codecs. A batch is encoded once, before the transaction, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from salmon.errors import DataError, RecordTooLarge
 from salmon.kafka.codecs.events import Events
+from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Identities
 from salmon.kafka.dead_letters import dead_letter_headers
@@ -50,6 +51,7 @@ class BatchEncoder:
     Args:
         schemas: Object -> schema, of all synced objects.
         events: Platform event -> schema, of those that are read.
+        outboxes: The platform events that documents become.
         task_class: Name of the task's class, for the headers of dead letters.
     """
 
@@ -63,6 +65,7 @@ class BatchEncoder:
         *,
         task_class: str,
         events: Mapping[str, ObjectSchema] = MappingProxyType({}),
+        outboxes: Collection[str] = (),
     ) -> None:
         self._connector, self._topics, self._entries, self._task_class = (
             connector,
@@ -73,6 +76,7 @@ class BatchEncoder:
         self._schemas = schemas
         self._changes = {name: Changes(s, registry, topics.changes(name)) for name, s in schemas.items()}
         self._events = {name: Events(s, registry, topics.events(name)) for name, s in events.items()}
+        self._documents = {name: Documents(registry, topics.outbox(name)) for name in outboxes}
         self._identities = {name: Identities(registry, topics.identity(name)) for name in schemas}
 
     def encode(self, batch: SourceBatch) -> Encoded:
@@ -148,7 +152,8 @@ class BatchEncoder:
 
     def _at_fault(self, encoded: Encoded, is_taken: IsTaken) -> int | None:
         """Find the index of the first change, event or dead letter that Kafka refuses, by halving; None if it accepts all."""
-        topics = {*map(self._topics.changes, self._changes), *map(self._topics.events, self._events)}
+        codecs = (*self._changes.values(), *self._events.values(), *self._documents.values())
+        topics = {codec.topic for codec in codecs}
         topics.add(self._topics.dlq(self._connector))
         suspects = [at for at, output in enumerate(encoded.outputs) if output.topic in topics]
         while len(suspects) > 1:
@@ -187,14 +192,20 @@ class BatchEncoder:
 
     def _add_event(self, event: EventRecord, encoded: Encoded) -> None:
         try:
-            value = self._events[event.event].encode(event.fields)
+            output = self._event_output(event)
         except DataError as error:
             self._set_aside(
                 DeadLetter(event.event, event.key, event.original, error, "VALUE_CONVERTER"), encoded
             )
             return
         encoded.events[len(encoded.outputs)] = event
-        encoded.outputs.append(Output(self._topics.events(event.event), event.key, value))
+        encoded.outputs.append(output)
+
+    def _event_output(self, event: EventRecord) -> Output:
+        if (documents := self._documents.get(event.event)) is not None:
+            return Output(documents.topic, event.key, documents.encode(event.fields, event.published_at))
+        codec = self._events[event.event]
+        return Output(codec.topic, event.key, codec.encode(event.fields))
 
     def _output(self, record: SourceRecord) -> Output:
         value = self._changes[record.object].encode(record.change)

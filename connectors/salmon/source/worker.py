@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain, islice
 from threading import Event
 from typing import Final
 
@@ -41,6 +42,7 @@ from salmon.plugin.contract import (
     SourceTask,
     UsesSchemas,
 )
+from salmon.plugin.events import EventSource
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
@@ -56,6 +58,7 @@ POLL_S: Final = 0.2  # A change ends the wait at once. A signal waits at most th
 STANDBY_LOOK_S: Final = 0.5
 STANDBY_AFTER_S: Final = 2.0  # if no instance leads, the lead is taken sooner
 MEASURE_EVERY_S: Final = 1.0
+EVENT_BATCHES_MAX: Final = 4  # of each source of events, in one turn
 FIRST_CONTACT_MAX_S: Final = 30.0  # a server that was never reached is a mistake in the config, not an outage
 
 
@@ -65,6 +68,7 @@ class SourceWorker:
 
     Args:
         objects: The names of all synced objects.
+        beside: What reports events beside the task.
         match: Those whose records must be matched before they are loaded.
         first_contact_max_s: How long a server may be away that was never reached before.
     """
@@ -74,12 +78,13 @@ class SourceWorker:
         instance: Instance,
         task: SourceTask,
         objects: tuple[str, ...],
+        beside: Sequence[EventSource] = (),
         *,
         match: Collection[str] = (),
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
     ) -> None:
         self.name = instance.connector
-        self._instance, self._task, self._objects = instance, task, objects
+        self._instance, self._task, self._objects, self._beside = instance, task, objects, beside
         self._health, self._metrics = instance.health, instance.metrics
         self._first_contact_max_s = first_contact_max_s
         self._stop = Event()
@@ -125,7 +130,8 @@ class SourceWorker:
     def stop(self) -> None:
         """Poll the task no more, commit what it has returned, and end."""
         self._stop.set()
-        self._task.stop()
+        for task in (self._task, *self._beside):
+            task.stop()
 
     def cut(self) -> None:
         """Abandon what is not committed; it is read again after the next start."""
@@ -167,8 +173,11 @@ class SourceWorker:
             self._entries,
             task_class=f"{type(self._task).__module__}.{type(self._task).__qualname__}",
             events=events,
+            outboxes=[each.event for each in self._beside],
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
+        for source in self._beside:
+            source.start(positions)
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
@@ -262,12 +271,16 @@ class SourceWorker:
         self._take_signals()
         if (batch := self._poll()) is not None:
             self._commit(batch)
+        for source in self._beside:
+            for events in islice(iter(source.take, None), EVENT_BATCHES_MAX):
+                self._commit(events)
         if self._measure_time.due():
-            self._metrics.snapshots(self._task.progress())
+            self._metrics.snapshots(chain(self._task.progress(), *(each.progress() for each in self._beside)))
             if isinstance(self._task, Notes):
                 self._health.note(self._task.note())
             waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
-            self._health.objects_wait([*waiting, *self._first_loads.waiting()])
+            beside = chain(*(each.waiting() for each in self._beside))
+            self._health.objects_wait([*waiting, *self._first_loads.waiting(), *beside])
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:
@@ -401,6 +414,8 @@ class SourceWorker:
             self._schema_watch.close()
         self._first_loads.close()
         self._producer.close()
+        for source in self._beside:
+            source.close()
         if isinstance(self._task, Closes):
             self._task.close()
         self._metrics.leads.set(0)

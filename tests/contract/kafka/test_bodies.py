@@ -25,7 +25,7 @@ OBJECT = ObjectSchema(
 LAYOUTS = {
     "records": bare(OBJECT.to_avro()),
     **{name: bare(schemas.envelope(name, OBJECT.to_avro())) for name in ("change", "write", "state")},
-    **{name: bare(schemas.fixed(name)) for name in ("offset", "identity", "signal")},
+    **{name: bare(schemas.fixed(name)) for name in ("offset", "identity", "signal", "outbox", "outcome")},
 }
 PARSED = {name: fastavro.parse_schema(layout) for name, layout in LAYOUTS.items()}
 

@@ -29,7 +29,7 @@ def fixed(name: str) -> dict[str, Any]:
     Read one of the fixed schemas.
 
     Args:
-        name: change, write, state, conflict, offset, identity or signal.
+        name: change, write, state, conflict, offset, identity, signal, outbox or outcome.
 
     Raises:
         SetupError: the file is missing from the installation.

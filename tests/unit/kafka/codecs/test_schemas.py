@@ -12,7 +12,7 @@ from salmon.errors import SetupError
 from salmon.kafka.codecs import schemas
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 
-FIXED = ("change", "write", "state", "conflict", "offset", "identity", "signal")
+FIXED = ("change", "write", "state", "conflict", "offset", "identity", "signal", "outbox", "outcome")
 ENVELOPES = ("change", "write", "state")
 ROW = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),)).to_avro()
 
