@@ -12,16 +12,19 @@ from datetime import UTC
 from typing import Any, Final
 
 from pymongo import timeout
+from pymongo.database import Database
 
 from salmon.app.events import specs_of
 from salmon.app.sync import Sync
+from salmon.config.events import outboxes_in
 from salmon.config.models import SyncConfig
 from salmon.doctor.checks import Check, Line, fail, ok, told_by, warn
 from salmon.doctor.salesforce import clock_line
 from salmon.errors import ConfigError, SalmonError, UnsafeTopic
 from salmon.kafka import cluster, topics
 from salmon.kafka.codecs.registry import object_schema
-from salmon.mongodb.wire.client import Document, border, close, connect
+from salmon.mongodb.reading.outbox import fault_of
+from salmon.mongodb.wire.client import Document, border, close, connect, database_of
 
 KAFKA: Final = "kafka.reachable"
 _KAFKA: Final = "Kafka: reachable"
@@ -120,14 +123,24 @@ class MongoChecks:
                 hello = client.admin.command("hello")
                 version = client.server_info()["version"]
                 status = client.admin.command("connectionStatus", showPrivileges=True)
+                outboxes = list(self._outboxes(database_of(client, self._config.mongodb)))
         finally:
             close(client)
         kind = f"replica set {hello['setName']}" if "setName" in hello else "a sharded cluster"
         yield ok(MONGODB, _MONGODB, f"MongoDB {version}, {kind}.")
         yield self._rights(status.get("authInfo") or {})
+        yield from outboxes
         if "localTime" in hello:
             theirs_s = hello["localTime"].replace(tzinfo=UTC).timestamp()
             yield clock_line("mongodb.clock", "MongoDB: clock", theirs_s, self._now_s(), "the server's")
+
+    def _outboxes(self, database: Database[Document]) -> Iterator[Line]:
+        for event, each in outboxes_in(self._config.events).items():
+            name, what = f"events.{event}.collection", f"Outbox {each.collection} of {event}"
+            if (fault := fault_of(database, each.collection or "")) is not None:
+                yield fail(name, what, fault, f"Correct events.{event}.collection.")
+            else:
+                yield ok(name, what, "Documents that are inserted into it can be published.")
 
     def _rights(self, who: Mapping[str, Any]) -> Line:
         name, what, database = "mongodb.rights", "MongoDB: rights of the user", self._config.mongodb.database
@@ -139,6 +152,7 @@ class MongoChecks:
                 "Switch on access control, unless nobody else reaches it.",
             )
         collections = [each.collection for each in self._config.objects.values()]
+        collections += [each.collection for each in self._config.events.values() if each.collection]
         may = actions_on(who.get("authenticatedUserPrivileges") or (), database, collections)
         if lacking := sorted(_ACTIONS - may):
             return fail(

@@ -37,6 +37,9 @@ class EventSource(Protocol):
     def waiting(self) -> Sequence[WaitingObject]:
         """What it waits for, if it does. For health."""
 
+    def note(self) -> str:
+        """What a person should know, although all is well; empty where there is nothing. For health."""
+
     def progress(self) -> Sequence[SnapshotProgress]:
         """How far the first reading has come."""
 

@@ -276,8 +276,8 @@ class SourceWorker:
                 self._commit(events)
         if self._measure_time.due():
             self._metrics.snapshots(chain(self._task.progress(), *(each.progress() for each in self._beside)))
-            if isinstance(self._task, Notes):
-                self._health.note(self._task.note())
+            notes = [self._task.note()] if isinstance(self._task, Notes) else []
+            self._health.note(" ".join(filter(None, [*notes, *(each.note() for each in self._beside)])))
             waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
             beside = chain(*(each.waiting() for each in self._beside))
             self._health.objects_wait([*waiting, *self._first_loads.waiting(), *beside])

@@ -10,9 +10,16 @@ from confluent_kafka import KafkaError
 from salmon.backoff import Backoff
 from salmon.errors import SchemaOutdated, SetupError, Unavailable
 from salmon.kafka.codecs.events import Events
+from salmon.kafka.codecs.outbox import Documents, Outcomes
 from salmon.model.event_schema import event_schema
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
-from salmon.sink.event_records import event_decoder
+from salmon.sink.event_records import (
+    document_decoder,
+    document_event_id,
+    event_decoder,
+    outcome_decoder,
+    outcome_teller,
+)
 from salmon.sink.events import Carrier, EventSink
 from support.memory_broker import error
 from support.memory_sync import MemorySync
@@ -72,6 +79,50 @@ def committed(sync: MemorySync) -> int:
 
 def keys(sink: Sink) -> list[str]:
     return [record.key for record in sink.written]
+
+
+def test_what_becomes_of_each_record_is_told_in_the_transaction_of_the_offsets(sync: MemorySync) -> None:
+    """One is published, one refused, one cannot be read: an outcome for each, and none after a kill before it is committed."""
+    documents = Documents(sync.registry, sync.topics.outbox(EVENT))
+    outcomes = Outcomes(sync.registry, sync.topics.outcomes(EVENT))
+    for topic in (documents.topic, outcomes.topic):
+        sync.broker.create(topic)
+    sync.produce(documents.topic, "good", documents.encode({"Number__c": "1"}, 5))
+    sync.produce(documents.topic, "bad", documents.encode({"Number__c": "2"}, 0))
+    sync.produce(documents.topic, "odd", b"{}")
+
+    def judged(record: SinkRecord) -> Outcome:
+        return (
+            Outcome(OutcomeKind.REFUSED, reason="no")
+            if record.write.fields["Number__c"] == "2"
+            else applied(record)
+        )
+
+    sink = Sink(judged)
+    decode, tell = document_decoder(EVENT, documents), outcome_teller(documents.topic, outcomes)
+    instance = sync.instance("salesforce-sink")
+    carrier = Carrier(sink, decode, "published", tell)
+    with running(EventSink(instance, EVENT, documents.topic, lambda: carrier, backoff=QUICK)) as (run,):
+        eventually(lambda: len(sync.values(outcomes.topic)) == 3)
+        run.stop()
+    told = {
+        str(each.key(), "utf-8"): outcomes.decode(each.value() or b"")
+        for each in sync.records(outcomes.topic)
+    }
+    assert told["good"].error == ""
+    assert told["good"].event_uuid == document_event_id(documents.topic, "good") == keys(sink)[0]
+    assert told["bad"].error == f"{EVENT} {told['bad'].event_uuid} was refused: no"
+    assert told["odd"].error
+    dlq = sync.topics.dlq("salesforce-sink")
+    (written,) = sync.broker.transactions(outcomes.topic, dlq)
+    assert sorted(written) == sorted([outcomes.topic] * 3 + [dlq] * 2)
+    (decoded,) = [
+        outcome_decoder(EVENT, outcomes)(each)
+        for each in sync.records(outcomes.topic)
+        if each.key() == b"bad"
+    ]
+    assert decoded.key == "bad"
+    assert decoded.write.fields["error"] == told["bad"].error
 
 
 def test_events_are_put_in_their_order_and_committed_after_they_are_confirmed(sync: MemorySync) -> None:

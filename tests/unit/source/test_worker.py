@@ -11,13 +11,16 @@ import pytest
 from confluent_kafka import KafkaError
 
 from salmon.errors import ClientLost, SetupError, Unavailable
+from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import SchemaRefused
 from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import (
+    EventRecord,
     IdentityRecord,
     Signal,
     SignalKind,
+    SnapshotProgress,
     SourceBatch,
     SourceRecord,
     WaitingObject,
@@ -60,6 +63,63 @@ def test_a_batch_its_identities_and_its_position_are_one_transaction(sync: Memor
         run.stop()
     written = sync.broker.transactions(changes, identity, sync.topics.offsets)
     assert [sorted(each) for each in written] == [sorted([changes, identity, sync.topics.offsets])]
+
+
+class Outbox:
+    """A source of events that gives what the test offers."""
+
+    event = "Sent__e"
+
+    def __init__(self, *offers: SourceBatch) -> None:
+        self.offers, self.began_at, self.ended = list(offers), None, False
+
+    def start(self, positions: Mapping[str, Any]) -> None:
+        self.began_at = positions.get("outbox/Sent__e")
+
+    def take(self) -> SourceBatch | None:
+        return self.offers.pop(0) if self.offers else None
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        return [WaitingObject(self.event, 11.0, "It waits.")]
+
+    def note(self) -> str:
+        return "It was lost."
+
+    def progress(self) -> Sequence[SnapshotProgress]:
+        return ()
+
+    def stop(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        pass
+
+
+def test_events_from_beside_are_committed_with_their_position_also_while_the_task_fails(
+    sync: MemorySync,
+) -> None:
+    """An outbox is not held up by the objects, and goes on where it was; its trouble is shown."""
+    topic = sync.topics.outbox("Sent__e")
+    sync.broker.create(topic)
+    source = PromptSource()
+    for _ in range(3):
+        source.offers.put(Unavailable("the side is away"))
+    event = EventRecord("Sent__e", "$int:1", {"A__c": 1}, b"", published_at=7)
+    beside = Outbox(SourceBatch(events=(event,), positions={"outbox/Sent__e": {"at": 1}}))
+    instance = sync.instance(CONNECTOR)
+    with running(SourceWorker(instance, source, (OBJECT,), [beside])) as (run,):
+        eventually(lambda: sync.values(topic))
+        eventually(lambda: "It waits." in str(instance.health.report()))
+        run.stop()
+    assert beside.ended
+    (value,) = sync.values(topic)
+    assert Documents(sync.registry, topic).decode(value or b"") == ({"A__c": 1}, 7)
+    assert sync.broker.transactions(topic, sync.topics.offsets) == [[topic, sync.topics.offsets]]
+    again = Outbox()
+    with running(SourceWorker(sync.instance(CONNECTOR), PromptSource(), (OBJECT,), [again])) as (run,):
+        eventually(lambda: again.began_at)
+        run.stop()
+    assert again.began_at == {"at": 1}
 
 
 def test_a_record_that_kafka_refuses_is_set_aside_in_the_transaction_of_the_others(sync: MemorySync) -> None:

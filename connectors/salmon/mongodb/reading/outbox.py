@@ -27,7 +27,7 @@ from pymongo.database import Database
 
 from salmon.backoff import Backoff, Tries
 from salmon.calls import Calls
-from salmon.errors import BadRecordKey, DataError, PositionLost, SalmonError
+from salmon.errors import BadRecordKey, DataError, PositionLost, SalmonError, SetupError
 from salmon.mongodb.config import MongoConfig
 from salmon.mongodb.keys import key_of, shown_id
 from salmon.mongodb.outbox import Outbox, born_at, fields_of, has_outcome
@@ -144,6 +144,7 @@ class OutboxReader:
         self._thread: threading.Thread | None = None
         self._broken: Exception | None = None  # a mistake of ours
         self._trouble: tuple[float, str] | None = None  # since when, and why
+        self._note = ""
 
     # The worker's view.
 
@@ -166,6 +167,9 @@ class OutboxReader:
             return ()
         where = f"events.{self.event}: the collection {self._outbox.collection} is not read"
         return [WaitingObject(self.event, since_s, f"{where}. {trouble[1]} It is tried again.")]
+
+    def note(self) -> str:
+        return self._note
 
     def progress(self) -> Sequence[SnapshotProgress]:
         place = self._place
@@ -210,6 +214,8 @@ class OutboxReader:
         if self._client is None:
             self._client = connect(self._config, app=self._app, calls=self._calls)
         database = database_of(self._client, self._config)
+        if (fault := fault_of(database, self._outbox.collection)) is not None:
+            raise SetupError(fault)
         feed = self._feed = ChangeFeed(database, [self._outbox.collection])
         begin = feed.open(self._place.token, seen=self._place.seen)
         if self._place.token is None:
@@ -289,13 +295,11 @@ class OutboxReader:
     # Trouble.
 
     def _lose(self, lost: PositionLost) -> None:
-        log.error(
-            "outbox_position_lost",
-            kind=self.event,
-            collection=self._outbox.collection,
-            reason=str(lost),
-            mend="the collection is read again: documents without an outcome are published, perhaps a second time",
+        self._note = (
+            f"events.{self.event}: the position in MongoDB's log is lost. {self._outbox.collection} is read again: each document "
+            f"without an outcome is published, perhaps a second time, with the same EventUuid."
         )
+        log.error("outbox_position_lost", kind=self.event, reason=str(lost), note=self._note)
         self._place = _Place()
         self._given.clear()
 
@@ -312,6 +316,18 @@ class OutboxReader:
         if self._trouble is not None:
             log.info("outbox_recovered", kind=self.event)
             self._trouble = None
+
+
+def fault_of(database: Database[Document], collection: str) -> str | None:
+    """Why a collection cannot be an outbox, in a sentence with what to do; None if it can, or does not exist yet."""
+    with border(f"looking at {collection}"):
+        answer = database.command(
+            "listCollections", filter={"name": collection}, nameOnly=True, authorizedCollections=True
+        )
+    kinds = [each.get("type") for each in answer["cursor"]["firstBatch"]]
+    if kinds in ([], ["collection"]):
+        return None
+    return f"It is not a collection but a {kinds[0]}, whose inserts no change stream reports. Name a plain collection."
 
 
 class _Draft:

@@ -21,7 +21,7 @@ import fastavro
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import DataError, RequestRejected, SchemaMismatch, SetupError, Unavailable, UnfitServer
 from salmon.model.event_schema import event_schema, payload_of
-from salmon.model.schema import ObjectSchema
+from salmon.model.schema import Kind, ObjectSchema
 from salmon.plugin.contract import Identities, Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
@@ -31,6 +31,7 @@ from salmon.salesforce.wire.publishing import EVENT_BYTES_MAX, EVENTS_MAX, REQUE
 from salmon.salesforce.wire.pubsub import PubSub
 
 OVERTAKEN_MAX: Final = 3
+_MIDNIGHT: Final = "T00:00:00.000Z"
 _PUBLISHED: Final = Outcome(OutcomeKind.APPLIED)
 _LATER: Final = Outcome(
     OutcomeKind.RETRY_LATER,
@@ -150,7 +151,7 @@ class EventPublisher:
         assert self._schema is not None
         payload = payload_of(
             self._schema,
-            record.write.fields,
+            _with_days(self._schema, record.write.fields),
             created_at=round(self._clock() * 1000),
             created_by=self._user,
         )
@@ -183,6 +184,15 @@ class EventPublisher:
             if refused:
                 del self._overtaken[event.id]
         return outcomes
+
+
+def _with_days(schema: ObjectSchema, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """*shown*, in which midnight (UTC) may stand for the day: MongoDB has no dates without a time."""
+    days = {field.name for field in schema.fields if field.kind is Kind.DATE}
+    return {
+        name: value.removesuffix(_MIDNIGHT) if name in days and isinstance(value, str) else value
+        for name, value in shown.items()
+    }
 
 
 def _requests(events: Sequence[pb2.ProducerEvent]) -> Iterator[list[pb2.ProducerEvent]]:
