@@ -7,7 +7,7 @@ consumer group and a health of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
@@ -134,6 +134,7 @@ def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSo
 def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
     """Return *worker*, the worker of a sink, with what carries events to its side."""
     topics_, beside = instance.topics, []
+    carrier: Callable[[], Carrier | None]
     for name, event in config.events.items():
         if event.outbox is not None:
             if instance.side == "salesforce":

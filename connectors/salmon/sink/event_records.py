@@ -18,7 +18,7 @@ from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents, Outcomes, Published
 from salmon.kafka.codecs.serdes import Changes
 from salmon.kafka.output import Output
-from salmon.model.change import Change, Op, Write, WriteOp
+from salmon.model.change import Change, Op, Value, Write, WriteOp
 from salmon.model.convert import to_rest
 from salmon.model.event_schema import CREATED
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
@@ -120,7 +120,7 @@ def outcome_decoder(name: str, codec: Outcomes) -> Callable[[Message], SinkRecor
     def decode(message: Message) -> SinkRecord:
         key, value = _key_and_value(message, codec.topic)
         told = codec.decode(value)
-        fields = {"event": told.event_uuid, "at": told.at, "error": told.error}
+        fields: dict[str, Value] = {"event": told.event_uuid, "at": told.at, "error": told.error}
         return SinkRecord(name, key, Write(_SEQ, WriteOp.CREATE, fields=fields, committed_at=told.at))
 
     return decode

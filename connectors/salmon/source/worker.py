@@ -130,8 +130,9 @@ class SourceWorker:
     def stop(self) -> None:
         """Poll the task no more, commit what it has returned, and end."""
         self._stop.set()
-        for task in (self._task, *self._beside):
-            task.stop()
+        self._task.stop()
+        for source in self._beside:
+            source.stop()
 
     def cut(self) -> None:
         """Abandon what is not committed; it is read again after the next start."""

@@ -12,7 +12,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
 from salmon.backoff import Backoff
-from salmon.model.change import Write, WriteOp
+from salmon.model.change import Value, Write, WriteOp
 from salmon.mongodb.outbox import Outbox
 from salmon.mongodb.reading.outbox import OutboxReader
 from salmon.mongodb.writing.outbox import OutcomeWriter
@@ -197,7 +197,7 @@ def writer(mongo: Mongo) -> Iterator[OutcomeWriter]:
 
 
 def outcome(key: str, error: str = "") -> SinkRecord:
-    fields = {"event": "u", "at": 1_795_946_400_000, "error": error}
+    fields: dict[str, Value] = {"event": "u", "at": 1_795_946_400_000, "error": error}
     return SinkRecord(EVENT, key, Write(1, WriteOp.CREATE, fields=fields))
 
 

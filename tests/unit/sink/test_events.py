@@ -106,7 +106,7 @@ def test_what_becomes_of_each_record_is_told_in_the_transaction_of_the_offsets(s
         eventually(lambda: len(sync.values(outcomes.topic)) == 3)
         run.stop()
     told = {
-        str(each.key(), "utf-8"): outcomes.decode(each.value() or b"")
+        (each.key() or b"").decode(): outcomes.decode(each.value() or b"")
         for each in sync.records(outcomes.topic)
     }
     assert told["good"].error == ""
