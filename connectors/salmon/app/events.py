@@ -33,6 +33,7 @@ from salmon.runtime.lifecycle import Part
 from salmon.salesforce.writing.publishing import EventPublisher
 from salmon.sink.event_records import (
     change_decoder,
+    cleared,
     document_decoder,
     event_decoder,
     outcome_decoder,
@@ -184,7 +185,7 @@ def publishing_documents(config: SyncConfig, instance: Instance, name: str, even
     tell = outcome_teller(topic, Outcomes(instance.registry, outcomes))
     task = EventPublisher(config.salesforce, name, event.fields)
     started(task, ObjectSchema(name, ()))
-    return Carrier(task, decode, "published", tell) if event.outcomes else Carrier(task, decode, "published")
+    return Carrier(task, decode, "published", tell if event.outcomes else cleared(topic))
 
 
 def telling(config: SyncConfig, instance: Instance, name: str, collection: str) -> Carrier:
@@ -192,8 +193,8 @@ def telling(config: SyncConfig, instance: Instance, name: str, collection: str) 
     task = OutcomeWriter(config.mongodb, f"salmon-{config.name}-outcomes-{name}", collection)
     task.watch(instance.health.calls)
     started(task, ObjectSchema(name, ()))
-    decode = outcome_decoder(name, Outcomes(instance.registry, instance.topics.outcomes(name)))
-    return Carrier(task, decode, "told")
+    topic = instance.topics.outcomes(name)
+    return Carrier(task, outcome_decoder(name, Outcomes(instance.registry, topic)), "told", cleared(topic))
 
 
 def started(task: SinkTask, schema: ObjectSchema) -> None:

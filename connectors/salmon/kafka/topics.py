@@ -126,8 +126,9 @@ def specs(
     for event in events:
         add(topics.events(event), _LOG, 1)
     for event in outboxes:
-        add(topics.outbox(event), _LOG, 1)
-        add(topics.outcomes(event), _LOG, 1)
+        # What is still owed, however long a sink is away; a sink clears what it has done.
+        add(topics.outbox(event), _TABLE, 1)
+        add(topics.outcomes(event), _TABLE, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:

@@ -127,7 +127,8 @@ class Metrics:
         )
         self._events = self._counter(
             "salmon_events",
-            "Platform events: read from the org, inserted, published, skipped (already there) or set aside.",
+            "Platform events: read from the org or an outbox, inserted, published, told (an outbox's document), skipped (already there) or set "
+            "aside.",
             "event",
             "step",
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Message
@@ -80,10 +80,12 @@ def change_decoder(
     return decode
 
 
-def document_decoder(name: str, codec: Documents) -> Callable[[Message], SinkRecord]:
-    """What makes an event to publish of a document of an outbox. The key of the result is the event's id."""
+def document_decoder(name: str, codec: Documents) -> Callable[[Message], SinkRecord | None]:
+    """What makes an event to publish of a document of an outbox; None of a tombstone. The key of the result is the event's id."""
 
-    def decode(message: Message) -> SinkRecord:
+    def decode(message: Message) -> SinkRecord | None:
+        if message.value() is None:
+            return None
         key, value = _key_and_value(message, codec.topic)
         fields, inserted_at = codec.decode(value)
         write = Write(_SEQ, WriteOp.CREATE, fields=fields, committed_at=inserted_at)
@@ -97,33 +99,43 @@ def document_event_id(topic: str, key: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{topic}/{key}"))
 
 
-def outcome_teller(topic: str, codec: Outcomes) -> Callable[[Message, str], Output | None]:
-    """
-    What makes the record that says what became of a record of the outbox's *topic*: why it was refused, or "" for published.
-    None for a record without a key: no document is meant.
-    """
+def outcome_decoder(name: str, codec: Outcomes) -> Callable[[Message], SinkRecord | None]:
+    """What makes, of an outcome, a record with the document's key for what tells the document; None of a tombstone."""
 
-    def tell(message: Message, error: str) -> Output | None:
-        try:
-            key, _ = _key_and_value(message, topic)
-        except SchemaMismatch:
+    def decode(message: Message) -> SinkRecord | None:
+        if message.value() is None:
             return None
-        outcome = Published(document_event_id(topic, key), round(time.time() * 1000), error)
-        return Output(codec.topic, key, codec.encode(outcome))
-
-    return tell
-
-
-def outcome_decoder(name: str, codec: Outcomes) -> Callable[[Message], SinkRecord]:
-    """What makes, of an outcome, a record with the document's key for what tells the document."""
-
-    def decode(message: Message) -> SinkRecord:
         key, value = _key_and_value(message, codec.topic)
         told = codec.decode(value)
         fields: dict[str, Value] = {"event": told.event_uuid, "at": told.at, "error": told.error}
         return SinkRecord(name, key, Write(_SEQ, WriteOp.CREATE, fields=fields, committed_at=told.at))
 
     return decode
+
+
+def cleared(topic: str) -> Callable[[Message, str], Sequence[Output]]:
+    """What clears a record of *topic*, a table of what is owed: it was carried out, or is a dead letter."""
+
+    def clear(message: Message, _: str) -> Sequence[Output]:
+        key = message.key()
+        return [Output(topic, key, None)] if key else ()
+
+    return clear
+
+
+def outcome_teller(topic: str, codec: Outcomes) -> Callable[[Message, str], Sequence[Output]]:
+    """What clears a record of the outbox's *topic*, and says what became of it: why it was refused, or "" for published."""
+    clear = cleared(topic)
+
+    def tell(message: Message, error: str) -> Sequence[Output]:
+        try:
+            key, _ = _key_and_value(message, topic)
+        except SchemaMismatch:
+            return clear(message, error)  # no document is meant
+        outcome = Published(document_event_id(topic, key), round(time.time() * 1000), error)
+        return [*clear(message, error), Output(codec.topic, key, codec.encode(outcome))]
+
+    return tell
 
 
 def event_id(message: Message) -> str:

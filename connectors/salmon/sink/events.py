@@ -56,13 +56,13 @@ class Carrier:
     Args:
         decode: Makes a record for the task; None: this one is not carried. Raises DataError, Unavailable, StartAgain.
         step: What becomes of a record, for the metrics: inserted, published, told.
-        tell: Makes a record that says what became of one: why it was set aside, or "". It is written with the offsets.
+        tell: Makes the records that follow from what became of one: why it was set aside, or "". They are written with the offsets.
     """
 
     task: SinkTask
     decode: Callable[[Message], SinkRecord | None]
     step: str
-    tell: Callable[[Message, str], Output | None] = lambda *_: None
+    tell: Callable[[Message, str], Sequence[Output]] = lambda *_: ()
 
 
 @dataclass(slots=True)
@@ -297,12 +297,12 @@ class EventSink:
             self._instance.metrics.error_met()
 
     def _told(self) -> list[Output]:
-        """What became of each record, for who wants to know."""
+        """What follows from what became of each record."""
         assert self._carrier is not None
         tell = self._carrier.tell
         outcomes = [(message, "") for message in self._batch.done]
         outcomes += [(message, str(error)) for message, error in self._batch.set_aside]
-        return [told for message, error in outcomes if (told := tell(message, error)) is not None]
+        return [told for message, error in outcomes for told in tell(message, error)]
 
     def _write(self, producer: TransactionalProducer, consumer: Consumer, outputs: Sequence[Output]) -> None:
         with producer.transaction() as transaction:

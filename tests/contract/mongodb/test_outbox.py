@@ -12,8 +12,12 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 
 from salmon.backoff import Backoff
+from salmon.config.models import SyncConfig
+from salmon.doctor.doctor import examine
+from salmon.doctor.servers import MongoChecks
 from salmon.model.change import Value, Write, WriteOp
 from salmon.mongodb.outbox import Outbox
+from salmon.mongodb.reading import reads
 from salmon.mongodb.reading.outbox import OutboxReader
 from salmon.mongodb.writing.outbox import OutcomeWriter
 from salmon.plugin.contract import DeadLetter, EventRecord, Outcome, OutcomeKind, Position, SinkRecord
@@ -116,6 +120,31 @@ def test_a_reading_that_is_killed_goes_on_and_misses_nothing(mongo: Mongo, log: 
     assert len(log.keys) == len(expected), "nothing was given twice either: each batch had been committed"
 
 
+def test_what_is_inserted_while_the_collection_is_read_is_given_once(
+    mongo: Mongo, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both the reading and the stream show it. What is dropped and inserted again is given again, by the stream alone."""
+    box = mongo.database["outbox"]
+    box.insert_one({"_id": "before"})
+    real = reads.read_chunk
+
+    def inserted_meanwhile(*args: Any, **more: Any) -> reads.Seen:
+        if box.count_documents({}) == 1:
+            box.insert_one({"_id": "during"})
+        return real(*args, **more)
+
+    monkeypatch.setattr("salmon.mongodb.reading.outbox.read_chunk", inserted_meanwhile)
+    with reading(mongo, log) as reader:
+        log.until(reader, lambda: read_whole(reader))
+        assert sorted(log.keys) == ["before", "during"]
+        box.drop()
+        box.insert_many([{"_id": "x"}, {"_id": "y"}])
+        log.until(reader, lambda: "y" in log.keys and read_whole(reader))
+        box.insert_one({"_id": "z"})
+        log.until(reader, lambda: "z" in log.keys)
+    assert sorted(log.keys) == ["before", "during", "x", "y", "z"]
+
+
 def test_a_document_that_cannot_be_an_event_is_set_aside_and_the_others_are_given(
     mongo: Mongo, log: Log
 ) -> None:
@@ -183,6 +212,27 @@ def test_a_collection_that_cannot_be_read_waits_with_the_reason(
         mongo.database["outbox"].insert_one({"_id": "b"})
         log.until(reader, lambda: "b" in log.keys)
         eventually(lambda: not reader.waiting())
+
+
+def test_the_doctor_says_whether_the_collection_can_be_an_outbox(mongo: Mongo) -> None:
+    """One that is not there yet can; a time series cannot."""
+    fields = {"direction": "to_salesforce", "fields": {"A__c": "a"}}
+    config = SyncConfig.model_validate(
+        {
+            "name": "crm",
+            "kafka": {"bootstrap.servers": "127.0.0.1:1"},
+            "schema_registry": {"url": "http://127.0.0.1:1"},
+            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
+            "mongodb": {"uri": mongo.uri, "database": mongo.name},
+            "objects": {"Account": {"collection": "accounts"}},
+            "events": {"A__e": {**fields, "collection": "a"}, "B__e": {**fields, "collection": "b"}},
+        }
+    )
+    mongo.database.create_collection("b", timeseries={"timeField": "at"})
+    lines = {line.name: line for line in examine(MongoChecks(config).checks())}
+    assert lines["events.A__e.collection"].outcome.value == "ok"
+    assert lines["events.B__e.collection"].outcome.value == "fail"
+    assert "a timeseries" in lines["events.B__e.collection"].says
 
 
 # The outcome.

@@ -116,11 +116,14 @@ def test_what_becomes_of_each_record_is_told_in_the_transaction_of_the_offsets(s
     dlq = sync.topics.dlq("salesforce-sink")
     (written,) = sync.broker.transactions(outcomes.topic, dlq)
     assert sorted(written) == sorted([outcomes.topic] * 3 + [dlq] * 2)
+    owed = {each.key(): each.value() for each in sync.records(documents.topic)}
+    assert set(owed.values()) == {None}, "nothing is owed any more, however long the sink was away"
     (decoded,) = [
         outcome_decoder(EVENT, outcomes)(each)
         for each in sync.records(outcomes.topic)
         if each.key() == b"bad"
     ]
+    assert decoded is not None
     assert decoded.key == "bad"
     assert decoded.write.fields["error"] == told["bad"].error
 
