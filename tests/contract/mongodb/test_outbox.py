@@ -13,7 +13,7 @@ from bson.objectid import ObjectId
 
 from salmon.backoff import Backoff
 from salmon.config.models import SyncConfig
-from salmon.doctor.doctor import examine
+from salmon.doctor.checks import examine
 from salmon.doctor.servers import MongoChecks
 from salmon.model.change import Value, Write, WriteOp
 from salmon.mongodb.outbox import Outbox
