@@ -403,7 +403,9 @@ def unresolved(world: World) -> Iterator[str]:
     if not (held := world.held()):
         return
     if world.knobs.polled:
-        world.knobs.follows = 0  # what the org deletes with a record of ours looks like anybody's deletion to a poll
+        world.knobs.follows = (
+            0  # what the org deletes with a record of ours looks like anybody's deletion to a poll
+        )
     conflicts = len(world.merge.conflicts)
     for key, name, side in held:
         world.resolve(key, name, side)

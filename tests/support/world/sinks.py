@@ -94,7 +94,10 @@ class Sink:
     tell: Callable[[str, Change], None]
     ask: Callable[[str, str | None], None]  # a signal to the side's source
     log: list[tuple[str, Write | None]] = field(default_factory=list)
-    repeated: Callable[[SinkRecord], None] = lambda _: None  # a call of a dead instance was carried out late
+    before_late: Callable[[], None] = lambda: (
+        None
+    )  # a call of a dead instance is about to be carried out late
+    repeated: Callable[[SinkRecord], None] = lambda _: None  # ... and was
     schema_number: int = 0  # which of them is this process's
     committed: int = 0
     late: list[SinkRecord] = field(
@@ -245,6 +248,7 @@ class Sink:
         the repetition from a user's edit: that is left out here, and told in the design's list of limits.
         """
         record = self.late.pop(0)
+        self.before_late()
         task: Any = self.task
         org: Org = task._rest.org
         found = org.by_key(record.key)

@@ -268,7 +268,10 @@ class OrgSource:
         """Whether a poll that is complete has begun after all that was ever committed."""
         if not self.org.log:
             return True
-        run = Run.from_position(OBJECT, self.stored[partition_of(OBJECT)])
+        position = self.stored.get(partition_of(OBJECT))
+        if position is None:
+            return False
+        run = Run.from_position(OBJECT, position)
         done_up_to = run.began if run.done or run.why is not Why.POLLED else (run.since or 0) + OVERLAP_MS
         return done_up_to >= self.org.log[-1].change.commit_time
 
