@@ -324,7 +324,11 @@ class MergeProcess:
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
             for each in refused:
                 headers = dead_letter_headers(
-                    each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
+                    each.message,
+                    each.error,
+                    connector=CONNECTOR,
+                    stage="VALUE_CONVERTER",
+                    subject=self._objects[each.message.topic() or ""],
                 )
                 value = None if each.without_value else each.instead or each.message.value()
                 transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)

@@ -303,6 +303,7 @@ class EventSink:
             connector=connector,
             stage="TASK_PUT" if isinstance(error, RequestRejected) else "VALUE_CONVERTER",
             class_name=f"{task.__module__}.{task.__qualname__}",
+            subject=self._event,
         )
         topic = self._instance.topics.dlq(connector)
         return Output(topic, message.key(), message.value(), tuple(headers))

@@ -301,7 +301,7 @@ class SourceWorker:
 
     def _dead_signal(self, message: Message, error: DataError) -> Output:
         assert self._encoder is not None
-        return self._encoder.set_aside(message.key(), message.value(), error, "VALUE_CONVERTER")
+        return self._encoder.signal_set_aside(message, error)
 
     def _poll(self) -> SourceBatch | None:
         try:
