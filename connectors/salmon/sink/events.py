@@ -110,6 +110,7 @@ class EventSink:
         topic: str,
         carrier: Callable[[], Carrier | None],
         *,
+        replays: str | None = None,
         backoff: Backoff = _AGAIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,10 +118,12 @@ class EventSink:
         Args:
             event: Its API name.
             topic: Where its records are read.
+            replays: Where an operator puts those that were set aside, to be carried once more; None: nowhere.
             carrier: Makes what carries them; None while a schema that it needs is not registered. Raises our errors.
         """
         self.name = f"events/{event}"
         self._instance, self._event, self._topic, self._make = instance, event, topic, carrier
+        self._topics = [topic] if replays is None else [topic, replays]
         self._group = f"{instance.group}-{event}"
         self._stop = Event()
         self._tries = Tries(backoff)
@@ -182,7 +185,7 @@ class EventSink:
             group_id=self._group, client_id=client_id, instance_id=client_id
         )
         self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
+            self._topics, on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
         )
         log.info("event_sink_started", kind=self._event, topic=self._topic)
         self._works()
