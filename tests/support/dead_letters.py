@@ -47,6 +47,9 @@ class Desk(Lookup):
         Offsets(self.sync.registry, self.topics.handled).register()
         self.one_way_to: str | None = None
 
+    def close(self) -> None:
+        """The broker and the registry are the test's."""
+
     def schema(self, name: str) -> ObjectSchema:
         assert name == OBJECT
         return SCHEMA

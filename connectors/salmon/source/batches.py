@@ -40,6 +40,13 @@ class Encoded:
     changes: dict[int, SourceRecord] = field(default_factory=dict)
     events: dict[int, EventRecord] = field(default_factory=dict)
     dead_letters: int = 0
+    set_aside: set[tuple[str, str]] = field(default_factory=set)  # object or event, and key
+
+    @property
+    def failures(self) -> int:
+        """Records of which nothing is written but a dead letter."""
+        written = {(each.object, each.key) for each in self.changes.values()}
+        return len(self.set_aside - written)
 
     @property
     def written(self) -> list[SourceRecord]:
@@ -237,6 +244,7 @@ class BatchEncoder:
             self.set_aside(letter.object, letter.key, letter.original, letter.error, letter.stage)
         )
         encoded.dead_letters += 1
+        encoded.set_aside.add((letter.object, letter.key))
 
 
 def _encodes(codec: Changes, change: Change) -> bool:
