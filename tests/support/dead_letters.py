@@ -1,4 +1,4 @@
-"""A sync of one object and two events on a broker in memory, as `salmon dlq` sees it."""
+"""A sync of one object and two events, as `salmon dlq` sees it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import DataError
-from salmon.kafka import clients
+from salmon.kafka import clients, topics
 from salmon.kafka.codecs.serdes import Changes, Offsets, Writes
 from salmon.kafka.dead_letters import Headers, dead_letter_headers
 from salmon.kafka.output import Output
@@ -17,7 +17,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.story.lookup import Lookup
 from support.memory_sync import MemorySync
-from support.runtime import OBJECT, SCHEMA
+from support.runtime import OBJECT, SCHEMA, Sync
 
 INSERTED, PUBLISHED = "Order_Shipped__e", "Order_Placed__e"
 
@@ -26,15 +26,16 @@ class Desk(Lookup):
     """
     What the commands hold in their hands.
 
-    Attributes:
-        sync: The sync of the workers, to look at what was written.
-        is_killed: Called before each commit; true: the process ends there.
+    Args:
+        sync: The sync of the workers, on any broker. None: on one in memory.
     """
 
-    def __init__(self) -> None:
-        self.sync = MemorySync()
-        for topic in (self.sync.topics.replays(INSERTED), self.sync.topics.replays(PUBLISHED)):
-            self.sync.broker.create(topic)
+    def __init__(self, sync: Sync | None = None) -> None:
+        self.sync = sync or MemorySync()
+        carried = (INSERTED, PUBLISHED)
+        needed = topics.specs(self.sync.topics, [OBJECT], partitions=2, replication_factor=1, carried=carried)
+        replays = {self.sync.topics.replays(event) for event in carried}
+        topics.ensure(self.sync.clients.admin(), [each for each in needed if each.name in replays])
         self.config: Any = SimpleNamespace(
             name=self.sync.name,
             objects={OBJECT: SimpleNamespace(direction="both")},
@@ -46,6 +47,12 @@ class Desk(Lookup):
         self.__dict__["registry"] = self.sync.registry
         Offsets(self.sync.registry, self.topics.handled).register()
         self.one_way_to: str | None = None
+
+    @property
+    def memory(self) -> MemorySync:
+        """The same as `sync`, if it is in memory."""
+        assert isinstance(self.sync, MemorySync)
+        return self.sync
 
     def close(self) -> None:
         """The broker and the registry are the test's."""

@@ -78,7 +78,7 @@ def _list(
     handled: Annotated[
         bool, typer.Option("--handled", help="Also those that were replayed, edited or discarded.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest ones.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="The newest ones.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """

@@ -12,16 +12,18 @@ marks after that. So a letter is replayed once, whoever is killed and however of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from salmon.dlq.letters import Handled, LetterFilter, Marks, StoredLetter, read
 from salmon.errors import DataError
+from salmon.kafka import scans
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.output import Output
 from salmon.kafka.tables import Progress
+from salmon.kafka.topics import partition_counts
 from salmon.kafka.transactions import TransactionalProducer
 from salmon.model import sides
 from salmon.model.change import OPERATOR, Change, Op
@@ -32,6 +34,7 @@ from salmon.story.lookup import Lookup
 PURPOSE: Final = "dlq"  # of the producer: one operator at a time
 AT_MOST: Final = 10_000  # letters in one call; the next call continues
 _AT_ONCE: Final = 200  # letters in one transaction: also the most keys in a signal
+_BYTES_AT_ONCE: Final = 16 * 1024 * 1024
 _MARK_TOMBSTONES_MAX: Final = 1_000  # expired marks that are taken away in one call
 REPLAYED: Final = "replayed"
 EDITED: Final = "edited"
@@ -106,6 +109,7 @@ class Planner:
         self._writes = {topics.writes(side.name, name): name for side in sides.ALL for name in objects}
         self._signals = {topics.signals(source) for source in sides.SOURCES}
         self._codecs: dict[str, Changes] = {}
+        self._known_topics: Collection[str] | None = None
 
     def plan(self, letter: StoredLetter) -> Plan:
         """Raises SetupError, Unavailable: the registry cannot be used."""
@@ -201,14 +205,15 @@ class Planner:
     def _of_carried(self, letter: StoredLetter) -> Plan:
         if letter.value is None:
             return _nothing("The record was too large for a dead letter, so its content is not here.")
+        replays = self._lookup.topics.replays(letter.subject)
+        if self._known_topics is None:
+            self._known_topics = partition_counts(self._lookup.admin).keys()
+        if replays not in self._known_topics:
+            return _nothing(f"{replays} does not exist yet: {letter.queue} creates it at its next start.")
         return Plan(
             Mend.CARRY,
             f"{letter.queue} gets it again.",
-            (
-                Output(
-                    self._lookup.topics.replays(letter.subject), letter.key, letter.value, letter.raw_headers
-                ),
-            ),
+            (Output(replays, letter.key, letter.value, letter.raw_headers),),
         )
 
 
@@ -288,11 +293,16 @@ class _Desk:
     ) -> None:
         self._lookup, self._plan, self._handled, self._producer = lookup, plan, handled, producer
         self._marks = Marks(lookup)
+        if producer is not None:
+            scans.all_places(
+                lookup.admin, [self._marks.topic]
+            )  # a broker that creates topics itself would make it a log
         # Read after the producer has ended what an earlier operator left open.
         self._known = self._marks.load()
         self._waiting: list[tuple[StoredLetter, Plan]] = []
         self._done: list[Dealt] = []
         self._before, self._count, self._more = 0, 0, False
+        self._bytes = 0  # of the originals of those that wait
 
     def work(self, asked: LetterFilter, progress: Progress | None) -> DealtWith:
         read(self._lookup, asked, self._take, progress=progress)
@@ -309,11 +319,12 @@ class _Desk:
             return
         self._count += 1
         self._waiting.append((letter, self._plan(letter)))
-        if len(self._waiting) >= _AT_ONCE:
+        self._bytes += len(letter.value or b"")
+        if len(self._waiting) >= _AT_ONCE or self._bytes >= _BYTES_AT_ONCE:
             self._write()
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
         done = [(letter, plan) for letter, plan in waiting if plan.mend is not Mend.NONE]
         if self._producer is not None and done:
             outputs = dict.fromkeys(output for _, plan in done for output in plan.outputs)

@@ -33,7 +33,7 @@ def asked_to_read(desk: Desk, connector: str) -> list[str]:
     """The keys that a source was asked to read again, one by one."""
     topic = desk.topics.signals(connector)
     codec = Signals(desk.registry, topic)
-    signals = [codec.decode(value or b"", offset=0) for value in desk.sync.values(topic)]
+    signals = [codec.decode(value or b"", offset=0) for value in desk.memory.values(topic)]
     assert all(signal.kind is SignalKind.READ and signal.object == OBJECT for signal in signals)
     return [key for signal in signals for key in signal.keys]
 
@@ -109,8 +109,8 @@ def test_an_operators_change_and_a_request_to_a_source_go_back_as_they_were(desk
     desk.letter("mongodb-source", OBJECT, signal, topic=topic, subject="")
     assert mends(desk) == [Mend.RETURN] * 2
     replay(desk, EVERY, by="me")
-    assert desk.sync.values(codec.topic) == [edit]
-    assert desk.sync.values(topic) == [signal]
+    assert desk.memory.values(codec.topic) == [edit]
+    assert desk.memory.values(topic) == [signal]
 
 
 @pytest.mark.parametrize(("queue", "event"), [("mongodb-sink", INSERTED), ("salesforce-sink", PUBLISHED)])
@@ -180,9 +180,9 @@ def test_marks_of_letters_that_have_expired_are_taken_away(desk: Desk) -> None:
     desk.refused("a", 1)
     desk.refused("b", 2)
     replay(desk, LetterFilter(key="a"), by="me")
-    desk.sync.broker.delete_before(desk.topics.dlq("salesforce-sink"), 0, 2)
+    desk.memory.broker.delete_before(desk.topics.dlq("salesforce-sink"), 0, 2)
     replay(desk, EVERY, by="me")
-    marks = desk.sync.values(desk.topics.handled)
+    marks = desk.memory.values(desk.topics.handled)
     assert len([mark for mark in marks if mark is None]) == 1
 
 
