@@ -14,12 +14,12 @@ _NEVER = -1
 class ErrorsConfig(BaseModel):
     """What happens to records that cannot be processed. An outage is none of this: it is waited out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: Literal["all", "none"] = Field(
         default="all",
-        description="all: a record that cannot be processed goes to the dead letter queue, and the others go on. none: the "
-        "connector stops at it, and tries it again until it can be processed.",
+        description="all: a record that cannot be processed goes to the dead letter queue, and the others go on. none: a "
+        "source or sink stops at it, and tries it again until it can be processed.",
     )
     retry_timeout_ms: int = Field(
         default=_NEVER,
@@ -40,8 +40,8 @@ class ErrorsConfig(BaseModel):
         default=1_000,
         ge=0,
         alias="limit.consecutive",
-        description="When so many records in a row could not be processed, nothing more is set aside: the connector tries again "
-        "until the cause is gone. 0: no limit.",
+        description="When so many records in a row could not be processed, nothing more is set aside: the source or sink tries "
+        "again until the cause is gone. 0: no limit.",
     )
     limit_ratio: float = Field(
         default=0.5,

@@ -8,6 +8,7 @@ A letter is never removed: a queue is a log that expires. What was dealt with is
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -23,6 +24,9 @@ from salmon.kafka.tables import Progress
 from salmon.kafka.topics import CONNECTORS, partition_counts
 from salmon.story.lookup import Lookup
 
+_OF_OBJECT: Final = re.compile(
+    r"[^.]+\.(?:changes|writes\.[^.]+|events)\.(.+)"
+)  # a topic, and its object or event
 _PARTITION: Final = 0  # a dead letter queue has one
 
 
@@ -68,7 +72,10 @@ class StoredLetter:
     @property
     def subject(self) -> str:
         """The object or event that it is about; empty if that is not known."""
-        return self.headers.get(SUBJECT, "")
+        if SUBJECT in self.headers:
+            return self.headers[SUBJECT]
+        of_object = _OF_OBJECT.fullmatch(self.topic)
+        return of_object[1] if of_object else ""
 
     @property
     def stage(self) -> str:

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from salmon.dlq.letters import Handled, LetterFilter, found, one
+from salmon.dlq.letters import Handled, LetterFilter, StoredLetter, found, one
 from salmon.dlq.replaying import Mend, discard, replay
 from salmon.errors import ConfigError, RequestRejected, Unavailable
 from salmon.kafka import transactions
@@ -166,6 +166,21 @@ def test_letters_are_found_by_what_they_are_about(desk: Desk) -> None:
     assert ids(LetterFilter(ids=("salesforce-sink/2",))) == ["salesforce-sink/2"]
     assert found(desk, EVERY, limit=1).more == 2
     assert one(desk, "salesforce-sink/2")[0].key_text == "b"
+
+
+@pytest.mark.parametrize(
+    ("topic", "subject"),
+    [
+        ("crm.changes.Account", "Account"),
+        ("crm.writes.salesforce.Account", "Account"),
+        ("crm.events.Made__e", "Made__e"),
+        ("crm.signals.merge", ""),
+        ("", ""),
+    ],
+)
+def test_a_letter_without_our_headers_is_about_what_its_topic_is(topic: str, subject: str) -> None:
+    """Those of merge, and of earlier versions."""
+    assert StoredLetter("merge", 0, 0, None, None, {"topic": topic}).subject == subject
 
 
 @pytest.mark.parametrize("text", ["17", "nobody/1", "merge/x", "merge/9"])
