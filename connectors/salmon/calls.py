@@ -61,6 +61,25 @@ class Silence:
     since_s: float
 
 
+class _OnBehalf(threading.local):
+    """The thread that waits for what this thread is doing; None if nobody does."""
+
+    thread: int | None = None
+
+
+_on_behalf = _OnBehalf()
+
+
+@contextmanager
+def on_behalf_of(thread: int) -> Iterator[None]:
+    """This thread's calls inside are those of *thread*, which waits for them: it is not hanging meanwhile."""
+    before, _on_behalf.thread = _on_behalf.thread, thread
+    try:
+        yield
+    finally:
+        _on_behalf.thread = before
+
+
 class Calls:
     """
     The calls of one process; safe between threads.
@@ -103,9 +122,9 @@ class Calls:
         A call has begun; answered(), given_up() or dropped() must follow.
 
         Args:
-            ours: Whether this very thread waits for the answer, and for no other. If not, any answer of the peer will do.
+            ours: Whether this very thread waits for the answer (or the one it works for), and for no other. If not, any answer of the peer will do.
         """
-        thread = threading.get_ident() if ours else None
+        thread = (_on_behalf.thread or threading.get_ident()) if ours else None
         patience_s = self._patience_s if patience_s is None else patience_s
         call = Call(peer, doing, self._clock(), patience_s, thread)
         with self._lock:
