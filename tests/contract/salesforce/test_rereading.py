@@ -50,3 +50,16 @@ def test_a_wrong_condition_is_told_in_the_org_s_words(box: BoxProcess, where: st
     sync = MemorySync({"Account": None}, lambda *_: pytest.fail("it was asked for"))
     with pytest.raises(ConfigError, match="does not accept"):
         read_again(cast("Any", sync), name="Account", where=where, org=lambda: Rest(box.config()))
+
+
+def test_who_was_deleted_for_good_in_a_hole_is_reported_though_its_object_has_events(box: BoxProcess) -> None:
+    """Its event is lost, and the recycle bin is empty: the keys that are agreed to exist are compared with the org."""
+    kept, gone = box.create("Account", Name="Kept"), box.create("Account", Name="Gone for good")
+    with Source(box, "Account").through_snapshots() as first:
+        assert {kept, gone} <= first.view().keys()
+    box.delete("Account", gone)
+    box.recycle_bin("empty", "Account", gone)
+    box.fault("expire_replay")
+    with Source(box, "Account", of=first, agreed=[*box.ids("Account"), gone]) as second:
+        second.until(lambda: (gone, Op.ABSENT) in second.seen() and "deleted/Account" not in second.positions)
+        assert (kept, Op.ABSENT) not in second.seen()

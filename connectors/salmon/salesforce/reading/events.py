@@ -140,12 +140,16 @@ def _must_be_read(
     op: Op, header: Mapping[str, Any], payload: Mapping[str, Any], layout: EventLayout, schema: ObjectSchema
 ) -> bool:
     """Whether what the event says of a person's name is not enough to know the Name."""
+    if not layout.has_two_kinds:
+        return False
     bitmaps = (*header["changedFields"], *header["nulledFields"])
     named = layout.named(bitmaps)
     if op is Op.UPDATE and layout.is_unclear(payload, bitmaps):
         return True
+    if NAME not in schema.by_name or not (parts := layout.parts_of(payload) & JOINED):
+        return False
     told = named | {name for name, value in layout.values(payload) if value is not None}
-    return NAME in schema.by_name and not told & layout.parts_of(payload) & JOINED <= schema.by_name.keys()
+    return not told & parts <= schema.by_name.keys()
 
 
 def _said(op: Op, header: Mapping[str, Any], layout: EventLayout, shown: Mapping[str, Any]) -> frozenset[str]:
