@@ -15,8 +15,8 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
@@ -34,6 +34,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Told, understood
 from salmon.salesforce.reading.history import History
+from salmon.salesforce.reading.intake import EVENTS_A_POLL, Decoded, Intake
 from salmon.salesforce.reading.parents import Parents
 from salmon.salesforce.reading.polling import reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
@@ -48,7 +49,6 @@ from salmon.salesforce.wire.pubsub import EventSchema
 
 log = structlog.get_logger(__name__)
 
-EVENTS_A_POLL: Final = 500
 IDENTITIES_A_POLL: Final = 5_000
 SETTLE_S: Final = 5.0
 STREAM: Final = "stream"  # the partition of the source's position that the stream's is
@@ -101,7 +101,6 @@ class Feed:
         self._identity = identity
         self._load_identities = load_identities
         self._open_stream = open_stream
-        self._schema_of = schema_of
         self._our_user = our_user
         self._settle_s = settle_s
         self._monotonic_s = monotonic_s
@@ -142,7 +141,7 @@ class Feed:
             troubles=self._troubles,
             spare=schedule.spare,
         )
-        self._parents = Parents(
+        parents = Parents(
             objects=objects,
             readers=readers,
             reads=self._reads,
@@ -152,6 +151,8 @@ class Feed:
             our_user=our_user,
             monotonic_s=monotonic_s,
         )
+        self._parents = parents
+        self._intake = Intake(objects.keys() - self._polled.keys(), schema_of, parents)
         self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False
@@ -316,27 +317,24 @@ class Feed:
         received_events = 0
         self._forget_events_that_stop_the_stream()
         while received_events < EVENTS_A_POLL and not self._held.with_keys(KEYS_MAX):
-            received = self._stream.peek()
-            if received is None:
+            response = self._intake.peek(self._stream, keys_are_due=self._identities_due)
+            if response is None:
                 break
-            if isinstance(received, Ended):
+            if isinstance(response, Ended):
                 try:
-                    if not isinstance(received.error, PositionLost):
-                        raise received.error
-                    self._lose_position(received.error)
+                    if not isinstance(response.error, PositionLost):
+                        raise response.error
+                    self._lose_position(response.error)
                 except Exception:
                     if not harvest:
                         raise  # else the next call meets it again
                 return
-            schemas = {
-                event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
-            }
-            self._take_events([(event, schemas[event.event.schema_id]) for event in received.events], harvest)
-            self._stream.pop()
-            received_events += len(received.events)
+            for each in response.events:
+                self._take_event(each, harvest)
+            self._intake.pop()
+            received_events += response.received
             # Only between responses: several events may share one replay id.
-            last = received.events[-1].replay_id if received.events else received.latest
-            self._place = last.hex() or self._place
+            self._place = response.last.hex() or self._place
         self._forget_events_that_stop_the_stream()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
@@ -351,34 +349,12 @@ class Feed:
             if self._troubles.sentence_of(name) and self._held.forget_events(name):
                 self._fall_into_hole(name, reported_up_to)
 
-    def _take_events(self, events: Sequence[tuple[Any, EventSchema]], harvest: Harvest) -> None:
-        """Take those of one response."""
-        read: list[tuple[Any, EventSchema, Mapping[str, Any] | None]] = []
-        for event, schema in events:
-            name = schema.layout.object
-            if name not in self._objects or name in self._polled:
-                continue
-            try:
-                payload = schema.read(event.event.payload)
-            except Exception as error:  # noqa: BLE001 (fastavro raises whatever the bytes make of it)
-                replay_id = event.replay_id.hex()
-                log.warning(
-                    "event_not_readable", object=name, replay_id=replay_id, error=type(error).__name__
-                )
-                payload = None
-            read.append((event, schema, payload))
-        if not self._identities_due:
-            self._parents.ask((schema.layout.object, body) for _, schema, body in read if body is not None)
-        for event, schema, payload in read:
-            if payload is None:
-                self._fall_into_hole(schema.layout.object)
-            else:
-                self._take_event(event, schema, payload, harvest)
-
-    def _take_event(
-        self, event: Any, schema: EventSchema, payload: Mapping[str, Any], harvest: Harvest
-    ) -> None:
+    def _take_event(self, taken: Decoded, harvest: Harvest) -> None:
+        event, schema, payload = taken.event, taken.schema, taken.payload
         name = schema.layout.object
+        if payload is None:
+            self._fall_into_hole(name)
+            return
         report = understood(
             payload,
             EventId(event.replay_id, event.event.id),

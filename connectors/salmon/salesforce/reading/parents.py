@@ -3,8 +3,8 @@ Whether the parents that an event refers to are known by their keys, before it i
 
 Who carries a key is known when the stream begins, and the event of each creation says it from then on. But an event may be lost
 without a word. Then a reference to that record would be reported by its Id, as if somebody in the org had made it point elsewhere.
-So a parent is asked for its key unless it has one, was read, or its creation was heard: one query for all that one response of
-the stream refers to. If the org does not answer it, the events that need the answer wait for it, and no others.
+So a parent is asked for its key unless it has one, was read, or its creation was heard: one query for all that the events which
+have come refer to. If the org does not answer it, the events that need the answer wait for it, and no others.
 
 The echo of a write of ours asks for nothing: it refers to what the sink has found by the same table of keys.
 """
@@ -54,7 +54,7 @@ class Parents:
         self._our_user, self._monotonic_s = our_user[:15], monotonic_s
         self._has_polled = any(isinstance(each, Reported) for each in reads.values())
         self._again_at_s: dict[str, float] = {}  # object -> when it may be asked again
-        # Parents of the latest response that could not be asked for.
+        # Parents of the events asked about last, for which there was no answer.
         self._unanswered: set[tuple[str, str]] = set()
 
     def ask(self, payloads: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

@@ -301,8 +301,13 @@ class RowReader:
 
     def learn_keys_of(self, target: str, ids: Collection[str]) -> None:
         """Learn the keys that records of any synced object carry; who carries none is met, too."""
-        for some in batches(sorted(ids), IDS_A_QUERY):
-            learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+        for some in batches(sorted(ids), PAGE_ROWS):
+            if len(some) <= IDS_A_QUERY:
+                learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+            else:  # one call, too; but it also shows those that carry none
+                for row in self._rest.retrieve(target, some, ["Id", MARKER_ID]).rows:
+                    if row.get(MARKER_ID):
+                        self._identity.learn(target, row["Id"], row[MARKER_ID])
             self._identity.meet(some)
 
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:

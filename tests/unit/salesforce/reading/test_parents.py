@@ -63,6 +63,23 @@ def test_who_was_met_is_asked_for_nothing_again() -> None:
     assert len(rig.org.queries) == 1
 
 
+def test_many_parents_are_asked_for_by_one_call() -> None:
+    """Of all the responses that have come: while a backlog comes, each call would hold it up."""
+    rig = rig_with_a_lost_creation()
+    parents = [f"001{number:012}AAA" for number in range(100, 400)]
+    for start in range(0, 300, 100):
+        rig.hear(
+            *(
+                child(f"{each.replace('001', '003', 1)}", AccountId=each)
+                for each in parents[start : start + 100]
+            )
+        )
+    rig.hear(child(AccountId=A))
+    rig.gather()
+    assert parents_told(rig) == [*parents, KEY]
+    assert rig.org.queries == ["retrieve Account"]
+
+
 def test_the_echo_of_a_write_of_ours_asks_for_nothing() -> None:
     """It refers to what the sink found by the keys that this source has published: a load costs no calls here."""
     rig = rig_with_a_lost_creation()

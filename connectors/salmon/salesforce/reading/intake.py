@@ -1,0 +1,116 @@
+"""
+What the feed takes from the stream: responses, their events decoded, and the parents that these refer to known by their keys.
+
+Some responses are taken ahead of the feed, so that one query asks for the parents of all of them. The stream's place does not move
+by that: the feed moves it, response by response.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from salmon.errors import SalmonError
+from salmon.salesforce.reading.parents import Parents
+from salmon.salesforce.reading.subscription import Ended, Received, Stream
+from salmon.salesforce.wire.pubsub import EventSchema
+
+log = structlog.get_logger(__name__)
+
+EVENTS_A_POLL: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An event of a synced object. *payload* is None if its bytes are not of its schema."""
+
+    event: Any  # ConsumerEvent
+    schema: EventSchema
+    payload: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One response of the stream. *last*: the replay id behind it, b"" if it tells none."""
+
+    events: Sequence[Decoded]
+    received: int  # with those of other objects
+    last: bytes
+
+
+class Intake:
+    """
+    Takes responses from a stream. For one thread.
+
+    Args:
+        is_heard: The objects whose events are reported.
+    """
+
+    def __init__(
+        self, is_heard: Container[str], schema_of: Callable[[str], EventSchema], parents: Parents
+    ) -> None:
+        self._is_heard, self._schema_of, self._parents = is_heard, schema_of, parents
+        self._taken: deque[Response] = deque()
+
+    def peek(self, stream: Stream, *, keys_are_due: bool) -> Response | Ended | None:
+        """
+        The next response, the stream's end, or None. The same one until `pop`.
+
+        Args:
+            keys_are_due: Whether those of all records are to be read; then no parent is asked for.
+
+        Raises what the API raises for a schema that cannot be had now.
+        """
+        if self._taken:
+            return self._taken[0]
+        events = 0
+        while events < EVENTS_A_POLL:
+            received = stream.peek()
+            if received is None or isinstance(received, Ended):
+                break
+            try:
+                self._taken.append(self._response(received))
+            except SalmonError:
+                if not self._taken:
+                    raise
+                break  # the next call meets it again
+            stream.pop()
+            events += len(received.events)
+        if not self._taken:
+            return stream.peek()  # type: ignore[return-value] # not a response
+        if not keys_are_due:
+            self._parents.ask(
+                (each.schema.layout.object, each.payload)
+                for response in self._taken
+                for each in response.events
+                if each.payload is not None
+            )
+        return self._taken[0]
+
+    def pop(self) -> None:
+        """Go on to the next response."""
+        self._taken.popleft()
+
+    def _response(self, received: Received) -> Response:
+        schema_ids = dict.fromkeys(each.event.schema_id for each in received.events)
+        schemas = {schema_id: self._schema_of(schema_id) for schema_id in schema_ids}
+        last = received.events[-1].replay_id if received.events else received.latest
+        events = []
+        for each in received.events:
+            schema = schemas[each.event.schema_id]
+            if schema.layout.object in self._is_heard:
+                events.append(Decoded(each, schema, _payload(each, schema)))
+        return Response(events, len(received.events), last)
+
+
+def _payload(event: Any, schema: EventSchema) -> Mapping[str, Any] | None:
+    try:
+        return schema.read(event.event.payload)
+    except Exception as error:  # noqa: BLE001 (fastavro raises whatever the bytes make of it)
+        name, replay_id = schema.layout.object, event.replay_id.hex()
+        log.warning("event_not_readable", object=name, replay_id=replay_id, error=type(error).__name__)
+        return None
