@@ -18,7 +18,7 @@ from typing import Final
 
 # A silence is to be seen within half a minute, also by those who look only now and then.
 CALL_MAX_S: Final = 25.0
-# The longest time-out of any client of ours is 140 s. Whoever waits for longer is not waiting for a server any more.
+# The longest time-out of any client of ours is 168 s. Whoever waits for longer is not waiting for a server any more.
 GIVEN_UP_S: Final = 180.0
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from salmon.errors import ConfigError
+from salmon.errors import ConfigError, SchemaOutdated
 from salmon.model.change import Op
 from salmon.salesforce.wire.rest import Rest
 from salmon.story.rereading import read_again
@@ -63,3 +63,20 @@ def test_who_was_deleted_for_good_in_a_hole_is_reported_though_its_object_has_ev
     with Source(box, "Account", of=first, agreed=[*box.ids("Account"), gone]) as second:
         second.until(lambda: (gone, Op.ABSENT) in second.seen() and "deleted/Account" not in second.positions)
         assert (kept, Op.ABSENT) not in second.seen()
+
+
+def test_a_field_that_the_org_gets_restarts_the_source(box: BoxProcess) -> None:
+    """The next event of the object shows it; when the source starts again, it has the field."""
+    user = Rest(box.config()).sign_in.token().user_id
+    with Source(box, "Account").through_snapshots() as source:
+        field = {"FullName": "Account.Shade__c", "Metadata": {"type": "Text", "label": "Shade", "length": 20}}
+        box._call("POST", "tooling/sobjects/CustomField", field)
+        rights = box.create("PermissionSet", Name="Shade", Label="Shade")
+        box.create("PermissionSetAssignment", PermissionSetId=rights, AssigneeId=user)
+        given = {"ParentId": rights, "SobjectType": "Account", "Field": "Account.Shade__c"}
+        box.create("FieldPermissions", **given, PermissionsRead=True, PermissionsEdit=True)
+        box.edit("Account", box.ids("Account")[0], Shade__c="grey")
+        with pytest.raises(SchemaOutdated, match="Account"):
+            source.until(lambda: False)
+    with Source(box, "Account", of=source) as again:
+        assert "Shade__c" in again.task.schemas()["Account"].by_name

@@ -15,7 +15,7 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -76,6 +76,7 @@ class Feed:
         troubles: Troubles | None = None,
         schedule: Schedule | None = None,
         org_id: Callable[[], str] = lambda: "",
+        fields_of: Callable[[str], Collection[str]] = lambda _: (),
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -93,6 +94,7 @@ class Feed:
             troubles: The objects that the org refuses; shared with the snapshots.
             schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             org_id: The Id of the org that we are signed in to.
+            fields_of: The fields that an object has now.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -152,7 +154,7 @@ class Feed:
             monotonic_s=monotonic_s,
         )
         self._parents = parents
-        self._intake = Intake(objects.keys() - self._polled.keys(), schema_of, parents)
+        self._intake = Intake(objects, objects.keys() - self._polled.keys(), schema_of, fields_of, parents)
         self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False

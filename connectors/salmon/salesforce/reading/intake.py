@@ -1,20 +1,26 @@
 """
 What the feed takes from the stream: responses, their events decoded, and the parents that these refer to known by their keys.
 
+An event of a newer schema may show that the org has a field that it did not have at the start. Then the process restarts, which
+registers the field and reads the object again, because what the field has held since has been reported by no event.
+
 Some responses are taken ahead of the feed, so that one query asks for the parents of all of them. The stream's place does not move
 by that: the feed moves it, response by response.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
-from salmon.errors import SalmonError
+from salmon.errors import RequestRejected, SalmonError, SchemaOutdated
+from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.reading.parents import Parents
 from salmon.salesforce.reading.subscription import Ended, Received, Stream
 from salmon.salesforce.wire.pubsub import EventSchema
@@ -22,6 +28,7 @@ from salmon.salesforce.wire.pubsub import EventSchema
 log = structlog.get_logger(__name__)
 
 EVENTS_A_POLL: Final = 500
+LOOK_AGAIN_S: Final = 600.0  # for a field that our user may not see: perhaps it was made a moment ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,23 @@ class Intake:
     Takes responses from a stream. For one thread.
 
     Args:
-        is_heard: The objects whose events are reported.
+        objects: As they were described at the start.
+        is_heard: Those whose events are reported.
+        fields_of: Returns the fields that an object has now, as far as our user may see them.
     """
 
     def __init__(
-        self, is_heard: Container[str], schema_of: Callable[[str], EventSchema], parents: Parents
+        self,
+        objects: Mapping[str, SyncedObject],
+        is_heard: Container[str],
+        schema_of: Callable[[str], EventSchema],
+        fields_of: Callable[[str], Collection[str]],
+        parents: Parents,
     ) -> None:
-        self._is_heard, self._schema_of, self._parents = is_heard, schema_of, parents
+        self._objects, self._is_heard = objects, is_heard
+        self._schema_of, self._fields_of, self._parents = schema_of, fields_of, parents
+        # Schema ids that were compared with the start's -> until when that holds.
+        self._seen: dict[str, float] = {}
         self._taken: deque[Response] = deque()
 
     def peek(self, stream: Stream, *, keys_are_due: bool) -> Response | Ended | None:
@@ -63,7 +80,9 @@ class Intake:
         Args:
             keys_are_due: Whether those of all records are to be read; then no parent is asked for.
 
-        Raises what the API raises for a schema that cannot be had now.
+        Raises:
+            SchemaOutdated: the next event has a field that the org did not have at the start.
+            Other errors: as for a schema that cannot be had now.
         """
         if self._taken:
             return self._taken[0]
@@ -103,8 +122,26 @@ class Intake:
         for each in received.events:
             schema = schemas[each.event.schema_id]
             if schema.layout.object in self._is_heard:
+                self._compare(each.event.schema_id, schema)
                 events.append(Decoded(each, schema, _payload(each, schema)))
         return Response(events, len(received.events), last)
+
+    def _compare(self, schema_id: str, schema: EventSchema) -> None:
+        name = schema.layout.object
+        synced = self._objects[name]
+        if time.monotonic() < self._seen.get(schema_id, 0.0):
+            return
+        # Events may name fields that our user may not see, and members of compounds that this org does not have.
+        new = schema.layout.live - synced.heard - synced.names if synced.heard else frozenset()
+        try:
+            if new and not new.isdisjoint(self._fields_of(name)):
+                raise SchemaOutdated(
+                    f"{name}: the org has a field that it did not have before. The process restarts to register it, and reads the"
+                    " object again."
+                )
+        except RequestRejected as error:
+            log.info("fields_not_shown", object=name, code=error.code)
+        self._seen[schema_id] = time.monotonic() + LOOK_AGAIN_S if new else math.inf
 
 
 def _payload(event: Any, schema: EventSchema) -> Mapping[str, Any] | None:

@@ -205,7 +205,7 @@ class Vanished:
             if since and now - compared < COMPARE_EVERY_MS:
                 return None  # it stays as it is, and is compared when its time has come
             found = self._by_comparing(name, now)
-        self._places[name] = found.place
+        self._places[name] = found.place or {}
         return found
 
     def look_into_hole(self, name: str) -> _Found:

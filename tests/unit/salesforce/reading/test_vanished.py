@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,9 @@ class Asking:
 class Rig:
     """The search for one object with events, what it asks for, and what would be stored."""
 
-    def __init__(self, org: OrgWithLog, positions: dict[str, Position] | None = None, *agreed: str) -> None:
+    def __init__(
+        self, org: OrgWithLog, positions: Mapping[str, Position] | None = None, *agreed: str
+    ) -> None:
         self.org, self.agreed = org, agreed
         self.stored: dict[str, Position] = dict(positions or {})
         identity = Identity({"Account": schema("Account")})
