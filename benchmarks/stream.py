@@ -23,11 +23,10 @@ from typing import Any, Final
 
 import fastavro
 import grpc
-import requests
 import yaml
 from benchmarks import measuring
 from benchmarks.measuring import Watched
-from benchmarks.simulator import A_CALL, CHANGES, OWED, org, started, stubs, written
+from benchmarks.simulator import A_CALL, CHANGES, OWED, org, signed_in, started, stubs, written
 from confluent_kafka import TopicPartition
 
 from salmon.config.models import load
@@ -115,7 +114,10 @@ def kafka(folder: Path, told: dict[str, Any], endpoint: str) -> Iterator[Path]:
 
 
 def by_salmon(path: Path, told: dict[str, Any], events: int) -> dict[str, Any]:
-    http, base, ids = person(told)
+    http, _ = signed_in(told, "person_")
+    base = f"{told['instance_url']}/services/data/v64.0"
+    found = http.get(f"{base}/query?q=SELECT+Id+FROM+{CONTACT}").json()["records"]
+    ids = [record["Id"] for record in found]
     config = load(path)
     with source(path) as process:
         arrived = Arrivals(config, process)
@@ -134,21 +136,6 @@ def by_salmon(path: Path, told: dict[str, Any], events: int) -> dict[str, Any]:
     return told_of(events - _WARM, after_s - before_s) | {
         "cpu_ms_an_event": round((ended.cpu_s - began.cpu_s) * 1000 / (events - _WARM), 3)
     }
-
-
-def person(told: dict[str, Any]) -> tuple[requests.Session, str, list[str]]:
-    """Somebody who works in the org, by a session of their own; and the Ids of the contacts."""
-    http = requests.Session()
-    http.verify, http.trust_env = told["ca_file"], False
-    token = http.post(
-        f"{told['login_url']}/services/oauth2/token",
-        {"grant_type": "client_credentials"},
-        auth=(told["person_client_id"], told["person_client_secret"]),
-    ).json()["access_token"]
-    http.headers["Authorization"] = f"Bearer {token}"
-    base = f"{told['instance_url']}/services/data/v64.0"
-    found = http.get(f"{base}/query?q=SELECT+Id+FROM+{CONTACT}").json()["records"]
-    return http, base, [record["Id"] for record in found]
 
 
 @contextmanager
@@ -189,8 +176,7 @@ class Arrivals:
 
 def by_a_plain_client(told: dict[str, Any], endpoint: str, events: int) -> dict[str, Any]:
     """Ask for 100, decode them, ask for the next 100."""
-    http, _, _ = person(told)
-    token = http.headers["Authorization"].removeprefix("Bearer ")  # type: ignore[arg-type]
+    _, token = signed_in(told, "person_")
     credentials = grpc.ssl_channel_credentials(Path(told["ca_file"]).read_bytes())
     metadata = (("accesstoken", token), ("instanceurl", told["instance_url"]), ("tenantid", told["org_id"]))
     asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
