@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from salmon.calls import on_behalf_of
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 
 log = structlog.get_logger(__name__)
@@ -69,8 +70,13 @@ class Lanes:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._most, thread_name_prefix="salesforce-write")
         failed = threading.Event()
+        waiting = threading.get_ident()
 
         def go(calls: Sequence[Callable[[], T]]) -> list[T]:
+            with on_behalf_of(waiting):
+                return go_on(calls)
+
+        def go_on(calls: Sequence[Callable[[], T]]) -> list[T]:
             given: list[T] = []
             for call in calls:
                 if failed.is_set():
