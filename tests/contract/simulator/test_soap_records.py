@@ -98,6 +98,20 @@ def test_a_merge_moves_what_named_the_losers_and_deletes_them(box: Box, commits:
     assert box.org.get("Contact", contact)["AccountId"] == winner  # type: ignore[index]
 
 
+def test_what_a_merge_moves_may_be_told_by_no_event(box: Box, commits: list[Transaction]) -> None:
+    """Where the org is set so; the record says it, and so does its SystemModstamp."""
+    winner, loser = (box.create("Account", Name=name) for name in ("Winner", "Loser"))
+    contact = box.create("Contact", LastName="Moved", AccountId=loser)
+    box.control("POST", "/settings", {"merge_moves_untold": True}).raise_for_status()
+    commits.clear()
+    [result] = called(box, merge(winner, loser))
+    box.control("DELETE", "/settings")
+    assert result["updatedRelatedIds"] == [contact]
+    assert [each.record_id for each in commits[0].changes if each.change_type != "UPDATE"] == [loser]
+    assert contact not in {each.record_id for each in commits[0].changes}
+    assert box.org.get("Contact", contact)["AccountId"] == winner  # type: ignore[index]
+
+
 def test_a_merge_that_is_refused_leaves_nothing_behind(box: Box, commits: list[Transaction]) -> None:
     """A loser that is gone, too many, the winner itself, another object, a value that is too long, a locked child."""
     winner, loser, gone = (box.create("Account", Name=name) for name in ("W", "L", "G"))

@@ -23,12 +23,19 @@ _MASTER: Final = "MasterRecordId"
 
 
 def merge(
-    org: Tables, unit: Unit, table: Table, winner_id: str, losers: Sequence[str], *, body: Mapping[str, Any]
+    org: Tables,
+    unit: Unit,
+    table: Table,
+    winner_id: str,
+    losers: Sequence[str],
+    *,
+    body: Mapping[str, Any],
+    untold: bool = False,
 ) -> list[str]:
     """
     Merge *losers* into the winner, and give it the values of *body*, within a unit of its own.
 
-    Returns the records that name the winner now in a loser's place.
+    Returns the records that name the winner now in a loser's place; with *untold*, no event tells that they do.
 
     Raises:
         Refusal: these records cannot be merged, or the winner cannot have these values. The caller rolls the unit back.
@@ -51,7 +58,9 @@ def merge(
                 if child_id == row.get(CONTACT_ID):
                     continue  # the contact behind a person goes with it
                 # What was below a loser is below the winner; the winner itself is then at the top.
-                unit.point(child_table, child_id, field.name, None if child_id == winner_id else winner_id)
+                itself = child_id == winner_id
+                target = None if itself else winner_id
+                unit.point(child_table, child_id, field.name, target, untold=untold and not itself)
                 moved.append(child_id)
         if table.type.field(_MASTER) is not None:
             unit.point(table, loser, _MASTER, winner_id)

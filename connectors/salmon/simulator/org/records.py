@@ -79,6 +79,7 @@ class Unit:
         self._stamp = datetime_text(self.stamp_ms)
         # Each touched record as it was before: live, or in the bin, or neither.
         self._before: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
+        self._untold: set[tuple[str, str]] = set()  # those of whose change no event tells
 
     def insert(self, object_name: str, body: Body) -> str:
         """Create a record and return its id."""
@@ -188,8 +189,16 @@ class Unit:
             self._remember(each, each_id)
             each.put(row)
 
-    def point(self, table: Table, record_id: str, lookup: str, target: str | None) -> None:
-        """Let a live record's lookup name another record, or none. The org does it itself, so nothing is checked."""
+    def point(
+        self, table: Table, record_id: str, lookup: str, target: str | None, *, untold: bool = False
+    ) -> None:
+        """
+        Let a live record's lookup name another record, or none. The org does it itself, so nothing is checked.
+
+        With *untold*, no event tells of it.
+        """
+        if untold:
+            self._untold.add((table.type.name, record_id))
         row = dict(table.live[record_id])
         _assign(row, lookup, target)
         self._stamp_row(table.type, row)
@@ -211,6 +220,7 @@ class Unit:
         """Make what *inner* did a part of this unit; it is committed or undone with it."""
         for key, state in inner._before.items():
             self._before.setdefault(key, state)
+        self._untold |= inner._untold
 
     def changes(self) -> tuple[RecordChange, ...]:
         """
@@ -221,7 +231,9 @@ class Unit:
         found = []
         for (object_name, record_id), (live, deleted) in self._before.items():
             after = self._org.table(object_name).live.get(record_id)
-            if live == after:  # Nothing, or created and deleted again.
+            if (
+                live == after or (object_name, record_id) in self._untold
+            ):  # Nothing, or created and deleted again.
                 continue
             kind: ChangeType = "UPDATE"
             if live is None:

@@ -142,7 +142,10 @@ class RecordCalls:
             raise Refusal("MERGE_FAILED", "records of different types cannot be merged")
         # For itself: a merge that is refused leaves nothing of it behind.
         with self._org.transaction(self._user, self._origin, self._duplicates) as unit:
-            moved = merge(self._org, unit, table, winner, [each for _, each in losers], body=body)
+            untold = self._org.settings.merge_moves_untold
+            moved = merge(
+                self._org, unit, table, winner, [each for _, each in losers], body=body, untold=untold
+            )
         return {
             "errors": [],
             "id": winner,
