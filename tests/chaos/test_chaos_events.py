@@ -83,8 +83,8 @@ def test_what_the_org_says_of_a_publication_is_noted(publisher: Publisher) -> No
 
     for create in (
         sent.append,
-        refusing(SalesforceMalformedRequest("", 400, "", [])),
-        refusing(SalesforceRefusedRequest("", 503, "", [])),
+        refusing(SalesforceMalformedRequest("", 400, "", b"")),
+        refusing(SalesforceRefusedRequest("", 503, "", b"")),
         refusing(requests.ConnectionError()),
     ):
         answering(publisher, create)

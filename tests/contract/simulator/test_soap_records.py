@@ -11,7 +11,7 @@ import pytest
 from salmon.simulator.org.transaction import Transaction
 from salmon.simulator.server import Simulator
 from support.boxes import Box
-from support.soap import soap, texts
+from support.soap import merge, session, soap, texts
 
 MALFORMED, NOT_IN_BIN = "no id", "UNDELETE_FAILED"
 
@@ -32,8 +32,7 @@ def commits(box: Box) -> list[Transaction]:
 
 def called(box: Box, call: str, header: str = "") -> list[dict[str, Any]]:
     """The results of one call: the names of their children are in the order of the answer."""
-    session = f"<p:SessionHeader><p:sessionId>{box.token}</p:sessionId></p:SessionHeader>"
-    answer = soap(box, call, session + header, "64.0")
+    answer = soap(box, call, session(box.token) + header, "64.0")
     assert answer.status_code == 200, answer.text
     results = []
     for result in ElementTree.fromstring(answer.content).iter("{urn:partner.soap.sforce.com}result"):
@@ -53,12 +52,6 @@ def ids(name: str, *given: str) -> str:
 
 def sobjects(name: str, *records: str) -> str:
     return f"<p:{name}>{''.join(f'<p:sObjects>{each}</p:sObjects>' for each in records)}</p:{name}>"
-
-
-def merge(winner: str, *losers: str, values: str = "", object_name: str = "Account") -> str:
-    named = "".join(f"<p:recordToMergeIds>{each}</p:recordToMergeIds>" for each in losers)
-    master = f"<p:masterRecord><p:type>{object_name}</p:type><p:Id>{winner}</p:Id>{values}</p:masterRecord>"
-    return f"<p:merge><p:request>{master}{named}</p:request></p:merge>"
 
 
 def test_a_merge_moves_what_named_the_losers_and_deletes_them(box: Box, commits: list[Transaction]) -> None:
@@ -207,7 +200,7 @@ def test_calls_about_records_are_counted_and_refused_as_those_of_rest(box: Box) 
     before = box.org.usage.calls_today()
     called(box, ids("delete", "x"))
     assert box.org.usage.calls_today() == before + 1
-    header = f"<p:SessionHeader><p:sessionId>{box.token}</p:sessionId></p:SessionHeader>"
+    header = session(box.token)
     assert texts(soap(box, ids("delete", *["x"] * 201), header))["exceptionCode"] == "EXCEEDED_ID_LIMIT"
     box.control("POST", "/faults", {"fault": "exhaust_api"})
     exhausted = soap(box, ids("delete", "x"), header)
