@@ -21,6 +21,7 @@ from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.sink import SalesforceSinkTask
+from support import soap
 
 WAIT_S = 60.0
 SETTLE_S = 0.3
@@ -102,6 +103,14 @@ class BoxProcess:
     def recycle_bin(self, do: str, name: str, *ids: str) -> None:
         """Undelete records, or empty the recycle bin of them."""
         self._control("POST", "recycle_bin", {"object": name, "ids": ids, "do": do})
+
+    def merge(self, name: str, winner: str, *losers: str) -> None:
+        """What a person does who finds records to be the same; only SOAP can do it."""
+        token = str(self._http.headers["Authorization"]).removeprefix("Bearer ")
+        call = soap.envelope(soap.merge(winner, *losers, object_name=name), soap.session(token))
+        url, headers = f"{self.told['instance_url']}/services/Soap/u/64.0", {"SOAPAction": "merge"}
+        answer = self._http.post(url, call, headers={**headers, "Content-Type": "text/xml"}, timeout=WAIT_S)
+        assert "<success>true</success>" in answer.text, answer.text
 
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)

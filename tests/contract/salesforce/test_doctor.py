@@ -33,8 +33,8 @@ def box(simulator: Simulator) -> Iterator[Box]:
     box.control("DELETE", "/faults").raise_for_status()
 
 
-def config(box: Box, **changes: Any) -> SyncConfig:
-    """A configuration for the box; *changes* are of its `salesforce`."""
+def config(box: Box, *, account: dict[str, Any] | None = None, **changes: Any) -> SyncConfig:
+    """A configuration for the box; *changes* are of its `salesforce`, *account* is more of that object's."""
     told = box.simulator.endpoints
     salesforce = {
         "login_url": told.login_url,
@@ -55,7 +55,7 @@ def config(box: Box, **changes: Any) -> SyncConfig:
             "salesforce": {**salesforce, **changes},
             "mongodb": {"uri": "mongodb://127.0.0.1:1", "database": "crm"},
             "objects": {
-                "Account": {"collection": "accounts"},
+                "Account": {"collection": "accounts", **(account or {})},
                 "Contact": {"collection": "contacts", "direction": "to_mongodb"},
             },
         }
@@ -209,6 +209,22 @@ def test_what_the_user_does_not_see_is_told(box: Box) -> None:
     lines = looked(config(box))
     assert bad(lines) == {"objects.Account.markers": "fail"}
     assert "no Salmon_Id__c that" in lines["objects.Account.markers"].says
+
+
+@pytest.mark.parametrize(
+    ("on", "outcome", "says"),
+    [
+        ("Phone", "ok", "by Name and Phone"),
+        ("Fone", "fail", "no field Fone"),
+        ("OwnerId", "fail", "refers to other"),
+    ],
+)
+def test_the_fields_to_match_by_are_looked_at(box: Box, on: str, outcome: str, says: str) -> None:
+    """One that is not synced, or that has another value on the other side, is told before `salmon match` is run."""
+    line = looked(config(box, account={"match": {"on": ["Name", on]}}))["objects.Account.match"]
+    assert (line.outcome.value, says in line.says, bool(line.mend)) == (outcome, True, outcome == "fail"), (
+        line
+    )
 
 
 def test_an_object_that_is_not_selected_has_no_change_events(box: Box) -> None:
