@@ -73,7 +73,8 @@ class Rereads:
         """
         Read what can be read now, and report it.
 
-        Raises RetriableError before anything was reported; then nothing is lost, and it is tried at the next call.
+        Raises RetriableError before anything was reported; then nothing is lost, and it is tried at the next call. So it is
+        without an error where an allowance is used up: only what waits for a row waits for that.
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
@@ -96,6 +97,8 @@ class Rereads:
             if isinstance(error, RequestRejected):
                 self._troubles.found(name, error)
                 return
+            if isinstance(error, RateLimited):
+                return  # people are told of the allowance; events that wait for no row go on
             if isinstance(error, RetriableError) and self._is_about_the_object(name, error):
                 return
             raise
@@ -108,8 +111,6 @@ class Rereads:
 
     def _is_about_the_object(self, name: str, error: RetriableError) -> bool:
         """Whether the org answers, and reading this object has failed for so long that the others go on without it."""
-        if isinstance(error, RateLimited):
-            return False
         self._org.look_at_clock()  # in an outage this raises
         return self._troubles.failed(name, error)
 

@@ -28,6 +28,7 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import REACH_MS
 from salmon.salesforce.reading.rows import IDS_A_QUERY, RowReader, batches
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.budget import Urgency, during
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import Deleted, Page
 
@@ -120,6 +121,10 @@ class Vanished:
             harvest.positions[f"{_PLACE}{found.name}"] = found.place
 
     def _run(self) -> None:
+        with during(Urgency.SPARE):
+            self._look_again_and_again()
+
+    def _look_again_and_again(self) -> None:
         while not self._closing.is_set():
             failed = False
             for name in self._places.keys() - self._unanswered:
