@@ -95,6 +95,8 @@ def test_a_load_beyond_the_deliveries_makes_a_planned_hole(box: BoxProcess) -> N
     """The stream rests, over a restart too, and goes on at a new position when deliveries are left; both sides agree then."""
     accounts = box.ids("Account")
     with Source(box, "Account", event_budget={"share": 1.0}).through_snapshots() as source:
+        box.edit("Account", accounts[0], Fax="heard first")  # so the stream has a position
+        source.until(lambda: any(op is Op.UPDATE for _, op in source.seen()))
         box.allow(DailyDeliveredPlatformEvents=box.events_delivered() + 5)
         for number in range(3):
             for account in accounts:
