@@ -127,6 +127,10 @@ class BoxProcess:
     def advance(self, seconds: float) -> None:
         self._control("POST", "clock", {"advance_s": seconds})
 
+    def allow(self, **most: int) -> None:
+        """How much the org allows in 24 hours, by the names of the limits resource."""
+        self._control("POST", "allowances", most)
+
     def api_calls(self) -> Mapping[str, Any]:
         calls: Mapping[str, Any] = self._control("GET", "calls").json()["api"]
         return calls

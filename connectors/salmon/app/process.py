@@ -52,7 +52,7 @@ from salmon.ops.metrics import TASK, Metrics
 from salmon.ops.probes import Probes
 from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
-from salmon.plugin.contract import CountsCalls, SinkTask, SourceTask, Watched
+from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.runtime import discovery, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
@@ -357,6 +357,8 @@ class _Process:
         """Count the task's API calls and watch for calls that are not answered, if the task reports them."""
         if isinstance(task, CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, HasBudgets):
+            self._metrics.show_budgets(task.budgets)
         if isinstance(task, Watched):
             for peer, probe in task.watch(self._health.calls).items():
                 self._probes.add(peer, probe)

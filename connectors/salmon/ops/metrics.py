@@ -8,7 +8,7 @@ Other names are `salmon_*`, with the unit in the name. Labels come from closed s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 from salmon.calls import Peer, Silence
 from salmon.kafka.foreign import FOREIGN
-from salmon.plugin.contract import SnapshotProgress
+from salmon.plugin.contract import BudgetState, SharedBudget, SnapshotProgress
 
 TASK: Final = "0"  # One task per connector; Connect counts from 0.
 
@@ -36,6 +36,27 @@ _LAG_BUCKETS_S: Final = (
 _CALL_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 _CONNECTOR: Final = ("connector", "task")
+
+_OF_BUDGETS: Final[Sequence[tuple[str, str, Callable[[BudgetState], float | None]]]] = (
+    (
+        "allowed",
+        "What the side allows everybody in 24 hours (API calls, event deliveries).",
+        lambda b: b.allowed,
+    ),
+    ("used", "What everybody has used of it in the last 24 hours.", lambda b: b.used),
+    ("ours", "What this sync has used of it in the last 24 hours.", lambda b: b.ours),
+    ("left", "What this sync may still use now, by its configured share and floor.", lambda b: b.left),
+    (
+        "level",
+        "0: nothing waits for it; 1 to 3: more and more of what can wait; 4: all does.",
+        lambda b: b.level,
+    ),
+    (
+        "exhausted_in_seconds",
+        "When nothing is left, at the pace of the last hour. Absent while that is not in sight.",
+        lambda b: b.exhausted_in_s,
+    ),
+)
 
 
 class Metrics:
@@ -325,6 +346,10 @@ class Metrics:
         """Show what *calls* returns at each scrape: calls to the side so far, by resource."""
         self.registry.register(_ApiCalls(self.connector, calls))
 
+    def show_budgets(self, budgets: Callable[[], Iterable[SharedBudget]]) -> None:
+        """Show what *budgets* returns at each scrape."""
+        self.registry.register(_Budgets(self.connector, budgets))
+
     def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
         """Show what *silences* returns at each scrape."""
         self.registry.register(_Silences(self.connector, silences))
@@ -367,6 +392,20 @@ class _ApiCalls(Collector):
         for resource, count in sorted(self._calls().items()):
             family.add_metric((self._connector, resource), count)
         yield family
+
+
+class _Budgets(Collector):
+    def __init__(self, connector: str, budgets: Callable[[], Iterable[SharedBudget]]) -> None:
+        self._connector, self._budgets = connector, budgets
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        states = [state for each in self._budgets() for state in each.states()]
+        for name, sentence, value in _OF_BUDGETS:
+            family = GaugeMetricFamily(f"salmon_budget_{name}", sentence, labels=("connector", "budget"))
+            for each in states:
+                if (shown := value(each)) is not None:
+                    family.add_metric((self._connector, each.name), shown)
+            yield family
 
 
 class _Silences(Collector):

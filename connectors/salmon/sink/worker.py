@@ -27,6 +27,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, ReportsWaiting, SinkTask
 from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.every import Every
+from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
@@ -101,6 +102,7 @@ class SinkWorker:
             seen=self._seen,
         )
         limit = ErrorLimit(instance.tolerance)
+        self._fellows = Fellows.of(instance, entries, task, ordinal=str(instance.ordinal))
         self._reports = SinkReports(
             instance, self.buffer, outcomes, entries, group=self._group, listener=listener, limit=limit
         )
@@ -191,6 +193,7 @@ class SinkWorker:
             is_command=lambda message: self._fault(message) is None,
         )
         self._putters.start()
+        self._fellows.begin()
         self._health.running()
         self._metrics.leads.set(1)
         log.info("sink_worker_started", objects=sorted(self._objects.values()), clean=clean)
@@ -377,7 +380,7 @@ class SinkWorker:
         """Write the guard's counts together with the outcomes, so that they are stored before any offset is committed."""
         counts = self._guard.outputs()
         try:
-            self._reports.report([*counts.values()])
+            self._reports.report([*counts.values(), *self._fellows.outputs()])
         except BaseException:
             self._guard.guard.keep(counts)
             raise
@@ -437,6 +440,7 @@ class SinkWorker:
         if self._identities is not None:
             self._identities.close()
         self._guard.close()
+        self._fellows.close()
         self._reports.close()
         if isinstance(self._task, Closes):
             self._task.close()

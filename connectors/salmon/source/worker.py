@@ -44,6 +44,7 @@ from salmon.plugin.contract import (
 from salmon.runtime import schemas as subjects
 from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
+from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
@@ -86,6 +87,7 @@ class SourceWorker:
         self._stop = Event()
         self._retrying = Retrying(self._stop, FailureReporter(instance), rng=instance.rng)
         self._entries = OffsetStore(instance.clients, instance.topics, instance.registry)
+        self._fellows = Fellows.of(instance, self._entries, task)
         self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
         self._encoder: BatchEncoder | None = None
         # Signals: ids that are not answered yet, the next offset to read, and the committed offset.
@@ -173,6 +175,7 @@ class SourceWorker:
             events=events,
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
+        self._fellows.begin()
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
@@ -421,6 +424,7 @@ class SourceWorker:
         if self._schema_watch is not None:
             self._schema_watch.close()
         self._first_loads.close()
+        self._fellows.close()
         self._producer.close()
         if isinstance(self._task, Closes):
             self._task.close()

@@ -253,6 +253,13 @@ def test_little_that_is_left_is_a_warning_and_nothing_a_failure(box: Box) -> Non
     assert "0 of 0 are left" in lines["salesforce.allowances.events"].says
 
 
+def test_a_budget_that_leaves_nothing_to_salmon_is_a_failure(box: Box) -> None:
+    """More calls are kept for others than the org allows."""
+    lines = looked(config(box, api_budget={"floor": 10**9}))
+    assert bad(lines) == {"salesforce.allowances.budget": "fail"}
+    assert "salesforce.api_budget.floor" in lines["salesforce.allowances.budget"].mend
+
+
 def test_a_clock_that_is_off_is_told(box: Box) -> None:
     """By how much."""
     box.control("POST", "/faults", {"fault": "clock_skew", "s": 90}).raise_for_status()

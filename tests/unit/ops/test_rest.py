@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from salmon.errors import ConfigError, Unavailable
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
+from salmon.plugin.contract import BudgetState, Position
 
 
 class Served:
@@ -137,14 +138,33 @@ def test_metrics_have_connects_names_and_ours(served: Served) -> None:
     served.metrics.records_read.inc(3)
     served.metrics.write_finished("Account", "applied", "to_mongodb", 1_000, 1.25)
     served.metrics.count_api_calls(lambda: {"query": 7})
+    served.metrics.show_budgets(lambda: [Allowed()])
     said = requests.get(f"{served.server.url}/metrics", timeout=5).text
     for line in (
         'kafka_connect_sink_task_metrics_sink_record_read_total{connector="mongodb-sink",task="0"} 3.0',
         'salmon_writes_total{connector="mongodb-sink",object="Account",outcome="applied"} 1.0',
         'salmon_write_lag_seconds_sum{connector="mongodb-sink",direction="to_mongodb",object="Account"} 0.25',
         'salmon_api_calls_total{connector="mongodb-sink",resource="query"} 7.0',
+        'salmon_budget_left{budget="calls",connector="mongodb-sink"} 7.0',
+        'salmon_budget_level{budget="calls",connector="mongodb-sink"} 2.0',
     ):
         assert line in said
+    assert "salmon_budget_exhausted_in_seconds{" not in said, "it is not in sight"
+
+
+class Allowed:
+    """What a connector may use of something."""
+
+    name = "calls"
+
+    def states(self) -> Sequence[BudgetState]:
+        return [BudgetState("calls", allowed=100, used=50, ours=40, left=7, level=2)]
+
+    def to_store(self) -> Position | None:
+        return None
+
+    def take(self, process: str, used: Position | None) -> None:
+        raise AssertionError(process, used)
 
 
 def test_a_taken_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from salmon.salesforce.reading.snapshot import Org
 from salmon.salesforce.reading.waiting_events import Held, Waiting
 from salmon.salesforce.reading.windows import Reads, Window
 from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.budget import Urgency, asked_as, during
 from salmon.salesforce.wire.clock import SECOND_MS
 
 AT_ONCE: Final = 4  # batches, of IDS_A_QUERY records each; an org answers 25 long calls at the same time
@@ -106,7 +107,8 @@ class Rereads:
         """
         Read what can be read now, and report it.
 
-        Raises RetriableError if something could not be read: then it still waits, and is tried at the next call.
+        Raises RetriableError if something could not be read: then it still waits, and is tried at the next call. So it is without
+        an error where an allowance is used up: only what waits for a row waits for that.
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
@@ -145,17 +147,17 @@ class Rereads:
         return batches
 
     def _read_all(self, batches: list[_Batch]) -> list[_Found | BaseException]:
-        read = partial(self._read_batch, waiting=threading.get_ident())
+        read = partial(self._read_batch, waiting=threading.get_ident(), urgency=asked_as())
         if len(batches) < 2:
             return [read(each) for each in batches]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="salesforce-reread")
         return list(self._threads.map(read, batches))
 
-    def _read_batch(self, batch: _Batch, waiting: int) -> _Found | BaseException:
+    def _read_batch(self, batch: _Batch, waiting: int, urgency: Urgency) -> _Found | BaseException:
         """In any thread, for the one that is *waiting*: it changes nothing that waits."""
         try:
-            with on_behalf_of(waiting):
+            with on_behalf_of(waiting), during(urgency):
                 rows, window = self._read(batch.name, batch.due)
                 unshown = self._readers[batch.name].learn_parents(batch.strangers)
         except BaseException as error:  # noqa: BLE001 -- the waiting thread deals with it
@@ -180,6 +182,8 @@ class Rereads:
         if isinstance(error, RequestRejected):
             self._troubles.found(batch.name, error)
             return None
+        if isinstance(error, RateLimited):
+            return None  # people are told of the allowance; events that wait for no row go on
         try:
             if isinstance(error, RetriableError) and self._is_about_the_object(batch.name, error):
                 return None
@@ -189,8 +193,6 @@ class Rereads:
 
     def _is_about_the_object(self, name: str, error: RetriableError) -> bool:
         """Whether the org answers, and reading this object has failed for so long that the others go on without it."""
-        if isinstance(error, RateLimited):
-            return False
         self._org.look_at_clock()  # in an outage this raises
         return self._troubles.failed(name, error)
 

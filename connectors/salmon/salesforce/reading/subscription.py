@@ -157,7 +157,11 @@ class Subscription:
     def waiting(self) -> tuple[float, str] | None:
         """For how many seconds no stream could be opened, or none that lasts, and why; None if one stands."""
         failure, opened_s, now = self._failure, self._opened_s, time.monotonic()
-        if failure is None or (opened_s is not None and now - opened_s > _STANDS_AFTER_S):
+        if (
+            failure is None
+            or self._stopped.is_set()
+            or (opened_s is not None and now - opened_s > _STANDS_AFTER_S)
+        ):
             return None
         return now - failure[0], str(failure[1])
 

@@ -34,6 +34,7 @@ from salmon.salesforce.reading.rows import IDS_A_QUERY, RowReader, batches
 from salmon.salesforce.reading.snapshot import Why
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.budget import Urgency, during
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import Deleted, Page
 
@@ -171,6 +172,10 @@ class Vanished:
                 self._due.set()
 
     def _run(self) -> None:
+        with during(Urgency.SPARE):
+            self._look_again_and_again()
+
+    def _look_again_and_again(self) -> None:
         polled_at_s = 0.0
         while not self._closing.is_set():
             self._due.clear()

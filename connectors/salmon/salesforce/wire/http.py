@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -165,7 +166,13 @@ class Https:
 def retry_after_s_of(response: requests.Response) -> float | None:
     """For how many seconds the server does not want to be asked, where it says so (RFC 9110, section 10.2.3)."""
     wish = response.headers.get("Retry-After", "")
-    return float(wish) if wish.isdecimal() else None
+    if wish.isdecimal():
+        return float(wish)
+    try:
+        until, now = (parsedate_to_datetime(each) for each in (wish, response.headers.get("Date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):  # not a date, or one with a time zone and one without
+        return None
 
 
 def is_direct(url: str) -> bool:

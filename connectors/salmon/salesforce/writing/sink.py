@@ -24,10 +24,18 @@ from salmon.errors import RetriableError
 from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
-from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
+from salmon.plugin.contract import (
+    Identities,
+    Outcome,
+    OutcomeKind,
+    OwedTo,
+    SinkRecord,
+    WaitingObject,
+)
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, is_polled, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
+from salmon.salesforce.wire.budget import Budget, of_api_calls
 from salmon.salesforce.wire.bulk import BulkIngests
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
@@ -87,6 +95,7 @@ class SalesforceSinkTask:
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
         self._calls = Calls()
+        self._budget = of_api_calls(config.api_budget)
         self._bulk: BulkWrites | None = None
         self._bulk_rows_min = bulk_rows_min
         self._lanes = Lanes(1)
@@ -123,7 +132,7 @@ class SalesforceSinkTask:
         worked before, because the source has registered its schema. Raises as `start` does.
         """
         if self._rest is None:
-            self._rest = Rest(self._config, calls=self._calls)
+            self._rest = Rest(self._config, calls=self._calls, budget=self._budget)
         self._savers = savers(self._configured, self._rest)
         if self._bulk is None:
             self._lanes = Lanes(self._config.concurrent_writes)
@@ -178,6 +187,10 @@ class SalesforceSinkTask:
     def api_calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
         return self._rest.calls if self._rest is not None else {}
+
+    def budgets(self) -> Sequence[Budget]:
+        """See HasBudgets."""
+        return [self._budget]
 
     def batch_for(self, ready: Collection[RecordId]) -> int:
         """See TakesBacklogs."""
@@ -247,8 +260,9 @@ class SalesforceSinkTask:
             self._rest.close()
 
     def waiting(self) -> Sequence[WaitingObject]:
-        """The objects that the org does not have as they must be, while the others go on."""
-        return [*(self._bulk.waiting() if self._bulk is not None else ()), *self._troubles.report()]
+        """The objects that the org does not have as they must be, while the others go on; and what all of them wait for."""
+        bulk = self._bulk.waiting() if self._bulk is not None else ()
+        return [*self._budget.waiting(), *bulk, *self._troubles.report()]
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None

@@ -250,14 +250,14 @@ class RestServer:
             return None
         self._org.faults.take("http", api=api)
         status, code = int(struck.get("status", 503)), struck.get("error_code")
+        wish = {} if (wish_s := struck.get("retry_after_s")) is None else {"Retry-After": str(int(wish_s))}
         if code is None:  # What stands in front of the org answers in HTML.
-            return Answer(
-                status, b"<html><body>Service Unavailable</body></html>", {"Content-Type": "text/html"}
-            )
+            html = {"Content-Type": "text/html", **wish}
+            return Answer(status, b"<html><body>Service Unavailable</body></html>", html)
         message = "injected by the control API"
         if api == "oauth":
             return Answer(status, {"error": code, "error_description": message})
-        return Answer(status, [{"message": message, "errorCode": code}])
+        return Answer(status, [{"message": message, "errorCode": code}], wish)
 
     def _response(self, answer: Answer, headers: Mapping[str, str]) -> Response:
         usage = self._org.usage

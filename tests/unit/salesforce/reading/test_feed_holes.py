@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.errors import PositionLost, RequestRejected, SetupError
+from salmon.errors import PositionLost, RateLimited, RequestRejected, SetupError
 from salmon.model.change import Op
 from salmon.salesforce.reading.subscription import Ended
 from support.salesforce import OUR_USER, MemoryOrg, payload
@@ -326,3 +326,19 @@ def test_what_only_a_person_can_mend_is_raised_after_what_was_heard_before() -> 
     assert rig.ops() == [(A, Op.CREATE)]
     with pytest.raises(SetupError):
         rig.gather()
+
+
+def test_events_that_wait_for_no_row_go_on_while_an_allowance_is_used_up() -> None:
+    """For a day it may be. What waits for its row is told when the org may be asked again."""
+    rig = Rig.streaming(org_of(A, B))
+    rig.hear(payload("GAP_UPDATE", A, at=NOW))
+    rig.gather()
+    rig.pass_s(5)
+    rig.org.fails_with = RateLimited("no calls are left")
+    rig.hear(payload("UPDATE", B, at=NOW + 5000, Name="B"))
+    for _ in range(3):
+        rig.gather()
+    assert rig.ops() == [(B, Op.UPDATE)]
+    rig.org.fails_with = None
+    rig.gather()
+    assert rig.ops() == [(A, Op.ROW)]
