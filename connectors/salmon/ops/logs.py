@@ -80,7 +80,7 @@ def configure(
     logging.getLogger("salmon").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_Logger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -154,6 +154,19 @@ def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) ->
         else value
         for name, value in event.items()
     }
+
+
+class _Logger(structlog.stdlib.BoundLogger):
+    """
+    A line below the level costs one look at the level. structlog would build the line first, which takes longer than the write
+    that it reports. The level is asked each time, because it may be set while the process runs.
+    """
+
+    def debug(self, event: str | None = None, *args: Any, **kw: Any) -> Any:
+        return super().debug(event, *args, **kw) if self.isEnabledFor(logging.DEBUG) else None
+
+    def info(self, event: str | None = None, *args: Any, **kw: Any) -> Any:
+        return super().info(event, *args, **kw) if self.isEnabledFor(logging.INFO) else None
 
 
 class _StandardError(logging.Handler):

@@ -57,6 +57,28 @@ def test_a_secret_leaves_in_no_form(lines: pytest.CaptureFixture[str], form: str
         assert secret not in said
 
 
+def test_a_line_below_the_level_is_never_built(lines: pytest.CaptureFixture[str]) -> None:
+    """No processor sees it, so it costs next to nothing; once the level is lowered while the process runs, it is written."""
+    built: list[str] = []
+    process = structlog.get_config()["processors"]
+
+    def noted(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        built.append(str(event["event"]))
+        return event
+
+    structlog.configure(processors=[noted, *process])
+    logging.getLogger("salmon").setLevel(logging.WARNING)
+    log = structlog.get_logger("salmon.x")
+    log.debug("write_finished", key="001A")
+    log.info("write_finished", key="001A")
+    assert built == []
+    logging.getLogger("salmon").setLevel(logging.DEBUG)
+    log.debug("write_finished", key="001A")
+    log.info("partition_taken")
+    assert built == ["write_finished", "partition_taken"]
+    assert lines.readouterr().err.count("\n") == 2
+
+
 def test_a_warning_of_python_is_a_line_like_all_others(lines: pytest.CaptureFixture[str]) -> None:
     """It does not go raw to standard error (case S10)."""
     with warnings.catch_warnings():
