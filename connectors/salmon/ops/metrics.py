@@ -8,7 +8,7 @@ Other names are `salmon_*`, with the unit in the name. Labels come from closed s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -25,6 +25,16 @@ from prometheus_client.registry import Collector
 
 from salmon.calls import Peer, Silence
 from salmon.kafka.foreign import FOREIGN
+from salmon.ops.collectors import (
+    Averages,
+    HealthMetrics,
+    OldestWrites,
+    PositionAges,
+    Recent,
+    StreamAge,
+    Timed,
+)
+from salmon.ops.health import HealthReport
 from salmon.plugin.contract import SnapshotProgress
 
 TASK: Final = "0"  # One task per connector; Connect counts from 0.
@@ -224,20 +234,25 @@ class Metrics:
         self.outage = self._gauge("salmon_outage", "1 while the connector's side cannot be reached.").labels(
             connector
         )
-        self.put_seconds = Histogram(
-            "salmon_put_seconds",
-            "How long one batch of writes took.",
-            ("connector",),
-            buckets=_CALL_BUCKETS_S,
-            registry=self.registry,
-        ).labels(connector)
-        self.transaction_seconds = Histogram(
-            "salmon_transaction_seconds",
-            "How long one Kafka transaction took.",
-            ("connector",),
-            buckets=_CALL_BUCKETS_S,
-            registry=self.registry,
-        ).labels(connector)
+        puts, polls, batches, transactions = Recent(), Recent(), Recent(), Recent()
+        self._polls, self._batches, self._transactions = polls, batches, transactions
+        self.put_seconds = Timed(
+            self._timing("salmon_put_seconds", "How long one batch of writes took."), puts
+        )
+        self.transaction_seconds = self._timing(
+            "salmon_transaction_seconds", "How long one Kafka transaction took."
+        )
+        averages = {
+            "sink_task_metrics_put_batch": ("How long one batch of writes took, in ms", "_time_ms", puts),
+            "source_task_metrics_poll_batch": (
+                "How long a poll took that brought records, in ms",
+                "_time_ms",
+                polls,
+            ),
+            "source_task_metrics_transaction_size": ("Records in one transaction", "", transactions),
+            "connector_task_metrics_batch_size": ("Records in one batch", "", batches),
+        }
+        self.registry.register(Averages(connector, TASK, averages))
         self.registry.register(_ForeignRecords(connector))
 
     # What happens, in one call each.
@@ -307,6 +322,19 @@ class Metrics:
         for verdict, count in counts.items():
             self._verified.labels(self.connector, obj, verdict).set(count)
 
+    def batch_polled(self, records: int, seconds: float) -> None:
+        """A source's poll brought *records*."""
+        self._batches.add(records)
+        self._polls.add(seconds * 1000)
+
+    def batch_put(self, records: int) -> None:
+        """A sink's task finished a batch of *records*."""
+        self._batches.add(records)
+
+    def transaction_written(self, records: int) -> None:
+        """A source's transaction was committed, with *records*."""
+        self._transactions.add(records)
+
     def error_met(self) -> None:
         self.last_error_timestamp.set(time.time() * 1000)
 
@@ -317,6 +345,18 @@ class Metrics:
     def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
         """Show what *silences* returns at each scrape."""
         self.registry.register(_Silences(self.connector, silences))
+
+    def watch_health(self, kind: str, report: Callable[[], HealthReport]) -> None:
+        """Show what *report* returns at each scrape. *kind*: source, sink or unknown, as Kafka Connect says."""
+        self.registry.register(HealthMetrics(self.connector, kind, report))
+
+    def watch_positions(self, ages: Callable[[], Sequence[StreamAge]]) -> None:
+        """Show how old a source's positions are at each scrape."""
+        self.registry.register(PositionAges(self.connector, ages))
+
+    def watch_writes(self, since_ms: Callable[[], Mapping[str, int]]) -> None:
+        """Show at each scrape how old each object's oldest write is. *since_ms*: in ms since 1970; 0: none."""
+        self.registry.register(OldestWrites(self.connector, since_ms, time.time))
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -335,6 +375,10 @@ class Metrics:
 
     def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
         return Gauge(name, sentence, ("connector", *labels), registry=self.registry)
+
+    def _timing(self, name: str, sentence: str) -> Histogram:
+        made = Histogram(name, sentence, ("connector",), buckets=_CALL_BUCKETS_S, registry=self.registry)
+        return made.labels(self.connector)
 
     def _histogram(self, name: str, sentence: str, *labels: str) -> Histogram:
         return Histogram(

@@ -36,6 +36,7 @@ from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
+from salmon.sink.unanswered import Unanswered
 from salmon.sink.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,8 @@ class SinkWorker:
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
+        self._unanswered = Unanswered(self._objects)
+        self._metrics.watch_writes(self._unanswered.since_ms)
         self._putters = Putters(
             task,
             self.buffer,
@@ -115,6 +118,7 @@ class SinkWorker:
             direction=side.direction,
             rng=instance.rng,
             graces=graces,
+            unanswered=self._unanswered,
         )
         self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
         self._holders = HolderWatch(instance, self._unread.place_of)
@@ -275,6 +279,7 @@ class SinkWorker:
         if self._measure_time.due():
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
+            self._unanswered.keep(self.buffer.places)
             if isinstance(self._task, ReportsWaiting):
                 self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:
@@ -316,6 +321,7 @@ class SinkWorker:
             self.buffer.pass_over((topic, number), offset)
             return
         record = (self._objects[topic], (message.key() or b"").decode())
+        self._unanswered.read((topic, number), record, message)
         self.buffer.add((topic, number), offset, record, message.value(), message)
         self._look_for_what_it_kept(message, record)
 

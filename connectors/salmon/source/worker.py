@@ -24,10 +24,12 @@ from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
 from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
+from salmon.ops import trail
 from salmon.plugin.contract import (
     Closes,
     ComparesRecords,
     Connects,
+    DatesPositions,
     DescribesObjects,
     HoldsObjects,
     KeepsSchemas,
@@ -38,6 +40,7 @@ from salmon.plugin.contract import (
     Signal,
     SignalKind,
     SourceBatch,
+    SourceRecord,
     SourceTask,
     UsesSchemas,
 )
@@ -48,6 +51,7 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
+from salmon.source.reach import Reach
 from salmon.source.schema_watch import SchemaWatch
 
 log = structlog.get_logger(__name__)
@@ -94,6 +98,8 @@ class SourceWorker:
         self._unreadable_signals: list[Output] = []  # as dead letters
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
+        self._reach = Reach(task.dates if isinstance(task, DatesPositions) else None)
+        self._metrics.watch_positions(self._reach.ages)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
@@ -169,6 +175,7 @@ class SourceWorker:
             events=events,
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
+        self._reach.stored(positions)
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
@@ -304,6 +311,7 @@ class SourceWorker:
         return self._encoder.set_aside(message.key(), message.value(), error, "VALUE_CONVERTER")
 
     def _poll(self) -> SourceBatch | None:
+        began = time.monotonic()
         try:
             batch = self._task.poll(POLL_S)
         except RetriableError as error:
@@ -313,6 +321,8 @@ class SourceWorker:
         if self._polls.worked():
             log.info("side_available")
             self._metrics.outage.set(0)
+        if count := len(batch.records) + len(batch.events):
+            self._metrics.batch_polled(count, time.monotonic() - began)
         return batch
 
     # One batch, one transaction.
@@ -347,6 +357,7 @@ class SourceWorker:
                 encoded = self._without_refused(encoded, error)
         writing.worked()
         self._signals_committed, self._unreadable_signals = signals_up_to, []
+        self._reach.stored(batch.positions)
         self._count(encoded)
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
@@ -374,9 +385,11 @@ class SourceWorker:
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
     def _count(self, encoded: Encoded) -> None:
-        now_s = time.time()
+        now_s, is_followed = time.time(), trail.followed()
         for record in encoded.written:
             change = record.change
+            if is_followed:
+                _follow(record)
             # A row's time is that of the record's last edit, perhaps years ago. That is not our lag.
             committed_at = change.committed_at if change.is_event else 0
             self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
@@ -385,6 +398,7 @@ class SourceWorker:
         for event in encoded.events.values():
             self._metrics.event_passed(event.event, "read", event.published_at, now_s)
         self._metrics.records_written.inc(len(encoded.written) + len(encoded.events))
+        self._metrics.transaction_written(len(encoded.outputs))
         self._metrics.records_polled_active.set(0)
         if encoded.dead_letters:
             log.warning("records_set_aside", count=encoded.dead_letters)
@@ -409,6 +423,19 @@ class SourceWorker:
 def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
     for output in outputs:
         transaction.produce(output.topic, output.key, output.value, headers=output.headers)
+
+
+def _follow(record: SourceRecord) -> None:
+    change = record.change
+    trail.went(
+        trail.Step.REPORTED,
+        correlation=change.source.get("correlation", ""),
+        object=record.object,
+        key=record.key,
+        edited_at_ms=change.committed_at if change.is_event else 0,
+        op=change.op,
+        answers=change.ack,
+    )
 
 
 def _says_anything(batch: SourceBatch) -> bool:
