@@ -12,11 +12,10 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import Message
 
-from salmon.model.change import Write
 from salmon.ops import trail
 from salmon.plugin.contract import SinkRecord
 from salmon.sink.commands import Key, Place
@@ -24,12 +23,20 @@ from salmon.sink.commands import Key, Place
 WRITES_MAX: Final = 100_000  # the oldest ones; about 20 MB
 
 
+class _Done(NamedTuple):
+    """What the trail needs of a write that was carried out: its fields are not kept."""
+
+    seq: int
+    correlation: str
+    edited_at_ms: int
+
+
 @dataclass(slots=True)
 class _Waiting:
     since_ms: int
     offset: int  # of the newest command, and when merge wrote it
     at_ms: int
-    carried_out: Write | None = None  # that command, without its fields
+    carried_out: _Done | None = None  # that command
 
 
 class Unanswered:
@@ -58,20 +65,20 @@ class Unanswered:
                 correlation=write.correlation,
                 object=name,
                 key=key,
-                edited_at_ms=write.committed_at,
+                edited_at_ms=write.edited_at_ms,
                 seq=write.seq,
             )
 
     def carried_out(self, place: Place, offset: int, record: SinkRecord) -> None:
         """The side confirmed the write at *offset*. Its echo is awaited from now on."""
         write = record.write
-        known = Write(write.seq, write.op, committed_at=write.committed_at, correlation=write.correlation)
+        done = _Done(write.seq, write.correlation, write.committed_at)
         with self._lock:
             writes = self._writes.get(place)
             if writes is None or (waiting := writes.get(record.key)) is None:
                 return
             if waiting.offset == offset:
-                waiting.carried_out = known
+                waiting.carried_out = done
             else:
                 # A newer command of the record was read meanwhile. That one is what is owed now.
                 waiting.since_ms = waiting.at_ms
@@ -108,7 +115,7 @@ class Unanswered:
                 writes.move_to_end(key)
             known.offset, known.at_ms = offset, at_ms
 
-    def _end(self, place: Place, key: str) -> Write | None:
+    def _end(self, place: Place, key: str) -> _Done | None:
         """Return what was carried out, if that is known."""
         with self._lock:
             writes = self._writes.get(place)
