@@ -1,5 +1,5 @@
 """
-Metrics that are made when they are scraped: from the health, from what waits, and averages over the last minute.
+Metrics that are made when they are scraped: from the health, and from what waits.
 
 What grows while nothing happens (the age of a position, of a write) must not stand still because the loop does. So it is computed at
 each scrape, from the time since which it has been so.
@@ -7,21 +7,14 @@ each scrape, from the time since which it has been so.
 
 from __future__ import annotations
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from threading import Lock
-from typing import Final, Protocol
+from typing import Protocol
 
-from prometheus_client import Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from salmon import __version__
 from salmon.ops.health import HealthReport, State
-
-WINDOW_S: Final = 60.0
-_SAMPLES_MAX: Final = 10_000  # in one window
 
 
 class StreamAge(Protocol):
@@ -136,59 +129,3 @@ class HealthMetrics(Collector):
         family = GaugeMetricFamily(name, sentence, labels=("connector",))
         family.add_metric((self._connector,), value)
         return family
-
-
-class Recent:
-    """Values of the last minute, for Kafka Connect's averages. Safe between threads."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, Lock()
-        self._values: deque[tuple[float, float]] = deque(maxlen=_SAMPLES_MAX)
-
-    def add(self, value: float) -> None:
-        with self._lock:
-            self._values.append((self._clock(), value))
-
-    def values(self) -> list[float]:
-        """Those of the last minute; of very many, the last ones."""
-        since = self._clock() - WINDOW_S
-        with self._lock:
-            while self._values and self._values[0][0] < since:
-                self._values.popleft()
-            return [value for _, value in self._values]
-
-
-class Timed:
-    """A histogram that also keeps its latest values, in milliseconds."""
-
-    def __init__(self, histogram: Histogram, recent: Recent) -> None:
-        self._histogram, self._recent = histogram, recent
-
-    def observe(self, seconds: float) -> None:
-        self._histogram.observe(seconds)
-        self._recent.add(seconds * 1000)
-
-
-class Averages(Collector):
-    """
-    Kafka Connect's averages and maxima.
-
-    Args:
-        of: Name without its last part -> what is averaged, and in which unit.
-    """
-
-    def __init__(self, connector: str, task: str, of: Mapping[str, tuple[str, str, Recent]]) -> None:
-        self._labels, self._of = (connector, task), of
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        for name, (sentence, unit, recent) in self._of.items():
-            values = recent.values()
-            shown = {"avg": sum(values) / len(values) if values else 0.0, "max": max(values, default=0.0)}
-            for which, value in shown.items():
-                family = GaugeMetricFamily(
-                    f"kafka_connect_{name}_{which}{unit}",
-                    f"{sentence}: {'average' if which == 'avg' else 'maximum'} of the last minute.",
-                    labels=("connector", "task"),
-                )
-                family.add_metric(self._labels, value)
-                yield family

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import Message
 
 from salmon.ops import trail
+from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import SinkRecord
 from salmon.sink.commands import Key, Place
 
@@ -45,11 +46,16 @@ class Unanswered:
 
     Args:
         objects: Topic of `writes` -> the object.
+        metrics: Where the age of the oldest write is shown; None: nowhere.
         most: How many writes are remembered. Of more, those that came last are not.
     """
 
-    def __init__(self, objects: Mapping[str, str], *, most: int = WRITES_MAX) -> None:
+    def __init__(
+        self, objects: Mapping[str, str], metrics: Metrics | None = None, *, most: int = WRITES_MAX
+    ) -> None:
         self._objects, self._most = objects, most
+        if metrics is not None:
+            metrics.watch_writes(self.since_ms)
         self._lock = Lock()
         self._writes: dict[Place, OrderedDict[str, _Waiting]] = {}
         self._count = 0

@@ -105,8 +105,7 @@ class SinkWorker:
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
-        self._unanswered = Unanswered(self._objects)
-        self._metrics.watch_writes(self._unanswered.since_ms)
+        self._unanswered = Unanswered(self._objects, self._metrics)
         self._putters = Putters(
             task,
             self.buffer,
@@ -172,7 +171,9 @@ class SinkWorker:
         clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("reading approvals", self._guard.start)
-        identities = self._identities = patiently("loading identities", self._load_identities)
+        identities = self._identities = patiently(
+            "loading identities", lambda: IdentityTables.loaded(self._instance, self._schemas)
+        )
         self._health.starting(f"connecting to {self._instance.side}")
         self._retrying.first_contact(
             "starting the task",
@@ -202,16 +203,6 @@ class SinkWorker:
 
     def _seen(self, holder: tuple[str, str]) -> int | None:
         return self._unread.quiet_since(holder)
-
-    def _load_identities(self) -> IdentityTables:
-        instance = self._instance
-        tables = IdentityTables(instance.clients, instance.topics, instance.registry, self._schemas)
-        try:
-            tables.load()
-        except BaseException:
-            tables.close()
-            raise
-        return tables
 
     def _take_waits(self) -> None:
         owned = [(self._objects[topic], number) for topic, number in self.buffer.places]

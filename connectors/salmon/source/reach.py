@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from salmon.plugin.contract import Position, PositionDates
+from salmon.plugin.contract import Position
+from salmon.plugin.dates import PositionDates
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,11 @@ from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
-from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
-from salmon.ops import trail
 from salmon.plugin.contract import (
     Closes,
     ComparesRecords,
     Connects,
-    DatesPositions,
     DescribesObjects,
     HoldsObjects,
     KeepsSchemas,
@@ -40,10 +37,10 @@ from salmon.plugin.contract import (
     Signal,
     SignalKind,
     SourceBatch,
-    SourceRecord,
     SourceTask,
     UsesSchemas,
 )
+from salmon.plugin.dates import DatesPositions
 from salmon.runtime import schemas as subjects
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
@@ -52,6 +49,7 @@ from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
 from salmon.source.reach import Reach
+from salmon.source.reporting import report_batch
 from salmon.source.schema_watch import SchemaWatch
 
 log = structlog.get_logger(__name__)
@@ -358,7 +356,7 @@ class SourceWorker:
         writing.worked()
         self._signals_committed, self._unreadable_signals = signals_up_to, []
         self._reach.stored(batch.positions)
-        self._count(encoded)
+        report_batch(self._metrics, encoded)
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
         """Find the record because of which Kafka refuses the batch, and leave out the part that causes it."""
@@ -384,29 +382,6 @@ class SourceWorker:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
-    def _count(self, encoded: Encoded) -> None:
-        now_s, is_followed = time.time(), trail.followed()
-        for record in encoded.written:
-            change = record.change
-            if is_followed:
-                _follow(record)
-            # A row's time is that of the record's last edit, perhaps years ago. That is not our lag.
-            committed_at = change.committed_at if change.is_event else 0
-            self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
-            if CUT in change.source:
-                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
-        for event in encoded.events.values():
-            self._metrics.event_passed(event.event, "read", event.published_at, now_s)
-        self._metrics.records_written.inc(len(encoded.written) + len(encoded.events))
-        self._metrics.transaction_written(len(encoded.outputs))
-        self._metrics.records_polled_active.set(0)
-        if encoded.dead_letters:
-            log.warning("records_set_aside", count=encoded.dead_letters)
-            self._metrics.record_errors.inc(encoded.dead_letters)
-            self._metrics.records_skipped.inc(encoded.dead_letters)
-            self._metrics.dead_letters.inc(encoded.dead_letters)
-            self._metrics.error_met()
-
     def _close(self) -> None:
         self._stop.set()
         self._task.stop()
@@ -423,19 +398,6 @@ class SourceWorker:
 def _produce(transaction: Transaction, outputs: Sequence[Output]) -> None:
     for output in outputs:
         transaction.produce(output.topic, output.key, output.value, headers=output.headers)
-
-
-def _follow(record: SourceRecord) -> None:
-    change = record.change
-    trail.went(
-        trail.Step.REPORTED,
-        correlation=change.source.get("correlation", ""),
-        object=record.object,
-        key=record.key,
-        edited_at_ms=change.committed_at if change.is_event else 0,
-        op=change.op,
-        answers=change.ack,
-    )
 
 
 def _says_anything(batch: SourceBatch) -> bool:

@@ -6,7 +6,8 @@ from typing import Any
 
 from salmon.mongodb.reading.dates import Dates as MongoDates
 from salmon.mongodb.stored import token_to_json
-from salmon.plugin.contract import Position, PositionDates, SourceBatch
+from salmon.plugin.contract import Position, SourceBatch
+from salmon.plugin.dates import PositionDates
 from salmon.salesforce.reading.dates import KEPT_S
 from salmon.salesforce.reading.dates import Dates as OrgDates
 from salmon.source.reach import Reach

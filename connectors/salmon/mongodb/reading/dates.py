@@ -27,7 +27,7 @@ _PATIENCE_MS: Final = 1_000
 
 
 class Dates:
-    """See salmon.plugin.contract.PositionDates. The loop calls look()."""
+    """See salmon.plugin.dates.PositionDates. The loop calls look()."""
 
     def __init__(self) -> None:
         self._look_at_s = 0.0

@@ -17,7 +17,7 @@ KEPT_S: Final = 72 * 3600.0
 
 
 class Dates:
-    """See salmon.plugin.contract.PositionDates."""
+    """See salmon.plugin.dates.PositionDates."""
 
     def reached_s(
         self, partition: str, position: Position, before: Position | None, now_s: float
