@@ -10,9 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Final
 
-from salmon.plugin.contract import Position
+from salmon.plugin.contract import Position, WaitingObject
 from salmon.plugin.dates import PositionDates
+
+# A person should know when half of what the side keeps is used up; of a young or a small oplog, not within the first hour.
+_USED_UP: Final = 0.5
+_WORRIES_AFTER_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +60,18 @@ class Reach:
         with self._lock:
             reached = sorted(self._reached_s.items())
         return [StreamAge(partition, max(0.0, now_s - at_s), kept_s) for partition, at_s in reached]
+
+    def waiting(self) -> Sequence[WaitingObject]:
+        """The positions that are nearly lost. For health."""
+        return [
+            WaitingObject(f"position of {each.stream}", each.age_s, _nearly_lost(each.age_s, each.kept_s))
+            for each in self.ages()
+            if each.kept_s is not None and each.age_s > max(_WORRIES_AFTER_S, _USED_UP * each.kept_s)
+        ]
+
+
+def _nearly_lost(age_s: float, kept_s: float) -> str:
+    return (
+        f"What was read last is {age_s / 3600:.1f} h old, and the side keeps what follows for about {kept_s / 3600:.0f} h. If it is not "
+        f"read before, everything has to be read again. See what keeps the source from reading; in MongoDB, a larger oplog gives more time."
+    )

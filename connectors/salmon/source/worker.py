@@ -272,7 +272,7 @@ class SourceWorker:
             if isinstance(self._task, Notes):
                 self._health.note(self._task.note())
             waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
-            self._health.objects_wait([*waiting, *self._first_loads.waiting()])
+            self._health.objects_wait([*waiting, *self._first_loads.waiting(), *self._reach.waiting()])
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:

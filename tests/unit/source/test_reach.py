@@ -93,6 +93,28 @@ def test_the_org_keeps_events_for_72_hours() -> None:
     assert [each.kept_s for each in story.reach.ages()] == [KEPT_S]
 
 
+def test_a_position_that_is_nearly_lost_is_told_to_a_person() -> None:
+    """Half of what the side keeps is used up: the sentence says what follows, and what to do."""
+    story = Story(OrgDates(), now_s=1_000_000.0)
+    story.stored(place("01", commit_time_s=1_000_000))
+    story.clock.now_s += KEPT_S / 2
+    assert story.reach.waiting() == []
+    story.clock.now_s += 3600
+    (waiting,) = story.reach.waiting()
+    assert waiting.since_s == KEPT_S / 2 + 3600
+    assert "37.0 h old" in waiting.sentence
+    assert "everything has to be read again" in waiting.sentence
+
+
+def test_a_young_oplog_worries_nobody() -> None:
+    """Its window is short because the server is new, and not because it forgets."""
+    dates = MongoDates()
+    story = Story(dates, now_s=1_700_000_100.0)
+    dates._oldest_s = 1_700_000_000.0
+    story.stored({"token": token_to_json({"_data": f"82{1_700_000_010:08x}{3:08x}2B04"})})
+    assert story.reach.waiting() == []
+
+
 def test_a_resume_token_says_its_time() -> None:
     """Its first bytes are a cluster time; a snapshot's position has none."""
     story = Story(MongoDates(), now_s=1_700_000_100.0)
