@@ -22,6 +22,7 @@ from salmon.plugin.contract import SinkRecord
 from salmon.sink.commands import Key, Place
 
 WRITES_MAX: Final = 100_000  # the oldest ones; about 20 MB
+_EARLY_MAX: Final = 1_000
 
 
 class _Done(NamedTuple):
@@ -59,26 +60,26 @@ class Unanswered:
         self._lock = Lock()
         self._writes: dict[Place, OrderedDict[str, _Waiting]] = {}
         self._count = 0
+        # (place, key) -> the offset of a command whose echo came before its outcome: the side answers us last.
+        self._early: OrderedDict[tuple[Place, str], int] = OrderedDict()
 
     def read(self, place: Place, record: Key, message: Message) -> None:
         """A command was read, or the tombstone of one."""
         name, key = record
         if message.value() is not None:
             self._begin(place, key, message.offset() or 0, max(0, message.timestamp()[1]))
-        elif (write := self._end(place, key)) is not None and trail.followed():
-            trail.went(
-                trail.Step.CAME_BACK,
-                correlation=write.correlation,
-                object=name,
-                key=key,
-                edited_at_ms=write.edited_at_ms,
-                seq=write.seq,
-            )
+        elif (done := self._end(place, key)) is not None:
+            _came_back(name, key, done)
 
     def carried_out(self, place: Place, offset: int, record: SinkRecord) -> None:
         """The side confirmed the write at *offset*. Its echo is awaited from now on."""
         write = record.write
         done = _Done(write.seq, write.correlation, write.committed_at)
+        with self._lock:
+            is_back = self._early.pop((place, record.key), None) == offset
+        if is_back:
+            _came_back(record.object, record.key, done)
+            return
         with self._lock:
             writes = self._writes.get(place)
             if writes is None or (waiting := writes.get(record.key)) is None:
@@ -128,4 +129,20 @@ class Unanswered:
             if writes is None or (waiting := writes.pop(key, None)) is None:
                 return None
             self._count -= 1
+            if waiting.carried_out is None:
+                self._early[place, key] = waiting.offset
+                if len(self._early) > _EARLY_MAX:
+                    self._early.popitem(last=False)
             return waiting.carried_out
+
+
+def _came_back(name: str, key: str, done: _Done) -> None:
+    if trail.followed():
+        trail.went(
+            trail.Step.CAME_BACK,
+            correlation=done.correlation,
+            object=name,
+            key=key,
+            edited_at_ms=done.edited_at_ms,
+            seq=done.seq,
+        )

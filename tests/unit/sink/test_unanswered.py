@@ -156,6 +156,24 @@ def test_a_write_and_its_echo_are_lines_with_the_correlation_of_the_edit() -> No
     assert "a value" not in str(lines)
 
 
+@pytest.mark.usefixtures("followed")
+def test_an_echo_that_overtakes_the_outcome_is_a_line_all_the_same() -> None:
+    """The side reports a write before it answers us; what was taken back before it was carried out never came back."""
+    box = Box()
+    with capture_logs() as lines:
+        box.sent("a", 1_000)
+        box.came_back("a")
+        assert (box.oldest, lines) == (0, [])
+        box.carried_out("a")
+        assert [(each["event"], each["key"]) for each in lines] == [("write_came_back", "a")]
+        box.sent("b", 1_000)
+        box.came_back("b")
+        box.sent("b", 2_000)
+        box.carried_out("b")
+    assert len(lines) == 1
+    assert box.oldest == 2_000
+
+
 def test_nobody_pays_for_lines_that_nobody_reads() -> None:
     """Without debug lines no step is built."""
     sync = MemorySync(partitions=1)
