@@ -24,6 +24,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from salmon.app.events import listening, specs_of, with_events
+from salmon.app.tracing import collect_spans
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
@@ -127,6 +128,7 @@ def run(
         logs.configure(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
+        collect_spans(connector, os.environ)
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,
@@ -194,8 +196,9 @@ class _Process:
         self._side_was_reached = was_ready
         self._was_reached = was_ready or self._reached.before()
         self._topics = TopicWatch(self._health)
-        self._metrics = Metrics(connector)
+        self._metrics, kind = Metrics(connector), _TYPES[connector.rsplit("-", 1)[-1]]
         self._metrics.watch_peers(self._health.calls.silences)
+        self._metrics.watch_health(kind, self._health.report)
         self._probes = Probes(self._health.calls)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
@@ -209,7 +212,7 @@ class _Process:
             host=config.rest.host,
             port=config.rest.port if port is None else port,
             connector=connector,
-            kind=_TYPES[connector.rsplit("-", 1)[-1]],
+            kind=kind,
             config={"name": connector, "connector.class": connector, "tasks.max": str(int(TASK) + 1)},
             health=self._health,
             metrics=self._metrics,

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Final
 
 from salmon.calls import Calls, Peer, Silence
+from salmon.harmless import harmless_error
 from salmon.plugin.contract import WaitingObject
 
 TURN_MAX_S: Final = 60.0  # a loop without a turn for this long hangs: no step of it may take half as long
@@ -212,7 +213,7 @@ class Health:
         """The loop has ended: normally, or because of *error*."""
         with self._lock:
             self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
-            self._failure = "" if error is None else f"{type(error).__name__}: {error}"
+            self._failure = "" if error is None else harmless_error(error)
 
     def report(self) -> HealthReport:
         """Return the health now."""

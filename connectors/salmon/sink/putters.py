@@ -23,6 +23,7 @@ from salmon.errors import DataError, RetriableError, SalmonError, TooManyErrors,
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
+from salmon.ops import trail
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches, TakesBacklogs
@@ -35,6 +36,7 @@ from salmon.sink.delete_guard import Delete, DeleteGuard
 from salmon.sink.dividing import CALL_FAILED, Dividing
 from salmon.sink.parking import Parking
 from salmon.sink.reporting import QUIET, Landed
+from salmon.sink.unanswered import Unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,7 @@ class Putters:
         graces: Object -> seconds that a deletion waits for the record to be created again; other objects do not wait.
         direction: For metrics, e.g. "to_mongodb".
         limit: When to stop setting refused writes aside; it also says how long a write is tried.
+        unanswered: Is told what was carried out.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Putters:
         rng: random.Random,
         graces: Mapping[str, float] | None = None,
         limit: ErrorLimit | None = None,
+        unanswered: Unanswered | None = None,
     ) -> None:
         self._limit = limit or ErrorLimit(Tolerance())
         self._busy = Backoff(_BUSY_FIRST_S, self._limit.tolerance.retry_delay_max_s)
         self.parking = Parking(self._limit.tolerance.retry_timeout_s, buffer.now)
         self._stops = 0  # tries in a row in which nothing could be set aside
+        self._unanswered = unanswered or Unanswered({})
         self._dividing = Dividing(task, rng=rng, clock=buffer.now)
         self._buffer = buffer
         self._codecs = codecs
@@ -170,6 +175,7 @@ class Putters:
             raise
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(in_flight))
+        self._metrics.batch_put(len(in_flight))
         assert len(outcomes) == len(in_flight), "one outcome for each record"
         outcomes, is_allowed = self._judged(in_flight, outcomes)
         done, again = self._sorted(in_flight, outcomes, unreadable)
@@ -288,7 +294,7 @@ class Putters:
         """Return the commands that are done, and those to try again; outcomes to report are queued for the loop."""
         done: list[Command] = []
         again: list[Command] = []
-        now_s = time.time()
+        now_s, is_followed = time.time(), trail.followed()
         for (command, record), outcome in zip(in_flight, outcomes, strict=True):
             self._metrics.write_finished(
                 record.object, outcome.kind.lower(), self._direction, record.write.committed_at, now_s
@@ -304,8 +310,12 @@ class Putters:
             if outcome.code != CALL_FAILED:
                 self.in_doubt.discard(command.key)
             self._guard.landed(record.object, record.key)
+            if is_followed:
+                at_ms = record.write.committed_at
+                trail.went(trail.Step.FINISHED, **_facts(record), outcome=outcome.kind, edited_at_ms=at_ms)
+            if outcome.kind in QUIET:
+                self._unanswered.carried_out(command.partition.place, command.offset, record)
             if outcome.kind in QUIET and not self._waits.holds(record.object, record.key):
-                log.debug("write_finished", **_facts(record), outcome=outcome.kind)
                 done.append(command)
             else:
                 if outcome.kind not in QUIET:

@@ -38,6 +38,7 @@ from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
+from salmon.sink.unanswered import Unanswered
 from salmon.sink.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
@@ -108,6 +109,7 @@ class SinkWorker:
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
+        self._unanswered = Unanswered(self._objects, self._metrics)
         self._putters = Putters(
             task,
             self.buffer,
@@ -120,6 +122,7 @@ class SinkWorker:
             rng=instance.rng,
             graces=graces,
             limit=limit,
+            unanswered=self._unanswered,
         )
         self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
         self._holders = HolderWatch(instance, self._unread.place_of)
@@ -173,7 +176,9 @@ class SinkWorker:
         clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("reading approvals", self._guard.start)
-        identities = self._identities = patiently("loading identities", self._load_identities)
+        identities = self._identities = patiently(
+            "loading identities", lambda: IdentityTables.loaded(self._instance, self._schemas)
+        )
         self._health.starting(f"connecting to {self._instance.side}")
         self._retrying.first_contact(
             "starting the task",
@@ -204,16 +209,6 @@ class SinkWorker:
 
     def _seen(self, holder: tuple[str, str]) -> int | None:
         return self._unread.quiet_since(holder)
-
-    def _load_identities(self) -> IdentityTables:
-        instance = self._instance
-        tables = IdentityTables(instance.clients, instance.topics, instance.registry, self._schemas)
-        try:
-            tables.load()
-        except BaseException:
-            tables.close()
-            raise
-        return tables
 
     def _take_waits(self) -> None:
         owned = [(self._objects[topic], number) for topic, number in self.buffer.places]
@@ -282,6 +277,7 @@ class SinkWorker:
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
             self._putters.show_parked(self._health)
+            self._unanswered.keep(self.buffer.places)
             if isinstance(self._task, ReportsWaiting):
                 self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:
@@ -323,6 +319,7 @@ class SinkWorker:
             self.buffer.pass_over((topic, number), offset)
             return
         record = (self._objects[topic], (message.key() or b"").decode())
+        self._unanswered.read((topic, number), record, message)
         self.buffer.add((topic, number), offset, record, message.value(), message)
         self._look_for_what_it_kept(message, record)
 

@@ -22,7 +22,6 @@ from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
-from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
@@ -41,6 +40,7 @@ from salmon.plugin.contract import (
     SourceTask,
     UsesSchemas,
 )
+from salmon.plugin.dates import DatesPositions
 from salmon.runtime import schemas as subjects
 from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
@@ -50,6 +50,8 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
+from salmon.source.reach import Reach
+from salmon.source.reporting import report_batch
 from salmon.source.schema_watch import SchemaWatch
 
 log = structlog.get_logger(__name__)
@@ -97,6 +99,8 @@ class SourceWorker:
         self._unreadable_signals: list[Output] = []  # as dead letters
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
+        self._reach = Reach(task.dates if isinstance(task, DatesPositions) else None)
+        self._metrics.watch_positions(self._reach.ages)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
         self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
@@ -176,6 +180,7 @@ class SourceWorker:
         )
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
         self._fellows.begin()
+        self._reach.stored(positions)
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
@@ -274,7 +279,7 @@ class SourceWorker:
             if isinstance(self._task, Notes):
                 self._health.note(self._task.note())
             waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
-            self._health.objects_wait([*waiting, *self._first_loads.waiting()])
+            self._health.objects_wait([*waiting, *self._first_loads.waiting(), *self._reach.waiting()])
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:
@@ -311,6 +316,7 @@ class SourceWorker:
         return self._encoder.signal_set_aside(message, error)
 
     def _poll(self) -> SourceBatch | None:
+        began = time.monotonic()
         try:
             batch = self._task.poll(POLL_S)
         except RetriableError as error:
@@ -320,6 +326,8 @@ class SourceWorker:
         if self._polls.worked():
             log.info("side_available")
             self._metrics.outage.set(0)
+        if count := len(batch.records) + len(batch.events):
+            self._metrics.batch_polled(count, time.monotonic() - began)
         return batch
 
     # One batch, one transaction.
@@ -357,7 +365,8 @@ class SourceWorker:
         if counted is not None:
             self._limit.saved(counted)
         self._signals_committed, self._unreadable_signals = signals_up_to, []
-        self._count(encoded)
+        self._reach.stored(batch.positions)
+        report_batch(self._metrics, encoded)
 
     def _counted(self, encoded: Encoded) -> Counts | None:
         """
@@ -396,26 +405,6 @@ class SourceWorker:
             if signals_up_to is not None and signals_up_to != self._signals_committed:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
-
-    def _count(self, encoded: Encoded) -> None:
-        now_s = time.time()
-        for record in encoded.written:
-            change = record.change
-            # A row's time is that of the record's last edit, perhaps years ago. That is not our lag.
-            committed_at = change.committed_at if change.is_event else 0
-            self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
-            if CUT in change.source:
-                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
-        for event in encoded.events.values():
-            self._metrics.event_passed(event.event, "read", event.published_at, now_s)
-        self._metrics.records_written.inc(len(encoded.written) + len(encoded.events))
-        self._metrics.records_polled_active.set(0)
-        if encoded.dead_letters:
-            log.warning("records_set_aside", count=encoded.dead_letters)
-            self._metrics.record_errors.inc(encoded.dead_letters)
-            self._metrics.records_skipped.inc(encoded.dead_letters)
-            self._metrics.dead_letters.inc(encoded.dead_letters)
-            self._metrics.error_met()
 
     def _close(self) -> None:
         self._stop.set()

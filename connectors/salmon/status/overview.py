@@ -112,6 +112,9 @@ class Overview:
                     "degraded": each.degraded,
                     "waiting_for": list(each.waiting_for),
                     "deferred": int(each.samples.total("salmon_deferred_records")),
+                    "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
+                    "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
+                    "oldest_write_s": each.samples.by("salmon_oldest_unacknowledged_write_seconds", "object"),
                     "api_calls": {
                         resource: int(calls)
                         for resource, calls in each.samples.by("salmon_api_calls_total", "resource").items()

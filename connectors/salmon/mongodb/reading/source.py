@@ -33,6 +33,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.collections import Spellings, all_differ, uuids_of
+from salmon.mongodb.reading.dates import Dates
 from salmon.mongodb.reading.draft import Draft
 from salmon.mongodb.reading.events import (
     LOSING_EVENTS,
@@ -99,6 +100,7 @@ class MongoSourceTask:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.dates = Dates()
         self._config = config
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
@@ -440,6 +442,7 @@ class MongoSourceTask:
         self._looked_at_s = now_s
         with border("asking the server for its identity"):
             answer = self._database.client.admin.command("hello")
+        self.dates.look(self._database.client, now_s)
         server = answer.get("me"), (answer.get("topologyVersion") or {}).get("processId")
         if self._server not in (None, server):
             log.info("server_changed", server=answer.get("me"))

@@ -181,6 +181,8 @@ def _source(header: Mapping[str, Any], at: EventId) -> dict[str, str]:
         "event_id": at.event_id,
         "transaction_key": header["transactionKey"],
         "sequence": str(header["sequenceNumber"]),
+        # Of the edit, in every log: the same whenever the event is read.
+        "correlation": f"salesforce-{header['transactionKey']}-{header['sequenceNumber']}",
         "user": header["commitUser"],
         "change_origin": header["changeOrigin"],
         "change_type": header["changeType"],

@@ -31,6 +31,7 @@ from salmon.salesforce.catalog import (
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
+from salmon.salesforce.reading.dates import Dates
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.identities import load_identities
@@ -76,6 +77,7 @@ class SalesforceSourceTask:
             again_s: How long an object that the org refuses waits until it is tried again.
             selections_every_s: How often it is looked at what is selected for change events.
         """
+        self.dates = Dates()
         self._config = config
         self._configured = objects
         self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}

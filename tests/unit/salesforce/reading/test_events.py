@@ -172,6 +172,13 @@ def test_one_event_of_many_records_tells_each_of_them() -> None:
     ]
 
 
+def test_an_edit_has_the_same_correlation_whenever_its_event_is_read() -> None:
+    """It is made of what the org says of the edit, so it is the same after a restart: by it the edit is found in every log."""
+    one, again = (change(payload("UPDATE", ID, Phone="1")).source for _ in range(2))
+    assert one["correlation"] == again["correlation"]
+    assert one["correlation"] == f"salesforce-{one['transaction_key']}-{one['sequence']}"
+
+
 def test_order_rises_with_the_commit_and_within_it() -> None:
     """A later commit sorts after an earlier one, by bytes."""
     orders = [
