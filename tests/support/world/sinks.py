@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from salmon.config.capture import CaptureConfig
@@ -13,6 +14,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.config import ApiBudget
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.deferrals import Wait, Waits
@@ -43,7 +45,9 @@ class OrgTask(SalesforceSinkTask):
             direction="to_salesforce" if one_way else "both",
             capture=CaptureConfig(mode="poll" if polled else "cdc"),
         )
-        super().__init__(None, {OBJECT: config}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
+        reached: Any = SimpleNamespace(api_budget=ApiBudget())
+        calls: Any = OrgCalls(org)
+        super().__init__(reached, {OBJECT: config}, "world", rest=calls)
         self._known = identities
 
     def connect(self) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -32,7 +32,7 @@ from salmon.plugin.contract import (
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.events import EventId, Told, understood
+from salmon.salesforce.reading.events import EventId, Report, Told, understood
 from salmon.salesforce.reading.history import History
 from salmon.salesforce.reading.intake import EVENTS_A_POLL, Decoded, Intake
 from salmon.salesforce.reading.parents import Parents
@@ -352,19 +352,11 @@ class Feed:
                 self._fall_into_hole(name, reported_up_to)
 
     def _take_event(self, taken: Decoded, harvest: Harvest) -> None:
-        event, schema, payload = taken.event, taken.schema, taken.payload
-        name = schema.layout.object
-        if payload is None:
+        name = taken.schema.layout.object
+        if taken.payload is None:
             self._fall_into_hole(name)
             return
-        report = understood(
-            payload,
-            EventId(event.replay_id, event.event.id),
-            layout=schema.layout,
-            schema=self._objects[name].schema,
-            identity=self._identity,
-            our_user=self._our_user,
-        )
+        report = self._understood(taken, taken.payload)
         self._commit_time = max(self._commit_time, report.commit_time)
         self._taken_up_to = max(self._taken_up_to, report.commit_time)
         self._org.clock.passed(report.commit_time)
@@ -374,6 +366,17 @@ class Feed:
             if report.key is not None and report.key != told.native_id:
                 self._identity.learn_from_event(name, told.native_id, report.key)
             self._report_record(name, told, report.commit_time, harvest)
+
+    def _understood(self, taken: Decoded, payload: Mapping[str, Any]) -> Report:
+        layout = taken.schema.layout
+        return understood(
+            payload,
+            EventId(taken.event.replay_id, taken.event.event.id),
+            layout=layout,
+            schema=self._objects[layout.object].schema,
+            identity=self._identity,
+            our_user=self._our_user,
+        )
 
     def _report_record(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
         if self._runs.is_reported_already(name, commit_time):
