@@ -67,6 +67,10 @@ class Topics:
         return f"{self.name}.offsets"
 
     @property
+    def status(self) -> str:
+        return f"{self.name}.status"
+
+    @property
     def conflicts(self) -> str:
         return f"{self.name}.conflicts"
 
@@ -118,6 +122,7 @@ def specs(
     for event in events:
         add(topics.events(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
+    add(topics.status, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:
         add(topics.signals(connector), _LOG, 1)
