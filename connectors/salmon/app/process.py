@@ -322,7 +322,7 @@ class _Process:
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
-        self._places.found = places_of(connector, config, registry)
+        self._places.found = places_of(connector, config, registry, self._standing)
         hold(self._standing, self._health, retrying.stop)
         self._take_place(admin, registry, retrying)
         if (its_side := side_of(connector)) is None:

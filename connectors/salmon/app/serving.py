@@ -18,7 +18,7 @@ from salmon.ops.connect.access import Access
 from salmon.ops.connect.described import Described, Places, Served
 from salmon.ops.connect.places import MergePlaces, SinkPlaces, SourcePlaces
 from salmon.ops.connect.standing import Standing
-from salmon.ops.health import Health
+from salmon.ops.health import Health, State
 from salmon.ops.metrics import Metrics
 
 
@@ -103,7 +103,7 @@ def topics_of(connector: str, config: SyncConfig) -> list[str]:
 
 
 def places_of(
-    connector: str, config: SyncConfig, registry: SchemaRegistry
+    connector: str, config: SyncConfig, registry: SchemaRegistry, standing: Standing
 ) -> SourcePlaces | SinkPlaces | MergePlaces:
     """Where the connector continues, for Kafka Connect's offsets resource."""
     kafka, names, its_side = config.kafka_properties(), config.topic_names, side_of(connector)
@@ -113,4 +113,6 @@ def places_of(
     if connector == its_side.source:
         return SourcePlaces(kafka, entries, connector, group)
     writes = [names.writes(its_side.name, name) for name in config.objects]
-    return SinkPlaces(kafka, entries, connector, group, writes)
+    return SinkPlaces(
+        kafka, entries, connector, group, writes, stopped=lambda: standing.ordinals_in(State.STOPPED)
+    )

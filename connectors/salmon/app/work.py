@@ -55,6 +55,7 @@ class Work:
         self.name = "work"
         self._process, self._standing = process, standing
         self._stop = Event()
+        self._halt = Event()  # ends the building of the worker: to stop the process, or to obey a request
         self._inner: Part | None = None
         self._interrupted = False
         standing.listen(self._interrupt)
@@ -62,11 +63,7 @@ class Work:
     def run(self) -> None:
         health = self._process.health
         try:
-            self._inner = self._process.part(Retrying(self._stop, health))
-            if self._stop.is_set():
-                raise Stopping
-            if not self._standing.must_end:  # asked for while the worker was built
-                self._inner.run()
+            self._build_and_run(health)
             self._obey(health)
         except Stopping:
             pass
@@ -74,8 +71,17 @@ class Work:
             self._ended(self._process.consequence_of(error), error)
         health.ended()
 
+    def _build_and_run(self, health: Health) -> None:
+        try:
+            self._inner = self._process.part(Retrying(self._halt, health))
+            if not self._halt.is_set() and not self._standing.must_end:
+                self._inner.run()
+        except Stopping:
+            pass  # while it was built; what was asked for is obeyed next
+
     def stop(self) -> None:
         self._stop.set()
+        self._halt.set()
         if self._inner is not None:
             self._inner.stop()
 
@@ -86,6 +92,7 @@ class Work:
     def _interrupt(self) -> None:
         """The worker must end, because a person has asked for it. Called in the thread that follows the status topic."""
         self._interrupted = True
+        self._halt.set()
         if self._inner is not None:
             self._inner.stop()
 

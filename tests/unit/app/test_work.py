@@ -11,7 +11,7 @@ from salmon.app.work import Asked, Work
 from salmon.errors import StartAgain
 from salmon.ops.connect.status_topic import Target
 from salmon.ops.health import Health, State
-from salmon.runtime.retry import Retrying
+from salmon.runtime.retry import Retrying, Stopping
 from support.connect_rest import Worker, running
 from support.waiting import until
 
@@ -139,6 +139,23 @@ def test_a_pause_while_the_worker_is_built_is_obeyed_before_it_runs(run: Run) ->
     run.process.may_build.set()
     is_put_down(run, State.PAUSED)
     assert run.process.inner.runs == 0
+
+
+def test_a_pause_is_obeyed_while_the_worker_waits_for_a_server(run: Run) -> None:
+    """Building it may take for ever, e.g. while nobody registers the schemas."""
+
+    def part(retrying: Retrying) -> Inner:
+        run.process.building.set()
+        assert retrying.stop.wait(20)
+        raise Stopping
+
+    run.process.part = part  # type: ignore[method-assign]
+    run.thread.start()
+    run.process.building.wait(10)
+    run.worker.standing.ask_for(Target.PAUSED)
+    is_put_down(run, State.PAUSED)
+    run.worker.standing.ask_for(Target.STARTED)
+    assert isinstance(run.end(), Asked)
 
 
 def test_a_restart_drains_the_worker_first(run: Run) -> None:

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBasic, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from salmon import __version__
 from salmon.errors import FatalError, RetriableError
@@ -59,12 +60,25 @@ def application(served: Served) -> FastAPI:
     connect = {"responses": _ERRORS, "dependencies": admitted(lambda request: request.method not in _READS)}
     app.include_router(connectors.router(served), **connect)  # type: ignore[arg-type]
     app.include_router(administration.router(served), **connect)  # type: ignore[arg-type]
+    app.add_middleware(_WithoutLastSlash)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _not_found)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(RetriableError, _unavailable)
     app.add_exception_handler(FatalError, _unavailable)
     return app
+
+
+class _WithoutLastSlash:
+    """Takes /connectors/ for /connectors, as Kafka Connect does; some tools write it so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (path := scope["path"].rstrip("/")) != scope["path"]:
+            scope = {**scope, "path": path or "/"}
+        await self._app(scope, receive, send)
 
 
 def _answer(status: int, message: str, headers: Any = None) -> Response:

@@ -8,10 +8,11 @@ old ones as new. Merge cannot be moved at all, because its state belongs to its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from salmon.errors import Fenced
 from salmon.kafka import clients, cluster
@@ -105,6 +106,7 @@ class SinkPlaces:
 
     Args:
         topics: The topics of its writes.
+        stopped: The ordinals of the instances that have reported that they are stopped.
     """
 
     def __init__(
@@ -114,9 +116,11 @@ class SinkPlaces:
         connector: str,
         group: str,
         topics: Collection[str],
+        *,
+        stopped: Callable[[], Collection[int]],
     ) -> None:
         self._kafka, self._entries, self._connector, self._group = kafka, entries, connector, group
-        self._topics = frozenset(topics)
+        self._topics, self._stopped = frozenset(topics), stopped
 
     def read(self) -> list[Offset]:
         return [
@@ -163,8 +167,7 @@ class SinkPlaces:
 
     def _go_back(self, committed: Mapping[Place, int], asked: Mapping[Place, int | None]) -> None:
         admin = clients.admin(self._kafka)
-        if cluster.members(admin, self._group):
-            raise Refused(409, _runs(self._connector))
+        self._check_members(admin)
         starts = {place: extent.start for place, extent in extents_of(admin, asked).items()}
         targets: dict[Place, int] = {}
         for place, offset in asked.items():
@@ -176,17 +179,24 @@ class SinkPlaces:
                     f"{committed[place]}, where the sink is: what lies ahead of it would never be written.",
                 )
             targets[place] = target
-        # First the marks, then the offsets: a sink that has stopped cleanly would not read the markers before it writes again.
-        self._doubt()
-        self._commit(targets)
+        self._write(targets)
 
-    def _doubt(self) -> None:
-        """Note that writes are in doubt, under the transactional id of each instance, which fences one that still runs."""
-        marks = {
-            entry: mark
-            for entry, mark in self._entries.load(self._connector).items()
-            if entry.startswith(_CLEAN)
-        }
+    def _check_members(self, admin: AdminClient) -> None:
+        """
+        Refuse if an instance may still commit. One that has stopped stays a member for a while (it is a static one), and does
+        nothing more: it has reported that.
+        """
+        stopped = {f"{self._group}-{ordinal}" for ordinal in self._stopped()}
+        if any(member.client_id not in stopped for member in cluster.members(admin, self._group)):
+            raise Refused(409, _runs(self._connector))
+
+    def _write(self, targets: Mapping[Place, int]) -> None:
+        """
+        Commit offsets under the transactional ids of all instances, which fences one that still runs. The same transactions note
+        that writes are in doubt: a sink that has stopped cleanly would not read the markers before it writes again.
+        """
+        stored = self._entries.load(self._connector)
+        marks = {entry: mark for entry, mark in stored.items() if entry.startswith(_CLEAN)}
         for entry, mark in marks.items():
             name = f"{self._group}-{entry.removeprefix(_CLEAN)}"
             producer = clients.producer(
@@ -197,20 +207,19 @@ class SinkPlaces:
                 with producer.transaction() as transaction:
                     record = self._entries.record(self._connector, entry, {**mark, "clean": False})
                     transaction.produce(self._entries.topic, *record)
+                    if entry == max(marks):
+                        self._send_offsets(transaction, targets)
             except Fenced:
                 raise Refused(409, _runs(self._connector)) from None
             finally:
                 producer.close()
 
-    def _commit(self, targets: Mapping[Place, int]) -> None:
+    def _send_offsets(self, transaction: clients.Transaction, targets: Mapping[Place, int]) -> None:
+        # Of no member: so brokers take them also while members that have stopped are still in the group.
         consumer = clients.consumer(self._kafka, group_id=self._group, client_id=f"{self._group}-offsets")
         offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in targets.items()]
         try:
-            answers = consumer.commit(offsets=offsets, asynchronous=False) or []
-            if errors := [each.error for each in answers if each.error is not None]:
-                raise translated(errors[0], f"changing the offsets of {self._group}")
-        except KafkaException as error:
-            raise translated(error, f"changing the offsets of {self._group}") from error
+            transaction.send_offsets(offsets, consumer.consumer_group_metadata())
         finally:
             clients.close(consumer)
 

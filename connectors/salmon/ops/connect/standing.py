@@ -179,6 +179,14 @@ class Standing:
         """All processes of the sync that have ever described themselves."""
         return processes_of(self._rows)
 
+    def ordinals_in(self, state: State) -> set[int]:
+        """The replicas of this connector whose last report was that state."""
+        return {
+            each.ordinal
+            for each in self.processes()
+            if each.connector == self._connector and each.state == state
+        }
+
     # The part.
 
     def run(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from salmon.errors import SetupError, Unavailable
+from salmon.kafka import topics
 from salmon.ops.connect import loggers
 from salmon.ops.connect.standing import StatusLog
 from salmon.ops.connect.status_topic import Target, wanted_of
@@ -147,3 +148,11 @@ def test_a_pause_is_shown_as_what_waits_and_not_as_a_failure() -> None:
     [waiting] = report.waiting_for
     assert waiting.what == "paused"
     assert waiting.since_s >= 60
+
+
+def test_the_status_topic_is_one_of_those_that_a_sync_needs() -> None:
+    """It is created with the others, and compacted."""
+    specs = topics.specs(topics.Topics("crm"), ["Account"], partitions=2, replication_factor=1)
+    [spec] = [each for each in specs if each.name == "crm.status"]
+    assert spec.compacted
+    assert spec.partitions == 1
