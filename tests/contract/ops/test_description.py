@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings, strategies
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -34,12 +36,16 @@ def works() -> Iterator[None]:
         yield
 
 
-@given(case=strategies.one_of([each.ok().as_strategy() for each in schema.get_all_operations()]))
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-def test_every_answer_is_one_that_the_description_has(case: schemathesis.Case) -> None:
+@given(
+    case=strategies.one_of(
+        [each.ok().as_strategy() for each in schema.get_all_operations() if isinstance(each, Ok)]
+    )
+)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+def test_every_answer_is_one_that_the_description_has(case: schemathesis.Case[Any]) -> None:
     """No code, type or body that it does not name, and never a server error."""
     for name in ("connector", "plugin"):
         if name in case.path_parameters:  # a made up name is only ever 404
             case.path_parameters[name] = "mongodb-sink"
-    case.headers = {**dict(case.headers or {}), "host": "127.0.0.1"}
+    case.headers["host"] = "127.0.0.1"
     case.call_and_validate(checks=CHECKS)

@@ -121,7 +121,7 @@ def test_a_signal_ends_a_process_that_is_paused_and_nothing_restarts(run: Run) -
 def test_a_pause_that_is_over_before_the_worker_has_drained_ends_in_a_restart(run: Run) -> None:
     """Otherwise the process would end for good, with exit code 0."""
     drain = threading.Event()
-    run.process.inner.run = lambda: drain.wait(20) and None  # type: ignore[assignment,method-assign,return-value]
+    run.process.inner.run = lambda: drain.wait(20) and None  # type: ignore[assignment,method-assign]
     run.thread.start()
     run.worker.standing.ask_for(Target.PAUSED)
     until(run.process.inner.stopped.is_set, "the worker was told to end")
@@ -149,7 +149,7 @@ def test_a_pause_is_obeyed_while_the_worker_waits_for_a_server(run: Run) -> None
         assert retrying.stop.wait(20)
         raise Stopping
 
-    run.process.part = part  # type: ignore[method-assign]
+    run.process.part = part  # type: ignore[assignment,method-assign]
     run.thread.start()
     run.process.building.wait(10)
     run.worker.standing.ask_for(Target.PAUSED)

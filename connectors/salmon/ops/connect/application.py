@@ -58,8 +58,8 @@ def application(served: Served) -> FastAPI:
 
     app.include_router(pages.router(served))
     connect = {"responses": _ERRORS, "dependencies": admitted(lambda request: request.method not in _READS)}
-    app.include_router(connectors.router(served), **connect)  # type: ignore[arg-type]
-    app.include_router(administration.router(served), **connect)  # type: ignore[arg-type]
+    app.include_router(connectors.router(served), **connect)
+    app.include_router(administration.router(served), **connect)
     app.add_middleware(_WithoutLastSlash)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(HTTPException, _not_found)

@@ -26,7 +26,7 @@ LEVELS: Final[Mapping[str, int]] = {
     "TRACE": logging.DEBUG,
     "ALL": logging.DEBUG,
 }
-_NAMES: Final = {number: name for name, number in reversed(LEVELS.items())}
+_NAMES: Final = {number: name for name, number in reversed(list(LEVELS.items()))}
 _lock = threading.Lock()
 _modified: dict[str, int] = {}
 

@@ -42,6 +42,8 @@ log = structlog.get_logger(__name__)
 FOLLOW_S: Final = 0.5  # also how soon a new state of this process is reported
 _AGAIN_S: Final = 2.0
 _SEEN_MAX_S: Final = 5.0
+_JOIN_MAX_S: Final = 1.0
+_LAST_WORD_S: Final = 3.0
 _TOLD: Final = frozenset({State.RUNNING, State.PAUSED, State.STOPPED, State.FAILED})
 
 
@@ -113,6 +115,7 @@ class Standing:
         self._restart_id: str | None = None
         self._reported: Process | None = None
         self._trouble = ""
+        self._failure: BaseException | None = None
         self._listener: Callable[[], None] = lambda: None
         self.restart_asked = False
 
@@ -190,22 +193,15 @@ class Standing:
     # The part.
 
     def run(self) -> None:
-        """Follow the topic until asked to stop. It ends for no error: the worker needs Kafka too, and reports it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._log is not None or self._stop.is_set())
-        while not self._stop.is_set():
-            try:
-                self._turn()
-                self._trouble = ""
-            except SalmonError as trouble:
-                self._note(trouble)
-        if self._health.report().state is State.FAILED and self._log is not None:
-            try:
-                self._describe(self._log)  # the others can show why
-            except SalmonError as trouble:
-                self._note(trouble)
-        if self._log is not None:
-            self._log.close()
+        """Follow the topic until asked to stop. It ends for no error of Kafka: the worker needs Kafka too, and reports it."""
+        following = threading.Thread(target=self._follow, name="status-topic", daemon=True)
+        following.start()
+        self._stop.wait()
+        # A call to Kafka that is under way may take long, and the other parts wait for our end before they are asked to stop.
+        has_failed = self._health.report().state is State.FAILED
+        following.join(_LAST_WORD_S if has_failed else _JOIN_MAX_S)
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         self._stop.set()
@@ -214,6 +210,31 @@ class Standing:
 
     def cut(self) -> None:
         pass
+
+    def _follow(self) -> None:
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._log is not None or self._stop.is_set())
+            while not self._stop.is_set():
+                try:
+                    self._turn()
+                    self._trouble = ""
+                except SalmonError as trouble:
+                    self._note(trouble)
+            self._leave()
+        except BaseException as failure:  # noqa: BLE001 - raised again by run()
+            self._failure = failure
+            self._stop.set()
+
+    def _leave(self) -> None:
+        if (opened := self._log) is None:
+            return
+        if self._health.report().state is State.FAILED:
+            try:
+                self._describe(opened)  # the others can show why
+            except SalmonError as trouble:
+                self._note(trouble)
+        opened.close()
 
     def _turn(self) -> None:
         opened = self._log

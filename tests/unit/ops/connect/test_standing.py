@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -114,7 +115,7 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning(topic: MemorySta
     def open_log() -> StatusLog:
         opened.append(topic.open())
         if len(opened) == 1:
-            opened[0].follow = lost  # type: ignore[method-assign]
+            opened[0].follow = lost  # type: ignore[assignment,method-assign]
         return opened[-1]
 
     worker.open_log = open_log
@@ -122,6 +123,22 @@ def test_a_topic_that_was_made_again_is_read_from_its_beginning(topic: MemorySta
         until(lambda: len(opened) > 1, "it was opened again")
         worker.standing.ask_for(Target.PAUSED)
         worker.wanted_is(Target.PAUSED)
+
+
+def test_a_call_to_kafka_that_hangs_does_not_hold_up_the_stop(topic: MemoryStatusTopic) -> None:
+    """The other parts are asked to stop only when this one has ended, and the time to stop is short."""
+    worker, hangs, release = Worker(topic=topic), threading.Event(), threading.Event()
+    opened = topic.open()
+
+    def follow(_timeout_s: float) -> None:
+        hangs.set()
+        release.wait(20)
+
+    opened.follow = follow  # type: ignore[assignment,method-assign]
+    worker.open_log = lambda: opened
+    with running(worker):
+        assert hangs.wait(5)
+    release.set()
 
 
 def test_a_target_state_of_a_later_version_is_ignored() -> None:
