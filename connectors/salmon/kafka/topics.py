@@ -76,6 +76,10 @@ class Topics:
         return f"{self.name}.offsets"
 
     @property
+    def status(self) -> str:
+        return f"{self.name}.status"
+
+    @property
     def conflicts(self) -> str:
         return f"{self.name}.conflicts"
 
@@ -132,6 +136,7 @@ def specs(
         add(topics.replays(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
     add(topics.handled, _SMALL_TABLE, 1)
+    add(topics.status, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:
         add(topics.signals(connector), _LOG, 1)
