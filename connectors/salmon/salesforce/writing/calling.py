@@ -21,7 +21,7 @@ from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowErr
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.lanes import Lanes, divided
 from salmon.salesforce.writing.references import RecordId
-from salmon.salesforce.writing.triggers import SmallerCalls
+from salmon.salesforce.writing.triggers import IN_COMPANY, Allowance, SmallerCalls
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -40,12 +40,16 @@ class Job:
         return self.record.object, self.record.key
 
 
+Call = Sequence[tuple[Job, Any]]
+
+
 class Calling:
     """
     Made for one batch, used once.
 
     Args:
         stopped: No call is made once it is set.
+        smaller_calls: What is known of earlier batches' calls that have failed as a whole.
     """
 
     def __init__(
@@ -55,14 +59,13 @@ class Calling:
         *,
         bulk: BulkWrites | None,
         lanes: Lanes,
+        smaller_calls: SmallerCalls,
     ) -> None:
         self._schemas, self._stopped = schemas, stopped
         self._bulk, self._lanes = bulk, lanes
-        self._smaller_calls = SmallerCalls()
+        self._smaller_calls = smaller_calls
 
-    def results(
-        self, jobs: Sequence[tuple[Job, Any]], send: Send, op: WriteOp | None
-    ) -> Iterator[tuple[Job, RowResult]]:
+    def results(self, jobs: Call, send: Send, op: WriteOp | None) -> Iterator[tuple[Job, RowResult]]:
         """
         Send the body of each job; what became of each.
 
@@ -77,6 +80,10 @@ class Calling:
             written = self._bulk.sent(op, records, self._schemas)
         yield from ((jobs[place][0], result) for place, result in written.items())
         rest = [pair for place, pair in enumerate(jobs) if place not in written]
+        suspects = self._smaller_calls.apart([job.id for job, _ in rest])
+        groups = [[rest[place] for place in places] for places in suspects]
+        apart = set(chain(*suspects))
+        rest = [pair for place, pair in enumerate(rest) if place not in apart]
         width = 1 if op is None else self._lanes.width
         lanes = [
             list(_calls(rest[place] for place in lane))
@@ -87,15 +94,17 @@ class Calling:
         )
         settled: list[tuple[Job, RowResult]] = []
         for call, answer in zip(chain(*lanes), chain(*answers), strict=True):
-            results = self._settled([body for _, body in call], answer, send)
-            settled += [(job, result) for (job, _), result in zip(call, results, strict=True)]
+            settled += self._settled(call, answer, send, self._smaller_calls.for_a_call())
+        allowance = self._smaller_calls.for_suspects()
+        for call in chain(*map(_calls, groups)):
+            settled += self._sent_apart(call, send, allowance)
         if op is not None:
             self._lanes.met(locks=any(e.code in ROW_LOCKS for _, result in settled for e in result.errors))
         yield from settled
 
     def called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """Make one call, and smaller ones where it must be. One result for each record."""
-        return self._settled(bodies, self._answer(bodies, send), send)
+        """Make one call, and smaller ones where a record spoils it. One result for each record."""
+        return self._readable(bodies, self._answer(bodies, send), send)
 
     def _touched(self, pair: tuple[Job, Any]) -> list[str]:
         """The Ids of the records that a creation or update locks: itself and its parents."""
@@ -115,11 +124,30 @@ class Calling:
             return error
 
     def _settled(
+        self, call: Call, answer: Sequence[RowResult] | RequestRejected, send: Send, allowance: Allowance
+    ) -> list[tuple[Job, RowResult]]:
+        """What became of each record of a call: of one that a trigger failed with others, by smaller calls."""
+        bodies = [body for _, body in call]
+        results = self._smaller_calls.settled(
+            [job.id for job, _ in call],
+            self._readable(bodies, answer, send),
+            lambda places: self.called([bodies[place] for place in places], send),
+            allowance,
+        )
+        return [(job, result) for (job, _), result in zip(call, results, strict=True)]
+
+    def _sent_apart(self, call: Call, send: Send, allowance: Allowance) -> list[tuple[Job, RowResult]]:
+        """The same, of records that have failed in company before, and are sent if a call is left for them."""
+        if not allowance.take():
+            return [(job, IN_COMPANY) for job, _ in call]
+        return self._settled(call, self._answer([body for _, body in call], send), send, allowance)
+
+    def _readable(
         self, bodies: Sequence[Any], answer: Sequence[RowResult] | RequestRejected, send: Send
     ) -> Sequence[RowResult]:
         """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
         if not isinstance(answer, RequestRejected):
-            return self._smaller_calls.settled(bodies, answer, lambda some: self.called(some, send))
+            return answer
         if len(bodies) == 1:
             return [RowResult(False, None, (RowError(answer.code, answer.fields),))]
         middle = len(bodies) // 2

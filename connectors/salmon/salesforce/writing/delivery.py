@@ -16,6 +16,7 @@ from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.salesforce.ids import ID_CHARS_SHORT
+from salmon.salesforce.wire.codes import ROLLED_BACK
 from salmon.salesforce.wire.rest import RowResult
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.calling import Calling, Job, Send
@@ -31,6 +32,7 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 from salmon.salesforce.writing.unreadable import UnreadableFields
 
@@ -65,13 +67,20 @@ class Delivery:
         owed: OwedTo,
         bulk: BulkWrites | None = None,
         lanes: Lanes | None = None,
+        smaller_calls: SmallerCalls | None = None,
     ) -> None:
         self._org = org
         self._schemas = schemas
         self._references = references
         self._stopped = stopped
         self._owed = owed
-        self._calling = Calling(schemas, stopped, bulk=bulk, lanes=lanes or Lanes(1))
+        self._calling = Calling(
+            schemas,
+            stopped,
+            bulk=bulk,
+            lanes=lanes or Lanes(1),
+            smaller_calls=smaller_calls or SmallerCalls(),
+        )
         self._outcomes: dict[int, Outcome] = {}
         self._unreadable = UnreadableFields(org, schemas)
         self._narrowing = narrowing
@@ -344,7 +353,9 @@ class Delivery:
         unsure = [job for job, each in self._nameless.values() if self._narrowing.must_be_saved(each)]
         for job, result in self._results(unsure, _nothing, self._org.update):
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, ())
-            if isinstance(outcome, Look) or outcome.kind is not OutcomeKind.REFUSED:
+            if isinstance(outcome, Outcome) and outcome.code == ROLLED_BACK:
+                self._outcomes[job.index] = outcome  # It is not known yet.
+            elif isinstance(outcome, Look) or outcome.kind is not OutcomeKind.REFUSED:
                 self._narrowing.saved(self._nameless[job.index][1])
         for job, each in self._nameless.values():
             if not self._narrowing.must_be_saved(each):

@@ -37,6 +37,7 @@ from salmon.salesforce.writing.lanes import Lanes
 from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
+from salmon.salesforce.writing.triggers import SmallerCalls
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +103,7 @@ class SalesforceSinkTask:
         self._clashes = Clashes(DUPLICATE, clock)
         one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
         self._narrowing = Narrowing(one_way, clock=clock)
+        self._smaller_calls = SmallerCalls(clock=clock)
         self._polled = {n for n, each in objects.items() if each.direction == "both" and is_polled(each)}
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
@@ -204,6 +206,7 @@ class SalesforceSinkTask:
             owed=self._owed,
             bulk=self._bulk,
             lanes=self._lanes,
+            smaller_calls=self._smaller_calls,
         )
         sure, looked = self._sure, self._unclean
         try:
@@ -282,7 +285,7 @@ class SalesforceSinkTask:
         The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
         its row has been locked for longer than a transaction lasts.
         """
-        outcome = self._clashes.judged(record, outcome)
+        outcome = self._smaller_calls.judged(self._clashes.judged(record, outcome))
         if (
             outcome.kind is OutcomeKind.APPLIED
             and record.write.op is WriteOp.DELETE

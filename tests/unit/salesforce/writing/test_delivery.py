@@ -415,15 +415,6 @@ def test_a_record_at_which_a_trigger_throws_is_refused_alone() -> None:
     assert kinds[117] is OutcomeKind.REFUSED
 
 
-def test_a_trigger_that_fails_for_good_costs_a_bounded_number_of_calls() -> None:
-    """Whoever broke it should not find the day's allowance used up as well."""
-    rig = Rig()
-    rig.org.bulk_max = 0
-    writes = [write(CREATE, f"$oid:{n}", Name="x") for n in range(COLLECTION_ROWS)]
-    assert set(rig.put(*writes)) == {OutcomeKind.REFUSED}
-    assert len(rig.org.calls) <= 17
-
-
 def test_a_task_that_is_stopped_makes_no_further_call() -> None:
     """What was not sent is put by its successor."""
     rig = Rig()
