@@ -240,7 +240,6 @@ class SalesforceSinkTask:
 
     def close(self) -> None:
         """Give up the connections, when nothing is put any more."""
-        self._lanes.close()
         if self._rest is not None:
             self._rest.close()
 
