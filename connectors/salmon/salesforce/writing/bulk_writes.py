@@ -47,6 +47,9 @@ _LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=10.0)
 _NOT_AGAIN_S: Final = 600.0  # an object whose job was refused, or has written less than half
 _NOT_MADE_S: Final = 60.0  # one that was not made
 _SHOWN_AFTER_S: Final = 60.0
+# A job that has waited or worked for so long is aborted: where an org holds up what is not synchronous, calls may work.
+SLOW_JOB_S: Final = 15 * 60.0
+_NO_JOBS_S: Final = 3_600.0  # after that
 _LOOKED_AT: Final = "Its records are looked at, and written again where they must be."
 
 Body = Mapping[str, Any]
@@ -92,6 +95,7 @@ class BulkWrites:
         self._unfinished: set[str] = set()
         self._waits_since_s: float | None = None
         self._not_before_s: dict[str, float] = {}  # objects that go by Collections until then
+        self._none_before_s = 0.0  # the same for all objects
 
     def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
         """How many of the writes that wait, as (object, key), to take at once: many where a job may be made of them."""
@@ -176,7 +180,7 @@ class BulkWrites:
                 "bulk job",
                 waits_s,
                 "All writes to Salesforce wait for a bulk job of Salmon's, which the org has not finished. See Setup, Bulk Data Load "
-                "Jobs; if it is aborted there, its records are written by other calls.",
+                f"Jobs. It is aborted after {SLOW_JOB_S / 60:.0f} minutes, and its records are written by other calls.",
             )
         ]
 
@@ -249,7 +253,7 @@ class BulkWrites:
             if self._stopped.wait(self._look_again.bound_s(looks)):
                 raise Unavailable(f"the sink is being stopped: its successor waits for the bulk job {job_id}")
             try:
-                state = self._jobs.state(job_id)
+                state = self._state(job_id)
             except RateLimited:
                 raise
             except RetriableError as error:
@@ -264,7 +268,7 @@ class BulkWrites:
     def _end(self, job_id: str) -> None:
         """Abort a job that waits for its upload; of another, see whether it has ended."""
         try:
-            state = self._jobs.state(job_id)
+            state = self._state(job_id)
             if state == "Open":
                 self._jobs.abort(job_id)
                 log.info("bulk_job_aborted", job=job_id)
@@ -281,9 +285,26 @@ class BulkWrites:
                 ) from error
         self._unfinished.discard(job_id)
 
+    def _state(self, job_id: str) -> str:
+        """The state of a job of ours; one that all writes have waited for too long is aborted first."""
+        state = self._jobs.state(job_id)
+        since_s, now_s = self._waits_since_s, self._clock()
+        if has_ended(state) or state == "Open" or since_s is None or now_s - since_s < SLOW_JOB_S:
+            return state
+        self._none_before_s = now_s + _NO_JOBS_S
+        try:
+            self._jobs.abort(job_id)
+        except (
+            RequestRejected
+        ) as error:  # It may have ended meanwhile; until it has, nothing else is written.
+            log.warning("bulk_job_not_aborted", job=job_id, state=state, code=error.code)
+        else:
+            log.warning("bulk_job_aborted", job=job_id, state=state, after_s=round(now_s - since_s))
+        return self._jobs.state(job_id)
+
     @property
     def _is_used(self) -> bool:
-        return self._enabled and self._may_look
+        return self._enabled and self._may_look and self._clock() >= self._none_before_s
 
     def _is_served(self, name: str) -> bool:
         return self._clock() >= self._not_before_s.get(name, 0.0)
