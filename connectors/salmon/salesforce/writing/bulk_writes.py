@@ -28,6 +28,7 @@ from salmon.errors import RateLimited, RequestRejected, RetriableError, Unavaila
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, ObjectSchema
 from salmon.plugin.contract import WaitingObject
+from salmon.plugin.leave import always
 from salmon.salesforce.wire.bulk import DELIMITER, FIELD_CHARS, has_ended
 from salmon.salesforce.wire.codes import NOT_FOUND
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowResult
@@ -50,6 +51,10 @@ _SHOWN_AFTER_S: Final = 60.0
 # A job that has waited or worked for so long is aborted: where an org holds up what is not synchronous, calls may work.
 SLOW_JOB_S: Final = 15 * 60.0
 _NO_JOBS_S: Final = 3_600.0  # after that
+TAKEN_AWAY: Final = (
+    "its partitions are being taken away, or were while the process was held up: who has them looks at what was written, and writes "
+    "the rest"
+)
 _LOOKED_AT: Final = "Its records are looked at, and written again where they must be."
 
 Body = Mapping[str, Any]
@@ -73,6 +78,7 @@ class BulkWrites:
 
     Args:
         rows_min: From how many writes of one object and one kind on they go by Bulk.
+        may_send: Asked before a job is made, and before it is let go (see AsksForLeave).
         clock: Seconds that only ever grow.
     """
 
@@ -84,11 +90,12 @@ class BulkWrites:
         enabled: bool = True,
         rows_min: int = BULK_ROWS_MIN,
         look_again: Backoff = _LOOK_AGAIN,
+        may_send: Callable[[], bool] = always,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._stopped = jobs, stopped
         self._enabled, self._rows_min = enabled, rows_min
-        self._look_again, self._clock = look_again, clock
+        self._look_again, self._may_send, self._clock = look_again, may_send, clock
         self._unsure = True  # whether there may be jobs of ours that we do not know
         # Whether they can be looked for; if not, a killed process would leave jobs that nobody waits for.
         self._may_look = True
@@ -190,6 +197,8 @@ class BulkWrites:
         """One job. The records that it has written, by their key."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        if not self._may_send():
+            raise Unavailable(TAKEN_AWAY)
         try:
             job_id = self._jobs.begin(name, operation)
         except RequestRejected as error:
@@ -205,6 +214,8 @@ class BulkWrites:
         self._waits_since_s = self._clock()
         try:
             self._jobs.upload(job_id, _csv_of(bodies, key))
+            if not self._may_send():
+                raise Unavailable(TAKEN_AWAY)  # It is aborted before anything else is written.
             self._jobs.close(job_id)
             log.info("bulk_job_made", object=name, job=job_id, records=len(bodies))
         except RequestRejected as error:

@@ -16,9 +16,10 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import SinkRecord
+from salmon.plugin.leave import always
 from salmon.salesforce.wire.codes import ROW_LOCKS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
-from salmon.salesforce.writing.bulk_writes import BulkWrites
+from salmon.salesforce.writing.bulk_writes import TAKEN_AWAY, BulkWrites
 from salmon.salesforce.writing.lanes import Lanes, divided
 from salmon.salesforce.writing.references import RecordId
 from salmon.salesforce.writing.triggers import IN_COMPANY, Allowance, SmallerCalls
@@ -49,6 +50,7 @@ class Calling:
 
     Args:
         stopped: No call is made once it is set.
+        may_send: Asked before each call (see AsksForLeave).
         smaller_calls: What is known of earlier batches' calls that have failed as a whole.
     """
 
@@ -60,10 +62,11 @@ class Calling:
         bulk: BulkWrites | None,
         lanes: Lanes,
         smaller_calls: SmallerCalls,
+        may_send: Callable[[], bool] = always,
     ) -> None:
         self._schemas, self._stopped = schemas, stopped
         self._bulk, self._lanes = bulk, lanes
-        self._smaller_calls = smaller_calls
+        self._smaller_calls, self._may_send = smaller_calls, may_send
 
     def results(self, jobs: Call, send: Send, op: WriteOp | None) -> Iterator[tuple[Job, RowResult]]:
         """
@@ -118,6 +121,8 @@ class Calling:
         """One call's answer. Several threads are here at the same time, and change nothing."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        if not self._may_send():
+            raise Unavailable(TAKEN_AWAY)
         try:
             return send(bodies)
         except RequestRejected as error:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
+from salmon.plugin.leave import always
 from salmon.salesforce.ids import ID_CHARS_SHORT
 from salmon.salesforce.wire.codes import ROLLED_BACK
 from salmon.salesforce.wire.rest import RowResult
@@ -68,6 +69,7 @@ class Delivery:
         bulk: BulkWrites | None = None,
         lanes: Lanes | None = None,
         smaller_calls: SmallerCalls | None = None,
+        may_send: Callable[[], bool] = always,
     ) -> None:
         self._org = org
         self._schemas = schemas
@@ -80,6 +82,7 @@ class Delivery:
             bulk=bulk,
             lanes=lanes or Lanes(1),
             smaller_calls=smaller_calls or SmallerCalls(),
+            may_send=may_send,
         )
         self._outcomes: dict[int, Outcome] = {}
         self._unreadable = UnreadableFields(org, schemas)

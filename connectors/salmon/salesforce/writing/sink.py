@@ -25,6 +25,7 @@ from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
 from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
+from salmon.plugin.leave import always
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, is_polled, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
@@ -100,6 +101,7 @@ class SalesforceSinkTask:
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._owed: OwedTo = nothing_owed
+        self._may_send: Callable[[], bool] = always
         self._clashes = Clashes(DUPLICATE, clock)
         one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
         self._narrowing = Narrowing(one_way, clock=clock)
@@ -117,6 +119,10 @@ class SalesforceSinkTask:
         """How to ask what is owed to a record."""
         self._owed = owed
 
+    def ask_leave(self, may_send: Callable[[], bool]) -> None:
+        """See AsksForLeave."""
+        self._may_send = may_send
+
     def connect(self) -> None:
         """
         Sign in, and check that the objects and their markers are there. An object that is not as it must be waits: it has
@@ -131,6 +137,7 @@ class SalesforceSinkTask:
                 self._stopped,
                 enabled=self._config.bulk.write == "auto",
                 rows_min=self._bulk_rows_min,
+                may_send=self._has_leave,
                 clock=self._clock,
             )
         _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
@@ -207,6 +214,7 @@ class SalesforceSinkTask:
             bulk=self._bulk,
             lanes=self._lanes,
             smaller_calls=self._smaller_calls,
+            may_send=self._has_leave,
         )
         sure, looked = self._sure, self._unclean
         try:
@@ -246,6 +254,9 @@ class SalesforceSinkTask:
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org does not have as they must be, while the others go on."""
         return [*(self._bulk.waiting() if self._bulk is not None else ()), *self._troubles.report()]
+
+    def _has_leave(self) -> bool:
+        return self._may_send()
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from salmon.backoff import Backoff
 from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
+from salmon.plugin.leave import always
 from salmon.salesforce.writing.bulk_writes import SLOW_JOB_S, Body, BulkWrites
 from support.salesforce import schema
 
@@ -53,9 +54,15 @@ class _HeldUp:
         return [job_id for job_id, state in self.states.items() if state != "Aborted"]
 
 
-def _bulk(org: _HeldUp) -> BulkWrites:
-    at_once = Backoff(first_s=0.0, max_s=0.0)
-    return BulkWrites(org, threading.Event(), rows_min=2, look_again=at_once, clock=lambda: org.now_s)
+def _bulk(org: _HeldUp, may_send: Callable[[], bool] = always) -> BulkWrites:
+    return BulkWrites(
+        org,
+        threading.Event(),
+        rows_min=2,
+        look_again=Backoff(first_s=0.0, max_s=0.0),
+        may_send=may_send,
+        clock=lambda: org.now_s,
+    )
 
 
 def test_a_job_that_the_org_does_not_begin_is_aborted_and_no_other_is_made_for_a_while() -> None:
@@ -99,3 +106,16 @@ def test_nothing_is_written_beside_a_job_that_cannot_be_aborted() -> None:
         with pytest.raises(Unavailable):
             bulk.settle()
     assert bulk.waiting() != []
+
+
+@pytest.mark.parametrize("leave", [[False], [True, False]])
+def test_no_job_is_let_go_when_the_records_may_be_another_instances(leave: list[bool]) -> None:
+    """It would write old values later than that one its newer ones; a job that was made is aborted."""
+    org = _HeldUp()
+    asked = iter(leave)
+    bulk = _bulk(org, lambda: next(asked))
+    bulk.settle()
+    with pytest.raises(Unavailable, match="taken away"):
+        bulk.sent(WriteOp.UPDATE, BODIES, SCHEMAS)
+    bulk.settle()
+    assert set(org.states.values()) <= {"Aborted"}

@@ -424,6 +424,18 @@ def test_a_task_that_is_stopped_makes_no_further_call() -> None:
     assert rig.org.calls == []
 
 
+def test_each_call_of_a_put_is_asked_for() -> None:
+    """After a suspension another instance may have written newer values of the records that are left."""
+    rig = Rig()
+    leave = iter([True, True, False])
+    rig.task.ask_leave(lambda: next(leave))
+    children = [write(CREATE, f"$oid:{n}", name="Contact", LastName="C", AccountId=A) for n in range(900)]
+    rig.org.put("Account", A, Name="the parent")
+    with pytest.raises(Unavailable, match="taken away"):
+        rig.put(*children)
+    assert [len(sent) for _, sent in rig.org.calls] == [COLLECTION_ROWS, COLLECTION_ROWS]
+
+
 def test_an_object_whose_markers_are_hidden_waits_and_the_others_go_on() -> None:
     """Without them no write of it is safe; a person has to mend it, and is told how (case V10)."""
     rig = Rig(clean=False)
