@@ -96,6 +96,7 @@ class BoxProcess:
     def heal(self) -> None:
         self._control("DELETE", "faults")
         self._control("DELETE", "triggers")
+        self._control("DELETE", "rules")
         self._sign_in()
 
     def recycle_bin(self, do: str, name: str, *ids: str) -> None:
@@ -104,6 +105,9 @@ class BoxProcess:
 
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)
+
+    def rule(self, **rule: Any) -> None:
+        self._control("POST", "rules", rule)
 
     def move(self, url: str) -> None:
         """The org is at another instance from now on: all sessions end."""
@@ -146,7 +150,12 @@ class BoxProcess:
 
 
 def configured(
-    *names: str, direction: str = "both", exclude: tuple[str, ...] = (), polled_s: float | None = None
+    *names: str,
+    direction: str = "both",
+    exclude: tuple[str, ...] = (),
+    polled_s: float | None = None,
+    allow_duplicates: bool = False,
+    assignment_rules: bool = False,
 ) -> dict[str, Any]:
     """The config's `objects`, as far as the tasks look at it. *polled_s*: they have no events, and are polled so often."""
     fields = SimpleNamespace(include=None, exclude=exclude)
@@ -160,6 +169,8 @@ def configured(
             numbers="double",
             capture=capture,
             refresh=never,
+            allow_duplicates=allow_duplicates,
+            assignment_rules=assignment_rules,
         )
         for name in names
     }
@@ -307,11 +318,17 @@ class Known:
 
 
 def started_sink(
-    box: BoxProcess, source: Source, *, clean: bool = True, polled_s: float | None = None, **changes: Any
+    box: BoxProcess,
+    source: Source,
+    *,
+    clean: bool = True,
+    polled_s: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> SalesforceSinkTask:
-    """A sink task on the objects of *source*."""
+    """A sink task on the objects of *source*. *settings*: of each object."""
     schemas = source.task.schemas()
-    objects = configured(*schemas, polled_s=polled_s)
+    objects = configured(*schemas, polled_s=polled_s, **(settings or {}))
     task = SalesforceSinkTask(box.config(**changes), objects, "crm", again_s=AGAIN_S)
     task.start(schemas, Known(), clean=clean)
     return task

@@ -37,6 +37,7 @@ from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
+from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
 from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
@@ -198,10 +199,8 @@ class DeletesConfig(BaseModel):
     )
 
 
-class ObjectConfig(BaseModel):
+class ObjectConfig(SavingConfig):
     """One synced sObject."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     collection: str = Field(pattern=PATTERN, description="The object's collection in MongoDB.")
     direction: Literal["both", "to_mongodb", "to_salesforce"] = Field(

@@ -11,6 +11,7 @@ from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
 from salmon.model import sides
+from salmon.model.change import SALESFORCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.runtime.policies import policy_named
@@ -42,6 +43,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         breaker_rounds=config.breaker.rounds,
         breaker_window_ms=round(config.breaker.window_s * 1000),
         one_way_to=_ONE_WAY.get(config.direction),
+        eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
     )
 
 

@@ -124,13 +124,13 @@ def _told(work: Work) -> None:
         went_back.forget_order(x)
         # The origin of a one-way object is the only one who can say what is true, so what it shows again is news.
         if change.is_row and work.rules.one_way_to is None and went_back.is_known(work):
-            _acknowledge(work)
+            _acknowledge(work, old=False)
             went_back.tell(work)
             return
     old = _is_old_news(change, x)
     # An old row does not answer a write. A later event or row will show what the write set.
     if not (old and change.is_row):
-        work.answer = _acknowledge(work)
+        work.answer = _acknowledge(work, old=old)
     work.is_consequence = work.answer.ours is None and is_consequence(change, x, work.rules)
     if change.is_row or change.op is not Op.UPDATE:
         x.held = False
@@ -189,18 +189,19 @@ def _is_old_news(change: Change, x: SideState) -> bool:
     return change.as_of < max(x.commit_time, x.as_of)
 
 
-def _acknowledge(work: Work) -> Answer:
+def _acknowledge(work: Work, *, old: bool) -> Answer:
     """
     Step 2. Settle our write that the change answers, and return what that shows.
 
     A row's marker and an event's ack answer the write with that seq, and every earlier one, because each write contains
-    everything that was owed. A delete has no marker: it answers the newest delete in flight.
+    everything that was owed. A delete has no marker: it answers the newest one that no end was told of. So does an absence,
+    but it settles nothing: the record was perhaps gone before our delete, which may still be carried out on one restored since.
     """
     change, x = work.change, work.x
-    if change.op is Op.DELETE:
-        seq = max((s for s, sent in x.sent.items() if sent.op is WriteOp.DELETE), default=None)
-    else:
-        seq = change.ack
+    if change.op is Op.ABSENT:
+        ended = _deletion_told_by(change, x, old=old)
+        return Answer() if ended is None else _answer(work, ended)
+    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack
     if seq is not None and seq in x.sent:
         answer = _answer_of_row(work, seq) if change.is_row else _answer(work, seq)
         committed_at = x.sent[seq].committed_at
@@ -221,6 +222,17 @@ def _acknowledge(work: Work) -> Answer:
         )
     )
     return Answer(late=late)
+
+
+def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:
+    """
+    Which of our deletions the end of a record answers. A repeated event answers none, and one that a row has overtaken, which
+    showed a record restored since, tells of an earlier one than those that the row called for.
+    """
+    deletions = [seq for seq, sent in x.sent.items() if sent.op is WriteOp.DELETE]
+    if not deletions or (old and change.order <= x.order):
+        return None
+    return min(deletions) if old and x.exists is True else max(deletions)
 
 
 def _answer(work: Work, seq: int) -> Answer:
@@ -302,11 +314,15 @@ def _late_echo(work: Work) -> None:
     wanted that. Step 7 corrects what the repetition overwrote or created again.
 
     A row only shows that there was a repetition. Its event will show which fields it set; the other fields may be edits that
-    are still to be reported.
+    are still to be reported. Where no events come, what it shows is what the repetition has set if nobody has modified the record
+    since. If somebody has, nobody can tell the two apart, and all of it counts as seen by whoever that was.
     """
     change, x = work.change, work.x
+    if change.is_row and change.origin in work.rules.eventless and not change.by_us:
+        lives(work, None)
+        return
     x.marker = change.ack or 0
-    if change.is_row:
+    if change.is_row and change.origin not in work.rules.eventless:
         return
     spoken = work.rules.spoken(change)
     if change.op is Op.CREATE:

@@ -334,7 +334,8 @@ RESOURCES: Final = (
         '{"rule": "validation", "object": "Account", "when": "Phone = null", "message": "Enter a phone"}',
         "Add a validation rule: `when` is a SOQL condition that is true for a wrong record; `field` and `name` are optional. "
         'Or a duplicate rule: {"rule": "duplicate", "object", "fields": [...], "action": "allow" or "block"}; `name`, '
-        "`matching_rule` and `message` are optional.",
+        "`matching_rule` and `message` are optional. Or an assignment rule, which chooses the owner of new records: "
+        '{"rule": "assignment", "object", "owner": Id of a user}.',
         ControlServer._add_rule,
     ),
     Resource("DELETE", "/rules", "", "Remove all rules.", ControlServer._drop_rules),

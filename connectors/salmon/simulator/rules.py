@@ -1,4 +1,4 @@
-"""Reads the rules of the org that the control API is given: validation rules and duplicate rules."""
+"""Reads the rules of the org that the control API is given: validation, duplicate and assignment rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any
 
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.refusals import Refusal
-from salmon.simulator.org.rules import DUPLICATE_MESSAGE, DuplicateRule, Rule, ValidationRule
+from salmon.simulator.org.rules import (
+    DUPLICATE_MESSAGE,
+    AssignmentRule,
+    DuplicateRule,
+    Rule,
+    ValidationRule,
+)
 from salmon.simulator.soql.answering import row_test
 
 
@@ -23,10 +29,12 @@ def parse_rule(org: Org, body: Mapping[str, Any]) -> Rule:
         BadRule: An object or field does not exist, the condition is none, or the shape is another one.
     """
     kind, name = str(body.get("rule")), str(body.get("object"))
-    if kind not in {"validation", "duplicate"}:
-        raise BadRule("rule must be validation or duplicate")
+    if kind not in {"validation", "duplicate", "assignment"}:
+        raise BadRule("rule must be validation, duplicate or assignment")
     if name not in org.objects:
         raise BadRule(f"object must be one of {', '.join(org.objects)}")
+    if kind == "assignment":
+        return _assignment(org, name, body)
     return _validation(org, name, body) if kind == "validation" else _duplicate(org, name, body)
 
 
@@ -56,6 +64,15 @@ def _duplicate(org: Org, name: str, body: Mapping[str, Any]) -> DuplicateRule:
         allows=action == "allow",
         message=str(body.get("message", DUPLICATE_MESSAGE)),
     )
+
+
+def _assignment(org: Org, name: str, body: Mapping[str, Any]) -> AssignmentRule:
+    owner = str(body.get("owner"))
+    if org.types[name].field("OwnerId") is None:
+        raise BadRule(f"records of {name} have no owner")
+    if owner not in org.users:
+        raise BadRule('an assignment rule needs "owner", the Id of a user')
+    return AssignmentRule(name, str(body.get("name", f"Standard {name} assignment")), owner)
 
 
 def _field(org: Org, name: str, field_name: Any) -> Any:

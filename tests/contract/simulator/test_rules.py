@@ -142,10 +142,32 @@ def test_duplicates_in_collections_and_updates(box: Box) -> None:
     assert box.call("POST", "sobjects/Account", {"Name": "Dup"}).status_code == 201, "a blank equals nothing"
 
 
+def test_an_assignment_rule_gives_new_records_an_owner_unless_the_call_forbids_it(box: Box) -> None:
+    """By rows and by collections; an update leaves the owner as it is."""
+    owner = box.org.person.user_id
+    rule(box, rule="assignment", object="Account", owner=owner)
+    shown = box.control("GET", "/state").json()["rules"]
+    assert shown == [{"object": "Account", "name": "Standard Account assignment"}]
+    url, forbid = "sobjects/Account", {"Sforce-Auto-Assign": "FALSE"}
+    assigned = box.call("POST", url, {"Name": "A"}).json()["id"]
+    forbidden = box.call("POST", url, {"Name": "B"}, headers=forbid).json()["id"]
+    records = {"records": [{"attributes": {"type": "Account"}, "Name": "C"}]}
+    (many,) = box.call("POST", "composite/sobjects", records).json()
+
+    def owner_of(record_id: str) -> str:
+        return str(box.call("GET", f"{url}/{record_id}").json()["OwnerId"])
+
+    owners = [owner_of(each) for each in (assigned, forbidden, many["id"])]
+    assert (owners[0], owners[2]) == (owner, owner)
+    assert owners[1] != owner
+    box.call("PATCH", f"{url}/{forbidden}", {"Phone": "1"})
+    assert owner_of(forbidden) == owners[1]
+
+
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        ({"rule": "magic"}, "validation or duplicate"),
+        ({"rule": "magic"}, "validation, duplicate or assignment"),
         ({"rule": "validation", "object": "Nothing"}, "Opportunity"),
         ({"rule": "validation", "object": "Account", "when": "Name = 'x'"}, "message"),
         (
@@ -158,6 +180,7 @@ def test_duplicates_in_collections_and_updates(box: Box) -> None:
         ),
         ({"rule": "duplicate", "object": "Account", "fields": []}, "fields"),
         ({"rule": "duplicate", "object": "Account", "fields": ["Nope"]}, "no field 'Nope'"),
+        ({"rule": "assignment", "object": "Account", "owner": "nobody"}, "the Id of a user"),
         ([1], "JSON object"),
     ],
 )

@@ -181,11 +181,17 @@ class Merge:
     def _not_taken(self, key: str, change: Change) -> frozenset[str]:
         """
         Fields of an old event of which their side has told nothing yet. Its source did not know them when it told the event, nor
-        what came after, so they may have been changed since: only a row says what is there.
+        what came after, so they may have been changed since: only a row says what is there. Where no events come, what an old row
+        shows is told by nothing else.
         """
-        if (state := self.states.get(key)) is None or not change.is_event:
+        if (state := self.states.get(key)) is None:
             return frozenset()
         x = state.sides[change.origin]
+        if change.is_row and change.origin in self.rules.eventless:
+            old = change.as_of is not None and change.as_of < x.as_of
+            return self.rules.names[change.origin] - x.unknown if old else frozenset()
+        if not change.is_event:
+            return frozenset()
         old = change.order <= x.order or change.commit_time <= x.as_of
         return x.unknown if old and change.history == x.history else frozenset()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
@@ -81,6 +81,7 @@ class Knobs:
     locks: float = 0.0  # our writes find records of Salesforce locked, by an approval or by somebody at work
     ranks: bool = False  # users set a field that Salesforce fills in at a creation, and never lets be empty
     goes_back: str | None = None  # a side that once shows again what was true some time ago
+    polled: bool = False  # the org tells no events: its source polls it
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -144,6 +145,7 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
         knobs.goes_back = which
     knobs.locks = aside.choice((0, 0, 0, 0.15))
     knobs.ranks = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.25
+    knobs.polled = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.15
 
 
 @dataclass
@@ -192,6 +194,9 @@ class History:
 
     # Side and key of records that somebody, or a trigger, has created or edited there since the sync began.
     touched: set[tuple[str, str]] = field(default_factory=set)
+    # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, where somebody had
+    # brought it back meanwhile: no event says which of our deletions it tells of.
+    ended: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)
@@ -233,12 +238,15 @@ class Nature:
 
     def rules(self, schema: ObjectSchema) -> Rules:
         knobs = self.knobs
+        if knobs.polled:
+            schema = replace(schema, fields=tuple(replace(each, live=True) for each in schema.fields))
         return Rules(
             schema,
             initial=knobs.initial,
             policy=POLICIES[knobs.policy],
             on_reject=knobs.on_reject,
             one_way_to=knobs.one_way_to,
+            eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
         )
 
 

@@ -120,6 +120,7 @@ class Org:
             return
         record = nature.random.choice(records)
         if nature.chance(0.3):
+            nature.history.ended.add((SALESFORCE, record.key))
             self.delete(record, by_us=True, follows=True)
         elif (link := record.fields.pop(LINK, None)) is not None:
             nature.history.cleared.add(link)
@@ -300,7 +301,8 @@ class OrgReader:
     names: frozenset[str]  # the synced fields
     identity: Identity
 
-    def after(self, native_id: str, limit: int = 2000, floor: int = 0) -> ReadRows:
+    def after(self, native_id: str, limit: int = 2000, floor: int = 0, since: int | None = None) -> ReadRows:
+        """*since*: a schedule is shorter than the time that polls overlap, so all records are in it."""
         found = [r for i, r in sorted(self.org.records.items()) if i > native_id]
         read = self._rows(found[:limit], floor)
         return replace(read, go_on_after=read.rows[-1].native_id if len(found) >= limit else "")

@@ -100,7 +100,12 @@ class World:
             ),
         }
         tasks: dict[str, Task] = {
-            SALESFORCE: OrgTask(self.org, identities, one_way=self.knobs.one_way_to == SALESFORCE),
+            SALESFORCE: OrgTask(
+                self.org,
+                identities,
+                one_way=self.knobs.one_way_to == SALESFORCE,
+                polled=self.knobs.polled,
+            ),
             MONGODB: DatabaseTask(self.database),
         }
         self.sinks = {
@@ -116,7 +121,10 @@ class World:
             )
             for side, task in tasks.items()
         }
-        self.sinks[SALESFORCE].repeated = self._hear_everything
+        self.sinks[SALESFORCE].repeated = self._hear_of_late_call
+        if self.knobs.polled:
+            # Nobody can tell a repeated call from an edit whose marker is not older than the last one that was shown.
+            self.sinks[SALESFORCE].before_late = self._hear_everything
         if self.knobs.early:
             self.database_source.unread = set(self.database.documents)
         else:
@@ -185,6 +193,10 @@ class World:
                 self._operate()
             self._act()
         self.settle()
+        if self.knobs.polled:
+            # Between two polls, our write went over it: nobody ever hears of that.
+            self.nature.history.unheard |= self.nature.history.authored - self.merge.known
+            self.look_again()  # polls tell nothing twice; a refusal of what the org holds by itself is over at its next row
         return self
 
     def _act(self) -> None:
@@ -285,18 +297,24 @@ class World:
         for _ in range(self.nature.random.randint(0, 2)):
             self.org_source.hear()
         if self.nature.chance(0.5):
-            self.org_source.chunks.read()
+            self.org_source.read_chunk()
         return self.org_source.turn()
 
-    def _hear_everything(self, record: SinkRecord) -> None:
-        """A call was carried out late: let the source of the org tell all that has happened there."""
+    def _hear_of_late_call(self, record: SinkRecord) -> None:
+        """A call was carried out late: let the source of the org tell of it."""
         for told in self.org.log[-1:]:
             if told.change.ack == record.write.seq:  # else it was refused
                 self.merge.called_late(record.key, told.change)
+        self._hear_everything()
+
+    def _hear_everything(self) -> None:
+        """Let the source of the org tell all that has happened there."""
         source = self.org_source
-        while source.heard < len(self.org.log) or source.feed.wait_s() is not None:
+        while not source.has_told:
             self.nature.pass_ms(1000)
             source.hear()
+            if self.knobs.polled:
+                source.read_chunk()
             source.turn()
 
     def _read_something(self, side: str) -> None:
@@ -451,6 +469,7 @@ class World:
             self.database.set(key, fields)
 
     def delete(self, side: str, key: str) -> None:
+        self.nature.history.ended.add((side, key))
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None
@@ -558,7 +577,7 @@ class World:
             for side in SIDES:
                 self.org_source.hear()
                 self.org_source.hear()
-                self.org_source.chunks.read()
+                self.org_source.read_chunk()
                 busy |= self.source_turn(side)
                 self.sinks[side].read(9)
                 busy |= self.sinks[side].put()

@@ -310,19 +310,24 @@ def _known_to(history: History, value: Value) -> set[Value]:
 
 def conflicts_of_nobody(world: World) -> Iterator[str]:
     """
-    Contests of life and death in which nobody has edited the record on the side that is said to have edited it. Where a
-    refusal, or a call that came late, looks like an edit, that cannot be told.
+    Contests of life and death in which nobody has edited the record on the side that is said to have edited it, or deleted it
+    on the side that is said to have deleted it. Where a refusal, or a call that came late, looks like an edit, that cannot be
+    told.
     """
-    knobs = world.knobs
+    knobs, history = world.knobs, world.nature.history
     if knobs.on_reject == "revert" and (knobs.refuse_city or knobs.refuse_deletes):
         return
     for conflict in world.merge.conflicts:
         contest = conflict.contest
         if contest.field != EXISTENCE or world.merge.late_calls.get(contest.key):
             continue
-        alive = contest.standing if contest.standing.value else contest.challenger
-        if alive.side in SIDES and (alive.side, contest.key) not in world.nature.history.touched:
+        alive, dead = contest.standing, contest.challenger
+        if not alive.value:
+            alive, dead = dead, alive
+        if alive.side in SIDES and (alive.side, contest.key) not in history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
+        if dead.side in SIDES and (dead.side, contest.key) not in history.ended:
+            yield f"{contest.key}: nobody has deleted it in {dead.side}"
 
 
 def conflicts_of_one_side(world: World) -> Iterator[str]:
@@ -397,6 +402,10 @@ def unresolved(world: World) -> Iterator[str]:
     """What is still held, or differs, or is in conflict once an operator has decided on all that was held."""
     if not (held := world.held()):
         return
+    if world.knobs.polled:
+        world.knobs.follows = (
+            0  # what the org deletes with a record of ours looks like anybody's deletion to a poll
+        )
     conflicts = len(world.merge.conflicts)
     for key, name, side in held:
         world.resolve(key, name, side)

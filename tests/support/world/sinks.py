@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from salmon.config.capture import CaptureConfig
 from salmon.config.models import ObjectConfig
-from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write
+from salmon.model.change import OWNED_BY_MERGE, SALESFORCE, Change, Op, Write, WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
@@ -36,8 +37,12 @@ class Task(Protocol):
 class OrgTask(SalesforceSinkTask):
     """The product's task; the org is there already."""
 
-    def __init__(self, org: Org, identities: dict[str, str], *, one_way: bool) -> None:
-        config = ObjectConfig(collection="things", direction="to_salesforce" if one_way else "both")
+    def __init__(self, org: Org, identities: dict[str, str], *, one_way: bool, polled: bool) -> None:
+        config = ObjectConfig(
+            collection="things",
+            direction="to_salesforce" if one_way else "both",
+            capture=CaptureConfig(mode="poll" if polled else "cdc"),
+        )
         super().__init__(None, {OBJECT: config}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
         self._known = identities
 
@@ -89,13 +94,17 @@ class Sink:
     tell: Callable[[str, Change], None]
     ask: Callable[[str, str | None], None]  # a signal to the side's source
     log: list[tuple[str, Write | None]] = field(default_factory=list)
-    repeated: Callable[[SinkRecord], None] = lambda _: None  # a call of a dead instance was carried out late
+    before_late: Callable[[], None] = lambda: (
+        None
+    )  # a call of a dead instance is about to be carried out late
+    repeated: Callable[[SinkRecord], None] = lambda _: None  # ... and was
     schema_number: int = 0  # which of them is this process's
     committed: int = 0
     late: list[SinkRecord] = field(
         default_factory=list
     )  # calls of a dead instance that are still on their way
     carried_out: int = 0
+    deleted: set[str] = field(default_factory=set)  # keys of records that it has ever deleted
     waits: Waits = field(default_factory=Waits)  # in `offsets`, so they outlive an instance
 
     def __post_init__(self) -> None:
@@ -158,6 +167,9 @@ class Sink:
         records = [self._record(int(command.value)) for command in commands]
         outcomes = self.task.put(records)
         self.carried_out += len(records)
+        deleted = [record.key for record in records if record.write.op is WriteOp.DELETE]
+        self.nature.history.ended |= {(self.side, key) for key in deleted if key in self.deleted}
+        self.deleted.update(deleted)
         if self.nature.chance(crashes):
             # Killed after it wrote and before Kafka knew; a call may even be carried out once more, late.
             # (The target of a one-way object would never tell.)
@@ -236,6 +248,7 @@ class Sink:
         the repetition from a user's edit: that is left out here, and told in the design's list of limits.
         """
         record = self.late.pop(0)
+        self.before_late()
         task: Any = self.task
         org: Org = task._rest.org
         found = org.by_key(record.key)

@@ -19,7 +19,9 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import Report, Told
 from salmon.salesforce.reading.feed import STREAM, Feed
-from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots
+from salmon.salesforce.reading.polling import OVERLAP_MS
+from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
+from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start
 from support.world.database import Database, Document
 from support.world.nature import OBJECT, Nature
@@ -27,6 +29,7 @@ from support.world.org import Org, OrgEvent, OrgReader, OrgRecord, told_of
 
 Tell = Callable[[str, Change], None]  # key, change: into `changes`
 ROWS_A_CHUNK = 2
+POLL_EVERY_S = 2.0
 
 
 # Salesforce.
@@ -93,6 +96,10 @@ class Chunks(Snapshots):
         self.running[run.object] = run
         self.ready.clear()
 
+    def give_up(self, name: str) -> None:
+        self.running.pop(name, None)
+        self.ready.clear()
+
     def take(self) -> Chunk | Failed | None:
         return self.ready.popleft() if self.ready else None
 
@@ -105,16 +112,22 @@ class Chunks(Snapshots):
 
     def read(self) -> None:
         """Read the next chunk, if one is due."""
-        for name, run in self.running.items():
+        for name, begun in self.running.items():
             self._org.look_at_clock()
-            if run.done or (self._org.clock.covered or 0) < run.not_before:
+            if begun.done or (self._org.clock.covered or 0) < begun.not_before:
                 continue
+            run = self._as_begun(begun)
             if run.absences:
                 read = self._reader.deleted(run.last, limit=ROWS_A_CHUNK, floor=run.began)
             else:
                 read = self._reader.after(run.last, limit=ROWS_A_CHUNK, floor=run.began)
             told = self.running[name] = self._told(replace(run, total=0), read)
             self.ready.append(Chunk(told, read))
+
+    def _as_begun(self, run: Run) -> Run:
+        if run.why is not Why.POLLED or run.last or run.absences:
+            return run
+        return replace(run, began=max(run.began, self._org.clock.covered or 0))
 
 
 class WorldFeed(Feed):
@@ -155,7 +168,8 @@ class OrgSource:
         self.identity = Identity({OBJECT: self.rules.schema})
         self.identity.load(OBJECT, self.identities)
         reader = OrgReader(self.org, names, self.identity)
-        self.chunks = Chunks(self.org, reader)
+        self.chunks, self.polls = Chunks(self.org, reader), Chunks(self.org, reader)
+        polled = {OBJECT: POLL_EVERY_S} if self.nature.knobs.polled else {}
         self.feed = WorldFeed(
             org=self.org,
             objects={OBJECT: SyncedObject(self.rules.schema, names)},
@@ -170,6 +184,7 @@ class OrgSource:
             positions=self.stored,
             monotonic_s=lambda: self.nature.time.ms / 1000,
             org_id=lambda: f"00D{self.org.number}",
+            schedule=Schedule(polled=polled, polls=self.polls if polled else None),
         )
         self.feed.live = self.rules.live[SALESFORCE]
         for signal in self.asked.values():
@@ -178,6 +193,11 @@ class OrgSource:
     def hear(self) -> None:
         """Let another event come, if there is one."""
         self.heard = min(self.heard + 1, len(self.org.log))
+
+    def read_chunk(self) -> None:
+        """Read the next chunk of whatever is being read."""
+        self.chunks.read()
+        self.polls.read()
 
     def turn(self) -> bool:
         """Gather and commit; whether there was anything."""
@@ -234,8 +254,26 @@ class OrgSource:
 
     @property
     def quiet(self) -> bool:
-        heard = self.heard == len(self.org.log) and self.feed.wait_s() is None
-        return heard and not self.asked and not self.chunks.unread
+        return self.has_told and not self.asked and not self.chunks.unread
+
+    @property
+    def has_told(self) -> bool:
+        """Whether all that was ever committed has been told."""
+        if self.nature.knobs.polled:
+            return self._has_polled
+        return self.heard == len(self.org.log) and self.feed.wait_s() is None
+
+    @property
+    def _has_polled(self) -> bool:
+        """Whether a poll that is complete has begun after all that was ever committed."""
+        if not self.org.log:
+            return True
+        position = self.stored.get(partition_of(OBJECT))
+        if position is None:
+            return False
+        run = Run.from_position(OBJECT, position)
+        done_up_to = run.began if run.done or run.why is not Why.POLLED else (run.since or 0) + OVERLAP_MS
+        return done_up_to >= self.org.log[-1].change.commit_time
 
     def _commit(self, harvest: Harvest) -> None:
         for partition, position in harvest.positions.items():

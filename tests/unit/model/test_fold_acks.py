@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from salmon.model.change import SALESFORCE_ID, WriteOp
 from salmon.model.fold import Fact, Published
-from support.stories import Story, born_in_mongodb, in_step
+from support.stories import Story, born_in_mongodb, in_step, rules
 
 # Step 1: old news.
 
@@ -33,6 +33,35 @@ def test_a_repetition_puts_nothing_out() -> None:
     assert first.published is Published.ROW
     assert again.writes == {}
     assert again.published is Published.UNCHANGED
+
+
+def test_a_repeated_deletion_does_not_answer_a_later_one_of_ours() -> None:
+    """The record was restored and deleted again, and our second deletion is on its way: what that does is still to be told."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    story.salesforce.deletes()
+    told_once = story.changes[-1]
+    story.salesforce.creates(Name="Acme")
+    story.mongodb.acks(story.writes["mongodb"])
+    story.mongodb.deletes()
+    second = story.writes["salesforce"]
+    story.tell(told_once)
+    assert (second.op, second.seq in story.state.sides["salesforce"].sent) == (WriteOp.DELETE, True)
+
+
+def test_a_deletion_that_a_row_of_the_restored_record_has_overtaken_answers_no_later_one() -> None:
+    """The row showed the record after it was restored, and called for another deletion."""
+    story = in_step(Name="Acme")
+    story.mongodb.deletes()
+    first = story.writes["salesforce"]
+    deleted_at = story.salesforce.moment()
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Acme")
+    second = story.writes["salesforce"]
+    story.salesforce.now = deleted_at
+    story.salesforce.deletes()
+    assert first.seq not in story.state.sides["salesforce"].sent
+    assert (second.op, second.seq in story.state.sides["salesforce"].sent) == (WriteOp.DELETE, True)
 
 
 def test_a_repeated_deletion_does_not_end_the_next_life() -> None:
@@ -243,6 +272,38 @@ def test_a_late_echo_of_salesforce_is_no_news_and_is_mended() -> None:
     assert story.record == {"Name": "Acme", "Phone": "555 0202"}, "nobody edited it back"
     assert story.conflicts == []
     assert story.writes["salesforce"].fields == {"Phone": "555 0202"}, "and Salesforce is put right"
+
+
+def repeated_where_no_events_come() -> tuple[Story, int]:
+    """Two writes were answered by rows; the marker is that of the first."""
+    story = in_step(rules(eventless=frozenset({"salesforce"})), Name="Acme", Phone="555 0000")
+    markers = []
+    for phone in ("555 0101", "555 0202"):
+        story.mongodb.edits(Phone=phone)
+        markers.append(story.writes["salesforce"].seq)
+        story.salesforce.row(Name="Acme", Phone=phone, marker=markers[-1], by_us=True)
+    return story, markers[0]
+
+
+def test_a_row_shows_what_a_repeated_write_has_set_where_no_events_come() -> None:
+    """No event will ever say so: nobody wanted it, and it is mended at once."""
+    story, first = repeated_where_no_events_come()
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=first, by_us=True)
+    assert story.record == {"Name": "Acme", "Phone": "555 0202"}
+    assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
+
+
+def test_an_edit_after_a_repeated_write_counts_where_no_events_come() -> None:
+    """Nobody can tell what the repetition has set from what somebody has seen and edited since: no edit is lost."""
+    story, first = repeated_where_no_events_come()
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=first)
+    assert story.record == {"Name": "Globex", "Phone": "555 0101"}
+
+
+def test_nothing_is_noted_for_late_events_where_no_events_come() -> None:
+    """Such notes would be kept for ever."""
+    story, _ = repeated_where_no_events_come()
+    assert story.state.sides["salesforce"].overwritten == ()
 
 
 def test_a_late_echo_that_brought_a_dead_record_back_is_deleted_again() -> None:

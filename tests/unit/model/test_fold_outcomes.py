@@ -15,6 +15,7 @@ from salmon.model.state import Park
 from support.stories import SCHEMA, Story, born_in_mongodb, in_step, rules
 
 PARENT = "0015g00000Par11AAA"
+POLLED = rules(eventless=frozenset({"salesforce"}))
 
 # REFUSED: an update.
 
@@ -290,6 +291,64 @@ def test_a_deletes_gone_is_answered_by_an_absence() -> None:
     story.salesforce.absent()
     assert story.writes == {}
     assert story.conflicts == []
+
+
+def test_a_refused_value_that_somebody_sets_later_is_an_edit() -> None:
+    """The refused write was never carried out: a row that shows its value does not show our doing."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.mongodb.edits(Phone="555 0101")
+    story.salesforce.refuses(story.writes["salesforce"], "Phone")
+    story.mongodb.edits(Phone="555 0000")
+    story.mongodb.edits(Name="Globex")
+    story.salesforce.row(Name="Globex", Phone="555 0101", marker=story.writes["salesforce"].seq)
+    assert story.record == {"Name": "Globex", "Phone": "555 0101"}
+
+
+def test_what_is_made_again_before_our_deletion_was_told_lives() -> None:
+    """Nothing tells of our deletion but an absence, and that is not taken for somebody's deletion of the new record."""
+    story = in_step(POLLED, Name="Acme")
+    story.mongodb.deletes()
+    deletion, deleted_at = story.writes["salesforce"], story.clock_ms
+    story.salesforce.finds_it_gone(deletion)
+    story.mongodb.creates(Name="Globex")
+    story.salesforce.absent(at=deleted_at)
+    assert (story.record, story.conflicts) == ({"Name": "Globex"}, [])
+    assert story.writes["salesforce"].op is WriteOp.CREATE
+
+
+def test_a_deletion_that_met_nothing_when_it_was_repeated_is_still_ours_when_it_is_told() -> None:
+    """Its outcome overtakes the event; what was brought back on the other side meanwhile is not deleted again."""
+    story = in_step(Name="Acme")
+    story.salesforce.deletes()
+    story.mongodb.finds_it_gone(story.writes["mongodb"])
+    story.salesforce.creates(Name="Acme")
+    story.mongodb.deletes()
+    assert (story.record, story.conflicts) == ({"Name": "Acme"}, [])
+    assert story.writes["mongodb"].op is WriteOp.CREATE
+    assert "salesforce" not in story.writes
+
+
+def test_an_update_that_met_nothing_when_it_was_repeated_is_still_ours_when_it_is_told() -> None:
+    """It was carried out, the document was deleted, and its repetition met nothing: nobody contests the deletion in Salesforce."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    story.mongodb.finds_it_gone(write)
+    story.salesforce.deletes()
+    story.mongodb.acks(write)
+    story.mongodb.deletes()
+    assert (story.record, story.conflicts, story.writes) == (None, [], {})
+
+
+def test_an_absence_does_not_settle_a_deletion_that_is_still_on_its_way() -> None:
+    """It was read before that was carried out, on what somebody has put there again."""
+    story = in_step(Name="Acme")
+    story.salesforce.deletes()
+    story.mongodb.absent()
+    story.mongodb.creates(Name="Globex")
+    story.mongodb.deletes()
+    assert story.record == {"Name": "Globex"}
+    assert story.writes["mongodb"].op is WriteOp.CREATE
 
 
 def test_after_exists_the_records_are_joined_by_what_the_side_shows() -> None:

@@ -493,3 +493,20 @@ def test_an_edit_that_no_write_of_ours_went_over_gives_way_to_a_later_one() -> N
     story.mongodb.now = written - 1
     story.mongodb.acks(newest)
     assert (story.state.canonical["City"], story.conflicts) == ("Rome", [])
+
+
+def test_an_edit_that_a_row_had_shown_before_our_write_was_sent_is_not_told_again_by_its_event() -> None:
+    """Whoever made what we wrote had seen it, and so had whoever edited the field after that (seed 163070)."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    seen = story.salesforce.moment()
+    story.salesforce.row(Name="Acme", Phone="555 0101", as_of=seen)
+    story.mongodb.acks(story.writes["mongodb"])
+    story.mongodb.edits(Phone="555 0202")
+    write = story.writes["salesforce"]
+    story.salesforce.now += 9
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=write.seq)
+    story.salesforce.row(Name="Acme", Phone="555 0303", marker=write.seq)
+    story.salesforce.now = seen
+    story.salesforce.edits(Phone="555 0101")
+    story.salesforce.acks(write)
+    assert (story.state.canonical["Phone"], story.conflicts) == ("555 0303", [])

@@ -51,7 +51,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         work.begin(work.version if change.is_event and not work.is_consequence else work.baseline)
     if ours is not None and change.is_event:
         refused_in_silence(work, ours, spoken | change.misfits.keys())
-    if change.is_row:
+    if change.is_row and change.origin not in work.rules.eventless:
         x.overwritten = tuple(
             _edited_since(work, known) if known.name in spoken else known for known in x.overwritten
         )

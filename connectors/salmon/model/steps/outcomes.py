@@ -24,9 +24,12 @@ def outcome(work: Work) -> None:
         # What another record kept away is sent again by the number of the write that was refused.
         x.parked = {n: p for n, p in x.parked.items() if p.why is not Park.REFUSED or p.group != change.ack}
         return
-    ours = x.sent.pop(change.ack, None)
+    ours = x.sent.get(change.ack)
     if ours is None:
         return  # superseded and answered since: what it says is no longer so
+    # What met nothing was perhaps carried out before, by a call whose answer never came: that is still to be told, and is ours.
+    if change.op is not Op.GONE:
+        del x.sent[change.ack]
     # Earlier writes are done with too, but their echoes may still be on the way: an outcome overtakes events.
     x.settled = max(x.settled, change.ack)
     x.burst = min(x.burst, len(x.in_flight))

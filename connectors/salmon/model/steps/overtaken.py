@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from salmon.model.change import OWNED_BY_MERGE, Op
+from salmon.model.change import OWNED_BY_MERGE, Op, Value
 from salmon.model.state import EMPTIED, NEVER, Overwritten, Version
 from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.values import fold_hidden_value, fold_unseen_value
@@ -69,13 +69,21 @@ def _told_before(work: Work, known: Overwritten, judged: set[str]) -> Overwritte
         if work.rules.says_nothing(change.origin, known.name, value):
             return known
         # A value that a row has shown since came after the write. The write's own event may never come.
-        is_before = (value,) != known.later
+        is_before = (value,) != known.later and not _was_told(known, value)
         return replace(known, edited=is_before, edit=value, edited_at=change.committed_at)
     # A creation, or an earlier write of ours: the author of a later edit had seen it.
     if known.name not in judged:
         judge_overwritten(work, known)
         judged.add(known.name)
     return replace(known, edited=False, before=value)
+
+
+def _was_told(known: Overwritten, value: Value) -> bool:
+    """
+    Whether the event tells what a row had shown before our write was sent: whoever made that has seen it. Where our write was
+    sent before the row came, the note begins as edited.
+    """
+    return value == known.before and not (known.edited and known.edit == value)
 
 
 def _hides_an_edit(work: Work, known: Overwritten) -> bool:

@@ -37,8 +37,8 @@ from salmon.salesforce.reading.history import History
 from salmon.salesforce.reading.polling import Reported, reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
-from salmon.salesforce.reading.snapshot import Org, Snapshots
-from salmon.salesforce.reading.snapshot_runs import Runs, Schedule
+from salmon.salesforce.reading.snapshot import Org
+from salmon.salesforce.reading.snapshot_runs import ReadsWhole, Runs, Schedule
 from salmon.salesforce.reading.subscription import Ended, Preset, Start, Stream, start_at
 from salmon.salesforce.reading.waiting_events import KEYS_MAX, Held, Waiting
 from salmon.salesforce.troubles import Troubles
@@ -69,7 +69,7 @@ class Feed:
         load_identities: Callable[[], None],
         open_stream: Callable[[Start], Stream],
         schema_of: Callable[[str], EventSchema],
-        snapshots: Snapshots,
+        snapshots: ReadsWhole,
         our_user: str,
         positions: Mapping[str, Position],
         troubles: Troubles | None = None,

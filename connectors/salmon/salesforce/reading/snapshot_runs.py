@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -26,7 +26,6 @@ from salmon.salesforce.reading.snapshot import (
     Failed,
     Org,
     Run,
-    Snapshots,
     Why,
 )
 from salmon.salesforce.reading.windows import END, Reads
@@ -35,6 +34,15 @@ log = structlog.get_logger(__name__)
 
 ROWS_A_POLL: Final = 500  # so that events do not wait long behind rows
 _SNAPSHOT: Final = FIRST_READ  # and the object's name
+
+
+class ReadsWhole(Protocol):
+    """Reads whole objects. `begin` and `close` may be called from any thread."""
+
+    def begin(self, run: Run) -> None: ...
+    def give_up(self, name: str) -> None: ...
+    def take(self) -> Chunk | Failed | None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Schedule:
     """
 
     polled: Mapping[str, float] = field(default_factory=dict)
-    polls: Snapshots | None = None
+    polls: ReadsWhole | None = None
     refreshed: Mapping[str, float] = field(default_factory=dict)
     spare: Callable[[], bool] = lambda: True
 
@@ -61,7 +69,7 @@ class Runs:
     def __init__(
         self,
         org: Org,
-        snapshots: Snapshots,
+        snapshots: ReadsWhole,
         reads: Mapping[str, Reads],
         identity: Identity,
         *,
@@ -366,7 +374,7 @@ class Runs:
             )
         )
 
-    def _who_reads(self, run: Run) -> Snapshots:
+    def _who_reads(self, run: Run) -> ReadsWhole:
         return self._polls if run.why is Why.POLLED else self._snapshots
 
     def _begin(self, run: Run) -> None:

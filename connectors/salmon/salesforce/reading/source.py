@@ -39,7 +39,7 @@ from salmon.salesforce.reading.polling import NoEvents
 from salmon.salesforce.reading.recurring import Recurring
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
-from salmon.salesforce.reading.snapshot import Snapshots
+from salmon.salesforce.reading.side_by_side import SideBySide
 from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
@@ -93,7 +93,7 @@ class SalesforceSourceTask:
         self._readers: dict[str, RowReader] = {}
         self._make_reader: Callable[[SyncedObject], RowReader] | None = None
         self._feed: Feed | None = None
-        self._snapshots: Snapshots | None = None
+        self._snapshots: SideBySide | None = None
         self._recurring: Recurring | None = None
         self._agreed_keys: Callable[[str], Collection[str]] = lambda _: ()
         self._registered: Mapping[str, ObjectSchema] = {}
@@ -224,12 +224,12 @@ class SalesforceSourceTask:
         self._make_reader = lambda synced: RowReader(rest, synced, identity, self._objects, our_user)
         readers = self._readers = {name: self._make_reader(synced) for name, synced in self._objects.items()}
         bulk = BulkQueries(rest, version=self._config.api_version, calls=self._calls)
-        self._snapshots = Snapshots(
+        self._snapshots = SideBySide(
             rest,
             readers,
             wake=self._wake.set,
             troubles=troubles,
-            bulk=BulkReads(bulk, readers),
+            bulk=lambda: BulkReads(bulk, readers),
             use_bulk=self._config.bulk.query,
         )
         self._recurring = Recurring(

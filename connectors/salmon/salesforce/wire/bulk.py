@@ -5,6 +5,8 @@ The jobs are made and asked for by simple-salesforce's bulk2, on our session: ea
 a deadline, our token and its one renewal, and our errors. Three things of bulk2 stand in the way of what Salmon promises, so
 they are ours. It waits for a job in the caller's thread, which could not be stopped. It holds a page of the results in memory,
 or writes it to a file, and drops null characters. It expects an answer of a deletion, which has none.
+Records do not go through it (see rest): it gives the JSON of an answer without its Date header, by which rows and events are
+ordered; it judges an error by its status and not by its code; and it repeats a refused call without the caller's headers, perhaps for ever.
 Sources: Bulk API 2.0 Developer Guide, "Create a Query Job", "Get Information About a Query Job", "Get Results for a Query Job".
 """
 

@@ -23,6 +23,8 @@ from salmon.salesforce.config import Proxy
 CONNECT_TIMEOUT_S: Final = 10.0
 # A query may take two minutes, a call of 200 writes with triggers as long (API Request Limits and Allocations).
 READ_TIMEOUT_S: Final = 130.0
+# `concurrent_writes` may be 20, and others call meanwhile. Beyond it, each call would open a connection of its own, and drop it.
+CALLS_AT_ONCE: Final = 24
 # What a proxy answers that wants a name and a password (RFC 9110). The client tells it in words alone.
 _PROXY_REFUSES: Final = re.compile(r"Tunnel connection failed: 407\b")
 
@@ -172,7 +174,7 @@ class _Adapter(HTTPAdapter):
     """
 
     def __init__(self, proxy: Proxy | None) -> None:
-        super().__init__(pool_connections=4, pool_maxsize=8, max_retries=0)
+        super().__init__(pool_connections=4, pool_maxsize=CALLS_AT_ONCE, max_retries=0)
         self._ours = proxy
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:

@@ -248,11 +248,11 @@ class Rest:
 
     def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         """Insert *records* (each with `attributes.type`), all that can be: one result for each, in order."""
-        return self._collection("POST", records)
+        return self.collection("POST", records)
 
     def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
         """Update *records* (each with `attributes.type` and `Id`), as `insert`."""
-        return self._collection("PATCH", records)
+        return self.collection("PATCH", records)
 
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
         """Delete the records with these Ids, as `insert`."""
@@ -270,22 +270,21 @@ class Rest:
     def _query_path(self, text: str, *, deleted: bool = False) -> str:
         return f"{self._base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': text})}"
 
-    def _collection(self, method: str, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]:
+    def collection(
+        self, method: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str] | None = None
+    ) -> Sequence[RowResult]:
+        """As `insert` (POST) or `update` (PATCH), with more *headers*."""
         assert 0 < len(records) <= COLLECTION_ROWS
-        answer = self._json(
-            method,
-            f"{self._base}/composite/sobjects",
-            resource="collections",
-            body={"allOrNone": False, "records": list(records)},
-        )
+        body, path = {"allOrNone": False, "records": list(records)}, f"{self._base}/composite/sobjects"
+        answer = self._json(method, path, resource="collections", body=body, headers=headers)
         return _results(answer, len(records))
 
-    def _json(self, method: str, path: str, *, resource: str, body: Any = None) -> Any:
-        return self._read(method, path, resource=resource, body=body)[0]
+    def _json(self, method: str, path: str, *, resource: str, **request: Any) -> Any:
+        return self._read(method, path, resource=resource, **request)[0]
 
-    def _read(self, method: str, path: str, *, resource: str, body: Any = None) -> tuple[Any, int]:
+    def _read(self, method: str, path: str, *, resource: str, **request: Any) -> tuple[Any, int]:
         began_s = time.monotonic()
-        response = self._send(method, path, resource=resource, body=body)
+        response = self._send(method, path, resource=resource, **request)
         date_ms = self.clock.saw(response.headers.get("Date"))
         if date_ms is None:
             raise UnfitServer(

@@ -77,6 +77,7 @@ class BulkWrites:
     The jobs of one sink task. For one thread; `waiting`, `doubt` and `batch_for` from any.
 
     Args:
+        leave: Objects that never go by Bulk.
         rows_min: From how many writes of one object and one kind on they go by Bulk.
         may_send: Asked before a job is made, and before it is let go (see AsksForLeave).
         clock: Seconds that only ever grow.
@@ -88,13 +89,14 @@ class BulkWrites:
         stopped: threading.Event,
         *,
         enabled: bool = True,
+        leave: Collection[str] = (),
         rows_min: int = BULK_ROWS_MIN,
         look_again: Backoff = _LOOK_AGAIN,
         may_send: Callable[[], bool] = always,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._stopped = jobs, stopped
-        self._enabled, self._rows_min = enabled, rows_min
+        self._enabled, self._leave, self._rows_min = enabled, frozenset(leave), rows_min
         self._look_again, self._may_send, self._clock = look_again, may_send, clock
         self._unsure = True  # whether there may be jobs of ours that we do not know
         # Whether they can be looked for; if not, a killed process would leave jobs that nobody waits for.
@@ -305,9 +307,8 @@ class BulkWrites:
         self._none_before_s = now_s + _NO_JOBS_S
         try:
             self._jobs.abort(job_id)
-        except (
-            RequestRejected
-        ) as error:  # It may have ended meanwhile; until it has, nothing else is written.
+        except RequestRejected as error:
+            # It may have ended meanwhile; until it has, nothing else is written.
             log.warning("bulk_job_not_aborted", job=job_id, state=state, code=error.code)
         else:
             log.warning("bulk_job_aborted", job=job_id, state=state, after_s=round(now_s - since_s))
@@ -318,7 +319,7 @@ class BulkWrites:
         return self._enabled and self._may_look and self._clock() >= self._none_before_s
 
     def _is_served(self, name: str) -> bool:
-        return self._clock() >= self._not_before_s.get(name, 0.0)
+        return name not in self._leave and self._clock() >= self._not_before_s.get(name, 0.0)
 
     def _not_now(self, name: str, why: str, for_s: float = _NOT_AGAIN_S) -> None:
         self._not_before_s[name] = self._clock() + for_s

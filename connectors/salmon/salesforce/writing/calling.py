@@ -52,6 +52,7 @@ class Calling:
         stopped: No call is made once it is set.
         may_send: Asked before each call (see AsksForLeave).
         smaller_calls: What is known of earlier batches' calls that have failed as a whole.
+        apart: Object -> a number; records of objects with another number are in other calls.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class Calling:
         lanes: Lanes,
         smaller_calls: SmallerCalls,
         may_send: Callable[[], bool] = always,
+        apart: Callable[[str], int] = lambda _: 0,
     ) -> None:
-        self._schemas, self._stopped = schemas, stopped
+        self._schemas, self._stopped, self._apart = schemas, stopped, apart
         self._bulk, self._lanes = bulk, lanes
         self._smaller_calls, self._may_send = smaller_calls, may_send
 
@@ -87,9 +89,11 @@ class Calling:
         groups = [[rest[place] for place in places] for places in suspects]
         apart = set(chain(*suspects))
         rest = [pair for place, pair in enumerate(rest) if place not in apart]
+        if op is not None:
+            rest.sort(key=lambda pair: self._apart(pair[0].record.object))
         width = 1 if op is None else self._lanes.width
         lanes = [
-            list(_calls(rest[place] for place in lane))
+            list(self._calls(rest[place] for place in lane))
             for lane in divided(list(map(self._touched, rest)), width)
         ]
         answers = self._lanes.along(
@@ -99,7 +103,7 @@ class Calling:
         for call, answer in zip(chain(*lanes), chain(*answers), strict=True):
             settled += self._settled(call, answer, send, self._smaller_calls.for_a_call())
         allowance = self._smaller_calls.for_suspects()
-        for call in chain(*map(_calls, groups)):
+        for call in chain(*map(self._calls, groups)):
             settled += self._sent_apart(call, send, allowance)
         if op is not None:
             self._lanes.met(locks=any(e.code in ROW_LOCKS for _, result in settled for e in result.errors))
@@ -158,22 +162,25 @@ class Calling:
         middle = len(bodies) // 2
         return [*self.called(bodies[:middle], send), *self.called(bodies[middle:], send)]
 
-
-def _calls(jobs: Iterable[tuple[Job, Any]]) -> Iterator[list[tuple[Job, Any]]]:
-    """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
-    call: list[tuple[Job, Any]] = []
-    runs = 0
-    ids: set[str] = set()
-    for job, body in jobs:
-        new_run = not call or call[-1][0].record.object != job.record.object
-        if call and (
-            len(call) == COLLECTION_ROWS or (new_run and runs == COLLECTION_RUNS) or job.native_id in ids
-        ):
+    def _calls(self, jobs: Iterable[tuple[Job, Any]]) -> Iterator[list[tuple[Job, Any]]]:
+        """Jobs as calls take them: few enough, in few enough runs of one object, and no record twice."""
+        call: list[tuple[Job, Any]] = []
+        runs = 0
+        ids: set[str] = set()
+        for job, body in jobs:
+            name = job.record.object
+            new_run = not call or call[-1][0].record.object != name
+            if call and (
+                len(call) == COLLECTION_ROWS
+                or (new_run and runs == COLLECTION_RUNS)
+                or job.native_id in ids
+                or (isinstance(body, Mapping) and self._apart(call[-1][0].record.object) != self._apart(name))
+            ):
+                yield call
+                call, runs, ids, new_run = [], 0, set(), True
+            call.append((job, body))
+            runs += new_run
+            if job.native_id is not None:
+                ids.add(job.native_id)
+        if call:
             yield call
-            call, runs, ids, new_run = [], 0, set(), True
-        call.append((job, body))
-        runs += new_run
-        if job.native_id is not None:
-            ids.add(job.native_id)
-    if call:
-        yield call

@@ -33,6 +33,7 @@ from salmon.salesforce.writing.outcomes import (
     refused,
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.saving import Records, Saves
 from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 from salmon.salesforce.writing.unreadable import UnreadableFields
@@ -40,11 +41,9 @@ from salmon.salesforce.writing.unreadable import UnreadableFields
 OUT_OF_RANGE: Final = "VALUE_OUT_OF_RANGE"  # ours: such a value is not sent
 
 
-class Collections(Querying, Protocol):
+class Collections(Querying, Saves, Protocol):
     """What is asked of Rest."""
 
-    def insert(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
-    def update(self, records: Sequence[Mapping[str, Any]]) -> Sequence[RowResult]: ...
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]: ...
 
 
@@ -68,10 +67,15 @@ class Delivery:
         owed: OwedTo,
         bulk: BulkWrites | None = None,
         lanes: Lanes | None = None,
+        savers: Mapping[str, Saves] | None = None,
         smaller_calls: SmallerCalls | None = None,
         may_send: Callable[[], bool] = always,
     ) -> None:
+        """*savers*: who saves the records of objects that *org* does not save as it saves all others."""
         self._org = org
+        self._savers = savers or {}
+        kinds = list(dict.fromkeys(self._savers.values()))
+        apart = {name: kinds.index(each) + 1 for name, each in self._savers.items()}
         self._schemas = schemas
         self._references = references
         self._stopped = stopped
@@ -81,6 +85,7 @@ class Delivery:
             stopped,
             bulk=bulk,
             lanes=lanes or Lanes(1),
+            apart=lambda name: apart.get(name, 0),
             smaller_calls=smaller_calls or SmallerCalls(),
             may_send=may_send,
         )
@@ -218,7 +223,7 @@ class Delivery:
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
         for job, answer in self._results(
-            jobs, lambda job: bodies[job.index], self._org.insert, WriteOp.CREATE
+            jobs, lambda job: bodies[job.index], self._insert_call, WriteOp.CREATE
         ):
             result = self._unreadable.named(answer, bodies[job.index])
             outcome = outcome_of(result, WriteOp.CREATE, None, ())
@@ -252,7 +257,7 @@ class Delivery:
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
         for job, answer in self._results(
-            jobs, lambda job: bodies[job.index], self._org.update, WriteOp.UPDATE
+            jobs, lambda job: bodies[job.index], self._update_call, WriteOp.UPDATE
         ):
             result = self._unreadable.named(answer, bodies[job.index])
             references = self._schemas[job.record.object].references
@@ -338,7 +343,7 @@ class Delivery:
             clash = unique.clash(job.id, job.record.write, job.native_id, result)
             if unique.is_circle(clash):
                 cleared.add(job.index)
-                (answer,) = self._calling.called([clearing(clash)], self._org.update)
+                (answer,) = self._calling.called([clearing(clash)], self._update_call)
                 if answer.success:
                     return True
         return False
@@ -354,7 +359,7 @@ class Delivery:
         if not self._narrowing.is_allowed([each for _, each in self._nameless.values()]):
             return
         unsure = [job for job, each in self._nameless.values() if self._narrowing.must_be_saved(each)]
-        for job, result in self._results(unsure, _nothing, self._org.update):
+        for job, result in self._results(unsure, _nothing, self._update_call):
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, ())
             if isinstance(outcome, Outcome) and outcome.code == ROLLED_BACK:
                 self._outcomes[job.index] = outcome  # It is not known yet.
@@ -363,6 +368,16 @@ class Delivery:
         for job, each in self._nameless.values():
             if not self._narrowing.must_be_saved(each):
                 self._outcomes[job.index] = self._narrowing.outcome(each)
+
+    def _insert_call(self, records: Records) -> Sequence[RowResult]:
+        return self._saver_of(records).insert(records)
+
+    def _update_call(self, records: Records) -> Sequence[RowResult]:
+        return self._saver_of(records).update(records)
+
+    def _saver_of(self, records: Records) -> Saves:
+        """Of all records of a call (see Calling)."""
+        return self._savers.get(records[0]["attributes"]["type"], self._org)
 
     def _results(
         self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send, op: WriteOp | None = None

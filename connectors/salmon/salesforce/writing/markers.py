@@ -8,9 +8,9 @@ pure function.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from salmon.errors import RequestRejected
 from salmon.model.change import Write, WriteOp
@@ -19,8 +19,10 @@ from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.reading.rows import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.troubles import ObjectRefused
 from salmon.salesforce.wire import soql
-from salmon.salesforce.wire.rest import Page
+from salmon.salesforce.wire.rest import PAGE_ROWS, Page
 from salmon.salesforce.writing.references import RecordId
+
+_SHOWN: Final = ("Id", MARKER_SEQ, MARKER_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,13 @@ class Querying(Protocol):
     def pages(self, soql: str, *, deleted: bool = False) -> Iterator[Page]: ...
 
 
+@runtime_checkable
+class Retrieving(Protocol):
+    """An org that shows many records by their Ids in one call."""
+
+    def retrieve(self, name: str, ids: Sequence[str], fields: Sequence[str]) -> Page: ...
+
+
 def read_markers(
     org: Querying, asked: Iterable[tuple[RecordId, str | None]]
 ) -> Mapping[RecordId, Found | None]:
@@ -63,9 +72,8 @@ def read_markers(
         else:
             ids[native_id] = record
     for name, (ids, keys) in by_object.items():
-        for some in batches(ids, IDS_A_QUERY):
-            for row in _shown(org, name, soql.one_of("Id", some)):
-                found[ids[row["Id"]]] = _found(row)
+        for row in _shown_by_id(org, name, ids):
+            found[ids[row["Id"]]] = _found(row)
         for some in key_batches(keys):
             for row in _shown(org, name, soql.one_of(MARKER_ID, some)):
                 if (of := keys.get(row[MARKER_ID])) is not None:
@@ -103,9 +111,22 @@ def judged(write: Write, found: Found | None) -> Outcome | Overwrite | None:
     return None
 
 
+def _shown_by_id(org: Querying, name: str, ids: Collection[str]) -> Iterator[Mapping[str, Any]]:
+    """More Ids than the URL of a query takes are in the body of one call: a deletion of each of them costs no second call so."""
+    if len(ids) <= IDS_A_QUERY or not isinstance(org, Retrieving):
+        for some in batches(ids, IDS_A_QUERY):
+            yield from _shown(org, name, soql.one_of("Id", some))
+        return
+    try:
+        for some in batches(ids, PAGE_ROWS):
+            yield from org.retrieve(name, some, _SHOWN).rows
+    except RequestRejected as error:
+        raise ObjectRefused(name, error) from error
+
+
 def _shown(org: Querying, name: str, where: str) -> Iterator[Mapping[str, Any]]:
     try:
-        for page in org.pages(soql.select(["Id", MARKER_SEQ, MARKER_ID], name, where=[where])):
+        for page in org.pages(soql.select(_SHOWN, name, where=[where])):
             yield from page.rows
     except RequestRejected as error:
         raise ObjectRefused(name, error) from error

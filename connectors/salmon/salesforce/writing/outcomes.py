@@ -20,6 +20,11 @@ from salmon.salesforce.wire.rest import RowResult
 
 # An approval takes minutes at least. The worker waits longer each time.
 LOCKED_AGAIN_S: Final = 60.0
+# What a person would not know by the code alone.
+_HINTS: Final = {
+    "DUPLICATES_DETECTED": ": a duplicate rule of the org finds a record like it. If both are to stay, let the rule only warn, and "
+    "set `allow_duplicates` of the object"
+}
 
 
 class Look(Enum):
@@ -109,7 +114,8 @@ def locked(code: str) -> Outcome:
 def refused(refusal: Refusal) -> Outcome:
     """The outcome of a write that Salesforce will never take. Its message is not told: it may quote the record."""
     at_fault = f" for {', '.join(sorted(refusal.fields))}" if refusal.fields else ""
-    return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}")
+    hint = _HINTS.get(refusal.code, "")
+    return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}{hint}")
 
 
 def duplicate_of_nothing(refusal: Refusal) -> Outcome | Look:

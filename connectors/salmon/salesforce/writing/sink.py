@@ -38,6 +38,7 @@ from salmon.salesforce.writing.lanes import Lanes
 from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
+from salmon.salesforce.writing.saving import Saves, savers
 from salmon.salesforce.writing.triggers import SmallerCalls
 
 log = structlog.get_logger(__name__)
@@ -91,6 +92,7 @@ class SalesforceSinkTask:
         self._bulk: BulkWrites | None = None
         self._bulk_rows_min = bulk_rows_min
         self._lanes = Lanes(1)
+        self._savers: Mapping[str, Saves] = {}
         self._stopped = threading.Event()
         self._schemas: Mapping[str, ObjectSchema] = {}
         self._references: References | None = None
@@ -130,12 +132,14 @@ class SalesforceSinkTask:
         """
         if self._rest is None:
             self._rest = Rest(self._config, calls=self._calls)
+        self._savers = savers(self._configured, self._rest)
         if self._bulk is None:
             self._lanes = Lanes(self._config.concurrent_writes)
             self._bulk = BulkWrites(
                 BulkIngests(self._rest, self._calls),
                 self._stopped,
                 enabled=self._config.bulk.write == "auto",
+                leave=[name for name, each in self._configured.items() if each.assignment_rules],
                 rows_min=self._bulk_rows_min,
                 may_send=self._has_leave,
                 clock=self._clock,
@@ -213,6 +217,7 @@ class SalesforceSinkTask:
             owed=self._owed,
             bulk=self._bulk,
             lanes=self._lanes,
+            savers=self._savers,
             smaller_calls=self._smaller_calls,
             may_send=self._has_leave,
         )

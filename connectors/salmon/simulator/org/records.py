@@ -29,7 +29,7 @@ from salmon.simulator.org.refusals import (
     unknown_field,
 )
 from salmon.simulator.org.restrictions import check_restricted
-from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule
+from salmon.simulator.org.rules import NOTHING_SAID, DuplicateOptions, Rule, owner_of_new
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.table import Table
 from salmon.simulator.org.transaction import ChangeType, RecordChange, Row, Stored
@@ -101,6 +101,8 @@ class Unit:
         if object_type.field("OwnerId") is not None:
             row.setdefault("OwnerId", self._user.user_id)
         changed = self._automate(object_type, row, set(object_type.defaults) | set(said), said)
+        if (owner := owner_of_new(self._org.rules, object_name, self._duplicates)) is not None:
+            row["OwnerId"] = owner
         self._check(table, row, changed, record_id=None)
         record_id = table.new_id()
         row = {"Id": record_id, **row}

@@ -1,8 +1,8 @@
 """
-Rules of the org that the control API sets: validation rules and duplicate rules.
+Rules of the org that the control API sets: validation rules, duplicate rules and assignment rules.
 
 They are asked after triggers have run and before the record is saved, validation first (Apex Developer Guide,
-"Triggers and Order of Execution").
+"Triggers and Order of Execution"). An assignment rule chooses the owner of a new record, unless the call forbids it.
 """
 
 from __future__ import annotations
@@ -43,15 +43,28 @@ class DuplicateRule:
     message: str = DUPLICATE_MESSAGE
 
 
-Rule = ValidationRule | DuplicateRule
+@dataclass(frozen=True, slots=True)
+class AssignmentRule:
+    """Gives each new record of an object to a user."""
+
+    object_name: str
+    name: str
+    owner_id: str
+
+
+Rule = ValidationRule | DuplicateRule | AssignmentRule
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateOptions:
-    """What the caller said in Sforce-Duplicate-Rule-Header, and the version of the URLs in the answer."""
+    """
+    What the caller said in Sforce-Duplicate-Rule-Header, and the version of the URLs in the answer. *assign*: whether
+    assignment rules run (Sforce-Auto-Assign).
+    """
 
     allow_save: bool = False
     record_details: bool = False
+    assign: bool = True
     version: str = "64.0"
 
 
@@ -103,6 +116,13 @@ def check(
             continue
         if found := _duplicates(rule, table, row, record_id):
             raise DuplicatesDetected(rule, table, found, options)
+
+
+def owner_of_new(rules: Sequence[Rule], object_name: str, options: DuplicateOptions) -> str | None:
+    """The user whom an assignment rule gives a new record of the object to."""
+    found = (rule for rule in rules if isinstance(rule, AssignmentRule) and rule.object_name == object_name)
+    rule = next(found, None)
+    return rule.owner_id if rule is not None and options.assign else None
 
 
 def _duplicates(rule: DuplicateRule, table: Table, row: Row, record_id: str | None) -> list[Row]:

@@ -95,6 +95,7 @@ class Call:
         duplicates = DuplicateOptions(
             allow_save=self.option(header, "allowSave") == "true",
             record_details=self.option(header, "includeRecordDetails") == "true",
+            assign=self.headers.get("sforce-auto-assign", "true").strip().lower() != "false",
             version=self.version,
         )
         origin = self.change_origin(with_client=with_client)

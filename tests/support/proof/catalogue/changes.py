@@ -8,6 +8,63 @@ from support.proof.mutants import Mutant
 
 CHANGES: Final = (
     Mutant(
+        "a repeated deletion answers a later one of ours",
+        "2: what is told again answers no deletion",
+        "model.fold",
+        "    if not deletions or (old and change.order <= x.order):\n",
+        "    if not deletions:\n",
+    ),
+    Mutant(
+        "a deletion that a row has overtaken answers the one that the row called for",
+        "2: a deletion that a row of the restored record has overtaken answers an earlier one of ours",
+        "model.fold",
+        "    return min(deletions) if old and x.exists is True else max(deletions)\n",
+        "    return max(deletions)\n",
+    ),
+    Mutant(
+        "an absence answers no deletion of ours",
+        "2: an absence is the end that our newest deletion has made, if there is one",
+        "model.fold",
+        "        return Answer() if ended is None else _answer(work, ended)\n",
+        "        return Answer()\n",
+    ),
+    Mutant(
+        "an absence settles a deletion that is still on its way",
+        "2: an absence settles no deletion: it may have been read before that was carried out",
+        "model.fold",
+        "    if change.op is Op.ABSENT:\n        ended = _deletion_told_by(change, x, old=old)\n"
+        "        return Answer() if ended is None else _answer(work, ended)\n    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op in (Op.DELETE, Op.ABSENT) else change.ack\n",
+    ),
+    Mutant(
+        "where no events come, an older write that was repeated stays unmended",
+        "2: where no events come, a row of a repeated write shows all that will ever be told of it",
+        "model.fold",
+        "    if change.is_row and change.origin not in work.rules.eventless:\n        return\n",
+        "    if change.is_row:\n        return\n",
+    ),
+    Mutant(
+        "where no events come, an edit after a repeated write is nobody's",
+        "2: where no events come, what somebody has modified after a repeated write counts as an edit",
+        "model.fold",
+        "    if change.is_row and change.origin in work.rules.eventless and not change.by_us:\n        lives(work, None)\n        return\n",
+        "",
+    ),
+    Mutant(
+        "where no events come, notes for late events are kept for ever",
+        "4: notes of what our writes went over are for late events",
+        "model.steps.life",
+        "    if change.is_row and change.origin not in work.rules.eventless:\n",
+        "    if change.is_row:\n",
+    ),
+    Mutant(
+        "a late event makes a second edit of what a row had shown before our write was sent",
+        "4: an edit that our write overwrote is one that was not known when that was sent",
+        "model.steps.overtaken",
+        " and not _was_told(known, value)\n",
+        "\n",
+    ),
+    Mutant(
         "a row forgets what an outcome has overtaken",
         "2: a write that an outcome has overtaken stays ours until an event or a row's marker answers it",
         "model.fold",
@@ -290,8 +347,8 @@ CHANGES: Final = (
         "the marker of a row is no ack",
         "2: for a row, the ack is the marker it carries",
         "model.fold",
-        "        seq = change.ack\n",
-        "        seq = change.ack if change.is_event else None\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack if change.is_event else None\n",
     ),
     Mutant(
         "a row answers only the write that it carries",
@@ -304,8 +361,8 @@ CHANGES: Final = (
         "deletes are not answered",
         "2: a DELETE carries no marker: it answers X's newest delete in flight",
         "model.fold",
-        "        seq = max((s for s, sent in x.sent.items() if sent.op is WriteOp.DELETE), default=None)\n",
-        "        seq = None\n",
+        "    seq = _deletion_told_by(change, x, old=old) if change.op is Op.DELETE else change.ack\n",
+        "    seq = change.ack\n",
     ),
     Mutant(
         "a late echo is judged as news",
@@ -510,8 +567,8 @@ CHANGES: Final = (
         "an edit after a write whose event never comes counts as overwritten",
         "no lost causal edit: an edit that our write overwrote is told, and no other",
         "model.steps.overtaken",
-        "        is_before = (value,) != known.later\n",
-        "        is_before = True\n",
+        "        is_before = (value,) != known.later and not",
+        "        is_before = not",
     ),
     Mutant(
         "a row shows only what the last write of a field has set",

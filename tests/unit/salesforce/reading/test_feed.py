@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from support.salesforce import OUR_USER, MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, org_of, read_all
 
 CONTACT = "003000000000001AAA"
+E, F = (f"00100000000000{number}AAA" for number in (5, 6))
 
 # The first start.
 
@@ -210,6 +212,31 @@ def test_a_snapshot_goes_on_where_it_stopped() -> None:
     assert again.ops() == [(C, Op.ROW), (D, Op.ROW)]
     assert all(one.done for one in again.feed.progress())
     assert [run.object for run in again.restarted().snapshots.begun] == [], "and it is done for good"
+
+
+def test_the_rest_of_a_snapshot_is_estimated_by_its_pace() -> None:
+    """Two of six records in ten seconds: the others take twenty. After a restart, the time that nobody was there does not count."""
+
+    def read_two_in(rig: Rig, seconds: float) -> float | None:
+        rig.pass_s(seconds)
+        rig.snapshots.read_chunk()
+        chunk = rig.snapshots.ready.pop()
+        rig.snapshots.ready.append(replace(chunk, run=replace(chunk.run, total=6)))
+        rig.gather()
+        return left(rig)
+
+    def left(rig: Rig) -> float | None:
+        return next(one.left_s for one in rig.feed.progress() if one.object == "Account")
+
+    rig = started(org_of(A, B, C, D, E, F))
+    assert left(rig) is None, "nothing is known of its pace"
+    assert read_two_in(rig, 10) == pytest.approx(20)
+    rig.pass_s(3600)
+    again = rig.restarted()
+    again.gather()
+    assert left(again) is None
+    assert read_two_in(again, 3) == pytest.approx(3)
+    assert read_two_in(again, 3) == 0
 
 
 def test_a_chunk_whose_records_were_deleted_while_it_was_read_is_no_end(

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from salmon.errors import (
     ConfigError,
@@ -70,6 +71,18 @@ def test_a_certificate_that_does_not_verify_is_a_mistake_only_until_it_has(
     monkeypatch.setattr(https._session, "request", refuse)
     with pytest.raises(SignInRefused, match=r"salesforce\.ca_file: the certificate of org\.example"):
         https.send("GET", "https://org.example/services", key="salesforce.login_url")
+
+
+def test_each_call_that_may_be_made_at_the_same_time_has_a_connection_that_is_kept() -> None:
+    """One that finds no room in the pool costs a TLS handshake each time, and is longer than the call itself."""
+    (most,) = [
+        bound.le
+        for bound in SalesforceConfig.model_fields["concurrent_writes"].metadata
+        if hasattr(bound, "le")
+    ]
+    adapter = Https(None)._session.get_adapter("https://acme.my.salesforce.com")
+    assert isinstance(adapter, HTTPAdapter)
+    assert adapter._pool_maxsize > most  # type: ignore[attr-defined]
 
 
 # Signing in.

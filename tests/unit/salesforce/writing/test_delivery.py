@@ -194,6 +194,19 @@ def test_a_deletion_of_what_was_just_created_finds_it_by_its_key() -> None:
     assert rig.org.records["Account"] == {}
 
 
+def test_deletions_of_many_records_are_looked_at_in_one_call() -> None:
+    """Looked at by queries, each of them would cost as many calls as the deletion itself."""
+    rig = Rig()
+    ids = [f"001{number:012}AAA" for number in range(500)]
+    for native_id in ids[1:]:
+        rig.org.put("Account", native_id, Name="A")
+    rig.org.queries.clear()
+    kinds = rig.put(*(write(DELETE, each, native_id=each) for each in ids))
+    assert kinds == [OutcomeKind.GONE] + [OutcomeKind.APPLIED] * 499
+    assert rig.org.queries == ["retrieve Account"]
+    assert rig.org.kinds() == ["delete"] * 3
+
+
 def test_a_deletion_is_not_led_astray_by_the_id_of_an_earlier_life() -> None:
     """The key's record was made anew; the identities will say so, but not yet. (Seed 35462 of the World.)"""
     rig = Rig()

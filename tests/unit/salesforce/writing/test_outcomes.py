@@ -116,6 +116,13 @@ def test_refused_names_its_fields_in_words() -> None:
     assert refused(Refusal("X", frozenset({"B", "A"}))).reason == "Salesforce refused it with X for A, B"
 
 
+def test_a_record_that_a_duplicate_rule_refuses_is_told_with_what_to_do() -> None:
+    """The code alone tells nobody that a rule which only warns can be passed over."""
+    reason = refused(Refusal("DUPLICATES_DETECTED", frozenset())).reason
+    assert "a duplicate rule" in reason
+    assert "`allow_duplicates`" in reason
+
+
 @pytest.mark.parametrize(
     ("op", "found", "expected", "becomes"),
     [

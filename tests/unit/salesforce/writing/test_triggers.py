@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from salmon.model.change import Write
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 from support.salesforce_org import CREATE, UPDATE, SinkRig, write
@@ -94,14 +95,9 @@ def test_of_many_records_that_the_org_cannot_read_each_is_refused_for_its_own_fi
     for native_id in ids:
         rig.org.put("Account", native_id, Name="x")
     rig.org.cannot_read = "a value of another type"
+    fields = {**dict.fromkeys(names, "1"), "Fax": rig.org.cannot_read}
     records = [
-        write(
-            UPDATE,
-            native_id,
-            native_id=native_id,
-            **{**dict.fromkeys(names, "1"), "Fax": "a value of another type"},
-        )
-        for native_id in ids
+        SinkRecord("Account", each, Write(10, UPDATE, native_id=each, fields=dict(fields))) for each in ids
     ]
     outcomes = _put_until_settled(rig, records)
     assert {(each.kind, each.fields) for each in outcomes.values()} == {
