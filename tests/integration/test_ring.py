@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -39,6 +43,15 @@ def has_id(document: Document) -> bool:
 def headers_of(message: Message) -> dict[str, str]:
     told: list[tuple[str, bytes]] = message.headers() or []  # type: ignore[assignment]
     return {name: value.decode() for name, value in told}
+
+
+def dlq(ring: Ring, *arguments: str) -> dict[str, Any]:
+    """What `salmon dlq` prints."""
+    command = [sys.executable, "-m", "salmon", "dlq", *arguments, "--json", "-c", str(ring.config_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    printed: dict[str, Any] = json.loads(ran.stdout)
+    return printed
 
 
 # Edits
@@ -228,6 +241,14 @@ def test_a_refused_value_is_told_where_people_look_and_healed_by_the_next_edit(
     assert headers["__connect.errors.connector.name"] == "salesforce-sink"
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in headers["__connect.errors.exception.message"]
     assert "666" not in str(headers), "no value is told"
+
+    listed = dlq(ring, "list", "--key", account)["dead_letters"]
+    assert [(each["code"], each["replay"]) for each in listed] == [
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "send")
+    ]
+    for replayed in (1, 0):
+        assert dlq(ring, "replay", listed[0]["id"])["replayed"] == replayed
+    ring.wait_row("Account", account, lambda seen: seen["Fax"] == "666")
 
     ring.db.accounts.update_one({"_id": account}, {"$set": {"Fax": "+1 555 0199"}})
 

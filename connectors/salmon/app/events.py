@@ -92,6 +92,7 @@ def specs_of(config: SyncConfig) -> tuple[TopicSpec, ...]:
         partitions=config.topics.partitions,
         replication_factor=config.topics.replication_factor,
         events=events_read(config.events),
+        carried=[name for name, event in config.events.items() if event.collection or event.object],
     )
 
 
@@ -108,10 +109,12 @@ def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
     for name, event in config.events.items():
         if instance.side == "mongodb" and event.collection is not None:
             carrier = partial(collecting, config, instance, name, event.collection)
-            beside.append(EventSink(instance, name, topics_.events(name), carrier))
+            topic, replays = topics_.events(name), topics_.replays(name)
+            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
         elif instance.side == "salesforce" and event.object is not None:
             carrier = partial(publishing, config, instance, name, event)
-            beside.append(EventSink(instance, name, topics_.changes(event.object), carrier))
+            topic, replays = topics_.changes(event.object), topics_.replays(name)
+            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
     return Together(worker, beside) if beside else worker
 
 

@@ -308,6 +308,7 @@ class _Process:
             self._health,
             self._metrics,
             ordinal=self._ordinal,
+            tolerance=config.errors.tolerated(),
         )
         settings = getattr(config, side)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S

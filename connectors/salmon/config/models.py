@@ -33,6 +33,7 @@ from salmon.config.capture import CaptureConfig
 from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.durations import checked, seconds_of
 from salmon.config.events import EventConfig, faults_of_events
+from salmon.config.failures import ErrorsConfig
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
@@ -329,6 +330,7 @@ class SyncConfig(BaseModel):
         "number in MongoDB with more digits is not synced, and reported. decimal: all 18 digits, as Decimal128. Choose "
         "before the first start: it cannot be changed later.",
     )
+    errors: ErrorsConfig = ErrorsConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()

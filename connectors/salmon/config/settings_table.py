@@ -42,7 +42,7 @@ def _leaves(
 ) -> Iterator[tuple[str, FieldInfo, str]]:
     """The path of each key, what it is, and the path of the optional settings that it is one of."""
     for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
+        path = f"{prefix}{field.alias or name}"
         kind = _without_none(field.annotation)
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
@@ -55,12 +55,16 @@ def _leaves(
 
 def _value(field: FieldInfo) -> str:
     bounds = [
-        f"{word} {getattr(bound, attribute):g}"
+        f"{word} {_number(getattr(bound, attribute))}"
         for bound in field.metadata
         for kind, attribute, word in _BOUNDS
         if isinstance(bound, kind)
     ]
     return ", ".join([_type(_without_none(field.annotation)), *bounds])
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _type(kind: Any) -> str:

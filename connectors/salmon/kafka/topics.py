@@ -62,6 +62,15 @@ class Topics:
     def dlq(self, connector: str) -> str:
         return f"{self.name}.dlq.{connector}"
 
+    def replays(self, event: str) -> str:
+        """Where `salmon dlq replay` puts the records that the event's sink could not carry."""
+        return f"{self.name}.replays.{event}"
+
+    @property
+    def handled(self) -> str:
+        """Which dead letters were dealt with."""
+        return f"{self.name}.handled"
+
     @property
     def offsets(self) -> str:
         return f"{self.name}.offsets"
@@ -92,6 +101,7 @@ def specs(
     partitions: int,
     replication_factor: int,
     events: Iterable[str] = (),
+    carried: Iterable[str] = (),
 ) -> tuple[TopicSpec, ...]:
     """
     List every topic that a sync of *objects* (sObject names) needs.
@@ -101,6 +111,7 @@ def specs(
         replication_factor: 1 only if there is only one broker.
         events: The platform events that are read. Each has one partition, which keeps the org's order: an org publishes
             250,000 an hour at most (Platform Event Allocations).
+        carried: The platform events that a sink carries: into a collection, or out of the object's changes.
     """
     found: list[TopicSpec] = []
 
@@ -117,7 +128,10 @@ def specs(
         add(topics.identity(sobject), _TABLE)
     for event in events:
         add(topics.events(event), _LOG, 1)
+    for event in carried:
+        add(topics.replays(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
+    add(topics.handled, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:
         add(topics.signals(connector), _LOG, 1)

@@ -103,6 +103,17 @@ class Metrics:
         )
 
         # Our own.
+        self.parked_writes = self._gauge(
+            "salmon_parked_writes",
+            "Writes that the side could not take yet while it takes others. Each holds up later writes of its own record alone.",
+        ).labels(connector)
+        self.parked_oldest_seconds = self._gauge(
+            "salmon_parked_oldest_seconds", "For how long the oldest of these writes has been tried."
+        ).labels(connector)
+        self.limit_stopped = self._gauge(
+            "salmon_error_limit_stopped",
+            "1 while so many records fail that none is set aside (errors.limit), otherwise 0.",
+        ).labels(connector)
         self._changes = self._counter(
             "salmon_changes", "Changes written to `changes`, by kind.", "object", "op"
         )

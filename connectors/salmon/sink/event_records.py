@@ -12,9 +12,9 @@ from confluent_kafka import Message
 
 from salmon.config.events import CHANGE, CHANGED_AT, KEY, EventConfig
 from salmon.errors import SchemaMismatch, SetupError
-from salmon.kafka import clients
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.serdes import Changes
+from salmon.kafka.dead_letters import origin_of
 from salmon.model.change import Change, Op, Write, WriteOp
 from salmon.model.convert import to_rest
 from salmon.model.event_schema import CREATED
@@ -77,10 +77,10 @@ def change_decoder(
 
 
 def event_id(message: Message) -> str:
-    """The id of the event that is published for a record of Kafka."""
-    topic, partition, offset = clients.place_of(message)
+    """The id of the event that is published for a record of Kafka: the same one if an operator has it published again."""
+    first = origin_of(message)
     # With the time, because a topic that is deleted and created again counts from 0 again.
-    return str(uuid.uuid5(_NAMESPACE, f"{topic}/{partition}/{offset}/{message.timestamp()[1]}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{first.topic}/{first.partition}/{first.offset}/{first.at_ms}"))
 
 
 def _shown(source: str, key: str, kind: str, change: Change, schema: ObjectSchema) -> Any:

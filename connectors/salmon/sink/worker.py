@@ -25,6 +25,7 @@ from salmon.model import sides
 from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, ReportsWaiting, SinkTask
+from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
@@ -99,8 +100,9 @@ class SinkWorker:
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
             seen=self._seen,
         )
+        limit = ErrorLimit(instance.tolerance)
         self._reports = SinkReports(
-            instance, self.buffer, outcomes, entries, group=self._group, listener=listener
+            instance, self.buffer, outcomes, entries, group=self._group, listener=listener, limit=limit
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
@@ -115,6 +117,7 @@ class SinkWorker:
             direction=side.direction,
             rng=instance.rng,
             graces=graces,
+            limit=limit,
         )
         self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
         self._holders = HolderWatch(instance, self._unread.place_of)
@@ -275,6 +278,7 @@ class SinkWorker:
         if self._measure_time.due():
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
+            self._putters.show_parked(self._health)
             if isinstance(self._task, ReportsWaiting):
                 self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RetriableError, SetupError, Unavailable
+from salmon.errors import DataError, RetriableError, SetupError, TooManyErrors, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
@@ -42,6 +42,7 @@ from salmon.plugin.contract import (
     UsesSchemas,
 )
 from salmon.runtime import schemas as subjects
+from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
@@ -95,6 +96,7 @@ class SourceWorker:
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
+        self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
         self._leadership = Leadership(
@@ -151,6 +153,8 @@ class SourceWorker:
         positions: Mapping[str, Position] = self._retrying.until_it_works(
             "loading positions", lambda: self._entries.load(instance.connector)
         )
+        self._limit.restore(positions.get(ENTRY))
+        positions = {place: position for place, position in positions.items() if place != ENTRY}
         if positions:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
@@ -301,7 +305,7 @@ class SourceWorker:
 
     def _dead_signal(self, message: Message, error: DataError) -> Output:
         assert self._encoder is not None
-        return self._encoder.set_aside(message.key(), message.value(), error, "VALUE_CONVERTER")
+        return self._encoder.signal_set_aside(message, error)
 
     def _poll(self) -> SourceBatch | None:
         try:
@@ -333,6 +337,7 @@ class SourceWorker:
         self._metrics.records_polled.inc(len(batch.records) + len(batch.events))
         self._metrics.records_polled_active.set(len(batch.records))
         encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
+        counted = self._counted(encoded)
         encoded.outputs.extend(self._unreadable_signals)
         encoded.dead_letters += len(self._unreadable_signals)
         writing = Streak(self._retrying)
@@ -346,8 +351,24 @@ class SourceWorker:
             except DataError as error:
                 encoded = self._without_refused(encoded, error)
         writing.worked()
+        if counted is not None:
+            self._limit.saved(counted)
         self._signals_committed, self._unreadable_signals = signals_up_to, []
         self._count(encoded)
+
+    def _counted(self, encoded: Encoded) -> Counts | None:
+        """
+        Count the failures of a batch, and store the count with it.
+
+        Raises:
+            TooManyErrors: so many records fail that none may be set aside. The process reads them again.
+        """
+        if not self._limit.allows(len(encoded.written) + len(encoded.events), encoded.failures):
+            raise TooManyErrors(self._limit.why)
+        if (counted := self._limit.unsaved()) is not None:
+            entry = self._entries.record(self._instance.connector, ENTRY, counted.position())
+            encoded.outputs.append(Output(self._entries.topic, *entry))
+        return counted
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
         """Find the record because of which Kafka refuses the batch, and leave out the part that causes it."""

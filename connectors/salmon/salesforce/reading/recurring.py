@@ -54,15 +54,21 @@ class Recurring:
         read = [name for name, each in configured.items() if each.direction != "to_salesforce"]
         self._polls = Snapshots(rest, readers, wake=wake, troubles=troubles) if polled else None
         self._vanished = Vanished(
-            rest, readers, identity, polled.keys() & set(read), positions, keys_of=keys_of, wake=wake
+            rest,
+            readers,
+            identity,
+            polled.keys() & set(read),
+            positions,
+            keys_of=keys_of,
+            wake=wake,
+            eventful=set(read) - polled.keys(),
         )
         unreported = [name for name in read if has_unreported(objects[name].schema)]
         often = {name: configured[name].refresh.every_s for name in unreported}
         soon = {name: configured[name].refresh.after_events_s for name in unreported if name not in polled}
         self._after_events = AfterEvents(_given(soon), spare=lambda: may_be_spent(rest.usage))
         self.schedule = Schedule(polled, self._polls, _given(often), lambda: may_be_spent(rest.usage))
-        if polled:
-            self._vanished.begin()
+        self._vanished.begin()
 
     def turn(self, request: Callable[[Signal], None], harvest: Harvest) -> None:
         """Request what is to be read again, and take what *harvest* answers of it."""

@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import structlog
 
+from salmon.calls import on_behalf_of
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 
 log = structlog.get_logger(__name__)
@@ -68,8 +69,13 @@ class Lanes:
             return [[call() for call in lanes[0]]]
         given: list[list[T]] = [[] for _ in lanes]
         errors: list[BaseException] = []
+        waiting = threading.get_ident()
 
         def go(calls: Sequence[Callable[[], T]], answers: list[T]) -> None:
+            with on_behalf_of(waiting):
+                go_on(calls, answers)
+
+        def go_on(calls: Sequence[Callable[[], T]], answers: list[T]) -> None:
             for call in calls:
                 if errors:
                     break

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 from salmon.salesforce.writing.lanes import Lanes, divided
@@ -63,6 +64,17 @@ def test_calls_of_different_lanes_are_under_way_at_the_same_time(lanes: Lanes) -
         return lambda: f"{name}{both.wait() * 0}"
 
     assert lanes.along([[call("a"), call("b")], [call("c"), call("d")]]) == [["a0", "b0"], ["c0", "d0"]]
+
+
+def test_who_waits_for_the_lanes_does_not_hang(lanes: Lanes) -> None:
+    """An org that takes a minute for each of several calls is waited for, as for one; the watchdog must not end the process."""
+    calls, waiting = Calls(), threading.get_ident()
+
+    def call() -> float:
+        with calls.calling(Peer.SALESFORCE, "PATCH /composite/sobjects"):
+            return calls.attended(waiting)
+
+    assert min(chain(*lanes.along([[call], [call]]))) > 0
 
 
 def test_an_error_is_raised_when_no_call_is_under_way_any_more(lanes: Lanes) -> None:
