@@ -27,6 +27,7 @@ from salmon.ops import trail
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches, TakesBacklogs
+from salmon.plugin.leave import AsksForLeave
 from salmon.runtime.error_limit import ErrorLimit, Tolerance
 from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
@@ -34,6 +35,7 @@ from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits
 from salmon.sink.delete_guard import Delete, DeleteGuard
 from salmon.sink.dividing import CALL_FAILED, Dividing
+from salmon.sink.leave import Leave
 from salmon.sink.parking import Parking
 from salmon.sink.reporting import QUIET, Landed
 from salmon.sink.unanswered import Unanswered
@@ -80,6 +82,9 @@ class Putters:
         self._unanswered = unanswered or Unanswered({})
         self._dividing = Dividing(task, rng=rng, clock=buffer.now)
         self._buffer = buffer
+        self._leave = Leave(buffer)
+        if isinstance(task, AsksForLeave):
+            task.ask_leave(self._leave.may_send)
         self._codecs = codecs
         self._waits, self._guard = waits, guard
         self._graces = graces or {}
@@ -164,7 +169,8 @@ class Putters:
             raise
         self._prepared_again()
         try:
-            outcomes = self._dividing.put([record for _, record in in_flight]) if in_flight else ()
+            with self._leave.holding(commands):
+                outcomes = self._dividing.put([record for _, record in in_flight]) if in_flight else ()
         except (RetriableError, UnfitServer) as outage:  # it has served us, or we would not have started
             self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)

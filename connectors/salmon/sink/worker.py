@@ -393,6 +393,8 @@ class SinkWorker:
         assert self._partitions is not None
         while not self.buffer.wait_landed(POLL_S) and not self._cut.is_set():
             self._health.turned()
+            if not self.buffer.lease_expired:
+                self.buffer.renew(self.buffer.now())  # what is in flight may be many calls (see Leave)
             try:
                 self._report()
             except Unavailable as trouble:

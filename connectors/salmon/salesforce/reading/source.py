@@ -133,7 +133,6 @@ class SalesforceSourceTask:
         """See HoldsObjects."""
         self._held = frozenset(objects)
         self._objects = {name: each for name, each in self._objects.items() if name not in objects}
-        self._polled = {name: each for name, each in self._polled.items() if name not in objects}
 
     def connect(self) -> None:
         """
@@ -418,7 +417,7 @@ class SalesforceSourceTask:
 
     @property
     def _hears_changes(self) -> bool:
-        """Whether any object has change events."""
+        """Whether any object has change events; those that are held count, too."""
         return not self._configured or self._configured.keys() > self._polled.keys()
 
     def _open_stream(self, start: Start) -> Subscription:

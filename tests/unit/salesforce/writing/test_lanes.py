@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 
 import pytest
@@ -19,10 +19,8 @@ _MAX_S = 30.0
 
 
 @pytest.fixture
-def lanes() -> Iterator[Lanes]:
-    made = Lanes(4)
-    yield made
-    made.close()
+def lanes() -> Lanes:
+    return Lanes(4)
 
 
 TOUCHED = st.lists(st.lists(st.integers(0, 300), max_size=3), max_size=900)
@@ -100,6 +98,24 @@ def test_an_error_is_raised_when_no_call_is_under_way_any_more(lanes: Lanes) -> 
     with pytest.raises(Unavailable):
         lanes.along([[fails, never], [slow]])
     assert done == ["the call that was under way"]
+
+
+def test_nobody_but_the_caller_waits_for_a_call_that_gets_no_answer(lanes: Lanes) -> None:
+    """An org that hangs does not hold up the end of the process: the threads are none that the interpreter joins."""
+    under_way, answered = threading.Barrier(3, timeout=_MAX_S), threading.Event()
+
+    def hangs() -> bool:
+        under_way.wait()
+        return answered.wait(_MAX_S)
+
+    caller = threading.Thread(target=lambda: lanes.along([[hangs], [hangs]]), daemon=True)
+    caller.start()
+    under_way.wait()
+    threads = [each for each in threading.enumerate() if each.name.startswith("salesforce-write")]
+    assert [each.daemon for each in threads] == [True, True]
+    answered.set()
+    caller.join(_MAX_S)
+    assert not any(each.is_alive() for each in threads), "and none is left behind"
 
 
 def test_locks_halve_the_calls_at_once_and_calm_brings_them_back(lanes: Lanes) -> None:
