@@ -41,6 +41,7 @@ class Recurring:
         wake: Is called when something was read.
         deliveries: The budget of event deliveries.
         subscribe: Opens the subscription to change events.
+        hears_changes: Whether any object of the sync has change events; those that are held count, too.
 
     Attributes:
         schedule: For the feed.
@@ -60,6 +61,7 @@ class Recurring:
         troubles: Troubles,
         deliveries: Budget,
         subscribe: Callable[[Start], Stream],
+        hears_changes: bool,
     ) -> None:
         self._budgets, self._stored_at_s = (rest.budget, deliveries), time.monotonic()
         for each in self._budgets:
@@ -88,7 +90,7 @@ class Recurring:
         stream = positions.get(STREAM, {})
         self._has_place = bool(stream)
         self._deliveries = None
-        if not configured or configured.keys() > polled.keys():
+        if hears_changes:
             self._deliveries = Deliveries(
                 rest,
                 deliveries,

@@ -250,6 +250,7 @@ class SalesforceSourceTask:
             troubles=troubles,
             deliveries=self._deliveries,
             subscribe=self._open_stream,
+            hears_changes=self._hears_changes,
         )
         self._feed = Feed(
             org=rest,

@@ -11,6 +11,7 @@ import pytest
 from salmon.calls import Calls, Peer
 from salmon.model.change import SALESFORCE, Change, Op
 from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.config import ApiBudget, EventBudget
 from salmon.salesforce.reading.polling import OVERLAP_MS, REPORTED_MAX, NoEvents, Reported
 from salmon.salesforce.reading.rows import Row
 from salmon.salesforce.reading.snapshot import Why
@@ -321,7 +322,7 @@ def test_a_sync_of_polled_objects_alone_hears_no_events_also_while_one_of_them_i
         direction="both",
     )
     objects: Any = {"Product2": settings, "Pricebook2": settings}
-    config: Any = SimpleNamespace()
+    config: Any = SimpleNamespace(api_budget=ApiBudget(), event_budget=EventBudget())
     task = SalesforceSourceTask(config, objects, "crm")
     task.hold({"Pricebook2"})
     assert Peer.PUBSUB not in task.watch(Calls())
