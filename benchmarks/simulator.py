@@ -106,20 +106,26 @@ def lines(log: Path) -> list[str]:
 
 def carried(process: Watched, told: dict[str, Any], count: int) -> dict[str, Any]:
     """Both rates of one server."""
-    http = requests.Session()
-    http.verify, http.trust_env = told["ca_file"], False
-    token = http.post(
-        f"{told['login_url']}/services/oauth2/token",
-        {"grant_type": "client_credentials"},
-        auth=(told["client_id"], told["client_secret"]),
-    ).json()["access_token"]
-    http.headers["Authorization"] = f"Bearer {token}"
+    http, token = signed_in(told)
     base = f"{told['instance_url']}/services/data/v64.0"
     found = http.get(f"{base}/query?q=SELECT+Id+FROM+Contact").json()["records"]
     ids = [record["Id"] for record in found]
     writes = timed(process, count, lambda: written(http, f"{base}/composite/sobjects", ids, count))
     events = timed(process, count, lambda: heard(told, token, count))
     return {"row_writes": writes, "events": events}
+
+
+def signed_in(told: dict[str, Any], app: str = "") -> tuple[requests.Session, str]:
+    """A session, and its token. *app*: "person_" for an ordinary user's."""
+    http = requests.Session()
+    http.verify, http.trust_env = told["ca_file"], False
+    token = http.post(
+        f"{told['login_url']}/services/oauth2/token",
+        {"grant_type": "client_credentials"},
+        auth=(told[f"{app}client_id"], told[f"{app}client_secret"]),
+    ).json()["access_token"]
+    http.headers["Authorization"] = f"Bearer {token}"
+    return http, token
 
 
 def timed(process: Watched, count: int, work: Callable[[], None]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import faulthandler
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
 from support.clock import Clock
+from support.leaks import leaks
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
 
@@ -37,6 +38,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if text := file.read_text():
             terminalreporter.section(f"the threads of {file.name} when it crashed")
             terminalreporter.write(text)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whatever a test has the product write in its own process, no token is in it. What processes write, support.ring searches."""
+    report = yield
+    written = "\n".join(text for _, text in report.sections)
+    if report.when == "teardown" and report.passed and (found := leaks(written, ())):
+        report.outcome = "failed"
+        report.longrepr = f"a token was written, here shown as <LEAK>: {found[:5]}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

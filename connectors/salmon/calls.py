@@ -18,7 +18,7 @@ from typing import Final
 
 # A silence is to be seen within half a minute, also by those who look only now and then.
 CALL_MAX_S: Final = 25.0
-# The longest time-out of any client of ours is 140 s. Whoever waits for longer is not waiting for a server any more.
+# The longest time-out of any client of ours is 168 s. Whoever waits for longer is not waiting for a server any more.
 GIVEN_UP_S: Final = 180.0
 
 
@@ -59,6 +59,25 @@ class Silence:
     peer: Peer
     doing: str
     since_s: float
+
+
+class _OnBehalf(threading.local):
+    """The thread that waits for what this thread is doing; None if nobody does."""
+
+    thread: int | None = None
+
+
+_on_behalf = _OnBehalf()
+
+
+@contextmanager
+def on_behalf_of(thread: int) -> Iterator[None]:
+    """This thread's calls inside are those of *thread*, which waits for them: it is not hanging meanwhile."""
+    before, _on_behalf.thread = _on_behalf.thread, thread
+    try:
+        yield
+    finally:
+        _on_behalf.thread = before
 
 
 class Calls:
@@ -103,9 +122,9 @@ class Calls:
         A call has begun; answered(), given_up() or dropped() must follow.
 
         Args:
-            ours: Whether this very thread waits for the answer, and for no other. If not, any answer of the peer will do.
+            ours: Whether this very thread waits for the answer (or the one it works for), and for no other. If not, any answer of the peer will do.
         """
-        thread = threading.get_ident() if ours else None
+        thread = (_on_behalf.thread or threading.get_ident()) if ours else None
         patience_s = self._patience_s if patience_s is None else patience_s
         call = Call(peer, doing, self._clock(), patience_s, thread)
         with self._lock:

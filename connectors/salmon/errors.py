@@ -5,7 +5,7 @@ SalmonError
 ├── RetriableError   repeat: the same call may work later      Unavailable, RateLimited, CacheDamaged
 ├── DataError        set aside: this record never will (DLQ)   SchemaMismatch, BadRecordKey, RecordTooLarge, ...
 ├── PositionLost     a hole: read the lost window anew         HistoryWentBack (sources answer it themselves)
-├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost, LoginChanged
+├── StartAgain       begin again: build everything anew        SchemaOutdated, Fenced, ClientLost, LoginChanged, TooManyErrors
 └── FatalError       stop: no safe step is left                ConfigError, UnsafeTopic, TopicGone, Superseded
 """
 
@@ -98,6 +98,10 @@ class SchemaOutdated(StartAgain):
 
 class ClientLost(StartAgain):
     """A Kafka client can do no more, or what it stood for is lost. Nothing is said about other instances."""
+
+
+class TooManyErrors(StartAgain):
+    """So many records fail that the records alone cannot be the cause. They are read again, and nothing more is set aside."""
 
 
 class LoginChanged(StartAgain):

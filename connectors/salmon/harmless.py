@@ -11,6 +11,18 @@ import json
 import traceback
 from typing import Final
 
+# Python's errors that say nothing of what a record holds. Others quote it: KeyError, ValueError, an error of a driver or a parser.
+_QUOTE_NOTHING: Final = (
+    AssertionError,
+    AttributeError,
+    ImportError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    TypeError,
+)
+_LIBRDKAFKA: Final = "cimpl"  # where its errors are from, which know codes and brokers only
 _LOW: Final = 0x100
 _BASIC: Final = 0x10000
 
@@ -29,6 +41,15 @@ def harmless_sentences(text: str) -> str:
     return "\n  ".join(map(harmless, text.split("\n  ")))
 
 
+def harmless_error(error: BaseException) -> str:
+    """An error's type, and its message if it is ours or quotes no value of a record."""
+    kind, module = type(error).__name__, type(error).__module__
+    is_ours = module.partition(".")[0] in ("salmon", _LIBRDKAFKA)
+    if is_ours or (module == "builtins" and isinstance(error, _QUOTE_NOTHING)):
+        return f"{kind}: {harmless(str(error))}"
+    return f"{kind} (its message is left out, because it may quote a record)"
+
+
 def harmless_traceback(error: BaseException) -> str:
     """Where an error came from, as Python tells it; only Python's own line ends are kept."""
     chain: list[BaseException] = []
@@ -38,7 +59,7 @@ def harmless_traceback(error: BaseException) -> str:
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     told = [
         f"Traceback (most recent call last):\n{''.join(traceback.format_tb(each.__traceback__))}"
-        f"{type(each).__name__}: {harmless(str(each))}"
+        f"{harmless_error(each)}"
         for each in reversed(chain)
     ]
     return "\nwhich led to\n".join(told)

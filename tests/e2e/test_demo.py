@@ -42,6 +42,8 @@ def test_the_demo_proves_what_it_promises_and_leaves_nothing_behind(tmp_path: Pa
         "born_in_mongodb",
         "family",
         "deletes",
+        "event_to_document",
+        "document_to_event",
     ]
     assert told["verify"]["equal"] is True
     assert told["conflicts"] == 1

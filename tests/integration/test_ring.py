@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from bson import ObjectId
 from confluent_kafka import Message
 
+from salmon.kafka.topics import CONNECTORS
 from support.ring import Document, Ring
 from support.waiting import until
 
@@ -41,6 +47,15 @@ def headers_of(message: Message) -> dict[str, str]:
     return {name: value.decode() for name, value in told}
 
 
+def dlq(ring: Ring, *arguments: str) -> dict[str, Any]:
+    """What `salmon dlq` prints."""
+    command = [sys.executable, "-m", "salmon", "dlq", *arguments, "--json", "-c", str(ring.config_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    printed: dict[str, Any] = json.loads(ran.stdout)
+    return printed
+
+
 # Edits
 
 
@@ -56,6 +71,55 @@ def test_an_edit_in_mongodb_arrives_in_the_org(ring: Ring, account: str) -> None
     ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "Oslo"}, "$unset": {"Phone": ""}})
     row = ring.wait_row("Account", account, lambda seen: seen["Site"] == "Oslo")
     assert row["Phone"] is None
+
+
+def test_an_edit_can_be_followed_from_its_report_to_its_echo_by_one_correlation(
+    ring: Ring, account: str
+) -> None:
+    """The source, the sink, and the sink again when it has come back: three debug lines, and none has a value."""
+    ring.db.accounts.update_one({"_id": account}, {"$set": {"Site": "Planted in Bergen"}})
+    ring.wait_row("Account", account, lambda seen: seen["Site"] == "Planted in Bergen")
+
+    def steps(connector: str, event: str) -> list[Document]:
+        lines = (ring.folder / f"{connector}.log").read_text().splitlines()
+        told = [json.loads(line) for line in lines if f'"{event}"' in line]
+        return [each for each in told if each.get("key") == account and each.get("correlation")]
+
+    until(lambda: steps("salesforce-sink", "write_came_back"), "the write came back")
+    # MongoDB's source also reports the echo of the stamps that the org's update brought.
+    (reported,) = [each for each in steps("mongodb-source", "change_reported") if each["answers"] is None]
+    (finished,) = steps("salesforce-sink", "write_finished")
+    (back,) = steps("salesforce-sink", "write_came_back")
+    assert reported["correlation"] == finished["correlation"] == back["correlation"]
+    assert finished["outcome"] == "APPLIED"
+    assert finished["seq"] == back["seq"]
+    echoes = [each["answers"] for each in steps("salesforce-source", "change_reported")]
+    assert finished["seq"] in echoes
+    for connector in CONNECTORS:
+        assert "Planted in Bergen" not in ring.last_words(connector)
+
+
+def test_the_metrics_of_a_sync_name_no_record_and_say_how_far_it_has_read(ring: Ring) -> None:
+    """No label is an Id; both sources say how old their position is, and how long their side keeps what follows."""
+
+    def metrics(connector: str) -> str:
+        return ring.http.get(f"http://127.0.0.1:{ring.ports[connector]}/metrics", timeout=10).text
+
+    for connector in CONNECTORS:
+        assert re.findall(r'="[0-9a-zA-Z]{15}(?:[0-9a-zA-Z]{3})?"', metrics(connector)) == []
+    for connector in ("salesforce-source", "mongodb-source"):
+        labels = f'{{connector="{connector}",stream="stream"}}'
+        told = until(
+            lambda name=connector: re.search(r"salmon_position_age_seconds{.*} (\S+)", metrics(name)),  # type: ignore[misc]
+            f"{connector} says how old its position is",
+        )
+        assert isinstance(told, re.Match)
+        assert float(told[1]) < 400
+        kept = re.search(
+            re.escape(f"salmon_position_retention_seconds{labels} ") + r"(\S+)", metrics(connector)
+        )
+        assert kept is not None
+        assert float(kept[1]) > 0
 
 
 def test_edits_of_different_fields_on_both_sides_both_survive(ring: Ring, account: str) -> None:
@@ -228,6 +292,14 @@ def test_a_refused_value_is_told_where_people_look_and_healed_by_the_next_edit(
     assert headers["__connect.errors.connector.name"] == "salesforce-sink"
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in headers["__connect.errors.exception.message"]
     assert "666" not in str(headers), "no value is told"
+
+    listed = dlq(ring, "list", "--key", account)["dead_letters"]
+    assert [(each["code"], each["replay"]) for each in listed] == [
+        ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "send")
+    ]
+    for replayed in (1, 0):
+        assert dlq(ring, "replay", listed[0]["id"])["replayed"] == replayed
+    ring.wait_row("Account", account, lambda seen: seen["Fax"] == "666")
 
     ring.db.accounts.update_one({"_id": account}, {"$set": {"Fax": "+1 555 0199"}})
 

@@ -40,6 +40,7 @@ from salmon.model.change import SIDES
 from salmon.ports import free_ports
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import VerifyResult, verify
+from support import leaks
 from support.stacks import Stack
 from support.waiting import until
 
@@ -81,6 +82,7 @@ class Ring:
         """One more instance of a connector; the caller, or stop() if it is among `processes`, ends it."""
         command = [sys.executable, "-m", "salmon", "run", name]
         command += ["-c", str(self.config_path), "--port", str(port), "--log-format", "json"]
+        command += ["--log-level", "debug"]  # debug lines are searched for leaks, too
         with (self.folder / f"{name}.log").open("ab") as log:
             # A process whose parent ends, ends too: a test run that is killed leaves nothing behind.
             environment = {**os.environ, PARENT_VARIABLE: str(os.getpid())}
@@ -279,7 +281,8 @@ def running_ring(
     org: Org | None = None,
 ) -> Iterator[Ring]:
     """
-    A ring with an org of its own and no connector running yet; at the end of the block everything of it is ended.
+    A ring with an org of its own and no connector running yet; at the end of the block everything of it is ended, and what its
+    processes wrote has no secret and no value.
 
     Args:
         name: Of the sync and of its database.
@@ -305,9 +308,17 @@ def running_ring(
             yield ring
         finally:
             ring.stop()
+        _look_for_leaks(ring)
     finally:
         client.close()
         simulator.stop()
+
+
+def _look_for_leaks(ring: Ring) -> None:
+    names = {each.collection for each in ring.config.objects.values()}
+    values = leaks.values_of(document for name in names for document in ring.db[name].find().limit(500))
+    files = [file for name in CONNECTORS if (file := ring.folder / f"{name}.log").exists()]
+    leaks.none_in(files, leaks.secrets_of(ring.org) | values)
 
 
 def as_person(org: Mapping[str, str]) -> Any:

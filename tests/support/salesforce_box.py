@@ -21,6 +21,7 @@ from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.writing.sink import SalesforceSinkTask
+from support import soap
 
 WAIT_S = 60.0
 SETTLE_S = 0.3
@@ -103,6 +104,14 @@ class BoxProcess:
         """Undelete records, or empty the recycle bin of them."""
         self._control("POST", "recycle_bin", {"object": name, "ids": ids, "do": do})
 
+    def merge(self, name: str, winner: str, *losers: str) -> None:
+        """What a person does who finds records to be the same; only SOAP can do it."""
+        token = str(self._http.headers["Authorization"]).removeprefix("Bearer ")
+        call = soap.envelope(soap.merge(winner, *losers, object_name=name), soap.session(token))
+        url, headers = f"{self.told['instance_url']}/services/Soap/u/64.0", {"SOAPAction": "merge"}
+        answer = self._http.post(url, call, headers={**headers, "Content-Type": "text/xml"}, timeout=WAIT_S)
+        assert "<success>true</success>" in answer.text, answer.text
+
     def trigger(self, **trigger: Any) -> None:
         self._control("POST", "triggers", trigger)
 
@@ -117,6 +126,10 @@ class BoxProcess:
 
     def advance(self, seconds: float) -> None:
         self._control("POST", "clock", {"advance_s": seconds})
+
+    def allow(self, **most: int) -> None:
+        """How much the org allows in 24 hours, by the names of the limits resource."""
+        self._control("POST", "allowances", most)
 
     def api_calls(self) -> Mapping[str, Any]:
         calls: Mapping[str, Any] = self._control("GET", "calls").json()["api"]

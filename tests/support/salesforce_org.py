@@ -43,6 +43,7 @@ class WritableOrg(MemoryOrg):
         self.bulk_max: int | None = None  # a trigger fails for all records of a call with more
         self.throws_at: set[str] = set()  # Names at which a trigger throws, and takes its whole call with it
         self.spoils: set[str] = set()  # names of fields that make a whole call fail
+        self.cannot_read: str | None = None  # a value that makes a whole call fail
         self.breaks: str | None = None  # before | after: an insert or update that gets no answer
         self._next = Counter[str]()
         self._one_call = threading.Lock()  # calls may come at the same time
@@ -99,6 +100,8 @@ class WritableOrg(MemoryOrg):
             raise Unavailable("no answer")
         if any(name in self.spoils for record in records for name in record):
             raise RequestRejected("refused", code="INVALID_FIELD", fields=())
+        if self.cannot_read and any(self.cannot_read in record.values() for record in records):
+            raise RequestRejected("refused", code="JSON_PARSER_ERROR", fields=())
 
     def _trigger_fails(self, records: Sequence[Mapping[str, Any]]) -> bool:
         too_many = self.bulk_max is not None and len(records) > self.bulk_max

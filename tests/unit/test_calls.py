@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from salmon.calls import CALL_MAX_S, GIVEN_UP_S, Calls, Peer, Silence
+from salmon.calls import CALL_MAX_S, GIVEN_UP_S, Calls, Peer, Silence, on_behalf_of
 from support.clock import Clock
 
 
@@ -91,3 +91,25 @@ def test_a_thread_that_waits_for_a_server_is_attended_but_not_for_ever(calls: Ca
     calls.answered(call)
     clock.now_s += 5
     assert calls.attended(me) == GIVEN_UP_S + 1
+
+
+def test_who_waits_for_the_calls_of_other_threads_does_not_hang(calls: Calls, clock: Clock) -> None:
+    """Several calls at the same time are made by threads; whoever waits for all of them waits for a server."""
+    waiting = threading.get_ident()
+    answered = threading.Event()
+
+    def call() -> None:
+        with on_behalf_of(waiting), calls.calling(Peer.SALESFORCE, "PATCH /composite/sobjects"):
+            called.set()
+            answered.wait(10)
+
+    called = threading.Event()
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert called.wait(10)
+    clock.now_s = 70.0
+    assert calls.attended(waiting) == 70.0
+    answered.set()
+    thread.join()
+    clock.now_s = 90.0
+    assert calls.attended(waiting) == 70.0

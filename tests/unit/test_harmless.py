@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import structlog
+from bson.errors import InvalidDocument
+from confluent_kafka import KafkaError, KafkaException
+from pymongo.errors import BulkWriteError
 
 from salmon.app import process
 from salmon.cli import main, terminal
-from salmon.errors import ConfigError, SetupError
-from salmon.harmless import harmless, harmless_json, harmless_sentences
+from salmon.errors import ConfigError, SchemaMismatch, SetupError
+from salmon.harmless import (
+    harmless,
+    harmless_error,
+    harmless_json,
+    harmless_sentences,
+    harmless_traceback,
+)
 from salmon.ops import logs
 
 # Clears the screen, sets the title, rings, begins a line, C1's CSI, turns the reading direction, ends a line in Unicode.
@@ -101,6 +111,43 @@ def test_log_lines_are_harmless(monkeypatch: pytest.MonkeyPatch, log_format: log
     assert "odd" in said.getvalue()
     lines = said.getvalue().split("\n")
     assert all(line.isprintable() for line in lines), said.getvalue()
+
+
+PLANTED = "Ada Lovelace"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError(PLANTED),
+        ValueError(f"invalid literal for int() with base 10: {PLANTED!r}"),
+        BulkWriteError({"writeErrors": [{"op": {"Name": PLANTED}}]}),
+        InvalidDocument(f"Invalid document {{'Name': {PLANTED!r}}}"),
+        requests.ConnectionError(f"/query?q=SELECT+Id+WHERE+Name='{PLANTED}'"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_unexpected_error_is_told_without_the_record_that_it_quotes(error: Exception) -> None:
+    """Where it came from and what it is; also as the cause of another."""
+    try:
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("the sink ended") from cause
+    except RuntimeError as ended:
+        told = harmless_traceback(ended)
+    assert PLANTED not in told
+    assert f"{type(error).__name__} (its message is left out" in told
+    assert "RuntimeError: the sink ended" in told
+    assert "test_harmless.py" in told
+
+
+def test_errors_that_quote_no_record_keep_their_message() -> None:
+    """Ours, librdkafka's, and those of Python that are about the program or a file."""
+    assert harmless_error(SchemaMismatch("Name: not a number")) == "SchemaMismatch: Name: not a number"
+    assert harmless_error(TypeError("f() takes 1 argument")) == "TypeError: f() takes 1 argument"
+    assert "No such file" in harmless_error(FileNotFoundError(2, "No such file", "/etc/x"))
+    assert "_TIMED_OUT" in harmless_error(KafkaException(KafkaError(KafkaError._TIMED_OUT)))
 
 
 def test_no_command_prints_past_the_terminal_module() -> None:

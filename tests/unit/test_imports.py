@@ -28,7 +28,7 @@ _WIRES: Final = _CONTRACT | {"kafka", "salesforce", "mongodb"}
 _SHARED: Final = _WIRES | {"ops", "runtime", "config"}
 _WORKERS: Final = _SHARED | {"merge", "source", "sink"}
 _APP: Final = _WORKERS | {"app"}
-_QUESTIONS: Final = _APP | {"doctor", "guard", "match", "setup", "status", "story", "verify"}
+_QUESTIONS: Final = _APP | {"dlq", "doctor", "guard", "match", "setup", "status", "story", "verify"}
 
 # Room -> the rooms that it may import from; a dotted name is an inner room, or one module of a room.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
@@ -52,6 +52,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "sink": _SHARED - {"salesforce", "mongodb"},
     "merge": _SHARED - {"salesforce", "mongodb"},
     "app": _WORKERS,
+    "dlq": _APP | {"story"},
     "doctor": _APP,
     "guard": _APP,
     "match": _APP,

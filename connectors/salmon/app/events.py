@@ -105,6 +105,7 @@ def specs_of(config: SyncConfig) -> tuple[TopicSpec, ...]:
         replication_factor=config.topics.replication_factor,
         events=events_read(config.events),
         outboxes=outboxes_in(config.events),
+        carried=[name for name, event in config.events.items() if event.collection or event.object],
     )
 
 
@@ -140,16 +141,19 @@ def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
         if event.outbox is not None:
             if instance.side == "salesforce":
                 carrier = partial(publishing_documents, config, instance, name, event)
-                beside.append(EventSink(instance, name, topics_.outbox(name), carrier))
+                topic, replays = topics_.outbox(name), topics_.replays(name)
+                beside.append(EventSink(instance, name, topic, carrier, replays=replays))
             elif event.outcomes:
                 carrier = partial(telling, config, instance, name, event.outbox)
                 beside.append(EventSink(instance, name, topics_.outcomes(name), carrier))
         elif instance.side == "mongodb" and event.collection is not None:
             carrier = partial(collecting, config, instance, name, event.collection)
-            beside.append(EventSink(instance, name, topics_.events(name), carrier))
+            topic, replays = topics_.events(name), topics_.replays(name)
+            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
         elif instance.side == "salesforce" and event.object is not None:
             carrier = partial(publishing, config, instance, name, event)
-            beside.append(EventSink(instance, name, topics_.changes(event.object), carrier))
+            topic, replays = topics_.changes(event.object), topics_.replays(name)
+            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
     return Together(worker, beside) if beside else worker
 
 

@@ -14,16 +14,19 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any, Final, NoReturn, TypeVar
 
 import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from salmon.app.connector_plugins import type_of
 from salmon.app.events import listening, reading_outboxes, specs_of, with_events
+from salmon.app.serving import places_of, served_of
+from salmon.app.tracing import collect_spans
+from salmon.app.work import Work, hold
 from salmon.backoff import Backoff
 from salmon.calls import Peer
 from salmon.config import models as configuration
@@ -47,18 +50,21 @@ from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.sides import side_of
 from salmon.ops import logs
+from salmon.ops.connect.described import Served
+from salmon.ops.connect.places import Late
+from salmon.ops.connect.standing import KafkaStatusLog, Standing
 from salmon.ops.health import Health
-from salmon.ops.metrics import TASK, Metrics
+from salmon.ops.metrics import Metrics
 from salmon.ops.probes import Probes
-from salmon.ops.rest import RestServer
+from salmon.ops.rest import RestServer, url_of
 from salmon.ops.spares import SpareWatch
-from salmon.plugin.contract import CountsCalls, SinkTask, SourceTask, Watched
+from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.runtime import discovery, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
-from salmon.runtime.retry import Retrying, Stopping
+from salmon.runtime.retry import Retrying
 from salmon.runtime.topic_watch import TopicWatch
 from salmon.runtime.watchdog import LastResort, Watchdog
 from salmon.sink.worker import SinkWorker
@@ -87,7 +93,6 @@ _CONNECT_S: Final = 30.0
 _CONNECT_AGAIN_S: Final = 5.0
 # Makes a second part that runs in the same process, or None. The command passes it in; the connectors do not know it.
 Beside = Callable[[SyncConfig, Metrics], Part | None]
-_TYPES: Final[Mapping[str, str]] = {"source": "source", "sink": "sink", "merge": "unknown"}
 
 
 def _nothing(*_: object) -> None:
@@ -127,6 +132,7 @@ def run(
         logs.configure(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
+        collect_spans(connector, os.environ)
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,
@@ -134,6 +140,7 @@ def run(
             port=port,
             ordinal=number,
             drain_deadline_s=drain_deadline_s,
+            config_path=Path(config_path),
             last_resort=last_resort,
         )
         companion = beside(config, process.metrics) if connector == "merge" and number == 0 else None
@@ -179,6 +186,7 @@ class _Process:
         port: int | None,
         ordinal: int,
         drain_deadline_s: float,
+        config_path: Path,
         last_resort: LastResort | None = None,
     ) -> None:
         self._connector, self._config, self._ordinal = connector, config, ordinal
@@ -196,6 +204,7 @@ class _Process:
         self._topics = TopicWatch(self._health)
         self._metrics = Metrics(connector)
         self._metrics.watch_peers(self._health.calls.silences)
+        self._metrics.watch_health(type_of(connector), self._health.report)
         self._probes = Probes(self._health.calls)
         self._cluster_id: str | None = None
         parent = os.environ.get(PARENT_VARIABLE)
@@ -205,17 +214,34 @@ class _Process:
             end_within=last_resort.end_within if last_resort else _nothing,
         )
         self._watchdog = Watchdog(self._health, renew=last_resort.renew if last_resort else _nothing)
+        self._places = Late()
         self._rest = RestServer(
             host=config.rest.host,
             port=config.rest.port if port is None else port,
-            connector=connector,
-            kind=_TYPES[connector.rsplit("-", 1)[-1]],
-            config={"name": connector, "connector.class": connector, "tasks.max": str(int(TASK) + 1)},
+            served=lambda rest: self._served(rest, config_path),
+        )
+
+    def _served(self, rest: RestServer, config_path: Path) -> Served:
+        """What the REST server serves; its port is known by now."""
+        config = self._config
+        self._standing = Standing(
+            self._connector,
+            self._ordinal,
+            self._health,
+            worker_id=rest.worker_id,
+            url=url_of(config.rest.reached_at, rest.port),
+        )
+        return served_of(
+            self._connector,
+            self._ordinal,
+            config,
+            config_path,
+            worker_id=rest.worker_id,
             health=self._health,
             metrics=self._metrics,
+            standing=self._standing,
+            places=self._places,
             cluster_id=lambda: self._cluster_id,
-            sync=config.name,
-            ordinal=ordinal,
         )
 
     def run(self, companion: Part | None = None) -> BaseException | None:
@@ -228,8 +254,9 @@ class _Process:
         self._lifecycle.install()
         self._watchdog.start()
         self._lifecycle.start(self._rest)
-        self._lifecycle.start(_Work(self))
+        self._lifecycle.start(Work(self, self._standing))
         self._lifecycle.start(self._topics)
+        self._lifecycle.start(self._standing)
         if companion is not None:
             self._lifecycle.start(companion)
         log.info("process_started", url=self._rest.url, ordinal=self._ordinal, pid=os.getpid())
@@ -287,6 +314,10 @@ class _Process:
         wanted = specs_of(config)
         retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
         self._topics.watch(admin, wanted)
+        retrying.until_it_works(
+            "reading what was asked of this connector",
+            lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
+        )
         self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
         if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
             group = f"{config.name}-{connector}"
@@ -295,6 +326,8 @@ class _Process:
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
+        self._places.found = places_of(connector, config, registry, self._standing)
+        hold(self._standing, self._health, retrying.stop)
         self._take_place(admin, registry, retrying)
         if (its_side := side_of(connector)) is None:
             return self._merge(registry, retrying)
@@ -308,6 +341,7 @@ class _Process:
             self._health,
             self._metrics,
             ordinal=self._ordinal,
+            tolerance=config.errors.tolerated(),
         )
         settings = getattr(config, side)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
@@ -357,6 +391,8 @@ class _Process:
         """Count the task's API calls and watch for calls that are not answered, if the task reports them."""
         if isinstance(task, CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
+        if isinstance(task, HasBudgets):
+            self._metrics.show_budgets(task.budgets)
         if isinstance(task, Watched):
             for peer, probe in task.watch(self._health.calls).items():
                 self._probes.add(peer, probe)
@@ -400,49 +436,3 @@ class _Process:
     @property
     def health(self) -> Health:
         return self._health
-
-
-class _Work:
-    """Builds the worker in its own thread and runs it there, so that a signal also stops a process that still connects."""
-
-    def __init__(self, process: _Process) -> None:
-        self.name = "work"
-        self._process = process
-        self._stop = Event()
-        self._inner: Part | None = None
-
-    def run(self) -> None:
-        health = self._process.health
-        try:
-            self._inner = self._process.part(Retrying(self._stop, health))
-            if self._stop.is_set():
-                raise Stopping
-            self._inner.run()
-        except Stopping:
-            pass
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the process decides
-            self._ended(self._process.consequence_of(error), error)
-        health.ended()
-
-    def _ended(self, meaning: BaseException, error: BaseException) -> None:
-        """The worker ended with *error*: raise *meaning*, after a pause if it is a restart. While stopping, nothing restarts."""
-        if not isinstance(meaning, StartAgain):
-            self._process.health.ended(meaning)
-            raise meaning from (None if meaning is error else error)
-        if self._stop.is_set():
-            log.warning("stopped_in_disorder", reason=str(meaning))
-            return
-        pause_s = self._process.pause_s()
-        log.warning("process_restarts", reason=str(meaning), in_s=round(pause_s, 2))
-        self._process.health.restarting(str(meaning))
-        if not self._stop.wait(pause_s):
-            raise meaning from error
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._inner is not None:
-            self._inner.stop()
-
-    def cut(self) -> None:
-        if self._inner is not None:
-            self._inner.cut()

@@ -21,6 +21,7 @@ from salmon.cli import (
     conflicts,
     demo,
     dev,
+    dlq,
     doctor,
     guard,
     match,
@@ -61,6 +62,7 @@ app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 

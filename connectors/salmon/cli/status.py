@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -70,6 +70,8 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
     """Print the processes."""
     from rich.markup import escape
 
+    from salmon.status.overview import budgets_of
+
     processes = table(box=None, pad_edge=False)
     for heading in ("process", "status", "deferred", "API calls", "where", "says"):
         processes.add_column(heading, justify="right" if heading in _NUMBERS else "left")
@@ -83,6 +85,18 @@ def show_processes(seen: Sequence[ProcessReport], console: Console) -> None:
             escape(each.says),
         )
     console.print(processes)
+    for each in seen:
+        for name, budget in budgets_of(each).items():
+            console.print(f"{each.connector}: {_budget(name, budget)}", markup=False)
+
+
+def _budget(name: str, budget: Mapping[str, int | None]) -> str:
+    seconds = budget["exhausted_in_seconds"]
+    soon = "" if seconds is None else f"; used up in {seconds / 3600:,.1f} h at the pace of the last hour"
+    return (
+        f"{budget['left'] or 0:,} {name.replace('_', ' ').replace('api', 'API')} are left to Salmon (everybody has used {budget['used'] or 0:,} of"
+        f" {budget['allowed'] or 0:,} in 24 hours, this sync {budget['ours'] or 0:,}){soon}"
+    )
 
 
 def show(seen: Overview, console: Console) -> None:

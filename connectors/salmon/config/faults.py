@@ -55,7 +55,7 @@ def _sentence(detail: ErrorDetails, path: Sequence[str], model: type[BaseModel])
 
 def _unknown_key(path: Sequence[str], model: type[BaseModel]) -> str:
     place = _model_at(model, path[:-1])
-    known = sorted(place.model_fields) if place else []
+    known = sorted(_fields_of(place)) if place else []
     close = difflib.get_close_matches(path[-1], known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"unknown key.{hint} Known keys here: {', '.join(known)}."
@@ -83,7 +83,12 @@ def type_named(value: Any) -> str:
 
 def _field_at(model: type[BaseModel], path: Sequence[str]) -> FieldInfo | None:
     place = _model_at(model, path[:-1])
-    return place.model_fields.get(path[-1]) if place and path else None
+    return _fields_of(place).get(path[-1]) if place and path else None
+
+
+def _fields_of(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The keys of a model, as they are written in the file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _model_at(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | None:

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from salmon.errors import ConfigError
+from salmon.model.schema import FieldSchema, ObjectSchema
+
 FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,79}$")]
 
 
@@ -35,3 +38,27 @@ class MatchConfig(BaseModel):
         if len(set(value)) < len(value):
             raise ValueError("names a field twice: name each once")
         return value
+
+    def fields_of(self, schema: ObjectSchema) -> tuple[FieldSchema, ...]:
+        """
+        Return the fields to match by.
+
+        Args:
+            schema: Of the object, as it is synced.
+
+        Raises:
+            ConfigError: one of them is not synced, or cannot be compared.
+        """
+        at = f"objects.{schema.name}.match.on"
+        for name in self.on:
+            if name not in schema.by_name:
+                raise ConfigError(
+                    f"{at}: {schema.name} has no field {name} that is synced. Name a field that both sides have, and that "
+                    f"`fields` does not leave out."
+                )
+            if schema.by_name[name].reference_to:
+                raise ConfigError(
+                    f"{at}: {name} refers to other records, which have different keys on the two sides. Match by fields with "
+                    f"values of the record's own."
+                )
+        return tuple(schema.by_name[name] for name in self.on)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -25,20 +25,23 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from salmon.addresses import Address
 from salmon.config import settings_table as rendering
 from salmon.config import yaml_file
 from salmon.config.capture import CaptureConfig
 from salmon.config.collections import PATTERN, usable_collection
-from salmon.config.durations import checked, seconds_of
 from salmon.config.events import EventConfig, faults_of_events
+from salmon.config.failures import ErrorsConfig
 from salmon.config.faults import faults_of, faults_of_kafka
 from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
+from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
+from salmon.config.verifying import VerifyConfig
 from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
@@ -61,7 +64,6 @@ Numbers = Literal["double", "decimal"]
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
 _SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_VERIFY_EVERY_S_MIN: Final = 10.0
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -265,42 +267,6 @@ class MergeConfig(BaseModel):
     )
 
 
-class VerifyConfig(BaseModel):
-    """Comparing both sides and `records` on a schedule, beside merge."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    every: str | None = Field(
-        default=None,
-        description="How often merge's first replica runs `salmon verify` and shows the result in its metrics: a number "
-        "with s, m, h or d, e.g. 24h. Without it: never. Each run reads the whole org once (2,000 records per API call).",
-    )
-
-    @property
-    def every_s(self) -> float | None:
-        """The same in seconds."""
-        return None if self.every is None else seconds_of(self.every)
-
-    @field_validator("every")
-    @classmethod
-    def _a_duration(cls, value: str | None) -> str | None:
-        return None if value is None else checked(value, least_s=_VERIFY_EVERY_S_MIN)
-
-
-class RestConfig(BaseModel):
-    """Where a process answers /health, /metrics and Kafka Connect's REST calls."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(
-        default=8083,
-        ge=0,
-        le=65535,
-        description="Port to listen on; --port overrides it. 0: any free port.",
-    )
-
-
 class SyncConfig(BaseModel):
     """A whole sync: one Salesforce org, one MongoDB database, and the Kafka between them."""
 
@@ -329,6 +295,7 @@ class SyncConfig(BaseModel):
         "number in MongoDB with more digits is not synced, and reported. decimal: all 18 digits, as Decimal128. Choose "
         "before the first start: it cannot be changed later.",
     )
+    errors: ErrorsConfig = ErrorsConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
@@ -407,8 +374,26 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         ConfigError: everything that is wrong, one fault per line, each with its key and what to do, without values.
     """
     file = Path(path)
+    config, faults = checked_raw(_parsed(file), env=env, folder=file.parent)
+    if config is None or faults:
+        raise _unusable(file, faults)
+    return config
+
+
+def checked_raw(
+    read: Mapping[Any, Any], *, env: Mapping[str, str], folder: Path
+) -> tuple[SyncConfig | None, Mapping[tuple[str, ...], str]]:
+    """
+    Check a configuration as it was written, with its references.
+
+    Args:
+        folder: What relative paths of files are relative to.
+
+    Returns:
+        The configuration, or None if it has no form at all; and the faults: path of the key -> sentence, without values.
+    """
     faults: dict[tuple[str, ...], str] = {}
-    raw = interpolated(_parsed(file), env=env, folder=file.parent, faults=faults)
+    raw = interpolated(dict(read), env=env, folder=folder, faults=faults)
     for key, sentence in faults_of_texts(raw):
         faults.setdefault(key, sentence)
     config: SyncConfig | None = None
@@ -420,14 +405,20 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
             faults.setdefault(key, sentence)
     for key, sentence in faults_of_kafka(raw.get("kafka")):
         faults.setdefault(key, sentence)
-    if config is None or faults:
-        raise _unusable(file, faults)
-    return config
+    return config, faults
+
+
+_NAMED: Final = {"objects": "<sObject>", "events": "<event>"}
 
 
 def settings_table() -> str:
     """The README's table of settings, in Markdown."""
-    return rendering.table(SyncConfig, {"objects": "<sObject>", "events": "<event>"})
+    return rendering.table(SyncConfig, _NAMED)
+
+
+def settings() -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting: the path of its key, joined by dots, and what it is."""
+    return ((path, field) for path, field, _ in rendering.leaves(SyncConfig, "", _NAMED))
 
 
 def _parsed(file: Path) -> dict[Any, Any]:

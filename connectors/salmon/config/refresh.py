@@ -23,8 +23,8 @@ class RefreshConfig(BaseModel):
     every: str = Field(
         default="1d",
         description="How often the whole object is read for them, if it has any: a number with s, m, h or d, from 10m to 30d, or "
-        "never. It costs one API call for 2,000 records, less by Bulk API 2.0, and is put off while less than a fifth of the "
-        "org's daily API calls is left.",
+        "never. It costs one API call for 2,000 records, less by Bulk API 2.0, and is put off while less than a fifth of "
+        "salesforce.api_budget is left.",
     )
     after_events: str = Field(
         default="5m",

@@ -32,35 +32,39 @@ def table(model: type[BaseModel], keys: Mapping[str, str]) -> str:
     lines = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
     lines += [
         f"| `{path}` | {_escaped(_value(field))} | {_escaped(_default(field, group))} | {_escaped(field.description or '')} |"
-        for path, field, group in _leaves(model, "", keys)
+        for path, field, group in leaves(model, "", keys)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _leaves(
+def leaves(
     model: type[BaseModel], prefix: str, keys: Mapping[str, str], group: str = ""
 ) -> Iterator[tuple[str, FieldInfo, str]]:
     """The path of each key, what it is, and the path of the optional settings that it is one of."""
     for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
-        kind = _without_none(field.annotation)
+        path = f"{prefix}{field.alias or name}"
+        kind = without_none(field.annotation)
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             is_optional = not field.is_required() and field.default is None and path not in keys
-            yield from _leaves(kind, f"{path}.", keys, path if is_optional else group)
+            yield from leaves(kind, f"{path}.", keys, path if is_optional else group)
         else:
             yield path, field, group
 
 
 def _value(field: FieldInfo) -> str:
     bounds = [
-        f"{word} {getattr(bound, attribute):g}"
+        f"{word} {_number(getattr(bound, attribute))}"
         for bound in field.metadata
         for kind, attribute, word in _BOUNDS
         if isinstance(bound, kind)
     ]
-    return ", ".join([_type(_without_none(field.annotation)), *bounds])
+    return ", ".join([_type(without_none(field.annotation)), *bounds])
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _type(kind: Any) -> str:
@@ -85,7 +89,7 @@ def _default(field: FieldInfo, group: str) -> str:
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     if get_origin(kind) in {Union, UnionType}:
         branches = [branch for branch in get_args(kind) if branch is not type(None)]
         return branches[0] if len(branches) == 1 else None

@@ -21,6 +21,8 @@ _SECRETS: Final = frozenset(
     {
         ("mongodb", "uri"),
         ("schema_registry", "password"),
+        ("rest", "auth", "password"),
+        ("rest", "auth", "token"),
         ("salesforce", "auth", "client_secret"),
         ("salesforce", "auth", "private_key"),
         ("salesforce", "auth", "refresh_token"),

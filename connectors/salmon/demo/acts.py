@@ -17,6 +17,7 @@ from bson.objectid import ObjectId
 from simple_salesforce.exceptions import SalesforceResourceNotFound
 
 from salmon.demo.conflicts import Conflicts
+from salmon.demo.events import OPENED, SHIPMENTS, SHIPPED, Subscriber
 from salmon.demo.people import Application
 from salmon.model.policies import Conflict
 
@@ -51,6 +52,7 @@ class Scene:
     application: Application
     conflicts: Conflicts
     control_url: str
+    opened: Subscriber  # to Account_Opened__e
     records: Mapping[str, list[str]]
     within_s: float = WITHIN_S
 
@@ -239,6 +241,29 @@ def deletes(scene: Scene) -> str:
     return "one opportunity deleted in Salesforce, one in MongoDB: both are gone on both sides"
 
 
+def event_to_document(scene: Scene) -> str:
+    """A platform event that is published in the org becomes a document."""
+    shipped = {"Order_Number__c": "SO-1042", "Carrier__c": "River Express"}
+    getattr(scene.org, SHIPPED).create(shipped)
+    collection = scene.application.database[SHIPMENTS]
+    scene.until("the event in its collection", lambda: collection.find_one(shipped))
+    if (count := collection.count_documents(shipped)) != 1:
+        raise NotSo(f"one document was expected, but there are {count}")
+    return f"{SHIPPED} SO-1042, published in Salesforce, is one document in {SHIPMENTS}"
+
+
+def document_to_event(scene: Scene) -> str:
+    """A document that is created becomes a platform event, besides a record; subscribers in the org hear it."""
+    key = ObjectId()
+    scene.application.collection("Account").insert_one({"_id": key, "Name": "Sockeye Logistics"})
+    scene.until(
+        "the event in the org",
+        lambda: [each for each in scene.opened.heard() if each["Account_Name__c"] == "Sockeye Logistics"],
+    )
+    scene.until("the account in the org, too", lambda: _id_of(scene, "Account", key))
+    return f"account {key} was created in MongoDB: a subscriber in the org heard {OPENED} of it"
+
+
 ACTS: Final[tuple[tuple[str, str, Callable[[Scene], str]], ...]] = (
     ("different_fields", "Both sides edit one record, in different fields", different_fields),
     ("same_field", "Both sides edit the same field at once", same_field),
@@ -246,6 +271,8 @@ ACTS: Final[tuple[tuple[str, str, Callable[[Scene], str]], ...]] = (
     ("born_in_mongodb", "A record is created in MongoDB", born_in_mongodb),
     ("family", "A contact is created in MongoDB together with its account", family),
     ("deletes", "A record is deleted on each side", deletes),
+    ("event_to_document", "A platform event is published in the org", event_to_document),
+    ("document_to_event", "A document that is created becomes a platform event", document_to_event),
 )
 
 

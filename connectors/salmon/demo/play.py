@@ -21,6 +21,7 @@ from salmon.demo.acts import ACTS, Act, Scene, played
 from salmon.demo.board import Board, Result, numbers
 from salmon.demo.conflicts import Conflicts
 from salmon.demo.crowd import Crowd
+from salmon.demo.events import OPENED, Subscriber
 from salmon.demo.people import Application, Person
 from salmon.demo.stage import Stage
 from salmon.demo.watching import DocumentObserver, Observer, OrgObserver, Watch
@@ -106,7 +107,9 @@ class Play:
             for observer in observers:
                 observer.start()
                 stack.callback(observer.close)
-            return self._edits(application, person, conflicts, observers, (total, took_s))
+            opened = Subscriber(person, OPENED)
+            stack.callback(opened.close)
+            return self._edits(application, person, conflicts, opened, observers, load=(total, took_s))
 
     # The first load.
 
@@ -157,7 +160,9 @@ class Play:
         application: Application,
         person: Person,
         conflicts: Conflicts,
+        opened: Subscriber,
         observers: list[Observer],
+        *,
         load: tuple[int, float],
     ) -> Result:
         client = person.client()
@@ -177,6 +182,7 @@ class Play:
             application,
             conflicts,
             self.stage.org["control_url"],
+            opened,
             {name: some[:_RESERVED] for name, some in ids.items()},
         )
         self.audience.scene(f"Edits on both sides at once, for {self.options.seconds:.0f} s")

@@ -16,6 +16,7 @@ from typing import Any, Final
 from salmon.closing import Closing
 from salmon.config import models as configuration
 from salmon.config.models import SyncConfig
+from salmon.demo import events
 from salmon.devstack.processes import Background, last_line
 from salmon.devstack.stack import DevOptions, DevStack
 from salmon.errors import SetupError
@@ -56,6 +57,7 @@ class Stage(Closing):
                 f"what is there: salmon dev down --purge --dir {self.folder}"
             )
         self.stack = self._dev.up()
+        events.define(self.org["control_url"], Path(self.stack["config"]))
         self.config: SyncConfig = configuration.load(self.stack["config"])
 
     def start_connectors(self) -> None:

@@ -58,7 +58,9 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
             *(
                 check
                 for name, event in config.events.items()
-                for check in EventChecks(name, event, pubsub).checks()
+                for check in EventChecks(
+                    name, event, pubsub, rest, config.objects.get(event.object or "")
+                ).checks()
             ),
             *KafkaChecks(sync).checks(),
             *MongoChecks(config).checks(),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from salmon.config.models import ObjectConfig
-from salmon.doctor.checks import Check, Line, fail, ok, warn
+from salmon.doctor.checks import Check, Line, fail, ok, told_by, warn
 from salmon.doctor.salesforce import API_VERSION
 from salmon.errors import ConfigError, RequestRejected
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe, why_not_synced
@@ -141,6 +141,7 @@ class ObjectChecks:
             )
             return
         yield from self._unwritable(schema, fields)
+        yield from self._matched(schema)
         if unfit := [
             f"{each['name']} ({each['type']})"
             for each in fields.values()
@@ -153,6 +154,18 @@ class ObjectChecks:
                 f"{_named(unfit)}: of types that have no counterpart in MongoDB, so they are left out.",
                 f"Name them in objects.{name}.fields.exclude to have this said no more.",
             )
+
+    def _matched(self, schema: ObjectSchema) -> Iterator[Line]:
+        """Whether the fields by which `salmon match` pairs records can be compared."""
+        if (match := self._config.match) is None:
+            return
+        name, what = f"objects.{self._name}.match", f"{self._name}: fields to match by"
+        try:
+            fields = match.fields_of(schema)
+        except ConfigError as error:
+            yield told_by(name, what, error)
+            return
+        yield ok(name, what, f"Records are matched by {_and(field.name for field in fields)}.")
 
     def _unwritable(self, schema: ObjectSchema, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
         """The fields that are synced, but that the user may not write, or that a new record would lack."""

@@ -258,6 +258,14 @@ class OrgChecks:
             calls,
             "See what else uses the API under Setup, Company Information, and order more from Salesforce if it lasts.",
         )
+        floor = self._config.salesforce.api_budget.floor
+        if calls is not None and floor >= calls.most:
+            yield fail(
+                "salesforce.allowances.budget",
+                "Salesforce: API requests left to Salmon",
+                f"salesforce.api_budget.floor leaves {floor:,} requests to others, and the org allows {calls.most:,} in 24 hours.",
+                "Set salesforce.api_budget.floor to less than that.",
+            )
         polled = [each.capture.every_s for each in self._config.objects.values() if is_polled(each)]
         if polled and calls is not None and (needed := sum(map(calls_a_day, polled))) > _MUCH * calls.most:
             yield warn(

@@ -68,9 +68,22 @@ class Topics:
     def dlq(self, connector: str) -> str:
         return f"{self.name}.dlq.{connector}"
 
+    def replays(self, event: str) -> str:
+        """Where `salmon dlq replay` puts the records that the event's sink could not carry."""
+        return f"{self.name}.replays.{event}"
+
+    @property
+    def handled(self) -> str:
+        """Which dead letters were dealt with."""
+        return f"{self.name}.handled"
+
     @property
     def offsets(self) -> str:
         return f"{self.name}.offsets"
+
+    @property
+    def status(self) -> str:
+        return f"{self.name}.status"
 
     @property
     def conflicts(self) -> str:
@@ -99,6 +112,7 @@ def specs(
     replication_factor: int,
     events: Iterable[str] = (),
     outboxes: Iterable[str] = (),
+    carried: Iterable[str] = (),
 ) -> tuple[TopicSpec, ...]:
     """
     List every topic that a sync of *objects* (sObject names) needs.
@@ -109,6 +123,7 @@ def specs(
         events: The platform events that are read. Each has one partition, which keeps the org's order: an org publishes
             250,000 an hour at most (Platform Event Allocations).
         outboxes: The platform events that are made of a collection's documents. One partition, for the same reason.
+        carried: The platform events that a sink carries: into a collection, or out of the object's changes.
     """
     found: list[TopicSpec] = []
 
@@ -129,7 +144,11 @@ def specs(
         # What is still owed, however long a sink is away; a sink clears what it has done.
         add(topics.outbox(event), _TABLE, 1)
         add(topics.outcomes(event), _TABLE, 1)
+    for event in carried:
+        add(topics.replays(event), _LOG, 1)
     add(topics.offsets, _SMALL_TABLE, 1)
+    add(topics.handled, _SMALL_TABLE, 1)
+    add(topics.status, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
     for connector in CONNECTORS:
         add(topics.signals(connector), _LOG, 1)

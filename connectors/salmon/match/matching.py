@@ -27,7 +27,7 @@ from salmon.match.applying import Applied, Applying, Collected
 from salmon.match.calling import Budget
 from salmon.match.files import Folder, Kind, PairsFile
 from salmon.match.pairing import Pairing
-from salmon.match.reading import DocumentSide, OrgSide, Watcher, fields_of
+from salmon.match.reading import DocumentSide, OrgSide, Watcher
 from salmon.mongodb.wire.client import Document, connect, database_of
 from salmon.salesforce.catalog import SyncedObject, synced_object
 from salmon.salesforce.wire.rest import Rest
@@ -126,7 +126,7 @@ def find(config: SyncConfig, wanted: Wanted) -> Mapping[str, Found]:
     folder.require_free(names)
     with _sides(config, wanted) as sides:
         # All of them are checked before the first one is read.
-        fields = {name: fields_of(sides.synced(name), _terms(config, name).on) for name in names}
+        fields = {name: _terms(config, name).fields_of(sides.synced(name).schema) for name in names}
         return {name: sides.found(name, fields[name], folder) for name in names}
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from pymongo.database import Database
 
-from salmon.errors import BadRecordKey, ConfigError, SalmonError
+from salmon.errors import BadRecordKey, SalmonError
 from salmon.match.calling import Budget, pause, retried
 from salmon.match.normalizing import shown, terms_of
 from salmon.match.pairing import DocumentRecord, OrgRecord, Pairing
@@ -39,29 +39,6 @@ _DOCUMENTS_A_READ: Final = 1_000
 _CHARS_SHOWN_MAX: Final = 255  # of a value; it is for a person to recognize the record
 # Called with a side, and how many of its records are read.
 Watcher = Callable[[str, int], None]
-
-
-def fields_of(synced: SyncedObject, names: Sequence[str]) -> tuple[FieldSchema, ...]:
-    """
-    Return the fields to match by.
-
-    Raises:
-        ConfigError: one of them is not synced, or cannot be compared.
-    """
-    at = f"objects.{synced.name}.match.on"
-    known = synced.schema.by_name
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"{at}: {synced.name} has no field {name} that is synced. Name a field that both sides have, and that `fields` "
-                f"does not leave out."
-            )
-        if known[name].reference_to:
-            raise ConfigError(
-                f"{at}: {name} refers to other records, which have different keys on the two sides. Match by fields with values of "
-                f"the record's own."
-            )
-    return tuple(known[name] for name in names)
 
 
 @dataclass(frozen=True, slots=True)

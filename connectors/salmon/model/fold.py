@@ -218,10 +218,21 @@ def _acknowledge(work: Work, *, old: bool) -> Answer:
             if change.origin in work.rules.guarded
             else seq <= x.settled
             if change.is_event
-            else (x.exists is True and seq < x.marker) or went_back.is_repeated(work, seq)
+            else _is_shown_again(work, seq) or went_back.is_repeated(work, seq)
         )
     )
     return Answer(late=late)
+
+
+def _is_shown_again(work: Work, seq: int) -> bool:
+    """
+    Whether a row shows an older write again. Where no events come, such a row may have been the last one, and another write that
+    was answered before may be shown after it.
+    """
+    x = work.x
+    if x.exists is not True:
+        return False
+    return seq < x.marker or (work.change.origin in work.rules.eventless and x.marker != seq <= x.settled)
 
 
 def _deletion_told_by(change: Change, x: SideState, *, old: bool) -> int | None:

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Final
 
 from salmon.calls import Calls, Peer, Silence
+from salmon.harmless import harmless_error
 from salmon.plugin.contract import WaitingObject
 
 TURN_MAX_S: Final = 60.0  # a loop without a turn for this long hangs: no step of it may take half as long
@@ -57,6 +58,8 @@ class State(StrEnum):
 
     UNASSIGNED = "UNASSIGNED"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    RESTARTING = "RESTARTING"
     FAILED = "FAILED"
     STOPPED = "STOPPED"
 
@@ -121,6 +124,9 @@ class Health:
         self._without_since: float | None = None
         self._had_partitions = False
         self._spare = False
+        self._put_down: tuple[float, str] | None = (
+            None  # since when a person has paused or stopped it, and the sentence
+        )
         self.has_run = False  # start-up was done once: what it needs was reached
 
     @property
@@ -198,6 +204,13 @@ class Health:
         """Report whether there are more instances than partitions, so that it is normal for this one to have none."""
         self._spare = is_spare
 
+    def put_down(self, state: State, since_s: float, sentence: str) -> None:
+        """A person has paused or stopped the connector: no loop turns, and nothing is missing. *since_s*: seconds ago."""
+        with self._lock:
+            self._state, self._standby, self._turned_at = state, False, None
+            self._put_down = (self._clock() - since_s, sentence)
+            self._failing_since, self._failure, self._without_since = None, "", None
+
     def recovered(self) -> None:
         with self._lock:
             self._failing_since, self._failure = None, ""
@@ -205,14 +218,16 @@ class Health:
     def restarting(self, reason: str) -> None:
         """The process restarts itself."""
         with self._lock:
-            self._state, self._standby, self._turned_at = State.UNASSIGNED, False, None
+            self._state, self._standby, self._turned_at = State.RESTARTING, False, None
+            self._put_down = None
             self._phase = f"restarting, because {reason}"
 
     def ended(self, error: BaseException | None = None) -> None:
         """The loop has ended: normally, or because of *error*."""
         with self._lock:
             self._state, self._turned_at = State.STOPPED if error is None else State.FAILED, None
-            self._failure = "" if error is None else f"{type(error).__name__}: {error}"
+            self._failure = "" if error is None else harmless_error(error)
+            self._put_down = None
 
     def report(self) -> HealthReport:
         """Return the health now."""
@@ -222,10 +237,8 @@ class Health:
 
     def _report(self, silences: list[Silence]) -> HealthReport:
         now = self._clock()
-        if self._state is State.FAILED:
-            return HealthReport(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
-        if self._state is State.STOPPED:
-            return HealthReport(Status.UNHEALTHY, "Stopped.", True, self._state)
+        if (rest := self._report_at_rest(now)) is not None:
+            return rest
         waits = [self._silence(each) for each in silences]
         failing_s = None if self._failing_since is None else now - self._failing_since
         if failing_s is not None:
@@ -243,7 +256,7 @@ class Health:
         all_objects = [each for reported in self._objects.values() for each in reported]
         objects = all_objects if self._state is State.RUNNING else []
         waits += [self._waiting(name, now - since, sentence) for name, since, sentence in objects]
-        if self._state is State.UNASSIGNED and not self._standby:
+        if self._is_starting and not self._standby:
             began_s = now - self._phase_since
             waits.append(self._waiting(self._phase, began_s, self._phase_sentence(began_s)))
 
@@ -269,7 +282,7 @@ class Health:
                 Status.HEALTHY,
                 "On standby: another instance is the leader; this one takes over when that one ends.",
             )
-        if self._state is State.UNASSIGNED:
+        if self._is_starting:
             return report(Status.STARTING, f"Worker is still starting up: {self._phase}.")
         if lacking_s is not None and not self._had_partitions:
             return report(Status.STARTING, "Worker is still starting up: waiting for its partitions.")
@@ -282,6 +295,24 @@ class Health:
             )
             return report(Status.HEALTHY, f"{message}{suffix}")
         return report(Status.HEALTHY, f"Worker has completed startup and runs.{suffix}")
+
+    def _report_at_rest(self, now: float) -> HealthReport | None:
+        """The report of a process whose work has failed, or was paused or stopped."""
+        if self._state is State.FAILED:
+            return HealthReport(Status.UNHEALTHY, self._failure, False, self._state, trace=self._failure)
+        if self._put_down is not None and self._state in {State.PAUSED, State.STOPPED}:
+            since, sentence = self._put_down
+            waiting = self._waiting(self._state.lower(), now - since, sentence)
+            return HealthReport(
+                Status.HEALTHY, sentence, True, self._state, degraded=True, waiting_for=(waiting,)
+            )
+        if self._state is State.STOPPED:
+            return HealthReport(Status.UNHEALTHY, "Stopped.", True, self._state)
+        return None
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._state in {State.UNASSIGNED, State.RESTARTING}
 
     def _still_s(self, now: float) -> float:
         """Return for how long the loop has neither turned nor waited for a server."""

@@ -27,6 +27,10 @@ LogFormat = Literal["auto", "json", "console"]
 _REDACTED: Final = "***"
 _SECRET_LENGTH_MIN: Final = 4  # A shorter text is not a secret, and hiding it would hide ordinary words.
 _OF_MANY_LINES: Final = frozenset({"exception", "stack"})
+# What signs somebody in and is in no configuration: a session of an org, a refresh token, a JWT.
+_TOKEN: Final = re.compile(
+    r"\b(?:00D\w{12,15}![\w.]{20,}|5Aep861[\w.]{20,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
+)
 _PEM_LINE_MIN: Final = 16  # A shorter line of a key (its last one) reveals nothing.
 
 
@@ -80,7 +84,7 @@ def configure(
     logging.getLogger("salmon").setLevel(level.upper())
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=_Logger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -129,7 +133,7 @@ def _collect(content: Any, found: set[str]) -> None:
 
 
 class Redaction:
-    """Return a processor of finished lines that replaces every form of every secret by ***."""
+    """Return a processor of finished lines that replaces every form of every secret, and every token, by ***."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret)}
@@ -143,7 +147,7 @@ class Redaction:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, _REDACTED)
-        return text
+        return _TOKEN.sub(_REDACTED, text)
 
 
 def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -154,6 +158,19 @@ def _shown_harmlessly(_logger: WrappedLogger, _method: str, event: EventDict) ->
         else value
         for name, value in event.items()
     }
+
+
+class _Logger(structlog.stdlib.BoundLogger):
+    """
+    A line below the level costs one look at the level. structlog would build the line first, which takes longer than the write
+    that it reports. The level is asked each time, because it may be set while the process runs.
+    """
+
+    def debug(self, event: str | None = None, *args: Any, **kw: Any) -> Any:
+        return super().debug(event, *args, **kw) if self.isEnabledFor(logging.DEBUG) else None
+
+    def info(self, event: str | None = None, *args: Any, **kw: Any) -> Any:
+        return super().info(event, *args, **kw) if self.isEnabledFor(logging.INFO) else None
 
 
 class _StandardError(logging.Handler):

@@ -1,5 +1,5 @@
 """
-All metrics of a process, declared once.
+All metrics of a process, declared once: here, in connect_metrics (a task's, as Kafka Connect has them) and in collectors (made at the scrape).
 
 If Kafka Connect has a metric, its name is used (`kafka_connect_<group>_<attribute>`, as its Prometheus exporter writes it).
 Other names are `salmon_*`, with the unit in the name. Labels come from closed sets: connectors, objects, sides, kinds.
@@ -8,11 +8,10 @@ Other names are `salmon_*`, with the unit in the name. Labels come from closed s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
@@ -25,9 +24,12 @@ from prometheus_client.registry import Collector
 
 from salmon.calls import Peer, Silence
 from salmon.kafka.foreign import FOREIGN
-from salmon.plugin.contract import SnapshotProgress
+from salmon.ops.collectors import HealthMetrics, OldestWrites, PositionAges, StreamAge
+from salmon.ops.connect_metrics import TASK, ConnectMetrics, Timed
+from salmon.ops.health import HealthReport
+from salmon.plugin.contract import BudgetState, SharedBudget, SnapshotProgress
 
-TASK: Final = "0"  # One task per connector; Connect counts from 0.
+__all__ = ["TASK", "Metrics"]
 
 # From one fast transaction (5 ms) to an hour of backlog.
 _LAG_BUCKETS_S: Final = (
@@ -35,10 +37,30 @@ _LAG_BUCKETS_S: Final = (
 )  # fmt: skip
 _CALL_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
-_CONNECTOR: Final = ("connector", "task")
+
+_OF_BUDGETS: Final[Sequence[tuple[str, str, Callable[[BudgetState], float | None]]]] = (
+    (
+        "allowed",
+        "What the side allows everybody in 24 hours (API calls, event deliveries).",
+        lambda b: b.allowed,
+    ),
+    ("used", "What everybody has used of it in the last 24 hours.", lambda b: b.used),
+    ("ours", "What this sync has used of it in the last 24 hours.", lambda b: b.ours),
+    ("left", "What this sync may still use now, by its configured share and floor.", lambda b: b.left),
+    (
+        "level",
+        "0: nothing waits for it; 1 to 3: more and more of what can wait; 4: all does.",
+        lambda b: b.level,
+    ),
+    (
+        "exhausted_in_seconds",
+        "When nothing is left, at the pace of the last hour. Absent while that is not in sight.",
+        lambda b: b.exhausted_in_s,
+    ),
+)
 
 
-class Metrics:
+class Metrics(ConnectMetrics):
     """
     The metrics of one connector's process, in their own registry.
 
@@ -46,63 +68,21 @@ class Metrics:
     """
 
     def __init__(self, connector: str) -> None:
-        self.connector = connector
-        self.registry = CollectorRegistry()
+        super().__init__(connector)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-
-        # Kafka Connect's: source tasks.
-        self.records_polled = self._connect_counter(
-            "source_task_metrics_source_record_poll", "Records that the source task has returned."
-        )
-        self.records_written = self._connect_counter(
-            "source_task_metrics_source_record_write", "Records committed to Kafka in transactions."
-        )
-        self.records_polled_active = self._connect_gauge(
-            "source_task_metrics_source_record_active_count", "Records polled and not yet committed to Kafka."
-        )
-        # Kafka Connect's: sink tasks.
-        self.records_read = self._connect_counter(
-            "sink_task_metrics_sink_record_read", "Records read from Kafka."
-        )
-        self.records_sent = self._connect_counter(
-            "sink_task_metrics_sink_record_send",
-            "Records given to the sink task. Fewer than were read, because a newer record of a key replaces older ones.",
-        )
-        self.records_active = self._connect_gauge(
-            "sink_task_metrics_sink_record_active_count", "Records read and not yet finished."
-        )
-        self.record_lag_max = self._connect_gauge(
-            "sink_task_metrics_sink_record_lag_max", "The largest distance to a partition's end, in records."
-        )
-        self.partition_count = self._connect_gauge(
-            "sink_task_metrics_partition_count", "Partitions assigned to this task."
-        )
-        self.offset_commits = self._connect_counter(
-            "sink_task_metrics_offset_commit_completion", "Offset commits that Kafka confirmed."
-        )
-        self.offset_commits_skipped = self._connect_counter(
-            "sink_task_metrics_offset_commit_skip", "Offset commits that failed or came too late."
-        )
-        # Kafka Connect's: errors. A counter's name must not end like these names, so they are gauges that only rise.
-        self.record_failures = self._connect_gauge(
-            "task_error_metrics_total_record_failures", "Failed tries to process a record."
-        )
-        self.record_errors = self._connect_gauge(
-            "task_error_metrics_total_record_errors", "Records that failed for good."
-        )
-        self.records_skipped = self._connect_gauge(
-            "task_error_metrics_total_records_skipped", "Records set aside."
-        )
-        self.retries = self._connect_gauge("task_error_metrics_total_retries", "Tries after a failure.")
-        self.dead_letters = self._connect_gauge(
-            "task_error_metrics_deadletterqueue_produce_requests", "Records written to the dead letter queue."
-        )
-        self.last_error_timestamp = self._connect_gauge(
-            "task_error_metrics_last_error_timestamp", "When the last error occurred, in ms since 1970."
-        )
-
         # Our own.
+        self.parked_writes = self._gauge(
+            "salmon_parked_writes",
+            "Writes that the side could not take yet while it takes others. Each holds up later writes of its own record alone.",
+        ).labels(connector)
+        self.parked_oldest_seconds = self._gauge(
+            "salmon_parked_oldest_seconds", "For how long the oldest of these writes has been tried."
+        ).labels(connector)
+        self.limit_stopped = self._gauge(
+            "salmon_error_limit_stopped",
+            "1 while so many records fail that none is set aside (errors.limit), otherwise 0.",
+        ).labels(connector)
         self._changes = self._counter(
             "salmon_changes", "Changes written to `changes`, by kind.", "object", "op"
         )
@@ -225,20 +205,12 @@ class Metrics:
         self.outage = self._gauge("salmon_outage", "1 while the connector's side cannot be reached.").labels(
             connector
         )
-        self.put_seconds = Histogram(
-            "salmon_put_seconds",
-            "How long one batch of writes took.",
-            ("connector",),
-            buckets=_CALL_BUCKETS_S,
-            registry=self.registry,
-        ).labels(connector)
-        self.transaction_seconds = Histogram(
-            "salmon_transaction_seconds",
-            "How long one Kafka transaction took.",
-            ("connector",),
-            buckets=_CALL_BUCKETS_S,
-            registry=self.registry,
-        ).labels(connector)
+        self.put_seconds = Timed(
+            self._timing("salmon_put_seconds", "How long one batch of writes took."), self.recent_puts
+        )
+        self.transaction_seconds = self._timing(
+            "salmon_transaction_seconds", "How long one Kafka transaction took."
+        )
         self.registry.register(_ForeignRecords(connector))
 
     # What happens, in one call each.
@@ -315,27 +287,39 @@ class Metrics:
         """Show what *calls* returns at each scrape: calls to the side so far, by resource."""
         self.registry.register(_ApiCalls(self.connector, calls))
 
+    def show_budgets(self, budgets: Callable[[], Iterable[SharedBudget]]) -> None:
+        """Show what *budgets* returns at each scrape."""
+        self.registry.register(_Budgets(self.connector, budgets))
+
     def watch_peers(self, silences: Callable[[], Iterable[Silence]]) -> None:
         """Show what *silences* returns at each scrape."""
         self.registry.register(_Silences(self.connector, silences))
 
+    def watch_health(self, kind: str, report: Callable[[], HealthReport]) -> None:
+        """Show what *report* returns at each scrape. *kind*: source, sink or unknown, as Kafka Connect says."""
+        self.registry.register(HealthMetrics(self.connector, kind, report))
+
+    def watch_positions(self, ages: Callable[[], Sequence[StreamAge]]) -> None:
+        """Show how old a source's positions are at each scrape."""
+        self.registry.register(PositionAges(self.connector, ages))
+
+    def watch_writes(self, since_ms: Callable[[], Mapping[str, int]]) -> None:
+        """Show at each scrape how old each object's oldest write is. *since_ms*: in ms since 1970; 0: none."""
+        self.registry.register(OldestWrites(self.connector, since_ms, time.time))
+
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
-
-    def _connect_counter(self, name: str, sentence: str) -> Counter:
-        made = Counter(f"kafka_connect_{name}", sentence, _CONNECTOR, registry=self.registry)
-        return made.labels(self.connector, TASK)
-
-    def _connect_gauge(self, name: str, sentence: str) -> Gauge:
-        made = Gauge(f"kafka_connect_{name}", sentence, _CONNECTOR, registry=self.registry)
-        return made.labels(self.connector, TASK)
 
     def _counter(self, name: str, sentence: str, *labels: str) -> Counter:
         return Counter(name, sentence, ("connector", *labels), registry=self.registry)
 
     def _gauge(self, name: str, sentence: str, *labels: str) -> Gauge:
         return Gauge(name, sentence, ("connector", *labels), registry=self.registry)
+
+    def _timing(self, name: str, sentence: str) -> Histogram:
+        made = Histogram(name, sentence, ("connector",), buckets=_CALL_BUCKETS_S, registry=self.registry)
+        return made.labels(self.connector)
 
     def _histogram(self, name: str, sentence: str, *labels: str) -> Histogram:
         return Histogram(
@@ -357,6 +341,20 @@ class _ApiCalls(Collector):
         for resource, count in sorted(self._calls().items()):
             family.add_metric((self._connector, resource), count)
         yield family
+
+
+class _Budgets(Collector):
+    def __init__(self, connector: str, budgets: Callable[[], Iterable[SharedBudget]]) -> None:
+        self._connector, self._budgets = connector, budgets
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        states = [state for each in self._budgets() for state in each.states()]
+        for name, sentence, value in _OF_BUDGETS:
+            family = GaugeMetricFamily(f"salmon_budget_{name}", sentence, labels=("connector", "budget"))
+            for each in states:
+                if (shown := value(each)) is not None:
+                    family.add_metric((self._connector, each.name), shown)
+            yield family
 
 
 class _Silences(Collector):

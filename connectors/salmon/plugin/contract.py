@@ -22,6 +22,8 @@ from salmon.model.schema import ObjectSchema
 Position = Mapping[str, Any]
 # A source stores under this and the object's name how far it has read the object: without it, it has not begun to.
 FIRST_READ: Final = "snapshot/"
+# The same, and a budget's name: how much of it was used.
+USED: Final = "used/"
 # What is owed to a record, by its object and key: the newest write that is not finished.
 OwedTo = Callable[[str, str], Write | None]
 
@@ -126,6 +128,19 @@ class WaitingObject:
     object: str
     since_s: float
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """How what we may use of a side's allowance stands now, in the last 24 hours."""
+
+    name: str  # e.g. api_calls
+    allowed: int  # to everybody
+    used: int  # by everybody, as the side said last
+    ours: int  # by this sync
+    left: int  # that this sync may still use
+    level: int  # 0: nothing waits; 1 to 3: more and more of what can wait; 4: everything does
+    exhausted_in_s: float | None = None  # at the pace of the last hour; None: not in sight
 
 
 class SourceTask(Protocol):
@@ -379,6 +394,31 @@ class CountsCalls(Protocol):
     """Counts its calls to the side, by resource."""
 
     def api_calls(self) -> Mapping[str, int]: ...
+
+
+class SharedBudget(Protocol):
+    """
+    What the sync may use of an allowance of its side. Its processes tell each other how much each has used. Calls may come from any
+    thread.
+    """
+
+    name: str
+
+    def states(self) -> Sequence[BudgetState]:
+        """How it stands; empty before that is known."""
+
+    def to_store(self) -> Position | None:
+        """What this process has used, if that has changed since the last call."""
+
+    def take(self, process: str, used: Position | None) -> None:
+        """Take what another process has stored; or, if *process* is empty, this one before it was restarted."""
+
+
+@runtime_checkable
+class HasBudgets(Protocol):
+    """May not use all of its side's allowances. After connect()."""
+
+    def budgets(self) -> Sequence[SharedBudget]: ...
 
 
 @runtime_checkable

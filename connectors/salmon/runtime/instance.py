@@ -15,6 +15,7 @@ from salmon.kafka.topics import Topics
 from salmon.kafka.transactions import Listener, TransactionalProducer
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
+from salmon.runtime.error_limit import Tolerance
 
 ORDINAL_VARIABLE: Final = "SALMON_ORDINAL"
 
@@ -39,6 +40,7 @@ class Instance:
     metrics: Metrics
     ordinal: int = 0
     rng: random.Random = field(default_factory=random.Random)
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
     @property
     def topics(self) -> Topics:

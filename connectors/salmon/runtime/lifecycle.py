@@ -29,6 +29,13 @@ _LAST_RESORT_S: Final = 3.0  # after the deadline, for what is left to do in goo
 _PARENT_LOOK_S: Final = 1.0
 
 
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """Log it. Python would write it to standard error as it is, with all that it may quote."""
+    if not issubclass(ended.exc_type, SystemExit):
+        name = ended.thread.name if ended.thread is not None else ""
+        log.error("thread_ended_unexpectedly", thread=name, exc_info=ended.exc_value)
+
+
 class Part(Protocol):
     """Something that runs in a thread of its own until it is asked to stop."""
 
@@ -69,7 +76,8 @@ class Lifecycle:
     _signals: int = 0
 
     def install(self) -> None:
-        """Take over SIGTERM and SIGINT. From the main thread only."""
+        """Take over SIGTERM and SIGINT, and what threads end with. From the main thread only."""
+        threading.excepthook = _thread_ended
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 

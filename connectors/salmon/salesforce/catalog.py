@@ -111,6 +111,7 @@ class SyncedObject:
 
     schema: ObjectSchema
     names: frozenset[str]  # every field that can be selected, also those that are not synced
+    heard: frozenset[str] = frozenset()  # every field that change events had when it was described
 
     @property
     def name(self) -> str:
@@ -182,7 +183,7 @@ def _synced_object(
         raise ObjectUnusable(
             name, f"{error} Correct the configuration, or let the integration user read the field."
         ) from error
-    return SyncedObject(schema, frozenset(fields))
+    return SyncedObject(schema, frozenset(fields), live or frozenset())
 
 
 def is_polled(config: ObjectConfig) -> bool:

@@ -162,6 +162,52 @@ class Bulk(BaseModel):
     )
 
 
+class Budget(BaseModel):
+    """What Salmon may use of an allowance that the org counts over 24 hours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(gt=0, le=1)
+    floor: int = Field(ge=0)
+
+
+class ApiBudget(Budget):
+    """
+    How many of the org's API calls Salmon may use. The less is left, the more waits: refreshes first, then polls and loads, and
+    edits last.
+    """
+
+    share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="The share of the org's API calls in 24 hours that the sync may use, all its processes together. Below half of "
+        "it, what can wait is slowed down; below a tenth, it stands still, and edits are slowed down.",
+    )
+    floor: int = Field(
+        default=1000,
+        ge=0,
+        description="So many of the org's API calls in 24 hours are left to others, however few Salmon has used itself.",
+    )
+
+
+class EventBudget(Budget):
+    """How many of the org's event deliveries Salmon may use."""
+
+    share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="The share of the org's event deliveries in 24 hours that the sync may use. Before a load that would exhaust it, "
+        "the event stream is closed until the load is over, and all records are read again then.",
+    )
+    floor: int = Field(
+        default=0,
+        ge=0,
+        description="So many of the org's event deliveries in 24 hours are left to others, however few Salmon has used itself.",
+    )
+
+
 class SalesforceConfig(BaseModel):
     """One Salesforce org and how to reach it."""
 
@@ -178,6 +224,8 @@ class SalesforceConfig(BaseModel):
     )
     pubsub: PubSub = PubSub()
     bulk: Bulk = Bulk()
+    api_budget: ApiBudget = ApiBudget()
+    event_budget: EventBudget = EventBudget()
     concurrent_writes: Annotated[int, Field(ge=1, le=20)] = Field(
         default=8,
         description="The most Collections calls (each of up to 200 records) at the same time. Records that share a parent are never in "

@@ -1,18 +1,22 @@
 """
 Which record key belongs to which Salesforce Id, and the other way round, for all synced objects.
 
-Only records whose key is not their Id are kept: those that carry a key in Salmon_Id__c. Who fills the table, and
-when it is complete, is for source (DESIGN: identity first).
+Only records whose key is not their Id are kept: those that carry a key in Salmon_Id__c. Of the others, it is remembered for a
+while which have been met, so that nobody has to ask for their keys. Who fills the table, and when it is complete, is for source
+(DESIGN: identity first).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from salmon.model.references import target_in, typed
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.salesforce.ids import id18, prefix_of
+
+MET_MAX: Final = 100_000  # Ids, twice; each takes about 120 bytes
 
 
 class Identity:
@@ -27,6 +31,8 @@ class Identity:
         self._keys: dict[str, dict[str, str]] = {name: {} for name in schemas}
         self._ids: dict[str, dict[str, str]] = {name: {} for name in schemas}
         self._news: deque[tuple[str, str, str]] = deque()
+        self._met: set[str] = set()
+        self._met_before: set[str] = set()
         self._of_prefix = {schema.key_prefix: name for name, schema in schemas.items() if schema.key_prefix}
 
     def __len__(self) -> int:
@@ -63,6 +69,16 @@ class Identity:
     def known(self, name: str, native_id: str) -> bool:
         """Whether the record's key is other than its Id, as far as is known."""
         return native_id in self._keys[name]
+
+    def meet(self, native_ids: Iterable[str]) -> None:
+        """These records, of any object, were read, or their creation was heard: what they carry as keys is known."""
+        self._met.update(native_ids)
+        if len(self._met) > MET_MAX:
+            self._met_before, self._met = self._met, set()
+
+    def has_met(self, native_id: str) -> bool:
+        """Whether the record was met, and not forgotten since: if no key is known of it, it carries none."""
+        return native_id in self._met or native_id in self._met_before
 
     def key(self, name: str, native_id: str) -> str:
         """The key of a record: what it carries as one, or its Id."""

@@ -369,9 +369,9 @@ RESOURCES: Final = (
 FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "latency": ("api, ms", "Calls of the API take so much longer."),
     "http": (
-        "api, status, error_code, containing, times",
+        "api, status, error_code, retry_after_s, containing, times",
         "Calls (those whose body contains this text, if it is given) fail with this status (503), as JSON with an error_code, as "
-        "HTML without.",
+        "HTML without; retry_after_s: with this header.",
     ),
     "grpc": (
         "rpc, code, status, times",

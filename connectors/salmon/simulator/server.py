@@ -168,7 +168,7 @@ class Simulator:
                 org_id=org.org_id,
             )
             org.instance.move(url)
-            rest = RestServer(org, TokenEndpoint(org, (app, person_app)))
+            rest = RestServer(org, TokenEndpoint(org, (app, person_app)), bus)
             undo.callback(rest.stop)
             for name in () if change_events else filter(can_be_selected, org.objects):
                 org.faults.set("cdc", {"object": name, "on": False})

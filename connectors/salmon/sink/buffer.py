@@ -63,7 +63,7 @@ class SinkBuffer:
         self._in_flight = 0
         self._leased_until = clock()
         self._blocked_until: float | None = None  # None: no outage
-        self._stopped = False
+        self.stopped = False
 
     # The loop's view.
 
@@ -228,7 +228,7 @@ class SinkBuffer:
     def stop(self) -> None:
         """Give out no more commands; take() returns None from now on."""
         with self._changed:
-            self._stopped = True
+            self.stopped = True
             self._changed.notify_all()
 
     def wait_landed(self, wait_s: float) -> bool:
@@ -280,7 +280,7 @@ class SinkBuffer:
             None when stopped.
         """
         with self._changed:
-            while not self._stopped:
+            while not self.stopped:
                 now = self._clock()
                 self._wake_delayed(now)
                 if self._ready and self._may_take(now):

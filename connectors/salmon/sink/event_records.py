@@ -13,10 +13,10 @@ from confluent_kafka import Message
 
 from salmon.config.events import EventConfig
 from salmon.errors import SchemaMismatch, SetupError
-from salmon.kafka import clients
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents, Outcomes, Published
 from salmon.kafka.codecs.serdes import Changes
+from salmon.kafka.dead_letters import origin_of
 from salmon.kafka.output import Output
 from salmon.model.change import Change, Op, Value, Write, WriteOp
 from salmon.model.convert import to_rest
@@ -139,10 +139,10 @@ def outcome_teller(topic: str, codec: Outcomes) -> Callable[[Message, str], Sequ
 
 
 def event_id(message: Message) -> str:
-    """The id of the event that is published for a record of Kafka."""
-    topic, partition, offset = clients.place_of(message)
+    """The id of the event that is published for a record of Kafka: the same one if an operator has it published again."""
+    first = origin_of(message)
     # With the time, because a topic that is deleted and created again counts from 0 again.
-    return str(uuid.uuid5(_NAMESPACE, f"{topic}/{partition}/{offset}/{message.timestamp()[1]}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{first.topic}/{first.partition}/{first.offset}/{first.at_ms}"))
 
 
 def _shown(source: str, key: str, kind: str, change: Change, schema: ObjectSchema) -> Any:

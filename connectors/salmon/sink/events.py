@@ -35,6 +35,7 @@ from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.output import Output
 from salmon.kafka.transactions import TransactionalProducer
 from salmon.plugin.contract import Closes, OutcomeKind, SinkRecord, SinkTask, WaitingObject, Watched
+from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.instance import Instance
 
 log = structlog.get_logger(__name__)
@@ -114,6 +115,7 @@ class EventSink:
         topic: str,
         carrier: Callable[[], Carrier | None],
         *,
+        replays: str | None = None,
         backoff: Backoff = _AGAIN,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -121,15 +123,18 @@ class EventSink:
         Args:
             event: Its API name.
             topic: Where its records are read.
+            replays: Where an operator puts those that were set aside, to be carried once more; None: nowhere.
             carrier: Makes what carries them; None while a schema that it needs is not registered. Raises our errors.
         """
         self.name = f"events/{event}"
         self._instance, self._event, self._topic, self._make = instance, event, topic, carrier
+        self._topics = [topic] if replays is None else [topic, replays]
         self._group = f"{instance.group}-{event}"
         self._stop = Event()
         self._tries = Tries(backoff)
         self._clock = clock
         self._batch = _Batch()
+        self._limit = ErrorLimit(instance.tolerance)
         self._owned: set[tuple[str, int]] = set()
         self._paused = False
         self._failure: SalmonError | None = None  # in a callback of the consumer
@@ -186,7 +191,7 @@ class EventSink:
             group_id=self._group, client_id=client_id, instance_id=client_id
         )
         self._consumer.subscribe(
-            [self._topic], on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
+            self._topics, on_assign=self._assigned, on_revoke=self._taken_away, on_lost=self._taken_away
         )
         log.info("event_sink_started", kind=self._event, topic=self._topic)
         self._works()
@@ -219,6 +224,8 @@ class EventSink:
             self._stop.wait(POLL_S)
         if self._failure is not None:
             raise self._failure
+        if not self._batch.messages:
+            self._limit.nothing_left()
         if not self._batch.messages or self._clock() < self._again_at:
             self._show(self._trouble)
             return
@@ -259,14 +266,25 @@ class EventSink:
         """Put what is left, each key once: a second record of a key is the same event again."""
         while self._batch.left:
             now: dict[str, tuple[Message, SinkRecord]] = {}
+            rest: list[tuple[Message, SinkRecord]] = []
+            most = self._limit.at_most(BATCH_MAX)
             for each in self._batch.left:
-                now.setdefault(each[1].key, each)
+                if len(now) < most or each[1].key in now:
+                    now.setdefault(each[1].key, each)
+                else:
+                    rest.append(each)
             outcomes = carrier.task.put([record for _, record in now.values()])
             later: dict[str, tuple[Message, SinkRecord]] = {}
             reason, now_s = "", time.time()
+            done = sum(outcome.kind in _DONE for outcome in outcomes)
+            waits = sum(outcome.kind is OutcomeKind.RETRY_LATER for outcome in outcomes)
+            may_fail = self._limit.allows(done, len(outcomes) - done - waits)
             for (message, record), outcome in zip(now.values(), outcomes, strict=True):
                 if outcome.kind is OutcomeKind.RETRY_LATER:
                     later[record.key], reason = (message, record), outcome.reason
+                    continue
+                if outcome.kind not in _DONE and not may_fail:
+                    later[record.key], reason = (message, record), self._limit.why
                     continue
                 step = carrier.step if outcome.kind is OutcomeKind.APPLIED else "skipped"
                 if outcome.kind in _DONE:
@@ -278,7 +296,7 @@ class EventSink:
                         (message, RequestRejected(refused, code=outcome.code or outcome.kind))
                     )
                 self._instance.metrics.event_passed(self._event, step, record.write.committed_at, now_s)
-            self._batch.left = list(later.values())
+            self._batch.left = [*later.values(), *rest]
             if later:
                 raise Unavailable(reason or f"{self._instance.side} asks to try again later.")
 
@@ -319,6 +337,7 @@ class EventSink:
             connector=connector,
             stage="TASK_PUT" if isinstance(error, RequestRejected) else "VALUE_CONVERTER",
             class_name=f"{task.__module__}.{task.__qualname__}",
+            subject=self._event,
         )
         topic = self._instance.topics.dlq(connector)
         return Output(topic, message.key(), message.value(), tuple(headers))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from salmon.kafka.clients import Brokers
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Identities
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics
+from salmon.runtime.instance import Instance
 
 
 class IdentityTables:
@@ -29,6 +31,17 @@ class IdentityTables:
             codec = Identities(registry, topics.identity(name))
             self._tables[name] = Table(kafka, codec.topic, codec.decode)
             self._keys[name], self._ids[name] = {}, {}
+
+    @classmethod
+    def loaded(cls, instance: Instance, objects: Iterable[str]) -> Self:
+        """Make the tables of an instance, and read them to their ends."""
+        tables = cls(instance.clients, instance.topics, instance.registry, objects)
+        try:
+            tables.load()
+        except BaseException:
+            tables.close()
+            raise
+        return tables
 
     def load(self) -> None:
         """Read all tables to their ends."""

@@ -12,31 +12,40 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 
 from salmon.backoff import Backoff
-from salmon.errors import DataError, RetriableError, SalmonError, UnfitServer
+from salmon.errors import DataError, RetriableError, SalmonError, TooManyErrors, UnfitServer
 from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.foreign import FOREIGN
 from salmon.model.change import Write, WriteOp
+from salmon.ops import trail
+from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord, SinkTask, SizesBatches, TakesBacklogs
+from salmon.plugin.leave import AsksForLeave
+from salmon.runtime.error_limit import ErrorLimit, Tolerance
 from salmon.runtime.retry import Listener
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Key
 from salmon.sink.deferrals import Waits
 from salmon.sink.delete_guard import Delete, DeleteGuard
 from salmon.sink.dividing import CALL_FAILED, Dividing
+from salmon.sink.leave import Leave
+from salmon.sink.parking import Parking
 from salmon.sink.reporting import QUIET, Landed
+from salmon.sink.unanswered import Unanswered
 
 log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 500  # see SizesBatches
 LANDED_MAX: Final = 5_000
-_BUSY: Final = Backoff(first_s=0.2, max_s=60.0)  # for one record that is to be tried again
+_BUSY_FIRST_S: Final = 0.2  # for one record that is to be tried again
+_LIMIT: Final = "ERROR_LIMIT"  # code of an outcome: it was refused, and is not set aside
 _OUTAGE: Final = Backoff(first_s=0.2, max_s=5.0)  # for the side; we notice within 5 s that it is back
 
 
@@ -46,6 +55,8 @@ class Putters:
         codecs: Topic -> the codec of its writes.
         graces: Object -> seconds that a deletion waits for the record to be created again; other objects do not wait.
         direction: For metrics, e.g. "to_mongodb".
+        limit: When to stop setting refused writes aside; it also says how long a write is tried.
+        unanswered: Is told what was carried out.
     """
 
     def __init__(
@@ -61,9 +72,19 @@ class Putters:
         direction: str,
         rng: random.Random,
         graces: Mapping[str, float] | None = None,
+        limit: ErrorLimit | None = None,
+        unanswered: Unanswered | None = None,
     ) -> None:
+        self._limit = limit or ErrorLimit(Tolerance())
+        self._busy = Backoff(_BUSY_FIRST_S, self._limit.tolerance.retry_delay_max_s)
+        self.parking = Parking(self._limit.tolerance.retry_timeout_s, buffer.now)
+        self._stops = 0  # tries in a row in which nothing could be set aside
+        self._unanswered = unanswered or Unanswered({})
         self._dividing = Dividing(task, rng=rng, clock=buffer.now)
         self._buffer = buffer
+        self._leave = Leave(buffer)
+        if isinstance(task, AsksForLeave):
+            task.ask_leave(self._leave.may_send)
         self._codecs = codecs
         self._waits, self._guard = waits, guard
         self._graces = graces or {}
@@ -102,6 +123,17 @@ class Putters:
             found.append(self._landed.popleft())
         return found
 
+    def show_parked(self, health: Health) -> None:
+        """Show in metrics and health how many writes wait for their next try, and since when; and end a stop if none does."""
+        if self._buffer.idle and self._limit.nothing_left():
+            self._answered()
+        for key in self.parking.records():
+            if self._buffer.newest(key) is None:
+                self.parking.forget(key)
+        self._metrics.parked_writes.set(len(self.parking.records()))
+        self._metrics.parked_oldest_seconds.set(self.parking.oldest_s)
+        health.objects_wait(self.parking.waiting(self._direction.removeprefix("to_")), of="parked writes")
+
     def owed(self, object: str, key: str) -> Write | None:  # noqa: A002
         """Return the newest write to a record that was read and is not finished. From any thread."""
         command = self._buffer.newest((object, key))
@@ -116,11 +148,14 @@ class Putters:
 
     def _run(self) -> None:
         try:
-            while (commands := self._buffer.take(self._batch)) is not None:
+            while (commands := self._buffer.take(self._size)) is not None:
                 self._put(commands)
         except BaseException as failure:  # noqa: BLE001 - raised again by the loop
             self.failure = failure
             self._buffer.stop()
+
+    def _size(self, ready: Collection[Key]) -> int:
+        return self._limit.at_most(self._batch if isinstance(self._batch, int) else self._batch(ready))
 
     def _put(self, commands: Sequence[Command]) -> None:
         began = time.monotonic()
@@ -134,7 +169,8 @@ class Putters:
             raise
         self._prepared_again()
         try:
-            outcomes = self._dividing.put([record for _, record in in_flight]) if in_flight else ()
+            with self._leave.holding(commands):
+                outcomes = self._dividing.put([record for _, record in in_flight]) if in_flight else ()
         except (RetriableError, UnfitServer) as outage:  # it has served us, or we would not have started
             self.in_doubt.update(command.key for command, _ in in_flight)
             self._wait_out(commands, outage)
@@ -145,7 +181,9 @@ class Putters:
             raise
         self._metrics.put_seconds.observe(time.monotonic() - began)
         self._metrics.records_sent.inc(len(in_flight))
+        self._metrics.batch_put(len(in_flight))
         assert len(outcomes) == len(in_flight), "one outcome for each record"
+        outcomes, is_allowed = self._judged(in_flight, outcomes)
         done, again = self._sorted(in_flight, outcomes, unreadable)
         self._buffer.postpone(
             (command, outcome.again_s)
@@ -153,7 +191,9 @@ class Putters:
             if outcome.kind is OutcomeKind.RETRY_LATER and outcome.again_s is not None
         )
         self._buffer.land(done, again, delay_s=self._busy_s)
-        if any(outcome.code != CALL_FAILED for outcome in outcomes):
+        if not is_allowed:
+            self._hold_by_limit()
+        elif any(outcome.code != CALL_FAILED for outcome in outcomes) and not self._limit.stopped:
             self._answered()
 
     def _prepared(
@@ -227,6 +267,30 @@ class Putters:
         write = self._codecs[command.partition.place[0]].decode(command.value)
         return SinkRecord(*command.key, write)
 
+    def _judged(
+        self, in_flight: Sequence[tuple[Command, SinkRecord]], outcomes: Sequence[Outcome]
+    ) -> tuple[Sequence[Outcome], bool]:
+        """
+        Give up what was tried for long enough; and if too many writes are refused, set none of them aside.
+
+        Returns:
+            The outcomes that are reported, and whether what was refused may be set aside.
+        """
+        outcomes = [
+            outcome if outcome.code == CALL_FAILED else self.parking.judged(record, outcome)
+            for (_, record), outcome in zip(in_flight, outcomes, strict=True)
+        ]
+        refused = sum(outcome.kind is OutcomeKind.REFUSED for outcome in outcomes)
+        good = sum(outcome.kind in QUIET for outcome in outcomes)
+        if self._limit.allows(good, refused):
+            return outcomes, True
+        return [
+            replace(outcome, kind=OutcomeKind.RETRY_LATER, code=_LIMIT, again_s=None)
+            if outcome.kind is OutcomeKind.REFUSED
+            else outcome
+            for outcome in outcomes
+        ], False
+
     def _sorted(
         self,
         in_flight: Sequence[tuple[Command, SinkRecord]],
@@ -236,7 +300,7 @@ class Putters:
         """Return the commands that are done, and those to try again; outcomes to report are queued for the loop."""
         done: list[Command] = []
         again: list[Command] = []
-        now_s = time.time()
+        now_s, is_followed = time.time(), trail.followed()
         for (command, record), outcome in zip(in_flight, outcomes, strict=True):
             self._metrics.write_finished(
                 record.object, outcome.kind.lower(), self._direction, record.write.committed_at, now_s
@@ -252,8 +316,12 @@ class Putters:
             if outcome.code != CALL_FAILED:
                 self.in_doubt.discard(command.key)
             self._guard.landed(record.object, record.key)
+            if is_followed:
+                at_ms = record.write.committed_at
+                trail.went(trail.Step.FINISHED, **_facts(record), outcome=outcome.kind, edited_at_ms=at_ms)
+            if outcome.kind in QUIET:
+                self._unanswered.carried_out(command.partition.place, command.offset, record)
             if outcome.kind in QUIET and not self._waits.holds(record.object, record.key):
-                log.debug("write_finished", **_facts(record), outcome=outcome.kind)
                 done.append(command)
             else:
                 if outcome.kind not in QUIET:
@@ -265,7 +333,7 @@ class Putters:
         return done, again
 
     def _busy_s(self, tries: int) -> float:
-        return _BUSY.delay_s(tries, rng=self._rng)
+        return self._busy.delay_s(tries, rng=self._rng)
 
     def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
         """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
@@ -297,7 +365,24 @@ class Putters:
         self._buffer.again(commands)
         return delay_s
 
+    def _hold_by_limit(self) -> None:
+        """Nothing is given out for a while, and then one record to try; each one that is refused makes the wait longer."""
+        self._stops += 1
+        delay_s = self._busy.delay_s(self._stops, rng=self._rng)
+        self._buffer.block(delay_s)
+        self._metrics.limit_stopped.set(1)
+        error = TooManyErrors(self._limit.why)
+        self._listener.failing("setting records aside", error)
+        if self._stops == 1:
+            log.error("error_limit_reached", reason=str(error))
+        else:
+            log.info("error_limit_tried", tries=self._stops, next_in_s=round(delay_s, 3))
+
     def _answered(self) -> None:
+        if self._stops:
+            log.info("error_limit_passed", tries=self._stops)
+            self._stops = 0
+            self._metrics.limit_stopped.set(0)
         if self._buffer.unblock():
             log.info("side_available", tries=self._outages + 1)
             self._outages = 0

@@ -186,7 +186,12 @@ class OutcomeEncoder:
     def dead_letter(self, message: Message, error: DataError, stage: str) -> Output:
         """Make a dead letter: the original record, with Kafka Connect's headers that say why it was set aside."""
         headers = dead_letter_headers(
-            message, error, connector=self.connector, stage=stage, class_name=self.task_class
+            message,
+            error,
+            connector=self.connector,
+            stage=stage,
+            class_name=self.task_class,
+            subject=(message.topic() or "").removeprefix(self.topics.writes(self.side, "")),
         )
         topic = self.topics.dlq(self.connector)
         return Output(topic, message.key(), message.value(), tuple(headers))

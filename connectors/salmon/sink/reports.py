@@ -20,6 +20,7 @@ from salmon.kafka.output import Output
 from salmon.kafka.transactions import Listener
 from salmon.model.change import Write
 from salmon.plugin.contract import Position
+from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.instance import Instance
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.commands import Command, Place
@@ -40,6 +41,7 @@ class SinkReports:
         entries: The connector's entries in `offsets`.
         group: Returns the consumer's group metadata, for offsets in a transaction.
         listener: Is called when a transaction waits for Kafka.
+        limit: What it has counted is stored with the dead letters.
     """
 
     def __init__(
@@ -51,7 +53,10 @@ class SinkReports:
         *,
         group: Callable[[], Any],
         listener: Listener | None = None,
+        limit: ErrorLimit | None = None,
     ) -> None:
+        self._limit = limit or ErrorLimit(instance.tolerance)
+        self._limit_entry, self._is_restored = f"{ENTRY}/{instance.ordinal}", False
         self._instance, self._metrics = instance, instance.metrics
         self._buffer, self._outcomes, self._entries, self._group = buffer, outcomes, entries, group
         self._landed: list[Landed] = []  # not reported yet
@@ -71,6 +76,9 @@ class SinkReports:
     def load(self) -> dict[str, Position]:
         """Read all entries of the connector. Raises Unavailable, SetupError."""
         entries = self._entries.load(self._instance.connector)
+        if not self._is_restored:
+            self._limit.restore(entries.get(self._limit_entry))
+            self._is_restored = True
         self.side_was_reached |= any(
             bool(mark.get("reached")) for entry, mark in entries.items() if entry.startswith(_CLEAN)
         )
@@ -129,7 +137,8 @@ class SinkReports:
         self._drop_lost()
         if not self._landed and not more:
             return
-        report = Report([*more])
+        counted = self._limit.unsaved()
+        report = Report([*more, *(() if counted is None else (self._limit_output(counted),))])
         for each in self._landed:
             self._outcomes.add(each, self.waits, report)
         commands = [each.command for each in self._landed]
@@ -141,6 +150,8 @@ class SinkReports:
             log.warning("dead_letters_without_originals", dead_letters=report.dead_letters)
             self._produce([self._without_original(output) for output in report.outputs], positions)
         self._landed = []
+        if counted is not None:
+            self._limit.saved(counted)
         self._finish(report, commands, positions)
 
     def set_aside(self, message: Message, error: DataError, stage: str) -> None:
@@ -240,6 +251,10 @@ class SinkReports:
         for wait in ended:
             self.waits.drop(wait.id)
         log.info("locked_writes_tried_again", records=len(asked))
+
+    def _limit_output(self, counted: Counts) -> Output:
+        entry = self._entries.record(self._instance.connector, self._limit_entry, counted.position())
+        return Output(self._entries.topic, *entry)
 
     @property
     def _clean_entry(self) -> str:

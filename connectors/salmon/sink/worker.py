@@ -25,7 +25,9 @@ from salmon.model import sides
 from salmon.model.change import Write
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import CatchesUp, Closes, Doubts, LooksUp, Position, ReportsWaiting, SinkTask
+from salmon.runtime.error_limit import ErrorLimit
 from salmon.runtime.every import Every
+from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping
 from salmon.sink.buffer import SinkBuffer
@@ -36,6 +38,7 @@ from salmon.sink.partitions import SinkPartitions
 from salmon.sink.putters import Putters
 from salmon.sink.reporting import OutcomeEncoder
 from salmon.sink.reports import SinkReports
+from salmon.sink.unanswered import Unanswered
 from salmon.sink.unread import UnreadWrites
 
 log = structlog.get_logger(__name__)
@@ -99,11 +102,14 @@ class SinkWorker:
             task_class=f"{type(task).__module__}.{type(task).__qualname__}",
             seen=self._seen,
         )
+        limit = ErrorLimit(instance.tolerance)
+        self._fellows = Fellows.of(instance, entries, task, ordinal=str(instance.ordinal))
         self._reports = SinkReports(
-            instance, self.buffer, outcomes, entries, group=self._group, listener=listener
+            instance, self.buffer, outcomes, entries, group=self._group, listener=listener, limit=limit
         )
         limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
+        self._unanswered = Unanswered(self._objects, self._metrics)
         self._putters = Putters(
             task,
             self.buffer,
@@ -115,6 +121,8 @@ class SinkWorker:
             direction=side.direction,
             rng=instance.rng,
             graces=graces,
+            limit=limit,
+            unanswered=self._unanswered,
         )
         self._unread = UnreadWrites(instance, self.buffer.next_offsets, self._putters.decoded)
         self._holders = HolderWatch(instance, self._unread.place_of)
@@ -168,7 +176,9 @@ class SinkWorker:
         clean = self._trusted = self._reports.was_clean(entries)
         patiently("noting the start", lambda: self._reports.note_clean(False))
         patiently("reading approvals", self._guard.start)
-        identities = self._identities = patiently("loading identities", self._load_identities)
+        identities = self._identities = patiently(
+            "loading identities", lambda: IdentityTables.loaded(self._instance, self._schemas)
+        )
         self._health.starting(f"connecting to {self._instance.side}")
         self._retrying.first_contact(
             "starting the task",
@@ -188,6 +198,7 @@ class SinkWorker:
             is_command=lambda message: self._fault(message) is None,
         )
         self._putters.start()
+        self._fellows.begin()
         self._health.running()
         self._metrics.leads.set(1)
         log.info("sink_worker_started", objects=sorted(self._objects.values()), clean=clean)
@@ -198,16 +209,6 @@ class SinkWorker:
 
     def _seen(self, holder: tuple[str, str]) -> int | None:
         return self._unread.quiet_since(holder)
-
-    def _load_identities(self) -> IdentityTables:
-        instance = self._instance
-        tables = IdentityTables(instance.clients, instance.topics, instance.registry, self._schemas)
-        try:
-            tables.load()
-        except BaseException:
-            tables.close()
-            raise
-        return tables
 
     def _take_waits(self) -> None:
         owned = [(self._objects[topic], number) for topic, number in self.buffer.places]
@@ -275,6 +276,8 @@ class SinkWorker:
         if self._measure_time.due():
             self._metrics.records_active.set(self.buffer.count)
             self._metrics.record_lag_max.set(partitions.lag())
+            self._putters.show_parked(self._health)
+            self._unanswered.keep(self.buffer.places)
             if isinstance(self._task, ReportsWaiting):
                 self._health.objects_wait(self._task.waiting())
         if self._behind and partitions.caught_up and self.buffer.idle:
@@ -316,6 +319,7 @@ class SinkWorker:
             self.buffer.pass_over((topic, number), offset)
             return
         record = (self._objects[topic], (message.key() or b"").decode())
+        self._unanswered.read((topic, number), record, message)
         self.buffer.add((topic, number), offset, record, message.value(), message)
         self._look_for_what_it_kept(message, record)
 
@@ -373,7 +377,7 @@ class SinkWorker:
         """Write the guard's counts together with the outcomes, so that they are stored before any offset is committed."""
         counts = self._guard.outputs()
         try:
-            self._reports.report([*counts.values()])
+            self._reports.report([*counts.values(), *self._fellows.outputs()])
         except BaseException:
             self._guard.guard.keep(counts)
             raise
@@ -389,6 +393,8 @@ class SinkWorker:
         assert self._partitions is not None
         while not self.buffer.wait_landed(POLL_S) and not self._cut.is_set():
             self._health.turned()
+            if not self.buffer.lease_expired:
+                self.buffer.renew(self.buffer.now())  # what is in flight may be many calls (see Leave)
             try:
                 self._report()
             except Unavailable as trouble:
@@ -433,6 +439,7 @@ class SinkWorker:
         if self._identities is not None:
             self._identities.close()
         self._guard.close()
+        self._fellows.close()
         self._reports.close()
         if isinstance(self._task, Closes):
             self._task.close()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from confluent_kafka import Message
+
 from salmon.errors import DataError, RecordTooLarge
 from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.outbox import Documents
@@ -39,6 +41,13 @@ class Encoded:
     changes: dict[int, SourceRecord] = field(default_factory=dict)
     events: dict[int, EventRecord] = field(default_factory=dict)
     dead_letters: int = 0
+    set_aside: set[tuple[str, str]] = field(default_factory=set)  # object or event, and key
+
+    @property
+    def failures(self) -> int:
+        """Records of which nothing is written but a dead letter."""
+        written = {(each.object, each.key) for each in self.changes.values()}
+        return len(self.set_aside - written)
 
     @property
     def written(self) -> list[SourceRecord]:
@@ -97,13 +106,29 @@ class BatchEncoder:
         return encoded
 
     def set_aside(
-        self, key: str | bytes | None, original: bytes | None, error: Exception, stage: str
+        self, subject: str, key: str | None, original: bytes | None, error: Exception, stage: str
     ) -> Output:
-        """Make a dead letter: the original bytes, with Kafka Connect's headers that say why it was set aside."""
+        """
+        Make a dead letter: the original bytes, with Kafka Connect's headers that say why it was set aside.
+
+        Args:
+            subject: The object or event.
+        """
         headers = dead_letter_headers(
-            None, error, connector=self._connector, stage=stage, class_name=self._task_class
+            None, error, connector=self._connector, stage=stage, class_name=self._task_class, subject=subject
         )
         return Output(self._topics.dlq(self._connector), key, original, tuple(headers))
+
+    def signal_set_aside(self, message: Message, error: Exception) -> Output:
+        """Make a dead letter of a signal that cannot be followed."""
+        headers = dead_letter_headers(
+            message,
+            error,
+            connector=self._connector,
+            stage="VALUE_CONVERTER",
+            class_name=self._task_class,
+        )
+        return Output(self._topics.dlq(self._connector), message.key(), message.value(), tuple(headers))
 
     def without_refused(self, encoded: Encoded, error: DataError, is_taken: IsTaken) -> Encoded:
         """
@@ -129,7 +154,7 @@ class BatchEncoder:
             events=dict(encoded.events),
         )
         if (event := less.events.pop(at, None)) is not None:
-            less.outputs[at] = self.set_aside(event.key, None, error, "KAFKA_PRODUCE")
+            less.outputs[at] = self.set_aside(event.event, event.key, None, error, "KAFKA_PRODUCE")
             less.dead_letters += 1
             return less
         refused, record = less.outputs[at], less.changes.pop(at, None)
@@ -138,7 +163,7 @@ class BatchEncoder:
             less.outputs[at] = self._shortened(refused, error)
             return less
         if smaller is None:
-            less.outputs[at] = self.set_aside(record.key, None, error, "KAFKA_PRODUCE")
+            less.outputs[at] = self.set_aside(record.object, record.key, None, error, "KAFKA_PRODUCE")
         else:
             less.outputs[at] = self._output(smaller)
             less.changes[at] = smaller
@@ -146,7 +171,7 @@ class BatchEncoder:
             reasons = DataError(" ".join(smaller.change.misfits[name].reason for name in left_out))
             reasons.__cause__ = error
             rest = _as_json(smaller.change)
-            less.outputs.append(self.set_aside(record.key, rest, reasons, "KAFKA_PRODUCE"))
+            less.outputs.append(self.set_aside(record.object, record.key, rest, reasons, "KAFKA_PRODUCE"))
         less.dead_letters += 1
         return less
 
@@ -226,8 +251,11 @@ class BatchEncoder:
         return replace(record, change=less) if _encodes(codec, less) else None
 
     def _set_aside(self, letter: DeadLetter, encoded: Encoded) -> None:
-        encoded.outputs.append(self.set_aside(letter.key, letter.original, letter.error, letter.stage))
+        encoded.outputs.append(
+            self.set_aside(letter.object, letter.key, letter.original, letter.error, letter.stage)
+        )
         encoded.dead_letters += 1
+        encoded.set_aside.add((letter.object, letter.key))
 
 
 def _encodes(codec: Changes, change: Change) -> bool:

@@ -17,13 +17,12 @@ from typing import Final
 import structlog
 from confluent_kafka import Message
 
-from salmon.errors import DataError, RetriableError, SetupError, Unavailable
+from salmon.errors import DataError, RetriableError, SetupError, TooManyErrors, Unavailable
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Identities, Signals
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.output import Output
 from salmon.kafka.transactions import Transaction
-from salmon.model.change import CUT
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import (
     Closes,
@@ -42,14 +41,19 @@ from salmon.plugin.contract import (
     SourceTask,
     UsesSchemas,
 )
+from salmon.plugin.dates import DatesPositions
 from salmon.plugin.events import EventSource
 from salmon.runtime import schemas as subjects
+from salmon.runtime.error_limit import ENTRY, Counts, ErrorLimit
 from salmon.runtime.every import Every
+from salmon.runtime.fellows import Fellows
 from salmon.runtime.instance import FailureReporter, Instance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 from salmon.source.batches import BatchEncoder, Encoded
 from salmon.source.first_loads import FirstLoads
 from salmon.source.leadership import SIGNALS_MAX, Leadership
+from salmon.source.reach import Reach
+from salmon.source.reporting import report_batch
 from salmon.source.schema_watch import SchemaWatch
 
 log = structlog.get_logger(__name__)
@@ -90,6 +94,7 @@ class SourceWorker:
         self._stop = Event()
         self._retrying = Retrying(self._stop, FailureReporter(instance), rng=instance.rng)
         self._entries = OffsetStore(instance.clients, instance.topics, instance.registry)
+        self._fellows = Fellows.of(instance, self._entries, task)
         self._signal_codec = Signals(instance.registry, instance.topics.signals(instance.connector))
         self._encoder: BatchEncoder | None = None
         # Signals: ids that are not answered yet, the next offset to read, and the committed offset.
@@ -99,7 +104,10 @@ class SourceWorker:
         self._unreadable_signals: list[Output] = []  # as dead letters
         self._polls = Streak(self._retrying)
         self._measure_time = Every(MEASURE_EVERY_S)
+        self._reach = Reach(task.dates if isinstance(task, DatesPositions) else None)
+        self._metrics.watch_positions(self._reach.ages)
         self._schema_watch: SchemaWatch | None = None  # if another process registers the schemas
+        self._limit = ErrorLimit(instance.tolerance)
         self._first_loads = FirstLoads(instance.clients, instance.topics, instance.registry, match)
         self._producer = instance.leaders_producer(self._retrying.listener)
         self._leadership = Leadership(
@@ -158,6 +166,8 @@ class SourceWorker:
         positions: Mapping[str, Position] = self._retrying.until_it_works(
             "loading positions", lambda: self._entries.load(instance.connector)
         )
+        self._limit.restore(positions.get(ENTRY))
+        positions = {place: position for place, position in positions.items() if place != ENTRY}
         if positions:
             self._first_contact_max_s = math.inf  # the positions came from our side, so it was reached before
         schemas = self._schemas(worked_before=bool(positions))
@@ -179,6 +189,8 @@ class SourceWorker:
         self._first_contact("starting the task", lambda: self._task.start(positions, identities))
         for source in self._beside:
             source.start(positions)
+        self._fellows.begin()
+        self._reach.stored(positions)
         self._health.running()
         self._metrics.leads.set(1)
         log.info("source_worker_started", positions=sorted(positions), objects=sorted(self._objects))
@@ -281,7 +293,8 @@ class SourceWorker:
             self._health.note(" ".join(filter(None, [*notes, *(each.note() for each in self._beside)])))
             waiting = self._task.waiting() if isinstance(self._task, ReportsWaiting) else ()
             beside = chain(*(each.waiting() for each in self._beside))
-            self._health.objects_wait([*waiting, *self._first_loads.waiting(), *beside])
+            waiting = [*waiting, *self._first_loads.waiting(), *self._reach.waiting(), *beside]
+            self._health.objects_wait(waiting)
 
     def _take_signals(self) -> None:
         if self._leadership.signals_lost:
@@ -315,9 +328,10 @@ class SourceWorker:
 
     def _dead_signal(self, message: Message, error: DataError) -> Output:
         assert self._encoder is not None
-        return self._encoder.set_aside(message.key(), message.value(), error, "VALUE_CONVERTER")
+        return self._encoder.signal_set_aside(message, error)
 
     def _poll(self) -> SourceBatch | None:
+        began = time.monotonic()
         try:
             batch = self._task.poll(POLL_S)
         except RetriableError as error:
@@ -327,6 +341,8 @@ class SourceWorker:
         if self._polls.worked():
             log.info("side_available")
             self._metrics.outage.set(0)
+        if count := len(batch.records) + len(batch.events):
+            self._metrics.batch_polled(count, time.monotonic() - began)
         return batch
 
     # One batch, one transaction.
@@ -347,6 +363,7 @@ class SourceWorker:
         self._metrics.records_polled.inc(len(batch.records) + len(batch.events))
         self._metrics.records_polled_active.set(len(batch.records))
         encoded = self._retrying.until_it_works("encoding a batch", lambda: encoder.encode(batch))
+        counted = self._counted(encoded)
         encoded.outputs.extend(self._unreadable_signals)
         encoded.dead_letters += len(self._unreadable_signals)
         writing = Streak(self._retrying)
@@ -360,8 +377,25 @@ class SourceWorker:
             except DataError as error:
                 encoded = self._without_refused(encoded, error)
         writing.worked()
+        if counted is not None:
+            self._limit.saved(counted)
         self._signals_committed, self._unreadable_signals = signals_up_to, []
-        self._count(encoded)
+        self._reach.stored(batch.positions)
+        report_batch(self._metrics, encoded)
+
+    def _counted(self, encoded: Encoded) -> Counts | None:
+        """
+        Count the failures of a batch, and store the count with it.
+
+        Raises:
+            TooManyErrors: so many records fail that none may be set aside. The process reads them again.
+        """
+        if not self._limit.allows(len(encoded.written) + len(encoded.events), encoded.failures):
+            raise TooManyErrors(self._limit.why)
+        if (counted := self._limit.unsaved()) is not None:
+            entry = self._entries.record(self._instance.connector, ENTRY, counted.position())
+            encoded.outputs.append(Output(self._entries.topic, *entry))
+        return counted
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
         """Find the record because of which Kafka refuses the batch, and leave out the part that causes it."""
@@ -387,26 +421,6 @@ class SourceWorker:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
         self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
-    def _count(self, encoded: Encoded) -> None:
-        now_s = time.time()
-        for record in encoded.written:
-            change = record.change
-            # A row's time is that of the record's last edit, perhaps years ago. That is not our lag.
-            committed_at = change.committed_at if change.is_event else 0
-            self._metrics.change_written(record.object, change.op, change.origin, committed_at, now_s)
-            if CUT in change.source:
-                self._metrics.values_cut(record.object, change.source[CUT].count(",") + 1)
-        for event in encoded.events.values():
-            self._metrics.event_passed(event.event, "read", event.published_at, now_s)
-        self._metrics.records_written.inc(len(encoded.written) + len(encoded.events))
-        self._metrics.records_polled_active.set(0)
-        if encoded.dead_letters:
-            log.warning("records_set_aside", count=encoded.dead_letters)
-            self._metrics.record_errors.inc(encoded.dead_letters)
-            self._metrics.records_skipped.inc(encoded.dead_letters)
-            self._metrics.dead_letters.inc(encoded.dead_letters)
-            self._metrics.error_met()
-
     def _close(self) -> None:
         self._stop.set()
         self._task.stop()
@@ -414,6 +428,7 @@ class SourceWorker:
         if self._schema_watch is not None:
             self._schema_watch.close()
         self._first_loads.close()
+        self._fellows.close()
         self._producer.close()
         for source in self._beside:
             source.close()

@@ -38,6 +38,7 @@ _CONNECT_MARGIN_S: Final = 2.0
 _RECORDS_READ_MAX: Final = 200_000
 _LAG: Final = "salmon_end_to_end_lag_seconds"
 _MERGE: Final = "merge"
+_OF_BUDGETS: Final = ("allowed", "used", "ours", "left", "level", "exhausted_in_seconds")
 MISFIT: Final = "misfit"
 PARKED_WHY: Final = (*(why.value.lower() for why in Park), MISFIT)
 
@@ -111,10 +112,14 @@ class Overview:
                     "degraded": each.degraded,
                     "waiting_for": list(each.waiting_for),
                     "deferred": int(each.samples.total("salmon_deferred_records")),
+                    "position_age_s": each.samples.by("salmon_position_age_seconds", "stream"),
+                    "position_kept_s": each.samples.by("salmon_position_retention_seconds", "stream"),
+                    "oldest_write_s": each.samples.by("salmon_oldest_unacknowledged_write_seconds", "object"),
                     "api_calls": {
                         resource: int(calls)
                         for resource, calls in each.samples.by("salmon_api_calls_total", "resource").items()
                     },
+                    "budgets": budgets_of(each),
                 }
                 for each in self.processes
             },
@@ -150,6 +155,15 @@ class Overview:
             "missing_topics": list(self.missing_topics),
             "trouble": self.trouble or None,
         }
+
+
+def budgets_of(process: ProcessReport) -> dict[str, dict[str, int | None]]:
+    """What a process may use of its side's allowances: name -> what its metrics say."""
+    facts = {fact: process.samples.by(f"salmon_budget_{fact}", "budget") for fact in _OF_BUDGETS}
+    return {
+        name: {fact: int(shown[name]) if name in shown else None for fact, shown in facts.items()}
+        for name in facts["left"]
+    }
 
 
 class Look:

@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from salmon.errors import DataError
 from salmon.kafka import clients, scans
 from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Writes
-from salmon.kafka.dead_letters import PREFIX
+from salmon.kafka.dead_letters import PREFIX, SUBJECT, headers_of
 from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.reader import Place
@@ -181,31 +181,22 @@ def _letters(lookup: Lookup, name: str, key: str) -> list[At[Letter]]:
     found: list[At[Letter]] = []
 
     def take(message: Message) -> None:
-        headers = _headers(message)
-        topic = headers.get("topic", "")
-        if topic and not topic.endswith(f".{name}"):
+        headers = headers_of(message)
+        told = {each.removeprefix(PREFIX): text for each, text in headers.items()}
+        topic = told.get("topic", "")
+        if told.get(SUBJECT, name) != name or (topic and not topic.endswith(f".{name}")):
             return
         letter = Letter(
-            headers.get("connector.name", ""),
-            headers.get("exception.class.name", "").rpartition(".")[2],
-            headers.get("exception.message", ""),
-            f"{topic}/{headers.get('partition', '')}/{headers.get('offset', '')}" if topic else "",
+            told.get("connector.name", ""),
+            told.get("exception.class.name", "").rpartition(".")[2],
+            told.get("exception.message", ""),
+            f"{topic}/{told.get('partition', '')}/{told.get('offset', '')}" if topic else "",
         )
         found.append(At(clients.place_of(message)[2], message.timestamp()[1], letter))
 
     places = scans.all_places(lookup.admin, [lookup.topics.dlq(connector) for connector in CONNECTORS])
     scans.scan(lookup.kafka, lookup.admin, places, take, keys=[key])
     return sorted(found, key=lambda item: item.at_ms)
-
-
-def _headers(message: Message) -> Mapping[str, str]:
-    """Return Kafka Connect's headers of a dead letter, without their prefix."""
-    headers: Any = message.headers() or ()
-    return {
-        name.removeprefix(PREFIX): (value or b"").decode(errors="replace")
-        for name, value in headers
-        if name.startswith(PREFIX)
-    }
 
 
 def lines(story: Story, limit: int) -> list[str]:

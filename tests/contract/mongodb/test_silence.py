@@ -17,8 +17,7 @@ from salmon.devstack.mongod import EmbeddedMongod
 from salmon.errors import SetupError
 from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.ops.health import Health
-from salmon.ops.metrics import Metrics
-from salmon.ops.rest import RestServer
+from support.connect_rest import Worker
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo
 from support.waiting import until
 
@@ -44,16 +43,7 @@ def health() -> Health:
 @pytest.fixture
 def said(health: Health) -> Iterator[Any]:
     """Asks a path of the process's REST server."""
-    server = RestServer(
-        host="127.0.0.1",
-        port=0,
-        connector="mongodb-source",
-        kind="source",
-        config={},
-        health=health,
-        metrics=Metrics("mongodb-source"),
-        cluster_id=lambda: None,
-    )
+    server = Worker("mongodb-source", health=health).server
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield lambda path: requests.get(f"{server.url}{path}", timeout=5)

@@ -249,6 +249,25 @@ def test_a_record_that_is_still_to_be_read_is_read_after_a_crash(
     again.close()
 
 
+def test_a_change_of_very_many_documents_keeps_the_position_small_and_shows_each_value(
+    mongo: Mongo, source: MongoSourceTask, streaming: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their events do not give the field whole. Too many are due to be read one by one, so the collection is read as a whole."""
+    monkeypatch.setattr("salmon.mongodb.reading.requests.DUE_MAX", 100)
+    keys = [f"a{n:04}" for n in range(300)]
+    mongo.accounts.insert_many([{"_id": key, "Interests": ["x"]} for key in keys])
+    streaming.until(source, lambda log: len(log.records) == len(keys))
+    mongo.accounts.update_many({}, {"$push": {"Interests": "y"}})
+
+    def all_shown(log: Log) -> bool:
+        due = log.positions["stream"]["reads"]
+        assert sum(len(some or ()) for some in due.values()) <= 100
+        last = {each.key: each.change.fields.get("Interests") for each in log.records}
+        return not due and all(last[key] == ("x", "y") for key in keys)
+
+    streaming.until(source, all_shown)
+
+
 def test_a_value_that_does_not_fit_is_set_aside_and_the_stream_goes_on(
     mongo: Mongo, source: MongoSourceTask, streaming: Log
 ) -> None:

@@ -33,8 +33,8 @@ def box(simulator: Simulator) -> Iterator[Box]:
     box.control("DELETE", "/faults").raise_for_status()
 
 
-def config(box: Box, **changes: Any) -> SyncConfig:
-    """A configuration for the box; *changes* are of its `salesforce`."""
+def config(box: Box, *, account: dict[str, Any] | None = None, **changes: Any) -> SyncConfig:
+    """A configuration for the box; *changes* are of its `salesforce`, *account* is more of that object's."""
     told = box.simulator.endpoints
     salesforce = {
         "login_url": told.login_url,
@@ -55,7 +55,7 @@ def config(box: Box, **changes: Any) -> SyncConfig:
             "salesforce": {**salesforce, **changes},
             "mongodb": {"uri": "mongodb://127.0.0.1:1", "database": "crm"},
             "objects": {
-                "Account": {"collection": "accounts"},
+                "Account": {"collection": "accounts", **(account or {})},
                 "Contact": {"collection": "contacts", "direction": "to_mongodb"},
             },
         }
@@ -211,6 +211,22 @@ def test_what_the_user_does_not_see_is_told(box: Box) -> None:
     assert "no Salmon_Id__c that" in lines["objects.Account.markers"].says
 
 
+@pytest.mark.parametrize(
+    ("on", "outcome", "says"),
+    [
+        ("Phone", "ok", "by Name and Phone"),
+        ("Fone", "fail", "no field Fone"),
+        ("OwnerId", "fail", "refers to other"),
+    ],
+)
+def test_the_fields_to_match_by_are_looked_at(box: Box, on: str, outcome: str, says: str) -> None:
+    """One that is not synced, or that has another value on the other side, is told before `salmon match` is run."""
+    line = looked(config(box, account={"match": {"on": ["Name", on]}}))["objects.Account.match"]
+    assert (line.outcome.value, says in line.says, bool(line.mend)) == (outcome, True, outcome == "fail"), (
+        line
+    )
+
+
 def test_an_object_that_is_not_selected_has_no_change_events(box: Box) -> None:
     """The mend is setup, or where an admin selects it."""
     box.control("POST", "/faults", {"fault": "cdc", "object": "Contact", "on": False})
@@ -235,6 +251,13 @@ def test_little_that_is_left_is_a_warning_and_nothing_a_failure(box: Box) -> Non
         usage.allowances.update(before)
     assert bad(lines) == {"salesforce.allowances.api": "warn", "salesforce.allowances.events": "fail"}
     assert "0 of 0 are left" in lines["salesforce.allowances.events"].says
+
+
+def test_a_budget_that_leaves_nothing_to_salmon_is_a_failure(box: Box) -> None:
+    """More calls are kept for others than the org allows."""
+    lines = looked(config(box, api_budget={"floor": 10**9}))
+    assert bad(lines) == {"salesforce.allowances.budget": "fail"}
+    assert "salesforce.api_budget.floor" in lines["salesforce.allowances.budget"].mend
 
 
 def test_a_clock_that_is_off_is_told(box: Box) -> None:

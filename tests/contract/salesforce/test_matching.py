@@ -8,12 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from salmon.config.matching import MatchConfig
 from salmon.errors import ConfigError
 from salmon.match.applying import Applying, Collected
 from salmon.match.calling import Budget
 from salmon.match.files import Pair
 from salmon.match.pairing import Doubt, Pairing
-from salmon.match.reading import DocumentSide, OrgSide, fields_of
+from salmon.match.reading import DocumentSide, OrgSide
 from salmon.salesforce.catalog import SyncedObject, synced_object
 from salmon.salesforce.wire.rest import Rest
 from support.mongo import Mongo
@@ -43,7 +44,7 @@ def synced(rest: Rest) -> SyncedObject:
 def paired(rest: Rest, mongo: Mongo, use_bulk: str) -> tuple[list[Any], list[Any], int, int, int]:
     """What is found: pairs, doubts, and how many are matched, or left on either side."""
     account = synced(rest)
-    on = fields_of(account, ON)
+    on = MatchConfig(on=ON).fields_of(account.schema)
     with Pairing() as pairing:
         OrgSide(rest, account, on, Budget(rest, 0.9), "64.0", use_bulk).add_to(pairing, lambda *_: None)
         DocumentSide(mongo.database, "match", account.schema, on).add_to(pairing, lambda *_: None)
@@ -118,7 +119,7 @@ def test_an_object_that_is_held_back_is_read_under_the_keys_that_it_got_meanwhil
 def test_a_field_that_cannot_be_matched_by_is_refused(rest: Rest, name: str, says: str) -> None:
     """One that is not there, and one that refers to another record: its key is another one on each side."""
     with pytest.raises(ConfigError, match=says):
-        fields_of(synced(rest), [name])
+        MatchConfig(on=(name,)).fields_of(synced(rest).schema)
 
 
 def test_an_allowance_that_others_need_ends_the_reading() -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from salmon.errors import ConfigError
+from salmon.errors import ConfigError, SchemaOutdated
 from salmon.model.change import Op
 from salmon.salesforce.wire.rest import Rest
 from salmon.story.rereading import read_again
@@ -50,3 +50,33 @@ def test_a_wrong_condition_is_told_in_the_org_s_words(box: BoxProcess, where: st
     sync = MemorySync({"Account": None}, lambda *_: pytest.fail("it was asked for"))
     with pytest.raises(ConfigError, match="does not accept"):
         read_again(cast("Any", sync), name="Account", where=where, org=lambda: Rest(box.config()))
+
+
+def test_who_was_deleted_for_good_in_a_hole_is_reported_though_its_object_has_events(box: BoxProcess) -> None:
+    """Its event is lost, and the recycle bin is empty: the keys that are agreed to exist are compared with the org."""
+    kept, gone = box.create("Account", Name="Kept"), box.create("Account", Name="Gone for good")
+    with Source(box, "Account").through_snapshots() as first:
+        assert {kept, gone} <= first.view().keys()
+    box.delete("Account", gone)
+    box.recycle_bin("empty", "Account", gone)
+    box.fault("expire_replay")
+    with Source(box, "Account", of=first, agreed=[*box.ids("Account"), gone]) as second:
+        second.until(lambda: (gone, Op.ABSENT) in second.seen() and "deleted/Account" not in second.positions)
+        assert (kept, Op.ABSENT) not in second.seen()
+
+
+def test_a_field_that_the_org_gets_restarts_the_source(box: BoxProcess) -> None:
+    """The next event of the object shows it; when the source starts again, it has the field."""
+    user = Rest(box.config()).sign_in.token().user_id
+    with Source(box, "Account").through_snapshots() as source:
+        field = {"FullName": "Account.Shade__c", "Metadata": {"type": "Text", "label": "Shade", "length": 20}}
+        box._call("POST", "tooling/sobjects/CustomField", field)
+        rights = box.create("PermissionSet", Name="Shade", Label="Shade")
+        box.create("PermissionSetAssignment", PermissionSetId=rights, AssigneeId=user)
+        given = {"ParentId": rights, "SobjectType": "Account", "Field": "Account.Shade__c"}
+        box.create("FieldPermissions", **given, PermissionsRead=True, PermissionsEdit=True)
+        box.edit("Account", box.ids("Account")[0], Shade__c="grey")
+        with pytest.raises(SchemaOutdated, match="Account"):
+            source.until(lambda: False)
+    with Source(box, "Account", of=source) as again:
+        assert "Shade__c" in again.task.schemas()["Account"].by_name

@@ -30,7 +30,9 @@ def client(box: Box, monkeypatch: pytest.MonkeyPatch) -> Any:
     return one
 
 
-def heard(client: Any, events: int, replay_type: str, replay_id: bytes | None = None) -> list[Any]:
+def heard(
+    client: Any, events: int, replay_type: str, replay_id: bytes | None = None, topic: str = ACCOUNTS
+) -> list[Any]:
     """What its subscribe() hands to a callback, until there are so many events."""
     found: list[Any] = []
 
@@ -42,7 +44,7 @@ def heard(client: Any, events: int, replay_type: str, replay_id: bytes | None = 
             if len(found) >= events:
                 done.set()
 
-        task = asyncio.create_task(client.subscribe(ACCOUNTS, replay_type, replay_id, events, callback))
+        task = asyncio.create_task(client.subscribe(topic, replay_type, replay_id, events, callback))
         await asyncio.wait({task, asyncio.create_task(done.wait())}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
@@ -70,6 +72,17 @@ def test_it_hears_from_the_beginning_and_from_an_id_and_decodes(client: Any, box
     assert body["ChangeEventHeader"]["changeType"] == "CREATE"
     [again] = heard(client, 1, "CUSTOM", first.replay_id)
     assert again.event.id == second.event.id
+
+
+def test_it_hears_platform_events(client: Any, box: Box) -> None:
+    """Published over REST; the payload has what the publisher set, who it was, and null for the rest."""
+    shipped = {"event": "Order_Shipped__e", "fields": {"Number__c": "Text", "Weight__c": "Number"}}
+    box.control("POST", "/events", shipped).raise_for_status()
+    assert box.call("POST", "sobjects/Order_Shipped__e", {"Number__c": "7"}).status_code == 201
+    [event] = heard(client, 1, "EARLIEST", topic="/event/Order_Shipped__e")
+    body = client.decode(client.get_schema_json(event.event.schema_id), event.event.payload)
+    assert (body["Number__c"], body["Weight__c"]) == ("7", None)
+    assert body["CreatedById"] == box.org.integration_user.user_id
 
 
 def test_it_hears_what_happens_from_now_on(client: Any, box: Box) -> None:

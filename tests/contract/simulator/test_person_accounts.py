@@ -11,6 +11,7 @@ from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.event_box import ALL
 from support.pubsub import Client
+from support.soap import merge, session, soap, texts
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +144,18 @@ def test_soap_says_that_the_org_has_them(box: Box) -> None:
         headers={"Content-Type": "text/xml", "SOAPAction": "login"},
     )
     assert "<orgHasPersonAccounts>true<" in answer.text
+
+
+def test_persons_merge_with_persons_and_businesses_with_businesses(box: Box) -> None:
+    """The contact behind a person who is merged goes with the account; the two kinds do not mix."""
+    winner, loser = (box.create("Account", FirstName=name, LastName="Byron") for name in ("Ada", "Augusta"))
+    business = box.create("Account", Name="Analytical Engines")
+    contact = row(box, "Account", loser)["PersonContactId"]
+    child = box.create("Account", Name="Below", ParentId=business)
+    mixed = soap(box, merge(winner, business), session(box.token), "64.0")
+    assert texts(mixed)["statusCode"] == "MERGE_FAILED"
+    assert row(box, "Account", child)["ParentId"] == business
+    assert texts(soap(box, merge(winner, loser), session(box.token), "64.0"))["success"] == "true"
+    for object_name, gone in (("Account", loser), ("Contact", contact)):
+        assert box.call("GET", f"sobjects/{object_name}/{gone}").status_code == 404
+    assert row(box, "Account", winner)["Name"] == "Ada Byron"

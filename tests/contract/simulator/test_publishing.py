@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -271,3 +272,52 @@ def test_a_definition_that_cannot_be_is_refused(box: Box, wrong: dict[str, Any])
     answer = box.control("POST", "/events", wrong)
     assert answer.status_code == 400
     assert answer.json()["error"]
+
+
+def test_rest_answers_the_schema_of_an_event_by_its_name_and_by_its_id(client: Client, box: Box) -> None:
+    """COMPACT is what GetSchema says, with the id as uuid; EXPANDED, the default, is an envelope with times as text."""
+    topic = client.topic(ORDERS)
+    compact = box.call("GET", "sobjects/order_event__e/eventSchema?payloadFormat=COMPACT").json()
+    assert compact.pop("uuid") == topic.schema_id
+    assert compact == json.loads(client.schema(topic.schema_id).schema_json)
+    by_id = f"event/eventSchema/{topic.schema_id}"
+    assert box.call("GET", f"{by_id}?payloadFormat=COMPACT").json() == {**compact, "uuid": topic.schema_id}
+    expanded = box.call("GET", by_id).json()
+    assert expanded == box.call("GET", "sobjects/Order_Event__e/eventSchema?payloadFormat=EXPANDED").json()
+    assert (expanded["type"], expanded["uuid"]) == ("expanded-record", topic.schema_id)
+    data, channel = expanded["fields"]
+    assert channel == {"name": "channel", "type": "string"}
+    schema, payload, event = data["type"]["fields"]
+    assert (schema["name"], event["type"]["fields"]) == ("schema", [{"name": "replayId", "type": "long"}])
+    kinds = {each["name"]: each["type"] for each in payload["type"]["fields"]}
+    assert (kinds["CreatedDate"], kinds["Sent__c"]) == ("string", ["null", "string"])
+    assert kinds["Amount__c"] == ["null", "double"]
+
+
+def test_rest_answers_the_schema_of_change_events_too(client: Client, box: Box) -> None:
+    """By the name that the global describe links to."""
+    found = box.call("GET", "sobjects/AccountChangeEvent/eventSchema?payloadFormat=COMPACT").json()
+    assert found["uuid"] == client.topic("/data/AccountChangeEvent").schema_id
+    assert found["fields"][0]["name"] == "ChangeEventHeader"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("event/eventSchema/nothing", 404),
+        ("sobjects/Nothing__e/eventSchema", 404),
+        ("sobjects/Account/eventSchema", 404),
+        ("sobjects/Order_Event__e/eventSchema?payloadFormat=compact", 400),
+        ("/services/data/v42.0/sobjects/Order_Event__e/eventSchema?payloadFormat=COMPACT", 400),
+        ("/services/data/v39.0/sobjects/Order_Event__e/eventSchema", 404),
+    ],
+)
+def test_a_schema_that_is_not_there_is_refused(box: Box, path: str, status: int) -> None:
+    """So is a format that the version does not know."""
+    assert box.call("GET", path).status_code == status
+
+
+def test_below_version_43_the_schema_is_compact(box: Box) -> None:
+    """There was no other format."""
+    found = box.call("GET", "/services/data/v42.0/sobjects/Order_Event__e/eventSchema").json()
+    assert found["type"] == "record"

@@ -18,6 +18,7 @@ import requests
 from salmon.simulator.server import Simulator
 from support.boxes import Box
 from support.pubsub import Client, Wire
+from support.soap import soap, texts
 
 CODE = "sfdc.platform.eventbus.grpc."
 ACCOUNTS = "/data/AccountChangeEvent"
@@ -58,26 +59,8 @@ def status_with(box: Box, token: str) -> int:
     return box.call("GET", "limits", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def soap(box: Box, body: str, header: str = "", version: str = "59.0", kind: str = "u") -> requests.Response:
-    """One SOAP call; *body* and *header* are in the prefix p."""
-    space = {"u": "partner", "c": "enterprise"}[kind]
-    envelope = (
-        f'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/" xmlns:p="urn:{space}.soap.sforce.com">'
-        f"<e:Header>{header}</e:Header><e:Body>{body}</e:Body></e:Envelope>"
-    )
-    url = f"{box.simulator.endpoints.login_url}/services/Soap/{kind}/{version}"
-    headers = {"Content-Type": "text/xml", "SOAPAction": "login"}
-    return requests.post(url, envelope, headers=headers, verify=box.simulator.endpoints.ca_file, timeout=30)
-
-
 def login(username: str, password: str) -> str:
     return f"<p:login><p:username>{username}</p:username><p:password>{password}</p:password></p:login>"
-
-
-def texts(answer: requests.Response) -> dict[str, str | None]:
-    """The leaves of a SOAP answer by their local names, in their order."""
-    leaves = [each for each in ElementTree.fromstring(answer.content).iter() if not len(each)]
-    return {each.tag.rpartition("}")[2]: each.text for each in leaves}
 
 
 # Refresh tokens

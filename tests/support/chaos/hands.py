@@ -21,7 +21,7 @@ from support.chaos.journal import CREATE, DELETE, REFUSED, UPDATE, Edit, Journal
 from support.chaos.reading import COLLECTIONS, Document
 from support.chaos.stage import Stage
 
-_SERVER_FAULTS: Final = 500  # HTTP: from here on the server itself does not say what it did
+SERVER_FAULTS: Final = 500  # HTTP: from here on the server itself does not say what it did
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Hands:
         try:
             answer = send()
         except SalesforceError as error:
-            if error.status < _SERVER_FAULTS:
+            if error.status < SERVER_FAULTS:
                 journal.refused(edit)
             self.restart()
         except (requests.RequestException, PyMongoError):

@@ -19,6 +19,7 @@ from salmon.kafka.topics import CONNECTORS
 from support.chaos import plan, reading, results
 from support.chaos.crew import Crew
 from support.chaos.editors import Editors
+from support.chaos.events import Publisher, verdict_on
 from support.chaos.fields import defaults_of
 from support.chaos.hands import World
 from support.chaos.journal import Journal, Place, expected
@@ -43,6 +44,7 @@ _QUIET_S: Final = 4.0
 _QUIET_MAX_S: Final = 120.0
 # What is not well after this time stays so: the sync's own waits, for a lock or a parent, are shorter.
 _PATIENCE_S: Final = 60.0
+_EVENTS_MAX_S: Final = 90.0  # a subscription that was refused is tried again after a minute
 _LOSES: Final = "lose_events"
 
 Say = Callable[[str], None]
@@ -120,6 +122,8 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
     # The canary's account is nobody else's.
     canary = Canary(world, run.crew, world.keys["Account"].pop(0))
     editors = Editors(world, wanted.seed)
+    publisher = Publisher(world, wanted.seed)
+    editors.everyone.append(publisher)
     striker = Striker(run.stage, run.crew, world.keys)
     began = time.monotonic()
     timer = threading.Timer(wanted.seconds, enough.set)
@@ -145,6 +149,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         run.say("Events were lost without a word: salmon verify --repair.")
         repaired = salmon_verify(run.stage, "--repair").says
     quiet, verdict, conflicts = _judged(run)
+    events = verdict_on(run.stage, publisher, within_s=_EVENTS_MAX_S)
     letters = reading.dead_letters(run.stage)
     verified = salmon_verify(run.stage)
     edits = world.journal.edits()
@@ -165,6 +170,7 @@ def _play(run: _Run, enough: threading.Event) -> Outcome:
         "editors_restarted": editors.restarts,
         "editors_failed": editors.failures,
         **results.of_verdict(verdict),
+        **events.as_outcome(),
         "true_conflicts": conflicts - len(verdict.false_conflicts),
         "dead_letters": len(letters),
         "dead_letters_say": letters[:10],

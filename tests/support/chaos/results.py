@@ -29,6 +29,9 @@ _SUMMED: Final = {
     "invented": "values that nobody entered: {}",
     "false_conflicts": "conflicts reported without a cause: {}",
     "dead_letters": "dead letters: {}",
+    "events_lost": "published events that did not arrive, and of which nobody was told: {}",
+    "events_repeated": "published events that arrived more than once: {}",
+    "events_invented": "events that arrived and that nobody published: {}",
     "restarted_by_hand": "processes that did not come back by themselves: {}",
 }
 _OF_RECORDS: Final = ("lost", "divergent", "invented")
@@ -77,7 +80,7 @@ def why_not_good(outcome: Outcome) -> str:
 
 def _failings(outcome: Outcome) -> dict[str, str]:
     """The entries of the outcome that speak against it, each in words."""
-    found = {name: words.format(outcome[name]) for name, words in _SUMMED.items() if outcome[name]}
+    found = {name: words.format(outcome[name]) for name, words in _SUMMED.items() if outcome.get(name)}
     if not outcome["verdicts_equal"]:
         found["verdicts_equal"] = "`salmon verify` found other differences than the judge"
     if not outcome["quiet"]:
@@ -127,5 +130,6 @@ def _sum(runs: Sequence[Outcome]) -> Outcome:
         "faults_but_kills": faults.total() - faults["kill"] - faults["server-kill"],
         "faults_by_kind": dict(sorted(faults.items())),
         "edits": sum(run["edits"]["acknowledged"] for run in runs),
-        **{name: sum(run[name] for run in runs) for name in _SUMMED},
+        # Runs from before events were published have no word of them.
+        **{name: sum(run.get(name, 0) for run in runs) for name in _SUMMED},
     }

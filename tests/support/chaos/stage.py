@@ -29,6 +29,10 @@ from support.chaos.proxy import Proxies
 from support.chaos.servers import Victim
 
 NAME: Final = "chaos"
+# The platform event that is published in the org, its one field, and the collection that it comes into.
+EVENT: Final = "Chaos_Shipped__e"
+EVENT_FIELD: Final = "Number__c"
+SHIPMENTS: Final = "chaos_shipments"
 # Where Kafka's clients are sent: the proxy, on the broker's own port. Embedded, the broker itself is on 127.0.0.2.
 _KAFKA_PROXY_HOST: Final = "127.0.0.3"
 _RECORDS: Final[Mapping[str, int]] = {"Account": 120, "Contact": 80, "Opportunity": 50}
@@ -61,6 +65,10 @@ class Stage:
     def tell_org(self, fault: str, **params: Any) -> None:
         """Switch a fault of the simulator on."""
         self._control("POST", "faults", {"fault": fault, **params})
+
+    def define_event(self) -> None:
+        """Let the org have the platform event."""
+        self._control("POST", "events", {"event": EVENT, "fields": {EVENT_FIELD: "Text"}})
 
     def calm_org(self) -> None:
         """Switch all faults of the simulator off."""
@@ -128,9 +136,11 @@ def running_stage(stack: str, folder: Path, seed: int) -> Iterator[Stage]:
             f"mongodb://{HOST}:{mongodb_proxy.port}/?directConnection=true",
             org,
         )
-        yield Stage(
+        stage = Stage(
             folder, config, proxies, suspends, kills, org, mongodb.uri, bootstrap_servers, registry_url
         )
+        stage.define_event()
+        yield stage
 
 
 def _kafka_and_registry(stack: str, folder: Path) -> Any:
@@ -184,6 +194,7 @@ def _write_config(
     for settings in said["objects"].values():
         # Editors delete a larger share of these few records than people would.
         settings["delete_guard"] = {"beyond": "allow"}
+    said["events"] = {EVENT: {"collection": SHIPMENTS}}
     file.write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
 
 

@@ -38,11 +38,13 @@ def salmon_verify(stage: Stage, *options: str) -> Verified:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=_VERIFY_MAX_S, check=False)
     except subprocess.TimeoutExpired:
         return Verified(f"no verdict within {_VERIFY_MAX_S:.0f} s")
-    (stage.folder / "logs" / "verify.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+    log = stage.folder / "logs" / f"verify{''.join(options).replace('--', '-')}.log"
+    log.write_text(ended.stdout + ended.stderr, encoding="utf-8")
     try:
         told = json.loads(ended.stdout)
     except ValueError:
-        return Verified(f"no verdict: exit code {ended.returncode}")
+        *_, why = ["it said nothing", *ended.stderr.splitlines()]
+        return Verified(f"no verdict: exit code {ended.returncode} ({why})")
     return Verified("equal" if told["equal"] else "different", _differing(told["objects"]))
 
 

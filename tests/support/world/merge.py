@@ -105,6 +105,7 @@ class Merge:
         self.guesses += self._after_what_was_left_out(key, change, out)
         self.of_unknown_makers += self._of_unknown_makers(key, change, out)
         self.guesses += self._of_what_a_guess_holds(key, change, out)
+        self.guesses += self._of_lost_echoes(key, change, out)
         if repeated:
             self.overtaken.update(change.fields.values())
             self.acks_overtaken.add((key, change.ack or 0))
@@ -181,13 +182,37 @@ class Merge:
     def _not_taken(self, key: str, change: Change) -> frozenset[str]:
         """
         Fields of an old event of which their side has told nothing yet. Its source did not know them when it told the event, nor
-        what came after, so they may have been changed since: only a row says what is there.
+        what came after, so they may have been changed since: only a row says what is there. Where no events come, what an old row
+        shows is told by nothing else.
         """
-        if (state := self.states.get(key)) is None or not change.is_event:
+        if (state := self.states.get(key)) is None:
             return frozenset()
         x = state.sides[change.origin]
+        if change.is_row and change.origin in self.rules.eventless:
+            old = change.as_of is not None and change.as_of < x.as_of
+            return self.rules.names[change.origin] - x.unknown if old else frozenset()
+        if not change.is_event:
+            return frozenset()
         old = change.order <= x.order or change.commit_time <= x.as_of
         return x.unknown if old and change.history == x.history else frozenset()
+
+    def _of_lost_echoes(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
+        """
+        Conflicts with an edit that set what a write of ours had set, where the event of that write never came: nobody can tell it
+        from a document that was saved with our value in it.
+        """
+        if (state := self.states.get(key)) is None or not change.is_event or change.ack is None:
+            return
+        x = state.sides[change.origin]
+        restated = {
+            known.name: known.edit
+            for known in x.overwritten
+            if known.seq != change.ack and known.edited and known.edit == x.shadow.get(known.name)
+        }
+        for conflict in out.conflicts:
+            field, challenger = conflict.contest.field, conflict.contest.challenger
+            if field in restated and challenger.value == restated[field]:
+                yield conflict
 
     def _after_what_was_left_out(self, key: str, change: Change, out: Folded) -> Iterator[Conflict]:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from functools import lru_cache
@@ -312,6 +312,10 @@ class OrgReader:
 
     def by_key(self, keys: Sequence[str], floor: int = 0) -> ReadRows:
         return self._rows([r for r in self.org.records.values() if r.carried in keys], floor)
+
+    def learn_parents(self, _changes: Iterable[Change]) -> frozenset[str]:
+        """The lookup's targets are not synced, so they have no keys."""
+        return frozenset()
 
     def deleted(
         self,

@@ -121,7 +121,10 @@ class World:
             )
             for side, task in tasks.items()
         }
-        self.sinks[SALESFORCE].repeated = self._hear_everything
+        self.sinks[SALESFORCE].repeated = self._hear_of_late_call
+        if self.knobs.polled:
+            # Nobody can tell a repeated call from an edit whose marker is not older than the last one that was shown.
+            self.sinks[SALESFORCE].before_late = self._hear_everything
         if self.knobs.early:
             self.database_source.unread = set(self.database.documents)
         else:
@@ -297,11 +300,15 @@ class World:
             self.org_source.read_chunk()
         return self.org_source.turn()
 
-    def _hear_everything(self, record: SinkRecord) -> None:
-        """A call was carried out late: let the source of the org tell all that has happened there."""
+    def _hear_of_late_call(self, record: SinkRecord) -> None:
+        """A call was carried out late: let the source of the org tell of it."""
         for told in self.org.log[-1:]:
             if told.change.ack == record.write.seq:  # else it was refused
                 self.merge.called_late(record.key, told.change)
+        self._hear_everything()
+
+    def _hear_everything(self) -> None:
+        """Let the source of the org tell all that has happened there."""
         source = self.org_source
         while not source.has_told:
             self.nature.pass_ms(1000)

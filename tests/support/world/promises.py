@@ -402,6 +402,10 @@ def unresolved(world: World) -> Iterator[str]:
     """What is still held, or differs, or is in conflict once an operator has decided on all that was held."""
     if not (held := world.held()):
         return
+    if world.knobs.polled:
+        world.knobs.follows = (
+            0  # what the org deletes with a record of ours looks like anybody's deletion to a poll
+        )
     conflicts = len(world.merge.conflicts)
     for key, name, side in held:
         world.resolve(key, name, side)

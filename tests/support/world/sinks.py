@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from salmon.config.capture import CaptureConfig
@@ -13,6 +14,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
+from salmon.salesforce.config import ApiBudget
 from salmon.salesforce.writing.sink import SalesforceSinkTask
 from salmon.sink.buffer import SinkBuffer
 from salmon.sink.deferrals import Wait, Waits
@@ -43,7 +45,9 @@ class OrgTask(SalesforceSinkTask):
             direction="to_salesforce" if one_way else "both",
             capture=CaptureConfig(mode="poll" if polled else "cdc"),
         )
-        super().__init__(None, {OBJECT: config}, "world", rest=OrgCalls(org))  # type: ignore[arg-type]
+        reached: Any = SimpleNamespace(api_budget=ApiBudget())
+        calls: Any = OrgCalls(org)
+        super().__init__(reached, {OBJECT: config}, "world", rest=calls)
         self._known = identities
 
     def connect(self) -> None:
@@ -94,7 +98,10 @@ class Sink:
     tell: Callable[[str, Change], None]
     ask: Callable[[str, str | None], None]  # a signal to the side's source
     log: list[tuple[str, Write | None]] = field(default_factory=list)
-    repeated: Callable[[SinkRecord], None] = lambda _: None  # a call of a dead instance was carried out late
+    before_late: Callable[[], None] = lambda: (
+        None
+    )  # a call of a dead instance is about to be carried out late
+    repeated: Callable[[SinkRecord], None] = lambda _: None  # ... and was
     schema_number: int = 0  # which of them is this process's
     committed: int = 0
     late: list[SinkRecord] = field(
@@ -245,6 +252,7 @@ class Sink:
         the repetition from a user's edit: that is left out here, and told in the design's list of limits.
         """
         record = self.late.pop(0)
+        self.before_late()
         task: Any = self.task
         org: Org = task._rest.org
         found = org.by_key(record.key)

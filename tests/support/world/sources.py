@@ -19,6 +19,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import Report, Told
 from salmon.salesforce.reading.feed import STREAM, Feed
+from salmon.salesforce.reading.intake import Decoded
 from salmon.salesforce.reading.polling import OVERLAP_MS
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
 from salmon.salesforce.reading.snapshot_runs import Schedule, partition_of
@@ -135,9 +136,10 @@ class WorldFeed(Feed):
 
     live: frozenset[str]
 
-    def _report(self, payload: Any, event: Any, schema: Any) -> Report:
-        change = told_of(payload, self.live)
-        return Report(OBJECT, change.commit_time, (Told(payload.native_id, change),), key=_key_of(payload))
+    def _understood(self, _taken: Decoded, payload: Mapping[str, Any]) -> Report:
+        told: OrgEvent = payload["event"]
+        change = told_of(told, self.live)
+        return Report(OBJECT, change.commit_time, (Told(told.native_id, change),), key=_key_of(told))
 
 
 def _key_of(event: Any) -> str | None:
@@ -178,7 +180,7 @@ class OrgSource:
             identity=self.identity,
             load_identities=self._load,
             open_stream=lambda start: OrgStream(self, start),
-            schema_of=lambda _: _AS_IT_IS,
+            schema_of=lambda _: _SCHEMA,
             snapshots=self.chunks,
             our_user="",
             positions=self.stored,
@@ -268,7 +270,10 @@ class OrgSource:
         """Whether a poll that is complete has begun after all that was ever committed."""
         if not self.org.log:
             return True
-        run = Run.from_position(OBJECT, self.stored[partition_of(OBJECT)])
+        position = self.stored.get(partition_of(OBJECT))
+        if position is None:
+            return False
+        run = Run.from_position(OBJECT, position)
         done_up_to = run.began if run.done or run.why is not Why.POLLED else (run.since or 0) + OVERLAP_MS
         return done_up_to >= self.org.log[-1].change.commit_time
 
@@ -291,7 +296,13 @@ class OrgSource:
                 self.identity.learn(OBJECT, record.native_id, record.carried)
 
 
-_AS_IT_IS: Any = SimpleNamespace(layout=SimpleNamespace(object=OBJECT), read=lambda payload: payload)
+def _read(event: OrgEvent) -> Mapping[str, Any]:
+    """What stands in for the bytes of an event, as far as its parents are looked for in it."""
+    header = {"changeType": event.change.op.value, "recordIds": [event.native_id], "commitUser": ""}
+    return {"ChangeEventHeader": header, "event": event}
+
+
+_SCHEMA: Any = SimpleNamespace(layout=SimpleNamespace(object=OBJECT), read=_read)
 
 
 # MongoDB.

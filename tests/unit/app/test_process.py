@@ -102,7 +102,14 @@ def test_a_process_that_is_asked_to_stop_does_not_restart(
 @pytest.fixture
 def process(tmp_path: Path, sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) -> _Process:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return _Process("merge", configuration.load(sync_yaml), port=0, ordinal=0, drain_deadline_s=1.0)
+    return _Process(
+        "merge",
+        configuration.load(sync_yaml),
+        port=0,
+        ordinal=0,
+        drain_deadline_s=1.0,
+        config_path=sync_yaml,
+    )
 
 
 @pytest.mark.parametrize(

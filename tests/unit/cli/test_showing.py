@@ -15,7 +15,7 @@ from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.status.counting import Count
 from salmon.status.overview import Lag, ObjectStatus, Overview
-from salmon.status.scraping import ProcessReport
+from salmon.status.scraping import ProcessReport, Samples
 from salmon.verify.comparing import ObjectVerdict, ParkedFields, Why
 from salmon.verify.verifying import VerifyResult
 
@@ -123,6 +123,24 @@ def test_a_long_list_of_differences_is_cut_for_people(capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert shown.count("is missing in mongodb") == 20
     assert "Account: and 10 more" in shown
+
+
+def test_what_is_left_of_an_allowance_is_shown() -> None:
+    """To people in words, to scripts as numbers; and when it will be used up, if that is in sight."""
+    facts = {"allowed": 100_000, "used": 50_000, "ours": 20_000, "left": 30_000, "level": 1}
+    lines = [
+        (f"salmon_budget_{fact}", {"budget": "api_calls"}, float(value)) for fact, value in facts.items()
+    ]
+    soon = [*lines, ("salmon_budget_exhausted_in_seconds", {"budget": "api_calls"}, 5400.0)]
+    for samples, hours, seconds in ((lines, "", None), (soon, "used up in 1.5 h", 5400)):
+        process = ProcessReport("salesforce-sink", "", "healthy", "runs", Samples(tuple(samples)))
+        output, text = console()
+        status.show_processes([process], output)
+        said = " ".join(text.getvalue().split())
+        assert "salesforce-sink: 30,000 API calls are left to Salmon" in said
+        assert hours in said
+        seen = Overview((process,), (), Count(0), {}, {}).as_dict()["processes"]["salesforce-sink"]["budgets"]
+        assert seen == {"api_calls": {**facts, "exhausted_in_seconds": seconds}}
 
 
 def test_an_overview_shows_who_is_down_and_what_waits() -> None:

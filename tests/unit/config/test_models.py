@@ -15,6 +15,7 @@ from salmon.config import models as config
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.properties import BROKERS
+from salmon.runtime.error_limit import Tolerance
 
 Write = Callable[[str], Path]
 
@@ -143,7 +144,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             changed(transforms={}),
-            r"transforms: unknown key\. Known keys here: events, kafka",
+            r"transforms: unknown key\. Known keys here: errors, events, kafka",
             id="no such block",
         ),
         pytest.param(
@@ -604,3 +605,20 @@ def test_a_plain_word_for_deletes_is_the_mode(write: Write) -> None:
         for said in ("propagate", {"mode": "propagate", "grace_s": 2})
     )
     assert plain == whole
+
+
+def test_errors_have_the_names_of_kafka_connect(write: Write) -> None:
+    """As keys of `errors`, with their dots; milliseconds become the workers' seconds."""
+    text = changed(errors={"tolerance": "none", "retry.timeout": 90_000, "retry.delay.max.ms": 500})
+    tolerated = config.load(write(text), env=ENV).errors.tolerated()
+    assert (tolerated.tolerates, tolerated.retry_timeout_s, tolerated.retry_delay_max_s) == (False, 90.0, 0.5)
+    assert config.load(write(EXAMPLE), env=ENV).errors.tolerated() == Tolerance()
+
+
+def test_a_wrong_key_of_errors_names_those_that_there_are(write: Write) -> None:
+    """As they are written in the file, and not as the program calls them."""
+    with pytest.raises(ConfigError, match=r"Did you mean retry\.timeout\?") as unknown:
+        config.load(write(changed(errors={"retry.timeouts": 1})), env=ENV)
+    assert "limit_" not in str(unknown.value)
+    with pytest.raises(ConfigError, match=r"errors\.retry\.timeout: .*milliseconds"):
+        config.load(write(changed(errors={"retry.timeout": -5})), env=ENV)

@@ -9,20 +9,27 @@ from typing import Any
 import pytest
 
 from salmon.config.events import EventConfig
+from salmon.config.models import ObjectConfig
 from salmon.doctor.checks import Check, Line, Outcome, examine
 from salmon.doctor.events import EventChecks
 from salmon.errors import RequestRejected
+from support.describes import describe
 
 EVENT = "Order_Placed__e"
 READ = EventConfig(collection="orders")
 PUBLISHED = EventConfig(direction="to_salesforce", object="Account", fields={"Name__c": "Name"})
 
 
-class PubSub:
-    """An org with one event."""
+OBJECT = ObjectConfig(collection="accounts")
 
-    def __init__(self, *, may: bool = True, there: bool = True, field: str = "Name__c") -> None:
-        self.may, self.there, self.field = may, there, field
+
+class PubSub:
+    """An org with one event, of which REST says that a field may not be empty."""
+
+    def __init__(
+        self, *, may: bool = True, there: bool = True, field: str = "Name__c", more: tuple[str, ...] = ()
+    ) -> None:
+        self.may, self.there, self.field, self.more = may, there, field, more
 
     def topic(self, name: str) -> Any:
         if not self.there:
@@ -30,12 +37,23 @@ class PubSub:
         return SimpleNamespace(schema_id="one", can_publish=self.may, can_subscribe=self.may)
 
     def schema_text(self, schema_id: str) -> Mapping[str, Any]:
-        return {"fields": [{"name": self.field, "type": ["null", "string"]}]}
+        return {"fields": [{"name": name, "type": ["null", "string"]} for name in (self.field, *self.more)]}
+
+    def describe(self, name: str) -> Mapping[str, Any]:
+        if name == "Account":
+            account = describe(name)
+            return {**account, "fields": [field for field in account["fields"] if field["name"] == "Name"]}
+        shown = {"createable": True, "nillable": False, "defaultedOnCreate": False}
+        return {"fields": [{"name": self.field, **shown}, {"name": "ReplayId", **shown}]}
+
+
+def all_lines(pubsub: PubSub, config: EventConfig, of: ObjectConfig | None = OBJECT) -> list[Line]:
+    (check,) = EventChecks(EVENT, config, pubsub, pubsub, of).checks()
+    return list(examine([Check(check.name, check.what, check.look)]))
 
 
 def looked(pubsub: PubSub, config: EventConfig = READ) -> Line:
-    (check,) = EventChecks(EVENT, config, pubsub).checks()
-    (line,) = examine([Check(check.name, check.what, check.look)])
+    (line,) = all_lines(pubsub, config, None if config is READ else OBJECT)
     return line
 
 
@@ -60,3 +78,15 @@ def test_what_is_missing_is_said_with_its_mend(pubsub: PubSub, config: EventConf
     line = looked(pubsub, config)
     assert line.outcome is Outcome.FAIL
     assert mend in line.mend
+
+
+def test_a_field_that_the_object_lacks_and_one_that_the_event_insists_on_are_told() -> None:
+    """Before the first event is refused, or goes out empty: each in a line of its own, with its mend."""
+    config = PUBLISHED.model_copy(update={"fields": {"Key__c": "$key", "Fax__c": "Fax"}})
+    pubsub = PubSub(more=("Key__c", "Fax__c"))
+    event, empty, required = all_lines(pubsub, config)
+    assert event.outcome is Outcome.OK
+    assert (empty.name, empty.outcome) == (f"events.{EVENT}.fields", Outcome.FAIL)
+    assert "Account has no field Fax" in empty.says
+    assert (required.name, required.outcome) == (f"events.{EVENT}.required", Outcome.FAIL)
+    assert required.says.startswith("Name__c:")

@@ -274,28 +274,40 @@ def test_a_late_echo_of_salesforce_is_no_news_and_is_mended() -> None:
     assert story.writes["salesforce"].fields == {"Phone": "555 0202"}, "and Salesforce is put right"
 
 
-def repeated_where_no_events_come() -> tuple[Story, int]:
-    """Two writes were answered by rows; the marker is that of the first."""
+def repeated_where_no_events_come() -> tuple[Story, list[int]]:
+    """Two writes were answered by rows that carried these markers."""
     story = in_step(rules(eventless=frozenset({"salesforce"})), Name="Acme", Phone="555 0000")
     markers = []
     for phone in ("555 0101", "555 0202"):
         story.mongodb.edits(Phone=phone)
         markers.append(story.writes["salesforce"].seq)
         story.salesforce.row(Name="Acme", Phone=phone, marker=markers[-1], by_us=True)
-    return story, markers[0]
+    return story, markers
 
 
 def test_a_row_shows_what_a_repeated_write_has_set_where_no_events_come() -> None:
     """No event will ever say so: nobody wanted it, and it is mended at once."""
-    story, first = repeated_where_no_events_come()
+    story, (first, _) = repeated_where_no_events_come()
     story.salesforce.row(Name="Acme", Phone="555 0101", marker=first, by_us=True)
     assert story.record == {"Name": "Acme", "Phone": "555 0202"}
     assert story.writes["salesforce"].fields == {"Phone": "555 0202"}
 
 
+def test_several_writes_may_be_repeated_where_no_events_come() -> None:
+    """The second one is newer than the first, and older than what was answered (seed 33889)."""
+    story, (first, second) = repeated_where_no_events_come()
+    story.mongodb.edits(Phone="555 0303")
+    newest = story.writes["salesforce"].seq
+    story.salesforce.row(Name="Acme", Phone="555 0303", marker=newest, by_us=True)
+    story.salesforce.row(Name="Acme", Phone="555 0101", marker=first, by_us=True)
+    story.salesforce.row(Name="Acme", Phone="555 0202", marker=second, by_us=True)
+    assert (story.record, story.conflicts) == ({"Name": "Acme", "Phone": "555 0303"}, [])
+    assert story.writes["salesforce"].fields == {"Phone": "555 0303"}
+
+
 def test_an_edit_after_a_repeated_write_counts_where_no_events_come() -> None:
     """Nobody can tell what the repetition has set from what somebody has seen and edited since: no edit is lost."""
-    story, first = repeated_where_no_events_come()
+    story, (first, _) = repeated_where_no_events_come()
     story.salesforce.row(Name="Globex", Phone="555 0101", marker=first)
     assert story.record == {"Name": "Globex", "Phone": "555 0101"}
 

@@ -376,3 +376,13 @@ def test_a_row_shows_a_lookup_of_what_we_made_that_our_own_deletion_has_cleared(
     assert "ParentId" not in story.state.canonical
     story.mongodb.deletes()
     assert (story.state.lives, story.conflicts) == (False, [])
+
+
+def test_a_lookup_that_a_poll_finds_cleared_behind_our_user_is_nobodys_edit() -> None:
+    """No event will tell that the org has done it as we deleted its target (seed 9720)."""
+    story = in_step(rules(eventless=frozenset({"salesforce"})), Name="Acme", ParentId=PARENT)
+    story.mongodb.edits(Name="Globex")
+    write = story.writes["salesforce"]
+    story.salesforce.row(Name="Globex", marker=write.seq, by_us=True)
+    story.mongodb.deletes()
+    assert (story.record, story.conflicts) == (None, [])

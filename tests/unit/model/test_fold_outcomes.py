@@ -328,6 +328,18 @@ def test_a_deletion_that_met_nothing_when_it_was_repeated_is_still_ours_when_it_
     assert "salesforce" not in story.writes
 
 
+def test_an_update_that_met_nothing_when_it_was_repeated_is_still_ours_when_it_is_told() -> None:
+    """It was carried out, the document was deleted, and its repetition met nothing: nobody contests the deletion in Salesforce."""
+    story = in_step(Name="Acme", Phone="555 0000")
+    story.salesforce.edits(Phone="555 0101")
+    write = story.writes["mongodb"]
+    story.mongodb.finds_it_gone(write)
+    story.salesforce.deletes()
+    story.mongodb.acks(write)
+    story.mongodb.deletes()
+    assert (story.record, story.conflicts, story.writes) == (None, [], {})
+
+
 def test_an_absence_does_not_settle_a_deletion_that_is_still_on_its_way() -> None:
     """It was read before that was carried out, on what somebody has put there again."""
     story = in_step(Name="Acme")

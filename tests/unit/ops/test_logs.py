@@ -57,6 +57,42 @@ def test_a_secret_leaves_in_no_form(lines: pytest.CaptureFixture[str], form: str
         assert secret not in said
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        "00D000000000001!AQ8AQx0123456789_.01234567890123456789",
+        "5Aep861TSESvWeug_xvFHRBTTbf_YrTWgEyjBJrfxlJ",
+        "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIzTVZHOTl4In0.c2lnbmF0dXJl-_",
+    ],
+)
+def test_a_token_that_no_configuration_has_leaves_in_no_line(token: str) -> None:
+    """Sessions begin while the process runs; an error of a library might quote one."""
+    line = "refused: Bearer {}, at https://acme.my.salesforce.com"
+    assert logs.Redaction(())(None, "", line.format(token)) == line.format("***")
+
+
+def test_a_line_below_the_level_is_never_built(lines: pytest.CaptureFixture[str]) -> None:
+    """No processor sees it, so it costs next to nothing; once the level is lowered while the process runs, it is written."""
+    built: list[str] = []
+    process = structlog.get_config()["processors"]
+
+    def noted(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        built.append(str(event["event"]))
+        return event
+
+    structlog.configure(processors=[noted, *process])
+    logging.getLogger("salmon").setLevel(logging.WARNING)
+    log = structlog.get_logger("salmon.x")
+    log.debug("write_finished", key="001A")
+    log.info("write_finished", key="001A")
+    assert built == []
+    logging.getLogger("salmon").setLevel(logging.DEBUG)
+    log.debug("write_finished", key="001A")
+    log.info("partition_taken")
+    assert built == ["write_finished", "partition_taken"]
+    assert lines.readouterr().err.count("\n") == 2
+
+
 def test_a_warning_of_python_is_a_line_like_all_others(lines: pytest.CaptureFixture[str]) -> None:
     """It does not go raw to standard error (case S10)."""
     with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,42 +12,26 @@ from typing import Any
 import pytest
 import requests
 
-from salmon import ports
+from salmon import __version__, ports
 from salmon.calls import Peer
 from salmon.errors import ConfigError, Unavailable
-from salmon.ops.health import Health
-from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
+from salmon.plugin.contract import BudgetState, Position
+from support.connect_rest import Worker
 
 
 class Served:
     """A server on a free port."""
 
     def __init__(self) -> None:
-        self.health, self.metrics = Health(), Metrics("mongodb-sink")
-        self.metrics.watch_peers(self.health.calls.silences)
-        self.server = serving(0, self.health, self.metrics)
+        worker = Worker("mongodb-sink", 2)
+        self.health, self.metrics, self.server = worker.health, worker.metrics, worker.server
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
 
     def get(self, path: str) -> tuple[int, Any]:
         answer = requests.get(f"{self.server.url}{path}", timeout=5)
         return answer.status_code, answer.json()
-
-
-def serving(port: int, health: Health, metrics: Metrics) -> RestServer:
-    return RestServer(
-        host="127.0.0.1",
-        port=port,
-        connector="mongodb-sink",
-        kind="sink",
-        config={"name": "mongodb-sink"},
-        health=health,
-        metrics=metrics,
-        cluster_id=lambda: "cluster",
-        sync="crm",
-        ordinal=2,
-    )
 
 
 @pytest.fixture
@@ -64,7 +48,7 @@ def test_the_root_says_whose_answer_it_is(served: Served) -> None:
     status, body = served.get("/")
     assert status == 200
     assert {name: body[name] for name in body if name not in {"version", "commit"}} == {
-        "kafka_cluster_id": "cluster",
+        "kafka_cluster_id": "here",
         "sync": "crm",
         "connector": "mongodb-sink",
         "ordinal": 2,
@@ -114,14 +98,14 @@ def test_status_is_shaped_as_kafka_connect_shapes_it(served: Served) -> None:
     worker = f"127.0.0.1:{served.server.port}"
     assert body == {
         "name": "mongodb-sink",
-        "connector": {"state": "RUNNING", "worker_id": worker},
-        "tasks": [{"id": 0, "state": "RUNNING", "worker_id": worker}],
+        "connector": {"state": "RUNNING", "worker_id": worker, "version": __version__},
+        "tasks": [{"id": 2, "state": "RUNNING", "worker_id": worker, "version": __version__}],
         "type": "sink",
     }
     served.health.ended(Unavailable("gone"))
     assert "gone" in served.get("/connectors/mongodb-sink/status")[1]["tasks"][0]["trace"]
     _, body = served.get("/connectors/mongodb-sink")
-    assert body["tasks"] == [{"connector": "mongodb-sink", "task": 0}]
+    assert body["tasks"] == [{"connector": "mongodb-sink", "task": 2}]
 
 
 def test_what_is_not_there_is_answered_in_connects_words(served: Served) -> None:
@@ -137,14 +121,33 @@ def test_metrics_have_connects_names_and_ours(served: Served) -> None:
     served.metrics.records_read.inc(3)
     served.metrics.write_finished("Account", "applied", "to_mongodb", 1_000, 1.25)
     served.metrics.count_api_calls(lambda: {"query": 7})
+    served.metrics.show_budgets(lambda: [Allowed()])
     said = requests.get(f"{served.server.url}/metrics", timeout=5).text
     for line in (
         'kafka_connect_sink_task_metrics_sink_record_read_total{connector="mongodb-sink",task="0"} 3.0',
         'salmon_writes_total{connector="mongodb-sink",object="Account",outcome="applied"} 1.0',
         'salmon_write_lag_seconds_sum{connector="mongodb-sink",direction="to_mongodb",object="Account"} 0.25',
         'salmon_api_calls_total{connector="mongodb-sink",resource="query"} 7.0',
+        'salmon_budget_left{budget="calls",connector="mongodb-sink"} 7.0',
+        'salmon_budget_level{budget="calls",connector="mongodb-sink"} 2.0',
     ):
         assert line in said
+    assert "salmon_budget_exhausted_in_seconds{" not in said, "it is not in sight"
+
+
+class Allowed:
+    """What a connector may use of something."""
+
+    name = "calls"
+
+    def states(self) -> Sequence[BudgetState]:
+        return [BudgetState("calls", allowed=100, used=50, ours=40, left=7, level=2)]
+
+    def to_store(self) -> Position | None:
+        return None
+
+    def take(self, process: str, used: Position | None) -> None:
+        raise AssertionError(process, used)
 
 
 def test_a_taken_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,4 +157,4 @@ def test_a_taken_port_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         with pytest.raises(ConfigError, match=r"rest: .*--port 0"):
-            serving(holder.getsockname()[1], Health(), Metrics("mongodb-sink"))
+            RestServer(host="127.0.0.1", port=holder.getsockname()[1], served=Worker().served)

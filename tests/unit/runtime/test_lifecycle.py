@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -145,6 +146,33 @@ def test_a_second_signal_exits_now() -> None:
         pass
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 128 + signal.SIGTERM
+
+
+_THREAD = """
+import threading
+from salmon.ops import logs
+from salmon.runtime.lifecycle import Lifecycle
+
+def work():
+    raise KeyError("Ada Lovelace")
+
+logs.configure(log_format="json")
+Lifecycle().install()
+thread = threading.Thread(target=work, name="subscription")
+thread.start()
+thread.join()
+"""
+
+
+def test_a_thread_that_ends_with_an_error_is_one_line_of_the_log() -> None:
+    """Which thread it was and where; not what the error quotes, as Python would write it."""
+    command = [sys.executable, "-c", _THREAD]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    (line,) = ended.stderr.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["thread"]) == ("thread_ended_unexpectedly", "subscription")
+    assert "KeyError" in told["exception"]
+    assert "Ada" not in line
 
 
 def _script(mode: str) -> subprocess.Popen[str]:

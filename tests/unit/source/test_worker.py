@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from salmon.errors import ClientLost, SetupError, Unavailable
+from salmon.errors import ClientLost, DataError, SetupError, TooManyErrors, Unavailable
 from salmon.kafka.codecs.outbox import Documents
 from salmon.kafka.codecs.registry import SchemaRefused
 from salmon.model.change import Change, Op
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.plugin.contract import (
+    DeadLetter,
     EventRecord,
     IdentityRecord,
     Signal,
@@ -25,6 +26,7 @@ from salmon.plugin.contract import (
     SourceRecord,
     WaitingObject,
 )
+from salmon.runtime.error_limit import Tolerance
 from salmon.source.worker import SourceWorker
 from support.memory_broker import error
 from support.memory_sync import MemorySync, PromptSource, reading
@@ -133,6 +135,45 @@ def test_a_record_that_kafka_refuses_is_set_aside_in_the_transaction_of_the_othe
         run.stop()
     assert names(sync) == ["n1", None, "n3"]
     assert sync.broker.transactions(changes, offsets, dlq) == [[changes] * 3 + [offsets, dlq]]
+
+
+def unreadable(number: int) -> DeadLetter:
+    return DeadLetter(OBJECT, f"k{number}", b"{}", DataError("no"))
+
+
+def test_when_nothing_can_be_read_nothing_more_is_set_aside_and_the_process_restarts(
+    sync: MemorySync,
+) -> None:
+    """Neither the dead letters nor the position of that batch are written, and a restart does not begin to count at 0."""
+    instance = replace(sync.instance(CONNECTOR), tolerance=Tolerance(consecutive=3))
+    source = PromptSource()
+    source.offers.put(SourceBatch((), {"stream": {"at": 1}}, dead_letters=[unreadable(n) for n in range(3)]))
+    source.offers.put(SourceBatch((), {"stream": {"at": 2}}, dead_letters=[unreadable(4)]))
+    for _ in range(2):
+        with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+            assert isinstance(error_of(run), TooManyErrors)
+        assert len(sync.dead_letters(CONNECTOR)) == 3
+        assert sync.entries(CONNECTOR)["stream"] == {"at": 1}
+        source = PromptSource()
+        source.offers.put(SourceBatch((), {"stream": {"at": 2}}, dead_letters=[unreadable(5)]))
+    source = PromptSource()
+    source.offers.put(batch(2))
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: names(sync))
+        run.stop()
+    assert source.started_with is not None
+    assert source.started_with[0] == {"stream": {"at": 1}}, "what was counted is no position of the task"
+
+
+def test_a_record_that_is_written_in_part_is_no_failure(sync: MemorySync) -> None:
+    """However many of its values are set aside: the others are synced."""
+    instance = replace(sync.instance(CONNECTOR), tolerance=Tolerance(tolerates=False))
+    source = PromptSource()
+    source.offers.put(batch(1, dead_letters=[unreadable(1), unreadable(1)]))
+    with running(SourceWorker(instance, source, (OBJECT,))) as (run,):
+        eventually(lambda: names(sync))
+        run.stop()
+    assert len(sync.dead_letters(CONNECTOR)) == 2
 
 
 def test_a_commit_that_did_not_happen_is_done_again_and_nothing_is_doubled(sync: MemorySync) -> None:

@@ -22,6 +22,7 @@ from salmon.ops.rest import RestServer
 from salmon.ports import free_ports
 from salmon.runtime.lifecycle import Lifecycle
 from salmon.status.scraping import Owner, Samples, addresses, ask, parsed
+from support.connect_rest import Worker
 
 CRM = Owner("crm", lambda: "here")
 LAG = "salmon_end_to_end_lag_seconds"
@@ -38,17 +39,7 @@ def serving(metrics: Metrics) -> Iterator[RestServer]:
     """A worker's own REST server, with a health that has started."""
     health = Health()
     health.running()
-    server = RestServer(
-        host="127.0.0.1",
-        port=0,
-        connector="merge",
-        kind="unknown",
-        config={},
-        health=health,
-        metrics=metrics,
-        cluster_id=lambda: "here",
-        sync="crm",
-    )
+    server = Worker("merge", health=health, metrics=metrics).server
     lifecycle = Lifecycle()
     lifecycle.start(server)
     yield server

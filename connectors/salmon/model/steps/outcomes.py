@@ -27,8 +27,8 @@ def outcome(work: Work) -> None:
     ours = x.sent.get(change.ack)
     if ours is None:
         return  # superseded and answered since: what it says is no longer so
-    # A deletion that met nothing was perhaps carried out before: then its end is still to be told.
-    if not (change.op is Op.GONE and ours.op is WriteOp.DELETE):
+    # What met nothing was perhaps carried out before, by a call whose answer never came: that is still to be told, and is ours.
+    if change.op is not Op.GONE:
         del x.sent[change.ack]
     # Earlier writes are done with too, but their echoes may still be on the way: an outcome overtakes events.
     x.settled = max(x.settled, change.ack)

@@ -231,12 +231,15 @@ def _is_filled_in(work: Work, name: str, verdict: Verdict) -> bool:
 def _is_cleared_by_the_org(work: Work, name: str, value: Value) -> bool:
     """
     Whether a row shows that a lookup is gone that our write has set: the org clears it as we delete its target, and so was
-    our user the last who modified the record.
+    our user the last who modified the record. Where no events come, nothing else will ever tell of that, whoever has set it.
     """
     ours, change = work.answer.ours, work.change
-    if ours is None or value is not None or not (change.is_row and change.by_us):
+    if value is not None or not (change.is_row and change.by_us):
         return False
-    return ours.fields.get(name) is not None and bool(work.rules.schema.by_name[name].reference_to)
+    is_ours = change.origin in work.rules.eventless or (
+        ours is not None and ours.fields.get(name) is not None
+    )
+    return is_ours and bool(work.rules.schema.by_name[name].reference_to)
 
 
 def _consequence(work: Work, name: str, value: Value, verdict: Verdict, standing: Version) -> None:

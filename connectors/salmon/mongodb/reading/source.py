@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import structlog
@@ -33,6 +32,7 @@ from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.collections import Spellings, all_differ, uuids_of
+from salmon.mongodb.reading.dates import Dates
 from salmon.mongodb.reading.draft import Draft
 from salmon.mongodb.reading.events import (
     LOSING_EVENTS,
@@ -62,8 +62,8 @@ from salmon.plugin.contract import (
 
 log = structlog.get_logger(__name__)
 
-# The stream's position: {"token": resume token, "reads": {object: keys that are still to be read}, "seen": token of the
-# last event, "collections": {name: UUID}, "history": see Change}
+# The stream's position: {"token": resume token, "reads": {object: keys that are still to be read; null for all of it},
+# "seen": token of the last event, "collections": {name: UUID}, "history": see Change}
 STREAM: Final = "stream"
 _EVENTS_MAX: Final = 1_000  # in one batch
 _LOOK_AT_SERVER_S: Final = 10.0
@@ -99,6 +99,7 @@ class MongoSourceTask:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.dates = Dates()
         self._config = config
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
@@ -188,7 +189,7 @@ class MongoSourceTask:
             if seen := stream.get("seen"):
                 self._seen = token_from_json(seen)
             for name, keys in stream["reads"].items():
-                self._requests.add(name, keys, due=True)
+                self._requests.add_due(name, keys)
         elif any(partition.startswith(SNAPSHOT) for partition in positions):
             self._token = {}  # There was a position before. No server accepts this one: a lost position, not a first start.
         try:
@@ -273,9 +274,11 @@ class MongoSourceTask:
             token, passed = events[-1]["_id"], time_of(events[-1]) - 1
         decoded = self._spelled([self._decode(event) for event in events])
         first_rows = self._rows_before_first_events(decoded)
-        for item in decoded:
-            if item.reported is not None and item.reported.incomplete:
-                self._requests.add(item.object, (item.reported.key,), due=True)
+        reported = [(each.object, each.reported, each.event) for each in decoded if each.reported is not None]
+        incomplete = [(name, item.key, time_of(event)) for name, item, event in reported if item.incomplete]
+        self._waiting = self._requests.add_incomplete(incomplete, self._waiting)
+        for name in self._requests.take_whole(self._reading.places):
+            self._start_again(name, lost=False)
         if self._requests:
             self._waiting += self._requests.read(not_before=time_of(events[-1]) if events else 0)
 
@@ -365,7 +368,7 @@ class MongoSourceTask:
         """See Spellings."""
         items = [(i, i.reported, i.reported.change) for i in decoded if i.reported and i.reported.change]
         records = [SourceRecord(item.object, reported.key, change) for item, reported, change in items]
-        spelled = self._spellings.of_events(records, partial(self._requests.add, due=True))
+        spelled = self._spellings.of_events(records, self._requests.add_due)
         for (item, reported, _), record in zip(items, spelled, strict=True):
             item.reported = replace(reported, change=record.change)
         return decoded
@@ -440,6 +443,7 @@ class MongoSourceTask:
         self._looked_at_s = now_s
         with border("asking the server for its identity"):
             answer = self._database.client.admin.command("hello")
+        self.dates.look(self._database.client, now_s)
         server = answer.get("me"), (answer.get("topologyVersion") or {}).get("processId")
         if self._server not in (None, server):
             log.info("server_changed", server=answer.get("me"))
@@ -460,10 +464,10 @@ class MongoSourceTask:
         if operation == "invalidate":
             self._close_feed()  # The stream ends with this event. The next poll opens one after it.
 
-    def _start_again(self, name: str, *signals: int) -> None:
-        """Read a collection from the beginning. That answers *signals*, and those that its current snapshot would answer."""
+    def _start_again(self, name: str, *signals: int, lost: bool = True) -> None:
+        """Read a collection from the beginning: answers *signals*, and those of its current snapshot. *lost*: see Place.again."""
         waiting = self._reading.places[name].unanswered
-        self._reading.begin(name, Place(again=True, signals=(*waiting, *signals), covers=self._covers(name)))
+        self._reading.begin(name, Place(again=lost, signals=(*waiting, *signals), covers=self._covers(name)))
         self._rows_given[name] = set()
         self._unstored.add(name)
 

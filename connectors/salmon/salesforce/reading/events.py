@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
+from salmon.errors import SchemaMismatch
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.convert import from_event
 from salmon.model.people import JOINED, NAME
@@ -21,6 +24,8 @@ from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import names_no_record
 from salmon.salesforce.wire.layout import EventLayout
+
+log = structlog.get_logger(__name__)
 
 _OPS: Final = {"CREATE": Op.CREATE, "UNDELETE": Op.CREATE, "UPDATE": Op.UPDATE, "DELETE": Op.DELETE}
 _ORDER: Final = struct.Struct(">QI")  # commitNumber, sequenceNumber: rises as the channel does
@@ -51,6 +56,20 @@ class Report:
     told: tuple[Told, ...] = ()
     key: str | None = None  # what a new or returned record carries as its key
     whole: bool = False
+
+
+def understood(payload: Mapping[str, Any], at: EventId, *, layout: EventLayout, **of_the_sync: Any) -> Report:
+    """As `report_of`, whose arguments these are. What does not fit its schema is left to the records' rows."""
+    try:
+        return report_of(payload, at, layout=layout, **of_the_sync)
+    except SchemaMismatch as error:
+        # The row will say it, or be set aside with its bytes.
+        log.warning(
+            "event_does_not_fit", object=layout.object, replay_id=at.replay_id.hex(), error=str(error)
+        )
+        header = payload["ChangeEventHeader"]
+        told = tuple(Told(each, None) for each in header["recordIds"])
+        return Report(layout.object, header["commitTimestamp"], told)
 
 
 def report_of(
@@ -121,12 +140,16 @@ def _must_be_read(
     op: Op, header: Mapping[str, Any], payload: Mapping[str, Any], layout: EventLayout, schema: ObjectSchema
 ) -> bool:
     """Whether what the event says of a person's name is not enough to know the Name."""
+    if not layout.has_two_kinds:
+        return False
     bitmaps = (*header["changedFields"], *header["nulledFields"])
     named = layout.named(bitmaps)
     if op is Op.UPDATE and layout.is_unclear(payload, bitmaps):
         return True
+    if NAME not in schema.by_name or not (parts := layout.parts_of(payload) & JOINED):
+        return False
     told = named | {name for name, value in layout.values(payload) if value is not None}
-    return NAME in schema.by_name and not told & layout.parts_of(payload) & JOINED <= schema.by_name.keys()
+    return not told & parts <= schema.by_name.keys()
 
 
 def _said(op: Op, header: Mapping[str, Any], layout: EventLayout, shown: Mapping[str, Any]) -> frozenset[str]:
@@ -158,6 +181,8 @@ def _source(header: Mapping[str, Any], at: EventId) -> dict[str, str]:
         "event_id": at.event_id,
         "transaction_key": header["transactionKey"],
         "sequence": str(header["sequenceNumber"]),
+        # Of the edit, in every log: the same whenever the event is read.
+        "correlation": f"salesforce-{header['transactionKey']}-{header['sequenceNumber']}",
         "user": header["commitUser"],
         "change_origin": header["changeOrigin"],
         "change_type": header["changeType"],

@@ -15,12 +15,12 @@ One thread calls it; the stream and the snapshots fill their queues from theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import structlog
 
-from salmon.errors import PositionLost, RetriableError, SchemaMismatch
+from salmon.errors import PositionLost, RetriableError
 from salmon.plugin.contract import (
     IdentityRecord,
     Position,
@@ -32,9 +32,11 @@ from salmon.plugin.contract import (
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
-from salmon.salesforce.reading.events import EventId, Report, Told, report_of
+from salmon.salesforce.reading.events import EventId, Report, Told, understood
 from salmon.salesforce.reading.history import History
-from salmon.salesforce.reading.polling import Reported, reads_of
+from salmon.salesforce.reading.intake import EVENTS_A_POLL, Decoded, Intake
+from salmon.salesforce.reading.parents import Parents
+from salmon.salesforce.reading.polling import reads_of
 from salmon.salesforce.reading.rereads import Rereads, records_of
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Org
@@ -47,7 +49,6 @@ from salmon.salesforce.wire.pubsub import EventSchema
 
 log = structlog.get_logger(__name__)
 
-EVENTS_A_POLL: Final = 500
 IDENTITIES_A_POLL: Final = 5_000
 SETTLE_S: Final = 5.0
 STREAM: Final = "stream"  # the partition of the source's position that the stream's is
@@ -75,6 +76,7 @@ class Feed:
         troubles: Troubles | None = None,
         schedule: Schedule | None = None,
         org_id: Callable[[], str] = lambda: "",
+        fields_of: Callable[[str], Collection[str]] = lambda _: (),
         settle_s: float = SETTLE_S,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,6 +94,7 @@ class Feed:
             troubles: The objects that the org refuses; shared with the snapshots.
             schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
             org_id: The Id of the org that we are signed in to.
+            fields_of: The fields that an object has now.
             settle_s: How long the first position is waited for; see `_arrived`.
             monotonic_s: A clock for that waiting.
         """
@@ -100,7 +103,6 @@ class Feed:
         self._identity = identity
         self._load_identities = load_identities
         self._open_stream = open_stream
-        self._schema_of = schema_of
         self._our_user = our_user
         self._settle_s = settle_s
         self._monotonic_s = monotonic_s
@@ -139,7 +141,20 @@ class Feed:
             identity=identity,
             must_wait=self._must_wait,
             troubles=self._troubles,
+            spare=schedule.spare,
         )
+        parents = Parents(
+            objects=objects,
+            readers=readers,
+            reads=self._reads,
+            held=self._held,
+            identity=identity,
+            troubles=self._troubles,
+            our_user=our_user,
+            monotonic_s=monotonic_s,
+        )
+        self._parents = parents
+        self._intake = Intake(objects, objects.keys() - self._polled.keys(), schema_of, fields_of, parents)
         self._snapshots = [each for each in (snapshots, schedule.polls) if each is not None]
         self._identities_due = True
         self._has_begun = False
@@ -168,6 +183,9 @@ class Feed:
         except RetriableError:
             if not harvest:
                 raise
+            # What is reported goes with the windows and keys that belong to it, or a kill would part them.
+            self._add_identities(harvest, None)
+            self._add_positions(harvest)
         harvest.records = self._history.marked(harvest.records)
         return harvest
 
@@ -243,6 +261,7 @@ class Feed:
     def close(self) -> None:
         """End the stream and the snapshots; return at once."""
         self._stream.close()
+        self._rereads.close()
         for each in self._snapshots:
             each.close()
 
@@ -300,28 +319,24 @@ class Feed:
         received_events = 0
         self._forget_events_that_stop_the_stream()
         while received_events < EVENTS_A_POLL and not self._held.with_keys(KEYS_MAX):
-            received = self._stream.peek()
-            if received is None:
+            response = self._intake.peek(self._stream, keys_are_due=self._identities_due)
+            if response is None:
                 break
-            if isinstance(received, Ended):
+            if isinstance(response, Ended):
                 try:
-                    if not isinstance(received.error, PositionLost):
-                        raise received.error
-                    self._lose_position(received.error)
+                    if not isinstance(response.error, PositionLost):
+                        raise response.error
+                    self._lose_position(response.error)
                 except Exception:
                     if not harvest:
                         raise  # else the next call meets it again
                 return
-            schemas = {
-                event.event.schema_id: self._schema_of(event.event.schema_id) for event in received.events
-            }
-            for event in received.events:
-                self._take_event(event, schemas[event.event.schema_id], harvest)
-            self._stream.pop()
-            received_events += len(received.events)
+            for each in response.events:
+                self._take_event(each, harvest)
+            self._intake.pop()
+            received_events += response.received
             # Only between responses: several events may share one replay id.
-            last = received.events[-1].replay_id if received.events else received.latest
-            self._place = last.hex() or self._place
+            self._place = response.last.hex() or self._place
         self._forget_events_that_stop_the_stream()
         for reads in self._reads.values():
             reads.passed(self._commit_time)
@@ -336,19 +351,12 @@ class Feed:
             if self._troubles.sentence_of(name) and self._held.forget_events(name):
                 self._fall_into_hole(name, reported_up_to)
 
-    def _take_event(self, event: Any, schema: EventSchema, harvest: Harvest) -> None:
-        name = schema.layout.object
-        if name not in self._objects or name in self._polled:
-            return
-        try:
-            payload = schema.read(event.event.payload)
-        except Exception as error:  # noqa: BLE001 (fastavro raises whatever the bytes make of it)
-            log.warning(
-                "event_not_readable", object=name, replay_id=event.replay_id.hex(), error=type(error).__name__
-            )
+    def _take_event(self, taken: Decoded, harvest: Harvest) -> None:
+        name = taken.schema.layout.object
+        if taken.payload is None:
             self._fall_into_hole(name)
             return
-        report = self._report(payload, event, schema)
+        report = self._understood(taken, taken.payload)
         self._commit_time = max(self._commit_time, report.commit_time)
         self._taken_up_to = max(self._taken_up_to, report.commit_time)
         self._org.clock.passed(report.commit_time)
@@ -359,29 +367,22 @@ class Feed:
                 self._identity.learn_from_event(name, told.native_id, report.key)
             self._report_record(name, told, report.commit_time, harvest)
 
-    def _report(self, payload: Mapping[str, Any], event: Any, schema: EventSchema) -> Report:
-        name = schema.layout.object
-        try:
-            return report_of(
-                payload,
-                EventId(event.replay_id, event.event.id),
-                layout=schema.layout,
-                schema=self._objects[name].schema,
-                identity=self._identity,
-                our_user=self._our_user,
-            )
-        except SchemaMismatch as error:
-            # Its row will say it, or be set aside with its bytes.
-            log.warning("event_does_not_fit", object=name, replay_id=event.replay_id.hex(), error=str(error))
-            header = payload["ChangeEventHeader"]
-            told = tuple(Told(each, None) for each in header["recordIds"])
-            return Report(name, header["commitTimestamp"], told)
+    def _understood(self, taken: Decoded, payload: Mapping[str, Any]) -> Report:
+        layout = taken.schema.layout
+        return understood(
+            payload,
+            EventId(taken.event.replay_id, taken.event.event.id),
+            layout=layout,
+            schema=self._objects[layout.object].schema,
+            identity=self._identity,
+            our_user=self._our_user,
+        )
 
     def _report_record(self, name: str, told: Told, commit_time: int, harvest: Harvest) -> None:
         if self._runs.is_reported_already(name, commit_time):
             return
         record = name, self._identity.key(name, told.native_id)
-        strange = self._names_a_stranger(name, told)
+        strange = self._parents.has_stranger(name, told.change, keys_are_due=self._identities_due)
         change = None if strange else told.change
         if change is None or record in self._held or self._must_wait(name, told.native_id, commit_time):
             kept = Waiting(
@@ -390,24 +391,6 @@ class Feed:
             self._held.add(record, kept)
         else:
             harvest.records.append(SourceRecord(name, record[1], change))
-
-    def _names_a_stranger(self, name: str, told: Told) -> bool:
-        """Whether it names a parent whose Id may not be its key, as its creation is lost, or told by no event: it would stay for good."""
-        if told.change is None or not (self._identities_due or self._held or self._polled):
-            return False
-        for field in self._objects[name].schema.fields:
-            value = told.change.fields.get(field.name)
-            if field.reference_to and isinstance(value, str):
-                parent = self._identity.told_by_id(field, value)
-                if parent is not None and self._is_strange(*parent):
-                    return True
-        return False
-
-    def _is_strange(self, target: str, native_id: str) -> bool:
-        reads = self._reads[target]
-        if isinstance(reads, Reported) and not reads.has_met(native_id):
-            return True
-        return self._identities_due or (target, native_id) in self._held
 
     def _must_wait(self, name: str, native_id: str, commit_time: int) -> bool:
         """Whether an event may not be reported before its record is read (again)."""

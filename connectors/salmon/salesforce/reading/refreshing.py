@@ -19,18 +19,12 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.rows import IDS_A_QUERY
 
 WAITING_MAX: Final = 5_000  # records of an object
-_SHARE_LEFT_MIN: Final = 0.2
 _SIGNALS: Final = -2_000_000  # no signal of the topic has a negative id
 
 
 def has_unreported(schema: ObjectSchema) -> bool:
     """Whether the object has synced fields that no event reports. Stamps are none: they come with the next event."""
     return any(not field.live and not field.is_stamp for field in schema.fields)
-
-
-def may_be_spent(usage: tuple[int, int] | None) -> bool:
-    """Whether there are API calls for what can wait. *usage*: of Rest; None: not known."""
-    return usage is None or usage[1] - usage[0] >= _SHARE_LEFT_MIN * usage[1]
 
 
 class AfterEvents:

@@ -1,15 +1,22 @@
 """
 Answering what waits for a row: reading the records again once the org's clock has passed the event, and reporting
 rows and absences in the events' place.
+
+Where much waits, as after many gap events, some batches are read at the same time. A key is in one batch only, and all of them are
+reported by one thread, in the order in which they were taken, so the order of a key's changes is what it would be otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
+import threading
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
-from salmon.errors import RateLimited, RequestRejected, RetriableError
+from salmon.calls import on_behalf_of
+from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.model.change import Change
 from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.identity import Identity
@@ -20,10 +27,30 @@ from salmon.salesforce.reading.snapshot import Org
 from salmon.salesforce.reading.waiting_events import Held, Waiting
 from salmon.salesforce.reading.windows import Reads, Window
 from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.budget import Urgency, asked_as, during
 from salmon.salesforce.wire.clock import SECOND_MS
 
+AT_ONCE: Final = 4  # batches, of IDS_A_QUERY records each; an org answers 25 long calls at the same time
 _DUE_MIN_S: Final = 0.05
 _DUE_IN_TROUBLE_S: Final = 1.0  # what waits first may be of an object that the org refuses
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Records of one object that are read by the same queries. *strangers*: changes whose parents' keys are to be learnt."""
+
+    name: str
+    due: Sequence[tuple[str, Waiting]]
+    strangers: Sequence[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was read for a batch: a row or an absence for each key."""
+
+    rows: Mapping[str, Row | BadRow]
+    window: Window
+    unshown: frozenset[str]
 
 
 class Rereads:
@@ -39,8 +66,13 @@ class Rereads:
         identity: Identity,
         must_wait: Callable[[str, str, int], bool],
         troubles: Troubles,
+        spare: Callable[[], bool] = lambda: True,
     ) -> None:
-        """*must_wait*: whether an event of (object, Id, commit_time) has to wait (again) for a row."""
+        """
+        Args:
+            must_wait: Whether an event of (object, Id, commit_time) has to wait (again) for a row.
+            spare: Whether the org has API calls left for what can wait. If not, batches are read one after the other.
+        """
         self._org = org
         self._readers = readers
         self._reads = reads
@@ -48,6 +80,8 @@ class Rereads:
         self._identity = identity
         self._must_wait = must_wait
         self._troubles = troubles
+        self._spare = spare
+        self._threads: ThreadPoolExecutor | None = None
         self._unanswered: dict[int, int] = {}  # signal -> records of it that still wait
         self._nothing_asked: set[int] = set()
 
@@ -73,7 +107,8 @@ class Rereads:
         """
         Read what can be read now, and report it.
 
-        Raises RetriableError before anything was reported; then nothing is lost, and it is tried at the next call.
+        Raises RetriableError if something could not be read: then it still waits, and is tried at the next call. So it is without
+        an error where an allowance is used up: only what waits for a row waits for that.
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
@@ -83,33 +118,81 @@ class Rereads:
             return
         if (self._org.clock.covered or 0) < due_at:
             self._org.look_at_clock()
-        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=waiting)
-        if not due:
-            return
+        batches = self._due(waiting)
+        trouble: BaseException | None = None
+        for batch, found in zip(batches, self._read_all(batches), strict=True):
+            if isinstance(found, BaseException):
+                # The others are reported nevertheless: nothing of them is left behind.
+                trouble = self._trouble(batch, found) or trouble
+            else:
+                self._report(batch, found, harvest)
+        if trouble is not None:
+            raise trouble
+
+    def close(self) -> None:
+        """End the threads; return at once."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _due(self, without: Container[str]) -> list[_Batch]:
+        """Take what can be read now: full batches, as many as may be read at the same time, and one that is not full."""
+        batches: list[_Batch] = []
+        while len(batches) < (AT_ONCE if self._spare() else 1):
+            name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=without)
+            if due:
+                strangers = [each for key, _ in due for each in self._held.naming_strangers((name, key))]
+                batches.append(_Batch(name, due, strangers))
+            if len(due) < IDS_A_QUERY:
+                break
+        return batches
+
+    def _read_all(self, batches: list[_Batch]) -> list[_Found | BaseException]:
+        read = partial(self._read_batch, waiting=threading.get_ident(), urgency=asked_as())
+        if len(batches) < 2:
+            return [read(each) for each in batches]
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="salesforce-reread")
+        return list(self._threads.map(read, batches))
+
+    def _read_batch(self, batch: _Batch, waiting: int, urgency: Urgency) -> _Found | BaseException:
+        """In any thread, for the one that is *waiting*: it changes nothing that waits."""
         try:
-            rows, window = self._read(name, due)
-            strangers = [each for key, _ in due for each in self._held.naming_strangers((name, key))]
-            unshown = self._readers[name].learn_parents(strangers) if strangers else frozenset()
-        except BaseException as error:
-            for key, _ in due:
-                self._held.reconsider((name, key))
-            if isinstance(error, RequestRejected):
-                self._troubles.found(name, error)
-                return
-            if isinstance(error, RetriableError) and self._is_about_the_object(name, error):
-                return
-            raise
+            with on_behalf_of(waiting), during(urgency):
+                rows, window = self._read(batch.name, batch.due)
+                unshown = self._readers[batch.name].learn_parents(batch.strangers)
+        except BaseException as error:  # noqa: BLE001 -- the waiting thread deals with it
+            return error
+        return _Found(rows, window, unshown)
+
+    def _report(self, batch: _Batch, found: _Found, harvest: Harvest) -> None:
+        name = batch.name
         self._troubles.over(name)
-        for key, first in due:
-            row = rows[key]
+        for key, first in batch.due:
+            row = found.rows[key]
             harvest.row(name, row)
-            self._reads[name].read_records({row.native_id, first.native_id or row.native_id} - {""}, window)
-            self._settle(name, key, first, window, harvest, unshown=unshown)
+            self._reads[name].read_records(
+                {row.native_id, first.native_id or row.native_id} - {""}, found.window
+            )
+            self._settle(name, key, first, found.window, harvest, unshown=found.unshown)
+
+    def _trouble(self, batch: _Batch, error: BaseException) -> BaseException | None:
+        """Let the batch wait again. Returns the error, if it is not of this object alone."""
+        for key, _ in batch.due:
+            self._held.reconsider((batch.name, key))
+        if isinstance(error, RequestRejected):
+            self._troubles.found(batch.name, error)
+            return None
+        if isinstance(error, RateLimited):
+            return None  # people are told of the allowance; events that wait for no row go on
+        try:
+            if isinstance(error, RetriableError) and self._is_about_the_object(batch.name, error):
+                return None
+        except SalmonError as outage:
+            return outage
+        return error
 
     def _is_about_the_object(self, name: str, error: RetriableError) -> bool:
         """Whether the org answers, and reading this object has failed for so long that the others go on without it."""
-        if isinstance(error, RateLimited):
-            return False
         self._org.look_at_clock()  # in an outage this raises
         return self._troubles.failed(name, error)
 
@@ -156,15 +239,17 @@ class Rereads:
         fields = dict(change.fields)
         for field in self._readers[name].schema.references:
             value = fields.get(field.name)
-            target = self._identity.target_of(field, value) if isinstance(value, str) else None
-            if target is None:
+            parent = self._identity.told_by_id(field, value) if isinstance(value, str) else None
+            if parent is None:
                 continue
-            if target in unshown:
+            if parent[0] in unshown:
                 return None
-            fields[field.name] = self._identity.reference_key(field, str(value))
+            fields[field.name] = self._identity.reference_key(field, parent[1])
         return replace(change, fields=fields)
 
-    def _read(self, name: str, due: list[tuple[str, Waiting]]) -> tuple[Mapping[str, Row | BadRow], Window]:
+    def _read(
+        self, name: str, due: Sequence[tuple[str, Waiting]]
+    ) -> tuple[Mapping[str, Row | BadRow], Window]:
         """A row or an absence for each key."""
         reader = self._readers[name]
         ids = sorted({waiting.native_id for _, waiting in due if waiting.native_id})

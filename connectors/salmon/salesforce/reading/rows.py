@@ -18,6 +18,7 @@ from urllib.parse import quote
 from salmon.errors import RequestRejected, SchemaMismatch
 from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
 from salmon.model.convert import from_rest
+from salmon.model.references import target_in
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
 from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
@@ -261,7 +262,7 @@ class RowReader:
     def _resolve(self, shown: Sequence[Mapping[str, Any]]) -> None:
         """Learn the keys of parents that the query cannot show: of polymorphic or nameless relationships."""
         for target, ids in self._strangers(self._to_resolve, shown).items():
-            self._learn_parents(target, ids)
+            self.learn_keys_of(target, ids)
 
     def learn_parents(self, changes: Iterable[Change]) -> frozenset[str]:
         """
@@ -269,10 +270,18 @@ class RowReader:
         objects whose keys the org refuses to show.
         """
         refused = set()
-        named = [change.fields for change in changes]
-        for target, ids in self._strangers(self._synced.schema.references, named).items():
+        references = self._synced.schema.references
+        named = [
+            {
+                f.name: target_in(f, value).key
+                for f in references
+                if isinstance(value := change.fields.get(f.name), str)
+            }
+            for change in changes
+        ]
+        for target, ids in self._strangers(references, named).items():
             try:
-                self._learn_parents(target, ids)
+                self.learn_keys_of(target, ids)
             except RequestRejected:
                 refused.add(target)
         return frozenset(refused)
@@ -290,9 +299,16 @@ class RowReader:
                     found.setdefault(target, set()).add(native_id)
         return found
 
-    def _learn_parents(self, target: str, ids: Collection[str]) -> None:
-        for some in batches(sorted(ids), IDS_A_QUERY):
-            learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+    def learn_keys_of(self, target: str, ids: Collection[str]) -> None:
+        """Learn the keys that records of any synced object carry; who carries none is met, too."""
+        for some in batches(sorted(ids), PAGE_ROWS):
+            if len(some) <= IDS_A_QUERY:
+                learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
+            else:  # one call, too; but it also shows those that carry none
+                for row in self._rest.retrieve(target, some, ["Id", MARKER_ID]).rows:
+                    if row.get(MARKER_ID):
+                        self._identity.learn(target, row["Id"], row[MARKER_ID])
+            self._identity.meet(some)
 
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
         native_id = shown["Id"]
@@ -334,11 +350,15 @@ class RowReader:
 
     def _learn(self, shown: Mapping[str, Any]) -> str:
         """Learn the keys that the record and its parents carry; the record's key."""
+        native_id: str = shown["Id"]
+        met = [native_id]
         for path, field in self._parents.items():
             parent = shown.get(path.partition(".")[0])
-            if parent and parent.get(MARKER_ID) and shown.get(field.name):
-                self._identity.learn(field.reference_to[0], shown[field.name], parent[MARKER_ID])
-        native_id: str = shown["Id"]
+            if parent and shown.get(field.name):
+                met.append(shown[field.name])
+                if parent.get(MARKER_ID):
+                    self._identity.learn(field.reference_to[0], shown[field.name], parent[MARKER_ID])
+        self._identity.meet(met)
         key: str = shown.get(MARKER_ID) or native_id
         if key != native_id:
             self._identity.learn(self.name, native_id, key)

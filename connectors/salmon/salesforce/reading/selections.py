@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from salmon.errors import RequestRejected
+from salmon.salesforce.wire.budget import Urgency, during
 from salmon.salesforce.wire.layout import channel_of
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,8 @@ class Selections:
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
-                members = self._members()
+                with during(Urgency.LATER):
+                    members = self._members()
             except RequestRejected as error:
                 log.info("selections_not_visible", code=error.code)
                 return

@@ -21,13 +21,14 @@ from typing import Any, Final, Literal, Protocol
 import structlog
 
 from salmon.backoff import Backoff, Tries
-from salmon.errors import RequestRejected, RetriableError, SalmonError
+from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.plugin.contract import WaitingObject
 from salmon.salesforce.reading.bulk_jobs import BulkJob, BulkReads, NotByBulk
 from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import ReadRows
 from salmon.salesforce.reading.windows import Window
 from salmon.salesforce.troubles import Troubles, job_is_slow, reading_fails
+from salmon.salesforce.wire.budget import OverBudget, Urgency, during
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import PAGE_ROWS
 
@@ -54,6 +55,10 @@ class Why(StrEnum):
     ASKED = "asked"  # by a signal
     REFRESH = "refresh"  # by the clock, for fields that no event reports
     POLLED = "polled"  # not as a whole: what has changed since another reading (see polling)
+
+
+# Events wait for the rows after a hole, so these are as urgent. All others can wait.
+_URGENCIES: Final = {Why.HOLE: Urgency.NOW, Why.REFRESH: Urgency.SPARE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,16 +198,13 @@ class Snapshots:
         self._org: Org = org
         self._sizes: CountingOrg = org
         self._bulk = None if use_bulk == "never" else bulk
-        self._use_bulk = use_bulk
-        self._look_again = look_again
+        self._use_bulk, self._look_again = use_bulk, look_again
         self._not_by_bulk: dict[str, str] = {}  # objects that are read by REST though Bulk costs less: why
         self._in_the_org: dict[str, float] = {}  # objects whose bulk job is waited for: since when
         self._clock = clock
-        self._failing: dict[
-            str, tuple[float, str]
-        ] = {}  # objects whose reads fail: since when, and what we say of it
-        self._readers = readers
-        self._wake = wake
+        # Objects whose reads fail: since when, and what we say of it.
+        self._failing: dict[str, tuple[float, str]] = {}
+        self._readers, self._wake = readers, wake
         self._tries = Tries(backoff)
         self._rows_a_chunk = rows_a_chunk
         self._troubles = troubles or Troubles()
@@ -264,7 +266,8 @@ class Snapshots:
                 self._later(job)
                 continue
             try:
-                self._run(job)
+                with during(_URGENCIES.get(job.run.why, Urgency.LATER)):
+                    self._run(job)
             except RequestRejected as error:
                 self._failing.pop(job.run.object, None)
                 self._troubles.found(job.run.object, error)
@@ -288,7 +291,8 @@ class Snapshots:
         if run.by == BULK and self._bulk is None:  # It may not be any more.
             run = job.run = replace(run, by=REST, job=None)
         if not run.by:
-            run = replace(run, total=self._total(run.object) if run.total is None else run.total)
+            if run.total is None:
+                run = replace(run, total=self._retried(job, partial(self._total, run.object)))
             run = job.run = replace(run, by=self._chosen(run))
         while not (run.done or job.cancelled.is_set() or self._stopped.is_set()):
             by_bulk = run.by == BULK and not run.absences
@@ -396,15 +400,14 @@ class Snapshots:
             self._retried(job, self._org.look_at_clock)
 
     def _total(self, name: str) -> int | None:
-        try:
-            return self._org.count(name)
-        except SalmonError as error:  # Counting is for the progress bar; a big object may take too long.
-            log.info("snapshot_not_counted", object=name, error=str(error))
-        try:
-            return self._sizes.count_roughly(name)
-        except SalmonError as error:
-            log.info("snapshot_not_counted_roughly", object=name, error=str(error))
-            return None
+        for count, said in ((self._org.count, "exactly"), (self._sizes.count_roughly, "roughly")):
+            try:
+                return count(name)
+            except RateLimited:
+                raise
+            except SalmonError as error:  # Counting is for the progress bar; a big object may take too long.
+                log.info("snapshot_not_counted", object=name, how=said, error=str(error))
+        return None
 
     def _retried(self, job: _Job, call: Callable[[], Any]) -> Any:
         """
@@ -415,6 +418,12 @@ class Snapshots:
         while not (job.cancelled.is_set() or self._stopped.is_set()):
             try:
                 answer = call()
+            except OverBudget as error:  # the budget says so itself
+                self._failing.pop(name, None)
+                self._stopped.wait(min(error.retry_after_s or _TURN_S, _TURN_S))
+                if not self._jobs.empty():
+                    raise _OthersFirst from error
+                continue
             except RetriableError as error:
                 wait_s = self._tries.failed()
                 log.warning("snapshot_waits", object=name, error=str(error), again_in_s=wait_s)

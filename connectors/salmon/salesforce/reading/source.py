@@ -31,19 +31,20 @@ from salmon.salesforce.catalog import (
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
+from salmon.salesforce.reading.dates import Dates
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
 from salmon.salesforce.reading.identities import load_identities
 from salmon.salesforce.reading.platform_events import Gathered, PlatformEvents, is_position_of_events
-from salmon.salesforce.reading.polling import NoEvents
 from salmon.salesforce.reading.recurring import Recurring
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.selections import EVERY_S, Selections
 from salmon.salesforce.reading.side_by_side import SideBySide
 from salmon.salesforce.reading.snapshot_runs import partition_of
-from salmon.salesforce.reading.subscription import SELECT, Start, Stream, Subscription
+from salmon.salesforce.reading.subscription import SELECT, Start, Subscription
 from salmon.salesforce.troubles import AGAIN_S, Rechecks, Troubles, described
 from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.budget import Budget, of_api_calls, of_deliveries
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.pubsub import PubSub
 from salmon.salesforce.wire.rest import Rest
@@ -76,11 +77,12 @@ class SalesforceSourceTask:
             again_s: How long an object that the org refuses waits until it is tried again.
             selections_every_s: How often it is looked at what is selected for change events.
         """
+        self.dates = Dates()
         self._config = config
         self._configured = objects
         self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}
         self._log = log.bind(sync=sync_name)
-        self._settle_s = settle_s
+        self._settle_s, self._again_s = settle_s, again_s
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._calls = Calls()
@@ -99,7 +101,6 @@ class SalesforceSourceTask:
         self._registered: Mapping[str, ObjectSchema] = {}
         self._refused: dict[str, ObjectSchema] = {}  # what the org has, which the registry does not accept
         self._failures: Counter[str] = Counter()  # of describing each object
-        self._again_s = again_s
         self._selections_every_s = selections_every_s
         self._selections: Selections | None = None
         self._selected: deque[Mapping[str, str]] = deque()  # from the thread of the selections
@@ -110,6 +111,7 @@ class SalesforceSourceTask:
         self._silent: deque[str] = deque()
         self._listened: Sequence[str] = ()
         self._events: PlatformEvents | None = None
+        self._budget, self._deliveries = of_api_calls(config.api_budget), of_deliveries(config.event_budget)
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime."""
@@ -131,7 +133,6 @@ class SalesforceSourceTask:
         """See HoldsObjects."""
         self._held = frozenset(objects)
         self._objects = {name: each for name, each in self._objects.items() if name not in objects}
-        self._polled = {name: each for name, each in self._polled.items() if name not in objects}
 
     def connect(self) -> None:
         """
@@ -143,7 +144,7 @@ class SalesforceSourceTask:
         self.close()  # what an earlier try has left
         if self._sign_in is None:  # one for all tries: it knows when to ask again
             self._sign_in = SignIn(self._config, calls=self._calls)
-        rest = Rest(self._config, self._sign_in, calls=self._calls)
+        rest = Rest(self._config, self._sign_in, calls=self._calls, budget=self._budget)
         pubsub = PubSub(self._config, self._sign_in, calls=self._calls)
         self._rest, self._pubsub = rest, pubsub
         self._troubles = Troubles(again_s=self._again_s)
@@ -192,6 +193,10 @@ class SalesforceSourceTask:
     def api_calls(self) -> Mapping[str, int]:
         """API calls made so far, by resource."""
         return self._rest.calls if self._rest is not None else {}
+
+    def budgets(self) -> Sequence[Budget]:
+        """See HasBudgets."""
+        return self._budget, self._deliveries
 
     def start(self, positions: Mapping[str, Position], identities: Mapping[str, Mapping[str, str]]) -> None:
         """
@@ -243,6 +248,9 @@ class SalesforceSourceTask:
             keys_of=self._agreed_keys,
             wake=self._wake.set,
             troubles=troubles,
+            deliveries=self._deliveries,
+            subscribe=self._open_stream,
+            hears_changes=self._hears_changes,
         )
         self._feed = Feed(
             org=rest,
@@ -252,7 +260,7 @@ class SalesforceSourceTask:
             readers=readers,
             identity=identity,
             load_identities=lambda: load_identities(rest, self._objects, identity, troubles, worked),
-            open_stream=self._open_stream,
+            open_stream=self._recurring.open_stream,
             schema_of=pubsub.schema,
             snapshots=self._snapshots,
             troubles=troubles,
@@ -260,6 +268,7 @@ class SalesforceSourceTask:
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
+            fields_of=lambda name: [field["name"] for field in rest.describe(name)["fields"]],
             settle_s=self._settle_s,
         )
         self._mended.clear()
@@ -336,10 +345,9 @@ class SalesforceSourceTask:
 
     def note(self) -> str:
         """What a person should know, though all is well."""
-        notes = [self._feed.note] if self._feed is not None else []
-        notes += [self._snapshots.note()] if self._snapshots is not None else []
-        notes += [self._events.note()] if self._events is not None else []
-        return " ".join(filter(None, notes))
+        parts = (self._snapshots, self._events, self._recurring)
+        notes = [self._feed.note if self._feed is not None else ""]
+        return " ".join(filter(None, [*notes, *(each.note() for each in parts if each is not None)]))
 
     def waiting(self) -> Sequence[WaitingObject]:
         """The objects that the org refuses, while the others go on; and what keeps all of them waiting."""
@@ -356,24 +364,16 @@ class SalesforceSourceTask:
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
         self._stopped.set()
-        if (rechecks := self._rechecks) is not None:
-            rechecks.close()
-        if (selections := self._selections) is not None:
-            selections.close()
-        if (feed := self._feed) is not None:
-            feed.close()
-        if (recurring := self._recurring) is not None:
-            recurring.close()
-        if (events := self._events) is not None:
-            events.close()
+        for part in (self._rechecks, self._selections, self._feed, self._recurring, self._events):
+            if part is not None:
+                part.close()
         self._wake.set()
 
     def close(self) -> None:
         """Give up the connections, when nothing is polling any more."""
-        if self._rest is not None:
-            self._rest.close()
-        if self._pubsub is not None:
-            self._pubsub.close()
+        for each in (self._rest, self._pubsub):
+            if each is not None:
+                each.close()
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None
@@ -418,12 +418,10 @@ class SalesforceSourceTask:
 
     @property
     def _hears_changes(self) -> bool:
-        """Whether any object has change events."""
+        """Whether any object has change events; those that are held count, too."""
         return not self._configured or self._configured.keys() > self._polled.keys()
 
-    def _open_stream(self, start: Start) -> Stream:
-        if not self._hears_changes:
-            return NoEvents()
+    def _open_stream(self, start: Start) -> Subscription:
         self._subscription = self._subscribed(CHANNEL, start)
         return self._subscription
 

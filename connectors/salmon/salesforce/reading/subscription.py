@@ -1,7 +1,7 @@
 """
 One subscription that is kept alive: whatever befalls the stream, it goes on after the last event that came.
 
-A thread receives into a bounded queue and asks for more before it is needed. It never moves a position: who takes
+A thread receives into a bounded queue and asks for more before it is needed (see demand). It never moves a position: who takes
 the responses does. A position that the server has lost ends it; it is not for this module to start elsewhere.
 Sources: Pub/Sub API, "Subscribe RPC Method", "Event Message Durability", "Pub/Sub API Error Codes".
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol
@@ -29,6 +29,7 @@ from salmon.errors import (
     SetupError,
     StartAgain,
 )
+from salmon.salesforce.reading.demand import Requests
 from salmon.salesforce.wire import pubsub_api_pb2 as pb2
 from salmon.salesforce.wire.auth import Token
 from salmon.salesforce.wire.pubsub import PubSub, TokenRefused
@@ -156,7 +157,11 @@ class Subscription:
     def waiting(self) -> tuple[float, str] | None:
         """For how many seconds no stream could be opened, or none that lasts, and why; None if one stands."""
         failure, opened_s, now = self._failure, self._opened_s, time.monotonic()
-        if failure is None or (opened_s is not None and now - opened_s > _STANDS_AFTER_S):
+        if (
+            failure is None
+            or self._stopped.is_set()
+            or (opened_s is not None and now - opened_s > _STANDS_AFTER_S)
+        ):
             return None
         return now - failure[0], str(failure[1])
 
@@ -218,7 +223,7 @@ class Subscription:
             self._stopped.wait(wait_s)
 
     def _listen(self, token: Token) -> None:
-        requests = _Requests(self._first_request())
+        requests = Requests(self._first_request())
         self._last_response_s = self._opened_s = time.monotonic()
         self._instance_url = token.instance_url
         self._call = call = self._pubsub.subscribe(requests, token)
@@ -230,6 +235,8 @@ class Subscription:
                 self._limited.worked()
                 self._failure = None
                 self._pubsub.heard()
+                # Before it is handed over: whoever takes it may keep this thread waiting.
+                requests.answered(len(response.events), response.pending_num_requested)
                 self._put(Received(tuple(response.events), response.latest_replay_id))
                 self._last_response_s = time.monotonic()
                 # In-process, a stream goes on after what came last, taken or not.
@@ -237,9 +244,6 @@ class Subscription:
                     self._resume = response.events[-1].replay_id
                 elif response.latest_replay_id:
                     self._resume = response.latest_replay_id
-                owed = response.pending_num_requested
-                if owed <= self._fetch_size // 2:  # Early enough that the server never runs out of requests.
-                    requests.ask(self._fetch_size - owed)
         finally:
             requests.close()
             call.cancel()
@@ -279,28 +283,3 @@ class Subscription:
                 log.warning("stream_fell_silent", topic=self._topic, silent_s=round(silent_s))
                 self._last_response_s = time.monotonic()
                 call.cancel()
-
-
-class _Requests:
-    """The requests of one stream, as gRPC takes them: an iterator that waits."""
-
-    def __init__(self, first: pb2.FetchRequest) -> None:
-        self._queue: queue.SimpleQueue[pb2.FetchRequest | None] = queue.SimpleQueue()
-        self._queue.put(first)
-
-    def ask(self, events: int) -> None:
-        """Ask for *events* more."""
-        self._queue.put(pb2.FetchRequest(num_requested=events))
-
-    def close(self) -> None:
-        """End the iteration, which lets go the thread that gRPC reads it with."""
-        self._queue.put(None)
-
-    def __iter__(self) -> Iterator[pb2.FetchRequest]:
-        return self
-
-    def __next__(self) -> pb2.FetchRequest:
-        request = self._queue.get()
-        if request is None:
-            raise StopIteration
-        return request

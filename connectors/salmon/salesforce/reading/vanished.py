@@ -1,20 +1,24 @@
 """
-Records of polled objects that are gone for good: polls find deletions in the recycle bin, and these are not in it any more.
+Records that are gone for good, and of which no event tells: polls, and reading an object again after a hole in its events, find
+deletions in the recycle bin, and these are not in it any more.
 
-Once an hour, the org's log of deletions is asked (getDeleted, one call). It says since when it is complete, because what is deleted
+Of polled objects, once an hour, the org's log of deletions is asked (getDeleted, one call). It says since when it is complete, because what is deleted
 for good leaves it, too; where it is not complete, reaches back less far (15 days), or the org has none for the object, all
 Ids of the org are compared with the records that are agreed to exist: at most once a day, one call for 2,000 records. Either way,
 what is found is a suspicion alone: those records are read again, like those of any request, and that is what is reported.
+Of an object with events, the same is done once after each hole, when it has been read again, for the time of the hole.
 
-The position is stored when they are answered. So a kill costs another look, and without a position everything is compared.
+The position is stored when they are answered. So a kill costs another look, and without a position everything is compared. That a
+hole is to be looked into is stored with the hole.
 Sources: REST API Developer Guide, "sObject Get Deleted"; SOAP API Developer Guide, "GetDeletedResult".
 """
 
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 from typing import Final, Protocol
 
@@ -27,7 +31,10 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import REACH_MS
 from salmon.salesforce.reading.rows import IDS_A_QUERY, RowReader, batches
+from salmon.salesforce.reading.snapshot import Why
+from salmon.salesforce.reading.snapshot_runs import partition_of
 from salmon.salesforce.wire import soql
+from salmon.salesforce.wire.budget import Urgency, during
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.rest import Deleted, Page
 
@@ -53,12 +60,16 @@ class Org(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Records that seem to be gone; and up to when deletions are known, when these are answered."""
+    """
+    Records that seem to be gone; and up to when deletions are known, when these are answered. *hole*: the number of the hole that was
+    looked into, where it was one.
+    """
 
     name: str
     keys: Sequence[str]
     native_ids: Sequence[str]
-    place: Position
+    place: Position | None
+    hole: int = 0
 
 
 class Vanished:
@@ -67,6 +78,7 @@ class Vanished:
 
     Args:
         objects: The polled objects.
+        eventful: The objects with events that are read as a whole.
         positions: As they were stored.
         keys_of: Returns the keys of the records of an object that are agreed to exist.
         wake: Is called when something was found.
@@ -81,6 +93,7 @@ class Vanished:
         positions: Mapping[str, Position],
         *,
         keys_of: Callable[[str], Collection[str]],
+        eventful: Collection[str] = (),
         wake: Callable[[], None] = lambda: None,
         every_s: float = EVERY_S,
     ) -> None:
@@ -91,6 +104,18 @@ class Vanished:
         self._asked: dict[int, _Found] = {}
         self._unanswered: set[str] = set()  # objects of which something was found that is not reported yet
         self._count = 0
+        self._eventful = frozenset(eventful)
+        # Objects with holes that nobody has looked into -> since when they last; those of them that have been read again.
+        self._holes: dict[str, int] = {
+            name: int(positions[f"{_PLACE}{name}"]["hole"])
+            for name in self._eventful
+            if "hole" in (positions.get(f"{_PLACE}{name}") or ())
+        }
+        self._read_again = {
+            name for name in self._holes if (positions.get(partition_of(name)) or {}).get("done")
+        }
+        self._hole_numbers: dict[str, int] = {}  # when the reading again began, by which holes are told apart
+        self._due = Event()
         self._closing = Event()
 
     def begin(self) -> None:
@@ -100,13 +125,15 @@ class Vanished:
     def close(self) -> None:
         """End the thread; return at once. Idempotent."""
         self._closing.set()
+        self._due.set()
 
     def turn(self, request: Callable[[Signal], None], harvest: Harvest) -> None:
         """Request what was found to be read again, and store how far it was looked once *harvest* answers that."""
+        self._note_holes(harvest)
         while not self._found.empty():
             found = self._found.get()
             if not found.keys:
-                harvest.positions[f"{_PLACE}{found.name}"] = found.place
+                self._looked(found, harvest)
                 continue
             self._count += 1
             self._asked[signal := _SIGNALS - self._count] = found
@@ -117,14 +144,47 @@ class Vanished:
             found = self._asked.pop(signal)
             harvest.answered.discard(signal)
             self._unanswered.discard(found.name)
-            harvest.positions[f"{_PLACE}{found.name}"] = found.place
+            self._looked(found, harvest)
+
+    def _looked(self, found: _Found, harvest: Harvest) -> None:
+        """All that a look has found is reported."""
+        if found.name in self._eventful:
+            if found.hole != self._hole_numbers.get(found.name, 0):
+                return  # there is another hole by now
+            self._holes.pop(found.name, None)
+            self._read_again.discard(found.name)
+        harvest.positions[f"{_PLACE}{found.name}"] = found.place
+
+    def _note_holes(self, harvest: Harvest) -> None:
+        """See which objects with events have a hole, and which of them have been read again."""
+        for name in self._eventful:
+            run = harvest.positions.get(partition_of(name))
+            if run is None:
+                continue
+            if run["why"] == Why.HOLE and run["began"] != self._hole_numbers.get(name):
+                self._hole_numbers[name] = run["began"]
+                since = run["since"] or 0
+                self._holes[name] = min(since, self._holes.get(name, since))
+                harvest.positions[f"{_PLACE}{name}"] = {"hole": self._holes[name]}
+                self._read_again.discard(name)
+            if run["done"] and name in self._holes:
+                self._read_again.add(name)
+                self._due.set()
 
     def _run(self) -> None:
+        with during(Urgency.SPARE):
+            self._look_again_and_again()
+
+    def _look_again_and_again(self) -> None:
+        polled_at_s = 0.0
         while not self._closing.is_set():
+            self._due.clear()
             failed = False
-            for name in self._places.keys() - self._unanswered:
+            polls = time.monotonic() >= polled_at_s
+            names = (self._places.keys() if polls else set()) | self._read_again
+            for name in names - self._unanswered:
                 try:
-                    found = self.look(name)
+                    found = self.look(name) if name in self._places else self.look_into_hole(name)
                 except Exception as error:  # noqa: BLE001 - the org or Kafka cannot be asked now: they are asked again
                     failed = True
                     log.info("deletions_not_looked_for", object=name, error=type(error).__name__)
@@ -134,7 +194,9 @@ class Vanished:
                             self._unanswered.add(name)
                         self._found.put(found)
                         self._wake()
-            self._closing.wait(min(AGAIN_S, self._every_s) if failed else self._every_s)
+            if polls:
+                polled_at_s = time.monotonic() + (min(AGAIN_S, self._every_s) if failed else self._every_s)
+            self._due.wait(AGAIN_S if failed else max(0.0, polled_at_s - time.monotonic()))
 
     def look(self, name: str) -> _Found | None:
         """Look once for records of the object that are gone. None: nothing is known that was not known before."""
@@ -148,8 +210,17 @@ class Vanished:
             if since and now - compared < COMPARE_EVERY_MS:
                 return None  # it stays as it is, and is compared when its time has come
             found = self._by_comparing(name, now)
-        self._places[name] = found.place
+        self._places[name] = found.place or {}
         return found
+
+    def look_into_hole(self, name: str) -> _Found:
+        """Look for records of an object with events that are gone for good since its hole began. It has been read again."""
+        number = self._hole_numbers.get(name, 0)
+        self._org.look_at_clock()
+        now = self._org.clock.covered or 0
+        since = min(self._holes.get(name, 0), now - _WINDOW_MS)
+        found = self._in_log(name, since, 0, now) or self._by_comparing(name, now)
+        return replace(found, place=None, hole=number)
 
     def _in_log(self, name: str, since: int, compared: int, now: int) -> _Found | None:
         """What the org's log has since then and the recycle bin has not; None if it does not have all of it."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from simple_salesforce import bulk2, exceptions
 
 from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
+from salmon.salesforce.wire.deadlines import ends_within
+from salmon.salesforce.wire.http import READ_TIMEOUT_S
 from salmon.salesforce.wire.rest import Rest
 
 JOB: Final = "bulk job"  # the resource of a call about one job, which may be gone
@@ -33,6 +36,8 @@ _MAKING: Final = "bulk"
 _JOBS: Final = "jobs/"
 _TAKEN: Final = frozenset({"accept", "content-type"})  # of bulk2's headers; the others are ours
 _PIECE_BYTES: Final = 65_536
+# Results that come more slowly than this for long are given up: what drips in would never end.
+_SLOWEST_BYTES_A_S: Final = 1_000
 # "Bulk API and Bulk API 2.0 Limits and Allocations": characters of a field. Python's own limit is one below it.
 FIELD_CHARS: Final = 131_072
 # Jobs have no name. No other tool uses these two together, so that a job in the org's list can be known as one of ours.
@@ -108,9 +113,12 @@ class ResultPage:
 
     def _pieces(self) -> Iterator[bytes]:
         pieces = self._response.iter_content(_PIECE_BYTES)
+        # Only our own waiting counts: rows are read as they are needed.
+        left_s = READ_TIMEOUT_S
         while True:
+            began_s = time.monotonic()
             try:
-                with self._calls.calling(Peer.SALESFORCE, "GET results of a bulk job"):
+                with self._calls.calling(Peer.SALESFORCE, "GET results of a bulk job"), ends_within(left_s):
                     piece = next(pieces, None)
             except requests.exceptions.RequestException as error:
                 raise Unavailable(
@@ -118,6 +126,9 @@ class ResultPage:
                 ) from error
             if piece is None:
                 return
+            left_s = min(
+                READ_TIMEOUT_S, left_s + len(piece) / _SLOWEST_BYTES_A_S - (time.monotonic() - began_s)
+            )
             yield piece
 
 

@@ -15,6 +15,9 @@ SESSION: Final = "INVALID_SESSION_ID"
 DUPLICATE: Final = "DUPLICATE_VALUE"
 LOCKED: Final = "UNABLE_TO_LOCK_ROW"
 LIMIT: Final = "REQUEST_LIMIT_EXCEEDED"
+# The call was rolled back, and it may be the fault of another record of it.
+ROLLED_BACK: Final = "ALL_OR_NONE_OPERATION_ROLLED_BACK"
+HALTED: Final = "PROCESSING_HALTED"  # given up before anything was decided
 
 
 class Verdict(Enum):
@@ -45,8 +48,8 @@ _RETRY: Final = frozenset(
         "TOO_MANY_APEX_REQUESTS",
         "PLATFORM_EVENT_PUBLISHING_UNAVAILABLE",
         "UNKNOWN_EXCEPTION",
-        "ALL_OR_NONE_OPERATION_ROLLED_BACK",
-        "PROCESSING_HALTED",
+        ROLLED_BACK,
+        HALTED,
         "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
         "ORG_IN_MAINTENANCE",
     }

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import re
 import ssl
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import should_bypass_proxies
+from urllib3.exceptions import ReadTimeoutError
 
 from salmon.calls import Calls, Peer
 from salmon.errors import ConfigError, SignInRefused, Unavailable
 from salmon.salesforce.config import Proxy
+from salmon.salesforce.wire.deadlines import Adapter, ends_within
 
 CONNECT_TIMEOUT_S: Final = 10.0
 # A query may take two minutes, a call of 200 writes with triggers as long (API Request Limits and Allocations).
 READ_TIMEOUT_S: Final = 130.0
 # `concurrent_writes` may be 20, and others call meanwhile. Beyond it, each call would open a connection of its own, and drop it.
 CALLS_AT_ONCE: Final = 24
+# An answer may be as long in coming as this times the longest silence in it; what drips in ends then.
+_WHOLE: Final = 1.2
 # What a proxy answers that wants a name and a password (RFC 9110). The client tells it in words alone.
 _PROXY_REFUSES: Final = re.compile(r"Tunnel connection failed: 407\b")
 
@@ -48,7 +52,7 @@ class Https:
         Args:
             ca_file: The config's `salesforce.ca_file`.
             proxy: The config's `salesforce.proxy`. Without it, the environment's variables count.
-            timeout_s: To connect, and between two bytes of an answer.
+            timeout_s: To connect, and between two bytes of an answer. Together, and a fifth more, they limit a call as a whole.
             calls: Where our calls are watched, if anywhere.
 
         Raises:
@@ -112,6 +116,8 @@ class Https:
         except requests.exceptions.Timeout as error:
             raise Unavailable(f"{host} ({key}) did not answer in time.") from error
         except requests.exceptions.ConnectionError as error:
+            if any(isinstance(each, ReadTimeoutError) for each in error.args):  # in the middle of an answer
+                raise Unavailable(f"{host} ({key}) did not answer in time.") from error
             raise Unreachable(
                 f"{host} ({key}) cannot be reached. Check the address, the network and that the server runs."
             ) from error
@@ -129,15 +135,16 @@ class Https:
         proxies = None
         if self._proxy is not None and not is_direct(url):
             proxies = {"https": self._proxy.url}
-        return self._session.request(
-            method,
-            url,
-            verify=self._verify,
-            timeout=timeout_s,
-            allow_redirects=False,
-            proxies=proxies,
-            **request,
-        )
+        with ends_within(sum(timeout_s) * _WHOLE):
+            return self._session.request(
+                method,
+                url,
+                verify=self._verify,
+                timeout=timeout_s,
+                allow_redirects=False,
+                proxies=proxies,
+                **request,
+            )
 
     def _proxy_trouble(self, host: str, error: requests.exceptions.ProxyError) -> SignInRefused | Unreachable:
         key = "HTTPS_PROXY, in the environment" if self._proxy is None else "salesforce.proxy"
@@ -159,7 +166,13 @@ class Https:
 def retry_after_s_of(response: requests.Response) -> float | None:
     """For how many seconds the server does not want to be asked, where it says so (RFC 9110, section 10.2.3)."""
     wish = response.headers.get("Retry-After", "")
-    return float(wish) if wish.isdecimal() else None
+    if wish.isdecimal():
+        return float(wish)
+    try:
+        until, now = (parsedate_to_datetime(each) for each in (wish, response.headers.get("Date", "")))
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):  # not a date, or one with a time zone and one without
+        return None
 
 
 def is_direct(url: str) -> bool:
@@ -167,7 +180,7 @@ def is_direct(url: str) -> bool:
     return bool(should_bypass_proxies(url, no_proxy=None))
 
 
-class _Adapter(HTTPAdapter):
+class _Adapter(Adapter):
     """
     Without retries: a write that was sent may have been carried out (see sink). What a proxy of ours wants to know goes to
     it in a header, and is in no URL, which an error would show.

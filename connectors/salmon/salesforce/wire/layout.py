@@ -53,6 +53,11 @@ class EventLayout:
         """The REST names of the fields whose changes the events carry."""
         return frozenset(name for slot in self.slots[1:] for name in slot.rest_names())
 
+    @cached_property
+    def has_two_kinds(self) -> bool:
+        """Whether a field of the events tells which kind of record it is of."""
+        return any(slot.of_two_kinds for slot in self.slots)
+
     def named(self, bitmaps: Sequence[str]) -> frozenset[str]:
         """
         The REST names of the fields that bitmaps name.

@@ -15,6 +15,7 @@ from typing import Final
 from salmon.backoff import LIMITED, Tries
 from salmon.errors import RateLimited
 
+_WISH_MIN_S: Final = 0.5
 _WISH_MAX_S: Final = 3600.0  # what a Retry-After may say; a proxy may say anything
 # Who needs an answer asks again at once when the pause is over. Where nobody has, nobody waits.
 _ASKED_WITHIN_S: Final = 30.0
@@ -36,23 +37,29 @@ class Pause:
         self._tries = Tries(LIMITED, rng or random.Random())
         self._since = self._until = 0.0
         self._why = ""
+        self._of_all = False
 
-    def look(self) -> None:
-        """Raises RateLimited while it lasts."""
+    def look(self, *, is_counted: bool = True) -> None:
+        """Raises RateLimited while it lasts. *is_counted*: the call uses some of an allowance."""
         with self._lock:
             left_s = self._until - self._clock()
-            if left_s > 0:
+            if left_s > 0 and (is_counted or self._of_all):
                 raise RateLimited(f"{self._why} It is asked again in {left_s:.0f} s.")
 
-    def begin(self, error: RateLimited) -> None:
-        """The server has asked for it (again); each pause in a row may be longer than the one before."""
+    def begin(self, error: RateLimited, *, of_all: bool = False) -> None:
+        """
+        The server has asked for it (again); each pause in a row may be longer than the one before. *of_all*: it wants no call at
+        all, and not only none that uses some of an allowance.
+        """
         with self._lock:
+            self._of_all = of_all
             now = self._clock()
             if not self._why:
                 self._since = now
             self._why = str(error)
             wish_s = min(error.retry_after_s or 0.0, _WISH_MAX_S)
-            self._until = now + max(wish_s, self._tries.failed())
+            # Who says when it serves again is asked then; who only says that an allowance is used up, less and less often.
+            self._until = now + (max(wish_s, _WISH_MIN_S) if of_all else max(wish_s, self._tries.failed()))
 
     def over(self) -> None:
         """The server answers."""

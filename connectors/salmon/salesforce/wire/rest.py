@@ -25,6 +25,7 @@ from salmon.errors import RateLimited, RequestRejected, SalmonError, SignInRefus
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.budget import Budget, of_api_calls
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.codes import NOT_FOUND, Verdict, verdict_of, verdict_of_request
 from salmon.salesforce.wire.http import Https, Unreachable, retry_after_s_of
@@ -46,6 +47,7 @@ _OF_ONE_OBJECT: Final = frozenset({"retrieve", "describe", "deleted", "bulk job"
 _WHO_ANSWERED: Final = (
     "It is tried again. If it lasts, see Salesforce's status page, and ask whoever runs a proxy in between."
 )
+_NOT_NOW: Final = 503
 _WORDS_MAX: Final = 200
 # Our name in changeOrigin; no assignment rules for what a sync creates; nothing in anybody's recent items.
 _HEADERS: Final = {
@@ -111,15 +113,17 @@ class Rest:
         clock: OrgClock | None = None,
         calls: Calls | None = None,
         pause: Pause | None = None,
+        budget: Budget | None = None,
     ) -> None:
+        """*budget*: asked before each call that counts. Without one, calls are noted alone."""
         self._pause = pause or Pause()
+        self.budget = budget or of_api_calls(None)
         self._https = https or Https(config.ca_file, proxy=config.proxy, calls=calls)
         self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
         self._base = f"/services/data/v{config.api_version}"
         self._count = threading.Lock()
         self._calls: Counter[str] = Counter()
-        self._usage: tuple[int, int] | None = None
 
     @property
     def calls(self) -> Mapping[str, int]:
@@ -130,7 +134,7 @@ class Rest:
     @property
     def usage(self) -> tuple[int, int] | None:
         """The org's API calls in the last 24 hours and its allowance, as the last response said."""
-        return self._usage
+        return self.budget.usage
 
     def look_at_clock(self) -> None:
         """See what the org's clock shows now. (Versions: a resource without a session, which costs no API call.)"""
@@ -308,8 +312,9 @@ class Rest:
         **request: Any,
     ) -> requests.Response:
         is_counted = resource != _UNCOUNTED
+        self._pause.look(is_counted=is_counted)
         if is_counted:
-            self._pause.look()
+            self.budget.ask()
         token = self.sign_in.token()
         for last in (False, True):
             try:
@@ -336,7 +341,7 @@ class Rest:
                 return response
             error = _error_of(response, resource)
             if isinstance(error, RateLimited):
-                self._pause.begin(error)
+                self._pause.begin(error, of_all=response.status_code == _NOT_NOW)
             if last or not isinstance(error, _TokenRefused):
                 raise error
             token = self.sign_in.renew(token)
@@ -345,6 +350,8 @@ class Rest:
     def _note(self, response: requests.Response, resource: str) -> None:
         with self._count:
             self._calls[resource] += 1
+        if resource != _UNCOUNTED:
+            self.budget.use()
         self.clock.saw(response.headers.get("Date"))
         used, _, allowed = (
             response.headers.get("Sforce-Limit-Info", "")
@@ -353,7 +360,7 @@ class Rest:
             .partition("/")
         )
         if used.isdecimal() and allowed.isdecimal():
-            self._usage = int(used), int(allowed)
+            self.budget.saw(int(used), int(allowed))
 
 
 class _TokenRefused(Unavailable):
@@ -382,6 +389,11 @@ def _error_of(response: requests.Response, resource: str) -> SalmonError:
                 " salesforce.api_version."
             )
         case Verdict.RETRY:
+            wish_s = retry_after_s_of(response)
+            if status == _NOT_NOW and wish_s is not None:
+                return RateLimited(
+                    f"{what}, and asks not to be called for {wish_s:.0f} s.", retry_after_s=wish_s
+                )
             return Unavailable(f"{what}. {_WHO_ANSWERED}")
         case Verdict.LIMITED:
             return RateLimited(

@@ -28,6 +28,7 @@ from salmon.errors import RateLimited, RequestRejected, RetriableError, Unavaila
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, ObjectSchema
 from salmon.plugin.contract import WaitingObject
+from salmon.plugin.leave import always
 from salmon.salesforce.wire.bulk import DELIMITER, FIELD_CHARS, has_ended
 from salmon.salesforce.wire.codes import NOT_FOUND
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, RowResult
@@ -47,6 +48,13 @@ _LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=10.0)
 _NOT_AGAIN_S: Final = 600.0  # an object whose job was refused, or has written less than half
 _NOT_MADE_S: Final = 60.0  # one that was not made
 _SHOWN_AFTER_S: Final = 60.0
+# A job that has waited or worked for so long is aborted: where an org holds up what is not synchronous, calls may work.
+SLOW_JOB_S: Final = 15 * 60.0
+_NO_JOBS_S: Final = 3_600.0  # after that
+TAKEN_AWAY: Final = (
+    "its partitions are being taken away, or were while the process was held up: who has them looks at what was written, and writes "
+    "the rest"
+)
 _LOOKED_AT: Final = "Its records are looked at, and written again where they must be."
 
 Body = Mapping[str, Any]
@@ -71,6 +79,7 @@ class BulkWrites:
     Args:
         leave: Objects that never go by Bulk.
         rows_min: From how many writes of one object and one kind on they go by Bulk.
+        may_send: Asked before a job is made, and before it is let go (see AsksForLeave).
         clock: Seconds that only ever grow.
     """
 
@@ -83,17 +92,19 @@ class BulkWrites:
         leave: Collection[str] = (),
         rows_min: int = BULK_ROWS_MIN,
         look_again: Backoff = _LOOK_AGAIN,
+        may_send: Callable[[], bool] = always,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._stopped = jobs, stopped
         self._enabled, self._leave, self._rows_min = enabled, frozenset(leave), rows_min
-        self._look_again, self._clock = look_again, clock
+        self._look_again, self._may_send, self._clock = look_again, may_send, clock
         self._unsure = True  # whether there may be jobs of ours that we do not know
         # Whether they can be looked for; if not, a killed process would leave jobs that nobody waits for.
         self._may_look = True
         self._unfinished: set[str] = set()
         self._waits_since_s: float | None = None
         self._not_before_s: dict[str, float] = {}  # objects that go by Collections until then
+        self._none_before_s = 0.0  # the same for all objects
 
     def batch_for(self, ready: Collection[tuple[str, str]]) -> int:
         """How many of the writes that wait, as (object, key), to take at once: many where a job may be made of them."""
@@ -178,7 +189,7 @@ class BulkWrites:
                 "bulk job",
                 waits_s,
                 "All writes to Salesforce wait for a bulk job of Salmon's, which the org has not finished. See Setup, Bulk Data Load "
-                "Jobs; if it is aborted there, its records are written by other calls.",
+                f"Jobs. It is aborted after {SLOW_JOB_S / 60:.0f} minutes, and its records are written by other calls.",
             )
         ]
 
@@ -188,6 +199,8 @@ class BulkWrites:
         """One job. The records that it has written, by their key."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        if not self._may_send():
+            raise Unavailable(TAKEN_AWAY)
         try:
             job_id = self._jobs.begin(name, operation)
         except RequestRejected as error:
@@ -203,6 +216,8 @@ class BulkWrites:
         self._waits_since_s = self._clock()
         try:
             self._jobs.upload(job_id, _csv_of(bodies, key))
+            if not self._may_send():
+                raise Unavailable(TAKEN_AWAY)  # It is aborted before anything else is written.
             self._jobs.close(job_id)
             log.info("bulk_job_made", object=name, job=job_id, records=len(bodies))
         except RequestRejected as error:
@@ -251,7 +266,7 @@ class BulkWrites:
             if self._stopped.wait(self._look_again.bound_s(looks)):
                 raise Unavailable(f"the sink is being stopped: its successor waits for the bulk job {job_id}")
             try:
-                state = self._jobs.state(job_id)
+                state = self._state(job_id)
             except RateLimited:
                 raise
             except RetriableError as error:
@@ -266,7 +281,7 @@ class BulkWrites:
     def _end(self, job_id: str) -> None:
         """Abort a job that waits for its upload; of another, see whether it has ended."""
         try:
-            state = self._jobs.state(job_id)
+            state = self._state(job_id)
             if state == "Open":
                 self._jobs.abort(job_id)
                 log.info("bulk_job_aborted", job=job_id)
@@ -283,9 +298,25 @@ class BulkWrites:
                 ) from error
         self._unfinished.discard(job_id)
 
+    def _state(self, job_id: str) -> str:
+        """The state of a job of ours; one that all writes have waited for too long is aborted first."""
+        state = self._jobs.state(job_id)
+        since_s, now_s = self._waits_since_s, self._clock()
+        if has_ended(state) or state == "Open" or since_s is None or now_s - since_s < SLOW_JOB_S:
+            return state
+        self._none_before_s = now_s + _NO_JOBS_S
+        try:
+            self._jobs.abort(job_id)
+        except RequestRejected as error:
+            # It may have ended meanwhile; until it has, nothing else is written.
+            log.warning("bulk_job_not_aborted", job=job_id, state=state, code=error.code)
+        else:
+            log.warning("bulk_job_aborted", job=job_id, state=state, after_s=round(now_s - since_s))
+        return self._jobs.state(job_id)
+
     @property
     def _is_used(self) -> bool:
-        return self._enabled and self._may_look
+        return self._enabled and self._may_look and self._clock() >= self._none_before_s
 
     def _is_served(self, name: str) -> bool:
         return name not in self._leave and self._clock() >= self._not_before_s.get(name, 0.0)

@@ -16,12 +16,13 @@ from salmon.errors import RequestRejected, Unavailable
 from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import SinkRecord
+from salmon.plugin.leave import always
 from salmon.salesforce.wire.codes import ROW_LOCKS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, COLLECTION_RUNS, RowError, RowResult
-from salmon.salesforce.writing.bulk_writes import BulkWrites
+from salmon.salesforce.writing.bulk_writes import TAKEN_AWAY, BulkWrites
 from salmon.salesforce.writing.lanes import Lanes, divided
 from salmon.salesforce.writing.references import RecordId
-from salmon.salesforce.writing.triggers import SmallerCalls
+from salmon.salesforce.writing.triggers import IN_COMPANY, Allowance, SmallerCalls
 
 Send = Callable[[Sequence[Any]], Sequence[RowResult]]
 
@@ -40,12 +41,17 @@ class Job:
         return self.record.object, self.record.key
 
 
+Call = Sequence[tuple[Job, Any]]
+
+
 class Calling:
     """
     Made for one batch, used once.
 
     Args:
         stopped: No call is made once it is set.
+        may_send: Asked before each call (see AsksForLeave).
+        smaller_calls: What is known of earlier batches' calls that have failed as a whole.
         apart: Object -> a number; records of objects with another number are in other calls.
     """
 
@@ -56,15 +62,15 @@ class Calling:
         *,
         bulk: BulkWrites | None,
         lanes: Lanes,
+        smaller_calls: SmallerCalls,
+        may_send: Callable[[], bool] = always,
         apart: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._schemas, self._stopped, self._apart = schemas, stopped, apart
         self._bulk, self._lanes = bulk, lanes
-        self._smaller_calls = SmallerCalls()
+        self._smaller_calls, self._may_send = smaller_calls, may_send
 
-    def results(
-        self, jobs: Sequence[tuple[Job, Any]], send: Send, op: WriteOp | None
-    ) -> Iterator[tuple[Job, RowResult]]:
+    def results(self, jobs: Call, send: Send, op: WriteOp | None) -> Iterator[tuple[Job, RowResult]]:
         """
         Send the body of each job; what became of each.
 
@@ -79,6 +85,10 @@ class Calling:
             written = self._bulk.sent(op, records, self._schemas)
         yield from ((jobs[place][0], result) for place, result in written.items())
         rest = [pair for place, pair in enumerate(jobs) if place not in written]
+        suspects = self._smaller_calls.apart([job.id for job, _ in rest])
+        groups = [[rest[place] for place in places] for places in suspects]
+        apart = set(chain(*suspects))
+        rest = [pair for place, pair in enumerate(rest) if place not in apart]
         if op is not None:
             rest.sort(key=lambda pair: self._apart(pair[0].record.object))
         width = 1 if op is None else self._lanes.width
@@ -91,15 +101,17 @@ class Calling:
         )
         settled: list[tuple[Job, RowResult]] = []
         for call, answer in zip(chain(*lanes), chain(*answers), strict=True):
-            results = self._settled([body for _, body in call], answer, send)
-            settled += [(job, result) for (job, _), result in zip(call, results, strict=True)]
+            settled += self._settled(call, answer, send, self._smaller_calls.for_a_call())
+        allowance = self._smaller_calls.for_suspects()
+        for call in chain(*map(self._calls, groups)):
+            settled += self._sent_apart(call, send, allowance)
         if op is not None:
             self._lanes.met(locks=any(e.code in ROW_LOCKS for _, result in settled for e in result.errors))
         yield from settled
 
     def called(self, bodies: Sequence[Any], send: Send) -> Sequence[RowResult]:
-        """Make one call, and smaller ones where it must be. One result for each record."""
-        return self._settled(bodies, self._answer(bodies, send), send)
+        """Make one call, and smaller ones where a record spoils it. One result for each record."""
+        return self._readable(bodies, self._answer(bodies, send), send)
 
     def _touched(self, pair: tuple[Job, Any]) -> list[str]:
         """The Ids of the records that a creation or update locks: itself and its parents."""
@@ -113,17 +125,38 @@ class Calling:
         """One call's answer. Several threads are here at the same time, and change nothing."""
         if self._stopped.is_set():
             raise Unavailable("the sink is being stopped: what was not sent yet is put by its successor")
+        if not self._may_send():
+            raise Unavailable(TAKEN_AWAY)
         try:
             return send(bodies)
         except RequestRejected as error:
             return error
 
     def _settled(
+        self, call: Call, answer: Sequence[RowResult] | RequestRejected, send: Send, allowance: Allowance
+    ) -> list[tuple[Job, RowResult]]:
+        """What became of each record of a call: of one that a trigger failed with others, by smaller calls."""
+        bodies = [body for _, body in call]
+        results = self._smaller_calls.settled(
+            [job.id for job, _ in call],
+            self._readable(bodies, answer, send),
+            lambda places: self.called([bodies[place] for place in places], send),
+            allowance,
+        )
+        return [(job, result) for (job, _), result in zip(call, results, strict=True)]
+
+    def _sent_apart(self, call: Call, send: Send, allowance: Allowance) -> list[tuple[Job, RowResult]]:
+        """The same, of records that have failed in company before, and are sent if a call is left for them."""
+        if not allowance.take():
+            return [(job, IN_COMPANY) for job, _ in call]
+        return self._settled(call, self._answer([body for _, body in call], send), send, allowance)
+
+    def _readable(
         self, bodies: Sequence[Any], answer: Sequence[RowResult] | RequestRejected, send: Send
     ) -> Sequence[RowResult]:
         """One result for each record. One that spoils the whole call (by a value's type, say) is found by halving."""
         if not isinstance(answer, RequestRejected):
-            return self._smaller_calls.settled(bodies, answer, lambda some: self.called(some, send))
+            return answer
         if len(bodies) == 1:
             return [RowResult(False, None, (RowError(answer.code, answer.fields),))]
         middle = len(bodies) // 2

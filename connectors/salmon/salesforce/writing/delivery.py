@@ -15,7 +15,9 @@ from typing import Any, Final, Protocol
 from salmon.model.change import WriteOp
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
+from salmon.plugin.leave import always
 from salmon.salesforce.ids import ID_CHARS_SHORT
+from salmon.salesforce.wire.codes import ROLLED_BACK
 from salmon.salesforce.wire.rest import RowResult
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.calling import Calling, Job, Send
@@ -32,6 +34,7 @@ from salmon.salesforce.writing.outcomes import (
 )
 from salmon.salesforce.writing.references import Body, RecordId, References
 from salmon.salesforce.writing.saving import Records, Saves
+from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
 from salmon.salesforce.writing.unreadable import UnreadableFields
 
@@ -65,6 +68,8 @@ class Delivery:
         bulk: BulkWrites | None = None,
         lanes: Lanes | None = None,
         savers: Mapping[str, Saves] | None = None,
+        smaller_calls: SmallerCalls | None = None,
+        may_send: Callable[[], bool] = always,
     ) -> None:
         """*savers*: who saves the records of objects that *org* does not save as it saves all others."""
         self._org = org
@@ -81,6 +86,8 @@ class Delivery:
             bulk=bulk,
             lanes=lanes or Lanes(1),
             apart=lambda name: apart.get(name, 0),
+            smaller_calls=smaller_calls or SmallerCalls(),
+            may_send=may_send,
         )
         self._outcomes: dict[int, Outcome] = {}
         self._unreadable = UnreadableFields(org, schemas)
@@ -354,7 +361,9 @@ class Delivery:
         unsure = [job for job, each in self._nameless.values() if self._narrowing.must_be_saved(each)]
         for job, result in self._results(unsure, _nothing, self._update_call):
             outcome = outcome_of(result, WriteOp.UPDATE, job.native_id, ())
-            if isinstance(outcome, Look) or outcome.kind is not OutcomeKind.REFUSED:
+            if isinstance(outcome, Outcome) and outcome.code == ROLLED_BACK:
+                self._outcomes[job.index] = outcome  # It is not known yet.
+            elif isinstance(outcome, Look) or outcome.kind is not OutcomeKind.REFUSED:
                 self._narrowing.saved(self._nameless[job.index][1])
         for job, each in self._nameless.values():
             if not self._narrowing.must_be_saved(each):

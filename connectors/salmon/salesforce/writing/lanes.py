@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import structlog
 
+from salmon.calls import on_behalf_of
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ _CALM: Final = 20  # batches without a lock, until one more lane is tried
 
 class Lanes:
     """
-    How many lanes there are now, and the threads that go along them. For one putting thread; `batch_max` from any.
+    How many lanes there are now. For one putting thread; `batch_max` from any.
 
     Args:
         most: The most calls at the same time.
@@ -36,7 +36,6 @@ class Lanes:
     def __init__(self, most: int) -> None:
         self._most = self._width = most
         self._calm = 0
-        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def width(self) -> int:
@@ -62,36 +61,41 @@ class Lanes:
         """
         Make the calls of each lane one after the other, and all lanes at the same time. Returns what they gave.
 
+        The process can end while a call is under way: nobody but the caller waits for it.
+
         Raises the first error, when no call is under way any more; lanes end at their next call then.
         """
         if len(lanes) == 1:
             return [[call() for call in lanes[0]]]
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._most, thread_name_prefix="salesforce-write")
-        failed = threading.Event()
+        given: list[list[T]] = [[] for _ in lanes]
+        errors: list[BaseException] = []
+        waiting = threading.get_ident()
 
-        def go(calls: Sequence[Callable[[], T]]) -> list[T]:
-            given: list[T] = []
+        def go(calls: Sequence[Callable[[], T]], answers: list[T]) -> None:
+            with on_behalf_of(waiting):
+                go_on(calls, answers)
+
+        def go_on(calls: Sequence[Callable[[], T]], answers: list[T]) -> None:
             for call in calls:
-                if failed.is_set():
+                if errors:
                     break
                 try:
-                    given.append(call())
-                except BaseException:
-                    failed.set()
-                    raise
-            return given
+                    answers.append(call())
+                except BaseException as error:  # noqa: BLE001 - raised again by the caller
+                    errors.append(error)
 
-        going = [self._threads.submit(go, calls) for calls in lanes]
-        errors = [error for each in going if (error := each.exception()) is not None]
+        # Not a pool: the interpreter would wait for its threads, and for what they wait for, before it ends.
+        threads = [
+            threading.Thread(target=go, args=each, name=f"salesforce-write-{number}", daemon=True)
+            for number, each in enumerate(zip(lanes, given, strict=True))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         if errors:
             raise errors[0]
-        return [each.result() for each in going]
-
-    def close(self) -> None:
-        """End the threads. No call may be under way."""
-        if self._threads is not None:
-            self._threads.shutdown()
+        return given
 
 
 def divided(touched: Sequence[Sequence[Hashable]], width: int) -> list[list[int]]:

@@ -24,10 +24,19 @@ from salmon.errors import RetriableError
 from salmon.model.change import WriteOp
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.clashes import Clashes, nothing_owed
-from salmon.plugin.contract import Identities, Outcome, OutcomeKind, OwedTo, SinkRecord, WaitingObject
+from salmon.plugin.contract import (
+    Identities,
+    Outcome,
+    OutcomeKind,
+    OwedTo,
+    SinkRecord,
+    WaitingObject,
+)
+from salmon.plugin.leave import always
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, is_polled, synced_object
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.troubles import AGAIN_S, ObjectRefused, Rechecks, Troubles, described
+from salmon.salesforce.wire.budget import Budget, of_api_calls
 from salmon.salesforce.wire.bulk import BulkIngests
 from salmon.salesforce.wire.codes import DUPLICATE, ROW_LOCKS, WRAPPERS
 from salmon.salesforce.wire.rest import COLLECTION_ROWS, Rest
@@ -38,6 +47,7 @@ from salmon.salesforce.writing.narrowing import Narrowing
 from salmon.salesforce.writing.outcomes import locked
 from salmon.salesforce.writing.references import RecordId, References
 from salmon.salesforce.writing.saving import Saves, savers
+from salmon.salesforce.writing.triggers import SmallerCalls
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +97,7 @@ class SalesforceSinkTask:
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
         self._calls = Calls()
+        self._budget = of_api_calls(config.api_budget)
         self._bulk: BulkWrites | None = None
         self._bulk_rows_min = bulk_rows_min
         self._lanes = Lanes(1)
@@ -101,9 +112,11 @@ class SalesforceSinkTask:
         self._unclean = False  # so may one of any key, by whoever had its partition before us
         self._sure: OrderedDict[RecordId, None] = OrderedDict()
         self._owed: OwedTo = nothing_owed
+        self._may_send: Callable[[], bool] = always
         self._clashes = Clashes(DUPLICATE, clock)
         one_way = [name for name, each in objects.items() if each.direction == "to_salesforce"]
         self._narrowing = Narrowing(one_way, clock=clock)
+        self._smaller_calls = SmallerCalls(clock=clock)
         self._polled = {n for n, each in objects.items() if each.direction == "both" and is_polled(each)}
         # Of what fails for no known reason, or finds its row locked: seq, and when it first did.
         self._unexplained: dict[RecordId, tuple[int, float]] = {}
@@ -117,13 +130,17 @@ class SalesforceSinkTask:
         """How to ask what is owed to a record."""
         self._owed = owed
 
+    def ask_leave(self, may_send: Callable[[], bool]) -> None:
+        """See AsksForLeave."""
+        self._may_send = may_send
+
     def connect(self) -> None:
         """
         Sign in, and check that the objects and their markers are there. An object that is not as it must be waits: it has
         worked before, because the source has registered its schema. Raises as `start` does.
         """
         if self._rest is None:
-            self._rest = Rest(self._config, calls=self._calls)
+            self._rest = Rest(self._config, calls=self._calls, budget=self._budget)
         self._savers = savers(self._configured, self._rest)
         if self._bulk is None:
             self._lanes = Lanes(self._config.concurrent_writes)
@@ -133,6 +150,7 @@ class SalesforceSinkTask:
                 enabled=self._config.bulk.write == "auto",
                 leave=[name for name, each in self._configured.items() if each.assignment_rules],
                 rows_min=self._bulk_rows_min,
+                may_send=self._has_leave,
                 clock=self._clock,
             )
         _, wrong = described(self._configured, self._describe, self._failures, may_wait=self._configured)
@@ -179,6 +197,10 @@ class SalesforceSinkTask:
         """API calls made so far, by resource."""
         return self._rest.calls if self._rest is not None else {}
 
+    def budgets(self) -> Sequence[Budget]:
+        """See HasBudgets."""
+        return [self._budget]
+
     def batch_for(self, ready: Collection[RecordId]) -> int:
         """See TakesBacklogs."""
         by_bulk = self._bulk.batch_for(ready) if self._bulk is not None else 0
@@ -209,6 +231,8 @@ class SalesforceSinkTask:
             bulk=self._bulk,
             lanes=self._lanes,
             savers=self._savers,
+            smaller_calls=self._smaller_calls,
+            may_send=self._has_leave,
         )
         sure, looked = self._sure, self._unclean
         try:
@@ -242,13 +266,16 @@ class SalesforceSinkTask:
 
     def close(self) -> None:
         """Give up the connections, when nothing is put any more."""
-        self._lanes.close()
         if self._rest is not None:
             self._rest.close()
 
     def waiting(self) -> Sequence[WaitingObject]:
-        """The objects that the org does not have as they must be, while the others go on."""
-        return [*(self._bulk.waiting() if self._bulk is not None else ()), *self._troubles.report()]
+        """The objects that the org does not have as they must be, while the others go on; and what all of them wait for."""
+        bulk = self._bulk.waiting() if self._bulk is not None else ()
+        return [*self._budget.waiting(), *bulk, *self._troubles.report()]
+
+    def _has_leave(self) -> bool:
+        return self._may_send()
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None
@@ -287,7 +314,7 @@ class SalesforceSinkTask:
         The outcome; REFUSED where Salesforce has failed on it for long without saying why, and one to be tried late where
         its row has been locked for longer than a transaction lasts.
         """
-        outcome = self._clashes.judged(record, outcome)
+        outcome = self._smaller_calls.judged(self._clashes.judged(record, outcome))
         if (
             outcome.kind is OutcomeKind.APPLIED
             and record.write.op is WriteOp.DELETE

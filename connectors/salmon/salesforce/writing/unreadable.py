@@ -2,7 +2,8 @@
 Records that the org cannot read: which of their fields are at fault.
 
 The org need not say. They are found by halving what is sent to a record that does not exist: the org reads it, and carries
-nothing out.
+nothing out. Where a batch has many such records, those that are not looked into are left for the next one: none is refused for
+a field that nobody looked for.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from salmon.errors import RequestRejected
 from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
 from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.troubles import ObjectRefused
-from salmon.salesforce.wire.codes import UNKNOWN_FIELD, UNREADABLE
+from salmon.salesforce.wire.codes import HALTED, UNKNOWN_FIELD, UNREADABLE
 from salmon.salesforce.wire.rest import RowError, RowResult
 
-_PROBES_MAX: Final = 128  # calls of one batch to find the fields that the org cannot read
+# Calls to find the fields of one record that the org cannot read; and of a batch, after which no further record is begun.
+_PROBES_MAX: Final = 128
 
 
 class Updating(Protocol):
@@ -33,11 +35,13 @@ class UnreadableFields:
     def __init__(self, org: Updating, schemas: Mapping[str, ObjectSchema]) -> None:
         self._org, self._schemas = org, schemas
         self._not_there: set[tuple[str, str]] = set()  # object, field: found out in this batch
-        self._probes_left = _PROBES_MAX
+        self._probes = 0
 
     def named(self, result: RowResult, body: Mapping[str, Any]) -> RowResult:
         """
         The result; where the org could not read the record and does not say why, with the fields that are at fault.
+
+        Of a record that is left for the next batch, the result says that it was given up.
 
         Raises ObjectRefused where it is one of the marker fields: no write of the object can be carried out then.
         """
@@ -49,6 +53,8 @@ class UnreadableFields:
         # What the object does not have, no other record of the batch need look for.
         found = tuple(name for name in names if (schema.name, name) in self._not_there)
         if not found:
+            if self._probes >= _PROBES_MAX:
+                return replace(result, errors=(RowError(HALTED),))
             found = self._found(schema, body, names, code)
             if code == UNKNOWN_FIELD:
                 self._not_there.update((schema.name, name) for name in found)
@@ -59,16 +65,21 @@ class UnreadableFields:
     ) -> tuple[str, ...]:
         nobody = id18((schema.key_prefix or "").ljust(ID_CHARS_SHORT, "0"))
         frame = {"attributes": body["attributes"], "Id": nobody}
+        last = self._probes + _PROBES_MAX
+
+        def is_read(some: Mapping[str, Any]) -> bool:
+            """False when too much was asked."""
+            return self._probes < last and self._is_read({**frame, **some}, code)
 
         def at_fault(some: Sequence[str]) -> tuple[str, ...]:
-            if not some or self._is_read({**frame, **{name: body[name] for name in some}}, code):
+            if not some or is_read({name: body[name] for name in some}):
                 return ()
-            if len(some) == 1 or not self._probes_left:
+            if len(some) == 1 or self._probes >= last:
                 return tuple(some)
             middle = len(some) // 2
             return (*at_fault(some[:middle]), *at_fault(some[middle:]))
 
-        if not self._is_read(frame, code):
+        if not is_read({}):
             return ()
         found = at_fault(names)
         if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
@@ -77,10 +88,8 @@ class UnreadableFields:
         return found
 
     def _is_read(self, body: Mapping[str, Any], code: str) -> bool:
-        """Whether the org can read a record: what it cannot read, it refuses with *code*. False when too much was asked."""
-        if not self._probes_left:
-            return False
-        self._probes_left -= 1
+        """Whether the org can read a record: what it cannot read, it refuses with *code*."""
+        self._probes += 1
         try:
             [result] = self._org.update([body])
         except RequestRejected:

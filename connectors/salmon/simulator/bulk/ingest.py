@@ -137,7 +137,7 @@ def _setter(org: Org, table: Table, name: str) -> Setter:
         raise _no_field(name)
 
     def set_field(body: dict[str, Any], cell: str) -> None:
-        body[field.name] = None if cell == NULL else _value(field, cell)
+        body[field.name] = None if cell == NULL else value_of(field, cell)
 
     return set_field
 
@@ -167,8 +167,8 @@ def _parent_setter(org: Org, table: Table, name: str) -> Setter:
     return set_parent
 
 
-def _value(field: Field, cell: str) -> Any:
-    """The value that a cell stands for. Raises Refusal if the field cannot take it."""
+def value_of(field: Field, cell: str) -> Any:
+    """The value that the text of a cell stands for. Raises Refusal if the field cannot take it."""
     if field.type in TEXT_TYPES:
         return cell
     value: Any = cell.strip()

@@ -222,6 +222,13 @@ class EventBus:
                     return self._schemas.of_changes(entity).schema_id
         raise TopicNotFound(topic)
 
+    def schema_id_for(self, topic: str) -> str | None:
+        """The same; None if there is no such topic."""
+        try:
+            return self.schema_id_of(topic)
+        except TopicNotFound:
+            return None
+
     def schema_text(self, schema_id: str) -> str | None:
         """The Avro schema with this id, if any event or topic ever had it."""
         return self._schemas.text(schema_id)

@@ -227,6 +227,11 @@ class Org:
                 for listener in self._listeners:
                     listener(commit)
 
+    def may_call(self) -> bool:
+        """Whether any of the day's API requests is left."""
+        usage = self.usage
+        return self.faults.active("exhaust_api") is None and usage.calls_today() < usage.daily_api_requests
+
     def hidden(self, user: User, object_name: str) -> frozenset[str] | None:
         """The fields of an object that the fault `hide` hides from *user*: none of them; or None for the whole object."""
         if user is not self.integration_user:

@@ -79,6 +79,7 @@ class Unit:
         self._stamp = datetime_text(self.stamp_ms)
         # Each touched record as it was before: live, or in the bin, or neither.
         self._before: dict[tuple[str, str], tuple[Row | None, Row | None]] = {}
+        self._untold: set[tuple[str, str]] = set()  # those of whose change no event tells
 
     def insert(self, object_name: str, body: Body) -> str:
         """Create a record and return its id."""
@@ -179,15 +180,32 @@ class Unit:
         table = self._table(object_name)
         if record_id not in table.bin:
             raise Refusal("UNDELETE_FAILED", "Entity is not in the recycle bin")
-        along = self._org.deleted_with.pop(record_id, ((record_id, table),))
+        along = self._org.deleted_with.get(record_id, ((record_id, table),))
         returning = [(each_id, each) for each_id, each in along if each_id in each.bin]
         for each_id, each in returning:
             self._check_unique(each, each.bin[each_id], each_id)
         for each_id, each in returning:
             row = {**each.bin[each_id], "IsDeleted": False}
+            row.pop("MasterRecordId", None)  # it is no part of another record any more
             self._stamp_row(each.type, row)
             self._remember(each, each_id)
             each.put(row)
+
+    def point(
+        self, table: Table, record_id: str, lookup: str, target: str | None, *, untold: bool = False
+    ) -> None:
+        """
+        Let a live record's lookup name another record, or none. The org does it itself, so nothing is checked.
+
+        With *untold*, no event tells of it.
+        """
+        if untold:
+            self._untold.add((table.type.name, record_id))
+        row = dict(table.live[record_id])
+        _assign(row, lookup, target)
+        self._stamp_row(table.type, row)
+        self._remember(table, record_id)
+        table.put(row)
 
     def rollback(self) -> None:
         """Undo everything; the unit is empty afterwards."""
@@ -204,6 +222,7 @@ class Unit:
         """Make what *inner* did a part of this unit; it is committed or undone with it."""
         for key, state in inner._before.items():
             self._before.setdefault(key, state)
+        self._untold |= inner._untold
 
     def changes(self) -> tuple[RecordChange, ...]:
         """
@@ -214,7 +233,9 @@ class Unit:
         found = []
         for (object_name, record_id), (live, deleted) in self._before.items():
             after = self._org.table(object_name).live.get(record_id)
-            if live == after:  # Nothing, or created and deleted again.
+            if (
+                live == after or (object_name, record_id) in self._untold
+            ):  # Nothing, or created and deleted again.
                 continue
             kind: ChangeType = "UPDATE"
             if live is None:
@@ -384,14 +405,7 @@ class Unit:
         for child_table, field in self._org.children(table.type.name):
             for child_id in child_table.find(field, record_id):
                 if child_id not in doomed:
-                    row = {
-                        name: value
-                        for name, value in child_table.live[child_id].items()
-                        if name != field.name
-                    }
-                    self._stamp_row(child_table.type, row)
-                    self._remember(child_table, child_id)
-                    child_table.put(row)
+                    self.point(child_table, child_id, field.name, None)
 
     def _stamp_row(self, object_type: ObjectType, row: dict[str, Stored], *, created: bool = False) -> None:
         stamps: dict[str, Stored] = {

@@ -36,6 +36,8 @@ class Settings:
     cdc_entities_max: int = 5
     # Whether the update of a long text carries a diff in place of the value, where Change Data Capture may send one.
     text_diffs: bool = False
+    # Whether no event tells that the records below a merged record are below another now: orgs have been seen to do so.
+    merge_moves_untold: bool = False
     # Whether the caller's network is a trusted one: then a password needs no security token.
     trusted_network: bool = False
     # Whether SOAP login() works: off in orgs since Winter '26, and gone from API version 65 on.
@@ -102,6 +104,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a whole number, not negative",
     ),
     "text_diffs": _SWITCH,
+    "merge_moves_untold": _SWITCH,
     "trusted_network": _SWITCH,
     "soap_login": _SWITCH,
     "soap_fault": (lambda value: value is None or isinstance(value, str), "an exception code, or null"),

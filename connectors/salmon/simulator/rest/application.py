@@ -38,6 +38,7 @@ from salmon.simulator.rest import (
 from salmon.simulator.rest import collections as rest_collections
 from salmon.simulator.rest import limits as rest_limits
 from salmon.simulator.rest import query as rest_query
+from salmon.simulator.rest.event_schemas import EventSchemas, Schemas
 from salmon.simulator.rest.metadata import Describes, resources, version_of, versions
 from salmon.simulator.rest.oauth import TokenEndpoint
 from salmon.simulator.rest.signing_in import SigningIn
@@ -64,8 +65,9 @@ _HEAVY = frozenset({"query", "collections", "composite", "search", "bulk"})
 class RestServer:
     """The application is `app`; everything it changes, it changes in the org."""
 
-    def __init__(self, org: Org, tokens: TokenEndpoint) -> None:
+    def __init__(self, org: Org, tokens: TokenEndpoint, schemas: Schemas) -> None:
         self._org = org
+        self._event_schemas = EventSchemas(schemas)
         self._signing_in = SigningIn(org, tokens)
         self._cursors = rest_query.Cursors()
         self._describes = Describes(org)
@@ -140,6 +142,10 @@ class RestServer:
                 allowed = {"GET": resources}
             case ["sobjects"]:
                 allowed = {"GET": self._describes.all_objects}
+            case ["event", "eventSchema", schema_id]:
+                allowed = {"GET": lambda call: self._event_schemas.by_id(call, schema_id)}
+            case ["sobjects", name, "eventSchema"]:
+                allowed = {"GET": lambda call: self._event_schemas.by_name(call, name)}
             case ["sobjects", name, *below] if (event := self._org.platform_events.find(name)) is not None:
                 allowed = events.resources(event, below, lambda call: self._describes.describe(call, name))
             case ["sobjects", name]:
@@ -234,13 +240,9 @@ class RestServer:
 
     def _count(self, resource: str) -> None:
         """Count the call against the daily allowance. Raises BadRequest when it is used up."""
-        usage = self._org.usage
-        if (
-            self._org.faults.active("exhaust_api") is not None
-            or usage.calls_today() >= usage.daily_api_requests
-        ):
+        if not self._org.may_call():
             raise BadRequest("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", status=403)
-        usage.count_call(resource)
+        self._org.usage.count_call(resource)
 
     def _fault(self, api: str, body: bytes) -> Answer | None:
         struck = self._org.faults.active("http", api=api)
@@ -248,14 +250,14 @@ class RestServer:
             return None
         self._org.faults.take("http", api=api)
         status, code = int(struck.get("status", 503)), struck.get("error_code")
+        wish = {} if (wish_s := struck.get("retry_after_s")) is None else {"Retry-After": str(int(wish_s))}
         if code is None:  # What stands in front of the org answers in HTML.
-            return Answer(
-                status, b"<html><body>Service Unavailable</body></html>", {"Content-Type": "text/html"}
-            )
+            html = {"Content-Type": "text/html", **wish}
+            return Answer(status, b"<html><body>Service Unavailable</body></html>", html)
         message = "injected by the control API"
         if api == "oauth":
             return Answer(status, {"error": code, "error_description": message})
-        return Answer(status, [{"message": message, "errorCode": code}])
+        return Answer(status, [{"message": message, "errorCode": code}], wish)
 
     def _response(self, answer: Answer, headers: Mapping[str, str]) -> Response:
         usage = self._org.usage

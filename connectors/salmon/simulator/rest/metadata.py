@@ -53,7 +53,7 @@ def resources(call: Call) -> Answer:
     """GET /services/data/vXX.X; clients that know nothing but a token learn there who they are"""
     base = f"/services/data/v{call.version}"
     names = (
-        "composite", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
+        "composite", "event", "jobs", "limits", "parameterizedSearch", "query", "queryAll", "recent", "search", "sobjects",
         "tooling",
     )  # fmt: skip
     found = {name: f"{base}/{name}" for name in names}

@@ -1,5 +1,6 @@
 """
-The partner and enterprise SOAP API, as far as clients sign in with it: login, logout, getUserInfo, getServerTimestamp.
+The partner and enterprise SOAP API: login, logout, getUserInfo, getServerTimestamp, and the calls about records
+(salmon.simulator.soap.records).
 
 Every other call is refused. Faults look as recorded, and say what the API guide and recorded answers say.
 Source: SOAP API Developer Guide ("login()", "API Fault Element"); "SOAP API login() retirement", release notes.
@@ -15,9 +16,12 @@ from xml.sax.saxutils import escape
 from salmon.simulator.org.clock import datetime_text
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.org import Org
+from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.sessions import User
 from salmon.simulator.org.setup_objects import ADMINISTRATOR_PROFILE
 from salmon.simulator.rest.web import Answer, Asked
+from salmon.simulator.soap.records import RecordCalls
+from salmon.simulator.soap.xml import child, local, text
 
 # login() exists up to this version of the API.
 LOGIN_VERSION_MAX: Final = 64
@@ -81,13 +85,13 @@ class PartnerApi:
             envelope = ElementTree.fromstring(asked.body)
         except ElementTree.ParseError as error:
             raise _Fault("UNKNOWN_EXCEPTION", f"The request is not well-formed XML: {error}") from None
-        call = next(iter(_child(envelope, "Body") or ()), None)
-        name = "" if call is None else _local(call.tag)
+        call = next(iter(child(envelope, "Body") or ()), None)
+        name = "" if call is None else local(call.tag)
         if call is not None and name == "login":
             self._org.usage.count_login()
-            organization = _text(_child(envelope, "Header"), "LoginScopeHeader", "organizationId")
-            return self._login(version, _text(call, "username"), _text(call, "password"), organization)
-        token = _text(_child(envelope, "Header"), "SessionHeader", "sessionId").strip()
+            organization = text(child(envelope, "Header"), "LoginScopeHeader", "organizationId")
+            return self._login(version, text(call, "username"), text(call, "password"), organization)
+        token = text(child(envelope, "Header"), "SessionHeader", "sessionId").strip()
         user = self._org.sessions.user_of(token)
         if user is None:
             raise _Fault("INVALID_SESSION_ID")
@@ -102,7 +106,22 @@ class PartnerApi:
                 "<getServerTimestampResponse><result>"
                 f"<timestamp>{stamp}</timestamp></result></getServerTimestampResponse>"
             )
+        records = RecordCalls(self._org, user, version, child(envelope, "Header"))
+        if call is not None and records.serves(name):
+            return self._of_records(records, name, call)
         raise _Fault("INVALID_OPERATION", f"The simulator does not serve {name or 'an empty body'} over SOAP")
+
+    def _of_records(self, records: RecordCalls, name: str, call: ElementTree.Element) -> str:
+        """The answer to a call that is counted, as those of REST are."""
+        if not self._org.settings.api_enabled:
+            raise _Fault("API_DISABLED_FOR_ORG")
+        if not self._org.may_call():
+            raise _Fault("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
+        self._org.usage.count_call("soap")
+        try:
+            return records.answer(name, call)
+        except Refusal as refusal:
+            raise _Fault(refusal.code, refusal.message) from None
 
     def _login(self, version: str, username: str, password: str, organization: str) -> str:
         settings = self._org.settings
@@ -169,21 +188,6 @@ def _fault_body(fault: _Fault) -> str:
         f'<detail><sf:{kind} xsi:type="sf:{kind}"><sf:exceptionCode>{fault.code}</sf:exceptionCode>'
         f"<sf:exceptionMessage>{message}</sf:exceptionMessage></sf:{kind}></detail></soapenv:Fault>"
     )
-
-
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
-
-
-def _child(element: ElementTree.Element | None, name: str) -> ElementTree.Element | None:
-    children = () if element is None else element
-    return next((child for child in children if _local(child.tag) == name), None)
-
-
-def _text(element: ElementTree.Element | None, *names: str) -> str:
-    for name in names:
-        element = _child(element, name)
-    return "" if element is None else element.text or ""
 
 
 def _same(expected: str, given: str) -> bool:

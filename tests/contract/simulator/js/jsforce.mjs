@@ -150,6 +150,58 @@ await step("platform event", async () => {
   assert.deepEqual(many.map((each) => each.success), [true, true]);
 });
 
+await step("soap create, update, upsert", async () => {
+  const [made] = await conn.soap.create([{ type: "Account", Name: "By SOAP" }]);
+  assert.equal(made.success, true);
+  const [changed] = await conn.soap.update([{ type: "Account", Id: made.id, Phone: "9" }]);
+  assert.deepEqual([changed.success, changed.id], [true, made.id]);
+  const [upserted] = await conn.soap.upsert("Salmon_Id__c", [{ type: "Account", Salmon_Id__c: "soap", Name: "Upserted" }]);
+  assert.deepEqual([upserted.success, upserted.created], [true, true]);
+});
+await step("soap merge", async () => {
+  const [winner, loser] = await conn.soap.create([{ type: "Account", Name: "Winner" }, { type: "Account", Name: "Loser" }]);
+  const masterRecord = { type: "Account", Id: winner.id, Phone: "merged" };
+  const done = await conn.soap.merge({ masterRecord, recordToMergeIds: [loser.id] });
+  assert.deepEqual([done.success, done.id, done.mergedRecordIds], [true, winner.id, [loser.id]]);
+  const found = await conn.query(`SELECT MasterRecordId FROM Account WHERE Id = '${loser.id}'`, { scanAll: true });
+  assert.equal(found.records[0].MasterRecordId, winner.id);
+});
+await step("soap delete, undelete, emptyRecycleBin", async () => {
+  const [made] = await conn.soap.create([{ type: "Account", Name: "Deleted" }]);
+  assert.equal((await conn.soap.delete([made.id]))[0].success, true);
+  assert.equal((await conn.soap.undelete([made.id]))[0].success, true);
+  assert.equal((await conn.sobject("Account").retrieve(made.id)).Name, "Deleted");
+  assert.equal((await conn.soap.delete([made.id]))[0].success, true);
+  assert.equal((await conn.soap.emptyRecycleBin([made.id]))[0].success, true);
+  assert.equal((await conn.soap.undelete([made.id]))[0].errors[0].statusCode, "UNDELETE_FAILED");
+});
+await step("soap getServerTimestamp, getUserInfo", async () => {
+  assert.ok((await conn.soap.getServerTimestamp()).timestamp);
+  assert.equal((await conn.soap.getUserInfo()).userId, org.user_id);
+});
+await step("event schema", async () => {
+  const schema = await conn.request("/sobjects/Order_Event__e/eventSchema?payloadFormat=COMPACT");
+  assert.equal(schema.name, "Order_Event__e");
+  assert.deepEqual(await conn.request(`/event/eventSchema/${schema.uuid}?payloadFormat=COMPACT`), schema);
+});
+await step("composite batch, tree, graph, collections", async () => {
+  const base = "/services/data/v60.0";
+  const batch = await conn.requestPost(`${base}/composite/batch`, {
+    batchRequests: [{ method: "GET", url: "v60.0/limits" }, { method: "GET", url: "v60.0/sobjects/Account/describe" }],
+  });
+  assert.equal(batch.hasErrors, false);
+  const tree = await conn.requestPost(`${base}/composite/tree/Account`, {
+    records: [{ attributes: { type: "Account", referenceId: "one" }, Name: "Tree" }],
+  });
+  assert.equal(tree.hasErrors, false);
+  const graph = await conn.requestPost(`${base}/composite/graph`, { graphs: [{ graphId: "g", compositeRequest: [
+    { method: "POST", url: `${base}/sobjects/Account`, referenceId: "made", body: { Name: "Graph" } }] }] });
+  assert.equal(graph.graphs[0].isSuccessful, true);
+  const many = await conn.requestPost(`${base}/composite/sobjects`, {
+    allOrNone: true, records: [{ attributes: { type: "Account" }, Name: "Collection" }] });
+  assert.equal(many[0].success, true);
+});
+
 const poll = { pollInterval: 50, pollTimeout: 20_000 };
 await step("bulk2 insert", async () => {
   const done = await conn.bulk2.loadAndWaitForResults({

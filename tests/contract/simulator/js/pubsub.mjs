@@ -40,6 +40,11 @@ for (const authType of Object.keys(ways)) {
   await step(`connect ${authType}`, async () => (await connected(authType)).close());
 }
 
+await step("connect: a wrong secret is refused", async () => {
+  const wrong = { ...ways["oauth-client-credentials"], clientSecret: "wrong", ...shared };
+  await assert.rejects(new PubSubApiClient({ authType: "oauth-client-credentials", ...wrong }, quiet).connect());
+});
+
 const client = await connected("oauth-client-credentials");
 const order = (number) => ({
   CreatedDate: Date.now(), CreatedById: org.user_id, Order_Number__c: { string: number }, City__c: null,
@@ -71,6 +76,14 @@ await step("subscribeFromReplayId", async () => {
   const other = await connected("oauth-client-credentials");
   const events = await heard(2, (callback) => other.subscribeFromReplayId(ORDERS, callback, 2, published.replayId));
   assert.deepEqual(events.map((each) => each.payload.Order_Number__c), ["2", "3"]);
+  other.close();
+});
+await step("subscribeFromReplayId: an id that the org does not have", async () => {
+  const other = await connected("oauth-client-credentials");
+  await assert.rejects(
+    heard(1, (callback) => other.subscribeFromReplayId(ORDERS, callback, 1, 5)),
+    (error) => JSON.stringify(error).includes("replayid") || String(error.message).includes("replayid"),
+  );
   other.close();
 });
 await step("subscribeFromEarliestEvent: change events", async () => {

@@ -8,6 +8,13 @@ from support.proof.mutants import Mutant
 
 CHANGES: Final = (
     Mutant(
+        "where no events come, the second write that is repeated looks like an edit",
+        "2: where no events come, a row with the marker of any answered write but the last one shown is a repetition",
+        "model.fold",
+        "    return seq < x.marker or (work.change.origin in work.rules.eventless and x.marker != seq <= x.settled)\n",
+        "    return seq < x.marker\n",
+    ),
+    Mutant(
         "a repeated deletion answers a later one of ours",
         "2: what is told again answers no deletion",
         "model.fold",

@@ -341,10 +341,17 @@ LIVES: Final = (
     ),
     Mutant(
         "a deletion that met nothing is forgotten before its end is told",
-        "6: GONE of a deletion keeps it: its end is still to be told, and is ours",
+        "6: what met nothing was perhaps carried out before: that is still to be told, and is ours",
         "model.steps.outcomes",
-        "    if not (change.op is Op.GONE and ours.op is WriteOp.DELETE):\n",
-        "    if True:\n",
+        "    if change.op is not Op.GONE:\n",
+        "    if change.op is not Op.GONE or ours.op is WriteOp.DELETE:\n",
+    ),
+    Mutant(
+        "an update that met nothing is forgotten before it is told",
+        "6: what met nothing was perhaps carried out before: that is still to be told, and is ours",
+        "model.steps.outcomes",
+        "    if change.op is not Op.GONE:\n",
+        "    if change.op is not Op.GONE or ours.op is WriteOp.UPDATE:\n",
     ),
     Mutant(
         "an outcome leaves earlier writes in flight",

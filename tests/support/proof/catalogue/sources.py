@@ -68,11 +68,8 @@ SOURCES: Final = (
         "a record is read again before the clock has passed the event",
         "5: reading the record again, once that side's clock has passed the event",
         "salesforce.reading.rereads",
-        "        if due_at is None or self._org.clock.now - SECOND_MS < due_at:\n            return\n"
-        "        if (self._org.clock.covered or 0) < due_at:\n            self._org.look_at_clock()\n"
-        "        name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=waiting)\n",
-        "        if due_at is None:\n            return\n"
-        "        name, due = self._held.due(1 << 62, IDS_A_QUERY)\n",
+        "            name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=without)\n",
+        "            name, due = self._held.due(1 << 62, IDS_A_QUERY, without=without)\n",
     ),
     Mutant(
         "what waits of a blocked object keeps the others from the clock",
@@ -92,7 +89,7 @@ SOURCES: Final = (
         "an event tells the Id of a parent whose key was not learnt",
         "3: an Id that is not known is read before it is published",
         "salesforce.reading.rereads",
-        "            if target in unshown:\n                return None\n",
+        "            if parent[0] in unshown:\n                return None\n",
         "",
     ),
     Mutant(

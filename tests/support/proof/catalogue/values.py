@@ -8,6 +8,13 @@ from support.proof.mutants import Mutant
 
 VALUES: Final = (
     Mutant(
+        "where no events come, a lookup that the org has cleared counts as somebody's edit",
+        "4: what the org clears as we delete its target is nobody's edit",
+        "model.steps.values",
+        "    is_ours = change.origin in work.rules.eventless or (\n",
+        "    is_ours = (\n",
+    ),
+    Mutant(
         "a document that lacks its owner clears it",
         "4: a field that may not be empty is not cleared by a document that lacks it",
         "model.rules",

@@ -134,6 +134,26 @@ def test_members_of_an_address_are_fields_of_their_own() -> None:
     assert told.fields == {"BillingStreet": "Ring 1"}
 
 
+def test_what_the_org_finds_on_the_map_is_an_edit_of_the_coordinates_alone() -> None:
+    """Such an event has no top-level bitmap, no origin and no time of the last change, and clears nothing of the address."""
+    index = [slot.name for slot in layout("Account").slots].index("ShippingAddress")
+    members = [event_name for event_name, _ in layout("Account").slots[index].members]
+    bitmap = sum(1 << members.index(name) for name in ("Latitude", "Longitude"))
+    found = {"Street": None, "Latitude": 48.2, "Longitude": 16.4}
+    told = change(payload("UPDATE", ID, changed=[f"{index}-0x{bitmap:04X}"], ShippingAddress=found))
+    assert told.changed == frozenset({"ShippingLatitude", "ShippingLongitude"})
+    assert told.fields == {"ShippingLatitude": 48.2, "ShippingLongitude": 16.4}
+    assert told.ack is None
+
+
+def test_enriched_fields_of_an_update_were_not_said() -> None:
+    """A channel may add fields to each event; only the bitmaps tell what was changed."""
+    told = change(payload("UPDATE", ID, changed=bits("Account", "Phone"), Phone="1", Website="as it is"))
+    assert (told.changed, told.fields) == (frozenset({"Phone"}), {"Phone": "1"})
+    gone = change(payload("DELETE", ID, Website="as it was"))
+    assert (gone.op, dict(gone.fields)) == (Op.DELETE, {})
+
+
 def test_a_contacts_name_comes_apart() -> None:
     """Name.FirstName is REST's FirstName; the name put together is not synced."""
     told = change(
@@ -150,6 +170,13 @@ def test_one_event_of_many_records_tells_each_of_them() -> None:
         (ID, {"Phone": "1"}),
         (OTHER, {"Phone": "1"}),
     ]
+
+
+def test_an_edit_has_the_same_correlation_whenever_its_event_is_read() -> None:
+    """It is made of what the org says of the edit, so it is the same after a restart: by it the edit is found in every log."""
+    one, again = (change(payload("UPDATE", ID, Phone="1")).source for _ in range(2))
+    assert one["correlation"] == again["correlation"]
+    assert one["correlation"] == f"salesforce-{one['transaction_key']}-{one['sequence']}"
 
 
 def test_order_rises_with_the_commit_and_within_it() -> None:

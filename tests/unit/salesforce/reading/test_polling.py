@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from salmon.calls import Calls, Peer
 from salmon.model.change import SALESFORCE, Change, Op
 from salmon.plugin.contract import Signal, SignalKind
+from salmon.salesforce.config import ApiBudget, EventBudget
 from salmon.salesforce.reading.polling import OVERLAP_MS, REPORTED_MAX, NoEvents, Reported
 from salmon.salesforce.reading.rows import Row
 from salmon.salesforce.reading.snapshot import Why
+from salmon.salesforce.reading.source import SalesforceSourceTask
 from salmon.salesforce.reading.windows import Window
 from support.salesforce import MemoryOrg, payload
 from support.salesforce_feed import NOW, A, B, C, D, Rig, read_all
@@ -308,3 +312,17 @@ def test_without_any_events_the_stream_has_a_place_at_once() -> None:
     stream.pop()
     assert stream.peek() is None
     assert Reported().to_position() is None
+
+
+def test_a_sync_of_polled_objects_alone_hears_no_events_also_while_one_of_them_is_held() -> None:
+    """It would end where Pub/Sub is closed off, or where nothing is selected; and later it would resume at a position of no stream."""
+    settings = SimpleNamespace(
+        capture=SimpleNamespace(mode="poll", every_s=EVERY_S),
+        refresh=SimpleNamespace(every_s=None, after_events_s=None),
+        direction="both",
+    )
+    objects: Any = {"Product2": settings, "Pricebook2": settings}
+    config: Any = SimpleNamespace(api_budget=ApiBudget(), event_budget=EventBudget())
+    task = SalesforceSourceTask(config, objects, "crm")
+    task.hold({"Pricebook2"})
+    assert Peer.PUBSUB not in task.watch(Calls())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pytest
-
 from salmon.model.change import SALESFORCE, Change, Op
 from salmon.plugin.contract import Signal, SourceRecord
 from salmon.salesforce.reading.draft import Harvest
@@ -13,7 +11,6 @@ from salmon.salesforce.reading.refreshing import (
     WAITING_MAX,
     AfterEvents,
     has_unreported,
-    may_be_spent,
 )
 from salmon.salesforce.reading.rows import IDS_A_QUERY
 from salmon.salesforce.reading.snapshot import Why
@@ -172,12 +169,6 @@ def test_nothing_is_read_after_events_while_few_calls_are_left() -> None:
     clocked.turn(told(A))
     clocked.turn(after_s=SOON_S)
     assert clocked.ids == []
-
-
-@pytest.mark.parametrize(("usage", "may"), [(None, True), ((80, 100), True), ((81, 100), False)])
-def test_a_fifth_of_the_calls_is_left_for_others(usage: tuple[int, int] | None, may: bool) -> None:
-    """What can wait does."""
-    assert may_be_spent(usage) is may
 
 
 def test_only_objects_with_such_fields_are_read() -> None:

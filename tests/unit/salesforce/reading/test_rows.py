@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from salmon.backoff import Backoff
-from salmon.errors import RequestRejected, Unavailable
+from salmon.errors import RateLimited, RequestRejected, Unavailable
 from salmon.model.change import Change
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
@@ -18,6 +18,8 @@ from salmon.salesforce.reading import rows
 from salmon.salesforce.reading.rows import BadRow, Row, RowReader, key_batches
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
 from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.budget import OverBudget, Urgency, asked_as
+from salmon.salesforce.wire.rest import Page
 from support.clock import Clock
 from support.salesforce import A_USER, OUR_USER, MemoryOrg, synced
 from support.waiting import until
@@ -250,6 +252,63 @@ def test_a_run_after_a_hole_ends_with_what_was_deleted(reading: Begin) -> None:
     chunks = [one.chunk() for _ in range(3)]
     assert [ids(chunk) for chunk in chunks] == [[A, C], [], [B]]
     assert [chunk.run.done for chunk in chunks] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("why", "urgency"),
+    [
+        (Why.FIRST, Urgency.LATER),
+        (Why.HOLE, Urgency.NOW),
+        (Why.ASKED, Urgency.LATER),
+        (Why.REFRESH, Urgency.SPARE),
+    ],
+)
+def test_a_run_asks_for_calls_as_urgently_as_edits_wait_for_it(
+    reading: Begin, why: Why, urgency: Urgency
+) -> None:
+    """Until the budget gives it some, it waits, which is no failure of the object; then it goes on."""
+    org, budget = filled(), Giver()
+    pages = org.pages
+
+    def asked(soql: str, *, deleted: bool = False) -> Iterator[Page]:
+        budget.ask()
+        return pages(soql, deleted=deleted)
+
+    org.pages = asked  # type: ignore[method-assign]
+    one = reading(org)
+    one.snapshots.begin(run(why))
+    assert ids(one.chunk()) == [A, B]
+    assert budget.asked[:3] == [urgency] * 3
+    assert one.snapshots.waiting() == []
+
+
+class Giver:
+    """A budget that gives nothing twice, and notes how urgent it was."""
+
+    def __init__(self) -> None:
+        self.asked: list[Urgency] = []
+
+    def ask(self) -> None:
+        self.asked.append(asked_as())
+        if len(self.asked) < 3:
+            raise OverBudget("later", retry_after_s=0.001)
+
+
+def test_a_load_that_cannot_be_counted_for_want_of_calls_is_counted_later(reading: Begin) -> None:
+    """Otherwise a large object would be read by REST, which costs more of them."""
+    org, tries = filled(), [RateLimited("no more"), OverBudget("later", retry_after_s=0.001)]
+    count = org.count
+
+    def counted(name: str) -> int:
+        if tries:
+            raise tries.pop()
+        return count(name)
+
+    org.count = org.count_roughly = counted  # type: ignore[method-assign]
+    one = reading(org)
+    one.snapshots.begin(run())
+    assert one.chunk().run.total == 3
+    assert tries == []
 
 
 def test_an_org_that_is_down_is_waited_for(reading: Begin) -> None:

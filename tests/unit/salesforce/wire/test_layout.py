@@ -41,6 +41,19 @@ def test_a_custom_objects_bitmap_names_its_fields() -> None:
     }
 
 
+def test_the_codes_of_state_and_country_are_members_of_an_address() -> None:
+    """Where the org has picklists of them, they change together with the names."""
+    assert ACCOUNT.named(["6-0x60"]) == {"ShippingStateCode", "ShippingCountryCode"}
+
+
+def test_the_same_bit_is_another_member_in_an_older_schema() -> None:
+    """Addresses had eleven parts once: an event is read by the schema that it names, and no other."""
+    older = layout_of(recorded("AccountChangeEvent_2023-07.avsc"))
+    assert ACCOUNT.named(["6-0x0200"]) == {"ShippingGeocodeAccuracy"}
+    assert older.named(["6-0x0400"]) == {"ShippingGeocodeAccuracy"}
+    assert older.named(["6-0x0200"]) != {"ShippingGeocodeAccuracy"}
+
+
 def test_a_bit_of_a_whole_compound_stands_for_all_its_members() -> None:
     """A top-level bit of an address says something of each of its parts."""
     index = [slot.name for slot in ACCOUNT.slots].index("BillingAddress")

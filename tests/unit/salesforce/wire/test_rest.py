@@ -24,8 +24,9 @@ from salmon.errors import (
     Unavailable,
     UnfitServer,
 )
-from salmon.salesforce.config import SalesforceConfig
+from salmon.salesforce.config import ApiBudget, SalesforceConfig
 from salmon.salesforce.wire.auth import SignIn
+from salmon.salesforce.wire.budget import OverBudget, of_api_calls
 from salmon.salesforce.wire.clock import OrgClock
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.pause import Pause
@@ -235,6 +236,41 @@ def test_a_wish_to_wait_is_passed_on() -> None:
             api.count("Account")
         now_s[0] = until_s + 1
         assert api.count("Account") == 1
+
+
+def test_an_org_that_says_when_it_serves_again_is_asked_then() -> None:
+    """However often it says so, and however: until then nobody asks, not even for the time."""
+    now_s = [0.0]
+    for wish in ("20", "Sun, 09 Sep 2001 01:47:00 GMT"):
+        busy: Answer = (503, "<html>busy</html>", {"Retry-After": wish})
+        wire = Wire(busy, busy, (200, {"totalSize": 1}))
+        api = Rest(config(), https=wire, pause=Pause(clock=partial(now_s.__getitem__, 0)))  # type: ignore[arg-type]
+        for _ in range(2):
+            with pytest.raises(RateLimited, match="20 s"):
+                api.count("Account")
+            now_s[0] += 19
+            for ask in (api.look_at_clock, partial(api.count, "Account")):
+                with pytest.raises(RateLimited, match="again in 1 s"):
+                    ask()
+            now_s[0] += 1
+        assert api.count("Account") == 1
+        assert api.paused() is None
+
+
+def test_a_call_is_asked_for_and_noted_unless_it_costs_nothing() -> None:
+    """The budget knows at once what the org says; what it does not give is not sent."""
+    budget = of_api_calls(ApiBudget(share=1.0, floor=100))
+    usage = {"Sforce-Limit-Info": "api-usage=900/1000"}
+    wire = Wire((200, {"totalSize": 1}, usage), (200, []))
+    api = Rest(config(), https=wire, budget=budget)  # type: ignore[arg-type]
+    api.count("Account")
+    (state,) = budget.states()
+    assert (state.ours, state.left) == (1, 0)
+    with pytest.raises(OverBudget):
+        api.count("Account")
+    api.look_at_clock()
+    assert budget.states()[0].ours == 1
+    assert not wire.answers
 
 
 def test_an_allowance_that_is_used_up_is_not_asked_for_again_and_again() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salmon.calls import Calls, Peer
 from salmon.errors import Unavailable
 from salmon.salesforce.wire.rest import COLLECTION_ROWS
 from salmon.salesforce.writing.lanes import Lanes, divided
@@ -18,10 +19,8 @@ _MAX_S = 30.0
 
 
 @pytest.fixture
-def lanes() -> Iterator[Lanes]:
-    made = Lanes(4)
-    yield made
-    made.close()
+def lanes() -> Lanes:
+    return Lanes(4)
 
 
 TOUCHED = st.lists(st.lists(st.integers(0, 300), max_size=3), max_size=900)
@@ -67,6 +66,17 @@ def test_calls_of_different_lanes_are_under_way_at_the_same_time(lanes: Lanes) -
     assert lanes.along([[call("a"), call("b")], [call("c"), call("d")]]) == [["a0", "b0"], ["c0", "d0"]]
 
 
+def test_who_waits_for_the_lanes_does_not_hang(lanes: Lanes) -> None:
+    """An org that takes a minute for each of several calls is waited for, as for one; the watchdog must not end the process."""
+    calls, waiting = Calls(), threading.get_ident()
+
+    def call() -> float:
+        with calls.calling(Peer.SALESFORCE, "PATCH /composite/sobjects"):
+            return calls.attended(waiting)
+
+    assert min(chain(*lanes.along([[call], [call]]))) > 0
+
+
 def test_an_error_is_raised_when_no_call_is_under_way_any_more(lanes: Lanes) -> None:
     """Older writes must not come after newer ones; what was not begun is not begun any more."""
     both, failed = threading.Barrier(2, timeout=_MAX_S), threading.Event()
@@ -88,6 +98,24 @@ def test_an_error_is_raised_when_no_call_is_under_way_any_more(lanes: Lanes) -> 
     with pytest.raises(Unavailable):
         lanes.along([[fails, never], [slow]])
     assert done == ["the call that was under way"]
+
+
+def test_nobody_but_the_caller_waits_for_a_call_that_gets_no_answer(lanes: Lanes) -> None:
+    """An org that hangs does not hold up the end of the process: the threads are none that the interpreter joins."""
+    under_way, answered = threading.Barrier(3, timeout=_MAX_S), threading.Event()
+
+    def hangs() -> bool:
+        under_way.wait()
+        return answered.wait(_MAX_S)
+
+    caller = threading.Thread(target=lambda: lanes.along([[hangs], [hangs]]), daemon=True)
+    caller.start()
+    under_way.wait()
+    threads = [each for each in threading.enumerate() if each.name.startswith("salesforce-write")]
+    assert [each.daemon for each in threads] == [True, True]
+    answered.set()
+    caller.join(_MAX_S)
+    assert not any(each.is_alive() for each in threads), "and none is left behind"
 
 
 def test_locks_halve_the_calls_at_once_and_calm_brings_them_back(lanes: Lanes) -> None:

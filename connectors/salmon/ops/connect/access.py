@@ -1,0 +1,116 @@
+"""
+Who may ask what of the REST server.
+
+With credentials in the configuration, every request needs them, except for the pages that probes and Prometheus read. Without
+any, a request that changes something is only taken on a loopback address, and not from a web page.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+_CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="salmon"'}
+
+
+class Refused(Exception):
+    """A request is not carried out. *status*: the HTTP status; the message says why and what to do."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """
+    Args:
+        host: The address that the server listens on.
+        username, password, token: Of the configuration; either may be missing.
+    """
+
+    host: str = "127.0.0.1"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def has_credentials(self) -> bool:
+        return self.password is not None or self.token is not None
+
+    def headers(self) -> dict[str, str]:
+        """The headers with which this process asks another one of the same sync."""
+        if self.token is not None:
+            return {"Authorization": f"Bearer {self.token}"}
+        if self.password is not None:
+            pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+            return {"Authorization": f"Basic {pair}"}
+        return {}
+
+    def check(self, headers: Mapping[str, str], *, changes: bool) -> None:
+        """
+        Let a request pass.
+
+        Args:
+            headers: Of the request; its names in lower case.
+            changes: Whether it changes anything.
+
+        Raises:
+            Refused: 401 without the right credentials; 403 if there are none that would do.
+        """
+        if self.has_credentials:
+            if not self._are_right(headers.get("authorization", "")):
+                raise Refused(
+                    401, "This request needs the user and password, or the token, of rest.auth.", _CHALLENGE
+                )
+        elif changes:
+            self._check_local(headers)
+
+    def _check_local(self, headers: Mapping[str, str]) -> None:
+        if not _is_loopback(self.host):
+            raise Refused(
+                403,
+                "This request changes something, and the server is not bound to a loopback address. Set rest.auth in the "
+                "configuration, and send its user and password, or its token.",
+            )
+        # Without credentials, a web page that is open in a browser on this machine must not reach us.
+        if "origin" in headers or not _is_loopback(_host_of(headers.get("host", ""))):
+            raise Refused(
+                403, "This request comes from a web page, or names another host. Set rest.auth to allow it."
+            )
+
+    def _are_right(self, said: str) -> bool:
+        kind, _, value = said.partition(" ")
+        if kind.lower() == "bearer" and self.token is not None:
+            return _is_same(value.strip(), self.token)
+        if kind.lower() == "basic" and self.password is not None:
+            try:
+                user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+            except (binascii.Error, ValueError):
+                return False
+            # Both are compared, so that the time says nothing about the user.
+            return _is_same(user, self.username or "") & _is_same(password, self.password)
+        return False
+
+
+def _is_same(said: str, wanted: str) -> bool:
+    return hmac.compare_digest(said.encode(), wanted.encode())
+
+
+def _host_of(header: str) -> str:
+    return urlsplit(f"//{header}").hostname or ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,155 @@
+"""`salmon dlq`: what it prints, its exit codes, and the editor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from salmon.cli import dlq
+from salmon.errors import ConfigError, RequestRejected, SchemaMismatch
+from salmon.kafka.codecs.serdes import Changes
+from salmon.model.change import OPERATOR, Change, Op
+from support.dead_letters import Desk
+from support.runtime import OBJECT
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = Desk()
+    monkeypatch.setattr("salmon.story.lookup.Lookup", lambda _: desk)
+    monkeypatch.setattr(dlq, "configured", lambda _: SimpleNamespace())
+    return desk
+
+
+def ran(*arguments: str) -> Any:
+    return CliRunner().invoke(dlq.app, list(arguments))
+
+
+def printed(*arguments: str) -> dict[str, Any]:
+    """The JSON object of a command that has succeeded."""
+    result = ran(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def own_edit(desk: Desk, name: str) -> None:
+    """An operator's edit that merge could not fold."""
+    codec = Changes(desk.schema(OBJECT), desk.registry, desk.topics.changes(OBJECT))
+    edit = Change(OPERATOR, Op.EDIT, changed=frozenset({"Name"}), fields={"Name": name})
+    desk.letter("merge", "a", codec.encode(edit), topic=codec.topic)
+
+
+def editor(folder: Path, command: str) -> str:
+    """An editor that changes the file by a command of the shell."""
+    script = folder / "editor.sh"
+    script.write_text(f'#!/bin/sh\n{command} "$1"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+def test_the_list_says_what_failed_why_and_what_a_replay_does(desk: Desk) -> None:
+    """One JSON object for scripts, a table for people, and neither has a value of the record."""
+    desk.refused("a", 7, RequestRejected("a rule says no", code="RULE"), Name="secret")
+    (letter,) = printed("list")["dead_letters"]
+    assert (letter["id"], letter["object"], letter["key"], letter["code"], letter["replay"]) == (
+        "salesforce-sink/0",
+        OBJECT,
+        "a",
+        "RULE",
+        "send",
+    )
+    shown = ran("list")
+    assert "a rule says no" in shown.output
+    assert "secret" not in shown.output
+    assert ran("list", "--object", "Other").output == "No dead letters.\n"
+
+
+def test_a_letter_is_shown_with_its_fields_and_its_bytes_on_request(desk: Desk, tmp_path: Path) -> None:
+    """The file is new, and only its owner may read it."""
+    desk.refused("a", 7, Name="x")
+    file = tmp_path / "letter"
+    shown = printed("show", "salesforce-sink/0", "--bytes", str(file))
+    assert shown["fields"] == {"Name": "x"}
+    assert shown["headers"]["stage"] == "TASK_PUT"
+    assert len(file.read_bytes()) == shown["bytes"]
+    assert file.stat().st_mode & 0o077 == 0
+    assert isinstance(ran("show", "salesforce-sink/0", "--bytes", str(file)).exception, ConfigError)
+
+
+def test_replay_and_discard_do_nothing_before_it_is_said_for_which_letters(desk: Desk) -> None:
+    """A slip of the hand replays no queue."""
+    desk.refused("a", 7)
+    for command in ("replay", "discard"):
+        assert isinstance(ran(command).exception, ConfigError)
+    assert printed("replay", "--all", "--dry-run")["replayed"] == 0
+    assert desk.sync.changes() == []
+
+
+def test_the_exit_code_says_whether_something_is_left(desk: Desk) -> None:
+    """0: done, also the second time; 1: one of them cannot be replayed."""
+    desk.refused("a", 7)
+    assert printed("replay", "--all")["replayed"] == 1
+    assert printed("replay", "--all") | {"letters": []} == {
+        "letters": [],
+        "replayed": 0,
+        "left": 0,
+        "before": 1,
+        "more": False,
+        "dry_run": False,
+    }
+    desk.letter("merge", b"\xff", b"x", topic=desk.topics.changes(OBJECT))
+    assert ran("replay", "merge/0").exit_code == 1
+    assert printed("discard", "merge/0")["discarded"] == 1
+
+
+def test_fields_are_corrected_in_the_editor(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the editor leaves is checked and sent; no copy of the values stays behind."""
+    own_edit(desk, "wrong")
+    seen = tmp_path / "seen"
+    command = f"cp \"$1\" {seen}; sed -i 's/^Name: wrong/Name: right/'"
+    monkeypatch.setenv("EDITOR", editor(tmp_path, command))
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert "Merge gets" in printed("edit", "merge/0")["says"]
+    assert "DataError: It cannot be read." in seen.read_text()
+    assert [change.fields for _, change in desk.sync.changes()] == [{"Name": "right"}]
+    assert isinstance(ran("edit", "merge/0").exception, ConfigError), "it was edited already"
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("sed -i 's/^Name: .*/Name: [1]/'", SchemaMismatch),
+        ("sed -i 's/^Name: .*/Nam: x/'", ConfigError),
+        ("true", ConfigError),
+        ("false", ConfigError),
+    ],
+    ids=["a list", "an unknown field", "nothing changed", "the editor fails"],
+)
+def test_nothing_is_sent_of_what_does_not_fit(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, error: type[Exception]
+) -> None:
+    """One sentence, and the letter waits as before."""
+    own_edit(desk, "wrong")
+    monkeypatch.setenv("VISUAL", editor(tmp_path, command))
+    result = ran("edit", "merge/0")
+    assert isinstance(result.exception, error)
+    assert desk.sync.changes() == []
+    assert len(printed("list")["dead_letters"]) == 1
+
+
+def test_fields_come_from_a_file_where_there_is_no_person(desk: Desk, tmp_path: Path) -> None:
+    """For scripts: no editor is opened."""
+    own_edit(desk, "wrong")
+    file = tmp_path / "fields.yaml"
+    file.write_text("Name: right\n")
+    printed("edit", "merge/0", "--fields", str(file))
+    assert [change.fields for _, change in desk.sync.changes()] == [{"Name": "right"}]

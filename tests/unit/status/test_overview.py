@@ -1,0 +1,26 @@
+"""What `salmon status --json` says of a process, by its own metrics."""
+
+from __future__ import annotations
+
+from salmon.ops.metrics import Metrics
+from salmon.source.reach import StreamAge
+from salmon.status.counting import NONE
+from salmon.status.overview import Overview
+from salmon.status.scraping import ProcessReport, parsed
+
+
+def test_status_says_how_far_a_source_has_read_and_how_old_the_oldest_write_is() -> None:
+    """Beside how long the side keeps what follows; a process that does not report it has none."""
+    source, sink = Metrics("mongodb-source"), Metrics("salesforce-sink")
+    source.watch_positions(lambda: [StreamAge("stream", 7.0, 86_400.0)])
+    sink.watch_writes(lambda: {"Account": 0})
+    reports = tuple(
+        ProcessReport(each.connector, "", "healthy", "", parsed(each.exposition().decode()))
+        for each in (source, sink)
+    )
+    said = Overview(reports, (), NONE, {}, {}).as_dict()["processes"]
+    assert said["mongodb-source"]["position_age_s"] == {"stream": 7.0}
+    assert said["mongodb-source"]["position_kept_s"] == {"stream": 86_400.0}
+    assert said["mongodb-source"]["oldest_write_s"] == {}
+    assert said["salesforce-sink"]["oldest_write_s"] == {"Account": 0.0}
+    assert said["salesforce-sink"]["position_age_s"] == {}
