@@ -21,6 +21,7 @@ _TOKEN: Final = re.compile(r"00D\w{12,15}!\S{20}|5Aep861\S{20}|eyJ[\w-]{10,}\.[\
 # Values that are in no log by chance: addresses of people, and their phones.
 _EMAIL: Final = re.compile(r"\S+@\S+\.\S+")
 _PHONE: Final = re.compile(r"\+?[\d() -]{9,}")
+_ADDRESS_MAX: Final = 254  # a whole text area is no address, and a search in it takes minutes
 
 
 def secrets_of(org: Mapping[str, str]) -> set[str]:
@@ -34,7 +35,9 @@ def values_of(documents: Iterable[Mapping[str, Any]]) -> set[str]:
     """Values by which a document can be recognized."""
     texts = ((name, value) for each in documents for name, value in each.items() if isinstance(value, str))
     return {
-        value for name, value in texts if name != "_id" and (_EMAIL.search(value) or _PHONE.fullmatch(value))
+        value
+        for name, value in texts
+        if name != "_id" and len(value) <= _ADDRESS_MAX and (_EMAIL.search(value) or _PHONE.fullmatch(value))
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
 
+from salmon.errors import Unavailable
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.offsets import OffsetStore
 from salmon.ops.connect.access import Refused
@@ -21,15 +23,29 @@ from support.broker_fixtures import REAL_BROKERS
 from support.connect_rest import Worker, running
 from support.runtime import OBJECT, SCHEMA, Sink, Sync, eventually
 from support.runtime import running as worker_running
+from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
 pytestmark = pytest.mark.parametrize("broker", REAL_BROKERS, indirect=True, scope="session")
 
 
+def _opened(sync: Sync) -> KafkaStatusLog:
+    """As a process does: it tries again, for the partition of a topic that was just made may have no leader yet."""
+    logs: list[KafkaStatusLog] = []
+
+    def is_there() -> bool:
+        with suppress(Unavailable):
+            logs.append(KafkaStatusLog(sync.kafka, sync.topics.status, "test"))
+        return bool(logs)
+
+    until(is_there, "the topic can be read")
+    return logs[0]
+
+
 @pytest.fixture
 def pair(sync: Sync) -> Iterator[tuple[Worker, Worker]]:
     """Two processes that follow the topic of one sync."""
-    opened = partial(KafkaStatusLog, sync.kafka, sync.topics.status, "test")
+    opened = partial(_opened, sync)
     workers = Worker(CONNECTOR, 0), Worker(CONNECTOR, 1)
     for each in workers:
         each.open_log = opened

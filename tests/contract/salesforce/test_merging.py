@@ -30,6 +30,7 @@ def test_a_merge_is_an_edit_of_the_winner_and_of_its_new_children_and_a_deletion
         box.merge("Account", winner, loser)
         source.until(lambda: loser not in source.view())
         source.until(lambda: source.view()[contact]["AccountId"] == winner)
+        source.until(lambda: len(source.told) >= before + 3)
         told = [(record.key, record.change.op) for record in source.told[before:]]
         assert sorted(told) == sorted([(winner, Op.UPDATE), (contact, Op.UPDATE), (loser, Op.DELETE)])
 

@@ -126,7 +126,7 @@ def test_every_topic_of_a_sync_begins_with_its_name() -> None:
     """So that several syncs share a cluster, and an ACL by prefix covers one of them."""
     wanted = specs(Topics("crm"), ["Account", "Order__c"], partitions=6, replication_factor=3)
     names = [spec.name for spec in wanted]
-    assert len(names) == len(set(names)) == 2 * 6 + 3 + 2 * len(CONNECTORS)
+    assert len(names) == len(set(names)) == 2 * 6 + 4 + 2 * len(CONNECTORS)
     assert all(name.startswith("crm.") for name in names)
 
 
