@@ -104,10 +104,12 @@ class BoxProcess:
         """Undelete records, or empty the recycle bin of them."""
         self._control("POST", "recycle_bin", {"object": name, "ids": ids, "do": do})
 
-    def merge(self, name: str, winner: str, *losers: str) -> None:
-        """What a person does who finds records to be the same; only SOAP can do it."""
+    def merge(self, name: str, winner: str, *losers: str, values: str = "") -> None:
+        """What a person does who finds records to be the same; only SOAP can do it. *values*: see soap.merge."""
         token = str(self._http.headers["Authorization"]).removeprefix("Bearer ")
-        call = soap.envelope(soap.merge(winner, *losers, object_name=name), soap.session(token))
+        call = soap.envelope(
+            soap.merge(winner, *losers, values=values, object_name=name), soap.session(token)
+        )
         url, headers = f"{self.told['instance_url']}/services/Soap/u/64.0", {"SOAPAction": "merge"}
         answer = self._http.post(url, call, headers={**headers, "Content-Type": "text/xml"}, timeout=WAIT_S)
         assert "<success>true</success>" in answer.text, answer.text

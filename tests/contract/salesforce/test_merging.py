@@ -27,7 +27,7 @@ def test_a_merge_is_an_edit_of_the_winner_and_of_its_new_children_and_a_deletion
         contact = box.create("Contact", LastName="Moved", AccountId=loser)
         source.until(lambda: contact in source.view() and loser in source.view())
         before = len(source.told)
-        box.merge("Account", winner, loser)
+        box.merge("Account", winner, loser, values="<p:Phone>555 0101</p:Phone>")
         source.until(lambda: loser not in source.view())
         source.until(lambda: source.view()[contact]["AccountId"] == winner)
         source.until(lambda: len(source.told) >= before + 3)
