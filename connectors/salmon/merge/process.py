@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Final
 
@@ -31,13 +30,13 @@ from salmon.errors import (
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Conflicts, Signals
-from salmon.kafka.dead_letters import dead_letter_headers
 from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
 from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
+from salmon.merge.set_aside import CONNECTOR, Refused, SetAside
 from salmon.merge.settings import codecs_of
 from salmon.merge.starting import Start, start_of
 from salmon.merge.store import Place, Stores
@@ -50,7 +49,6 @@ from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
 
-CONNECTOR: Final = "merge"
 # One batch is one transaction: large enough to spread its cost (10 to 20 ms on Apache Kafka), and far from its timeout.
 BATCH_MAX: Final = 2_000
 _POLL_S: Final = 0.5
@@ -58,19 +56,6 @@ _ASK_S: Final = 10.0
 # States may have to be read from their topic when partitions are assigned, which is within a poll.
 _POLL_MAX_MS: Final = 3_600_000
 _QUEUE_KIB: Final = 16 * 1024  # fetched ahead: many batches, and a bound for memory
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """
-    A change that is set aside. *without_value*: the change itself is too large for Kafka, so its dead letter has no value.
-    *instead*: the reduced change that was folded in its place.
-    """
-
-    message: Message
-    error: Exception
-    without_value: bool = False
-    instead: bytes | None = None
 
 
 class MergeProcess:
@@ -110,6 +95,9 @@ class MergeProcess:
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
+        self._set_aside = SetAside(
+            self._topics, self._objects, self._places, config.errors.tolerated(), ordinal=ordinal
+        )
         self._folder: StateFolder | None = None
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
@@ -194,8 +182,9 @@ class MergeProcess:
     def _fold(self, messages: Sequence[Message]) -> bool:
         """Fold messages and commit. Returns whether that was done; if not, they are read again."""
         batch = self._batch()
-        refused: list[_Refused] = []
+        refused: list[Refused] = []
         following: dict[Place, int] = {}
+        folded = 0
         try:
             for message in messages:
                 topic, partition, offset = clients.place_of(message)
@@ -203,9 +192,12 @@ class MergeProcess:
                     continue  # of an earlier assignment, or taken away since it was fetched
                 following[topic, partition] = offset + 1
                 if (error := self._add(batch, message)) is not None:
-                    refused.append(_Refused(message, error))
+                    refused.append(Refused(message, error))
+                else:
+                    folded += 1
             if not following:
                 return True
+            self._set_aside.check(folded, len(refused))
             self._commit(batch, refused, following)
         except Unavailable as trouble:
             return self._go_back(trouble)
@@ -257,19 +249,20 @@ class MergeProcess:
             return all(self._fold([message]) for message in messages)
         try:
             if not self._fold_less(messages[0], error):
-                self._set_aside(messages[0], error)
+                self._give_up(messages[0], error)
         except Unavailable as trouble:
             return self._go_back(trouble)
         self._committing.worked()
         return True
 
-    def _set_aside(self, message: Message, error: DataError) -> None:
+    def _give_up(self, message: Message, error: DataError) -> None:
         topic, partition, offset = clients.place_of(message)
         log.error(
             "change_set_aside", topic=topic, partition=partition, offset=offset, error=type(error).__name__
         )
         following = {(topic, partition): offset + 1}
-        self._commit(self._batch(), [_Refused(message, error, without_value=True)], following)
+        self._set_aside.check(0, 1)
+        self._commit(self._batch(), [Refused(message, error, without_value=True)], following)
         self._committed(self._batch(), following)
 
     def _fold_less(self, message: Message, error: DataError) -> bool:
@@ -283,7 +276,7 @@ class MergeProcess:
             batch, encoded = self._batch(), codecs.changes.encode(less)
             if self._add(batch, message, instead=encoded) is not None:
                 return False
-            aside = [_Refused(message, error, instead=encoded)]
+            aside = [Refused(message, error, instead=encoded)]
             try:
                 self._commit(batch, aside, following)
             except DataError:
@@ -314,7 +307,7 @@ class MergeProcess:
     def _commit(
         self,
         batch: Batch,
-        refused: Sequence[_Refused],
+        refused: Sequence[Refused],
         following: Mapping[Place, int],
     ) -> None:
         began = time.monotonic()
@@ -322,12 +315,8 @@ class MergeProcess:
         with self._producer.transaction() as transaction:
             for output in (*batch.outputs, *batch.requests(), *batch.states.values()):
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
-            for each in refused:
-                headers = dead_letter_headers(
-                    each.message, each.error, connector=CONNECTOR, stage="VALUE_CONVERTER"
-                )
-                value = None if each.without_value else each.instead or each.message.value()
-                transaction.produce(self._topics.dlq(CONNECTOR), each.message.key(), value, headers=headers)
+            for output in self._set_aside.outputs(refused):
+                transaction.produce(output.topic, output.key, output.value, headers=output.headers)
             for place, offset in following.items():
                 transaction.produce(self._topics.offsets, *self._record_of(place, offset))
             transaction.send_offsets(
@@ -347,6 +336,7 @@ class MergeProcess:
         )
 
     def _committed(self, batch: Batch, following: Mapping[Place, int]) -> None:
+        self._set_aside.committed()
         self._next.update(following)
         self._stores.committed(
             {
@@ -407,7 +397,9 @@ class MergeProcess:
             self._consumer.committed(list(partitions), timeout=_ASK_S)  # answered after offsets are settled
         except KafkaException as error:
             raise clients.translated(error, "asking for merge's offsets") from error
-        return self._places.load(CONNECTOR, lambda *_: self._go_on())
+        positions = self._places.load(CONNECTOR, lambda *_: self._go_on())
+        self._set_aside.restore(positions)
+        return positions
 
     def _open(
         self, topic: str, numbers: Sequence[int], positions: Mapping[str, Position]

@@ -3,7 +3,7 @@ When to stop setting records aside.
 
 A few records that cannot be processed are the records' fault, and wait in the dead letter queue. If nearly all fail, something else is
 wrong: a rule of the org, a schema, a release. Then nothing more is set aside. A sink tries single records, until what was wrong is
-gone; a source restarts, and reads the same records again. Pure, but for a lock.
+gone; a source and merge restart, and read the same records again. Pure, but for a lock.
 """
 
 from __future__ import annotations
@@ -137,6 +137,15 @@ class ErrorLimit:
             f"`salmon dlq list` shows why the last ones failed. Remove the cause. If they are to be set aside all the same, set "
             f"errors.limit.consecutive or errors.limit.ratio higher, or errors.tolerance to all, and restart."
         )
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    def recount(self, counts: Counts) -> None:
+        """Forget what was counted since *counts*: those records are processed once more."""
+        with self._lock:
+            self._counts = counts
 
     # What outlives a restart.
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from salmon.config.failures import ErrorsConfig
 from salmon.config.models import SyncConfig
+from salmon.errors import TooManyErrors
 from salmon.kafka.codecs.serdes import Signals
 from salmon.merge.process import MergeProcess
 from salmon.model.change import SALESFORCE, Change, Op
@@ -147,3 +149,35 @@ def test_kafka_that_fails_while_a_change_is_set_aside_is_waited_for(
         sync.broker.fail("commit_transaction", error(KafkaError._TRANSPORT), of=f"{sync.name}-merge-0")
         feed(sync, "second")
         until(lambda: agreed(sync) == {"first", "second"}, "nothing is lost")
+
+
+def test_when_no_change_can_be_folded_nothing_more_is_set_aside_and_the_process_restarts(
+    sync: MemorySync, config: SyncConfig
+) -> None:
+    """The changes stay where they are, and are folded by a release that can (tried here with what is none)."""
+    strict = config.model_copy(update={"errors": ErrorsConfig.model_validate({"limit.consecutive": 3})})
+    topic = sync.topics.changes(OBJECT)
+
+    def ended() -> BaseException:
+        process = MergeProcess(
+            strict,
+            {OBJECT: SCHEMA},
+            sync.registry,
+            health=Health(),
+            metrics=Metrics("merge"),
+            rng=Impatient(),
+            opens=sync.clients,
+        )
+        with runtime.running(process) as (run,):
+            return runtime.error_of(run)
+
+    for number in range(10):
+        sync.produce(topic, f"k{number}", b"?")
+    for _ in range(2):
+        assert isinstance(ended(), TooManyErrors)
+    assert len(sync.dead_letters("merge")) <= 3
+    tolerant = config.model_copy(update={"errors": ErrorsConfig.model_validate({"limit.consecutive": 0, "limit.ratio": 1})})
+    with running(sync, tolerant):
+        feed(sync, "good")
+        until(lambda: agreed(sync) == {"good"}, "it goes on")
+    assert len(sync.dead_letters("merge")) == 10

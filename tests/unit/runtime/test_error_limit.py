@@ -103,3 +103,12 @@ def test_without_failures_nothing_is_stored() -> None:
     counted = it.unsaved()
     assert counted is not None
     assert counted.position() is None
+
+
+def test_what_was_not_committed_is_not_counted() -> None:
+    """An outage of Kafka repeats a batch, and is not to be taken for many failures."""
+    it = limit(consecutive=3, ratio=1)
+    before = it.counts
+    for _ in range(5):
+        it.recount(before)
+        assert it.allows(0, 3)
