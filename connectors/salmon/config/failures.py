@@ -19,7 +19,7 @@ class ErrorsConfig(BaseModel):
     tolerance: Literal["all", "none"] = Field(
         default="all",
         description="all: a record that cannot be processed goes to the dead letter queue, and the others go on. none: a "
-        "source or sink stops at it, and tries it again until it can be processed.",
+        "connector stops at it, and tries it again until it can be processed.",
     )
     retry_timeout_ms: int = Field(
         default=_NEVER,
@@ -40,7 +40,7 @@ class ErrorsConfig(BaseModel):
         default=1_000,
         ge=0,
         alias="limit.consecutive",
-        description="When so many records in a row could not be processed, nothing more is set aside: the source or sink tries "
+        description="When so many records in a row could not be processed, nothing more is set aside: the connector tries "
         "again until the cause is gone. 0: no limit.",
     )
     limit_ratio: float = Field(
