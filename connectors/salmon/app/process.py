@@ -312,7 +312,15 @@ class _Process:
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
         wanted = specs_of(config)
-        retrying.until_it_works("checking topics", lambda: topics.ensure(admin, wanted))
+        # After a failure with another client: one that was connected as the broker stood still may never reach it again.
+        connected = iter([admin])
+
+        def checked() -> AdminClient:
+            client = next(connected, None) or clients.connect(kafka, client_id=client_id, timeout_s=connect_s)
+            topics.ensure(client, wanted)
+            return client
+
+        admin = retrying.until_it_works("checking topics", checked)
         self._topics.watch(admin, wanted)
         retrying.until_it_works(
             "reading what was asked of this connector",
