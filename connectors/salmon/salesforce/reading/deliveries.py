@@ -26,6 +26,7 @@ import structlog
 from salmon.errors import PositionLost, RequestRejected
 from salmon.plugin.contract import Position, Signal, SignalKind, WaitingObject
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start, Stream
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.budget import Budget, Level, Urgency
@@ -42,7 +43,6 @@ CALM_S: Final = (
     3 * 3600.0
 )  # the budget must last for so long at the pace of the last look, for the stream to go on
 STREAM: Final = "stream"  # see feed
-_SIGNALS: Final = -3_000_000  # no signal of the topic has a negative id
 
 
 class Org(Protocol):
@@ -102,8 +102,7 @@ class Deliveries:
         self._is_giving_up = False
         self._found: _Look | None = None
         self._count_at_s = self._read_at_s = clock()
-        self._asked: set[int] = set()
-        self._signals = _SIGNALS
+        self._requests: OwnRequests[None] = OwnRequests()
         self._looked_at = 0  # ms by the org's clock
         self._is_visible = True
         self._due = threading.Event()
@@ -161,9 +160,7 @@ class Deliveries:
             self._turn_resting(found, request)
         else:
             self._turn_flowing(found)
-        answered = self._asked & harvest.answered
-        harvest.answered -= answered
-        self._asked -= answered
+        self._requests.answered(harvest)
         # The new position and that the stream does not rest any more are stored at once, or neither is.
         self._goes_on_elsewhere &= STREAM not in harvest.positions
         if bool(self._why) != self._is_stored and not self._goes_on_elsewhere:
@@ -243,14 +240,12 @@ class Deliveries:
                 self._stream.go_on(self._subscribe)
             else:
                 self._settling, self._is_giving_up = self._subscribe(Preset.LATEST), True
-        if self._clock() - self._read_at_s >= self._read_every_s and not self._asked:
+        if self._clock() - self._read_at_s >= self._read_every_s and not self._requests:
             if not self._calls.may(Urgency.LATER):
                 return
             self._read_at_s = self._clock()
             for name in sorted(self._objects):
-                self._signals -= 1
-                self._asked.add(self._signals)
-                request(Signal(self._signals, SignalKind.SNAPSHOT, name, reason="the event stream rests"))
+                self._requests.ask(request, None, SignalKind.SNAPSHOT, name, reason="the event stream rests")
 
     def _may_go_on(self, found: _Look) -> bool:
         left = self._budget.left

@@ -26,9 +26,6 @@ from salmon.salesforce.wire.budget import Budget, Urgency
 from salmon.salesforce.wire.rest import Rest
 
 KeysOf = Callable[[str], Collection[str]]
-_USED: Final = (
-    "used/"  # and a budget's name: the partition of the source's position that says how much of it was used
-)
 _STORE_EVERY_S: Final = 60.0
 
 

@@ -16,10 +16,10 @@ from salmon.model.change import Op
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.rows import IDS_A_QUERY
 
 WAITING_MAX: Final = 5_000  # records of an object
-_SIGNALS: Final = -2_000_000  # no signal of the topic has a negative id
 
 
 def has_unreported(schema: ObjectSchema) -> bool:
@@ -48,8 +48,7 @@ class AfterEvents:
             name: {} for name in every_s
         }  # in the order of their events
         self._due_at_s: dict[str, float] = {}
-        self._asked: set[int] = set()
-        self._count = 0
+        self._requests: OwnRequests[None] = OwnRequests()
 
     def turn(self, request: Callable[[Signal], None], harvest: Harvest) -> None:
         """Note the records of the harvest's events, and request those whose turn it is."""
@@ -66,9 +65,7 @@ class AfterEvents:
         for name, due_at_s in list(self._due_at_s.items()):
             if now_s >= due_at_s:
                 self._request(name, request)
-        answered = self._asked & harvest.answered
-        harvest.answered -= answered
-        self._asked -= answered
+        self._requests.answered(harvest)
 
     def _request(self, name: str, request: Callable[[Signal], None]) -> None:
         del self._due_at_s[name]
@@ -79,10 +76,8 @@ class AfterEvents:
         ids = list(waiting)[:IDS_A_QUERY]
         for native_id in ids:
             del waiting[native_id]
-        self._count += 1
-        self._asked.add(signal := _SIGNALS - self._count)
-        request(
-            Signal(signal, SignalKind.READ, name, native_ids=tuple(ids), reason="no event reports all fields")
+        self._requests.ask(
+            request, None, SignalKind.READ, name, native_ids=tuple(ids), reason="no event reports all fields"
         )
         if waiting:
             self._due_at_s[name] = self._monotonic_s() + self._every_s[name]

@@ -29,6 +29,7 @@ from salmon.model.schema import MARKER_ID
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.polling import REACH_MS
 from salmon.salesforce.reading.rows import IDS_A_QUERY, RowReader, batches
 from salmon.salesforce.reading.snapshot import Why
@@ -45,7 +46,6 @@ AGAIN_S: Final = 60.0  # after a failure
 COMPARE_EVERY_MS: Final = 86_400_000
 _WINDOW_MS: Final = 2 * 60_000  # the log answers for whole minutes
 _PLACE: Final = "deleted/"  # and the object's name: the partition of the source's position
-_SIGNALS: Final = -1_000_000  # no signal of the topic has a negative id
 
 
 class Org(Protocol):
@@ -101,9 +101,8 @@ class Vanished:
         self._keys_of, self._wake, self._every_s = keys_of, wake, every_s
         self._places = {name: positions.get(f"{_PLACE}{name}", {}) for name in objects}
         self._found: queue.SimpleQueue[_Found] = queue.SimpleQueue()
-        self._asked: dict[int, _Found] = {}
+        self._requests: OwnRequests[_Found] = OwnRequests()
         self._unanswered: set[str] = set()  # objects of which something was found that is not reported yet
-        self._count = 0
         self._eventful = frozenset(eventful)
         # Objects with holes that nobody has looked into -> since when they last; those of them that have been read again.
         self._holes: dict[str, int] = {
@@ -135,14 +134,16 @@ class Vanished:
             if not found.keys:
                 self._looked(found, harvest)
                 continue
-            self._count += 1
-            self._asked[signal := _SIGNALS - self._count] = found
-            native_ids = tuple(found.native_ids)
-            reason = "it seems to be deleted for good"
-            request(Signal(signal, SignalKind.READ, found.name, tuple(found.keys), native_ids, reason))
-        for signal in self._asked.keys() & harvest.answered:
-            found = self._asked.pop(signal)
-            harvest.answered.discard(signal)
+            self._requests.ask(
+                request,
+                found,
+                SignalKind.READ,
+                found.name,
+                keys=tuple(found.keys),
+                native_ids=tuple(found.native_ids),
+                reason="it seems to be deleted for good",
+            )
+        for found in self._requests.answered(harvest):
             self._unanswered.discard(found.name)
             self._looked(found, harvest)
 
