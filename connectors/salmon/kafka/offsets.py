@@ -9,6 +9,7 @@ from __future__ import annotations
 from salmon.kafka import clients, tables
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Offsets
+from salmon.kafka.output import Output
 from salmon.kafka.topics import Topics
 from salmon.plugin.contract import Position
 
@@ -44,3 +45,7 @@ class OffsetStore:
     def record(self, connector: str, partition: str, position: Position | None) -> tuple[str, bytes | None]:
         """Encode the key and the value of a position's record; None removes the position of the partition."""
         return f"{connector}/{partition}", None if position is None else self.serde.encode(position)
+
+    def output(self, connector: str, partition: str, position: Position | None) -> Output:
+        """As record(), with the topic."""
+        return Output(self.topic, *self.record(connector, partition, position))

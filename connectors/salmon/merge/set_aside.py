@@ -78,8 +78,7 @@ class SetAside:
             yield Output(self._topics.dlq(CONNECTOR), each.message.key(), value, tuple(headers))
         self._writing = self._limit.unsaved()
         if self._writing is not None:
-            entry = self._entries.record(CONNECTOR, self._entry, self._writing.position())
-            yield Output(self._entries.topic, *entry)
+            yield self._entries.output(CONNECTOR, self._entry, self._writing.position())
 
     def committed(self) -> None:
         """The transaction with outputs() was committed."""

@@ -90,7 +90,7 @@ class Fellows:
         end = f"/{self._ordinal}" if self._ordinal else ""
         used = {f"{USED}{each.name}{end}": each.to_store() for each in self._budgets()}
         return [
-            Output(self._entries.topic, *self._entries.record(self._connector, partition, position))
+            self._entries.output(self._connector, partition, position)
             for partition, position in used.items()
             if position is not None
         ]

@@ -109,8 +109,7 @@ class GuardWatch:
         changed = self.guard.entries(self._held)
         connector = self._instance.connector
         return {
-            entry: Output(self._entries.topic, *self._entries.record(connector, entry, position))
-            for entry, position in changed.items()
+            entry: self._entries.output(connector, entry, position) for entry, position in changed.items()
         }
 
     def close(self) -> None:

@@ -176,8 +176,7 @@ class OutcomeEncoder:
         return Output(self.topics.signals(sides.named(self.side).source), key, self.signals.encode(signal))
 
     def _entry(self, wait: Wait | Refused, now: Wait | Refused | None) -> Output:
-        key, value = self.entries.record(self.connector, wait.entry, now.position() if now else None)
-        return Output(self.topics.offsets, key, value)
+        return self.entries.output(self.connector, wait.entry, now.position() if now else None)
 
     def _set_aside(self, command: Command, error: DataError, stage: str, report: Report) -> None:
         report.outputs.append(self.dead_letter(command.message, error, stage))

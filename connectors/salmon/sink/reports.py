@@ -100,8 +100,7 @@ class SinkReports:
     def note_clean(self, clean: bool) -> None:
         """Store whether this instance leaves no write in doubt. Raises Unavailable, Fenced."""
         mark = {"clean": clean, "reached": self.side_was_reached}
-        key, value = self._entries.record(self._instance.connector, self._clean_entry, mark)
-        self._produce([Output(self._entries.topic, key, value)])
+        self._produce([self._entries.output(self._instance.connector, self._clean_entry, mark)])
 
     def note_reached(self) -> None:
         """Store that the side has answered. If it does not answer later, that is an outage. Raises Unavailable, Fenced."""
@@ -253,8 +252,7 @@ class SinkReports:
         log.info("locked_writes_tried_again", records=len(asked))
 
     def _limit_output(self, counted: Counts) -> Output:
-        entry = self._entries.record(self._instance.connector, self._limit_entry, counted.position())
-        return Output(self._entries.topic, *entry)
+        return self._entries.output(self._instance.connector, self._limit_entry, counted.position())
 
     @property
     def _clean_entry(self) -> str:

@@ -102,7 +102,7 @@ class BatchEncoder:
         for letter in batch.dead_letters:
             self._set_aside(letter, encoded)
         for partition, position in batch.positions.items():
-            add(Output(self._entries.topic, *self._entries.record(self._connector, partition, position)))
+            add(self._entries.output(self._connector, partition, position))
         return encoded
 
     def set_aside(

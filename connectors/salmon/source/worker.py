@@ -393,8 +393,7 @@ class SourceWorker:
         if not self._limit.allows(len(encoded.written) + len(encoded.events), encoded.failures):
             raise TooManyErrors(self._limit.why)
         if (counted := self._limit.unsaved()) is not None:
-            entry = self._entries.record(self._instance.connector, ENTRY, counted.position())
-            encoded.outputs.append(Output(self._entries.topic, *entry))
+            encoded.outputs.append(self._entries.output(self._instance.connector, ENTRY, counted.position()))
         return counted
 
     def _without_refused(self, encoded: Encoded, error: DataError) -> Encoded:
