@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,18 +21,20 @@ import typer
 from salmon.cli.conflicts import watched
 from salmon.cli.terminal import (
     CONFIG_DEFAULT,
+    EXIT_COULD_NOT,
     WHEN,
     ConfigOption,
     JsonOption,
     complain,
     configured,
     moment,
+    or_could_not,
     out,
     print_json,
     say,
     table,
 )
-from salmon.errors import ConfigError, DataError, RetriableError
+from salmon.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from salmon.dlq.editing import Draft
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
     from salmon.dlq.replaying import DealtWith, Plan
     from salmon.story.lookup import Lookup
 
-EXIT_COULD_NOT: Final = 1
 _REASON_SHOWN_MAX: Final = 80
 _NAMED_MAX: Final = 20
 
@@ -199,11 +201,8 @@ def _replay(
     from salmon.dlq.replaying import replay
 
     asked = _asked(letter_ids, connector, object_name, key, code, since, everything)
-    with _opened(config) as lookup, watched("reading dead letters", shown=not as_json) as progress:
-        dealt = replay(
-            lookup, asked, by=by or getpass.getuser(), reason=reason, dry_run=dry_run, progress=progress
-        )
-    _print_dealt("replayed", dealt, dry_run=dry_run, as_json=as_json)
+    how = partial(replay, by=by or getpass.getuser(), reason=reason)
+    _deal("replayed", how, config, asked, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("discard")
@@ -232,11 +231,8 @@ def _discard(
     from salmon.dlq.replaying import discard
 
     asked = _asked(letter_ids, connector, object_name, key, code, since, everything)
-    with _opened(config) as lookup, watched("reading dead letters", shown=not as_json) as progress:
-        dealt = discard(
-            lookup, asked, by=by or getpass.getuser(), reason=reason, dry_run=dry_run, progress=progress
-        )
-    _print_dealt("discarded", dealt, dry_run=dry_run, as_json=as_json)
+    how = partial(discard, by=by or getpass.getuser(), reason=reason)
+    _deal("discarded", how, config, asked, dry_run=dry_run, as_json=as_json)
 
 
 @app.command("edit")
@@ -290,12 +286,8 @@ def _opened(config: Path) -> Iterator[Lookup]:
     from salmon.story.lookup import Lookup
 
     settings = configured(config)
-    try:
-        with Lookup(settings) as lookup:
-            yield lookup
-    except RetriableError as error:
-        complain(f"salmon: {error}")
-        raise typer.Exit(EXIT_COULD_NOT) from None
+    with or_could_not(), Lookup(settings) as lookup:
+        yield lookup
 
 
 def _asked(
@@ -315,9 +307,20 @@ def _asked(
     return LetterFilter(tuple(letter_ids or ()), connector, object_name, key, code, moment(since, "--since"))
 
 
-def _print_dealt(what: str, dealt: DealtWith, *, dry_run: bool, as_json: bool) -> None:
+def _deal(
+    what: str,
+    how: Callable[..., DealtWith],
+    config: Path,
+    asked: LetterFilter,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Deal with the letters and print what was done. Exits with EXIT_COULD_NOT if something is left."""
     from salmon.dlq.replaying import Mend
 
+    with _opened(config) as lookup, watched("reading dead letters", shown=not as_json) as progress:
+        dealt = how(lookup, asked, dry_run=dry_run, progress=progress)
     left = [each for each in dealt.letters if each.plan.mend is Mend.NONE]
     done = len(dealt.letters) - len(left)
     if as_json:

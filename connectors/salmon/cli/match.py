@@ -14,15 +14,15 @@ from salmon.cli.terminal import (
     CONFIG_DEFAULT,
     ConfigOption,
     JsonOption,
-    complain,
     configured,
     err,
+    or_could_not,
     out,
     print_json,
     say,
     table,
 )
-from salmon.errors import ConfigError, RetriableError
+from salmon.errors import ConfigError
 
 if TYPE_CHECKING:
     from salmon.config.models import SyncConfig
@@ -80,16 +80,13 @@ def match(
     if apply and waive:
         raise ConfigError("--apply and --waive exclude each other. Give one of them.")
     settings = configured(config)
-    try:
+    with or_could_not():
         if waive:
             _say_waived(waive_(settings, objects or ()), as_json=as_json)
             return
         with _progress(quiet=as_json) as watch:
             wanted = Wanted(folder, objects or (), api_share, watch)
             is_done = (_apply if apply else _find)(settings, wanted, as_json=as_json)
-    except RetriableError as error:
-        complain(f"salmon: {error}")
-        raise typer.Exit(EXIT_NOT_DONE) from None
     raise typer.Exit(0 if is_done else EXIT_NOT_DONE)
 
 

@@ -14,18 +14,16 @@ from salmon.cli.terminal import (
     WHEN,
     ConfigOption,
     JsonOption,
-    complain,
     configured,
     moment,
+    or_could_not,
     print_json,
     say,
 )
-from salmon.errors import RetriableError
 
 if TYPE_CHECKING:
     from salmon.story.retrying import RefusedWrite
 
-EXIT_COULD_NOT: Final = 1
 _KEYS_SHOWN: Final = 5
 
 
@@ -61,17 +59,13 @@ def retry(
 
     asked = RefusalFilter(object_name, key, code, field, moment(since, "--since"))
     settings = configured(config)
-    try:
-        with Lookup(settings) as lookup:
-            with watched("reading states", shown=not as_json) as progress:
-                found = refusals(lookup, asked, progress=progress)
-            if not as_json:
-                say(*_lines(found))
-            if not dry_run:
-                send_again(lookup, found, by=by or getpass.getuser(), reason=reason)
-    except RetriableError as error:
-        complain(f"salmon: {error}")
-        raise typer.Exit(EXIT_COULD_NOT) from None
+    with or_could_not(), Lookup(settings) as lookup:
+        with watched("reading states", shown=not as_json) as progress:
+            found = refusals(lookup, asked, progress=progress)
+        if not as_json:
+            say(*_lines(found))
+        if not dry_run:
+            send_again(lookup, found, by=by or getpass.getuser(), reason=reason)
     records = len({(each.object, each.key) for each in found})
     if as_json:
         print_json(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,17 +11,14 @@ from salmon.cli.terminal import (
     CONFIG_DEFAULT,
     ConfigOption,
     JsonOption,
-    complain,
     configured,
+    or_could_not,
     print_json,
     say,
 )
-from salmon.errors import RetriableError
 
 if TYPE_CHECKING:
     from salmon.story.rereading import Asked
-
-EXIT_COULD_NOT: Final = 1
 
 
 def snapshot(
@@ -54,14 +51,10 @@ def snapshot(
     from salmon.story.rereading import read_again
 
     settings = configured(config)
-    try:
-        with Sync(settings, client_id="salmon-snapshot") as sync:
-            asked = read_again(
-                sync, side=side, name=object_name, where=where, org=lambda: Rest(settings.salesforce)
-            )
-    except RetriableError as error:
-        complain(f"salmon: {error}")
-        raise typer.Exit(EXIT_COULD_NOT) from None
+    with or_could_not(), Sync(settings, client_id="salmon-snapshot") as sync:
+        asked = read_again(
+            sync, side=side, name=object_name, where=where, org=lambda: Rest(settings.salesforce)
+        )
     if as_json:
         print_json(asked.as_dict())
     else:

@@ -7,7 +7,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -27,6 +28,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 CONFIG_DEFAULT: Final = Path("sync.yaml")
 WHEN: Final = "2026-11-25T13:05 (UTC), or how long ago: 30m, 2h, 7d"
+EXIT_COULD_NOT: Final = 1
 _LINE_MAX: Final = 200
 
 
@@ -65,6 +67,18 @@ def moment(text: str | None, option: str) -> int | None:
         return moment_ms(text, int(time.time() * 1000))
     except (ValueError, OverflowError):
         raise ConfigError(f"{option}: {text!r} is not a valid time. Give {WHEN}.") from None
+
+
+@contextmanager
+def or_could_not() -> Iterator[None]:
+    """Where a server does not answer: say so, and end with EXIT_COULD_NOT. The same command can be given again later."""
+    from salmon.errors import RetriableError
+
+    try:
+        yield
+    except RetriableError as error:
+        complain(f"salmon: {error}")
+        raise typer.Exit(EXIT_COULD_NOT) from None
 
 
 def typed() -> str:
