@@ -53,10 +53,8 @@ def config(sync: MemorySync, tmp_path: Path) -> SyncConfig:
     )
 
 
-@contextmanager
-def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
-    """Merge in its thread, from its start to its end; an error that ended it fails the test."""
-    process = MergeProcess(
+def merging(sync: MemorySync, config: SyncConfig) -> MergeProcess:
+    return MergeProcess(
         config,
         {OBJECT: SCHEMA},
         sync.registry,
@@ -65,6 +63,12 @@ def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
         rng=Impatient(),
         opens=sync.clients,
     )
+
+
+@contextmanager
+def running(sync: MemorySync, config: SyncConfig) -> Iterator[MergeProcess]:
+    """Merge in its thread, from its start to its end; an error that ended it fails the test."""
+    process = merging(sync, config)
     with runtime.running(process) as (run,):
         try:
             yield process
@@ -159,16 +163,7 @@ def test_when_no_change_can_be_folded_nothing_more_is_set_aside_and_the_process_
     topic = sync.topics.changes(OBJECT)
 
     def ended() -> BaseException:
-        process = MergeProcess(
-            strict,
-            {OBJECT: SCHEMA},
-            sync.registry,
-            health=Health(),
-            metrics=Metrics("merge"),
-            rng=Impatient(),
-            opens=sync.clients,
-        )
-        with runtime.running(process) as (run,):
+        with runtime.running(merging(sync, strict)) as (run,):
             return runtime.error_of(run)
 
     for number in range(10):
@@ -176,7 +171,9 @@ def test_when_no_change_can_be_folded_nothing_more_is_set_aside_and_the_process_
     for _ in range(2):
         assert isinstance(ended(), TooManyErrors)
     assert len(sync.dead_letters("merge")) <= 3
-    tolerant = config.model_copy(update={"errors": ErrorsConfig.model_validate({"limit.consecutive": 0, "limit.ratio": 1})})
+    tolerant = config.model_copy(
+        update={"errors": ErrorsConfig.model_validate({"limit.consecutive": 0, "limit.ratio": 1})}
+    )
     with running(sync, tolerant):
         feed(sync, "good")
         until(lambda: agreed(sync) == {"good"}, "it goes on")
