@@ -52,9 +52,7 @@ class Rules:
     one_way_to: str | None = None  # the side that only receives writes; its own edits are not read
     sides: tuple[str, ...] = SIDES
     guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot overwrite with an older write
-    eventless: frozenset[str] = (
-        frozenset()
-    )  # sides that tell by rows alone: no event ever says more than they do
+    eventless: frozenset[str] = frozenset()  # sides that tell by rows alone, and never by events
 
     def __post_init__(self) -> None:
         assert self.one_way_to is None or self.one_way_to in self.sides

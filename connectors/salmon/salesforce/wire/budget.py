@@ -360,15 +360,16 @@ class Budget:
             return Level.FREE
         of_ours, of_all = self._parts(seen, now_s)
         of_others = _level_at(of_all / max(1, seen.allowed - terms.floor))
-        return max(of_others, _level_at(of_ours / max(1.0, seen.allowed * terms.share)))
+        return max(of_others, _level_of_share(of_ours, seen, terms))
 
     def _may_look(self, urgency: Urgency, now_s: float) -> bool:
         """Whether what the org said last is so old that one call is worth it. Of our share, we know it ourselves."""
         seen, terms = self._seen, self._terms
         if seen is None or terms is None:
             return True
-        of_ours = _level_at(self._parts(seen, now_s)[0] / max(1.0, seen.allowed * terms.share))
-        return now_s - seen.at_s >= LOOK_AGAIN_S and of_ours < _STILL_FROM[urgency]
+        of_ours, _ = self._parts(seen, now_s)
+        is_old = now_s - seen.at_s >= LOOK_AGAIN_S
+        return is_old and _level_of_share(of_ours, seen, terms) < _STILL_FROM[urgency]
 
     def _pace(self, now_s: float) -> float:
         """So many a second can go on for 24 hours."""
@@ -418,6 +419,10 @@ class Budget:
 
 def _level_at(part: float) -> Level:
     return next((level for level, limit in _LEFT if part < limit or part <= 0), Level.FREE)
+
+
+def _level_of_share(left: int, seen: _Seen, terms: Terms) -> Level:
+    return _level_at(left / max(1.0, seen.allowed * terms.share))
 
 
 def of_api_calls(terms: Terms | None) -> Budget:
