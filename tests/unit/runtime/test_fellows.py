@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from salmon.errors import Unavailable
+from salmon.kafka.output import Output
 from salmon.plugin.contract import BudgetState, Position
 from salmon.runtime.fellows import Fellows
 from salmon.sink.worker import SinkWorker
@@ -53,7 +54,7 @@ class Table:
 
 
 ENTRIES: Any = SimpleNamespace(
-    topic="t", record=lambda *entry: ("/".join(entry[:2]), repr(entry[2]).encode())
+    output=lambda *entry: Output("t", "/".join(entry[:2]), repr(entry[2]).encode())
 )
 
 
