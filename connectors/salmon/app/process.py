@@ -304,23 +304,15 @@ class _Process:
         self._health.starting("connecting to Kafka")
         connect_s = _CONNECT_AGAIN_S if self._was_reached else _CONNECT_S
         client_id = f"{config.name}-{connector}-{self._ordinal}"
-        admin = self._reach(
-            retrying,
-            "connecting to Kafka",
-            lambda: clients.connect(kafka, client_id=client_id, timeout_s=connect_s),
-        )
+
+        def connect() -> AdminClient:
+            return clients.connect(kafka, client_id=client_id, timeout_s=connect_s)
+
+        admin = self._reach(retrying, "connecting to Kafka", connect)
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
         wanted = specs_of(config)
-        # After a failure with another client: one that was connected as the broker stood still may never reach it again.
-        connected = iter([admin])
-
-        def checked() -> AdminClient:
-            client = next(connected, None) or clients.connect(kafka, client_id=client_id, timeout_s=connect_s)
-            topics.ensure(client, wanted)
-            return client
-
-        admin = retrying.until_it_works("checking topics", checked)
+        admin = retrying.until_it_works("checking topics", topics.Ensuring(admin, connect, wanted))
         self._topics.watch(admin, wanted)
         retrying.until_it_works(
             "reading what was asked of this connector",

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from salmon.app.process import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, _Process, report_end, run
+from salmon.app.process import (
+    EXIT_FATAL,
+    EXIT_FENCED,
+    EXIT_OK,
+    EXIT_UNEXPECTED,
+    _Process,
+    report_end,
+    run,
+)
 from salmon.config import models as configuration
 from salmon.errors import (
     ClientLost,
