@@ -31,8 +31,9 @@ TESTS: Final = {
         "tests/contract/mongodb/test_went_back.py",
         "tests/contract/mongodb/test_unique.py",
     ),
-    "runtime": ("tests/unit/runtime",),
+    "sink": ("tests/unit/sink",),
     "kafka": ("tests/unit/kafka",),
+    "plugin": ("tests/unit/plugin",),
 }
 _TESTS_FAILED: Final = 1  # pytest's exit code; others say that it could not run
 
