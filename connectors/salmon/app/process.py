@@ -47,6 +47,7 @@ from salmon.errors import (
 from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
 from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.sides import side_of
 from salmon.ops import logs
@@ -312,23 +313,28 @@ class _Process:
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
         wanted = specs_of(config)
-        admin = retrying.until_it_works("checking topics", topics.Ensuring(admin, connect, wanted))
-        self._topics.watch(admin, wanted)
+        starting = KeptAdmin(admin, connect)
+        retrying.until_it_works(
+            "checking topics", lambda: starting.ask(lambda admin: topics.ensure(admin, wanted))
+        )
+        # For as long as this runs. It does not wait for Kafka when it is made: whoever asks decides for how long.
+        kept = KeptAdmin(starting.ask(lambda admin: admin), lambda: clients.admin(kafka, client_id=client_id))
+        self._topics.watch(kept, wanted)
         retrying.until_it_works(
             "reading what was asked of this connector",
             lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
         )
-        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        self._probes.add(Peer.KAFKA, lambda: kept.ask(cluster.ask))
         if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
             group = f"{config.name}-{connector}"
-            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+            SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
         registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
         self._places.found = places_of(connector, config, registry, self._standing)
         hold(self._standing, self._health, retrying.stop)
-        self._take_place(admin, registry, retrying)
+        self._take_place(kept, registry, retrying)
         if (its_side := side_of(connector)) is None:
             return self._merge(registry, retrying)
         side = its_side.name
@@ -366,7 +372,7 @@ class _Process:
         )
         return with_events(worker, config, instance)
 
-    def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
+    def _take_place(self, admin: KeptAdmin, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
         is_restart = bool(self.instance_name)
         self.instance_name = self.instance_name or new_name()
