@@ -205,6 +205,10 @@ class Metrics(ConnectMetrics):
         self.outage = self._gauge("salmon_outage", "1 while the connector's side cannot be reached.").labels(
             connector
         )
+        self._certificate_ends = self._gauge(
+            "salmon_rest_certificate_end_timestamp_seconds",
+            "When the certificate of the REST port ends, in seconds since 1970. Absent without rest.tls.",
+        )
         self.put_seconds = Timed(
             self._timing("salmon_put_seconds", "How long one batch of writes took."), self.recent_puts
         )
@@ -279,6 +283,10 @@ class Metrics(ConnectMetrics):
         """What a scheduled verify has found: verdict (equal, different, missing, ...) -> records."""
         for verdict, count in counts.items():
             self._verified.labels(self.connector, obj, verdict).set(count)
+
+    def certificate_ends(self, at_s: float) -> None:
+        """The REST port shows a certificate that ends at *at_s*, in seconds since 1970."""
+        self._certificate_ends.labels(self.connector).set(at_s)
 
     def error_met(self) -> None:
         self.last_error_timestamp.set(time.time() * 1000)
