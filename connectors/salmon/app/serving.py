@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from salmon.app.connector_plugins import SYNC, ConnectorPlugins, is_for, type_of
-from salmon.app.events import specs_of
+from salmon.app.events import carried, specs_of
 from salmon.config.models import SyncConfig
 from salmon.config.shown import HIDDEN, shown
 from salmon.kafka.codecs.registry import SchemaRegistry
@@ -18,6 +18,7 @@ from salmon.ops import logs
 from salmon.ops.connect.access import Access
 from salmon.ops.connect.cluster import fetched
 from salmon.ops.connect.described import Described, Places, Served
+from salmon.ops.connect.groups import Group
 from salmon.ops.connect.places import MergePlaces, SinkPlaces, SourcePlaces
 from salmon.ops.connect.standing import Standing
 from salmon.ops.health import Health, State
@@ -123,7 +124,11 @@ def places_of(
         return MergePlaces(entries, connector)
     if connector == its_side.source:
         return SourcePlaces(kafka, entries, connector, group)
+    stopped = partial(standing.ordinals_in, State.STOPPED)
     writes = [names.writes(its_side.name, name) for name in config.objects]
-    return SinkPlaces(
-        kafka, entries, connector, group, writes, stopped=lambda: standing.ordinals_in(State.STOPPED)
-    )
+    groups = [Group(kafka, connector, group, writes, stopped)]
+    groups += [
+        Group(kafka, connector, f"{group}-{each.name}", each.topics, stopped, each.name, each.is_published)
+        for each in carried(config, its_side.name)
+    ]
+    return SinkPlaces(entries, connector, groups)
