@@ -60,7 +60,7 @@ from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.ports import url_of
-from salmon.runtime import discovery, schemas
+from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -134,6 +134,7 @@ def run(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
         collect_spans(connector, os.environ)
+        open_files.allow_all()
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
 
+import fastavro
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from salmon.errors import Unavailable
 from salmon.kafka import clients
@@ -180,3 +182,44 @@ def test_a_source_can_only_be_reset_and_keeps_what_says_that_it_has_read(sync: S
     assert places.read() == stored
     places.reset()
     assert sync.entries("mongodb-source") == {f"{FIRST_READ}{OBJECT}": {"at": 5}}
+
+
+def stock_rows(sync: Sync, topic: str) -> dict[str, bytes]:
+    """What the documented consumer finds: the newest value of each key, of committed records, from the beginning."""
+    consumer = Consumer(
+        {
+            **sync.kafka,
+            "group.id": "somebody",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    found: dict[str, bytes] = {}
+    try:
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        while (message := consumer.poll(10)) is not None and message.error() is None:
+            found[(message.key() or b"").decode()] = message.value() or b""
+        return found
+    finally:
+        consumer.close()
+
+
+def test_a_stock_consumer_reads_where_every_connector_is(sync: Sync) -> None:
+    """As deploy/README says: Avro with Confluent's header, by the schema that the registry has; nothing that was rolled back."""
+    store = OffsetStore(sync.kafka, sync.topics, sync.registry)
+    at = {"at": 7, "resume_token": "82F"}
+    sync.produce(store.topic, *store.record("mongodb-source", "stream", at))
+    producer = clients.producer(sync.kafka, transactional_id=f"{sync.name}-zombie", client_id="zombie")
+    producer.start()
+    with suppress(ZeroDivisionError), producer.transaction() as transaction:
+        transaction.produce(store.topic, *store.record("mongodb-source", "stream", {"at": 8}))
+        raise ZeroDivisionError  # its transaction is rolled back, as that of an instance that was killed
+    producer.close()
+    value = stock_rows(sync, store.topic)["mongodb-source/stream"]
+    assert value[:1] == b"\0"
+    schema = sync.registry.schema_by_id(int.from_bytes(value[1:5], "big"))
+    read = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)
+    assert isinstance(read, dict)
+    assert json.loads(str(read["position"])) == at
