@@ -13,12 +13,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import measuring
 from benchmarks.measuring import MONGODB, OBJECT, SALESFORCE, Place, Sync, Watched
-from benchmarks.merge import batches
 from benchmarks.simulator import org, signed_in
 
 from salmon.devstack.mongod import EmbeddedMongod
@@ -83,7 +83,7 @@ def bench(kind: str, stack: str, count: int) -> Iterator[tuple[Sync, Callable[[]
         sync = servers.enter_context(
             measuring.sync_on(stack, folder, fields=41, partitions=PARTITIONS, more=settings)
         )
-        poured = {
+        pours: dict[str, Callable[[int], tuple[str, Records]]] = {
             "merge": lambda runs: (sync.topics.changes(OBJECT), rows(sync, runs * count, count)),
             "mongodb-sink": lambda runs: (
                 sync.topics.writes(MONGODB, OBJECT),
@@ -93,12 +93,12 @@ def bench(kind: str, stack: str, count: int) -> Iterator[tuple[Sync, Callable[[]
                 sync.topics.writes(SALESFORCE, OBJECT),
                 updates(sync, ids, runs),
             ),
-        }[kind]
+        }
         runs = 0
 
         def pour() -> str:
             nonlocal runs
-            topic, records = poured(runs)
+            topic, records = pours[kind](runs)
             into(sync, topic, records)
             runs += 1
             return topic
@@ -148,9 +148,7 @@ def creations(sync: Sync, start: int, count: int) -> Records:
     codec = Writes(sync.schema, sync.registry, sync.topics.writes(MONGODB, OBJECT))
     for number in range(start, start + count):
         key = measuring.key_of(number)
-        write = Write(
-            number + 1, WriteOp.CREATE, native_id=key, fields=measuring.row_of(sync.schema, number)
-        )
+        write = Write(number + 1, WriteOp.CREATE, native_id=key, fields=measuring.row_of(sync.schema, number))
         yield key, codec.encode(write)
 
 
@@ -166,7 +164,8 @@ def updates(sync: Sync, ids: Sequence[str], run: int) -> Records:
 
 def into(sync: Sync, topic: str, records: Records) -> None:
     producer = sync.producer("bench-pouring")
-    for batch in batches(records, A_TRANSACTION):
+    waiting = iter(records)
+    while batch := list(islice(waiting, A_TRANSACTION)):
         with producer.transaction() as transaction:
             for key, value in batch:
                 transaction.produce(topic, key, value)

@@ -21,7 +21,7 @@ from salmon.kafka.topics import Topics, specs
 from salmon.model.change import Change, Op
 
 _DAY_S: Final = 24 * 3600
-_MIB, _GIB = 1024**2, 1024**3
+_GIB: Final = 1024**3
 _KEPT_DAYS: Final = 7  # `changes`
 # A table of Kafka is cleaned when half of it is old (min.cleanable.dirty.ratio).
 _UNCLEANED: Final = 2.0
@@ -230,7 +230,9 @@ def main() -> None:
     options.add_argument("--records", type=int, default=1_000_000, help="of one org")
     options.add_argument("--partitions", type=int, default=6)
     options.add_argument("--merges", type=int, default=2, help="replicas of merge")
-    options.add_argument("--edited", type=float, default=0.05, help="part of the records that is edited in a day")
+    options.add_argument(
+        "--edited", type=float, default=0.05, help="part of the records that is edited in a day"
+    )
     options.add_argument("--peak", type=float, default=5.0, help="the busiest hour, in averages")
     options.add_argument("--replication", type=int, default=3)
     chosen = vars(options.parse_args())

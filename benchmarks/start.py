@@ -9,11 +9,12 @@ last, so that something waits for it: from the start of the command to the first
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -69,8 +70,6 @@ def main() -> None:
 
 def of_command(command: list[str]) -> dict[str, float]:
     """Wall and CPU time of a command that ends by itself."""
-    import resource
-
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -90,7 +89,7 @@ def started(name: str, number: int, where: dict[str, Any], folder: Path) -> dict
         database.accounts.update_one({"_id": key}, {"$set": {"Site": text}})
     else:
         org.Account.update(key, {"Site": text})
-    carried = first_record(name, text, key, where, database, org)
+    carried = first_record(name, text=text, key=key, where=where, database=database, org=org)
     with running(others, where["config"], folder):
         time.sleep(5)  # what waits gets as far as it can
         before = carried()
@@ -104,14 +103,17 @@ def started(name: str, number: int, where: dict[str, Any], folder: Path) -> dict
 
 
 def first_record(
-    name: str, text: str, key: str, where: dict[str, Any], database: Any, org: Any
+    name: str, *, text: str, key: str, where: dict[str, Any], database: Any, org: Any
 ) -> Callable[[], object]:
     """What changes when the process has carried its first record."""
     if name == "mongodb-sink":
         return lambda: database.accounts.find_one({"_id": key}, {"Site": 1}).get("Site") == text
     if name == "salesforce-sink":
         return lambda: org.Account.get(key)["Site"] == text
-    kafka, topics = {"bootstrap.servers": where["kafka"]["bootstrap_servers"]}, FIRST[name](Topics("dev"))
+    kafka, topics = (
+        {"bootstrap.servers": where["kafka"]["bootstrap_servers"]},
+        FIRST[name](Topics(DevOptions().name)),
+    )
     consumer = clients.consumer(kafka, group_id="bench-start", client_id="bench-start")
     counts = partition_counts(clients.admin(kafka))
     places = [TopicPartition(topic, p) for topic in topics for p in range(counts[topic])]
@@ -127,7 +129,7 @@ def in_sync(where: dict[str, Any]) -> None:
 
 
 @contextmanager
-def running(names: tuple[str, ...] | list[str], config: str, folder: Path) -> Iterator[dict[str, Watched]]:
+def running(names: Sequence[str], config: str, folder: Path) -> Iterator[dict[str, Watched]]:
     """These processes, until the block ends."""
     processes = {
         name: Watched(

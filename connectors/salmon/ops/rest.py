@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -47,11 +49,6 @@ class RestServer:
         self.url = ports.url_of(host, self.port, secure=tls is not None)
         self.worker_id = f"{host}:{self.port}"
         what = served(self)
-        context = None
-        if tls is not None:
-            context = ServerContext(
-                tls, lambda sentence: _show(what.health, sentence), what.metrics.certificate_ends
-            )
         # No lifespan and no access log; signals are handled in lifecycle.
         settings = uvicorn.Config(
             application(what),
@@ -60,7 +57,7 @@ class RestServer:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=1,
-            ssl_context_factory=None if context is None else lambda *_: context,
+            ssl_context_factory=None if tls is None else _contexts(tls, what),
         )
         self._server = uvicorn.Server(settings)
 
@@ -80,6 +77,11 @@ class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.app_state = {**self.app_state, CERTIFIED: bool(transport.get_extra_info("peercert"))}
+
+
+def _contexts(tls: Tls, what: Served) -> Callable[..., ssl.SSLContext]:
+    context = ServerContext(tls, partial(_show, what.health), what.metrics.certificate_ends)
+    return lambda *_: context
 
 
 def _show(health: Health, trouble: str) -> None:

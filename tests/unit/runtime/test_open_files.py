@@ -16,5 +16,7 @@ print(open_files.allow_all() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] ==
 
 def test_a_process_takes_all_the_open_files_that_it_may_have() -> None:
     """A merge of 200 objects has 7,200 of them; a shell gives it 1,024."""
-    done = subprocess.run([sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT], capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stdout.strip() == "True"
