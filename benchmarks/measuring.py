@@ -210,7 +210,14 @@ def merging(sync: Sync) -> Iterator[Watched]:
 
 @contextmanager
 def watched(command: list[str], sync: Sync) -> Iterator[Watched]:
-    process = Watched(command, sync.folder / "process.log")
+    with watched_in(command, sync.folder / "process.log") as process:
+        yield process
+
+
+@contextmanager
+def watched_in(command: list[str], log: Path) -> Iterator[Watched]:
+    """A process that ends with the block; *log* takes what it says."""
+    process = Watched(command, log)
     try:
         yield process
     finally:

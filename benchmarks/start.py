@@ -1,5 +1,5 @@
 """
-How long after its start does each process carry its first record?
+How long after its start does each process carry its first record, and how soon does a standby source take over?
 
 On a stack that has been in sync before, all five processes are stopped, one record is edited on each side, and the process in question is started
 last, so that something waits for it: from the start of the command to the first record that it has committed. Beside it what
@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS, Topics, partition_counts
 
 CONNECT_S: Final = 13.0
+SOURCES: Final = ("mongodb-source", "salesforce-source")
 RECORDS: Final = {"Account": 500, "Contact": 500, "Opportunity": 100}
 # What each process commits first, as topics: kind, and the side for writes.
 FIRST: Final[Mapping[str, Callable[[Topics], tuple[str, ...]]]] = {
@@ -51,6 +53,7 @@ def main() -> None:
         where = dev.up()
         try:
             found = {name: started(name, number, where, folder) for number, name in enumerate(CONNECTORS)}
+            takeovers_s = {name: taken_over_s(name, where, folder) for name in SOURCES}
         finally:
             dev.down()
     measuring.save(
@@ -63,6 +66,7 @@ def main() -> None:
             "python": of_command([sys.executable, "-c", "pass"]),
             "help": of_command([sys.executable, "-m", "salmon", "--help"]),
             "to_the_first_record": found,
+            "standby_takes_over_after_kill_s": takeovers_s,
             "kafka_connect_s": CONNECT_S,
         },
     )
@@ -102,6 +106,37 @@ def started(name: str, number: int, where: dict[str, Any], folder: Path) -> dict
             }
 
 
+def taken_over_s(name: str, where: dict[str, Any], folder: Path) -> float:
+    """How long nothing is told after SIGKILL of a source's leader, while a standby waits and people edit."""
+    database: Any = MongoClient(where["mongodb"]["uri"])[where["mongodb"]["database"]]
+    org, key = person(where["salesforce"]), database.accounts.find_one({}, {"_id": 1})["_id"]
+    edits = count()
+
+    def edit() -> None:
+        text = f"{name} {next(edits)}"
+        if name == "mongodb-source":
+            database.accounts.update_one({"_id": key}, {"$set": {"Site": text}})
+        else:
+            org.Account.update(key, {"Site": text})
+
+    ends = first_record(name, text="", key=key, where=where, database=database, org=org)
+    command = [sys.executable, "-m", "salmon", "run", name, "-c", where["config"], "--port", "0", "--ordinal"]
+    leader = Watched([*command, "0"], folder / "leader.log")
+    try:
+        before = ends()
+        edit()
+        leader.until(lambda: ends() != before, within_s=120)
+        with measuring.watched_in([*command, "1"], folder / "standby.log") as standby:
+            standby.until(lambda: "standing_by" in (folder / "standby.log").read_text(), within_s=120)
+            leader.stop(kill=True)
+            killed_at, before = time.monotonic(), ends()
+            edit()
+            standby.until(lambda: ends() != before, within_s=120)
+            return round(time.monotonic() - killed_at, 2)
+    finally:
+        leader.stop(kill=True)
+
+
 def first_record(
     name: str, *, text: str, key: str, where: dict[str, Any], database: Any, org: Any
 ) -> Callable[[], object]:
@@ -123,7 +158,7 @@ def first_record(
 def in_sync(where: dict[str, Any]) -> None:
     database: Any = MongoClient(where["mongodb"]["uri"])[where["mongodb"]["database"]]
     until(
-        lambda: all(database[COLLECTIONS[n]].count_documents({}) == count for n, count in RECORDS.items()),
+        lambda: all(database[COLLECTIONS[n]].count_documents({}) == many for n, many in RECORDS.items()),
         600,
     )
 
