@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.app.connector_plugins import type_of
 from salmon.app.events import listening, reading_outboxes, specs_of, with_events
-from salmon.app.serving import places_of, served_of
+from salmon.app.serving import places_of, served_of, tls_of
 from salmon.app.tracing import collect_spans
 from salmon.app.work import Work, hold
 from salmon.backoff import Backoff
@@ -57,10 +57,11 @@ from salmon.ops.connect.standing import KafkaStatusLog, Standing
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.probes import Probes
-from salmon.ops.rest import RestServer, url_of
+from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
-from salmon.runtime import discovery, schemas
+from salmon.ports import url_of
+from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -134,6 +135,7 @@ def run(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
         collect_spans(connector, os.environ)
+        open_files.allow_all()
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,
@@ -220,6 +222,7 @@ class _Process:
             host=config.rest.host,
             port=config.rest.port if port is None else port,
             served=lambda rest: self._served(rest, config_path),
+            tls=tls_of(config),
         )
 
     def _served(self, rest: RestServer, config_path: Path) -> Served:
@@ -230,7 +233,7 @@ class _Process:
             self._ordinal,
             self._health,
             worker_id=rest.worker_id,
-            url=url_of(config.rest.reached_at, rest.port),
+            url=url_of(config.rest.reached_at, rest.port, secure=config.rest.tls is not None),
         )
         return served_of(
             self._connector,

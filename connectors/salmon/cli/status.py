@@ -48,7 +48,11 @@ def status(
 
     settings = configured(config)
     where = addresses(
-        config_file=config, ports_file=ports_file, host=settings.rest.host, port=settings.rest.port
+        config_file=config,
+        ports_file=ports_file,
+        host=settings.rest.host if settings.rest.tls is None else settings.rest.reached_at,
+        port=settings.rest.port,
+        secure=settings.rest.tls is not None,
     )
     look = Look(settings, where)
     if not as_json:

@@ -96,6 +96,29 @@ def test_what_does_not_even_end_then_is_left_behind_and_named() -> None:
     assert "work" in str(error)
 
 
+def test_a_part_that_hangs_when_it_is_told_does_not_keep_the_others_from_being_told() -> None:
+    """Its stop() and its cut() never return: it is left behind, named, and the REST server still ends in good order."""
+    story: list[str] = []
+    over = Event()
+
+    class Hangs(Part):
+        def stop(self) -> None:
+            over.wait(60)
+
+        def cut(self) -> None:
+            over.wait(60)
+
+    life = Lifecycle(drain_deadline_s=0.2)
+    life.start(Part("rest", story))
+    life.start(Hangs("work", story))
+    life.stop("test")
+    error = life.wait()
+    over.set()
+    assert isinstance(error, TimeoutError)
+    assert "work" in str(error)
+    assert "rest told" in story
+
+
 def test_a_child_whose_parent_is_gone_stops() -> None:
     """No process outlives the one that started it."""
     life = Lifecycle(parent=os.getpid())  # not our parent's id, so our parent is "gone"
