@@ -8,7 +8,6 @@ reports everything that is wrong at once.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -28,21 +26,20 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from salmon.addresses import Address
+from salmon.config import checking
 from salmon.config import settings_table as rendering
-from salmon.config import yaml_file
 from salmon.config.capture import CaptureConfig
+from salmon.config.checking import checked
 from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
-from salmon.config.faults import faults_of, faults_of_kafka
-from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
-from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
+from salmon.config.texts import SECRET_PROPERTY
+from salmon.config.together import SOBJECT
 from salmon.config.verifying import VerifyConfig
-from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
 from salmon.runtime import policies
@@ -61,9 +58,6 @@ def _policy_offered(name: str) -> str:
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
 Numbers = Literal["double", "decimal"]
-
-# Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
-_SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -341,7 +335,7 @@ class SyncConfig(BaseModel):
     @field_validator("objects")
     @classmethod
     def _distinct(cls, objects: dict[str, ObjectConfig]) -> dict[str, ObjectConfig]:
-        if wrong := [name for name in objects if not _SOBJECT.fullmatch(name)]:
+        if wrong := [name for name in objects if not SOBJECT.fullmatch(name)]:
             shown = ", ".join(ascii(name)[1:-1] for name in wrong)
             raise ValueError(f"{shown}: must be API names of sObjects, e.g. Account or Invoice__c")
         counts = Counter(each.collection for each in objects.values())
@@ -371,41 +365,16 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         env: Where `${env:...}` looks.
 
     Raises:
-        ConfigError: everything that is wrong, one fault per line, each with its key and what to do, without values.
+        ConfigError: everything that is wrong, one fault per line, each with its line, its key and what to do, without values.
     """
-    file = Path(path)
-    config, faults = checked_raw(_parsed(file), env=env, folder=file.parent)
-    if config is None or faults:
-        raise _unusable(file, faults)
-    return config
+    return checked(Path(path), SyncConfig, env=env).usable()
 
 
 def checked_raw(
     read: Mapping[Any, Any], *, env: Mapping[str, str], folder: Path
 ) -> tuple[SyncConfig | None, Mapping[tuple[str, ...], str]]:
-    """
-    Check a configuration as it was written, with its references.
-
-    Args:
-        folder: What relative paths of files are relative to.
-
-    Returns:
-        The configuration, or None if it has no form at all; and the faults: path of the key -> sentence, without values.
-    """
-    faults: dict[tuple[str, ...], str] = {}
-    raw = interpolated(dict(read), env=env, folder=folder, faults=faults)
-    for key, sentence in faults_of_texts(raw):
-        faults.setdefault(key, sentence)
-    config: SyncConfig | None = None
-    try:
-        config = SyncConfig.model_validate(raw)
-    except ValidationError as error:
-        for key, sentence in faults_of(error, SyncConfig):
-            # Keep the first fault of a key: an unresolved reference or a forbidden text causes pydantic's complaint.
-            faults.setdefault(key, sentence)
-    for key, sentence in faults_of_kafka(raw.get("kafka")):
-        faults.setdefault(key, sentence)
-    return config, faults
+    """See checking.checked_raw()."""
+    return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
 _NAMED: Final = {"objects": "<sObject>", "events": "<event>"}
@@ -419,19 +388,3 @@ def settings_table() -> str:
 def settings() -> Iterator[tuple[str, FieldInfo]]:
     """Every setting: the path of its key, joined by dots, and what it is."""
     return ((path, field) for path, field, _ in rendering.leaves(SyncConfig, "", _NAMED))
-
-
-def _parsed(file: Path) -> dict[Any, Any]:
-    raw = yaml_file.read(file)
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{file}: must contain a mapping with the keys {', '.join(SyncConfig.model_fields)}."
-        )
-    return raw
-
-
-def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:
-    lines = [f"{'.'.join(key) or 'the file'}: {sentence}" for key, sentence in faults.items()]
-    if len(lines) == 1:
-        return ConfigError(f"{file}: {lines[0]}")
-    return ConfigError("\n  ".join([f"{file} has {len(lines)} faults:", *lines]))

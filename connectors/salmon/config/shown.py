@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +15,10 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from salmon.config import yaml_file
+from salmon.config.interpolation import names_alone
 from salmon.config.models import SyncConfig
 
 HIDDEN: Final = "[hidden]"  # as Kafka Connect shows a password
-_REFERENCE: Final = re.compile(r"\$\{(env|file):([^:}]*)(:[^}]*)?\}")
 
 
 def shown(path: str | os.PathLike[str], config: SyncConfig) -> dict[str, str]:
@@ -54,5 +53,4 @@ def _text(raw: Any, *, is_secret: bool) -> str:
     if not is_secret:
         return text
     # A reference names a secret and is none. Its default may be one.
-    references = [f"${{{found[1]}:{found[2]}}}" for found in _REFERENCE.finditer(text)]
-    return "".join(references) if references and not _REFERENCE.sub("", text) else HIDDEN
+    return names_alone(text) or HIDDEN
