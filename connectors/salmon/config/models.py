@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -39,11 +39,13 @@ from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
 from salmon.config.texts import SECRET_PROPERTY
 from salmon.config.together import SOBJECT
+from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, flow_of
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
+from salmon.transforms.flow import Flow
 
 
 def _policy_offered(name: str) -> str:
@@ -229,6 +231,17 @@ class ObjectConfig(SavingConfig):
         "always: a new stamp alone causes a write.",
     )
 
+    transforms: tuple[TransformConfig, ...] = Field(
+        default=(),
+        max_length=TRANSFORMS_MAX,
+        description="What happens to its records on their way to a side, in order: like the top-level `transforms.<sObject>`.",
+    )
+
+    def flow(self, name: str) -> Flow:
+        """Its transforms, ready to be bound to its schema. *name*: of the object."""
+        at = f"objects.{name}.transforms"
+        return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction)
+
     @field_validator("deletes", "capture", mode="before")
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
@@ -289,6 +302,11 @@ class SyncConfig(BaseModel):
         "number in MongoDB with more digits is not synced, and reported. decimal: all 18 digits, as Decimal128. Choose "
         "before the first start: it cannot be changed later.",
     )
+    transforms: dict[str, tuple[TransformConfig, ...]] = Field(
+        default_factory=dict,
+        description="What happens to records on their way to a side, in order: sObject -> list of filters, masks, constants, and "
+        "transforms of Kafka Connect's.",
+    )
     errors: ErrorsConfig = ErrorsConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
@@ -345,6 +363,15 @@ class SyncConfig(BaseModel):
             )
         return objects
 
+    @model_validator(mode="after")
+    def _transforms_of_all(self) -> Self:
+        """What stands under the top-level `transforms` follows what the object itself has."""
+        for name, each in self.objects.items():
+            whole = each.model_copy(update={"transforms": (*each.transforms, *self.transforms.get(name, ()))})
+            fields = chosen(each.fields, whole.flow(name))
+            self.objects[name] = whole.model_copy(update={"fields": fields})
+        return self
+
     @field_validator("events")
     @classmethod
     def _events_fit(cls, events: dict[str, EventConfig], info: ValidationInfo) -> dict[str, EventConfig]:
@@ -377,7 +404,7 @@ def checked_raw(
     return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
-_NAMED: Final = {"objects": "<sObject>", "events": "<event>"}
+_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>"}
 
 
 def settings_table() -> str:

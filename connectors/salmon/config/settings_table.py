@@ -46,6 +46,8 @@ def leaves(
         kind = without_none(field.annotation)
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
+            if get_origin(kind) is tuple:
+                path, kind = f"{path}[]", get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             is_optional = not field.is_required() and field.default is None and path not in keys
             yield from leaves(kind, f"{path}.", keys, path if is_optional else group)
@@ -77,6 +79,8 @@ def _type(kind: Any) -> str:
         return f"list of {_type(inner[0])}"
     if origin in {dict, Mapping}:
         return f"mapping to {_type(inner[1])}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "mappings"
     return _NAMES.get(kind, "text or number")
 
 

@@ -38,6 +38,10 @@ def _leaves(raw: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str,
     if isinstance(raw, Mapping):
         for key, value in raw.items():
             yield from _leaves(value, _part(parsed, str(key)), (*path, str(key)))
+    elif isinstance(raw, list) and any(isinstance(each, Mapping) for each in raw):
+        # A list of groups: one of their settings may be a secret.
+        for number, each in enumerate(raw):
+            yield from _leaves(each, _part(parsed, str(number)), (*path, str(number)))
     elif raw is not None:
         yield ".".join(path), _text(raw, is_secret=isinstance(parsed, SecretStr))
 
@@ -45,6 +49,8 @@ def _leaves(raw: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str,
 def _part(parsed: Any, key: str) -> Any:
     if isinstance(parsed, BaseModel):
         return getattr(parsed, key, None)
+    if isinstance(parsed, tuple):
+        return parsed[int(key)] if int(key) < len(parsed) else None
     return parsed.get(key) if isinstance(parsed, Mapping) else None
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from salmon.config.events import EventConfig, event_faults
+from salmon.config.transforming import faults_of_flows
 from salmon.salesforce.config import missing_for
 
 # Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
@@ -41,6 +42,7 @@ def faults_together(raw: Mapping[Any, Any]) -> Iterator[tuple[KeyPath, str]]:
     events = dict(_events(_mapping(raw.get("events"))))
     synced = {str(name): collections.get(str(name), "") for name in objects}
     yield from ((("events", *key), sentence) for key, sentence in event_faults(events, synced))
+    yield from faults_of_flows(raw)
     auth = _mapping(_mapping(raw.get("salesforce")).get("auth"))
     if missing := missing_for(auth):
         yield ("salesforce", "auth"), f"flow {auth['flow']} needs {' and '.join(missing)}."
