@@ -58,6 +58,8 @@ def _policy_offered(name: str) -> str:
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
 Numbers = Literal["double", "decimal"]
+# Of an object: settings for which a plain word is the mode.
+SHORT_FORMS: Final = ("deletes", "capture")
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -229,7 +231,7 @@ class ObjectConfig(SavingConfig):
         "always: a new stamp alone causes a write.",
     )
 
-    @field_validator("deletes", "capture", mode="before")
+    @field_validator(*SHORT_FORMS, mode="before")
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value
