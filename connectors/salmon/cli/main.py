@@ -18,6 +18,9 @@ import typer
 
 from salmon import __version__
 from salmon.cli import (
+    config as config_commands,
+)
+from salmon.cli import (
     conflicts,
     demo,
     dev,
@@ -60,6 +63,7 @@ app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
+app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(dlq.app, name="dlq")

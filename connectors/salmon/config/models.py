@@ -60,6 +60,8 @@ def _policy_offered(name: str) -> str:
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Side = Literal["salesforce", "mongodb"]
 Numbers = Literal["double", "decimal"]
+# Of an object: settings for which a plain word is the mode.
+SHORT_FORMS: Final = ("deletes", "capture")
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -242,7 +244,7 @@ class ObjectConfig(SavingConfig):
         at = f"objects.{name}.transforms"
         return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction)
 
-    @field_validator("deletes", "capture", mode="before")
+    @field_validator(*SHORT_FORMS, mode="before")
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value

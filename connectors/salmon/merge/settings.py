@@ -24,7 +24,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
     Make the rules of one object.
 
     Raises:
-        ConfigError: a policy does not exist, or is set for a field that is not synced.
+        ConfigError: a policy does not exist, or is set for a field that is not synced; or a transform does not fit the schema.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -43,6 +43,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         breaker_rounds=config.breaker.rounds,
         breaker_window_ms=round(config.breaker.window_s * 1000),
         one_way_to=_ONE_WAY.get(config.direction),
+        views=config.flow(schema.name).bound(schema).views,
         eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
     )
 

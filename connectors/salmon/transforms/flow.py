@@ -22,6 +22,7 @@ from typing import Any, Final
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SIDES, Value
 from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.model.views import View
 from salmon.transforms import forms as of_documents
 from salmon.transforms.expressions import Expression, Record, condition
 from salmon.transforms.forms import Form
@@ -217,6 +218,15 @@ class Bound:
         if not of_side:
             return None
         return lambda record: all(each.passes(record) for each in of_side)
+
+    @cached_property
+    def views(self) -> Mapping[str, View]:
+        """What merge needs: for each side that has a filter or a mask, its view."""
+        return {
+            side: View(digest, self.wants(side), self.masks.get(side, {}))
+            for side, digest in self.digests.items()
+            if digest
+        }
 
     def why_not(self, side: str, record: Record) -> str | None:
         """The condition that keeps the record from the side; None: nothing does."""
