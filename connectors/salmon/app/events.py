@@ -40,6 +40,7 @@ from salmon.sink.event_records import (
     outcome_teller,
 )
 from salmon.sink.events import Carrier, EventSink, NoIdentities
+from salmon.transforms.flow import Flow
 
 _JOIN_S: Final = 0.2
 
@@ -50,6 +51,9 @@ class _Collected:
 
     collection: str
     direction: str = "to_mongodb"
+
+    def flow(self, _name: str) -> Flow:
+        return Flow()
 
 
 class Together:

@@ -26,6 +26,7 @@ from salmon.cli import (
     dev,
     dlq,
     doctor,
+    flow,
     guard,
     match,
     retry,
@@ -67,6 +68,7 @@ app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(flow.app, name="flow")
 app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 

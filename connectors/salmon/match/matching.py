@@ -244,7 +244,13 @@ class _Sides:
             config.salesforce.api_version,
             config.salesforce.bulk.query,
         )
-        documents = DocumentSide(self._database, config.objects[name].collection, synced.schema, on)
+        documents = DocumentSide(
+            self._database,
+            config.objects[name].collection,
+            synced.schema,
+            on,
+            config.objects[name].flow(name).bound(synced.schema),
+        )
         nearly = _terms(config, name).nearly == "pair"
         with Pairing(nearly_is_enough=nearly) as pairing:
             org.add_to(pairing, watch)

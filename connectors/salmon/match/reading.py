@@ -32,6 +32,7 @@ from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import BadRow, ReadRows, Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.rest import Rest
+from salmon.transforms.flow import NOTHING, Bound
 
 log = structlog.get_logger(__name__)
 
@@ -126,10 +127,11 @@ class DocumentSide:
     collection: str
     schema: ObjectSchema
     on: Sequence[FieldSchema]
+    flow: Bound = NOTHING
 
     def add_to(self, pairing: Pairing, watch: Watcher) -> None:
         """Add all documents to *pairing*."""
-        shape = DocumentShape(replace(self.schema, fields=tuple(self.on)), frozenset())
+        shape = DocumentShape(replace(self.schema, fields=tuple(self.on)), frozenset(), flow=self.flow)
         last, count = b"", 0
         while True:
             read = retried(partial(self._chunk, last, shape.projection))

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from salmon.transforms.flow import Flow
+
 
 class MongoConfig(BaseModel):
     """One MongoDB deployment: a replica set or a sharded cluster, and the database in it."""
@@ -83,6 +85,10 @@ class SyncedObject(Protocol):
     @property
     def direction(self) -> str:
         """both, to_mongodb or to_salesforce."""
+        ...
+
+    def flow(self, name: str) -> Flow:
+        """Its transforms. *name*: of the object."""
         ...
 
 

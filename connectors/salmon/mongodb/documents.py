@@ -8,6 +8,9 @@ the application, and is neither read nor changed. A reference to an object of th
 type, so that $lookup works; as a field it is the target's record key. What a lookup to several objects holds:
 salmon.mongodb.targets.
 
+The configuration may give fields other types in documents, and documents constants (salmon.transforms): the constants are set with
+each write, and what an application makes of one is nobody's edit.
+
 A field that is null is left out of a document, and cleared by $unset, so that documents stay small. For Salmon, a field
 that is null and one that is missing are the same.
 """
@@ -30,6 +33,7 @@ from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.mismatches import explained
 from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
+from salmon.transforms.flow import NOTHING, Bound
 
 MARKER: Final = "_salmon"
 SEQ: Final = "seq"
@@ -61,10 +65,12 @@ class DocumentShape:
     Args:
         schema: The object's synced fields.
         synced: Names of all objects of the sync: a reference to one of them holds an `_id`.
+        flow: Types that fields have in documents instead of their own, and constants.
     """
 
     schema: ObjectSchema
     synced: frozenset[str]
+    flow: Bound = NOTHING
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -120,6 +126,12 @@ class DocumentShape:
             return key_of(shown)
         if isinstance(shown, Decimal128):
             shown = shown.to_decimal()
+        if (form := self.flow.forms.get(name)) is not None:
+            try:
+                return form.value(field, shown)
+            except SchemaMismatch as error:
+                # A document from before the field had this form, or an application that writes the field's own type.
+                return self._in_own_form(field, shown, error)
         try:
             value = from_document(field, shown)
         except SchemaMismatch as error:
@@ -128,6 +140,13 @@ class DocumentShape:
             if not text.isascii():
                 _require_unicode(field, text)
         return value
+
+    @staticmethod
+    def _in_own_form(field: FieldSchema, shown: Any, otherwise: SchemaMismatch) -> Value:
+        try:
+            return from_document(field, shown)
+        except SchemaMismatch:
+            raise otherwise from None
 
     def shown(self, name: str, value: Value) -> Any:
         """
@@ -146,6 +165,9 @@ class DocumentShape:
             return shown_target(field, value)
         if name in self.links and isinstance(value, str):
             return id_of(value)
+        if (form := self.flow.forms.get(name)) is not None:
+            held = form.shown(field, value)
+            return Int64(held) if form.long else held
         try:
             held = to_document(field, value)
             if field.kind is Kind.DECIMAL:
@@ -162,7 +184,7 @@ class DocumentShape:
         for name, below in OWNED.items():
             if (value := fields.get(name)) is not None:
                 marker[below] = value
-        return {"_id": id_of(key), **self._shown_in_order(fields), MARKER: marker}
+        return {"_id": id_of(key), **self._shown_in_order(fields), **self.flow.constants, MARKER: marker}
 
     def update(self, fields: Mapping[str, Value], seq: int) -> Document:
         """Return the update that sets *fields*, clears those that are null, and leaves the rest."""
@@ -170,6 +192,7 @@ class DocumentShape:
         update: Document = {
             "$set": {
                 **self._shown_in_order(fields),
+                **self.flow.constants,
                 **{path: value for path, value in owned.items() if value is not None},
                 SEQ_PATH: Int64(seq),
             }

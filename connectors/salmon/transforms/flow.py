@@ -171,7 +171,17 @@ class Flow:
         if faults:
             raise ConfigError("\n  ".join(faults))
         constants = {step.name: step.value for _, step in self.of(Constant)}
-        return Bound(tuple(filters), masks, shapes, constants, self.digests)
+        return Bound(tuple(filters), masks, shapes, constants, self.digests, self.document_form)
+
+    @cached_property
+    def document_form(self) -> str:
+        """A short text that differs if documents are to look otherwise than before; empty if nothing is said of them."""
+        casts = [sorted(step.types.items()) for _, step in self.of(Cast)]
+        times = [(step.field, step.target, step.pattern, step.precision) for _, step in self.of(Timestamps)]
+        constants = [(step.name, step.value) for _, step in self.of(Constant)]
+        if not casts and not times and not constants:
+            return ""
+        return hashlib.sha256(json.dumps([casts, times, constants]).encode()).hexdigest()[:16]
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -211,6 +221,7 @@ class Bound:
     forms: Mapping[str, Form] = field(default_factory=dict)  # field -> its form in documents
     constants: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
+    document_form: str = ""
 
     def wants(self, side: str) -> Callable[[Record], bool] | None:
         """Whether the side is to have a record; None: it is to have all."""

@@ -22,6 +22,7 @@ from salmon.model.schema import FieldSchema, Kind
 from salmon.mongodb.documents import MARKER, OWNED, DocumentShape
 from salmon.mongodb.targets import ID, TYPE
 from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUTHORIZED, Document, border
+from salmon.mongodb.writing.reshaping import reshape
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,8 @@ def prepare(database: Database[Document], name: str, shape: DocumentShape) -> No
             if found is None:
                 _create(database, name, shape)
             else:
+                if shape.flow.document_form and shape.flow.document_form != _form_in(found):
+                    reshape(database[name], shape)
                 _set_validator(database, name, shape, found["options"].get("validator"))
         with _going_on_without_rights(name, "indexes"):
             _create_indexes(database[name], shape)
@@ -70,9 +73,11 @@ def validator_of(shape: DocumentShape) -> Document:
     }
     below = {"seq": {"bsonType": ["int", "long"]}}
     below |= {under: {"bsonType": ["string", "null"]} for under in OWNED.values()}
+    form = {"description": shape.flow.document_form} if shape.flow.document_form else {}
     return {
         "$jsonSchema": {
             "title": f"{_TITLE}{shape.schema.name}",
+            **form,
             "bsonType": "object",
             "properties": {**properties, MARKER: {"bsonType": "object", "properties": below}},
         }
@@ -89,6 +94,13 @@ def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
     yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}salesforce_id", sparse=True)
 
 
+def _form_in(found: Document) -> str | None:
+    """Which form the documents of a collection have, by its validator."""
+    validator = found["options"].get("validator")
+    schema = validator.get("$jsonSchema") if isinstance(validator, dict) else None
+    return schema.get("description") if isinstance(schema, dict) else None
+
+
 def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
     if field.is_polymorphic:
         target = {"required": [TYPE, ID], "properties": {TYPE: {"enum": list(field.reference_to)}}}
@@ -98,6 +110,8 @@ def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
         return {"anyOf": [{"bsonType": "object", **target}, plain]}
     if field.name in shape.links:
         return None  # any type that an `_id` can have
+    if (form := shape.flow.forms.get(field.name)) is not None:
+        return {"bsonType": [*form.bson, "null"]}
     if field.kind is Kind.STRINGS:
         return {"bsonType": ["array", "null"], "items": {"bsonType": "string"}}
     return {"bsonType": [*_BSON_TYPES[field.kind], "null"]}
