@@ -68,6 +68,7 @@ SCHEMAS: Schemas = {"Account": ACCOUNT, "Contact": CONTACT}
 class Synced:
     collection: str
     direction: str = "both"
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 OBJECTS = {"Account": Synced("accounts"), "Contact": Synced("contacts")}

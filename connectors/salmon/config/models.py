@@ -35,6 +35,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.faults import faults_of, faults_of_kafka
+from salmon.config.fields import FieldsConfig
 from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
@@ -100,17 +101,6 @@ class TopicsConfig(BaseModel):
         le=32767,
         description="How many brokers keep a copy of each topic. With 1, one broken disk loses data: only for trying out.",
     )
-
-
-class FieldsConfig(BaseModel):
-    """Which fields of an object are synced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    include: tuple[str, ...] | None = Field(
-        default=None, description="Sync only these fields. Without it: all fields that can be synced."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Do not sync these fields.")
 
 
 class ConflictsConfig(BaseModel):
@@ -234,6 +224,11 @@ class ObjectConfig(SavingConfig):
         description="Audit stamps (LastModifiedDate and the like). ride_along: written only together with other fields. "
         "always: a new stamp alone causes a write.",
     )
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
+        return self.fields.paths
 
     @field_validator("deletes", "capture", mode="before")
     @classmethod

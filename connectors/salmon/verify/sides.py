@@ -108,11 +108,12 @@ class MongoSide:
         database: Database[Document],
         collections: Mapping[str, str],
         schema: ObjectSchema,
+        renamed: Mapping[str, str],
     ) -> None:
-        """*collections*: object -> collection, of all objects of the sync."""
+        """*collections*: object -> collection, of all objects of the sync. *renamed*: see DocumentShape."""
         self._database = database
         self._collection = collections[schema.name]
-        self._shape = DocumentShape(schema, frozenset(collections))
+        self._shape = DocumentShape(schema, frozenset(collections), renamed)
         self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:

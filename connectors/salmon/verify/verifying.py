@@ -234,7 +234,9 @@ class _Run:
         collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, collections, self._schemas[name]),
+            MONGODB: MongoSide(
+                self._database, collections, self._schemas[name], self._sync.config.objects[name].paths
+            ),
         }
 
 

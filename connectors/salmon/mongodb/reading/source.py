@@ -104,6 +104,7 @@ class MongoSourceTask:
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
         self._collections = {name: settings.collection for name, settings in objects.items()}
+        self._paths = {name: settings.paths for name, settings in objects.items()}
         self._names = {collection: name for name, collection in self._collections.items()}
         if len(self._names) < len(objects):
             raise ConfigError("objects: two objects have the same collection. Give each its own collection.")
@@ -138,7 +139,10 @@ class MongoSourceTask:
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Set the schemas of all objects. Must be called before start()."""
         synced = frozenset(self._collections)
-        self._shapes = {name: DocumentShape(schema, synced) for name, schema in schemas.items()}
+        self._shapes = {
+            name: DocumentShape(schema, synced, self._paths[name]).require_distinct()
+            for name, schema in schemas.items()
+        }
 
     def hold(self, objects: Collection[str]) -> None:
         """See HoldsObjects."""
@@ -361,7 +365,7 @@ class MongoSourceTask:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
         self._misfits.cut(name, reported)
-        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].names)
+        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].tops)
         return _Decoded(event, name, reported, letters)
 
     def _spelled(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:

@@ -72,6 +72,7 @@ class MongoSinkTask:
             name: settings.collection for name, settings in objects.items() if written_to_mongodb(settings)
         }
         self._synced = frozenset(objects)
+        self._paths = {name: settings.paths for name, settings in objects.items()}
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
         self._calls: Calls | None = None
@@ -89,7 +90,10 @@ class MongoSinkTask:
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Set the schemas of all objects."""
-        self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
+        self._shapes = {
+            name: DocumentShape(schema, self._synced, self._paths[name]).require_distinct()
+            for name, schema in schemas.items()
+        }
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime. No probes: the driver itself calls each member every ten seconds."""
