@@ -72,6 +72,7 @@ NO_TRANSFORMS: Final = Flow()
 class Synced:
     collection: str
     direction: str = "both"
+    paths: Mapping[str, str] = field(default_factory=dict)
     transforms: Flow = NO_TRANSFORMS
 
     def flow(self, _name: str) -> Flow:

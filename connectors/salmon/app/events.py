@@ -7,8 +7,8 @@ consumer group and a health of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
 from typing import Final
@@ -51,6 +51,7 @@ class _Collected:
 
     collection: str
     direction: str = "to_mongodb"
+    paths: Mapping[str, str] = field(default_factory=dict)
 
     def flow(self, _name: str) -> Flow:
         return Flow()

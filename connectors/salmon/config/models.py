@@ -33,6 +33,7 @@ from salmon.config.checking import checked
 from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
+from salmon.config.fields import FieldsConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
@@ -98,17 +99,6 @@ class TopicsConfig(BaseModel):
         le=32767,
         description="How many brokers keep a copy of each topic. With 1, one broken disk loses data: only for trying out.",
     )
-
-
-class FieldsConfig(BaseModel):
-    """Which fields of an object are synced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    include: tuple[str, ...] | None = Field(
-        default=None, description="Sync only these fields. Without it: all fields that can be synced."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Do not sync these fields.")
 
 
 class ConflictsConfig(BaseModel):
@@ -243,6 +233,11 @@ class ObjectConfig(SavingConfig):
         """Its transforms, ready to be bound to its schema. *name*: of the object."""
         at = f"objects.{name}.transforms"
         return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
+        return self.fields.paths
 
     @field_validator(*SHORT_FORMS, mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from salmon.config.fields import FieldsConfig
 from salmon.errors import ConfigError
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.transforms.connect import (
@@ -230,8 +231,7 @@ class TransformConfig(BaseModel):
                 name = self._required(self.static_field, "static.field")
                 _require_property(name)
                 return [Constant(name, self._required(self.static_value, "static.value"))]
-        renames_read(self.renames)
-        return [Choose(self.include, self.exclude)]
+        return [Choose(self.include, self.exclude, renames_read(self.renames))]
 
     def _required(self, value: T | None, key: str) -> T:
         if value is None or value == ():
@@ -272,7 +272,8 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
         ]
         flow = flow_of([(".".join(path), config) for path, config in steps], str(direction))
         key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
-        yield from ((key, f"{fault}.") for fault in flow.faults())
+        faults = (*flow.faults(), *_faults_of_fields(_mapping(each).get("fields"), flow))
+        yield from ((key, f"{fault}.") for fault in faults)
 
 
 def _usable(key: tuple[str, ...], raw: Any) -> Iterator[tuple[tuple[str, ...], TransformConfig]]:
@@ -287,27 +288,29 @@ def _mapping(node: Any) -> Mapping[Any, Any]:
     return node if isinstance(node, Mapping) else {}
 
 
-class _Fields(Protocol):
-    """`fields` of an object."""
-
-    @property
-    def include(self) -> tuple[str, ...] | None: ...
-    @property
-    def exclude(self) -> tuple[str, ...]: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self: ...
-
-
-F = TypeVar("F", bound=_Fields)
-
-
-def chosen(fields: F, flow: Flow) -> F:
-    """The object's `fields`, and what ReplaceField says of them after it, in order."""
+def chosen(fields: FieldsConfig, flow: Flow) -> FieldsConfig:
+    """The object's `fields`, and what ReplaceField says of them after it, in order. Each renames what the one before it has named."""
     for _, step in flow.of(Choose):
-        include = fields.include
+        include, rename = fields.include, dict(fields.rename)
         if step.include is not None:
             include = tuple(name for name in step.include if include is None or name in include)
-        fields = fields.model_copy(update={"include": include, "exclude": (*fields.exclude, *step.exclude)})
+        named = {path: name for name, path in rename.items()}
+        rename |= {named.get(old, old): new for old, new in step.renames.items()}
+        exclude = (*fields.exclude, *step.exclude)
+        fields = fields.model_copy(update={"include": include, "exclude": exclude, "rename": rename})
     return fields
+
+
+def _faults_of_fields(raw: Any, flow: Flow) -> Iterator[str]:
+    """What is wrong with an object's `fields` after ReplaceField, if it was right before."""
+    try:
+        fields = chosen(FieldsConfig.model_validate(raw or {}), flow)
+    except ValidationError:
+        return  # its own faults are reported by its model
+    try:
+        FieldsConfig.model_validate(fields.model_dump())
+    except ValidationError as error:
+        yield from (f"ReplaceField: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
 
 
 def _require_property(name: str) -> None:

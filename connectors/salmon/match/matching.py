@@ -244,12 +244,14 @@ class _Sides:
             config.salesforce.api_version,
             config.salesforce.bulk.query,
         )
+        settings = config.objects[name]
         documents = DocumentSide(
             self._database,
-            config.objects[name].collection,
+            settings.collection,
             synced.schema,
             on,
-            config.objects[name].flow(name).bound(synced.schema),
+            settings.paths,
+            settings.flow(name).bound(synced.schema),
         )
         nearly = _terms(config, name).nearly == "pair"
         with Pairing(nearly_is_enough=nearly) as pairing:

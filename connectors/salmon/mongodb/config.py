@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -85,6 +86,11 @@ class SyncedObject(Protocol):
     @property
     def direction(self) -> str:
         """both, to_mongodb or to_salesforce."""
+        ...
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
         ...
 
     def flow(self, name: str) -> Flow:

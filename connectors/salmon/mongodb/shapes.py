@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from salmon.errors import ConfigError
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import SyncedObject
 from salmon.mongodb.documents import DocumentShape
@@ -17,10 +18,16 @@ def shape_of(objects: Mapping[str, SyncedObject], schema: ObjectSchema) -> Docum
         objects: The settings of all objects of the sync.
 
     Raises:
-        ConfigError: its transforms do not fit the schema.
+        ConfigError: its transforms do not fit the schema, or two things would have the same place in a document.
     """
-    flow = objects[schema.name].flow(schema.name).bound(schema)
-    return DocumentShape(schema, frozenset(objects), flow=flow)
+    name, settings = schema.name, objects[schema.name]
+    flow = settings.flow(name).bound(schema)
+    shape = DocumentShape(schema, frozenset(objects), settings.paths, flow).require_distinct()
+    if taken := sorted(shape.tops & flow.constants.keys()):
+        raise ConfigError(
+            f"objects.{name}.transforms: the constant {', '.join(taken)} is where `fields.rename` puts a field. Choose another name."
+        )
+    return shape
 
 
 def shapes_of(

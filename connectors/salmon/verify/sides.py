@@ -109,12 +109,13 @@ class MongoSide:
         database: Database[Document],
         collections: Mapping[str, str],
         schema: ObjectSchema,
+        renamed: Mapping[str, str],
         flow: Bound = NOTHING,
     ) -> None:
-        """*collections*: object -> collection, of all objects of the sync. *flow*: see DocumentShape."""
+        """*collections*: object -> collection, of all objects of the sync. *renamed*, *flow*: see DocumentShape."""
         self._database = database
         self._collection = collections[schema.name]
-        self._shape = DocumentShape(schema, frozenset(collections), flow=flow)
+        self._shape = DocumentShape(schema, frozenset(collections), renamed, flow)
         self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:

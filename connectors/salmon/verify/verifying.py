@@ -231,6 +231,7 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
+        settings = self._sync.config.objects[name]
         collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
@@ -238,7 +239,8 @@ class _Run:
                 self._database,
                 collections,
                 self._schemas[name],
-                self._sync.config.objects[name].flow(name).bound(self._schemas[name]),
+                settings.paths,
+                settings.flow(name).bound(self._schemas[name]),
             ),
         }
 

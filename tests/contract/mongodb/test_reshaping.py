@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bson.decimal128 import Decimal128
-from pymongo.monitoring import CommandListener
 
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.validators import prepare
@@ -22,25 +21,24 @@ def shape(*steps: Any) -> DocumentShape:
 
 def test_documents_that_exist_get_constants_and_types_once(mongo: Mongo) -> None:
     """Those of an application's own get no constants; what is of no type is left alone; nothing is done a second time."""
-    assert CommandListener is not None
     prepare(mongo.database, "accounts", _PLAIN)
     numbers: list[dict[str, Any]] = [
-        {"_id": "a", "NumberOfEmployees": 5, "_salmon": {"seq": 1}},
-        {"_id": "b", "NumberOfEmployees": Decimal128("6")},
-        {"_id": "c", "NumberOfEmployees": "many", "_salmon": {"seq": 1}},
-        {"_id": {"odd": 1}, "NumberOfEmployees": 7},
+        {"_id": "a", "Employees": 5, "_salmon": {"seq": 1}},
+        {"_id": "b", "Employees": Decimal128("6")},
+        {"_id": "c", "Employees": "many", "_salmon": {"seq": 1}},
+        {"_id": {"odd": 1}, "Employees": 7},
     ]
     mongo.accounts.insert_many(numbers)
-    wanted = shape(Cast({"NumberOfEmployees": "string"}), Constant("source", "crm"))
+    wanted = shape(Cast({"Employees": "string"}), Constant("source", "crm"))
     prepare(mongo.database, "accounts", wanted)
     found = {str(each["_id"]): each for each in mongo.accounts.find()}
-    assert [found[key]["NumberOfEmployees"] for key in "abc"] == ["5", "6", "many"]
+    assert [found[key]["Employees"] for key in "abc"] == ["5", "6", "many"]
     assert [found[key].get("source") for key in "abc"] == ["crm", None, "crm"]
-    mongo.accounts.update_one({"_id": "a"}, {"$set": {"NumberOfEmployees": 8}})
+    mongo.accounts.update_one({"_id": "a"}, {"$set": {"Employees": 8}})
     prepare(mongo.database, "accounts", wanted)
     left = mongo.accounts.find_one({"_id": "a"})
     assert left is not None
-    assert left["NumberOfEmployees"] == 8, "done once for each change of the configuration"
+    assert left["Employees"] == 8, "done once for each change of the configuration"
 
 
 def test_an_interrupted_change_is_done_at_the_next_start(mongo: Mongo) -> None:

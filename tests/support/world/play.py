@@ -18,7 +18,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
-from salmon.mongodb.documents import MARKER
+from salmon.mongodb.paths import MARKER
 from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge

@@ -122,6 +122,16 @@ def test_replace_field_chooses_fields_after_the_object_has() -> None:
     assert (chosen.include, chosen.exclude) == (("A",), ("E", "D"))
 
 
+def test_replace_field_renames_what_was_renamed_before() -> None:
+    """As in a chain of Kafka Connect's; a new name may be a path."""
+    entries = [{"type": "ReplaceField", "renames": [each]} for each in ("A:b", "b:c.d", "E:f")]
+    config, faults = checked(raw(entries))
+    assert config is not None, faults
+    assert config.objects["Contact"].paths == {"A": "c.d", "E": "f"}
+    _, faults = checked(raw([{"type": "ReplaceField", "renames": ["A:b", "C:b.d"]}]))
+    assert "ReplaceField" in faults["objects", "Contact", "transforms"]
+
+
 @pytest.mark.parametrize(
     ("entry", "at", "sentence"),
     [

@@ -29,23 +29,23 @@ FLOW = Flow(
         Transform("c", Constant("source", "crm")),
     )
 )
-SHAPE = DocumentShape(SCHEMA, frozenset({"Contact"}), flow=FLOW.bound(SCHEMA))
+SHAPE = DocumentShape(SCHEMA, frozenset({"Contact"}), {"Met": "when.met"}, FLOW.bound(SCHEMA))
 RECORD = {"Name": "Ann", "Age": 30, "Met": 5_000}
 
 
 def test_a_new_document_has_the_types_and_the_constants() -> None:
     """And what it holds is read as the very record, so its echo is no edit."""
     document = SHAPE.document("003000000000001AAA", RECORD, 7)
-    held = {name: document[name] for name in ("Name", "Age", "Met", "source")}
-    assert held == {"Name": "Ann", "Age": "30", "Met": 5, "source": "crm"}
-    assert isinstance(document["Met"], Int64)
+    held = {name: document[name] for name in ("Name", "Age", "when", "source")}
+    assert held == {"Name": "Ann", "Age": "30", "when": {"met": 5}, "source": "crm"}
+    assert isinstance(document["when"]["met"], Int64)
     assert {name: value for name, value in SHAPE.reading(document).fields.items() if name in RECORD} == RECORD
 
 
 def test_an_update_sets_the_constants_again() -> None:
     """What an application made of one is put right with the next write."""
     update = SHAPE.update({"Age": None, "Met": 6_000}, 8)
-    assert (update["$set"]["Met"], update["$set"]["source"]) == (6, "crm")
+    assert (update["$set"]["when.met"], update["$set"]["source"]) == (6, "crm")
     assert update["$unset"] == {"Age": ""}
 
 

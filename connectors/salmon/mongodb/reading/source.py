@@ -361,7 +361,7 @@ class MongoSourceTask:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
         self._misfits.cut(name, reported)
-        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].names)
+        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].tops)
         return _Decoded(event, name, reported, letters)
 
     def _spelled(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:

@@ -19,6 +19,7 @@ from pymongo.collection import Collection
 from salmon.errors import DataError
 from salmon.mongodb.documents import SEQ_PATH, DocumentShape
 from salmon.mongodb.keys import key_of
+from salmon.mongodb.paths import at
 from salmon.mongodb.wire.client import Document
 
 log = structlog.get_logger(__name__)
@@ -28,8 +29,7 @@ _DOCUMENTS_A_CALL: Final = 1_000
 
 def reshape(collection: Collection[Document], shape: DocumentShape) -> None:
     """Give all documents of Salmon's the constants, and the formed fields of all documents their form."""
-    forms = shape.flow.forms
-    found = collection.find({}, {"_id": 1, **dict.fromkeys(forms, 1)}, batch_size=_DOCUMENTS_A_CALL)
+    found = collection.find({}, shape.projection, batch_size=_DOCUMENTS_A_CALL)
     changed = 0
     while some := list(islice(found, _DOCUMENTS_A_CALL)):
         records = [document for document in some if _is_record(document)]
@@ -58,11 +58,12 @@ def _constants(some: list[Document], constants: Mapping[str, Any]) -> Iterator[U
 
 def _formed(document: Document, shape: DocumentShape) -> Iterator[UpdateOne]:
     for name in shape.flow.forms:
-        shown = document.get(name)
+        path = shape.path[name]
+        shown = at(document, path)
         try:
             value = shape.value(name, shown)
             wanted = None if value is None else shape.shown(name, value)
         except DataError:
             continue  # The source reports it, with the record.
         if wanted is not None and (wanted != shown or type(wanted) is not type(shown)):
-            yield UpdateOne({"_id": document["_id"], name: shown}, {"$set": {name: wanted}})
+            yield UpdateOne({"_id": document["_id"], path: shown}, {"$set": {path: wanted}})
