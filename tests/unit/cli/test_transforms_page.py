@@ -1,4 +1,4 @@
-"""The how-to "Your first flow": its file is valid, and its command shows what the page says."""
+"""The page about transforms: its file is valid, and its command shows what the page says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salmon.cli.main import app
 from salmon.transforms.connect import TAKES
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "deploy" / "first-flow.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "deploy" / "transforms.md").read_text(encoding="utf-8")
 
 
 def block(name: str) -> str:
