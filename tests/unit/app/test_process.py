@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from salmon.app.live import Live
 from salmon.app.process import (
     EXIT_FATAL,
     EXIT_FENCED,
@@ -112,7 +113,7 @@ def process(tmp_path: Path, sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return _Process(
         "merge",
-        configuration.load(sync_yaml),
+        Live(configuration.load(sync_yaml)),
         port=0,
         ordinal=0,
         drain_deadline_s=1.0,

@@ -143,6 +143,20 @@ def test_a_key_that_there_is_not_is_answered_by_what_it_may_be_meant_for(run: Ru
         raise run("explain", "objects.Acount.deletes").exception or AssertionError
 
 
+def test_the_how_to_shows_a_flow_that_is_valid_and_the_faults_that_a_reader_sees(run: Run) -> None:
+    """deploy/your-first-flow.md: its ten lines, and its two mistakes in them."""
+    page = (Path(__file__).parents[3] / "deploy" / "your-first-flow.md").read_text(encoding="utf-8")
+    flow = page.partition("```yaml\n")[2].partition("```")[0]
+    assert len(flow.splitlines()) == 10
+    text = FILE.partition("objects:")[0] + flow
+    assert run("validate", text=text).stdout.endswith("valid. crm syncs Account, Contact.\n")
+    assert settings(run, "objects.Contact.direction")["objects.Contact.direction"]["value"] == "to_mongodb"
+    wrong = text.replace("collection: customers", "colection: customers").replace("to_mongodb ", "sideways ")
+    told = run("validate", text=wrong).stderr
+    for sentence in page.partition("has 2 faults:\n")[2].partition("```")[0].splitlines():
+        assert sentence.partition(": ")[2].removesuffix(" ...") in told
+
+
 def test_the_schema_is_printed_for_editors() -> None:
     """As one JSON document, without any file."""
     told = CliRunner().invoke(app, ["config", "schema"])
