@@ -43,8 +43,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def settings(run: Run, *arguments: str) -> dict[str, Any]:
-    told = json.loads(run("explain", *arguments, "--json").stdout)
+def settings(run: Run, *arguments: str, text: str = FILE) -> dict[str, Any]:
+    told = json.loads(run("explain", *arguments, "--json", text=text).stdout)
     return {each["key"]: each for each in told["settings"]}
 
 
@@ -150,7 +150,8 @@ def test_the_how_to_shows_a_flow_that_is_valid_and_the_faults_that_a_reader_sees
     assert len(flow.splitlines()) == 10
     text = FILE.partition("objects:")[0] + flow
     assert run("validate", text=text).stdout.endswith("valid. crm syncs Account, Contact.\n")
-    assert settings(run, "objects.Contact.direction")["objects.Contact.direction"]["value"] == "to_mongodb"
+    key = "objects.Contact.direction"
+    assert settings(run, key, text=text)[key]["value"] == "to_mongodb"
     wrong = text.replace("collection: customers", "colection: customers").replace("to_mongodb ", "sideways ")
     told = run("validate", text=wrong).stderr
     for sentence in page.partition("has 2 faults:\n")[2].partition("```")[0].splitlines():
