@@ -34,6 +34,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig
+from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
@@ -44,6 +45,7 @@ from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, 
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
+from salmon.plugin.marks import LIVE
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
 from salmon.transforms.flow import Flow
@@ -147,28 +149,33 @@ class DeleteGuardConfig(BaseModel):
         default=500,
         ge=1,
         description="Most deletes of this object on one side within window_s, before the guard acts.",
+        json_schema_extra=LIVE,
     )
     window_s: float = Field(
         default=600,
         gt=0,
         le=86_400,
         description="Sliding window, by the time of the deletion on the other side.",
+        json_schema_extra=LIVE,
     )
     share_max: float = Field(
         default=0.1,
         gt=0,
         le=1,
         description="The guard also acts when more than this share of the object's records is deleted within window_s.",
+        json_schema_extra=LIVE,
     )
     share_floor: int = Field(
         default=20,
         ge=0,
         description="This many deletes are always allowed, however few records there are (share_max only).",
+        json_schema_extra=LIVE,
     )
     beyond: Literal["pause", "alert", "allow"] = Field(
         default="pause",
         description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
         "`discard`. alert: they are carried out and reported. allow: the guard is off.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -186,6 +193,7 @@ class DeletesConfig(BaseModel):
         le=3_600,
         description="How long a deletion waits before it is carried out. If a record with the same key is created "
         "meanwhile, that counts as an edit: the other side's record stays, with its Id and its related records. 0: no wait.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -305,6 +313,7 @@ class SyncConfig(BaseModel):
         "transforms of Kafka Connect's.",
     )
     errors: ErrorsConfig = ErrorsConfig()
+    log: LogConfig = LogConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()

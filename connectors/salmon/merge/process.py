@@ -47,6 +47,7 @@ from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
+from salmon.runtime.error_limit import Tolerance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class MergeProcess:
         ordinal: Number of this replica. Its transactional id and its group instance id depend on it.
         open_cache: Opens the working copy of a partition's states; None: one in the configured folder.
         opens: Opens all clients to Kafka; None: to the configured brokers.
+        tolerance: What is tolerated of changes that fail, if it may change meanwhile; None: as configured.
     """
 
     name = CONNECTOR
@@ -85,6 +87,7 @@ class MergeProcess:
         rng: random.Random | None = None,
         open_cache: OpenCache | None = None,
         opens: clients.Clients | None = None,
+        tolerance: Tolerance | None = None,
     ) -> None:
         self._topics = config.topic_names
         opens = opens or clients.Clients(config.kafka_properties())
@@ -98,7 +101,7 @@ class MergeProcess:
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
         self._set_aside = SetAside(
-            self._topics, self._objects, self._places, config.errors.tolerated(), ordinal=ordinal
+            self._topics, self._objects, self._places, tolerance or config.errors.tolerated(), ordinal=ordinal
         )
         self._folder: StateFolder | None = None
         if open_cache is None:
@@ -111,16 +114,13 @@ class MergeProcess:
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
         group = f"{config.name}-{CONNECTOR}"
-        self._admin = opens.admin(client_id=f"{group}-{ordinal}")
-        self._producer = opens.producer(
-            transactional_id=f"{group}-{ordinal}",
-            client_id=f"{group}-{ordinal}",
-            listener=self._retrying.listener,
-        )
+        own = f"{group}-{ordinal}"
+        self._admin = opens.admin(client_id=own)
+        self._producer = opens.producer(transactional_id=own, client_id=own, listener=self._retrying.listener)
         self._consumer: Consumer = opens.consumer(
             group_id=group,
-            client_id=f"{group}-{ordinal}",
-            instance_id=f"{group}-{ordinal}",
+            client_id=own,
+            instance_id=own,
             max_poll_interval_ms=_POLL_MAX_MS,
             queued_max_messages_kbytes=_QUEUE_KIB,
         )
