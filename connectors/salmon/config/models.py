@@ -373,9 +373,10 @@ class SyncConfig(BaseModel):
     def _transforms_of_all(self) -> Self:
         """What stands under the top-level `transforms` follows what the object itself has."""
         for name, each in self.objects.items():
-            whole = each.model_copy(update={"transforms": (*each.transforms, *self.transforms.get(name, ()))})
-            fields = chosen(each.fields, whole.flow(name))
-            self.objects[name] = whole.model_copy(update={"fields": fields})
+            if steps := (*each.transforms, *self.transforms.get(name, ())):
+                whole = each.model_copy(update={"transforms": steps})
+                fields = chosen(each.fields, whole.flow(name))
+                self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
 
     @field_validator("events")
