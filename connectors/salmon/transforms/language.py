@@ -77,8 +77,18 @@ _TOKEN: Final = re.compile(
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 # What people try, from other languages -> what it is here.
 _MEANT: Final = {
-    **{"=": "==", "&": "&&", "|": "||", "and": "&&", "or": "||", "not": "!", "AND": "&&", "OR": "||"},
-    **{"None": "null", "NULL": "null", "True": "true", "False": "false"},
+    "=": "==",
+    "&": "&&",
+    "|": "||",
+    "and": "&&",
+    "or": "||",
+    "not": "!",
+    "AND": "&&",
+    "OR": "||",
+    "None": "null",
+    "NULL": "null",
+    "True": "true",
+    "False": "false",
 }
 
 
