@@ -184,8 +184,21 @@ class DeletesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["propagate"] = Field(
-        default="propagate", description="propagate: what is deleted on one side is deleted on the other."
+    mode: Literal["propagate", "ignore", "archive"] = Field(
+        default="propagate",
+        description="propagate: what is deleted on one side is deleted on the other. ignore: the other side keeps its record, "
+        "which is on its own from then on: its edits are not synced, until the record is created again where it was deleted. "
+        "archive: the same, and the record that is kept gets a mark (`field`). `records` has a tombstone in any case.",
+    )
+    field: str | None = Field(
+        default=None,
+        description="archive: the mark, a checkbox of the object that is synced and that Salesforce lets us set, e.g. "
+        "`Archived__c`. It is set to true in the record that is kept.",
+    )
+    side: Literal["both", "salesforce", "mongodb"] = Field(
+        default="both",
+        description="ignore, archive: the side that keeps its records. What is deleted there is deleted on the other side, if "
+        "that is not to keep its records, too.",
     )
     grace_s: float = Field(
         default=2.0,
@@ -246,6 +259,17 @@ class ObjectConfig(SavingConfig):
     def paths(self) -> dict[str, str]:
         """Where documents have fields that are not under their own names: field -> path."""
         return self.fields.paths
+
+    @field_validator("deletes")
+    @classmethod
+    def _mark_of_archive(cls, value: DeletesConfig) -> DeletesConfig:
+        if (value.mode == "archive") != (value.field is not None):
+            raise ValueError(
+                "mode archive needs `field`, the checkbox that marks a record that is kept"
+                if value.field is None
+                else "has `field`, which is for mode archive only: remove it, or set the mode"
+            )
+        return value
 
     @field_validator(*SHORT_FORMS, mode="before")
     @classmethod

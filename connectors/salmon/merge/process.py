@@ -113,14 +113,13 @@ class MergeProcess:
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        group = f"{config.name}-{CONNECTOR}"
-        own = f"{group}-{ordinal}"
-        self._admin = opens.admin(client_id=own)
-        self._producer = opens.producer(transactional_id=own, client_id=own, listener=self._retrying.listener)
+        group, us = f"{config.name}-{CONNECTOR}", f"{config.name}-{CONNECTOR}-{ordinal}"
+        self._admin = opens.admin(client_id=us)
+        self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
         self._consumer: Consumer = opens.consumer(
             group_id=group,
-            client_id=own,
-            instance_id=own,
+            client_id=us,
+            instance_id=us,
             max_poll_interval_ms=_POLL_MAX_MS,
             queued_max_messages_kbytes=_QUEUE_KIB,
         )
@@ -309,18 +308,13 @@ class MergeProcess:
             log.info("caches_not_marked", reason=str(trouble))  # they are good up to their older marks
 
     def _judge_again(self) -> None:
-        """Ask for some more records to be judged by filters and masks that have changed."""
-        place, outputs = self._judging.step()
         batch = self._batch()
-        batch.outputs += outputs
         try:
-            self._commit(batch, (), {place: self._next[place]})
+            with self._judging.step(batch) as place:
+                self._commit(batch, (), {place: self._next[place]})
+                self._committed(batch, {})
         except Unavailable as trouble:
-            self._judging.aborted(place)
-            self._go_back(trouble)
-            return
-        self._committed(batch, {})
-        self._judging.committed(place)
+            self._settled = not self._go_back(trouble)  # no states were in it
 
     def _commit(
         self,

@@ -178,6 +178,7 @@ class _Run:
                 side: [sorted(each.compared), sorted(each.later), each.extra_counts]
                 for side, each in terms_of(self._rules[name]).items()
             },
+            "views": self._rules[name].views_digest,
             **agreed.origin(),
         }
         ledger = Ledger(folder, about)
