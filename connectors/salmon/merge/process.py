@@ -100,9 +100,8 @@ class MergeProcess:
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
-        self._set_aside = SetAside(
-            self._topics, self._objects, self._places, tolerance or config.errors.tolerated(), ordinal=ordinal
-        )
+        tolerated = tolerance or config.errors.tolerated()
+        self._set_aside = SetAside(self._topics, self._objects, self._places, tolerated, ordinal=ordinal)
         self._folder: StateFolder | None = None
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
