@@ -18,11 +18,15 @@ import typer
 
 from salmon import __version__
 from salmon.cli import (
+    config as config_commands,
+)
+from salmon.cli import (
     conflicts,
     demo,
     dev,
     dlq,
     doctor,
+    flow,
     guard,
     match,
     retry,
@@ -60,9 +64,11 @@ app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
+app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(flow.app, name="flow")
 app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 
@@ -156,8 +162,9 @@ def _run(
         Literal["auto", "json", "console"], typer.Option(help="auto: console on a terminal, json elsewhere.")
     ] = "auto",
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least severity to log.")
-    ] = "info",
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="Least severity to log. Default: log.level of the file.", show_default=False),
+    ] = None,
 ) -> None:
     """Run one connector, or all of them on this machine, until SIGTERM or Ctrl-C."""
     if name == "all":

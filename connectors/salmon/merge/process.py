@@ -33,8 +33,10 @@ from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
+from salmon.merge.judging import Judging
 from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
+from salmon.merge.rewinding import rewind
 from salmon.merge.set_aside import CONNECTOR, Refused, SetAside
 from salmon.merge.settings import codecs_of
 from salmon.merge.starting import Start, start_of
@@ -44,6 +46,7 @@ from salmon.model.sides import SOURCES
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
+from salmon.runtime.error_limit import Tolerance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -66,6 +69,7 @@ class MergeProcess:
         ordinal: Number of this replica. Its transactional id and its group instance id depend on it.
         open_cache: Opens the working copy of a partition's states; None: one in the configured folder.
         opens: Opens all clients to Kafka; None: to the configured brokers.
+        tolerance: What is tolerated of changes that fail, if it may change meanwhile; None: as configured.
     """
 
     name = CONNECTOR
@@ -82,6 +86,7 @@ class MergeProcess:
         rng: random.Random | None = None,
         open_cache: OpenCache | None = None,
         opens: clients.Clients | None = None,
+        tolerance: Tolerance | None = None,
     ) -> None:
         self._topics = config.topic_names
         opens = opens or clients.Clients(config.kafka_properties())
@@ -94,30 +99,25 @@ class MergeProcess:
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
-        self._set_aside = SetAside(
-            self._topics, self._objects, self._places, config.errors.tolerated(), ordinal=ordinal
-        )
+        tolerated = tolerance or config.errors.tolerated()
+        self._set_aside = SetAside(self._topics, self._objects, self._places, tolerated, ordinal=ordinal)
         self._folder: StateFolder | None = None
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
-        self._stores = Stores(Restorer(opens, open_cache))
+        self._stores, self._judging = Stores(Restorer(opens, open_cache)), Judging(health)
         self._topic_ids: dict[str, str] = {}  # of the `changes` topics; empty if the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        group = f"{config.name}-{CONNECTOR}"
-        self._admin = opens.admin(client_id=f"{group}-{ordinal}")
-        self._producer = opens.producer(
-            transactional_id=f"{group}-{ordinal}",
-            client_id=f"{group}-{ordinal}",
-            listener=self._retrying.listener,
-        )
+        group, us = f"{config.name}-{CONNECTOR}", f"{config.name}-{CONNECTOR}-{ordinal}"
+        self._admin = opens.admin(client_id=us)
+        self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
         self._consumer: Consumer = opens.consumer(
             group_id=group,
-            client_id=f"{group}-{ordinal}",
-            instance_id=f"{group}-{ordinal}",
+            client_id=us,
+            instance_id=us,
             max_poll_interval_ms=_POLL_MAX_MS,
             queued_max_messages_kbytes=_QUEUE_KIB,
         )
@@ -171,6 +171,8 @@ class MergeProcess:
         try:
             if messages:
                 self._fold(messages)
+            if self._settled and self._judging.is_under_way and len(messages) < BATCH_MAX:
+                self._judge_again()
             if self._settled and self._stores.marks_are_due():
                 self._mark(idle=not messages)
         except CacheDamaged as damaged:
@@ -303,6 +305,15 @@ class MergeProcess:
         except Unavailable as trouble:
             log.info("caches_not_marked", reason=str(trouble))  # they are good up to their older marks
 
+    def _judge_again(self) -> None:
+        batch = self._batch()
+        try:
+            with self._judging.step(batch) as place:
+                self._commit(batch, (), {place: self._next[place]})
+                self._committed(batch, {})
+        except Unavailable as trouble:
+            self._settled = not self._go_back(trouble)  # no states were in it
+
     def _commit(
         self,
         batch: Batch,
@@ -329,9 +340,8 @@ class MergeProcess:
     def _record_of(self, place: Place, offset: int) -> tuple[str, bytes | None]:
         """The record in `offsets` that says where a partition continues."""
         topic, partition = place
-        return self._places.record(
-            CONNECTOR, f"{topic}/{partition}", {"offset": offset, "topic_id": self._topic_ids[topic]}
-        )
+        position = {"offset": offset, "topic_id": self._topic_ids[topic], **self._judging.position(place)}
+        return self._places.record(CONNECTOR, f"{topic}/{partition}", position)
 
     def _committed(self, batch: Batch, following: Mapping[Place, int]) -> None:
         self._set_aside.committed()
@@ -352,19 +362,9 @@ class MergeProcess:
 
     def _go_back(self, trouble: Unavailable) -> bool:
         """Continue at the last commit, after the next poll has shown whether the partitions are still ours."""
-        self._rewind()
+        rewind(self._consumer, self._next)
         self._committing.failed("committing a batch", trouble)
         return False
-
-    def _rewind(self) -> None:
-        for (topic, partition), offset in self._next.items():
-            try:
-                self._consumer.seek(TopicPartition(topic, partition, offset))
-            except KafkaException as error:
-                if (topic, partition) in {(p.topic, p.partition) for p in self._consumer.assignment()}:
-                    # To go on would pass over what was not committed; a new start begins at the last commit.
-                    raise clients.translated(error, f"going back in {topic}") from error
-                log.info("partition_not_rewound", topic=topic, partition=partition)  # it was taken away
 
     # Partitions come and go.
 
@@ -411,6 +411,7 @@ class MergeProcess:
         for (_, number), store in opened.items():
             start = start_of(positions.get(f"{topic}/{number}", {}), found[number], topic_id)
             starts[topic, number], self._next[topic, number] = start, start.offset
+            self._judging.opened((topic, number), store, codecs, positions.get(f"{topic}/{number}", {}))
             keys = len(store.cache)
             log.info("partition_taken", topic=topic, partition=number, keys_about=keys, offset=start.offset)
         return starts
@@ -426,6 +427,7 @@ class MergeProcess:
         self._stores.close(places)
         for place in places:
             self._next.pop(place, None)
+            self._judging.closed(place)
         if not len(self._stores):
             self._committing.worked()  # another instance has what could not be committed
         self._metrics.partition_count.set(len(self._stores))

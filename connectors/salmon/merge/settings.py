@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.models import DeletesConfig, ObjectConfig, SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
@@ -13,7 +14,7 @@ from salmon.merge.states import States
 from salmon.model import sides
 from salmon.model.change import SALESFORCE
 from salmon.model.rules import Rules
-from salmon.model.schema import ObjectSchema
+from salmon.model.schema import Kind, ObjectSchema
 from salmon.runtime.policies import policy_named
 
 _ONE_WAY: Final = {side.direction: side.name for side in sides.ALL}
@@ -24,7 +25,8 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
     Make the rules of one object.
 
     Raises:
-        ConfigError: a policy does not exist, or is set for a field that is not synced.
+        ConfigError: a policy does not exist, or is set for a field that is not synced; a transform does not fit the schema; or the
+            mark of archived records is none.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -43,8 +45,24 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         breaker_rounds=config.breaker.rounds,
         breaker_window_ms=round(config.breaker.window_s * 1000),
         one_way_to=_ONE_WAY.get(config.direction),
+        views=config.flow(schema.name).bound(schema).views,
         eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
+        keeps=_keeps(schema, config.deletes),
     )
+
+
+def _keeps(schema: ObjectSchema, config: DeletesConfig) -> Mapping[str, str]:
+    if config.mode == "propagate":
+        return {}
+    if config.mode == "archive":
+        mark = schema.by_name.get(config.field or "")
+        if mark is None or mark.kind is not Kind.BOOLEAN or not mark.update:
+            raise ConfigError(
+                f"objects.{schema.name}.deletes.field: {config.field} must be a checkbox of {schema.name} that is synced and that "
+                f"Salesforce lets us set. Name another field, or use mode ignore."
+            )
+    kept = [side.name for side in sides.ALL if config.side in (side.name, "both")]
+    return dict.fromkeys(kept, config.field or "")
 
 
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:

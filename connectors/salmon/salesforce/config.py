@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from salmon.addresses import is_broker, with_usable_host
+from salmon.plugin.marks import LIVE
 
 _PROXY_URL: Final = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?")
 _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
@@ -22,13 +23,20 @@ _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(
 
 Flow = Literal["jwt_bearer", "client_credentials", "refresh_token", "username_password", "soap_login"]
 
-_NEEDED: Final[Mapping[Flow, Sequence[str]]] = {
+_NEEDED: Final[Mapping[str, Sequence[str]]] = {
     "jwt_bearer": ("client_id", "username", "private_key"),
     "client_credentials": ("client_id", "client_secret"),
     "refresh_token": ("client_id", "refresh_token"),
     "username_password": ("client_id", "client_secret", "username", "password"),
     "soap_login": ("username", "password"),
 }
+
+
+def missing_for(auth: Mapping[str, Any]) -> list[str]:
+    """What the flow of *auth* needs and is not there; nothing of a flow that there is not."""
+    flow = auth.get("flow")
+    needed = _NEEDED.get(flow, ()) if isinstance(flow, str) else ()
+    return [name for name in needed if not auth.get(name)]
 
 
 class Auth(BaseModel):
@@ -73,7 +81,7 @@ class Auth(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := [name for name in _NEEDED[self.flow] if not getattr(self, name)]:
+        if missing := missing_for(dict(self)):
             raise ValueError(f"flow {self.flow} needs {' and '.join(missing)}")
         return self
 
@@ -183,11 +191,13 @@ class ApiBudget(Budget):
         le=1,
         description="The share of the org's API calls in 24 hours that the sync may use, all its processes together. Below half of "
         "it, what can wait is slowed down; below a tenth, it stands still, and edits are slowed down.",
+        json_schema_extra=LIVE,
     )
     floor: int = Field(
         default=1000,
         ge=0,
         description="So many of the org's API calls in 24 hours are left to others, however few Salmon has used itself.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -200,11 +210,13 @@ class EventBudget(Budget):
         le=1,
         description="The share of the org's event deliveries in 24 hours that the sync may use. Before a load that would exhaust it, "
         "the event stream is closed until the load is over, and all records are read again then.",
+        json_schema_extra=LIVE,
     )
     floor: int = Field(
         default=0,
         ge=0,
         description="So many of the org's event deliveries in 24 hours are left to others, however few Salmon has used itself.",
+        json_schema_extra=LIVE,
     )
 
 

@@ -31,7 +31,7 @@ from salmon.errors import SetupError
 from salmon.locks import Lock, locked_now
 from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.verify.comparing import Seen, Terms
-from salmon.verify.digests import BUCKETS, DIGEST_BYTES, Digest, Sums, bucket_of
+from salmon.verify.digests import BUCKETS, DIGEST_BYTES, NOWHERE, Digest, Sums, bucket_of
 
 RECORDS: Final = "records"
 PLACES: Final = (RECORDS, *SIDES)
@@ -72,6 +72,7 @@ class Ledger:
         self._about = {"format": _FORMAT, **about}
         # `records` by the terms of both sides, and each side by its own terms.
         self.agreed = {side: Sums() for side in SIDES}
+        self._rows = 0  # of `records`
         self.sums = {side: Sums() for side in SIDES}
         self._lock = _locked(folder)
         try:
@@ -87,7 +88,7 @@ class Ledger:
 
     def __len__(self) -> int:
         """The number of records in `records`."""
-        return self.agreed[SALESFORCE].total
+        return self._rows
 
     def place(self, where: str) -> dict[str, Any]:
         """Return how far the reading of a place has come; empty at its beginning."""
@@ -174,6 +175,7 @@ class Ledger:
         )
 
     def _count_agreed(self, bucket: int, data: bytes, *, times: int = 1) -> None:
+        self._rows += times
         self.agreed[SALESFORCE].add(bucket, Digest.decode(data[:DIGEST_BYTES]), times=times)
         self.agreed[MONGODB].add(bucket, Digest.decode(data[DIGEST_BYTES:]), times=times)
 
@@ -235,9 +237,12 @@ def differs(
         shown: Side -> digests of the records with this key there.
     """
     if agreed is None:
-        return any(shown[side] and terms[side].extra_counts for side in SIDES)
+        return any(shown[side] and terms[side].extra_counts and not terms[side].keeps for side in SIDES)
     for side in SIDES:
-        if not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
+        if agreed[side] == NOWHERE:
+            if shown[side] and terms[side].extra_counts:
+                return True
+        elif not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
             return True
     ids = {one.native_id for side in SIDES for one in shown[side]}
     return with_ids and len(ids) > 1

@@ -178,6 +178,7 @@ class _Run:
                 side: [sorted(each.compared), sorted(each.later), each.extra_counts]
                 for side, each in terms_of(self._rules[name]).items()
             },
+            "views": self._rules[name].views_digest,
             **agreed.origin(),
         }
         ledger = Ledger(folder, about)
@@ -231,10 +232,17 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
+        settings = self._sync.config.objects[name]
         collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         return {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, collections, self._schemas[name]),
+            MONGODB: MongoSide(
+                self._database,
+                collections,
+                self._schemas[name],
+                settings.paths,
+                settings.flow(name).bound(self._schemas[name]),
+            ),
         }
 
 

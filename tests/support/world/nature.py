@@ -11,6 +11,7 @@ from salmon.model.change import MONGODB, SALESFORCE, SIDES, Value
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from support.world.views import CHANGES, views_of
 
 OBJECT = "Account"
 EDITABLE = ("Name", "Phone", "City")
@@ -82,6 +83,9 @@ class Knobs:
     ranks: bool = False  # users set a field that Salesforce fills in at a creation, and never lets be empty
     goes_back: str | None = None  # a side that once shows again what was true some time ago
     polled: bool = False  # the org tells no events: its source polls it
+    filters: str | None = None  # a side that does not want every record
+    masks: str | None = None  # a side that holds a field in another form
+    views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -146,6 +150,19 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.locks = aside.choice((0, 0, 0, 0.15))
     knobs.ranks = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.25
     knobs.polled = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.15
+    _add_views(knobs, aside)
+
+
+def _add_views(knobs: Knobs, random: Random) -> None:
+    targets = SIDES if knobs.one_way_to is None else (knobs.one_way_to,)
+    filters, masks = random.choice(targets), random.choice(targets)
+    knobs.filters = filters if random.random() < 0.15 else None
+    knobs.masks = masks if random.random() < 0.1 else None
+    knobs.views_change = random.choice(CHANGES) if knobs.filters or knobs.masks else ""
+    if knobs.filters == SALESFORCE:
+        knobs.follows = 0  # what the org does by itself as a record leaves is told in another place
+    if knobs.masks == SALESFORCE:
+        knobs.normalise = False  # a trigger that tidies what is masked, and is overruled, is an oscillation
 
 
 @dataclass
@@ -197,6 +214,8 @@ class History:
     # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, where somebody had
     # brought it back meanwhile: no event says which of our deletions it tells of.
     ended: set[tuple[str, str]] = field(default_factory=set)
+    # Side and key of records that somebody has created or brought back there.
+    born: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)
@@ -218,6 +237,7 @@ class Nature:
     knobs: Knobs
     time: Time = field(default_factory=Time)
     history: History = field(default_factory=History)
+    views_changed: bool = False
 
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
@@ -247,6 +267,7 @@ class Nature:
             on_reject=knobs.on_reject,
             one_way_to=knobs.one_way_to,
             eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
+            views=views_of(knobs, changed=self.views_changed),
         )
 
 

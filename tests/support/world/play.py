@@ -18,7 +18,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
-from salmon.mongodb.documents import MARKER
+from salmon.mongodb.paths import MARKER
 from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge
@@ -26,6 +26,7 @@ from support.world.nature import ADDED, EDITABLE, GROWN, LINK, RANK, SCHEMA, Kno
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
+from support.world.views import MASKED, judge_again
 
 _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
@@ -85,6 +86,7 @@ class World:
             self.database.insert({"_id": key, **alike})
         else:
             self.org.create(alike, carried=key)
+        self._brought(MONGODB if first == SALESFORCE else SALESFORCE, key, alike)
 
     def begin(self, rules: Rules) -> None:
         """Start the five processes."""
@@ -169,6 +171,7 @@ class World:
 
     def run(self, steps: int = STEPS) -> World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
+        views_change_at = self.nature.random.randrange(steps) if self.knobs.views_change else -1
         saved_at, back_at = sorted(self._times(steps)) if self.knobs.goes_back else (-1, -1)
         for step in range(steps):
             self.nature.pass_ms()
@@ -183,6 +186,9 @@ class World:
                 self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
+            if step == views_change_at:
+                self._change_views()
+            judge_again(self, at_most=1)
             if step == saved_at:
                 self._save_backups()
             if step == back_at:
@@ -216,6 +222,12 @@ class World:
         elif side == MONGODB or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
+
+    def _change_views(self) -> None:
+        """The operator changes the filter and the mask: merge starts anew, and the others do not care."""
+        self.nature.views_changed = True
+        self.merge.rules = self.nature.rules(self.merge.rules.schema)
+        self.merge.restart()
 
     def _times(self, steps: int) -> tuple[int, int]:
         return self.nature.random.randrange(steps), self.nature.random.randrange(steps)
@@ -434,7 +446,9 @@ class World:
             if side == MONGODB or self._is_known(side, key):
                 self.delete(side, key)
         elif act < 0.15 + knobs.undeletes and knobs.undeletes and side == SALESFORCE and self.org.bin:
-            self.org.undelete(self.org.bin[self.nature.random.choice(sorted(self.org.bin))])
+            again = self.org.bin[self.nature.random.choice(sorted(self.org.bin))]
+            self.nature.history.born.add((SALESFORCE, again.key))
+            self.org.undelete(again)
         elif act < 0.15 + knobs.restores and knobs.restores and side == MONGODB and self.database.backups:
             self._restore(self.nature.random.choice(self.database.backups))
         else:
@@ -461,12 +475,24 @@ class World:
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
         """A user's edit."""
         self.nature.history.touched.add((side, key))
+        self._unheard(side, fields)
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None
             self.org.edit(record, fields)
         else:
             self.database.set(key, fields)
+
+    def _brought(self, side: str, key: str, fields: Mapping[str, Value]) -> None:
+        """Somebody has created a record, or brought one back."""
+        self.nature.history.touched.add((side, key))
+        self.nature.history.born.add((side, key))
+        self._unheard(side, fields)
+
+    def _unheard(self, side: str, fields: Mapping[str, Value]) -> None:
+        """What is set in a masked field counts for nothing."""
+        if self.knobs.masks == side and MASKED in fields:
+            self.nature.history.unheard.add(fields[MASKED])
 
     def delete(self, side: str, key: str) -> None:
         self.nature.history.ended.add((side, key))
@@ -485,7 +511,7 @@ class World:
             self.births += 1
             key = f"m{self.births}"
             self.database.insert({"_id": key, **fields})
-        self.nature.history.touched.add((side, key))
+        self._brought(side, key, fields)
         self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
 
@@ -504,7 +530,7 @@ class World:
             if again:
                 key = self.nature.random.choice(gone)
                 self.database.insert({"_id": key, **fields})
-                self.nature.history.touched.add((MONGODB, key))
+                self._brought(MONGODB, key, fields)
             else:
                 self.born(side, fields)
 
@@ -535,6 +561,7 @@ class World:
             document = copy.deepcopy(self.database.documents[key])
             document.pop(name, None)
             self.nature.history.touched.add((side, key))
+            self._unheard(side, {name: value})
             self.database.replace(document if value is None else {**document, name: value})
         else:
             self.edit(side, key, {name: value})
@@ -557,7 +584,7 @@ class World:
         if self.nature.chance(0.3):
             self.births += 1
             document["_id"] = f"m{self.births}"
-        self.nature.history.touched.add((MONGODB, str(document["_id"])))
+        self._brought(MONGODB, str(document["_id"]), document)
         if document["_id"] in self.database.documents:
             self.database.replace(document)
         else:
@@ -568,6 +595,7 @@ class World:
     def settle(self) -> None:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
         self.org_sink_is_down = False
+        judge_again(self, at_most=len(self.merge.states))
         self._renew_all()
         self.knobs.crashes = self.knobs.repeats = self.knobs.locks = 0
         at_rest = 0

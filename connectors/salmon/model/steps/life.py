@@ -11,6 +11,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import EMPTIED, NEVER, Overwritten, Park, Parked, Sent, SideState, Version
+from salmon.model.steps import taken_away
 from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
@@ -62,6 +63,7 @@ def lives(work: Work, ours: Sent | None) -> None:
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
+    masked = work.rules.masked(change.origin)
     agreed = {
         name: value
         for name, value in change.fields.items()
@@ -70,6 +72,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         and name in spoken
         and name in state.versions
         and name not in x.parked
+        and name not in masked
     }
     x.shadow |= agreed
     for name in sorted((spoken & told) - agreed.keys()):
@@ -181,7 +184,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     for name in spoken:
         work.set_shadow(name, change.fields.get(name))
     x.unknown -= spoken
-    if ours is not None or work.is_consequence or not fresh:
+    if ours is not None or work.is_consequence or not fresh or change.origin in work.rules.keeps:
         return
     standing, challenger = (
         Edit(state.life.origin, False, state.life.committed_at, state.life.seq),
@@ -235,11 +238,12 @@ def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | 
 
     *edited*: the fields of *version*; the others were merely there. None: all of them.
     """
+    hidden, masked = work.state.canonical, work.rules.masked(side)
     work.begin(version)
-    of_others: set[str] = set()
+    of_others: set[str] = set(masked)
     for other, told in work.state.sides.items():
         if other != side and told.exists is True:
-            of_others |= work.rules.only_of(other) - told.unknown
+            of_others |= work.rules.known_only_to(other) - told.unknown
     for name, value in work.state.sides[side].shadow.items():
         if (
             name not in OWNED_BY_MERGE
@@ -247,20 +251,26 @@ def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | 
             and name not in work.state.sides[side].misfits
         ):
             work.take(name, value, version if edited is None or name in edited else work.baseline)
+    for name in sorted(hidden.keys() & set(masked) - work.state.canonical.keys()):
+        work.take(name, hidden[name], work.baseline)  # *side* holds another value, and nobody else has it now
 
 
 def ends(work: Work, ours: Sent | None) -> None:
     """Step 5. DELETE or ABSENT: the side no longer has the record, or never had."""
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
+    x.overwritten = taken_away.notes(work, ours)
     x.exists, x.native_id, x.marker = False, None, 0
-    x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}
+    x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
+    x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())
     if had is not False:
         x.parked = {}  # but a refused creation is not tried again because somebody looked
     if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
+    if unseen and _is_kept_elsewhere(work):
+        unseen = []  # those who made these edits keep them
     if unseen and not work.is_consequence:
         newest = max(unseen, key=lambda v: (v.committed_at, v.seq))
         challenger = Edit(change.origin, False, change.committed_at, state.seq)
@@ -270,9 +280,16 @@ def ends(work: Work, ours: Sent | None) -> None:
             hold_death(work, x)
         if winner is not challenger:
             return  # the edit wins, and step 7 creates the record anew, or both wait
+    elif work.is_consequence and work.rules.parents_leave:
+        return  # its parent has perhaps left that side alone: step 7 creates the record anew, which waits for that
     elif unseen:
         return  # an edit beats a deletion that nobody has made: step 7 creates the record anew
     die(work, work.baseline if work.is_consequence else work.version)
+
+
+def _is_kept_elsewhere(work: Work) -> bool:
+    """Whether nobody else loses the record by the deletion."""
+    return all(side in work.rules.keeps for side in work.state.sides if side != work.change.origin)
 
 
 def _unseen(work: Work) -> list[Version]:
@@ -281,22 +298,22 @@ def _unseen(work: Work) -> list[Version]:
     followed of a write of ours; nor an edit of the side itself, even where a write of ours had taken its place there.
     """
     x, state = work.x, work.state
+    agreed = work.rules.seen_by(work.change.origin, state.canonical)
     unseen = [
         state.versions.get(name, state.life)
         for name in work.rules.settable_by_others(work.change.origin)
         if name not in x.parked
-        and (
-            state.canonical.get(name) is not None
-            if name in x.unknown
-            else x.shadow.get(name) != state.canonical.get(name)
-        )
+        and (agreed.get(name) is not None if name in x.unknown else x.shadow.get(name) != agreed.get(name))
     ]
     return [v for v in unseen if not v.baseline and v.origin != work.change.origin]
 
 
 def die(work: Work, version: Version) -> None:
     """The record is deleted, on every side that has it; whatever waits there, waits no more."""
-    work.state.canonical, work.state.versions = {}, {}
+    # An edit on a side that holds a value masked may bring the record back, and nothing else would say then what it was.
+    state, hidden = work.state, work.rules.masked_somewhere
+    state.canonical = {n: v for n, v in state.canonical.items() if n in hidden}
+    state.versions = {n: v for n, v in state.versions.items() if n in state.canonical}
     work.state.lives, work.state.life = False, version
     work.state.unpublished = True
     for side in work.state.sides.values():
