@@ -185,18 +185,21 @@ def test_a_hangup_has_the_configuration_read_again_and_ends_nothing() -> None:
     assert process.stdout is not None
     for _ in range(2):
         process.send_signal(signal.SIGHUP)
-        assert process.stdout.readline() == "reload\n"
+        while process.stdout.readline() != "reload\n":
+            assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
 
 
 def test_a_process_ends_with_the_terminal_in_which_it_was_started() -> None:
     """SIGHUP has two meanings. Whoever closes the window expects it to stop, in good order."""
     process = _script("closed")
     process.send_signal(signal.SIGHUP)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert process.stdout is not None
-    assert process.stdout.read() == "told\n"
+    lines = process.stdout.read().splitlines()
+    assert "told" in lines
+    assert "reload" not in lines
 
 
 _THREAD = """
