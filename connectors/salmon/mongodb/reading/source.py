@@ -31,6 +31,7 @@ from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape, shapes_of
+from salmon.mongodb.moves import covers_of, moves_after
 from salmon.mongodb.reading.collections import WENT_BACK, Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.dates import Dates
 from salmon.mongodb.reading.draft import Draft
@@ -42,7 +43,6 @@ from salmon.mongodb.reading.events import (
     time_of,
 )
 from salmon.mongodb.reading.misfits import Misfits
-from salmon.mongodb.reading.moves import covers_of, moves_after
 from salmon.mongodb.reading.requests import Requests, pieces_of
 from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, beginning

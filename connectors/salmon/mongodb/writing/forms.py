@@ -15,8 +15,8 @@ from pymongo.database import Database
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.form_store import read_forms
 from salmon.mongodb.forms import Record
+from salmon.mongodb.moves import Moves
 from salmon.mongodb.paths import PLAIN, mark_of
-from salmon.mongodb.reading.moves import Moves
 from salmon.mongodb.wire.client import Document
 from salmon.plugin.contract import WaitingObject
 

@@ -1,6 +1,6 @@
 """
-The source's part in a change of forms: it notices that the configuration gives fields other paths, moves the documents beside
-its other work, and knows the form of each event (see salmon.mongodb.forms).
+What a process does when forms change (see salmon.mongodb.forms): it notices that the configuration gives fields other paths, moves the
+documents beside its other work, and knows the form of each event. For the source; and for the sink, where MongoDB is only written.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def moves_after(
 
 class Moves:
     """
-    The forms of a source's objects, and their moves, one after the other.
+    The forms of objects, and their moves, one after the other.
 
     Args:
         collections: Object -> collection, of the objects that this process moves.
