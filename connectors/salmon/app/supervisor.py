@@ -46,7 +46,7 @@ from salmon.errors import ConfigError, FatalError
 from salmon.model.sides import DESCRIBING
 from salmon.ops import logs
 from salmon.runtime.every import Every
-from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, has_terminal
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, terminal_is_there
 from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
@@ -263,7 +263,7 @@ class Supervisor:
     live_look_s: float = _LIVE_LOOK_S
     not_live_max: int = NOT_LIVE_MAX
     hung_grace_s: float = _HUNG_GRACE_S
-    has_terminal: Callable[[], bool] = has_terminal
+    has_terminal: Callable[[], bool] = terminal_is_there
     _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _reported_ready: bool = False

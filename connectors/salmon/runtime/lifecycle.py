@@ -33,7 +33,7 @@ _PARENT_LOOK_S: Final = 1.0
 _HANGUP: Final = "SIGHUP"
 
 
-def has_terminal() -> bool:
+def terminal_is_there() -> bool:
     """Whether this process has a terminal that controls it, and that is still there."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
@@ -76,7 +76,7 @@ class Lifecycle:
         end_within: Ends the process after so many seconds, whatever hangs; called when the stop begins.
         exit_now: Called on a second signal; tests replace os._exit.
         reload: Called on SIGHUP, in the main thread: it must not take long, and no error of it ends the process.
-        has_terminal: See there.
+        has_terminal: See terminal_is_there().
     """
 
     drain_deadline_s: float = DRAIN_DEADLINE_S
@@ -85,7 +85,7 @@ class Lifecycle:
     exit_now: Callable[[int], object] = os._exit
     clock: Callable[[], float] = time.monotonic
     reload: Callable[[], object] = lambda: None
-    has_terminal: Callable[[], bool] = has_terminal
+    has_terminal: Callable[[], bool] = terminal_is_there
     # Both signal handlers and threads put here. A SimpleQueue because its put() may interrupt its own get():
     # an Event set by a handler can deadlock with the wait it interrupts.
     _news: SimpleQueue[str] = field(default_factory=SimpleQueue)
