@@ -282,8 +282,8 @@ class Supervisor:
         # A child that hangs may never answer, so a thread of its own asks.
         threading.Thread(target=self._check_children, args=(stopped,), name="checks", daemon=True).start()
         try:
-            while (number := self._next_signal(_LOOK_S)) in {None, signal.SIGHUP}:
-                if number is not None:
+            while (told := self._next_signal(_LOOK_S)) is None or told == signal.SIGHUP:
+                if told is not None:
                     if had_terminal and not self.has_terminal():
                         break  # it was closed
                     self._reload()
@@ -396,7 +396,8 @@ class Supervisor:
         deadline = self.clock() + self.drain_deadline_s + _GRACE_S
         running = [child for child in self.children if child.process is not None]
         while running and self.clock() < deadline:
-            if (number := self._next_signal(_LOOK_S)) not in {None, signal.SIGHUP}:
+            number = self._next_signal(_LOOK_S)
+            if number is not None and number != signal.SIGHUP:
                 for child in running:
                     child.signal(number)  # It is their second signal: they exit at once.
             for child in list(running):
