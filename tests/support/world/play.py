@@ -578,7 +578,7 @@ class World:
         """
         return side == MONGODB and MARKER in self.database.documents[key]
 
-    def _restore(self, backup: dict[str, object]) -> None:
+    def _restore(self, backup: dict[str, Any]) -> None:
         """A document comes back from a backup, or a copy of it under another key, each with its old marker."""
         document = copy.deepcopy(backup)
         if self.nature.chance(0.3):

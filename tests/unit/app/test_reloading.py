@@ -88,7 +88,8 @@ def test_what_may_change_counts_at_once_for_all_that_share_it(process: Process) 
     assert process.guards["Account"].deletes_max == 9
     assert process.graces == {"Account": 1.5}
     assert process.live.objects["Account"].refresh.every_s == 172_800
-    assert process.task.budget.level is Level.HALF
+    level: Level = process.task.budget.level
+    assert level is Level.HALF
     assert logging.getLogger("salmon").level == logging.DEBUG
     assert process.live.shown["errors.limit.consecutive"] == "7"
     assert told["event"] == "configuration_reloaded"

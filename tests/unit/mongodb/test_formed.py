@@ -9,6 +9,7 @@ import pytest
 from bson.int64 import Int64
 
 from salmon.errors import SchemaMismatch
+from salmon.model.change import Value
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.writing.validators import validator_of
@@ -30,7 +31,7 @@ FLOW = Flow(
     )
 )
 SHAPE = DocumentShape(SCHEMA, frozenset({"Contact"}), {"Met": "when.met"}, FLOW.bound(SCHEMA))
-RECORD = {"Name": "Ann", "Age": 30, "Met": 5_000}
+RECORD: dict[str, Value] = {"Name": "Ann", "Age": 30, "Met": 5_000}
 
 
 def test_a_new_document_has_the_types_and_the_constants() -> None:

@@ -17,7 +17,7 @@ from support.mongo import ACCOUNT
 PATHS = {"Phone": "contact.phone", "Name": "title"}
 FORMER = {"Phone": "Phone", "Name": "Name"}
 MARK = mark_of(PATHS)
-SHAPE = DocumentShape(ACCOUNT, frozenset({"Account"}), PATHS, FORMER)
+SHAPE = DocumentShape(ACCOUNT, frozenset({"Account"}), PATHS, former=FORMER)
 BEFORE, DURING, AFTER = 10, 20, 30
 
 
@@ -27,7 +27,7 @@ def _time(ordinal: int) -> int:
 
 OVER = Forms(SHAPE, (Move({}, FORMER, _time(15), _time(25)),))
 UNDER_WAY = Forms(
-    DocumentShape(ACCOUNT, frozenset({"Account"}), PATHS, FORMER, moving=True),
+    DocumentShape(ACCOUNT, frozenset({"Account"}), PATHS, former=FORMER, moving=True),
     (Move({}, FORMER, _time(15)),),
 )
 
@@ -176,7 +176,9 @@ def test_two_moves_that_the_stream_has_still_to_pass_are_kept_apart() -> None:
         Move({}, FORMER, _time(15), _time(25)),
         Move(PATHS, {"Name": "title"}, _time(35), _time(45)),
     )
-    forms = Forms(DocumentShape(ACCOUNT, frozenset(), {"Name": "label"}, {"Name": "title"}), (first, second))
+    forms = Forms(
+        DocumentShape(ACCOUNT, frozenset(), {"Name": "label"}, former={"Name": "title"}), (first, second)
+    )
     assert _said(_updated(10, {"Name": "a"}, forms=forms)) == {"Name": "a"}
     assert _said(_updated(30, {"title": "b"}, forms=forms)) == {"Name": "b"}
     assert _said(_updated(50, {"label": "c"}, forms=forms)) == {"Name": "c"}

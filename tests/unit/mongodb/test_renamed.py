@@ -10,8 +10,8 @@ from bson.int64 import Int64
 from bson.timestamp import Timestamp
 
 from salmon.errors import ConfigError
-from salmon.model.change import ERROR, SALESFORCE_ID
-from salmon.mongodb.documents import DocumentShape, shapes_of
+from salmon.model.change import ERROR, SALESFORCE_ID, Value
+from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.paths import mark_of
 from salmon.mongodb.reading.events import Reported, reported_by
 from salmon.mongodb.writing.validators import indexes_of, validator_of
@@ -42,7 +42,7 @@ def _updated(set_: dict[str, Any], *removed: str, truncated: tuple[str, ...] = (
 
 def test_a_document_has_its_fields_at_their_paths() -> None:
     """In both directions; it carries the mark of its form, and an application's own properties are left out."""
-    fields = {"Name": "Acme", "Phone": "1", "Employees": 5, "Active": True}
+    fields: dict[str, Value] = {"Name": "Acme", "Phone": "1", "Employees": 5, "Active": True}
     document = SHAPE.document("a", fields, 7)
     assert document == {
         "_id": "a",
@@ -142,7 +142,7 @@ def test_what_changes_within_a_field_or_an_array_in_its_way_is_read_or_ignored()
 def test_fields_in_each_others_way_are_refused_with_the_schema(path: str, told: str) -> None:
     """What the configuration alone cannot show: the other field has its own name."""
     with pytest.raises(ConfigError, match=told):
-        shapes_of({"Account": ACCOUNT}, {"Account"}, {"Account": {"Phone": path}})
+        DocumentShape(ACCOUNT, frozenset({"Account"}), {"Phone": path}).require_distinct()
 
 
 def test_the_validator_and_the_indexes_follow_the_paths() -> None:

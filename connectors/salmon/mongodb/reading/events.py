@@ -22,7 +22,6 @@ from salmon.errors import DataError
 from salmon.model.change import CUT, MONGODB, Change, Misfit, Op, Value
 from salmon.model.convert import cut_by
 from salmon.mongodb.documents import (
-    MARKER,
     OWNED,
     SEQ,
     SEQ_PATH,
@@ -36,7 +35,7 @@ from salmon.mongodb.documents import (
 )
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.mismatches import misfit
-from salmon.mongodb.paths import above_of, at, put
+from salmon.mongodb.paths import MARKER, above_of, at, put
 from salmon.mongodb.wire.client import Document
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -42,8 +42,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from salmon.errors import DataError, SetupError, Unavailable
 from salmon.model.change import Write, WriteOp
 from salmon.model.rules import SEQ_MAX
-from salmon.mongodb.documents import MARKER, SEQ_PATH, DocumentShape, marker_of
+from salmon.mongodb.documents import SEQ_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.wire.client import (
     DUPLICATE_KEY,
     RETRIABLE_CODES,

@@ -76,7 +76,7 @@ def validator_of(shape: DocumentShape) -> Document:
     below |= {under: {"bsonType": ["string", "null"]} for under in OWNED.values()}
     if shape.mark:
         below[PATHS] = {"bsonType": "string"}
-    form = {"description": shape.flow.document_form} if shape.flow.document_form else {}
+    form: Document = {"description": shape.flow.document_form} if shape.flow.document_form else {}
     return {
         "$jsonSchema": {
             "title": f"{_TITLE}{shape.schema.name}",
@@ -98,7 +98,7 @@ def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
     yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}salesforce_id", sparse=True)
 
 
-def _form_in(found: Document) -> str | None:
+def _form_in(found: Mapping[str, Any]) -> str | None:
     """Which form the documents of a collection have, by its validator."""
     validator = found["options"].get("validator")
     schema = validator.get("$jsonSchema") if isinstance(validator, dict) else None
