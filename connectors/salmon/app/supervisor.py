@@ -267,8 +267,8 @@ class Supervisor:
         # A child that hangs may never answer, so a thread of its own asks.
         threading.Thread(target=self._check_children, args=(stopped,), name="checks", daemon=True).start()
         try:
-            while (number := self._next_signal(_LOOK_S)) in {None, signal.SIGHUP}:
-                if number is not None:
+            while (asked := self._next_signal(_LOOK_S)) is None or asked == signal.SIGHUP:
+                if asked is not None:
                     if had_terminal and not self.has_terminal():
                         break  # it was closed
                     self._reload()
@@ -381,7 +381,7 @@ class Supervisor:
         deadline = self.clock() + self.drain_deadline_s + _GRACE_S
         running = [child for child in self.children if child.process is not None]
         while running and self.clock() < deadline:
-            if (number := self._next_signal(_LOOK_S)) not in {None, signal.SIGHUP}:
+            if (number := self._next_signal(_LOOK_S)) is not None and number != signal.SIGHUP:
                 for child in running:
                     child.signal(number)  # It is their second signal: they exit at once.
             for child in list(running):
