@@ -230,7 +230,9 @@ class TransformConfig(BaseModel):
             case "InsertField":
                 name = self._required(self.static_field, "static.field")
                 _require_property(name)
-                return [Constant(name, self._required(self.static_value, "static.value"))]
+                if self.static_value is None:
+                    raise ConfigError(f"{self.type} needs static.value")
+                return [Constant(name, self.static_value)]
         return [Choose(self.include, self.exclude, renames_read(self.renames))]
 
     def _required(self, value: T | None, key: str) -> T:

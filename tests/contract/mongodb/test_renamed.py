@@ -54,7 +54,7 @@ def test_both_ways_a_field_is_at_its_path(
     log.until(source, lambda log: len(log.of("a")) == 3)
     made, ours, whole = log.of("a")
     assert (made.op, made.ack, made.fields["Phone"]) == (Op.CREATE, 5, "1")
-    assert (ours.ack, ours.changed, ours.fields) == (6, {"Phone", "Employees"}, {"Employees": 7})
+    assert (ours.ack, ours.changed, ours.fields) == (6, frozenset({"Phone", "Employees"}), {"Employees": 7})
     assert whole.fields == {"Phone": "2", "Employees": 8}
 
 
@@ -89,7 +89,11 @@ def test_what_is_in_the_way_is_never_overwritten(mongo: Mongo, sink: MongoSinkTa
         sink, write("a", op, 6, 5, Name="Acme", Phone="1"), write("b", WriteOp.CREATE, 5, Phone="2")
     )
     assert other.kind is OutcomeKind.APPLIED
-    assert (refused.kind, refused.fields, refused.code) == (OutcomeKind.REFUSED, {"Phone"}, "PathNotViable")
+    assert (refused.kind, refused.fields, refused.code) == (
+        OutcomeKind.REFUSED,
+        frozenset({"Phone"}),
+        "PathNotViable",
+    )
     assert refused.reason.startswith(
         "contact.phone (Phone in Salesforce) cannot be stored: contact is of type String"
     )
@@ -104,7 +108,7 @@ def test_unique_values_within_sub_documents_are_swapped(mongo: Mongo, sink: Mong
     mongo.accounts.create_index("contact.phone", unique=True, sparse=True)
     put(sink, write("a", WriteOp.CREATE, 5, Phone="1"), write("b", WriteOp.CREATE, 5, Phone="2"))
     (refused,) = put(sink, write("a", WriteOp.UPDATE, 6, 5, Phone="2"))
-    assert (refused.kind, refused.fields) == (OutcomeKind.REFUSED, {"Phone"})
+    assert (refused.kind, refused.fields) == (OutcomeKind.REFUSED, frozenset({"Phone"}))
     assert refused.reason.startswith("contact.phone (Phone in Salesforce) must be unique")
     swap = [write("a", WriteOp.UPDATE, 7, 5, Phone="2"), write("b", WriteOp.UPDATE, 7, 5, Phone="1")]
     assert [each.kind for each in put(sink, *swap)] == [OutcomeKind.APPLIED] * 2
@@ -117,7 +121,7 @@ def test_a_validator_within_a_sub_document_names_the_field(mongo: Mongo, sink: M
     rule = {"properties": {"contact": {"properties": {"phone": {"maxLength": 3}}}}}
     mongo.database.command("collMod", "accounts", validator={"$jsonSchema": rule}, validationAction="error")
     (refused,) = put(sink, write("a", WriteOp.CREATE, 5, Name="Acme", Phone="12345"))
-    assert (refused.kind, refused.fields) == (OutcomeKind.REFUSED, {"Phone"})
+    assert (refused.kind, refused.fields) == (OutcomeKind.REFUSED, frozenset({"Phone"}))
     assert "contact.phone (Phone in Salesforce)" in refused.reason
 
 
@@ -138,4 +142,4 @@ def test_what_stands_in_the_way_is_reported_by_rows_and_events(
     again.until_read(other)
     other.close()
     (row,) = again.of("a")
-    assert (row.op, row.misfits.keys()) == (Op.ROW, {"Phone", "Employees"})
+    assert (row.op, set(row.misfits)) == (Op.ROW, {"Phone", "Employees"})

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, SIDES, Change, Op, Value
 from salmon.model.policies import EXISTENCE

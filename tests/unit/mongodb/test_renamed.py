@@ -91,7 +91,7 @@ def test_an_event_of_a_path_speaks_of_its_field() -> None:
     """Set, cleared; what an application has beside it or under the field's own name is not told."""
     told = _updated({"contact.phone": "2", "contact.fax": "3", "Phone": "4"}, "title")
     assert told.change is not None
-    assert told.change.changed == {"Phone", "Name"}
+    assert told.change.changed == frozenset({"Phone", "Name"})
     assert told.change.fields == {"Phone": "2"}
     assert not told.incomplete
 
@@ -100,11 +100,11 @@ def test_an_event_of_a_whole_sub_document_speaks_of_the_fields_within() -> None:
     """Of one that it lacks it does not say whether it was there: that is read."""
     told = _updated({"contact": {"phone": "2", "fax": "3"}})
     assert told.change is not None
-    assert (told.change.changed, told.change.fields) == ({"Phone"}, {"Phone": "2"})
+    assert (told.change.changed, told.change.fields) == (frozenset({"Phone"}), {"Phone": "2"})
     assert told.incomplete
     deeper = _updated({"contact.size": {"people": 5}})
     assert deeper.change is not None
-    assert (deeper.change.changed, deeper.change.fields) == ({"Employees"}, {"Employees": 5})
+    assert (deeper.change.changed, deeper.change.fields) == (frozenset({"Employees"}), {"Employees": 5})
     assert not deeper.incomplete
 
 

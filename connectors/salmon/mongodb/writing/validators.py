@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pymongo import ASCENDING, IndexModel
@@ -72,7 +72,7 @@ def validator_of(shape: DocumentShape) -> Document:
         for field in shape.schema.fields
         if (found := _property(field, shape)) is not None
     }
-    below = {"seq": {"bsonType": ["int", "long"]}}
+    below: dict[str, Document] = {"seq": {"bsonType": ["int", "long"]}}
     below |= {under: {"bsonType": ["string", "null"]} for under in OWNED.values()}
     if shape.mark:
         below[PATHS] = {"bsonType": "string"}
