@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from salmon.app.process import EXIT_FENCED, EXIT_OK
+from salmon.app.ending import EXIT_FENCED, EXIT_OK
 from support.ring import Ring
 from support.stacks import seconds
 from support.waiting import until

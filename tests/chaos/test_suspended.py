@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from salmon.app.process import EXIT_FENCED, EXIT_OK
+from salmon.app.ending import EXIT_FENCED, EXIT_OK
 from salmon.kafka.topics import CONNECTORS
 from support.ring import Ring
 from support.stacks import seconds

@@ -17,7 +17,7 @@ from bson.errors import InvalidDocument
 from confluent_kafka import KafkaError, KafkaException
 from pymongo.errors import BulkWriteError
 
-from salmon.app import process
+from salmon.app import ending
 from salmon.cli import main, terminal
 from salmon.errors import ConfigError, SchemaMismatch, SetupError
 from salmon.harmless import (
@@ -87,7 +87,7 @@ def test_errors_are_told_harmlessly(
         monkeypatch.setenv("SALMON_DEBUG", debug)
         main.exit_code_of(error)
     if not isinstance(error, RuntimeError):
-        process.report_end(error)
+        ending.report_end(error)
     assert is_harmless(capsys.readouterr().err)
 
 

@@ -24,6 +24,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from salmon.app.connector_plugins import type_of
+from salmon.app.ending import EXIT_OK, report_end
 from salmon.app.events import listening, reading_outboxes, specs_of, with_events
 from salmon.app.live import Live
 from salmon.app.reloading import Reloading
@@ -39,15 +40,12 @@ from salmon.errors import (
     ClientLost,
     ConfigError,
     FatalError,
-    Fenced,
     PositionLost,
     RetriableError,
     SetupError,
     StartAgain,
-    Superseded,
     UnfitServer,
 )
-from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.kept import KeptAdmin
@@ -78,10 +76,6 @@ from salmon.source.worker import FIRST_CONTACT_MAX_S, SourceWorker
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-EXIT_OK: Final = 0
-EXIT_UNEXPECTED: Final = 1
-EXIT_FATAL: Final = 2
-EXIT_FENCED: Final = 3
 
 CONNECTORS: Final = topics.CONNECTORS
 # The process id of the parent with which this process ends, and this process's ordinal among the replicas.
@@ -167,21 +161,6 @@ def _restart(tries: int, name: str) -> NoReturn:
     sys.stderr.flush()
     signal.pthread_sigmask(signal.SIG_BLOCK, RELOADS)  # until Lifecycle.install()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
-def report_end(error: BaseException) -> int:
-    """Report what ended the process, on standard error or in the log, and return the exit code."""
-    if isinstance(error, Superseded | Fenced):
-        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
-        return EXIT_FENCED
-    if isinstance(error, FatalError):
-        sys.stderr.write(f"salmon: {harmless_sentences(str(error))}\n")
-        return EXIT_FATAL
-    if isinstance(error, TimeoutError):
-        log.error("stopped_late", reason=str(error))
-    else:
-        log.error("ended_unexpectedly", exc_info=error)
-    return EXIT_UNEXPECTED
 
 
 class _Process:

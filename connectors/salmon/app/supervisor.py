@@ -30,16 +30,8 @@ from typing import Final
 import structlog
 
 from salmon import ports
-from salmon.app.process import (
-    CONNECTORS,
-    EXIT_FATAL,
-    EXIT_FENCED,
-    EXIT_OK,
-    EXIT_UNEXPECTED,
-    PARENT_VARIABLE,
-    REACHED_VARIABLE,
-    report_end,
-)
+from salmon.app.ending import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, report_end
+from salmon.app.process import CONNECTORS, PARENT_VARIABLE, REACHED_VARIABLE
 from salmon.backoff import Backoff
 from salmon.config import models as configuration
 from salmon.errors import ConfigError, FatalError

@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from salmon.app.ending import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, report_end
 from salmon.app.live import Live
-from salmon.app.process import (
-    EXIT_FATAL,
-    EXIT_FENCED,
-    EXIT_OK,
-    EXIT_UNEXPECTED,
-    _Process,
-    report_end,
-    run,
-)
+from salmon.app.process import _Process, run
 from salmon.config import models as configuration
 from salmon.errors import (
     ClientLost,
