@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from salmon.config.models import SyncConfig
+from salmon.kafka.codecs.serdes import Writes
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge import judging, process, settings
 from salmon.merge.process import MergeProcess
@@ -87,7 +88,7 @@ class Sync:
     def newest(self) -> dict[str, WriteOp]:
         """Key -> the newest write to MongoDB."""
         topic = self.memory.topics.writes(MONGODB, OBJECT)
-        decode = settings.Writes(SCHEMA, self.memory.registry, topic).decode
+        decode = Writes(SCHEMA, self.memory.registry, topic).decode
         return {
             (message.key() or b"").decode(): decode(message.value() or b"").op
             for message in self.memory.records(topic)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
@@ -19,12 +21,12 @@ def stars(value: Value) -> Value:
     return f"*** {str(value)[-4:]}"
 
 
-def masked(side: str = MONGODB, **settings: object) -> Rules:
+def masked(side: str = MONGODB, **settings: Any) -> Rules:
     """Phone is masked on *side*."""
-    return Rules(SCHEMA, views={side: View("stars", masks={"Phone": stars})}, **settings)  # type: ignore[arg-type]
+    return Rules(SCHEMA, views={side: View("stars", masks={"Phone": stars})}, **settings)
 
 
-def in_mongodb(**settings: object) -> Story:
+def in_mongodb(**settings: Any) -> Story:
     """A record of Salesforce whose Phone the document shows masked."""
     return in_step(masked(**settings), Name="Acme", Phone="555 0101")
 
