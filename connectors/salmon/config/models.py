@@ -31,6 +31,7 @@ from salmon.config import settings_table as rendering
 from salmon.config.capture import CaptureConfig
 from salmon.config.checking import checked
 from salmon.config.collections import PATTERN, usable_collection
+from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig
@@ -179,37 +180,6 @@ class DeleteGuardConfig(BaseModel):
     )
 
 
-class DeletesConfig(BaseModel):
-    """What happens to a deletion. A plain word is the mode."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["propagate", "ignore", "archive"] = Field(
-        default="propagate",
-        description="propagate: what is deleted on one side is deleted on the other. ignore: the other side keeps its record, "
-        "which is on its own from then on: its edits are not synced, until the record is created again where it was deleted. "
-        "archive: the same, and the record that is kept gets a mark (`field`). `records` has a tombstone in any case.",
-    )
-    field: str | None = Field(
-        default=None,
-        description="archive: the mark, a checkbox of the object that is synced and that Salesforce lets us set, e.g. "
-        "`Archived__c`. It is set to true in the record that is kept.",
-    )
-    side: Literal["both", "salesforce", "mongodb"] = Field(
-        default="both",
-        description="ignore, archive: the side that keeps its records. What is deleted there is deleted on the other side, if "
-        "that is not to keep its records, too.",
-    )
-    grace_s: float = Field(
-        default=2.0,
-        ge=0,
-        le=3_600,
-        description="How long a deletion waits before it is carried out. If a record with the same key is created "
-        "meanwhile, that counts as an edit: the other side's record stays, with its Id and its related records. 0: no wait.",
-        json_schema_extra=LIVE,
-    )
-
-
 class ObjectConfig(SavingConfig):
     """One synced sObject."""
 
@@ -259,17 +229,6 @@ class ObjectConfig(SavingConfig):
     def paths(self) -> dict[str, str]:
         """Where documents have fields that are not under their own names: field -> path."""
         return self.fields.paths
-
-    @field_validator("deletes")
-    @classmethod
-    def _mark_of_archive(cls, value: DeletesConfig) -> DeletesConfig:
-        if (value.mode == "archive") != (value.field is not None):
-            raise ValueError(
-                "mode archive needs `field`, the checkbox that marks a record that is kept"
-                if value.field is None
-                else "has `field`, which is for mode archive only: remove it, or set the mode"
-            )
-        return value
 
     @field_validator(*SHORT_FORMS, mode="before")
     @classmethod

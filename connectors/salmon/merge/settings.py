@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from salmon.config.models import DeletesConfig, ObjectConfig, SyncConfig
+from salmon.config.deletions import DeletesConfig
+from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes

@@ -86,6 +86,7 @@ class Knobs:
     filters: str | None = None  # a side that does not want every record
     masks: str | None = None  # a side that holds a field in another form
     views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
+    keeps: str | None = None  # a side that keeps what is deleted on the other
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -268,6 +269,7 @@ class Nature:
             one_way_to=knobs.one_way_to,
             eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
             views=views_of(knobs, changed=self.views_changed),
+            keeps={knobs.keeps: ""} if knobs.keeps else {},
         )
 
 

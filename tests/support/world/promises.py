@@ -83,6 +83,8 @@ def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
     parked, fields = state.sides[side].parked, world.fields(side, key)
     if EXISTENCE in parked:
         return
+    if not state.lives and side == world.knobs.keeps:
+        return  # it may be there, and is nobody's concern any more
     if state.lives and not is_wanted(world.merge.rules, side, state):
         if fields is not None and (side, key) not in world.nature.history.born:
             yield "it is there although it is not wanted, and nobody has put it there"

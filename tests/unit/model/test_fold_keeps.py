@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,9 @@ MARK = "Archived"
 MARKED = replace(SCHEMA, fields=(*SCHEMA.fields, FieldSchema(MARK, "boolean", Kind.BOOLEAN, nillable=False)))
 
 
-def keeping(*kept: str, mark: str = "", **settings: object) -> Rules:
+def keeping(*kept: str, mark: str = "", **settings: Any) -> Rules:
     """Both sides keep their records, or those that are named."""
-    return Rules(MARKED, keeps=dict.fromkeys(kept or (SALESFORCE, MONGODB), mark), **settings)  # type: ignore[arg-type]
+    return Rules(MARKED, keeps=dict.fromkeys(kept or (SALESFORCE, MONGODB), mark), **settings)
 
 
 def record(told: Rules) -> Story:
