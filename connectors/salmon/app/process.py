@@ -78,7 +78,6 @@ EXIT_UNEXPECTED: Final = 1
 EXIT_FATAL: Final = 2
 EXIT_FENCED: Final = 3
 
-CONNECTORS: Final = topics.CONNECTORS
 # The process id of the parent with which this process ends, and this process's ordinal among the replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 # Set if an earlier process in this place was ready. The servers that it reached are then waited for in an outage.
@@ -112,7 +111,7 @@ def run(
     last_resort: LastResort | None = None,
 ) -> int:
     """
-    Run one of CONNECTORS until it is asked to stop, and return the process's exit code.
+    Run one connector of the sync until it is asked to stop, and return the process's exit code.
 
     After StartAgain this function does not return: the process executes its command again.
 
@@ -124,11 +123,11 @@ def run(
             StatefulSet), or 0.
     """
     try:
-        if connector not in CONNECTORS:
-            raise ConfigError(
-                f"run: unknown connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
-            )
         config = configuration.load(config_path)
+        if connector not in (known := config.roster.connectors):
+            raise ConfigError(
+                f"run: unknown connector {connector!r}. Choose one of {', '.join(known)}, or all."
+            )
         logs.configure(
             log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
         )
@@ -342,22 +341,21 @@ class _Process:
             self._metrics,
             ordinal=self._ordinal,
             tolerance=config.errors.tolerated(),
+            roster=config.roster,
         )
-        settings = getattr(config, side)
+        settings, objects = config.settings_of(side), config.objects_of(side)
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if connector == its_side.source:
-            source = listening(discovery.source_factory(side)(settings, config.objects, config.name), config)
+            source = listening(discovery.source_factory(side)(settings, objects, config.name), config)
             self._watch(source)
-            match = [name for name, each in config.objects.items() if each.match is not None]
+            match = [name for name, each in objects.items() if each.match is not None]
             beside = reading_outboxes(config, instance)
             return SourceWorker(
-                instance, source, tuple(config.objects), beside, match=match, first_contact_max_s=patience_s
+                instance, source, tuple(objects), beside, match=match, first_contact_max_s=patience_s
             )
-        sink = discovery.sink_factory(side)(settings, config.objects, config.name)
+        sink = discovery.sink_factory(side)(settings, objects, config.name)
         self._watch(sink)
-        written = [
-            name for name, each in config.objects.items() if each.direction in ("both", its_side.direction)
-        ]
+        written = [name for name, each in objects.items() if each.direction in ("both", its_side.direction)]
         guards = {name: config.objects[name].delete_guard for name in written}
         graces = {name: config.objects[name].deletes.grace_s for name in written}
         found = self._schemas(registry, retrying)

@@ -11,7 +11,6 @@ from salmon.config.models import SyncConfig
 from salmon.config.shown import HIDDEN, shown
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.offsets import OffsetStore
-from salmon.kafka.topics import CONNECTORS
 from salmon.model.sides import side_of
 from salmon.ops import logs
 from salmon.ops.connect.access import Access
@@ -50,7 +49,7 @@ def served_of(
             sync=config.name,
             ordinal=ordinal,
             topics=topics_of(connector, config),
-            connectors=CONNECTORS,
+            connectors=config.roster.connectors,
         ),
         health,
         metrics,
@@ -58,7 +57,7 @@ def served_of(
         access=access_of(config),
         asks=standing,
         places=places,
-        plugins=ConnectorPlugins(config_path.parent),
+        plugins=ConnectorPlugins(config_path.parent, config.roster.connectors),
     )
 
 
@@ -112,7 +111,7 @@ def places_of(
         return MergePlaces(entries, connector)
     if connector == its_side.source:
         return SourcePlaces(kafka, entries, connector, group)
-    writes = [names.writes(its_side.name, name) for name in config.objects]
+    writes = [names.writes(its_side.name, name) for name in config.objects_of(its_side.name)]
     return SinkPlaces(
         kafka, entries, connector, group, writes, stopped=lambda: standing.ordinals_in(State.STOPPED)
     )

@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -221,7 +221,14 @@ def _object(answer: requests.Response | None) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: int) -> Mapping[str, str]:
+def addresses(
+    *,
+    config_file: Path,
+    ports_file: Path | None,
+    host: str,
+    port: int,
+    connectors: Sequence[str] = CONNECTORS,
+) -> Mapping[str, str]:
     """
     Return the address of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
     `run all` uses.
@@ -229,6 +236,7 @@ def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: in
     Args:
         config_file: Without *ports_file*, a `ports.json` beside this file is used.
         host, port: `rest` in the configuration. With port 0 the real port is not known.
+        connectors: Those of the sync, in their order.
 
     Raises:
         ConfigError: *ports_file* cannot be read.
@@ -239,7 +247,7 @@ def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: in
     if ports_file is not None:
         try:
             found = json.loads(ports_file.read_text(encoding="utf-8"))
-            return {name: str(found[name]["url"]) for name in CONNECTORS if name in found}
+            return {name: str(found[name]["url"]) for name in connectors if name in found}
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
                 f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
@@ -247,4 +255,4 @@ def addresses(*, config_file: Path, ports_file: Path | None, host: str, port: in
     if port == 0:
         return {}
     shown = f"[{host}]" if ":" in host else host
-    return {name: f"http://{shown}:{port + number}" for number, name in enumerate(CONNECTORS)}
+    return {name: f"http://{shown}:{port + number}" for number, name in enumerate(connectors)}
