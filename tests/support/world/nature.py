@@ -13,6 +13,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 
 OBJECT = "Account"
+THIRD = "third"
 EDITABLE = ("Name", "Phone", "City")
 ADDED = "Extra"  # a field that the sync begins to know while it runs
 RANK = "Rank"  # a field that the org never lets be empty
@@ -82,6 +83,7 @@ class Knobs:
     ranks: bool = False  # users set a field that Salesforce fills in at a creation, and never lets be empty
     goes_back: str | None = None  # a side that once shows again what was true some time ago
     polled: bool = False  # the org tells no events: its source polls it
+    third: bool = False  # a further side takes part, another database
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -219,6 +221,10 @@ class Nature:
     time: Time = field(default_factory=Time)
     history: History = field(default_factory=History)
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (*SIDES, THIRD) if self.knobs.third else SIDES
+
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
@@ -247,6 +253,8 @@ class Nature:
             on_reject=knobs.on_reject,
             one_way_to=knobs.one_way_to,
             eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
+            sides=self.sides,
+            guarded=frozenset(self.sides) - {SALESFORCE},
         )
 
 
