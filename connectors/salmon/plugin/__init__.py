@@ -35,6 +35,7 @@ from salmon.plugin.contract import (
     SourceRecord,
 )
 from salmon.plugin.guard import Due, due
+from salmon.plugin.showing import ShowsRecords
 from salmon.plugin.sides import SidePlugin
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "RetriableError",
     "SchemaMismatch",
     "SetupError",
+    "ShowsRecords",
     "SidePlugin",
     "Signal",
     "SignalKind",

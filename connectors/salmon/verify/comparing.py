@@ -6,7 +6,7 @@ How records are read, and when a difference counts, is in checking.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -75,9 +75,9 @@ class Terms:
         return frozenset(name for name, field in own.items() if field.only and not field.settable)
 
 
-def terms_of(rules: Rules) -> Mapping[str, Terms]:
+def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]:
     """
-    Return what is compared on each side.
+    Return what is compared on each side: Salesforce, MongoDB, and those *further* sides whose plugins can show their records.
 
     The target of a one-way object may have records of its own. If Salesforce is that target, only the fields that can be
     set there are compared.
@@ -92,7 +92,7 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
     ids = frozenset(field.name for field in rules.schema.references)
     doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
     required = {SALESFORCE: rules.required, MONGODB: frozenset[str]()}
-    return {
+    own = {
         side: Terms(
             compared[side],
             later[side],
@@ -103,6 +103,11 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
             one_way=rules if rules.one_way_to == side == SALESFORCE else None,
         )
         for side in SIDES
+    }
+    return own | {
+        side: Terms(every, rules.stamps, extra_counts=True, ids=ids)
+        for side in rules.sides
+        if side in further
     }
 
 
@@ -153,7 +158,7 @@ def findings(
     terms: Mapping[str, Terms],
 ) -> dict[str, Finding]:
     """
-    Compare a record as both sides show it with the agreed record.
+    Compare a record as all sides show it with the agreed record.
 
     Args:
         seen: Side -> the record there; None if there is none.
@@ -164,10 +169,8 @@ def findings(
         # If the org does not have the record, that is the difference, and not the Id that the document still has.
         native_id = document.fields.get(SALESFORCE_ID) if in_org is None else in_org.native_id or id18(key)
         expected = {**agreed, SALESFORCE_ID: native_id}
-    return {
-        SALESFORCE: finding(agreed, in_org, terms[SALESFORCE]),
-        MONGODB: finding(expected, document, terms[MONGODB]),
-    }
+    expected_in = {MONGODB: expected}
+    return {side: finding(expected_in.get(side, agreed), seen.get(side), its) for side, its in terms.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +249,8 @@ class ObjectVerdict:
     """The result for one object. Lists are sorted by key."""
 
     name: str
-    counts: dict[str, int] = field(default_factory=dict)  # salesforce, mongodb, records: how many there are
-    equal: int = 0  # records that are the same in all three
+    counts: dict[str, int] = field(default_factory=dict)  # of each side, and `records`: how many there are
+    equal: int = 0  # records that are the same on all sides and in `records`
     different: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)  # key -> side -> fields
     missing_in: dict[str, list[str]] = field(
         default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}

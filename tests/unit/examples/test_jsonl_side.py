@@ -22,6 +22,7 @@ from salmon.plugin import (
     OutcomeKind,
     Position,
     SetupError,
+    ShowsRecords,
     Signal,
     SignalKind,
     SinkRecord,
@@ -269,3 +270,17 @@ def test_a_folder_that_is_not_there_is_a_mistake_of_the_configuration(tmp_path: 
     source = JsonlSource(JsonlSettings(folder=str(tmp_path / "no")), {NAME: None}, "crm")
     with pytest.raises(SetupError, match=r"sides\.jsonl\.folder"):
         source.connect()
+
+
+def test_verify_sees_what_the_file_says_now(folder: Folder) -> None:
+    """Page by page, and some by their keys; nothing is taken from the task that works."""
+    for number in range(3):
+        folder.app(f"k{number}", {"Phone": str(number)})
+    shown = JsonlSource(folder.settings, {NAME: None}, "crm")
+    shown.use({NAME: SCHEMA})
+    assert isinstance(shown, ShowsRecords)
+    assert [each.key for each in shown.show_after(NAME, "k0")] == ["k1", "k2"]
+    assert shown.show_after(NAME, "k2") == []
+    folder.app("k1", {"Phone": "new"})
+    assert [each.change.fields for each in shown.show(NAME, ["k1", "z"])] == [{"Phone": "new"}]
+    assert len(folder.told()) == 4

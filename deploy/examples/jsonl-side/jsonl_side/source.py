@@ -134,6 +134,29 @@ class JsonlSource:
     def stop(self) -> None:
         self._stopping.set()
 
+    # For `salmon verify`.
+
+    def show_after(self, object: str, after: str) -> Sequence[SourceRecord]:  # noqa: A002
+        keys = sorted(key for key in self._now(object).journal.records if key > after)
+        return self.show(object, keys[:_BATCH_MAX])
+
+    def show(self, object: str, keys: Collection[str]) -> Sequence[SourceRecord]:  # noqa: A002
+        reading = self._now(object)
+        there = [key for key in keys if key in reading.journal.records]
+        return [SourceRecord(object, key, self._row(reading, key)) for key in there]
+
+    def _now(self, name: str) -> Reading:
+        if (reading := self._readings.get(name)) is None:
+            journal = Journal(self._folder / f"{name}.jsonl", self._settings.keep_bytes)
+            journal.open()
+            reading = self._readings[name] = Reading(self._schemas[name], journal)
+        try:
+            for _ in reading.journal.follow():
+                pass
+        except LookupError:
+            reading.journal.open()
+        return reading
+
     # All records, or single ones, as they are at the place up to which we have told.
 
     def _read_all(self, name: str, reading: Reading, batch: Batch) -> None:
