@@ -270,7 +270,7 @@ class MergeConfig(BaseModel):
     )
 
 
-class SyncConfig(Sided["ObjectConfig"]):
+class SyncConfig(Sided[ObjectConfig]):
     """A whole sync: one Salesforce org, one MongoDB database, and the Kafka between them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -236,7 +236,8 @@ class _Run:
 
     def _readers(self) -> dict[str, ShowsRecords]:
         """What shows the records of the further sides, of those that can be asked."""
-        config, found = self._sync.config, {}
+        config = self._sync.config
+        found: dict[str, ShowsRecords] = {}
         for side in config.sides:
             objects = config.objects_of(side)
             task = discovery.source_factory(side)(config.settings_of(side), objects, config.name)

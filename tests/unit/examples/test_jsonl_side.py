@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -284,3 +284,25 @@ def test_verify_sees_what_the_file_says_now(folder: Folder) -> None:
     folder.app("k1", {"Phone": "new"})
     assert [each.change.fields for each in shown.show(NAME, ["k1", "z"])] == [{"Phone": "new"}]
     assert len(folder.told()) == 4
+
+
+def test_trouble_with_one_file_loses_nothing_of_another(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was gathered of it is told; if the trouble goes on, the next poll reports that."""
+    source = JsonlSource(folder.settings, {NAME: None, "Lead": None}, "crm")
+    source.use({NAME: SCHEMA, "Lead": replace(SCHEMA, name="Lead")})
+    source.start({}, {})
+    source.poll(0)
+    folder.app("a", {"Phone": "1"})
+    append(folder.path, "Lead", "b", {"Phone": "2"})
+
+    def fails() -> NoReturn:
+        raise Unavailable("the disk is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(source._readings["Lead"].journal, "_read", fails)
+        assert [record.key for record in source.poll(0).records] == ["a"]
+        with pytest.raises(Unavailable):
+            source.poll(0)
+    assert [record.key for record in source.poll(0).records] == ["b"]

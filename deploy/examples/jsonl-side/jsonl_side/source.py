@@ -21,6 +21,7 @@ from salmon.plugin import (
     ObjectSchema,
     Op,
     Position,
+    RetriableError,
     SchemaMismatch,
     SetupError,
     Signal,
@@ -115,13 +116,18 @@ class JsonlSource:
 
     def poll(self, timeout_s: float) -> SourceBatch:
         batch = Batch()
-        for name, reading in self._readings.items():
-            if reading.unread is not None:
-                self._read_all(name, reading, batch)
-            self._read_some(name, reading, batch)
-            if reading.unread is None:
-                self._follow(name, reading, batch)
-        if not batch.positions and not batch.answered:
+        try:
+            for name, reading in self._readings.items():
+                if reading.unread is not None:
+                    self._read_all(name, reading, batch)
+                self._read_some(name, reading, batch)
+                if reading.unread is None:
+                    self._follow(name, reading, batch)
+        except RetriableError:
+            if batch.is_empty:
+                raise
+            # What was gathered of other objects must not be lost with it. If the trouble goes on, the next poll meets it again.
+        if batch.is_empty:
             self._stopping.wait(min(timeout_s, self._settings.poll_s))
         return batch.whole()
 
@@ -331,6 +337,10 @@ class Batch:
     @property
     def has_room(self) -> bool:
         return len(self.records) + len(self.dead_letters) < _BATCH_MAX
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.records or self.positions or self.dead_letters or self.answered)
 
     def add(self, name: str, key: str, change: Change) -> None:
         self.records.append(SourceRecord(name, key, change))
