@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
@@ -24,6 +24,7 @@ from salmon.mongodb.reading.source import MongoSourceTask
 from salmon.mongodb.wire.client import CODEC, Document
 from salmon.mongodb.writing.sink import MongoSinkTask
 from salmon.plugin.contract import DeadLetter, Outcome, Position, Signal, SignalKind, SinkRecord, SourceRecord
+from salmon.transforms.flow import Flow
 
 Schemas = Mapping[str, ObjectSchema]
 
@@ -64,10 +65,18 @@ CONTACT = ObjectSchema(
 SCHEMAS: Schemas = {"Account": ACCOUNT, "Contact": CONTACT}
 
 
+NO_TRANSFORMS: Final = Flow()
+
+
 @dataclass(frozen=True)
 class Synced:
     collection: str
     direction: str = "both"
+    paths: Mapping[str, str] = field(default_factory=dict)
+    transforms: Flow = NO_TRANSFORMS
+
+    def flow(self, _name: str) -> Flow:
+        return self.transforms
 
 
 OBJECTS = {"Account": Synced("accounts"), "Contact": Synced("contacts")}

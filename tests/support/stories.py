@@ -124,6 +124,10 @@ class Story:
         """An operator has what was refused of the write *seq* sent again."""
         return self.tell(Change(OPERATOR, Op.RETRY, committed_at=self.clock_ms, ack=seq))
 
+    def judge_again(self) -> Folded:
+        """Merge has each record judged again after its filters or masks have changed."""
+        return self.tell(Change(OPERATOR, Op.RETRY, committed_at=self.clock_ms))
+
     def operator_deletes_it(self) -> Folded:
         """An operator decides that a record whose life is contested is deleted."""
         return self.tell(Change(OPERATOR, Op.DELETE, committed_at=self.clock_ms))

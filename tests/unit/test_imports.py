@@ -24,7 +24,7 @@ PACKAGE: Final = Path(salmon.__file__).parent
 _BASE: Final = {"addresses", "errors", "backoff", "calls", "closing", "harmless", "locks", "ports"}
 _FACTS: Final = {"errors", "model"}
 _CONTRACT: Final = _BASE | {"model", "plugin"}
-_WIRES: Final = _CONTRACT | {"kafka", "salesforce", "mongodb"}
+_WIRES: Final = _CONTRACT | {"transforms", "kafka", "salesforce", "mongodb"}
 _SHARED: Final = _WIRES | {"ops", "runtime", "config"}
 _WORKERS: Final = _SHARED | {"merge", "source", "sink"}
 _APP: Final = _WORKERS | {"app"}
@@ -42,9 +42,10 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "ports": set(),
     "model": {"errors"},
     "plugin": _FACTS | {"calls"},
+    "transforms": _FACTS,
     "kafka": _CONTRACT,
     "salesforce": _CONTRACT,
-    "mongodb": _CONTRACT,
+    "mongodb": _CONTRACT | {"transforms"},
     "ops": _CONTRACT | {"kafka"},
     "runtime": _CONTRACT | {"kafka", "ops"},
     "config": _WIRES | {"runtime"},

@@ -7,8 +7,8 @@ consumer group and a health of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
 from typing import Final
@@ -40,6 +40,7 @@ from salmon.sink.event_records import (
     outcome_teller,
 )
 from salmon.sink.events import Carrier, EventSink, NoIdentities
+from salmon.transforms.flow import Flow
 
 _JOIN_S: Final = 0.2
 
@@ -50,6 +51,10 @@ class _Collected:
 
     collection: str
     direction: str = "to_mongodb"
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    def flow(self, _name: str) -> Flow:
+        return Flow()
 
 
 class Together:

@@ -18,11 +18,15 @@ import typer
 
 from salmon import __version__
 from salmon.cli import (
+    config as config_commands,
+)
+from salmon.cli import (
     conflicts,
     demo,
     dev,
     dlq,
     doctor,
+    flow,
     guard,
     match,
     retry,
@@ -60,9 +64,11 @@ app.command("why")(why.why)
 app.command("retry")(retry.retry)
 app.command("snapshot")(snapshot.snapshot)
 app.command("match")(match.match)
+app.add_typer(config_commands.app, name="config")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(dev.app, name="dev")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(flow.app, name="flow")
 app.add_typer(guard.app, name="guard")
 app.add_typer(schemas.app, name="schemas")
 

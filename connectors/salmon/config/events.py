@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -87,29 +87,37 @@ class EventConfig(BaseModel):
 
 
 def faults_of_events(events: Mapping[str, EventConfig], collections: Mapping[str, str]) -> list[str]:
+    """What is wrong with `events` as a whole, in sentences. See event_faults()."""
+    return [f"{'.'.join(key)}: {sentence}" for key, sentence in event_faults(events, collections)]
+
+
+def event_faults(
+    events: Mapping[str, EventConfig], collections: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """
-    What is wrong with `events` as a whole, in sentences.
+    What is wrong with `events` as a whole: path of the key, from the event on, and a sentence.
 
     Args:
         collections: Synced object -> its collection.
     """
-    faults = []
-    if wrong := [name for name in events if not _NAME.fullmatch(name)]:
-        shown = ", ".join(ascii(name)[1:-1] for name in wrong)
-        faults.append(f"{shown}: must be API names of platform events, e.g. Order_Shipped__e")
     counts = Counter([*collections.values(), *(e.collection for e in events.values() if e.collection)])
     for name, event in events.items():
+        if name.isprintable() and not _NAME.fullmatch(name):  # otherwise see texts
+            yield (name,), "must be the API name of a platform event, e.g. Order_Shipped__e."
         if event.collection is not None and counts[event.collection] > 1:
             mend = "" if event.outbox is None else ", or name the object whose changes are to be published"
-            faults.append(f"{name}: its collection belongs to something else, too; give it its own{mend}")
+            yield (name, "collection"), f"belongs to something else, too. Give the event its own{mend}."
         if event.object is not None and event.object not in collections:
-            faults.append(f"{name}: its object must be one of the synced objects, which are in `objects`")
+            yield (name, "object"), "must be one of the synced objects, which are in `objects`."
         special = _SPECIAL if event.outbox is None else _OF_OUTBOXES
-        if [each for each in event.fields.values() if each.startswith("$") and each not in special]:
-            faults.append(f"{name}: of what begins with $, its fields may only name {', '.join(special)}")
-        if event.outbox is not None and not all(all(each.split(".")) for each in event.fields.values()):
-            faults.append(f"{name}: its fields must name paths in the document, e.g. total or customer.name")
-    return faults
+        for field, source in event.fields.items():
+            if source.startswith("$") and source not in special:
+                yield (name, "fields", field), f"of what begins with $, may only name {', '.join(special)}."
+            elif event.outbox is not None and not all(source.split(".")):
+                yield (
+                    (name, "fields", field),
+                    "must name a path in the document, e.g. total or customer.name.",
+                )
 
 
 def events_read(events: Mapping[str, EventConfig]) -> tuple[str, ...]:

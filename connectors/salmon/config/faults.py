@@ -96,11 +96,13 @@ def _model_at(model: type[BaseModel], path: Sequence[str]) -> type[BaseModel] | 
     place: Any = model
     for part in path:
         if isinstance(place, type) and issubclass(place, BaseModel):
-            if part not in place.model_fields:
+            if part not in (fields := _fields_of(place)):
                 return None
-            place = place.model_fields[part].annotation
+            place = fields[part].annotation
         elif get_origin(place) in {dict, Mapping}:
             place = get_args(place)[1]
+        elif get_origin(place) is tuple:
+            place = get_args(place)[0]
         else:
             return None
         if get_origin(place) in {Union, UnionType}:

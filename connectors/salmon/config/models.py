@@ -8,11 +8,10 @@ reports everything that is wrong at once.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +19,6 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -28,26 +26,28 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from salmon.addresses import Address
+from salmon.config import checking
 from salmon.config import settings_table as rendering
-from salmon.config import yaml_file
 from salmon.config.capture import CaptureConfig
+from salmon.config.checking import checked
 from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
-from salmon.config.faults import faults_of, faults_of_kafka
+from salmon.config.fields import FieldsConfig
 from salmon.config.further import Sided, SidedObject, SideName
-from salmon.config.interpolation import interpolated
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
 from salmon.config.saving import SavingConfig
-from salmon.config.texts import SECRET_PROPERTY, faults_of_texts
+from salmon.config.texts import SECRET_PROPERTY
+from salmon.config.together import SOBJECT
+from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, flow_of
 from salmon.config.verifying import VerifyConfig
-from salmon.errors import ConfigError
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
+from salmon.transforms.flow import Flow
 
 
 def _policy_offered(name: str) -> str:
@@ -61,9 +61,8 @@ def _policy_offered(name: str) -> str:
 
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
 Numbers = Literal["double", "decimal"]
-
-# Object Reference for the Salesforce Platform, API names: letters, digits, underscores.
-_SOBJECT: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# Of an object: settings for which a plain word is the mode.
+SHORT_FORMS: Final = ("deletes", "capture")
 
 
 class SchemaRegistryConfig(BaseModel):
@@ -100,17 +99,6 @@ class TopicsConfig(BaseModel):
         le=32767,
         description="How many brokers keep a copy of each topic. With 1, one broken disk loses data: only for trying out.",
     )
-
-
-class FieldsConfig(BaseModel):
-    """Which fields of an object are synced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    include: tuple[str, ...] | None = Field(
-        default=None, description="Sync only these fields. Without it: all fields that can be synced."
-    )
-    exclude: tuple[str, ...] = Field(default=(), description="Do not sync these fields.")
 
 
 class ConflictsConfig(BaseModel):
@@ -238,7 +226,23 @@ class ObjectConfig(SavingConfig, SidedObject):
         "always: a new stamp alone causes a write.",
     )
 
-    @field_validator("deletes", "capture", mode="before")
+    transforms: tuple[TransformConfig, ...] = Field(
+        default=(),
+        max_length=TRANSFORMS_MAX,
+        description="What happens to its records on their way to a side, in order: like the top-level `transforms.<sObject>`.",
+    )
+
+    def flow(self, name: str) -> Flow:
+        """Its transforms, ready to be bound to its schema. *name*: of the object."""
+        at = f"objects.{name}.transforms"
+        return flow_of([(f"{at}.{n}", each) for n, each in enumerate(self.transforms)], self.direction)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
+        return self.fields.paths
+
+    @field_validator(*SHORT_FORMS, mode="before")
     @classmethod
     def _mode_alone(cls, value: Any) -> Any:
         return {"mode": value} if isinstance(value, str) else value
@@ -303,6 +307,11 @@ class SyncConfig(Sided[ObjectConfig]):
         "number in MongoDB with more digits is not synced, and reported. decimal: all 18 digits, as Decimal128. Choose "
         "before the first start: it cannot be changed later.",
     )
+    transforms: dict[str, tuple[TransformConfig, ...]] = Field(
+        default_factory=dict,
+        description="What happens to records on their way to a side, in order: sObject -> list of filters, masks, constants, and "
+        "transforms of Kafka Connect's.",
+    )
     errors: ErrorsConfig = ErrorsConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
@@ -349,7 +358,7 @@ class SyncConfig(Sided[ObjectConfig]):
     @field_validator("objects")
     @classmethod
     def _distinct(cls, objects: dict[str, ObjectConfig]) -> dict[str, ObjectConfig]:
-        if wrong := [name for name in objects if not _SOBJECT.fullmatch(name)]:
+        if wrong := [name for name in objects if not SOBJECT.fullmatch(name)]:
             shown = ", ".join(ascii(name)[1:-1] for name in wrong)
             raise ValueError(f"{shown}: must be API names of sObjects, e.g. Account or Invoice__c")
         counts = Counter(each.collection for each in objects.values())
@@ -358,6 +367,15 @@ class SyncConfig(Sided[ObjectConfig]):
                 f"several objects have the collection {', '.join(shared)}: give each object its own collection"
             )
         return objects
+
+    @model_validator(mode="after")
+    def _transforms_of_all(self) -> Self:
+        """What stands under the top-level `transforms` follows what the object itself has."""
+        for name, each in self.objects.items():
+            whole = each.model_copy(update={"transforms": (*each.transforms, *self.transforms.get(name, ()))})
+            fields = chosen(each.fields, whole.flow(name))
+            self.objects[name] = whole.model_copy(update={"fields": fields})
+        return self
 
     @field_validator("events")
     @classmethod
@@ -379,44 +397,19 @@ def load(path: str | os.PathLike[str], *, env: Mapping[str, str] = os.environ) -
         env: Where `${env:...}` looks.
 
     Raises:
-        ConfigError: everything that is wrong, one fault per line, each with its key and what to do, without values.
+        ConfigError: everything that is wrong, one fault per line, each with its line, its key and what to do, without values.
     """
-    file = Path(path)
-    config, faults = checked_raw(_parsed(file), env=env, folder=file.parent)
-    if config is None or faults:
-        raise _unusable(file, faults)
-    return config
+    return checked(Path(path), SyncConfig, env=env).usable()
 
 
 def checked_raw(
     read: Mapping[Any, Any], *, env: Mapping[str, str], folder: Path
 ) -> tuple[SyncConfig | None, Mapping[tuple[str, ...], str]]:
-    """
-    Check a configuration as it was written, with its references.
-
-    Args:
-        folder: What relative paths of files are relative to.
-
-    Returns:
-        The configuration, or None if it has no form at all; and the faults: path of the key -> sentence, without values.
-    """
-    faults: dict[tuple[str, ...], str] = {}
-    raw = interpolated(dict(read), env=env, folder=folder, faults=faults)
-    for key, sentence in faults_of_texts(raw):
-        faults.setdefault(key, sentence)
-    config: SyncConfig | None = None
-    try:
-        config = SyncConfig.model_validate(raw)
-    except ValidationError as error:
-        for key, sentence in faults_of(error, SyncConfig):
-            # Keep the first fault of a key: an unresolved reference or a forbidden text causes pydantic's complaint.
-            faults.setdefault(key, sentence)
-    for key, sentence in faults_of_kafka(raw.get("kafka")):
-        faults.setdefault(key, sentence)
-    return config, faults
+    """See checking.checked_raw()."""
+    return checking.checked_raw(read, SyncConfig, env=env, folder=folder)
 
 
-_NAMED: Final = {"objects": "<sObject>", "events": "<event>"}
+_NAMED: Final = {"objects": "<sObject>", "events": "<event>", "transforms": "<sObject>"}
 
 
 def settings_table() -> str:
@@ -427,19 +420,3 @@ def settings_table() -> str:
 def settings() -> Iterator[tuple[str, FieldInfo]]:
     """Every setting: the path of its key, joined by dots, and what it is."""
     return ((path, field) for path, field, _ in rendering.leaves(SyncConfig, "", _NAMED))
-
-
-def _parsed(file: Path) -> dict[Any, Any]:
-    raw = yaml_file.read(file)
-    if not isinstance(raw, dict):
-        raise ConfigError(
-            f"{file}: must contain a mapping with the keys {', '.join(SyncConfig.model_fields)}."
-        )
-    return raw
-
-
-def _unusable(file: Path, faults: Mapping[tuple[str, ...], str]) -> ConfigError:
-    lines = [f"{'.'.join(key) or 'the file'}: {sentence}" for key, sentence in faults.items()]
-    if len(lines) == 1:
-        return ConfigError(f"{file}: {lines[0]}")
-    return ConfigError("\n  ".join([f"{file} has {len(lines)} faults:", *lines]))

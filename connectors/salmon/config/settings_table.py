@@ -12,6 +12,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from salmon.config.marks import is_live
+
 _NAMES: Final = {
     str: "text",
     int: "whole number",
@@ -31,7 +33,7 @@ def table(model: type[BaseModel], keys: Mapping[str, str]) -> str:
     """
     lines = ["| Key | Value | Default | Meaning |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{path}` | {_escaped(_value(field))} | {_escaped(_default(field, group))} | {_escaped(field.description or '')} |"
+        f"| `{path}` | {_escaped(accepted(field))} | {_escaped(_default(field, group))} | {_escaped(_meaning(field))} |"
         for path, field, group in leaves(model, "", keys)
     ]
     return "\n".join(lines) + "\n"
@@ -46,6 +48,8 @@ def leaves(
         kind = without_none(field.annotation)
         if path in keys:
             path, kind = f"{path}.{keys[path]}", get_args(kind)[-1]
+            if get_origin(kind) is tuple:
+                path, kind = f"{path}[]", get_args(kind)[0]
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             is_optional = not field.is_required() and field.default is None and path not in keys
             yield from leaves(kind, f"{path}.", keys, path if is_optional else group)
@@ -53,7 +57,12 @@ def leaves(
             yield path, field, group
 
 
-def _value(field: FieldInfo) -> str:
+def _meaning(field: FieldInfo) -> str:
+    return f"{field.description or ''}{' *Reload.*' if is_live(field) else ''}"
+
+
+def accepted(field: FieldInfo) -> str:
+    """What the value of a setting may be, in words."""
     bounds = [
         f"{word} {_number(getattr(bound, attribute))}"
         for bound in field.metadata
@@ -77,6 +86,8 @@ def _type(kind: Any) -> str:
         return f"list of {_type(inner[0])}"
     if origin in {dict, Mapping}:
         return f"mapping to {_type(inner[1])}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "mappings"
     return _NAMES.get(kind, "text or number")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +15,10 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr
 
 from salmon.config import yaml_file
+from salmon.config.interpolation import names_alone
 from salmon.config.models import SyncConfig
 
 HIDDEN: Final = "[hidden]"  # as Kafka Connect shows a password
-_REFERENCE: Final = re.compile(r"\$\{(env|file):([^:}]*)(:[^}]*)?\}")
 
 
 def shown(path: str | os.PathLike[str], config: SyncConfig) -> dict[str, str]:
@@ -39,6 +38,10 @@ def _leaves(raw: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str,
     if isinstance(raw, Mapping):
         for key, value in raw.items():
             yield from _leaves(value, _part(parsed, str(key)), (*path, str(key)))
+    elif isinstance(raw, list) and any(isinstance(each, Mapping) for each in raw):
+        # A list of groups: one of their settings may be a secret.
+        for number, each in enumerate(raw):
+            yield from _leaves(each, _part(parsed, str(number)), (*path, str(number)))
     elif raw is not None:
         yield ".".join(path), _text(raw, is_secret=isinstance(parsed, SecretStr))
 
@@ -46,6 +49,8 @@ def _leaves(raw: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str,
 def _part(parsed: Any, key: str) -> Any:
     if isinstance(parsed, BaseModel):
         return getattr(parsed, key, None)
+    if isinstance(parsed, tuple):
+        return parsed[int(key)] if int(key) < len(parsed) else None
     return parsed.get(key) if isinstance(parsed, Mapping) else None
 
 
@@ -54,5 +59,4 @@ def _text(raw: Any, *, is_secret: bool) -> str:
     if not is_secret:
         return text
     # A reference names a secret and is none. Its default may be one.
-    references = [f"${{{found[1]}:{found[2]}}}" for found in _REFERENCE.finditer(text)]
-    return "".join(references) if references and not _REFERENCE.sub("", text) else HIDDEN
+    return names_alone(text) or HIDDEN

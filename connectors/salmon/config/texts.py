@@ -54,7 +54,11 @@ def faults_of_texts(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
 
 
 def _is_secret(path: Path) -> bool:
-    return path in _SECRETS or (path[:1] == ("kafka",) and SECRET_PROPERTY.search(path[-1]) is not None)
+    return (
+        path in _SECRETS
+        or path[-2:] == ("mask", "key")
+        or (path[:1] == ("kafka",) and SECRET_PROPERTY.search(path[-1]) is not None)
+    )
 
 
 def _faults(text: str, path: Path) -> Iterator[str]:

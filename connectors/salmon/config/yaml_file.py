@@ -1,11 +1,14 @@
 """
-Reads a YAML file within bounds: its size, its depth, and the number of values after aliases are expanded.
+Reads a YAML file within bounds: its size, its depth, and the number of values after aliases are expanded. It also says on which line
+each key is.
 
 Error messages never quote the file's content: what looks like an alias or a tag may be a password.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +24,47 @@ _TEXT_TAG: Final = "tag:yaml.org,2002:str"
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
 
+KeyPath = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """
+    What a file contains.
+
+    Args:
+        content: None for an empty file.
+        lines: Path of keys -> the line of the last of them, from 1. In a list, the keys are 0, 1, 2 ...
+        doubles: Keys that are there twice: path -> sentence.
+    """
+
+    content: Any
+    lines: Mapping[KeyPath, int]
+    doubles: Mapping[KeyPath, str]
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """The line of a key, or of the nearest key above it that is in the file."""
+        return next(
+            (self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None
+        )
+
+
 def read(file: Path) -> Any:
     """
-    Read what the file holds; nothing for an empty one.
+    Read what the file contains; nothing for an empty one.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, is nested too deep, is not YAML, or has a key twice.
+    """
+    written = written_in(file)
+    for path, sentence in written.doubles.items():
+        raise ConfigError(f"{file}: line {written.line_of(path)}: {'.'.join(path)}: {sentence}")
+    return written.content
+
+
+def written_in(file: Path) -> Written:
+    """
+    Read what the file contains, and where.
 
     Raises:
         ConfigError: it cannot be read, is too large, is nested too deep, or is not YAML.
@@ -64,10 +105,12 @@ class _Refused(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe types. A key that is there twice is an error; PyYAML would silently drop the first one."""
+    """YAML's safe types. A key that is there twice is noted; PyYAML would silently drop the first one."""
 
-    _depth = 0
-    _count = 0
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._count = 0
+        self.twice: dict[int, int] = {}  # identity of a key's node -> the line of the same key before it
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self._depth += 1
@@ -84,7 +127,7 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: dict[Any, int] = {}
         for key_node, _ in node.value:
             if key_node.tag == _MERGE_TAG:
                 continue
@@ -96,25 +139,52 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, (list, dict, set)):
                 continue  # which is refused next
             if key in seen:
-                shown = ascii(key) if isinstance(key, str) and len(key) <= 60 else "a key"
-                raise _Refused(
-                    f"the key {shown} is there twice ({_place(key_node.start_mark)}). Remove one of them."
-                )
-            seen.add(key)
+                self.twice[id(key_node)] = seen[key]
+            seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 
-def _loaded(text: str) -> Any:
+def _loaded(text: str) -> Written:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
-            return None
+            return Written(None, {}, {})
         if _written_out(node, {}) > _VALUES_MAX:
             raise _too_many()
-        return loader.construct_document(node)
+        content = loader.construct_document(node)
+        lines: dict[KeyPath, int] = {}
+        doubles: dict[KeyPath, str] = {}
+        _note_lines(node, (), loader.twice, lines, doubles)
+        return Written(content, lines, doubles)
     finally:
         loader.dispose()
+
+
+def _note_lines(
+    node: yaml.Node,
+    path: KeyPath,
+    twice: Mapping[int, int],
+    lines: dict[KeyPath, int],
+    doubles: dict[KeyPath, str],
+) -> None:
+    """Note where each key is. The merges (<<) of *node* are resolved: what they bring comes first, and counts if nothing follows."""
+    if isinstance(node, yaml.SequenceNode):
+        pairs = [(str(index), each, each) for index, each in enumerate(node.value)]
+    elif isinstance(node, yaml.MappingNode):
+        pairs = [(_key_text(key), key, value) for key, value in node.value]
+    else:
+        return
+    for name, place, value in pairs:
+        inner = (*path, name)
+        if (first := twice.get(id(place))) is not None:
+            doubles.setdefault(inner, f"is there twice; the first is on line {first}. Remove one of them.")
+        lines[inner] = place.start_mark.line + 1
+        _note_lines(value, inner, twice, lines, doubles)
+
+
+def _key_text(node: yaml.Node) -> str:
+    return node.value if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _written_out(node: yaml.Node, known: dict[int, int | None]) -> int:

@@ -244,7 +244,15 @@ class _Sides:
             config.salesforce.api_version,
             config.salesforce.bulk.query,
         )
-        documents = DocumentSide(self._database, config.objects[name].collection, synced.schema, on)
+        settings = config.objects[name]
+        documents = DocumentSide(
+            self._database,
+            settings.collection,
+            synced.schema,
+            on,
+            settings.paths,
+            settings.flow(name).bound(synced.schema),
+        )
         nearly = _terms(config, name).nearly == "pair"
         with Pairing(nearly_is_enough=nearly) as pairing:
             org.add_to(pairing, watch)

@@ -7,7 +7,7 @@ The org is read by REST or by Bulk API 2.0, whichever costs fewer calls, as for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,8 +20,9 @@ from salmon.match.normalizing import shown, terms_of
 from salmon.match.pairing import DocumentRecord, OrgRecord, Pairing
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value
 from salmon.model.schema import FieldSchema, ObjectSchema
-from salmon.mongodb.documents import MARKER, DocumentShape
+from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import key_of, shown_id
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.reading.reads import Seen, read_chunk
 from salmon.mongodb.wire.client import Document
 from salmon.salesforce.catalog import SyncedObject
@@ -32,6 +33,7 @@ from salmon.salesforce.reading.bulk_rule import bulk_is_cheaper
 from salmon.salesforce.reading.rows import BadRow, ReadRows, Row, RowReader
 from salmon.salesforce.wire.bulk import BulkQueries
 from salmon.salesforce.wire.rest import Rest
+from salmon.transforms.flow import NOTHING, Bound
 
 log = structlog.get_logger(__name__)
 
@@ -120,16 +122,26 @@ class OrgSide:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSide:
-    """One collection. *schema*: its object's; *on*: the fields that its documents are matched by."""
+    """
+    One collection.
+
+    Args:
+        schema: Its object's.
+        on: The fields that its documents are matched by.
+        renamed: See DocumentShape.
+    """
 
     database: Database[Document]
     collection: str
     schema: ObjectSchema
     on: Sequence[FieldSchema]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    flow: Bound = NOTHING
 
     def add_to(self, pairing: Pairing, watch: Watcher) -> None:
         """Add all documents to *pairing*."""
-        shape = DocumentShape(replace(self.schema, fields=tuple(self.on)), frozenset())
+        only = replace(self.schema, fields=tuple(self.on))
+        shape = DocumentShape(only, frozenset(), self.renamed, self.flow)
         last, count = b"", 0
         while True:
             read = retried(partial(self._chunk, last, shape.projection))

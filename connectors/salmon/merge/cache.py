@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,6 +90,9 @@ class StateCache(Protocol):
     def get(self, key: str) -> bytes | None:
         """Return the newest value of *key*; None if there is none."""
 
+    def rows_after(self, key: str) -> Iterator[tuple[str, bytes]]:
+        """Yield keys and values in the order of the keys, from the first one after *key* (empty: from the beginning)."""
+
     def write(self, rows: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
         """Write *rows* (None removes a key) and *mark* atomically: after a crash, all of it is there or nothing."""
 
@@ -112,6 +115,9 @@ class MemoryCache:
 
     def get(self, key: str) -> bytes | None:
         return self.rows.get(key)
+
+    def rows_after(self, key: str) -> Iterator[tuple[str, bytes]]:
+        yield from ((each, value) for each, value in sorted(self.rows.items()) if each > key)
 
     def write(self, rows: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
         for key, value in rows.items():
@@ -167,6 +173,12 @@ class RocksCache:
     def get(self, key: str) -> bytes | None:
         value: bytes | None = self._asked(lambda db: db.get(key.encode()))
         return value
+
+    def rows_after(self, key: str) -> Iterator[tuple[str, bytes]]:
+        rows = self._asked(lambda db: db.items(from_key=key.encode()))
+        while (row := self._asked(lambda _: next(rows, None))) is not None:
+            if row[0] != _MARK and row[0] != key.encode():
+                yield row[0].decode(), row[1]
 
     def write(self, rows: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
         batch = WriteBatch(raw_mode=True)

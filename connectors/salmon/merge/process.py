@@ -34,8 +34,10 @@ from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.merge.batch import Batch, reductions
 from salmon.merge.folders import StateFolder
+from salmon.merge.judging import Judging
 from salmon.merge.reporting import report_batch
 from salmon.merge.restoring import OpenCache, Restorer
+from salmon.merge.rewinding import rewind
 from salmon.merge.set_aside import CONNECTOR, Refused, SetAside
 from salmon.merge.settings import codecs_of
 from salmon.merge.starting import Start, start_of
@@ -102,7 +104,7 @@ class MergeProcess:
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
             open_cache = self._folder.open_cache
-        self._stores = Stores(Restorer(opens, open_cache))
+        self._stores, self._judging = Stores(Restorer(opens, open_cache)), Judging(health)
         self._topic_ids: dict[str, str] = {}  # of the `changes` topics; empty if the broker gives none
         self._next: dict[Place, int] = {}  # where each partition goes on after the last commit
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
@@ -172,6 +174,8 @@ class MergeProcess:
         try:
             if messages:
                 self._fold(messages)
+            if self._settled and self._judging.is_under_way and len(messages) < BATCH_MAX:
+                self._judge_again()
             if self._settled and self._stores.marks_are_due():
                 self._mark(idle=not messages)
         except CacheDamaged as damaged:
@@ -304,6 +308,20 @@ class MergeProcess:
         except Unavailable as trouble:
             log.info("caches_not_marked", reason=str(trouble))  # they are good up to their older marks
 
+    def _judge_again(self) -> None:
+        """Ask for some more records to be judged by filters and masks that have changed."""
+        place, outputs = self._judging.step()
+        batch = self._batch()
+        batch.outputs += outputs
+        try:
+            self._commit(batch, (), {place: self._next[place]})
+        except Unavailable as trouble:
+            self._judging.aborted(place)
+            self._go_back(trouble)
+            return
+        self._committed(batch, {})
+        self._judging.committed(place)
+
     def _commit(
         self,
         batch: Batch,
@@ -331,9 +349,8 @@ class MergeProcess:
     def _record_of(self, place: Place, offset: int) -> tuple[str, bytes | None]:
         """The record in `offsets` that says where a partition continues."""
         topic, partition = place
-        return self._places.record(
-            CONNECTOR, f"{topic}/{partition}", {"offset": offset, "topic_id": self._topic_ids[topic]}
-        )
+        position = {"offset": offset, "topic_id": self._topic_ids[topic], **self._judging.position(place)}
+        return self._places.record(CONNECTOR, f"{topic}/{partition}", position)
 
     def _committed(self, batch: Batch, following: Mapping[Place, int]) -> None:
         self._set_aside.committed()
@@ -354,19 +371,9 @@ class MergeProcess:
 
     def _go_back(self, trouble: Unavailable) -> bool:
         """Continue at the last commit, after the next poll has shown whether the partitions are still ours."""
-        self._rewind()
+        rewind(self._consumer, self._next)
         self._committing.failed("committing a batch", trouble)
         return False
-
-    def _rewind(self) -> None:
-        for (topic, partition), offset in self._next.items():
-            try:
-                self._consumer.seek(TopicPartition(topic, partition, offset))
-            except KafkaException as error:
-                if (topic, partition) in {(p.topic, p.partition) for p in self._consumer.assignment()}:
-                    # To go on would pass over what was not committed; a new start begins at the last commit.
-                    raise clients.translated(error, f"going back in {topic}") from error
-                log.info("partition_not_rewound", topic=topic, partition=partition)  # it was taken away
 
     # Partitions come and go.
 
@@ -412,6 +419,7 @@ class MergeProcess:
         for (_, number), store in opened.items():
             start = start_of(positions.get(f"{topic}/{number}", {}), found[number], topic_id)
             starts[topic, number], self._next[topic, number] = start, start.offset
+            self._judging.opened((topic, number), store, codecs, positions.get(f"{topic}/{number}", {}))
             keys = len(store.cache)
             log.info("partition_taken", topic=topic, partition=number, keys_about=keys, offset=start.offset)
         return starts
@@ -427,6 +435,7 @@ class MergeProcess:
         self._stores.close(places)
         for place in places:
             self._next.pop(place, None)
+            self._judging.closed(place)
         if not len(self._stores):
             self._committing.worked()  # another instance has what could not be committed
         self._metrics.partition_count.set(len(self._stores))

@@ -25,7 +25,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig, sides: Sequence[Side] =
     Make the rules of one object, which these *sides* have.
 
     Raises:
-        ConfigError: a policy does not exist, or is set for a field that is not synced.
+        ConfigError: a policy does not exist, or is set for a field that is not synced; or a transform does not fit the schema.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -46,6 +46,7 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig, sides: Sequence[Side] =
         one_way_to=_ONE_WAY.get(config.direction),
         sides=tuple(side.name for side in sides),
         guarded=frozenset(side.name for side in sides if side.guarded),
+        views=config.flow(schema.name).bound(schema).views,
         eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
     )
 

@@ -150,6 +150,8 @@ class States(Codec):
                 {"name": name, "code": misfit.code, "reason": misfit.reason, "since": misfit.since}
                 for name, misfit in side.misfits.items()
             ],
+            "viewed_by": side.viewed_by,
+            "entered": side.entered,
         }
 
     def _sides(
@@ -230,6 +232,8 @@ class States(Codec):
                 for misfit in datum["misfits"]
                 if misfit["name"] in names
             },
+            viewed_by=datum["viewed_by"],
+            entered=datum["entered"],
         )
 
     @staticmethod

@@ -27,7 +27,7 @@ from dataclasses import replace
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, Change, Op, Value, WriteOp
 from salmon.model.rules import SEQ_MAX, Rules
 from salmon.model.state import NEVER, Sent, SideState, State
-from salmon.model.steps import went_back
+from salmon.model.steps import admission, went_back
 from salmon.model.steps.consequences import is_consequence
 from salmon.model.steps.doubles import with_known_digits
 from salmon.model.steps.life import ends, lives
@@ -71,6 +71,8 @@ def fold(
     if rules.decimals:
         change = with_known_digits(change, state, rules)
     work = Work(Folded(state.copy()), change, object, key, rules, at)
+    if not state.seq:
+        admission.begin(work.state, rules)
     # A marker that none of our writes can have set (somebody edited it) must not push the seq out of its range.
     shown = change.ack or 0
     work.state.seq = max(offset, state.seq + 1, shown + 1 if shown < SEQ_MAX else 0)
@@ -90,6 +92,7 @@ def fold(
     # A row has the time of the last edit, which may be years ago. That is not our lag.
     edited_at = change.committed_at if change.is_event else 0
     in_part = told_in_part(work.state, rules)
+    admission.settle(work.state, rules, whole=not in_part)
     emit(work.out, rules, whole=not in_part, committed_at=edited_at, correlation=correlation)
     if in_part and change.is_event and work.state.lives and _is_news(work.out):
         # The record of an edit is read at once, and not only when its turn comes in the snapshot.
@@ -333,6 +336,7 @@ def _late_echo(work: Work) -> None:
         lives(work, None)
         return
     x.marker = change.ack or 0
+    x.entered = change.origin in work.rules.views  # a filter's, too: what was taken away since is taken away once more
     if change.is_row and change.origin not in work.rules.eventless:
         return
     spoken = work.rules.spoken(change)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal
@@ -23,6 +23,7 @@ from salmon.model.people import BUSINESS, FLAG, JOINED, LAST_NAME, NAME, PARTS, 
 from salmon.model.policies import LAST_WRITER_WINS, Policy
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.model.state import Sent
+from salmon.model.views import View
 
 # Most writes of one side and key without an answer since its last row; beyond that, the next answer emits all that is owed.
 IN_FLIGHT_MAX: Final = 8
@@ -53,6 +54,7 @@ class Rules:
     sides: tuple[str, ...] = SIDES
     guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot overwrite with an older write
     eventless: frozenset[str] = frozenset()  # sides that tell by rows alone, and never by events
+    views: Mapping[str, View] = field(default_factory=dict)  # side -> its filter and masks; others get all
 
     def __post_init__(self) -> None:
         assert self.one_way_to is None or self.one_way_to in self.sides
@@ -148,8 +150,34 @@ class Rules:
             return False
         return name not in sent.fields and name not in sent.lacks and name not in OWNED_BY_MERGE
 
+    def seen_by(self, side: str, record: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The agreed record as *side* is to hold it."""
+        view = self.views.get(side)
+        return record if view is None else view.of(record)
+
+    def shown_to(self, side: str, name: str, value: Value) -> Value:
+        """What *side* is to hold in the field if *value* is agreed on."""
+        view = self.views.get(side)
+        return value if view is None else view.shows(name, value)
+
+    def masked(self, side: str) -> Collection[str]:
+        """The fields that *side* holds in another form. It cannot set them."""
+        view = self.views.get(side)
+        return () if view is None else view.masks.keys()
+
+    @cached_property
+    def views_digest(self) -> str:
+        """Says by which filters and masks records are judged; empty if there are none."""
+        return " ".join(f"{side}={view.digest}" for side, view in sorted(self.views.items()))
+
+    @cached_property
+    def masked_somewhere(self) -> frozenset[str]:
+        return frozenset(name for view in self.views.values() for name in view.masks)
+
     def may_win(self, side: str, name: str, *, known_to_salesforce: bool) -> bool:
         """Whether an edit of the field on *side* can ever become the agreed value."""
+        if name in self.masked(side):
+            return False
         if side == SALESFORCE:
             return True
         if self.one_way_to is not None and side == self.one_way_to:
@@ -177,6 +205,14 @@ class Rules:
             return {side: nobody if side == self.one_way_to else every for side in self.sides}
         read_only = every - self._settable[WriteOp.CREATE] - self._settable[WriteOp.UPDATE]
         return {side: read_only if side == SALESFORCE else nobody for side in self.sides}
+
+    def known_only_to(self, side: str) -> frozenset[str]:
+        """The fields whose agreed values only *side* can show: those that only it sets, or that all others hold masked."""
+        hidden = [
+            frozenset(self.masked(other)) for other in self.sides if other != side and self.masked_somewhere
+        ]
+        shown_here = frozenset.intersection(*hidden) - frozenset(self.masked(side)) if hidden else frozenset()
+        return self._only_of[side] | shown_here
 
     def settable_by_others(self, side: str) -> frozenset[str]:
         """The fields that can be edited on another side than *side*. Nobody edits formulas, roll-ups and stamps."""

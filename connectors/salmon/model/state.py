@@ -133,6 +133,10 @@ class SideState:
     parked: dict[str, Parked] = field(default_factory=dict)
     history: str = ""  # of the last change that it reported; see Change.history
     misfits: dict[str, Misfit] = field(default_factory=dict)  # its values that cannot be synced
+    viewed_by: str = ""  # digest of the side's view by which `entered` was worked out; see salmon.model.views
+    # The record has come to the side through its filter, or was there before that: when it ceases to match, it is taken away.
+    # Not so a record that was born there and has never matched: it stays. False if the side has no view.
+    entered: bool = False
 
     @property
     def in_flight(self) -> dict[int, Sent]:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from salmon.transforms.flow import Flow
 
 
 class MongoConfig(BaseModel):
@@ -83,6 +86,15 @@ class SyncedObject(Protocol):
     @property
     def direction(self) -> str:
         """both, to_mongodb or to_salesforce."""
+        ...
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
+        ...
+
+    def flow(self, name: str) -> Flow:
+        """Its transforms. *name*: of the object."""
         ...
 
 

@@ -3,10 +3,15 @@ Converts between a document and fields, for one object. Pure.
 
     {_id: RECORD, Name: "Acme", OwnerId: "005...", ..., _salmon: {seq: 7, salesforce_id: "001...", error: "..."}}
 
-Fields are at the top level under their Salesforce names, in the schema's order. Everything else in a document belongs to
-the application, and is neither read nor changed. A reference to an object of the sync is the target's `_id` in its own
+Fields are at the top level under their Salesforce names, in the schema's order, or at the paths that the configuration
+gives them (salmon.mongodb.paths). Everything else in a document belongs to the application, and is neither read nor
+changed: also what is beside a field in a sub-document. What is in the way of a path (text where a sub-document should be) is
+a value that does not fit, for each field below it: it says nothing about them. A reference to an object of the sync is the target's `_id` in its own
 type, so that $lookup works; as a field it is the target's record key. What a lookup to several objects holds:
 salmon.mongodb.targets.
+
+The configuration may give fields other types in documents, and documents constants (salmon.transforms): the constants are set with
+each write, and what an application makes of one is nobody's edit.
 
 A field that is null is left out of a document, and cleared by $unset, so that documents stay small. For Salmon, a field
 that is null and one that is missing are the same.
@@ -14,8 +19,8 @@ that is null and one that is missing are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -27,16 +32,30 @@ from salmon.model.change import ERROR, SALESFORCE_ID, Value
 from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.mongodb.keys import id_of, key_of
-from salmon.mongodb.mismatches import explained
+from salmon.mongodb.mismatches import blocked, explained, spoken
+from salmon.mongodb.paths import (
+    MARKER,
+    PLAIN,
+    above_of,
+    at,
+    in_the_way,
+    mark_of,
+    put,
+    require_distinct,
+    tops_of,
+)
 from salmon.mongodb.targets import shown_target, target_shown
 from salmon.mongodb.wire.client import Document
+from salmon.transforms.flow import NOTHING, Bound
 
-MARKER: Final = "_salmon"
 SEQ: Final = "seq"
 SEQ_PATH: Final = f"{MARKER}.{SEQ}"
 # Marks a step on the way to a write: see salmon.mongodb.writing.unique_values.
 STEP: Final = "step"
 STEP_PATH: Final = f"{MARKER}.{STEP}"
+# Which form the document has: see salmon.mongodb.paths.mark_of. Left out of documents whose fields have their own names.
+PATHS: Final = "paths"
+PATHS_PATH: Final = f"{MARKER}.{PATHS}"
 # The properties that merge owns -> their names below the marker.
 OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error"}
 
@@ -61,10 +80,66 @@ class DocumentShape:
     Args:
         schema: The object's synced fields.
         synced: Names of all objects of the sync: a reference to one of them holds an `_id`.
+        renamed: Where fields are that are not under their own names: field -> path. Fields that are not synced do not count.
+        flow: Types that fields have in documents instead of their own, and constants.
     """
 
     schema: ObjectSchema
     synced: frozenset[str]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    flow: Bound = NOTHING
+
+    def require_distinct(self) -> DocumentShape:
+        """Return it. Raises ConfigError if fields are in each other's way."""
+        require_distinct(self.schema.name, self.path)
+        return self
+
+    @cached_property
+    def path(self) -> Mapping[str, str]:
+        """Field -> where it is in a document."""
+        return {field.name: self.renamed.get(field.name, field.name) for field in self.schema.fields}
+
+    @cached_property
+    def by_path(self) -> Mapping[str, str]:
+        """The inverse of path."""
+        return {path: name for name, path in self.path.items()}
+
+    @cached_property
+    def below(self) -> Mapping[str, tuple[str, ...]]:
+        """Sub-document -> the fields within it, however deep."""
+        within: dict[str, list[str]] = {}
+        for name, path in self.path.items():
+            for above in above_of(path):
+                within.setdefault(above, []).append(name)
+        return {above: tuple(names) for above, names in within.items()}
+
+    @cached_property
+    def tops(self) -> frozenset[str]:
+        """The document's own properties that hold fields, or sub-documents with fields."""
+        return frozenset(tops_of(self.by_path))
+
+    def fields_at(self, paths: Iterable[str]) -> frozenset[str]:
+        """The fields that a document has at these paths, around them or within them."""
+        found: set[str] = set()
+        for path in paths:
+            found.update(self.by_path[each] for each in (*above_of(path), path) if each in self.by_path)
+            found.update(self.below.get(path, ()))
+        return frozenset(found)
+
+    def words_for(self, paths: Iterable[str]) -> str:
+        """The paths for an error: with Salesforce's name of a field that has another one there."""
+        return ", ".join(
+            self._spoken[self.by_path[path]].name if path in self.by_path else path for path in paths
+        )
+
+    @cached_property
+    def _spoken(self) -> Mapping[str, FieldSchema]:
+        """Field -> the same, under the name by which an error should call it."""
+        return {name: spoken(self.schema.by_name[name], path) for name, path in self.path.items()}
+
+    @cached_property
+    def mark(self) -> str:
+        return mark_of(self.renamed)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -81,27 +156,48 @@ class DocumentShape:
     @cached_property
     def projection(self) -> Mapping[str, int]:
         """The parts of a document that a read must return."""
-        return {"_id": 1, **dict.fromkeys(self.schema.by_name, 1), MARKER: 1}
+        # A sub-document as a whole: of one that is text, a projection on what is below it would show nothing.
+        return {"_id": 1, **dict.fromkeys(tops_of(self.by_path), 1), MARKER: 1}
 
     def reading(self, document: Mapping[str, Any]) -> Reading:
         """Take the synced fields from a whole document."""
         fields: dict[str, Value] = {}
         misfits: dict[str, DataError] = {}
         cut: set[str] = set()
-        known = self.schema.by_name
-        for name, shown in document.items():
-            if name in known:
-                try:
-                    value = self.value(name, shown)
-                except DataError as misfit:
-                    misfits[name] = misfit
-                else:
-                    if value is not None:
-                        fields[name] = value
-                    if cut_by(known[name], shown):
-                        cut.add(name)
+        for name, shown in self._held(document):
+            try:
+                value = self.value_in(document, name, shown)
+            except DataError as misfit:
+                misfits[name] = misfit
+            else:
+                if value is not None:
+                    fields[name] = value
+                if cut_by(self.schema.by_name[name], shown):
+                    cut.add(name)
         fields.update(owned_of(document.get(MARKER)))
         return Reading(fields, misfits, frozenset(cut))
+
+    def _held(self, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Each field that the document may have a value for, with what is at its path."""
+        by_path, below = self.by_path, self.below
+        for top, shown in document.items():
+            if top in by_path:
+                yield by_path[top], shown
+            elif top in below:
+                for name in below[top]:
+                    yield name, at(document, self.path[name])
+
+    def value_in(self, document: Mapping[str, Any], name: str, shown: Any) -> Value:
+        """
+        Convert what a document shows at a field's path to a value.
+
+        Raises:
+            SchemaMismatch: it does not fit, or something on the way to it is no document. BadRecordKey: see value.
+        """
+        path = self.path[name]
+        if shown is None and "." in path and (blocker := in_the_way(document, path)) is not None:
+            raise blocked(self._spoken[name], *blocker)
+        return self.value(name, shown)
 
     def value(self, name: str, shown: Any) -> Value:
         """
@@ -113,13 +209,19 @@ class DocumentShape:
         """
         if shown is None or shown == "":
             return None
-        field = self.schema.by_name[name]
+        field = self._spoken[name]
         if field.is_polymorphic:
             return target_shown(field, shown, synced=self.synced)
         if name in self.links:
             return key_of(shown)
         if isinstance(shown, Decimal128):
             shown = shown.to_decimal()
+        if (form := self.flow.forms.get(name)) is not None:
+            try:
+                return form.value(field, shown)
+            except SchemaMismatch as error:
+                # A document from before the field had this form, or an application that writes the field's own type.
+                return self._in_own_form(field, shown, error)
         try:
             value = from_document(field, shown)
         except SchemaMismatch as error:
@@ -128,6 +230,13 @@ class DocumentShape:
             if not text.isascii():
                 _require_unicode(field, text)
         return value
+
+    @staticmethod
+    def _in_own_form(field: FieldSchema, shown: Any, otherwise: SchemaMismatch) -> Value:
+        try:
+            return from_document(field, shown)
+        except SchemaMismatch:
+            raise otherwise from None
 
     def shown(self, name: str, value: Value) -> Any:
         """
@@ -146,6 +255,9 @@ class DocumentShape:
             return shown_target(field, value)
         if name in self.links and isinstance(value, str):
             return id_of(value)
+        if (form := self.flow.forms.get(name)) is not None:
+            held = form.shown(field, value)
+            return Int64(held) if form.long else held
         try:
             held = to_document(field, value)
             if field.kind is Kind.DECIMAL:
@@ -162,19 +274,28 @@ class DocumentShape:
         for name, below in OWNED.items():
             if (value := fields.get(name)) is not None:
                 marker[below] = value
-        return {"_id": id_of(key), **self._shown_in_order(fields), MARKER: marker}
+        if self.mark:
+            marker[PATHS] = self.mark
+        document: Document = {"_id": id_of(key)}
+        for path, shown in self._shown_in_order(fields).items():
+            put(document, path, shown)
+        return {**document, **self.flow.constants, MARKER: marker}
 
     def update(self, fields: Mapping[str, Value], seq: int) -> Document:
-        """Return the update that sets *fields*, clears those that are null, and leaves the rest."""
+        """Return the update that sets *fields*, clears those that are null, and leaves the rest, also in their sub-documents."""
         owned = {f"{MARKER}.{OWNED[name]}": fields[name] for name in OWNED if name in fields}
         update: Document = {
             "$set": {
                 **self._shown_in_order(fields),
+                **self.flow.constants,
                 **{path: value for path, value in owned.items() if value is not None},
                 SEQ_PATH: Int64(seq),
+                **({PATHS_PATH: self.mark} if self.mark else {}),
             }
         }
-        cleared = [name for name, value in fields.items() if value is None and name not in OWNED]
+        cleared = [
+            self.path.get(name, name) for name, value in fields.items() if value is None and name not in OWNED
+        ]
         cleared += [path for path, value in owned.items() if value is None]
         if cleared:
             update["$unset"] = dict.fromkeys(cleared, "")
@@ -196,13 +317,20 @@ class DocumentShape:
         given = {name: value for name, value in fields.items() if value is not None and name not in OWNED}
         ordered = [field.name for field in self.schema.fields if field.name in given]
         ordered += [name for name in given if name not in self.schema.by_name]
-        return {name: self.shown(name, given[name]) for name in ordered}
+        return {self.path.get(name, name): self.shown(name, given[name]) for name in ordered}
 
 
 def marker_of(document: Mapping[str, Any]) -> int | None:
     """Return the seq of the last Salmon write to the document; None if there is none."""
     marker = document.get(MARKER)
     return seq_of(marker.get(SEQ)) if isinstance(marker, Mapping) else None
+
+
+def mark_in(document: Mapping[str, Any]) -> str:
+    """Return the mark of the form that the document has by its marker (see mark_of in salmon.mongodb.paths)."""
+    marker = document.get(MARKER)
+    mark = marker.get(PATHS) if isinstance(marker, Mapping) else None
+    return mark if isinstance(mark, str) else PLAIN
 
 
 def seq_of(shown: Any) -> int | None:

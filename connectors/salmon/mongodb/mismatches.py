@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -62,6 +63,16 @@ _NAMES: Final[Mapping[type, str]] = {
     MinKey: "MinKey",
     MaxKey: "MaxKey",
 }
+
+
+def spoken(field: FieldSchema, path: str) -> FieldSchema:
+    """Return the field with the name by which people on both sides know it: where a document has it, and Salesforce's own."""
+    return field if path == field.name else replace(field, name=f"{path} ({field.name} in Salesforce)")
+
+
+def blocked(field: FieldSchema, above: str, shown: Any) -> SchemaMismatch:
+    """Return the error about a field if what is at *above*, on the way to it, is no document."""
+    return _mismatch(field, f"{above} must be a document, not {bson_type(shown)}")
 
 
 def explained(field: FieldSchema, shown: Any, error: SchemaMismatch) -> SchemaMismatch:

@@ -21,7 +21,7 @@ from bson.json_util import dumps as to_extended_json
 from bson.objectid import ObjectId
 
 from salmon.errors import SchemaMismatch
-from salmon.mongodb.documents import MARKER
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.wire.client import Document
 from salmon.plugin.events import CHANGE, CHANGED_AT, DOCUMENT, KEY
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -22,13 +22,20 @@ _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(
 
 Flow = Literal["jwt_bearer", "client_credentials", "refresh_token", "username_password", "soap_login"]
 
-_NEEDED: Final[Mapping[Flow, Sequence[str]]] = {
+_NEEDED: Final[Mapping[str, Sequence[str]]] = {
     "jwt_bearer": ("client_id", "username", "private_key"),
     "client_credentials": ("client_id", "client_secret"),
     "refresh_token": ("client_id", "refresh_token"),
     "username_password": ("client_id", "client_secret", "username", "password"),
     "soap_login": ("username", "password"),
 }
+
+
+def missing_for(auth: Mapping[str, Any]) -> list[str]:
+    """What the flow of *auth* needs and is not there; nothing of a flow that there is not."""
+    flow = auth.get("flow")
+    needed = _NEEDED.get(flow, ()) if isinstance(flow, str) else ()
+    return [name for name in needed if not auth.get(name)]
 
 
 class Auth(BaseModel):
@@ -73,7 +80,7 @@ class Auth(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if missing := [name for name in _NEEDED[self.flow] if not getattr(self, name)]:
+        if missing := missing_for(dict(self)):
             raise ValueError(f"flow {self.flow} needs {' and '.join(missing)}")
         return self
 

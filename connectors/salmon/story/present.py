@@ -97,7 +97,7 @@ def _sent_one_way(evidence: Evidence, *, lives: bool, target: str) -> str:
 
 def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
     side, schema = state.sides[name], rules.schema.by_name
-    agreed = agreed_on(state, name)
+    agreed = agreed_on(state, name, rules)
     differs = {
         n: {"holds": shown(side.shadow.get(n), schema.get(n)), "agreed": shown(agreed.get(n), schema.get(n))}
         for n in sorted(agreed.keys() | side.shadow.keys())

@@ -26,6 +26,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
 from salmon.salesforce.wire.rest import PAGE_ROWS
+from salmon.transforms.flow import NOTHING, Bound
 from salmon.verify.comparing import UNREADABLE, Seen
 
 _DOCUMENTS_A_READ: Final = 1000
@@ -110,11 +111,13 @@ class MongoSide:
         database: Database[Document],
         collections: Mapping[str, str],
         schema: ObjectSchema,
+        renamed: Mapping[str, str],
+        flow: Bound = NOTHING,
     ) -> None:
-        """*collections*: object -> collection, of all objects of the sync."""
+        """*collections*: object -> collection, of all objects of the sync. *renamed*, *flow*: see DocumentShape."""
         self._database = database
         self._collection = collections[schema.name]
-        self._shape = DocumentShape(schema, frozenset(collections))
+        self._shape = DocumentShape(schema, frozenset(collections), renamed, flow)
         self._spellings = Spellings(database, collections, {schema.name: self._shape})
 
     def pages(self, after: str = "") -> Iterator[Page]:

@@ -254,10 +254,17 @@ class _Run:
         def reader(identity: Identity) -> RowReader:
             return RowReader(self._rest, self._synced[name], identity, self._synced)
 
+        settings = self._sync.config.objects[name]
         collections = {each: config.collection for each, config in self._sync.config.objects.items()}
         own: dict[str, Side] = {
             SALESFORCE: SalesforceSide(reader, self._schemas),
-            MONGODB: MongoSide(self._database, collections, self._schemas[name]),
+            MONGODB: MongoSide(
+                self._database,
+                collections,
+                self._schemas[name],
+                settings.paths,
+                settings.flow(name).bound(self._schemas[name]),
+            ),
         }
         return own | {side: FurtherSide(task, name) for side, task in self._further.items()}
 

@@ -58,7 +58,7 @@ def test_verify_sees_the_same_reference_as_the_source(mongo: Mongo) -> None:
     mongo.database.create_collection("accounts", collation=ANY_CASE)
     mongo.accounts.insert_one({"_id": "abc"})
     mongo.contacts.insert_one({"_id": "c", "AccountId": "ABC"})
-    side = MongoSide(mongo.database, COLLECTIONS, CONTACT)
+    side = MongoSide(mongo.database, COLLECTIONS, CONTACT, {})
     assert side.read(["c"])["c"].fields["AccountId"] == "abc"
     assert [seen.fields["AccountId"] for page in side.pages() for seen in page.records] == ["abc"]
 

@@ -14,7 +14,7 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from salmon.model.change import MONGODB
-from salmon.mongodb.documents import MARKER
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.wire.client import DUPLICATE_KEY
 from support.world.nature import Nature
 

@@ -15,6 +15,7 @@ from salmon.model.state import NEVER, Park, State, new_state
 from support.world.codecs import codecs_of
 from support.world.nature import OBJECT
 from support.world.org import FOLLOWS
+from support.world.views import Gate
 
 Writes = list[tuple[str, Write | None]]
 
@@ -79,6 +80,7 @@ class Merge:
     )  # a side tells of a record for the first time since it went back
     now: Callable[[], int] = lambda: 0  # ms: the timestamp that the log gives a record; 0 for none
     times: list[int] = field(default_factory=list)  # of the records of `log`
+    gate: Gate = field(default_factory=Gate)
     _newest: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Merge:
             self.let_go += _let_go(key, self.states.get(key), out.state)
         self.given_up += self._given_up(key, change, out)
         self.states[key] = out.state
+        self.gate.watch(key, out, self.rules)
         for side, write in out.writes.items():
             self._write(side, key, write)
         self.conflicts += out.conflicts

@@ -11,6 +11,7 @@ from salmon.model.change import MONGODB, SALESFORCE, SIDES, Value
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from support.world.views import CHANGES, views_of
 
 OBJECT = "Account"
 THIRD = "third"
@@ -84,6 +85,9 @@ class Knobs:
     goes_back: str | None = None  # a side that once shows again what was true some time ago
     polled: bool = False  # the org tells no events: its source polls it
     third: bool = False  # a further side takes part, another database
+    filters: str | None = None  # a side that does not want every record
+    masks: str | None = None  # a side that holds a field in another form
+    views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
 
 
 def any_knobs(random: Random) -> Knobs:
@@ -148,6 +152,19 @@ def _add_aside(knobs: Knobs, random: Random) -> None:
     knobs.locks = aside.choice((0, 0, 0, 0.15))
     knobs.ranks = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.25
     knobs.polled = not (knobs.one_way_to or knobs.goes_back) and aside.random() < 0.15
+    _add_views(knobs, aside)
+
+
+def _add_views(knobs: Knobs, random: Random) -> None:
+    targets = SIDES if knobs.one_way_to is None else (knobs.one_way_to,)
+    filters, masks = random.choice(targets), random.choice(targets)
+    knobs.filters = filters if random.random() < 0.15 else None
+    knobs.masks = masks if random.random() < 0.1 else None
+    knobs.views_change = random.choice(CHANGES) if knobs.filters or knobs.masks else ""
+    if knobs.filters == SALESFORCE:
+        knobs.follows = 0  # what the org does by itself as a record leaves is told in another place
+    if knobs.masks == SALESFORCE:
+        knobs.normalise = False  # a trigger that tidies what is masked, and is overruled, is an oscillation
 
 
 @dataclass
@@ -199,6 +216,8 @@ class History:
     # Side and key of records that somebody has deleted there, or the org by itself; or our sink twice, where somebody had
     # brought it back meanwhile: no event says which of our deletions it tells of.
     ended: set[tuple[str, str]] = field(default_factory=set)
+    # Side and key of records that somebody has created or brought back there.
+    born: set[tuple[str, str]] = field(default_factory=set)
 
     def wrote(self, value: str, name: str, seen: Value) -> str:
         self.authored.add(value)
@@ -220,6 +239,7 @@ class Nature:
     knobs: Knobs
     time: Time = field(default_factory=Time)
     history: History = field(default_factory=History)
+    views_changed: bool = False
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -255,6 +275,7 @@ class Nature:
             eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
             sides=self.sides,
             guarded=frozenset(self.sides) - {SALESFORCE},
+            views=views_of(knobs, changed=self.views_changed),
         )
 
 

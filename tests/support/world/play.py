@@ -18,7 +18,7 @@ from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from salmon.model.state import Park
-from salmon.mongodb.documents import MARKER
+from salmon.mongodb.paths import MARKER
 from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge
@@ -38,6 +38,7 @@ from support.world.nature import (
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
+from support.world.views import MASKED, judge_again
 
 _ROUNDS_MAX = 600
 _ROUNDS_AT_REST = 3
@@ -104,6 +105,7 @@ class World:
             self.org.create(alike, carried=key)
         else:
             self.databases[side].insert({"_id": key, **alike})
+        self._brought(side, key, alike)
 
     def begin(self, rules: Rules) -> None:
         """Start the five processes."""
@@ -193,6 +195,7 @@ class World:
 
     def run(self, steps: int = STEPS) -> World:
         grows_at = self.nature.random.randrange(steps) if self.knobs.grows else -1
+        views_change_at = self.nature.random.randrange(steps) if self.knobs.views_change else -1
         saved_at, back_at = sorted(self._times(steps)) if self.knobs.goes_back else (-1, -1)
         for step in range(steps):
             self.nature.pass_ms()
@@ -207,6 +210,9 @@ class World:
                 self._renew(self.nature.random.choice(self.outdated))
             if self.knobs.fades and step == (grows_at + steps) // 2:
                 self.change_schema(SCHEMA)
+            if step == views_change_at:
+                self._change_views()
+            judge_again(self, at_most=1)
             if step == saved_at:
                 self._save_backups()
             if step == back_at:
@@ -240,6 +246,12 @@ class World:
         elif side != SALESFORCE or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
+
+    def _change_views(self) -> None:
+        """The operator changes the filter and the mask: merge starts anew, and the others do not care."""
+        self.nature.views_changed = True
+        self.merge.rules = self.nature.rules(self.merge.rules.schema)
+        self.merge.restart()
 
     def _times(self, steps: int) -> tuple[int, int]:
         return self.nature.random.randrange(steps), self.nature.random.randrange(steps)
@@ -460,7 +472,9 @@ class World:
             if side != SALESFORCE or self._is_known(side, key):
                 self.delete(side, key)
         elif act < 0.15 + knobs.undeletes and knobs.undeletes and side == SALESFORCE and self.org.bin:
-            self.org.undelete(self.org.bin[self.nature.random.choice(sorted(self.org.bin))])
+            again = self.org.bin[self.nature.random.choice(sorted(self.org.bin))]
+            self.nature.history.born.add((SALESFORCE, again.key))
+            self.org.undelete(again)
         elif (
             act < 0.15 + knobs.restores
             and knobs.restores
@@ -492,12 +506,24 @@ class World:
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
         """A user's edit."""
         self.nature.history.touched.add((side, key))
+        self._unheard(side, fields)
         if side == SALESFORCE:
             record = self.org.by_key(key)
             assert record is not None
             self.org.edit(record, fields)
         else:
             self.databases[side].set(key, fields)
+
+    def _brought(self, side: str, key: str, fields: Mapping[str, Value]) -> None:
+        """Somebody has created a record, or brought one back."""
+        self.nature.history.touched.add((side, key))
+        self.nature.history.born.add((side, key))
+        self._unheard(side, fields)
+
+    def _unheard(self, side: str, fields: Mapping[str, Value]) -> None:
+        """What is set in a masked field counts for nothing."""
+        if self.knobs.masks == side and MASKED in fields:
+            self.nature.history.unheard.add(fields[MASKED])
 
     def delete(self, side: str, key: str) -> None:
         self.nature.history.ended.add((side, key))
@@ -516,7 +542,7 @@ class World:
             self.births += 1
             key = f"m{self.births}"
             self.databases[side].insert({"_id": key, **fields})
-        self.nature.history.touched.add((side, key))
+        self._brought(side, key, fields)
         self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
 
@@ -539,7 +565,7 @@ class World:
             if again:
                 key = self.nature.random.choice(gone)
                 self.databases[side].insert({"_id": key, **fields})
-                self.nature.history.touched.add((side, key))
+                self._brought(side, key, fields)
             else:
                 self.born(side, fields)
 
@@ -570,6 +596,7 @@ class World:
             document = copy.deepcopy(self.databases[side].documents[key])
             document.pop(name, None)
             self.nature.history.touched.add((side, key))
+            self._unheard(side, {name: value})
             self.databases[side].replace(document if value is None else {**document, name: value})
         else:
             self.edit(side, key, {name: value})
@@ -592,7 +619,7 @@ class World:
         if self.nature.chance(0.3):
             self.births += 1
             document["_id"] = f"m{self.births}"
-        self.nature.history.touched.add((side, str(document["_id"])))
+        self._brought(side, str(document["_id"]), document)
         database = self.databases[side]
         if document["_id"] in database.documents:
             database.replace(document)
@@ -604,6 +631,7 @@ class World:
     def settle(self) -> None:
         """Drain everything, and nobody dies any more: a finite number of edits must come to rest."""
         self.org_sink_is_down = False
+        judge_again(self, at_most=len(self.merge.states))
         self._renew_all()
         self.knobs.crashes = self.knobs.repeats = self.knobs.locks = 0
         at_rest = 0

@@ -16,8 +16,9 @@ from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
 from salmon.mongodb.documents import owned_of
 from support.world.cuts import Cuts
-from support.world.nature import ADDED, EDITABLE, LINK, RANK, History
+from support.world.nature import ADDED, EDITABLE, LINK, RANK, History, other
 from support.world.play import World
+from support.world.views import MASKED, deaths_of_nobody, hidden, is_wanted
 
 _CUT_EVERY: Final = 16  # schedules: folding through the codecs takes as long as all the rest
 
@@ -34,6 +35,8 @@ def broken(world: World) -> list[str]:
         *(f"false conflict: {text}" for text in conflicts_of_one_side(world)),
         *(f"false conflict: {text}" for text in conflicts_with_defaults(world)),
         *(f"false conflict: {text}" for text in world.merge.of_nobody),
+        *(f"astray: {text}" for text in world.merge.gate.astray),
+        *(f"astray: {text}" for text in deaths_of_nobody(world)),
         *(f"said twice: {text}" for text in world.merge.said_twice),
         *(f"set aside: {text}" for text in unexplained(world)),
     ]
@@ -80,7 +83,10 @@ def _differs(world: World, state: State, side: str, key: str) -> Iterator[str]:
     parked, fields = state.sides[side].parked, world.fields(side, key)
     if EXISTENCE in parked:
         return
-    if (fields is not None) != state.lives:
+    if state.lives and not is_wanted(world.merge.rules, side, state):
+        if fields is not None and (side, key) not in world.nature.history.born:
+            yield "it is there although it is not wanted, and nobody has put it there"
+    elif (fields is not None) != state.lives:
         yield f"exists {fields is not None}, agreed {state.lives}"
     elif fields is not None:
         yield from _fields_differ(world, state, side, fields)
@@ -101,9 +107,13 @@ def _fields_differ(world: World, state: State, side: str, fields: dict[str, Valu
         compared &= rules.sink_may_set(
             SALESFORCE, WriteOp.CREATE
         )  # the rest is not cleared before Salesforce tells
+    shows_masked = MASKED in rules.masked(side) and MASKED in state.canonical
+    if MASKED in rules.masked(side) and not shows_masked and state.sides[other(side)].exists is None:
+        compared -= {MASKED}  # what its own side alone has ever told is not cleared
+    agreed = {**state.canonical, **({MASKED: hidden(state.canonical[MASKED])} if shows_masked else {})}
     for name in sorted(compared):
-        if fields.get(name) != state.canonical.get(name):
-            yield f"{name} {fields.get(name)!r}, agreed {state.canonical.get(name)!r}"
+        if fields.get(name) != agreed.get(name):
+            yield f"{name} {fields.get(name)!r}, agreed {agreed.get(name)!r}"
 
 
 def _owned_differ(world: World, state: State, key: str) -> Iterator[str]:
@@ -139,13 +149,15 @@ def _turned_often(world: World, key: str, name: str) -> bool:
     Whether users of the database set the field so often, and the org's trigger answered each time, or took out so often what
     may not be empty, that nobody can tell that from two automations that undo each other.
     """
+    is_masked = name == MASKED and world.knobs.masks is not None
+    editors = {world.knobs.masks} if is_masked else set(world.databases)
     edits = [
         change
         for told, change, _ in world.merge.log
-        if told == key and change.origin in world.databases and change.is_event and change.ack is None
+        if told == key and change.origin in editors and change.is_event and change.ack is None
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
-    return often and ((world.knobs.normalise and name == "Phone") or name == RANK)
+    return often and (is_masked or (world.knobs.normalise and name == "Phone") or name == RANK)
 
 
 # Edits.

@@ -49,8 +49,8 @@ def test_a_collection_of_its_own_can_be_an_outbox(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("events", "told"),
     [
-        ({"Order Shipped": {}}, "must be API names of platform events"),
-        ({"A__e": {"collection": "accounts"}}, "A__e: its collection belongs to something else"),
+        ({"Order Shipped": {}}, "events.Order Shipped: must be the API name of a platform event"),
+        ({"A__e": {"collection": "accounts"}}, "line 3: events.A__e.collection: belongs to something else"),
         ({"A__e": {"collection": "x"}, "B__e": {"collection": "x"}}, "belongs to something else"),
         ({"A__e": {"collection": "system.x"}}, "events.A__e.collection: must not begin with system."),
         ({"A__e": {"object": "Account"}}, "object and fields are for direction: to_salesforce"),
@@ -61,7 +61,7 @@ def test_a_collection_of_its_own_can_be_an_outbox(tmp_path: Any) -> None:
         ),
         ({"A__e": {**OUTBOX, "when": ["update"]}}, "when and side are for object"),
         ({"A__e": {**OUTBOX, "collection": "accounts"}}, "or name the object whose changes"),
-        ({"A__e": {**OUTBOX, "fields": {"X__c": "a..b"}}}, "must name paths in the document"),
+        ({"A__e": {**OUTBOX, "fields": {"X__c": "a..b"}}}, "fields.X__c: must name a path in the document"),
         ({"A__e": {**OUTBOX, "fields": {"X__c": "$id"}}}, "may only name"),
         ({"A__e": {"collection": "x", "outcomes": False}}, "outcomes is for an outbox"),
         (

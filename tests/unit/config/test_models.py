@@ -205,7 +205,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             changed(objects__Contact__collection="accounts"),
-            r"objects: several objects have the collection accounts",
+            r"line 14: objects\.Contact\.collection: is the collection of Account, too",
             id="shared collection",
         ),
         pytest.param(
@@ -213,7 +213,7 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
         ),
         pytest.param(
             changed(objects={"My Thing": {"collection": "x"}}),
-            r"objects: My Thing: must be API names",
+            r"objects\.My Thing: must be the API name",
             id="name",
         ),
         pytest.param(
@@ -242,7 +242,9 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             id="provider",
         ),
         pytest.param(
-            EXAMPLE + "name: other\n", r"the key 'name' is there twice \(line 1\d, column 1\)", id="twice"
+            EXAMPLE + "name: other\n",
+            r"line 12: name: is there twice; the first is on line 2\. Remove",
+            id="twice",
         ),
         pytest.param(
             changed(objects__Account=None),
@@ -292,8 +294,70 @@ def test_all_faults_are_told_at_once(write: Write) -> None:
     )
     head, *faults = refused(path).splitlines()
     assert head == f"{path} has 4 faults:"
-    keys = {fault.strip().split(":")[0] for fault in faults}
+    keys = {
+        fault.strip().removeprefix("line ").lstrip("0123456789").removeprefix(": ").split(":")[0]
+        for fault in faults
+    }
     assert keys == {"nmae", "topics.partitions", "mongodb.database", "schema_registry.url"}
+
+
+def test_each_fault_has_the_line_on_which_it_is_to_be_corrected(write: Write) -> None:
+    """Also of a list, of a key that is missing (the line of its block), and of what an anchor brings in from elsewhere."""
+    text = """
+name: crm
+defaults: &defaults {collection: shared, direction: sideways}
+kafka: {client.id: x}
+schema_registry: {url: "http://localhost:8081"}
+salesforce:
+  auth:
+    flow: jwt_bearer
+    client_id: 5
+mongodb: {uri: "${env:MONGODB_URI}", database: crm}
+objects:
+  Account:
+    <<: *defaults
+    direction: both
+    fields:
+      exclude:
+        - Fax
+        - 7
+  Contact:
+    <<: *defaults
+name: again
+"""
+    _, *faults = refused(write(text)).splitlines()
+    told = {":".join(fault.strip().split(":")[:2]): fault for fault in faults}
+    assert [*told] == [
+        "line 3: defaults",
+        "line 3: objects.Contact.collection",
+        "line 3: objects.Contact.direction",
+        "line 4: kafka.bootstrap.servers",
+        "line 7: salesforce.auth",
+        "line 9: salesforce.auth.client_id",
+        "line 18: objects.Account.fields.exclude.1",
+        "line 21: name",
+    ]
+    assert "flow jwt_bearer needs username and private_key" in told["line 7: salesforce.auth"]
+    assert "the first is on line 2" in told["line 21: name"]
+
+
+def test_what_does_not_fit_is_told_although_something_else_is_wrong(write: Write) -> None:
+    """A model that has an unknown key does not compare its settings; an object that is wrong hides no other one."""
+    text = changed(
+        objects__Contact={"collection": "accounts", "direction": "sideways"},
+        rest={"auth": {"token": "", "users": []}},
+        events={"A__e": {"collection": "accounts", "nonsense": 1, "direction": "to_salesforce"}},
+    )
+    message = refused(write(text))
+    for told in (
+        "objects.Contact.direction: is text",
+        "objects.Contact.collection: is the collection of Account, too",
+        "rest.auth.users: unknown key",
+        "rest.auth.token: is text (str), but must have at least 1",
+        "events.A__e.nonsense: unknown key",
+        "events.A__e: direction to_salesforce needs fields",
+    ):
+        assert told in message, message
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -434,7 +498,7 @@ def bomb(levels: int) -> str:
         pytest.param("a: " + "{a: " * 5_000, "levels deep", id="deep mappings"),
         pytest.param("[" + "1," * 100_000 + "]", "more than 50,000 values", id="many"),
         pytest.param("a" * 300_000, "larger than 256 KiB", id="large"),
-        pytest.param("1: a\n1: b\n", "is there twice", id="a number twice"),
+        pytest.param(EXAMPLE + "1: a\n1: b\n", "line 13: 1: is there twice", id="a number twice"),
         pytest.param(f"name: *{SECRET}", "put it in quotes", id="an alias that is a password"),
         pytest.param(f"name: !{SECRET} x", "put it in quotes", id="a tag that is a password"),
         pytest.param("name: 2001-99-99", "Put it in quotes", id="no date"),

@@ -38,6 +38,16 @@ def fixed(name: str) -> dict[str, Any]:
     return schema
 
 
+def packaged_object(name: str) -> dict[str, Any] | None:
+    """Read the schema of a standard object that comes with Salmon, with the standard fields; None: it does not."""
+    for folder in _FOLDERS:
+        path = folder.parent / "objects" / f"{name}.avsc"
+        if name.isidentifier() and path.is_file():
+            schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return schema
+    return None
+
+
 def envelope(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     Make the schema *name* (change, write, state) of one object, in which *row* replaces the placeholder.

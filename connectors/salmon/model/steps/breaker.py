@@ -96,8 +96,12 @@ class Breaker:
     def _is_agreed(self, name: str) -> bool:
         agreed = self.state.canonical.get(name)
         return all(
-            side.exists is not True or (name not in side.unknown and side.shadow.get(name) == agreed)
-            for side in self.state.sides.values()
+            side.exists is not True
+            or (
+                name not in side.unknown
+                and side.shadow.get(name) == self.rules.shown_to(each, name, agreed)
+            )
+            for each, side in self.state.sides.items()
         )
 
     def _park(self, name: str) -> None:

@@ -30,6 +30,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         or change.as_of < 0
         or rules.one_way_to is not None
         or SALESFORCE not in rules.sides
+        or rules.views
         or not change.fields.keys() <= rules.names[SALESFORCE]
         or None in change.fields.values()
     ):

@@ -62,6 +62,7 @@ def lives(work: Work, ours: Sent | None) -> None:
     # What is null everywhere is agreed; most fields of most records are.
     told = change.fields.keys() | state.canonical.keys() | x.shadow.keys() | x.parked.keys()
     # So is most of what a row or an echo tells; of that, nothing is left to judge.
+    masked = work.rules.masked(change.origin)
     agreed = {
         name: value
         for name, value in change.fields.items()
@@ -70,6 +71,7 @@ def lives(work: Work, ours: Sent | None) -> None:
         and name in spoken
         and name in state.versions
         and name not in x.parked
+        and name not in masked
     }
     x.shadow |= agreed
     for name in sorted((spoken & told) - agreed.keys()):
@@ -235,11 +237,12 @@ def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | 
 
     *edited*: the fields of *version*; the others were merely there. None: all of them.
     """
+    hidden, masked = work.state.canonical, work.rules.masked(side)
     work.begin(version)
-    of_others: set[str] = set()
+    of_others: set[str] = set(masked)
     for other, told in work.state.sides.items():
         if other != side and told.exists is True:
-            of_others |= work.rules.only_of(other) - told.unknown
+            of_others |= work.rules.known_only_to(other) - told.unknown
     for name, value in work.state.sides[side].shadow.items():
         if (
             name not in OWNED_BY_MERGE
@@ -247,6 +250,8 @@ def revive(work: Work, side: str, version: Version, *, edited: frozenset[str] | 
             and name not in work.state.sides[side].misfits
         ):
             work.take(name, value, version if edited is None or name in edited else work.baseline)
+    for name in sorted(hidden.keys() & set(masked) - work.state.canonical.keys()):
+        work.take(name, hidden[name], work.baseline)  # *side* holds another value, and nobody else has it now
 
 
 def ends(work: Work, ours: Sent | None) -> None:
@@ -255,6 +260,7 @@ def ends(work: Work, ours: Sent | None) -> None:
     had, unseen = x.exists, _unseen(work)
     x.exists, x.native_id, x.marker = False, None, 0
     x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}
+    x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())
     if had is not False:
         x.parked = {}  # but a refused creation is not tried again because somebody looked
     if not state.lives or (ours is not None and ours.op is WriteOp.DELETE):
@@ -281,14 +287,15 @@ def _unseen(work: Work) -> list[Version]:
     followed of a write of ours; nor an edit of the side itself, even where a write of ours had taken its place there.
     """
     x, state = work.x, work.state
+    agreed = work.rules.seen_by(work.change.origin, state.canonical)
     unseen = [
         state.versions.get(name, state.life)
         for name in work.rules.settable_by_others(work.change.origin)
         if name not in x.parked
         and (
-            state.canonical.get(name) is not None
+            agreed.get(name) is not None
             if name in x.unknown
-            else x.shadow.get(name) != state.canonical.get(name)
+            else x.shadow.get(name) != agreed.get(name)
         )
     ]
     return [v for v in unseen if not v.baseline and v.origin != work.change.origin]
@@ -296,7 +303,10 @@ def _unseen(work: Work) -> list[Version]:
 
 def die(work: Work, version: Version) -> None:
     """The record is deleted, on every side that has it; whatever waits there, waits no more."""
-    work.state.canonical, work.state.versions = {}, {}
+    # An edit on a side that holds a value masked may bring the record back, and nothing else would say then what it was.
+    state, hidden = work.state, work.rules.masked_somewhere
+    state.canonical = {n: v for n, v in state.canonical.items() if n in hidden}
+    state.versions = {n: v for n, v in state.versions.items() if n in state.canonical}
     work.state.lives, work.state.life = False, version
     work.state.unpublished = True
     for side in work.state.sides.values():

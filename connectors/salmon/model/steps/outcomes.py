@@ -7,6 +7,7 @@ from __future__ import annotations
 from salmon.model.change import OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, Parked, Sent
+from salmon.model.steps import admission
 from salmon.model.steps.life import die, revive
 from salmon.model.steps.owed import owe_all
 from salmon.model.steps.work import Fact, Work
@@ -94,7 +95,9 @@ def _is_held(work: Work, ours: Sent, name: str) -> bool:
 
 def _refused(work: Work, ours: Sent) -> None:
     x, state = work.x, work.state
-    if work.rules.on_reject == "keep" or _would_make(work, ours):
+    # That a record stays where its filter no longer wants it is no reason to change it: there is nothing to revert.
+    leaves = ours.op is WriteOp.DELETE and state.lives and work.change.origin in work.rules.views
+    if work.rules.on_reject == "keep" or _would_make(work, ours) or leaves:
         _park(work, ours, Park.REFUSED)
     elif ours.op is WriteOp.DELETE:
         if not state.lives:
@@ -166,6 +169,8 @@ def operator_edit(work: Work) -> None:
         return  # its one author is never written to
     named = frozenset(change.fields) if change.changed is None else change.changed
     contested = [side for side in state.sides.values() if side.holds(EXISTENCE)]
+    if not contested and EXISTENCE in named:
+        admission.stay(work)
     if contested and change.op is Op.DELETE:
         die(work, work.version)
     elif contested and EXISTENCE in named:

@@ -24,6 +24,7 @@ from salmon.model.change import (
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import IN_FLIGHT_MAX, SENT_MAX, Rules
 from salmon.model.state import Park, Sent, SideState, State
+from salmon.model.steps.admission import is_wanted
 from salmon.model.steps.misfits import lacks_required, left_alone, sentences
 from salmon.model.steps.work import Folded
 
@@ -135,7 +136,9 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
         if name != rules.one_way_to:
             return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
         return Owed(WriteOp.DELETE, {}) if side.exists is True and EXISTENCE not in side.parked else None
-    agreed = agreed_on(state, name)
+    if not is_wanted(state, name, rules):
+        return _owed_to_leave(name, side, rules)
+    agreed = agreed_on(state, name, rules)
     if side.exists is not True and lacks_required(state, name, rules):
         return None
     if rules.one_way_to is not None:
@@ -146,14 +149,18 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     return _owed_an_update(state, name, agreed, rules)
 
 
-def agreed_on(state: State, name: str) -> Mapping[str, Value]:
-    """The canonical record as *name* should hold it: a document also tells its Salesforce Id and what was refused."""
+def agreed_on(state: State, name: str, rules: Rules) -> Mapping[str, Value]:
+    """
+    The canonical record as *name* should hold it: a document also tells its Salesforce Id and what was refused, and what is
+    masked is in its other form.
+    """
+    agreed = rules.seen_by(name, state.canonical)
     if name != MONGODB or SALESFORCE not in state.sides:
-        return state.canonical
+        return agreed
     salesforce = state.sides[SALESFORCE]
     told = (_refusals(salesforce), *sentences(state))
     own = {SALESFORCE_ID: salesforce.native_id, ERROR: " ".join(t for t in told if t) or None}
-    return {**state.canonical, **{n: v for n, v in own.items() if v is not None}}
+    return {**agreed, **{n: v for n, v in own.items() if v is not None}}
 
 
 _TOLD: Final = frozenset({Park.REFUSED, Park.OSCILLATING})
@@ -180,6 +187,21 @@ def _owed_a_death(side: SideState, *, whole: bool) -> Owed | None:
     if alive:
         # Only what our creation made may be deleted: a record without its marker is one that nobody has read.
         return Owed(WriteOp.DELETE, {}, min(alive))
+    return None
+
+
+def _owed_to_leave(name: str, side: SideState, rules: Rules) -> Owed | None:
+    """
+    The side has a record that its filter does not want. It is taken away if it has come through that filter; if it was
+    born there and never matched, it stays, and nothing is written to it.
+    """
+    if rules.one_way_to is not None:
+        return Owed(WriteOp.DELETE, {}) if side.exists is True and EXISTENCE not in side.parked else None
+    in_flight = side.in_flight.values()
+    if side.entered or any(map(_creates, in_flight)):
+        return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
+    if side.exists is True and any(sent.op is WriteOp.DELETE for sent in in_flight):
+        return Owed(WriteOp.UPDATE, {}, side.marker)  # a person has decided since that it stays
     return None
 
 
@@ -281,6 +303,9 @@ def _is_spared(side: SideState, sent: Sent, name: str) -> bool:
 
 def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:
     """A field that only Salesforce sets is not cleared elsewhere before Salesforce has told of it."""
+    if field in rules.masked(name) and field not in state.canonical:
+        others = [each for side, each in state.sides.items() if field not in rules.masked(side)]
+        return any(each.exists is not None and field not in each.unknown for each in others)
     if name == SALESFORCE or SALESFORCE not in state.sides or field not in rules.schema.by_name:
         return True
     salesforce = state.sides[SALESFORCE]

@@ -80,8 +80,13 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
     silent = {n for n in silent if not ours.spares(n)}
     if work.change.knows is not None:
         silent &= work.change.knows
+    masked = work.rules.masked(work.change.origin)
     for name in sorted(silent):
         kept, sent = work.shadow(name), ours.fields[name]
+        if name in masked:
+            if kept is not UNKNOWN and kept != sent:
+                _overruled(work, name)
+            continue
         if work.x.holds(name) and not isinstance(kept, Unknown) and sent == work.x.kept[name] != kept:
             work.keep(name, kept)  # it does not even take back what it had
         if not isinstance(kept, Unknown) and kept != sent == work.state.canonical.get(name):
@@ -92,7 +97,8 @@ def refused_in_silence(work: Work, ours: Sent, spoken: frozenset[str]) -> None:
 def fold_value(work: Work, name: str, ours: Sent | None) -> None:
     """Step 4, for one field that the change speaks of."""
     change, state = work.change, work.state
-    value, canonical, shadow = change.fields.get(name), state.canonical.get(name), work.shadow(name)
+    value, shadow = change.fields.get(name), work.shadow(name)
+    canonical = work.rules.shown_to(change.origin, name, state.canonical.get(name))
     corrected = name in work.x.misfits
     work.set_shadow(name, value)
     if name in OWNED_BY_MERGE:
@@ -155,7 +161,8 @@ def fold_unseen_value(work: Work, name: str, before: Value) -> None:
     if name in OWNED_BY_MERGE or name in work.rules.only_of(work.change.origin):
         return
     value = work.change.fields.get(name)
-    verdict = judge(value, canonical=work.state.canonical.get(name), shadow=before)
+    canonical = work.rules.shown_to(work.change.origin, name, work.state.canonical.get(name))
+    verdict = judge(value, canonical=canonical, shadow=before)
     if verdict in (Verdict.CAUSAL, Verdict.CONCURRENT):
         _news(work, name, value, verdict)
 

@@ -24,6 +24,9 @@ def forget_order(x: SideState) -> None:
 def shown_again(work: Work) -> None:
     """A row: the side has the record as it once was, or as it is."""
     change, x, state = work.change, work.x, work.state
+    if x.exists is False:
+        x.entered = change.origin in work.rules.views  # it was taken away since, or is deleted
+    agreed = work.rules.seen_by(change.origin, state.canonical)
     work.exists()
     x.marker, x.held = change.ack or 0, False
     # What could not be taken, and was corrected since, goes like any other older value. Where nothing is agreed, it stays.
@@ -38,7 +41,7 @@ def shown_again(work: Work) -> None:
             fold_value(work, name, None)  # first contact, as ever
             continue
         work.set_shadow(name, value)
-        if value == state.canonical.get(name) or not state.lives:
+        if value == agreed.get(name) or not state.lives:
             continue
         if name in work.rules.only_of(change.origin):
             work.take(name, value, work.version)  # nobody else can say what it is

@@ -137,7 +137,7 @@ class Work:
         """A life begins; canonical starts with nothing but what only a side that is still there can tell."""
         self.state.canonical, self.state.versions = {}, {}
         for name, side in self.state.sides.items():
-            for field_name in self.rules.only_of(name) & side.shadow.keys():
+            for field_name in self.rules.known_only_to(name) & side.shadow.keys():
                 self.state.canonical[field_name] = side.shadow[field_name]
                 self.state.versions[field_name] = version
         self.state.lives, self.state.life = True, version

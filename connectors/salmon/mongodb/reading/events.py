@@ -2,7 +2,8 @@
 Converts change stream events, and documents that were read, to changes. Pure.
 
 If an event does not contain a field's whole value (it has one element of an array, or a part of a sub-document), the
-document must be read as well. A value that does not fit the schema is among the misfits of the change, and not among its
+document must be read as well. So it is where an event contains a sub-document that should have a field, and lacks it, or the
+sub-document's removal: it does not say whether the field was there, or an application has only made its own part. A value that does not fit the schema is among the misfits of the change, and not among its
 fields. Nothing is dropped because of who wrote it: the ack says which of our writes an event answers, and the fold decides.
 
 Sources: MongoDB Manual, Change Events, and for the order of resume tokens, Change Streams, Resume Tokens.
@@ -35,6 +36,7 @@ from salmon.mongodb.documents import (
 )
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.mismatches import misfit
+from salmon.mongodb.paths import above_of, at, put
 from salmon.mongodb.wire.client import Document
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -174,14 +176,16 @@ class _Update:
 
     def take(self, path: str, shown: Any) -> None:
         """A path was set to *shown*, or removed (None)."""
-        if path in self.shape.schema.by_name:
-            try:
-                self.fields[path] = self.shape.value(path, shown)
-            except DataError as misfit:
-                self.misfits[path] = misfit
-            else:
-                if cut_by(self.shape.schema.by_name[path], shown):
-                    self.cut.add(path)
+        if path in self.shape.by_path:
+            self._take_value(self.shape.by_path[path], shown, {})
+        elif path in self.shape.below:
+            document: Document = {}
+            put(document, path, shown)
+            for name in self.shape.below[path]:
+                self._take_value(name, at(document, self.shape.path[name]), document)
+                if self.fields.get(name, path) is None:
+                    del self.fields[name]
+                    self.incomplete.add(name)
         elif path == MARKER:
             # Our first write to a document creates the marker, so the event contains the whole marker.
             self.fields.update(owned_of(shown))
@@ -196,11 +200,21 @@ class _Update:
         else:
             self.take_part(path)
 
+    def _take_value(self, name: str, shown: Any, document: Document) -> None:
+        """*document*: what the event contains of the document, where that is more than the field."""
+        try:
+            self.fields[name] = self.shape.value_in(document, name, shown)
+        except DataError as misfit:
+            self.misfits[name] = misfit
+        else:
+            if cut_by(self.shape.schema.by_name[name], shown):
+                self.cut.add(name)
+
     def take_part(self, path: str) -> None:
-        """Something below *path* changed. If it is a synced field, the event does not contain the rest of its value."""
-        name = path.partition(".")[0]
-        if name in self.shape.schema.by_name:
-            self.incomplete.add(name)
+        """Something below *path* changed. If it is within a synced field, the event does not contain the rest of its value."""
+        for above in (*above_of(path), path):
+            if above in self.shape.by_path:
+                self.incomplete.add(self.shape.by_path[above])
 
 
 _OWNED_BY_PATH: Final[Mapping[str, str]] = {f"{MARKER}.{below}": name for name, below in OWNED.items()}

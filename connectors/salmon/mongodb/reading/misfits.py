@@ -12,8 +12,8 @@ from bson.json_util import dumps as to_extended_json
 
 from salmon.errors import BadRecordKey
 from salmon.model.change import CUT
-from salmon.mongodb.documents import MARKER
 from salmon.mongodb.keys import shown_id
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.reading.events import Reported
 from salmon.plugin.contract import DeadLetter
 
@@ -45,7 +45,7 @@ class Misfits:
 
         Args:
             name: The object.
-            synced: The object's fields. If *original* is too large for Kafka, its other fields are left out.
+            synced: The document's properties with the object's fields. If *original* is too large for Kafka, its other fields are left out.
         """
         letters = []
         for field, error in reported.misfits.items():

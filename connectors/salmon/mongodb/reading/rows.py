@@ -89,7 +89,7 @@ class RowReader:
             except BadRecordKey as error:
                 letters.append(self.misfits.without_key(name, document["_id"], document, error))
                 continue
-            synced = self.shapes[name].names
+            synced = self.shapes[name].tops
             letters += self.misfits.left_out(name, reported, document, synced=synced, is_row=True)
             self.misfits.cut(name, reported)
             assert reported.change is not None, "a row is a change"

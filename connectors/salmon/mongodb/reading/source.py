@@ -47,6 +47,7 @@ from salmon.mongodb.reading.requests import Requests, pieces_of
 from salmon.mongodb.reading.rows import RowReader
 from salmon.mongodb.reading.snapshot import SNAPSHOT, Place, Rows, Snapshots, beginning
 from salmon.mongodb.reading.subscription import ChangeFeed, Token
+from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.stored import token_from_json, token_to_json
 from salmon.mongodb.wire.client import Document, border, close, connect, database_of
 from salmon.plugin.contract import (
@@ -100,7 +101,7 @@ class MongoSourceTask:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dates = Dates()
-        self._config = config
+        self._config, self._objects = config, objects
         self._app = f"salmon-{sync_name}-mongodb-source"
         self._clock = clock
         self._collections = {name: settings.collection for name, settings in objects.items()}
@@ -137,8 +138,7 @@ class MongoSourceTask:
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Set the schemas of all objects. Must be called before start()."""
-        synced = frozenset(self._collections)
-        self._shapes = {name: DocumentShape(schema, synced) for name, schema in schemas.items()}
+        self._shapes = shapes_of(self._objects, schemas)
 
     def hold(self, objects: Collection[str]) -> None:
         """See HoldsObjects."""
@@ -361,7 +361,7 @@ class MongoSourceTask:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
         self._misfits.cut(name, reported)
-        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].names)
+        letters = self._misfits.left_out(name, reported, event, synced=self._shapes[name].tops)
         return _Decoded(event, name, reported, letters)
 
     def _spelled(self, decoded: Sequence[_Decoded]) -> Sequence[_Decoded]:

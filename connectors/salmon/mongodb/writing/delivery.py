@@ -52,6 +52,7 @@ from salmon.mongodb.wire.client import (
     border,
     translated,
 )
+from salmon.mongodb.writing.blocked import PATH_NOT_VIABLE, resolve
 from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, changes_in, guard
 from salmon.mongodb.writing.violations import properties_at_fault
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
@@ -84,7 +85,6 @@ _CODE_NAMES: Final[Mapping[int, str]] = {
 }
 # Errors of the collection, or of our permissions on it, and not of the write. 166: CommandNotSupportedOnView.
 _OF_ALL: Final = frozenset({UNAUTHORIZED, 166})
-_PATH_NOT_VIABLE: Final = 28  # All paths that we use are single names, except those below the marker.
 _INT64_MAX: Final = 2**63 - 1
 # Raised by PyMongo before anything is sent, if BSON cannot hold a document.
 _UNENCODABLE: Final = (BSONError, OverflowError, UnicodeEncodeError)
@@ -194,15 +194,17 @@ def _attempt(
     reply = _bulk_write(collection, list(operations.values()))
     outcomes: dict[str, Outcome] = {}
     existing: list[str] = []
+    blocked: list[str] = []
     for index, refused in reply.errors.items():
         key = keys[index]
         if _is_taken(refused) and writes[key].op is WriteOp.CREATE:
             existing.append(key)
-        elif refused["code"] == _PATH_NOT_VIABLE:
-            outcomes[key] = _ODD
+        elif refused["code"] == PATH_NOT_VIABLE:
+            blocked.append(key)
         else:
-            outcomes[key] = refusal(refused, writes[key])
+            outcomes[key] = refusal(refused, writes[key], shape)
             _note_clash(clashes, key, refused)
+    outcomes |= _around(collection, {key: writes[key] for key in blocked}, shape)
     rest = [key for key in keys if key not in outcomes and key not in existing]
     outcomes |= dict.fromkeys(rest, APPLIED)
     unsure = _unsure(rest, writes, reply)
@@ -348,13 +350,24 @@ def _onto_existing(
         return outcomes
     tried = list(operations)
     reply = _bulk_write(collection, list(operations.values()))
+    blocked: dict[str, Write] = {}
     for index, error in reply.errors.items():
-        outcomes[tried[index]] = refusal(error, writes[tried[index]])
+        if error["code"] == PATH_NOT_VIABLE:
+            blocked[tried[index]] = writes[tried[index]]
+            continue
+        outcomes[tried[index]] = refusal(error, writes[tried[index]], shape)
         _note_clash(clashes, tried[index], error)
+    outcomes |= _around(collection, blocked, shape)
     updated = [key for key in tried if key not in outcomes]
     # If another write came in between, that is noticed when this write is repeated.
     became = APPLIED if reply.matched == len(updated) else _RETRY
     return outcomes | dict.fromkeys(updated, became)
+
+
+def _around(
+    collection: Collection[Document], blocked: Mapping[str, Write], shape: DocumentShape
+) -> dict[str, Outcome]:
+    return resolve(collection, shape, blocked, odd_marker=_ODD) if blocked else {}
 
 
 def _note_clash(clashes: _Clashes, key: str, error: Document) -> None:
@@ -367,7 +380,7 @@ def _is_taken(error: Document) -> bool:
     return bool(error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1})
 
 
-def refusal(error: Document, write: Write) -> Outcome:
+def refusal(error: Document, write: Write, shape: DocumentShape) -> Outcome:
     """Return the outcome for one operation's error. The server's text is left out, because it quotes values."""
     code: int = error["code"]
     if code in RETRIABLE_CODES:
@@ -375,14 +388,16 @@ def refusal(error: Document, write: Write) -> Outcome:
             OutcomeKind.RETRY_LATER, code=str(code), reason="MongoDB could not serve the write now."
         )
     if code == VALIDATION_FAILED:
-        at_fault = properties_at_fault(error)
-        reason = f"A validator of the collection does not accept {', '.join(at_fault) or 'the document'}."
+        at_fault = properties_at_fault(error, shape.below)
+        reason = (
+            f"A validator of the collection does not accept {shape.words_for(at_fault) or 'the document'}."
+        )
     else:
         at_fault = list(error.get("keyPattern", ()))
         reason = "MongoDB does not accept the document."
     return Outcome(
         OutcomeKind.REFUSED,
-        fields=frozenset(at_fault) & write.fields.keys(),
+        fields=shape.fields_at(at_fault) & write.fields.keys(),
         code=_CODE_NAMES.get(code, str(code)),
         reason=reason,
     )

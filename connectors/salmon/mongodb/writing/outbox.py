@@ -20,9 +20,9 @@ from salmon.calls import Calls, Peer, Probe
 from salmon.errors import BadRecordKey, Unavailable, UnfitServer
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig
-from salmon.mongodb.documents import MARKER
 from salmon.mongodb.keys import id_of
 from salmon.mongodb.outbox import ERROR, EVENT, PUBLISHED_AT
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.wire.client import (
     RETRIABLE_CODES,
     UNAUTHORIZED,

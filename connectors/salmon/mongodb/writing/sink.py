@@ -28,6 +28,7 @@ from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
 from salmon.mongodb.writing.unique_values import DUPLICATE
@@ -71,7 +72,7 @@ class MongoSinkTask:
         self._collections = {
             name: settings.collection for name, settings in objects.items() if written_to_mongodb(settings)
         }
-        self._synced = frozenset(objects)
+        self._objects = objects
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
         self._calls: Calls | None = None
@@ -89,7 +90,7 @@ class MongoSinkTask:
 
     def use(self, schemas: Mapping[str, ObjectSchema]) -> None:
         """Set the schemas of all objects."""
-        self._shapes = {name: DocumentShape(schema, self._synced) for name, schema in schemas.items()}
+        self._shapes = shapes_of(self._objects, schemas)
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched of the runtime. No probes: the driver itself calls each member every ten seconds."""

@@ -13,7 +13,8 @@ step is the write itself, with its marker; it removes the mark.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from salmon.model.change import Value, Write, WriteOp
 from salmon.model.schema import Kind
 from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
+from salmon.mongodb.paths import at, put
 from salmon.mongodb.wire.client import (
     UNAUTHORIZED,
     VALIDATION_FAILED,
@@ -127,7 +129,7 @@ class UniqueValues:
         holders = self._holders(key, write) or self._named_holders(key, error)
         if not holders:
             return {
-                key: _wait(
+                key: self._wait(
                     write, error, "another document had one of its unique values, but has been deleted"
                 )
             }
@@ -141,7 +143,9 @@ class UniqueValues:
         except _WayIsForbidden:
             return {key: replace(self._refused(write, error, holders[0]), reason=_FORBIDDEN)}
         return {
-            key: _wait(write, error, f"the document {holders[0].key} will release it with its next write")
+            key: self._wait(
+                write, error, f"the document {holders[0].key} will release it with its next write"
+            )
         }
 
     # Which documents have the values of a write.
@@ -149,7 +153,9 @@ class UniqueValues:
     def _holders(self, key: str, write: Write) -> list[_Holder]:
         """Return the other documents that have a unique value that the document would have after the write."""
         touched = [
-            i for i in self._indexes if write.op is WriteOp.CREATE or write.fields.keys() & set(i.paths)
+            i
+            for i in self._indexes
+            if write.op is WriteOp.CREATE or write.fields.keys() & self._shape.fields_at(i.paths)
         ]
         document_id = id_of(key)
         with border(f"reading unique values of {self._collection.full_name}"):
@@ -175,15 +181,12 @@ class UniqueValues:
 
     def _after(self, index: _Index, write: Write, now: Document) -> dict[str, Any]:
         """Return the values that the document would have in the index after the write."""
-        whole = write.op is WriteOp.CREATE
-        after: dict[str, Any] = {}
-        for path in index.paths:
-            if path in write.fields or (whole and path in self._shape.schema.by_name):
-                value = write.fields.get(path)
-                after[path] = None if value is None else self._shape.shown(path, value)
-            else:
-                after[path] = _at(now, path)
-        return after
+        names = self._shape.fields_at(index.paths)
+        document = copy.deepcopy(now)
+        for name in names if write.op is WriteOp.CREATE else names & write.fields.keys():
+            value = write.fields.get(name)
+            put(document, self._shape.path[name], None if value is None else self._shape.shown(name, value))
+        return {path: at(document, path) for path in index.paths}
 
     def _gives_up(self, key: str, holder: _Holder) -> bool:
         """Whether an unfinished write of the other document changes its value."""
@@ -192,19 +195,19 @@ class UniqueValues:
             return owed is not None
         index = next((each for each in self._indexes if each.paths == holder.paths), None)
         if index is None:
-            return bool(owed.fields.keys() & set(holder.paths))
+            return bool(owed.fields.keys() & self._shape.fields_at(holder.paths))
         with border(f"reading unique values of {self._collection.full_name}"):
             now = self._collection.find_one({"_id": holder.document_id}, {"_id": 1, **self._projection}) or {}
         after = self._after(index, owed, now)
-        return any(after[path] != _at(now, path) for path in index.paths)
+        return any(after[path] != at(now, path) for path in index.paths)
 
     def _refused(self, write: Write, error: Document, holder: _Holder) -> Outcome:
         """Make the refusal. It names both records, so that a person can decide, but never the value."""
-        paths, key = ", ".join(holder.paths), holder.key
+        paths, key = self._shape.words_for(holder.paths), holder.key
         other = f"the document {key}" if key is not None else "a document that is not synced"
         return Outcome(
             OutcomeKind.REFUSED,
-            fields=_fields(write, holder.paths) or _fields(write, error.get("keyPattern", ())),
+            fields=self._fields(write, holder.paths) or self._fields(write, error.get("keyPattern", ())),
             code=DUPLICATE,
             reason=f"{paths} must be unique in MongoDB, and {other} has the same value. Correct {paths} of one of the two.",
             waits_for=((self._shape.schema.name, key),) if key is not None else (),
@@ -291,12 +294,25 @@ class UniqueValues:
 
     def _moved(self, write: Write) -> Document:
         """Values that nobody else has: where an index is not sparse, only one document may go without any."""
-        kinds = {name: field.kind for name, field in self._shape.schema.by_name.items()}
         unique = {path for index in self._indexes for path in index.paths}
-        return {
-            name: str(ObjectId()) if kinds.get(name) is Kind.STRING else ObjectId()
-            for name in write.fields.keys() & unique
+        moved = {
+            name
+            for path in unique
+            for name in (self._shape.by_path.get(path), *self._shape.below.get(path, ()))
         }
+        return {
+            self._shape.path[name]: str(ObjectId())
+            if self._shape.schema.by_name[name].kind is Kind.STRING
+            else ObjectId()
+            for name in write.fields.keys() & moved
+        }
+
+    def _wait(self, write: Write, error: Document, why: str) -> Outcome:
+        fields = self._fields(write, error.get("keyPattern", ()))
+        return Outcome(OutcomeKind.RETRY_LATER, fields=fields, code=DUPLICATE, reason=why)
+
+    def _fields(self, write: Write, paths: Iterable[str]) -> frozenset[str]:
+        return self._shape.fields_at(paths) & write.fields.keys()
 
 
 def guard(document_id: Any, write: Write) -> Document:
@@ -331,19 +347,3 @@ def _growing(found: Mapping[str, Write]) -> Iterator[str]:
         for key in list(found)[done:]:
             done += 1
             yield key
-
-
-def _at(document: Mapping[str, Any], path: str) -> Any:
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
-def _wait(write: Write, error: Document, why: str) -> Outcome:
-    fields = _fields(write, error.get("keyPattern", ()))
-    return Outcome(OutcomeKind.RETRY_LATER, fields=fields, code=DUPLICATE, reason=why)
-
-
-def _fields(write: Write, paths: Sequence[str] | Iterable[str]) -> frozenset[str]:
-    return frozenset(paths) & write.fields.keys()

@@ -8,7 +8,7 @@ collection again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,9 +19,11 @@ from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from salmon.model.schema import FieldSchema, Kind
-from salmon.mongodb.documents import MARKER, OWNED, DocumentShape
+from salmon.mongodb.documents import OWNED, PATHS, DocumentShape
+from salmon.mongodb.paths import MARKER
 from salmon.mongodb.targets import ID, TYPE
 from salmon.mongodb.wire.client import NAMESPACE_EXISTS, OPTIONS_CONFLICT, UNAUTHORIZED, Document, border
+from salmon.mongodb.writing.reshaping import reshape
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,8 @@ def prepare(database: Database[Document], name: str, shape: DocumentShape) -> No
             if found is None:
                 _create(database, name, shape)
             else:
+                if shape.flow.document_form and shape.flow.document_form != _form_in(found):
+                    reshape(database[name], shape)
                 _set_validator(database, name, shape, found["options"].get("validator"))
         with _going_on_without_rights(name, "indexes"):
             _create_indexes(database[name], shape)
@@ -63,18 +67,22 @@ def prepare(database: Database[Document], name: str, shape: DocumentShape) -> No
 
 def validator_of(shape: DocumentShape) -> Document:
     """Return the `$jsonSchema` of an object's documents. Fields that it does not name may have any value."""
-    properties: Document = {
-        field.name: described
+    described: dict[str, Document] = {
+        shape.path[field.name]: found
         for field in shape.schema.fields
-        if (described := _property(field, shape)) is not None
+        if (found := _property(field, shape)) is not None
     }
     below = {"seq": {"bsonType": ["int", "long"]}}
     below |= {under: {"bsonType": ["string", "null"]} for under in OWNED.values()}
+    if shape.mark:
+        below[PATHS] = {"bsonType": "string"}
+    form = {"description": shape.flow.document_form} if shape.flow.document_form else {}
     return {
         "$jsonSchema": {
             "title": f"{_TITLE}{shape.schema.name}",
+            **form,
             "bsonType": "object",
-            "properties": {**properties, MARKER: {"bsonType": "object", "properties": below}},
+            "properties": {**_nested(described), MARKER: {"bsonType": "object", "properties": below}},
         }
     }
 
@@ -83,10 +91,30 @@ def indexes_of(shape: DocumentShape) -> Iterator[IndexModel]:
     """Return an index for each reference that $lookup may follow, and one to find a record by its Salesforce Id."""
     for field in shape.schema.fields:
         if field.name in shape.links:
-            path = f"{field.name}.{ID}" if field.is_polymorphic else field.name
+            path = shape.path[field.name]
+            path = f"{path}.{ID}" if field.is_polymorphic else path
             yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}{path}")
     path = f"{MARKER}.salesforce_id"
     yield IndexModel([(path, ASCENDING)], name=f"{_INDEX_PREFIX}salesforce_id", sparse=True)
+
+
+def _form_in(found: Document) -> str | None:
+    """Which form the documents of a collection have, by its validator."""
+    validator = found["options"].get("validator")
+    schema = validator.get("$jsonSchema") if isinstance(validator, dict) else None
+    return schema.get("description") if isinstance(schema, dict) else None
+
+
+def _nested(described: Mapping[str, Document]) -> Document:
+    """The `properties` of a document: path -> what is there, with the sub-documents on the way."""
+    properties: Document = {}
+    for path, found in described.items():
+        above, _, name = path.rpartition(".")
+        level = properties
+        for part in above.split(".") if above else ():
+            level = level.setdefault(part, {"bsonType": ["object", "null"], "properties": {}})["properties"]
+        level[name] = found
+    return properties
 
 
 def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
@@ -98,6 +126,8 @@ def _property(field: FieldSchema, shape: DocumentShape) -> Document | None:
         return {"anyOf": [{"bsonType": "object", **target}, plain]}
     if field.name in shape.links:
         return None  # any type that an `_id` can have
+    if (form := shape.flow.forms.get(field.name)) is not None:
+        return {"bsonType": [*form.bson, "null"]}
     if field.kind is Kind.STRINGS:
         return {"bsonType": ["array", "null"], "items": {"bsonType": "string"}}
     return {"bsonType": [*_BSON_TYPES[field.kind], "null"]}

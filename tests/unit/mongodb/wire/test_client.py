@@ -12,10 +12,13 @@ from pymongo.errors import OperationFailure
 from salmon.errors import ConfigError, RetriableError, SetupError, SignInRefused, Unavailable
 from salmon.model.change import WriteOp
 from salmon.mongodb.config import MongoConfig
+from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.wire.client import connect, translated
 from salmon.mongodb.writing.delivery import refusal
 from salmon.plugin.contract import OutcomeKind
-from support.mongo import write
+from support.mongo import ACCOUNT, write
+
+SHAPE = DocumentShape(ACCOUNT, frozenset({"Account"}))
 
 NOBODY = "127.0.0.1:1"
 
@@ -71,7 +74,7 @@ def test_a_view_in_the_place_of_a_collection_is_a_persons_to_mend(code: int) -> 
 @pytest.mark.parametrize("code", [46, 107, 314, 365, 8000])
 def test_a_document_that_meets_a_busy_server_is_not_refused(code: int) -> None:
     """The same codes in the answer to one of many writes: it is put again, and nothing is set aside."""
-    outcome = refusal({"code": code}, write("a", WriteOp.UPDATE, 5, 1, Name="x").write)
+    outcome = refusal({"code": code}, write("a", WriteOp.UPDATE, 5, 1, Name="x").write, SHAPE)
     assert outcome.kind is OutcomeKind.RETRY_LATER
 
 

@@ -1,0 +1,333 @@
+"""Settings of what happens to records on their way (`transforms`), in Salmon's short form and in Kafka Connect's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from salmon.config.fields import FieldsConfig
+from salmon.errors import ConfigError
+from salmon.model.change import MONGODB, SALESFORCE
+from salmon.transforms.connect import (
+    TAKES,
+    predicate_refused,
+    renames_read,
+    spec_read,
+    transform_named,
+)
+from salmon.transforms.expressions import condition
+from salmon.transforms.flow import (
+    Cast,
+    Choose,
+    Constant,
+    Filter,
+    Flow,
+    Step,
+    Timestamps,
+    Transform,
+)
+from salmon.transforms.forms import TYPES
+from salmon.transforms.masks import KEY_BYTES_MIN, Mask
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TRANSFORMS_MAX: Final = 50
+_PROPERTY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+
+
+class MaskConfig(BaseModel):
+    """What a side gets instead of a field's value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fields: tuple[str, ...] = Field(min_length=1, description="The fields.")
+    by: Literal["redact", "hash", "keep_last"] = Field(
+        default="redact",
+        description="redact: *** for a text; any other value is left out. hash: HMAC-SHA256 of the text in hexadecimal, so equal "
+        "values stay equal. keep_last: stars, and the last `keep` characters.",
+    )
+    keep: int = Field(default=4, ge=0, le=100, description="keep_last: how many characters stay.")
+    key: SecretStr | None = Field(
+        default=None,
+        description=f"hash: the secret key, of {KEY_BYTES_MIN} bytes or more. With another key, all records are masked again.",
+    )
+
+    @model_validator(mode="after")
+    def _key_for_a_hash(self) -> Self:
+        if (self.by == "hash") != (self.key is not None):
+            raise ValueError("key is for by: hash, which needs one, e.g. ${env:MASK_KEY}")
+        if self.key is not None and len(self.key.get_secret_value().encode()) < KEY_BYTES_MIN:
+            raise ValueError(f"key must have {KEY_BYTES_MIN} bytes or more, or it can be guessed")
+        return self
+
+
+class TransformConfig(BaseModel):
+    """One step: `filter`, `mask` or `constant`, or a transform of Kafka Connect's by `type`, with its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    filter: str | None = Field(
+        default=None,
+        description='Only records of which this holds, e.g. Email != null && Type in ["Customer", "Partner"].',
+    )
+    mask: MaskConfig | None = Field(default=None, description="Fields that a side gets masked.")
+    constant: dict[str, str | int | float | bool] | None = Field(
+        default=None,
+        min_length=1,
+        description="Properties with the same value in each document that Salmon writes: name -> value.",
+    )
+    to: Literal["mongodb", "salesforce", "both"] | None = Field(
+        default=None,
+        description="For which side a filter or a mask is. Default: mongodb; for an object with direction: to_salesforce, salesforce.",
+    )
+    type: str | None = Field(
+        default=None,
+        description=f"A transform of Kafka Connect's, with its own keys: {', '.join(TAKES)}.",
+    )
+    predicate: str | None = Field(
+        default=None,
+        description="Filter: an expression. As in Kafka Connect, records of which it holds are dropped.",
+    )
+    negate: bool = Field(
+        default=False, description="Filter: keep the records of which `predicate` holds, and drop the others."
+    )
+    fields: tuple[str, ...] = Field(default=(), description="MaskField: the fields.")
+    replacement: str | int | float | bool | None = Field(
+        default=None,
+        description="MaskField: what each gets instead of its value. Default: 0, false, or nothing.",
+    )
+    spec: str | None = Field(
+        default=None, description="Cast: field:type, separated by commas; the types in MongoDB documents."
+    )
+    field: str | None = Field(default=None, description="TimestampConverter: the field.")
+    target_type: Literal["string", "unix", "Date", "Time", "Timestamp"] | None = Field(
+        default=None, alias="target.type", description="TimestampConverter: its type in MongoDB documents."
+    )
+    format: str | None = Field(
+        default=None, description="TimestampConverter to string: e.g. yyyy-MM-dd'T'HH:mm:ss.SSSXXX."
+    )
+    unix_precision: Literal["seconds", "milliseconds", "microseconds", "nanoseconds"] = Field(
+        default="milliseconds", alias="unix.precision", description="TimestampConverter to unix."
+    )
+    static_field: str | None = Field(
+        default=None, alias="static.field", description="InsertField: the name of a constant."
+    )
+    static_value: str | int | float | bool | None = Field(
+        default=None, alias="static.value", description="InsertField: its value."
+    )
+    include: tuple[str, ...] | None = Field(
+        default=None, description="ReplaceField: like `fields.include` of the object."
+    )
+    exclude: tuple[str, ...] = Field(
+        default=(), description="ReplaceField: like `fields.exclude` of the object."
+    )
+    renames: tuple[str, ...] = Field(
+        default=(), description="ReplaceField: old:new, like `fields.rename` of the object."
+    )
+
+    @field_validator("filter", "predicate", mode="before")
+    @classmethod
+    def _not_connects(cls, value: Any) -> Any:
+        named = value.get("type") if isinstance(value, Mapping) else value
+        if isinstance(named, str) and (refusal := predicate_refused(named)):
+            raise ValueError(refusal)
+        return value
+
+    @field_validator("filter", "predicate")
+    @classmethod
+    def _is_condition(cls, value: str | None) -> str | None:
+        if value is not None:
+            _as_value_error(condition, value)
+        return value
+
+    @field_validator("constant")
+    @classmethod
+    def _names_of_constants(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in value or ():
+            _as_value_error(_require_property, name)
+        return value
+
+    @field_validator("type")
+    @classmethod
+    def _here(cls, value: str | None) -> str | None:
+        return None if value is None else _as_value_error(transform_named, value)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        given = {self._written(name) for name in self.model_fields_set}
+        own = given & {"filter", "mask", "constant"}
+        if self.type is None:
+            extra = given - own - {"to"}
+            if len(own) != 1 or extra:
+                raise ValueError(
+                    "must be one of filter, mask and constant, or a transform of Kafka Connect's with `type` and its own keys"
+                    + (f" (found: {', '.join(sorted(extra))})" if extra else "")
+                )
+        else:
+            allowed = TAKES[self.type]
+            if wrong := sorted(given - allowed - {"type", "to"}):
+                raise ValueError(
+                    f"{self.type} has no key {', '.join(wrong)}. Its keys: {', '.join(sorted(allowed))}"
+                )
+        if "to" in given and self._kind not in {"filter", "mask", "Filter", "MaskField"}:
+            raise ValueError(
+                f"`to` is for filters and masks; {self._kind} is for documents in MongoDB: remove it"
+            )
+        _as_value_error(self._steps)
+        return self
+
+    def transforms(self, at: str, direction: str) -> Iterator[Transform]:
+        """What it says, for one object. *at*: the path of its key. *direction*: of the object."""
+        side = self.to or (SALESFORCE if direction == "to_salesforce" else MONGODB)
+        return (Transform(at, step, side) for step in self._steps())
+
+    @property
+    def _kind(self) -> str:
+        return self.type or next(
+            name for name in ("filter", "mask", "constant") if getattr(self, name) is not None
+        )
+
+    @classmethod
+    def _written(cls, name: str) -> str:
+        return cls.model_fields[name].alias or name
+
+    def _steps(self) -> list[Step]:
+        """Raises ConfigError: a key is missing, or its value is not what it must be."""
+        match self._kind:
+            case "filter":
+                return [Filter(self.filter or "")]
+            case "mask":
+                assert self.mask is not None
+                key = self.mask.key.get_secret_value().encode() if self.mask.key else b""
+                return [Mask(self.mask.fields, self.mask.by, self.mask.keep, key)]
+            case "constant":
+                return [Constant(name, value) for name, value in (self.constant or {}).items()]
+            case "Filter":
+                return [Filter(self._required(self.predicate, "predicate"), drops=not self.negate)]
+            case "MaskField":
+                text = None if self.replacement is None else _text(self.replacement)
+                return [Mask(self._required(self.fields, "fields"), "replace", replacement=text)]
+            case "Cast":
+                return [Cast(spec_read(self._required(self.spec, "spec"), TYPES))]
+            case "TimestampConverter":
+                field, target = (
+                    self._required(self.field, "field"),
+                    self._required(self.target_type, "target.type"),
+                )
+                return [Timestamps(field, target, self.format or "", self.unix_precision)]
+            case "InsertField":
+                name = self._required(self.static_field, "static.field")
+                _require_property(name)
+                return [Constant(name, self._required(self.static_value, "static.value"))]
+        return [Choose(self.include, self.exclude, renames_read(self.renames))]
+
+    def _required(self, value: T | None, key: str) -> T:
+        if value is None or value == ():
+            raise ConfigError(f"{self.type} needs {key}")
+        return value
+
+
+def flow_of(at: Sequence[tuple[str, TransformConfig]], direction: str) -> Flow:
+    """
+    Put the transforms of one object together.
+
+    Args:
+        at: Each with the path of its key.
+        direction: Of the object.
+    """
+    return Flow(tuple(each for path, config in at for each in config.transforms(path, direction)))
+
+
+def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """
+    What is wrong with the transforms of each object together: the path of a key, and a sentence.
+
+    Args:
+        raw: The configuration as written. What is wrong by itself is skipped, since its model reports it.
+    """
+    objects, top = _mapping(raw.get("objects")), _mapping(raw.get("transforms"))
+    for name in top:
+        if name not in objects:
+            yield (
+                ("transforms", str(name)),
+                "is not an object of this sync. Add it to `objects`, or correct the name.",
+            )
+    for name, each in objects.items():
+        own, direction = _mapping(each).get("transforms"), _mapping(each).get("direction")
+        steps = [
+            *_usable(("objects", str(name), "transforms"), own),
+            *_usable(("transforms", str(name)), top.get(name)),
+        ]
+        flow = flow_of([(".".join(path), config) for path, config in steps], str(direction))
+        key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
+        faults = (*flow.faults(), *_faults_of_fields(_mapping(each).get("fields"), flow))
+        yield from ((key, f"{fault}.") for fault in faults)
+
+
+def _usable(key: tuple[str, ...], raw: Any) -> Iterator[tuple[tuple[str, ...], TransformConfig]]:
+    for number, each in enumerate(raw if isinstance(raw, list) else ()):
+        try:
+            yield (*key, str(number)), TransformConfig.model_validate(each)
+        except ValidationError:
+            continue
+
+
+def _mapping(node: Any) -> Mapping[Any, Any]:
+    return node if isinstance(node, Mapping) else {}
+
+
+def chosen(fields: FieldsConfig, flow: Flow) -> FieldsConfig:
+    """The object's `fields`, and what ReplaceField says of them after it, in order. Each renames what the one before it has named."""
+    for _, step in flow.of(Choose):
+        include, rename = fields.include, dict(fields.rename)
+        if step.include is not None:
+            include = tuple(name for name in step.include if include is None or name in include)
+        named = {path: name for name, path in rename.items()}
+        rename |= {named.get(old, old): new for old, new in step.renames.items()}
+        exclude = (*fields.exclude, *step.exclude)
+        fields = fields.model_copy(update={"include": include, "exclude": exclude, "rename": rename})
+    return fields
+
+
+def _faults_of_fields(raw: Any, flow: Flow) -> Iterator[str]:
+    """What is wrong with an object's `fields` after ReplaceField, if it was right before."""
+    try:
+        fields = chosen(FieldsConfig.model_validate(raw or {}), flow)
+    except ValidationError:
+        return  # its own faults are reported by its model
+    try:
+        FieldsConfig.model_validate(fields.model_dump())
+    except ValidationError as error:
+        yield from (f"ReplaceField: {each['msg'].removeprefix('Value error, ')}" for each in error.errors())
+
+
+def _require_property(name: str) -> None:
+    """Refuse a name that cannot be a constant's: it would be another one's property, or a path to one."""
+    if not _PROPERTY.fullmatch(name) or name.startswith(("_id", "_salmon", "_sync")):
+        raise ConfigError(
+            f"{ascii(name)[1:-1]} cannot be a constant: choose a name of letters, digits and underscores that begins with a letter"
+        )
+
+
+def _text(value: str | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _as_value_error(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call, and let pydantic have the sentence of what is wrong."""
+    try:
+        return call(*args, **kwargs)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None

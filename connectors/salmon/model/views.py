@@ -1,0 +1,62 @@
+"""
+What one side is to have of an object: which records, and which of their values in another form.
+
+A view looks at the agreed record, never at one change: a change may report only a part of it. What becomes of a record that
+begins or ceases to match is in salmon.model.steps.admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from salmon.model.change import Value
+
+Wants = Callable[[Mapping[str, Value]], bool]  # an agreed record, without nulls -> whether the side is to have it
+Mask = Callable[[Value], Value]  # an agreed value, never null -> what the side holds in its place
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """
+    One side's filter and masks. Both must be pure; otherwise the same log would not give the same state.
+
+    Args:
+        digest: Says which settings it was made of. With another digest, each record is judged again, so it must depend on
+            nothing but the filter and the masks (of a mask with a key: on the key as well). Never empty.
+        wants: The filter; None: every record.
+        masks: Field -> its mask. Edits of such a field on this side are overruled.
+    """
+
+    digest: str
+    wants: Wants | None = None
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.digest, "the empty digest is that of a side without a view"
+
+    def admits(self, record: Mapping[str, Value]) -> bool | None:
+        """Whether the side is to have the record; None if the filter cannot say."""
+        if self.wants is None:
+            return True
+        try:
+            return bool(self.wants(record))
+        except Exception:  # noqa: BLE001 - a fault in a plugin neither gives nor takes a record
+            return None
+
+    def shows(self, name: str, value: Value) -> Value:
+        """The value that the side is to hold where *value* is agreed on. A mask that fails shows nothing."""
+        if value is None or (mask := self.masks.get(name)) is None:
+            return value
+        try:
+            return mask(value)
+        except Exception:  # noqa: BLE001 - what is to be hidden must not be shown because of a fault
+            return None
+
+    def of(self, record: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The agreed record as the side is to hold it, without nulls."""
+        masked = self.masks.keys() & record.keys()
+        if not masked:
+            return record
+        shown = {name: self.shows(name, record[name]) for name in masked}
+        return {n: v for n, v in {**record, **shown}.items() if v is not None}

@@ -1,0 +1,37 @@
+"""The form of each object's documents, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from salmon.errors import ConfigError
+from salmon.model.schema import ObjectSchema
+from salmon.mongodb.config import SyncedObject
+from salmon.mongodb.documents import DocumentShape
+
+
+def shape_of(objects: Mapping[str, SyncedObject], schema: ObjectSchema) -> DocumentShape:
+    """
+    Return the form of one object's documents.
+
+    Args:
+        objects: The settings of all objects of the sync.
+
+    Raises:
+        ConfigError: its transforms do not fit the schema, or two things would have the same place in a document.
+    """
+    name, settings = schema.name, objects[schema.name]
+    flow = settings.flow(name).bound(schema)
+    shape = DocumentShape(schema, frozenset(objects), settings.paths, flow).require_distinct()
+    if taken := sorted(shape.tops & flow.constants.keys()):
+        raise ConfigError(
+            f"objects.{name}.transforms: the constant {', '.join(taken)} is where `fields.rename` puts a field. Choose another name."
+        )
+    return shape
+
+
+def shapes_of(
+    objects: Mapping[str, SyncedObject], schemas: Mapping[str, ObjectSchema]
+) -> dict[str, DocumentShape]:
+    """The same for several objects."""
+    return {name: shape_of(objects, schema) for name, schema in schemas.items()}

@@ -1,0 +1,225 @@
+"""
+Tries the configuration of an object on one record, without any server: what would each side get, and why?
+
+The record is taken as new: as if its side reported it for the first time, and the other side did not have it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bson.json_util import RELAXED_JSON_OPTIONS, dumps, loads
+
+from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.errors import ConfigError, DataError
+from salmon.kafka.codecs.schemas import packaged_object
+from salmon.merge.settings import rules_of
+from salmon.model import sides
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
+from salmon.model.convert import from_rest, to_rest
+from salmon.model.schema import ObjectSchema, schema_of_describe
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.keys import key_of
+from salmon.mongodb.shapes import shape_of
+from salmon.transforms.flow import Bound
+
+_NEW: Final = "(a new Id)"
+
+
+@dataclass(frozen=True)
+class ForSide:
+    """What one side gets. *why*: sentences. *record*: None if it gets nothing."""
+
+    side: str
+    place: str  # the collection, or the object
+    record: Mapping[str, Any] | None
+    why: Sequence[str] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"side": self.side, "place": self.place, "gets": self.record, "why": list(self.why)}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a record."""
+
+    object: str
+    origin: str
+    agreed: Mapping[str, Any]  # the record as Kafka's `records` has it
+    sides: Sequence[ForSide]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "object": self.object,
+            "from": self.origin,
+            "agreed": self.agreed,
+            "sides": [each.as_dict() for each in self.sides],
+            "notes": list(self.notes),
+        }
+
+
+def schema_from(name: str, path: Path | None, config: ObjectConfig) -> ObjectSchema:
+    """
+    Return an object's schema.
+
+    Args:
+        path: A describe, or what `salmon schemas generate` made of one. None: the schema of a standard object that comes with Salmon.
+
+    Raises:
+        ConfigError: there is none, or it is not one of this object.
+    """
+    if path is None:
+        avro = packaged_object(name)
+        if avro is None:
+            raise ConfigError(
+                f"--schema is missing: the fields of {name} are not known without asking the org. Give the answer of GET"
+                f" /services/data/v64.0/sobjects/{name}/describe as a file."
+            )
+        return _selected(ObjectSchema.from_avro(avro), config)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        described = (
+            schema_of_describe(
+                content,
+                include=config.fields.include,
+                exclude=config.fields.exclude,
+                decimals=config.numbers == "decimal",
+            )
+            if "label" in content or "keyPrefix" in content
+            else _selected(ObjectSchema.from_avro(content), config)
+        )
+    except OSError as error:
+        raise ConfigError(f"--schema {path}: cannot be read ({error.strerror}). Name another file.") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"--schema {path}: is neither an object's describe nor its schema ({type(error).__name__})."
+        ) from None
+    if described.name != name:
+        raise ConfigError(f"--schema {path}: is of {described.name}, not of {name}.")
+    return described
+
+
+def _selected(schema: ObjectSchema, config: ObjectConfig) -> ObjectSchema:
+    include, exclude = config.fields.include, config.fields.exclude
+    fields = tuple(
+        each
+        for each in schema.fields
+        if (include is None or each.name in include) and each.name not in exclude
+    )
+    return ObjectSchema(schema.name, fields, schema.key_prefix, schema.generation)
+
+
+def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str) -> Trial:
+    """
+    Try a record.
+
+    Args:
+        text: JSON: what Salesforce's REST API shows, or a MongoDB document as extended JSON.
+        origin: The side that it is from.
+
+    Raises:
+        ConfigError: it is not JSON of a record; or the transforms do not fit the schema.
+    """
+    config = settings.objects[schema.name]
+    rules = rules_of(schema, config)
+    shape = shape_of(settings.objects, schema)
+    flow = shape.flow
+    key, record, notes = _read(text, schema, shape, origin)
+    if rules.one_way_to == origin:
+        notes.append(f"{origin} is not read: the direction of {schema.name} is {config.direction}.")
+        return Trial(schema.name, origin, {}, (), notes)
+    shown = {name: to_rest(schema.by_name[name], value) for name, value in record.items()}
+    found = []
+    for side in sides.OWN:
+        place = config.collection if side.name == MONGODB else schema.name
+        if side.name == origin:
+            found.append(ForSide(side.name, place, None, ("it has the record: it comes from there",)))
+        elif (reason := flow.why_not(side.name, record)) is not None:
+            found.append(ForSide(side.name, place, None, (f"its filter keeps the record away: {reason}",)))
+        elif side.name == MONGODB:
+            found.append(_for_mongodb(place, key, record, flow, shape))
+        else:
+            may = rules.sink_may_set(SALESFORCE, WriteOp.CREATE)
+            found.append(_for_salesforce(schema, record, flow, may))
+    return Trial(schema.name, origin, shown, found, notes)
+
+
+def _read(
+    text: str, schema: ObjectSchema, shape: DocumentShape, origin: str
+) -> tuple[str, dict[str, Value], list[str]]:
+    """The record's key and agreed fields, without nulls, and notes about what is not among them."""
+    try:
+        content = loads(text) if origin == MONGODB else json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--record: is not valid JSON ({type(error).__name__}).") from None
+    if not isinstance(content, dict):
+        raise ConfigError("--record: must be one JSON object, the record.")
+    notes: list[str] = []
+    if origin == MONGODB:
+        reading = shape.reading(content)
+        notes += [str(misfit) for misfit in reading.misfits.values()]
+        fields = {name: value for name, value in reading.fields.items() if name in schema.by_name}
+        key = key_of(content["_id"]) if "_id" in content else _NEW
+        others = sorted(content.keys() - shape.projection.keys())
+        if others:
+            notes.append(f"not synced, since they belong to the application: {', '.join(others)}")
+        return key, {name: value for name, value in fields.items() if value is not None}, notes
+    fields = {}
+    for name, value in content.items():
+        if name not in schema.by_name:
+            continue
+        try:
+            fields[name] = from_rest(schema.by_name[name], value)
+        except DataError as misfit:
+            notes.append(str(misfit))
+    others = sorted(content.keys() - schema.by_name.keys() - {"Id", "attributes"})
+    if others:
+        notes.append(
+            f"not synced, since {schema.name} has no such field, or `fields` leaves it out: {', '.join(others)}"
+        )
+    return (
+        str(content.get("Id") or _NEW),
+        {name: value for name, value in fields.items() if value is not None},
+        notes,
+    )
+
+
+def _for_mongodb(
+    place: str, key: str, record: Mapping[str, Value], flow: Bound, shape: DocumentShape
+) -> ForSide:
+    masked = {name: value for name, value in flow.masked(MONGODB, record).items() if value is not None}
+    try:
+        document = shape.document(key, {**masked, SALESFORCE_ID: None}, 1)
+    except DataError as error:
+        return ForSide(MONGODB, place, None, (f"its document cannot be made: {error}",))
+    shown = json.loads(dumps({**document, "_salmon": {"seq": 1}}, json_options=RELAXED_JSON_OPTIONS))
+    return ForSide(MONGODB, place, shown, _masks(flow, MONGODB, record))
+
+
+def _for_salesforce(
+    schema: ObjectSchema, record: Mapping[str, Value], flow: Bound, may: frozenset[str]
+) -> ForSide:
+    masked = flow.masked(SALESFORCE, record)
+    given = {
+        name: to_rest(schema.by_name[name], value)
+        for name, value in masked.items()
+        if name in may and value is not None
+    }
+    why = list(_masks(flow, SALESFORCE, record))
+    if refused := sorted(record.keys() - may):
+        why.append(f"Salesforce sets these itself: {', '.join(refused)}")
+    missing = sorted(each.name for each in schema.fields if each.required and each.name not in given)
+    if missing:
+        why.append(f"Salesforce would refuse it: it requires {', '.join(missing)}")
+    return ForSide(SALESFORCE, schema.name, given, why)
+
+
+def _masks(flow: Bound, side: str, record: Mapping[str, Value]) -> list[str]:
+    masked = sorted(flow.masks.get(side, {}).keys() & record.keys())
+    return [f"masked, so one-way: {', '.join(masked)}"] if masked else []

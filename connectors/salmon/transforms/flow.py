@@ -1,0 +1,275 @@
+"""
+A flow: all that `transforms` says of one object, in order; and the same bound to the object's schema, ready to use.
+
+What merge needs is per target side, and is judged on the agreed record, because an event has only some of the fields:
+
+- `wants`: whether the side is to have the record. All filters of a side must let it pass.
+- `masks`: field -> what the side gets instead of its value. A masked field is one-way to that side.
+
+What a MongoDB document is to look like is for the MongoDB side alone: `forms` (types) and `constants`.
+A filter sees the agreed values, wherever in the list it stands: a mask before it hides nothing from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from salmon.errors import ConfigError
+from salmon.model.change import MONGODB, SIDES, Value
+from salmon.model.schema import FieldSchema, ObjectSchema
+from salmon.model.views import View
+from salmon.transforms import forms as of_documents
+from salmon.transforms.expressions import Expression, Record, condition
+from salmon.transforms.forms import Form
+from salmon.transforms.masks import Mask, Masked, masked
+from salmon.transforms.nearest import nearest
+
+BOTH: Final = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Only records of which the condition holds; with *drops*, only those of which it does not."""
+
+    when: str
+    drops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Field -> its type in documents, by Kafka Connect's name."""
+
+    types: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamps:
+    field: str
+    target: str
+    pattern: str = ""
+    precision: str = "milliseconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A property that each document of Salmon's has, and Salesforce has not."""
+
+    name: str
+    value: str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Which fields are synced, and how documents name them: part of `fields`, in Kafka Connect's words."""
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+
+Step = Filter | Mask | Cast | Timestamps | Constant | Choose
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One entry of `transforms`. *at*: where it is in the configuration, for errors. *to*: a side, or both."""
+
+    at: str
+    step: Step
+    to: str = MONGODB
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return SIDES if self.to == BOTH else (self.to,)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The transforms of one object, in order."""
+
+    transforms: tuple[Transform, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.transforms)
+
+    def of(self, kind: type[Step]) -> Iterable[tuple[Transform, Any]]:
+        """The transforms of one kind: each with its step."""
+        return ((each, each.step) for each in self.transforms if isinstance(each.step, kind))
+
+    def faults(self) -> list[str]:
+        """What is wrong with them together, whatever the schema is: sentences with the key in front."""
+        found: list[str] = []
+        masks: dict[str, set[str]] = {}
+        for each, mask in self.of(Mask):
+            for name in mask.fields:
+                again = masks.setdefault(name, set()) & set(each.sides)
+                found += [
+                    f"{each.at} masks {name} again for {side}: remove one of them" for side in sorted(again)
+                ]
+                masks[name] |= set(each.sides)
+        found += [
+            f"{name} is masked on all sides, so nobody would have its value: mask it on one side, or exclude it from `fields`"
+            for name, sides in masks.items()
+            if sides == set(SIDES)
+        ]
+        formed: set[str] = set()
+        for each, step in (*self.of(Cast), *self.of(Timestamps)):
+            names = set(step.types) if isinstance(step, Cast) else {step.field}
+            found += [
+                f"{each.at} gives {name} a second type in documents: remove one of them"
+                for name in sorted(names & formed)
+            ]
+            found += [
+                f"{each.at} gives {name} a type in documents, but it is masked there: remove one of them"
+                for name in sorted(names)
+                if MONGODB in masks.get(name, ())
+            ]
+            formed |= names
+        names_of_constants = [step.name for _, step in self.of(Constant)]
+        found += [
+            f"{name} is a constant twice: remove one"
+            for name in sorted({each for each in names_of_constants if names_of_constants.count(each) > 1})
+        ]
+        return found
+
+    def bound(self, schema: ObjectSchema) -> Bound:
+        """
+        Bind the flow to the object's schema.
+
+        Raises:
+            ConfigError: a field does not exist, or is of a type that a transform cannot work with; all such faults, each with its
+                key.
+        """
+        faults: list[str] = []
+        filters = []
+        masks: dict[str, dict[str, Masked]] = {}
+        shapes: dict[str, Form] = {}
+        for each in self.transforms:
+            step = each.step
+            try:
+                if isinstance(step, Filter):
+                    filters.append(_Wanted(each.sides, condition(step.when, schema), step.drops))
+                elif isinstance(step, Mask):
+                    for name in step.fields:
+                        of = field_named(name, schema)
+                        for side in each.sides:
+                            masks.setdefault(side, {})[name] = masked(step, of, side)
+                elif isinstance(step, Cast | Timestamps):
+                    shapes |= _forms(step, schema)
+                elif isinstance(step, Constant) and step.name in schema.by_name:
+                    faults.append(
+                        f"{each.at}: {step.name} is a field of {schema.name}, so its value comes from there. Choose another name, or"
+                        f" exclude the field."
+                    )
+            except ConfigError as error:
+                faults.append(f"{each.at}: {error}.")
+        if faults:
+            raise ConfigError("\n  ".join(faults))
+        constants = {step.name: step.value for _, step in self.of(Constant)}
+        return Bound(tuple(filters), masks, shapes, constants, self.digests, self.document_form)
+
+    @cached_property
+    def document_form(self) -> str:
+        """A short text that differs if documents are to look otherwise than before; empty if nothing is said of them."""
+        casts = [sorted(step.types.items()) for _, step in self.of(Cast)]
+        times = [(step.field, step.target, step.pattern, step.precision) for _, step in self.of(Timestamps)]
+        constants = [(step.name, step.value) for _, step in self.of(Constant)]
+        if not casts and not times and not constants:
+            return ""
+        return hashlib.sha256(json.dumps([casts, times, constants]).encode()).hexdigest()[:16]
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """
+        Side -> a short text that differs if the side is to get other values than before: then what it has must be judged again.
+        Empty for a side without filters and masks.
+        """
+        said: dict[str, list[Any]] = {side: [] for side in SIDES}
+        for each in self.transforms:
+            for side in each.sides:
+                if isinstance(each.step, Filter):
+                    said[side].append(["filter", each.step.when, each.step.drops])
+                elif isinstance(each.step, Mask):
+                    said[side].append(["mask", sorted(each.step.fields), each.step.fingerprint])
+        return {
+            side: hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16] if parts else ""
+            for side, parts in said.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    sides: tuple[str, ...]
+    when: Expression
+    drops: bool
+
+    def passes(self, record: Record) -> bool:
+        return self.when.holds(record) is not self.drops
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A flow that knows the fields of its object."""
+
+    filters: tuple[_Wanted, ...] = ()
+    masks: Mapping[str, Mapping[str, Masked]] = field(default_factory=dict)  # side -> field -> mask
+    forms: Mapping[str, Form] = field(default_factory=dict)  # field -> its form in documents
+    constants: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    document_form: str = ""
+
+    def wants(self, side: str) -> Callable[[Record], bool] | None:
+        """Whether the side is to have a record; None: it is to have all."""
+        of_side = [each for each in self.filters if side in each.sides]
+        if not of_side:
+            return None
+        return lambda record: all(each.passes(record) for each in of_side)
+
+    @cached_property
+    def views(self) -> Mapping[str, View]:
+        """What merge needs: for each side that has a filter or a mask, its view."""
+        return {
+            side: View(digest, self.wants(side), self.masks.get(side, {}))
+            for side, digest in self.digests.items()
+            if digest
+        }
+
+    def why_not(self, side: str, record: Record) -> str | None:
+        """The condition that keeps the record from the side; None: nothing does."""
+        for each in self.filters:
+            if side in each.sides and not each.passes(record):
+                return f"not ({each.when.text})" if each.drops else each.when.text
+        return None
+
+    def masked(self, side: str, record: Record) -> dict[str, Value]:
+        """The record as the side is to have it."""
+        masks = self.masks.get(side, {})
+        return {name: masks[name](value) if name in masks else value for name, value in record.items()}
+
+
+NOTHING: Final = Bound()
+
+
+def field_named(name: str, schema: ObjectSchema) -> FieldSchema:
+    """Return a synced field. Raises ConfigError: there is none of that name."""
+    found = schema.by_name.get(name)
+    if found is None:
+        raise ConfigError(
+            f"names {name}, but {schema.name} has no field {name} that is synced{nearest(name, schema.by_name)}. Correct the"
+            f" name, or sync the field"
+        )
+    return found
+
+
+def _forms(step: Cast | Timestamps, schema: ObjectSchema) -> dict[str, Form]:
+    if isinstance(step, Cast):
+        made = {name: of_documents.cast(field_named(name, schema), kind) for name, kind in step.types.items()}
+    else:
+        of = field_named(step.field, schema)
+        made = {step.field: of_documents.timestamp(of, step.target, step.pattern, step.precision)}
+    return {name: form for name, form in made.items() if form is not None}

@@ -1,0 +1,91 @@
+"""Filters and masks of the World, which may change while the sync runs; and what must hold of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from salmon.model.change import OPERATOR, SIDES, Change, Op, Value, WriteOp
+from salmon.model.fold import Folded
+from salmon.model.rules import Rules
+from salmon.model.state import State
+from salmon.model.steps.admission import is_current
+from salmon.model.views import View, Wants
+
+if TYPE_CHECKING:
+    from support.world.nature import Knobs
+    from support.world.play import World
+
+MASKED: Final = "Phone"
+# A record is not wanted whose Name begins with the first of these; after the filter has changed, with the second.
+_UNWANTED: Final = ("k", "a")
+CHANGES: Final = ("", "another", "ends", "begins")
+
+
+def views_of(knobs: Knobs, *, changed: bool) -> Mapping[str, View]:
+    """The views of all sides, before or after they have *changed*."""
+    if (knobs.views_change == "ends" and changed) or (knobs.views_change == "begins" and not changed):
+        return {}
+    letter = _UNWANTED[changed and knobs.views_change == "another"]
+    made: dict[str, View] = {}
+    for side in SIDES:
+        masks = {MASKED: hidden} if knobs.masks == side else {}
+        if knobs.filters == side:
+            made[side] = View(f"{letter} {[*masks]}", _wanting(letter), masks)
+        elif masks:
+            made[side] = View("masks", None, masks)
+    return made
+
+
+def _wanting(letter: str) -> Wants:
+    return lambda record: not str(record.get("Name", "")).lower().startswith(letter)
+
+
+def hidden(value: Value) -> Value:
+    """What a side holds in place of *value*: never what anybody has written."""
+    return f"#{value}"
+
+
+@dataclass
+class Gate:
+    """Watches what goes to sides with filters: a record that is not wanted costs no write, but for the one that takes it away."""
+
+    admitted: set[tuple[str, str]] = field(default_factory=set)  # side and key of what has ever matched
+    astray: list[str] = field(default_factory=list)
+
+    def watch(self, key: str, out: Folded, rules: Rules) -> None:
+        for side in SIDES:
+            if not out.state.lives:
+                continue
+            if is_wanted(rules, side, out.state):
+                self.admitted.add((side, key))
+            elif (write := out.writes.get(side)) is None or write.op is WriteOp.UPDATE and not write.fields:
+                continue  # such a one calls back a deletion that is on its way
+            elif write.op is not WriteOp.DELETE:
+                self.astray.append(f"{key}: {write.op} to {side}, which does not want it")
+            elif (side, key) not in self.admitted:
+                self.astray.append(f"{key}: is taken off {side}, where it has never entered")
+
+
+def is_wanted(rules: Rules, side: str, state: State) -> bool:
+    view = rules.views.get(side)
+    return view is None or view.wants is None or view.wants(state.canonical)
+
+
+def judge_again(world: World, *, at_most: int) -> None:
+    """Merge has records judged again whose filters or masks have changed since: some now, some later, some twice."""
+    keys = [k for k, s in sorted(world.merge.states.items()) if not is_current(s, world.merge.rules)]
+    for key in keys[:at_most]:
+        world.merge.tell(key, Change(OPERATOR, Op.RETRY, committed_at=world.nature.time.ms))
+
+
+def deaths_of_nobody(world: World) -> Iterator[str]:
+    """Records that are deleted although nobody has deleted them: they have merely left a side."""
+    knobs = world.knobs
+    if not knobs.filters or knobs.holes or knobs.goes_back or knobs.follows or knobs.polled:
+        return
+    for key, state in world.merge.states.items():
+        origin = state.life.origin
+        if not state.lives and origin in SIDES and (origin, key) not in world.nature.history.ended:
+            yield f"{key}: as if somebody had deleted it in {origin}"

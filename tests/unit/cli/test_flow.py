@@ -1,0 +1,156 @@
+"""`salmon flow test`: what each side would get, without any server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from salmon.cli.main import app, exit_code_of
+from support.describes import describe
+
+Try = Callable[..., dict[str, Any]]
+RECORD = {
+    "Id": "003000000000001AAA",
+    "FirstName": "Ann",
+    "LastName": "Lee",
+    "Email": "ann@acme.example",
+    "Phone": "+1 555 0101",
+    "Birthdate": "1990-05-01",
+    "Shoe__c": 38,
+}
+TRANSFORMS = [
+    {"filter": "Email != null"},
+    {"mask": {"fields": ["Phone"], "by": "keep_last"}},
+    {
+        "type": "TimestampConverter$Value",
+        "field": "Birthdate",
+        "target.type": "string",
+        "format": "yyyy-MM-dd",
+    },
+    {"constant": {"source": "crm"}},
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Try:
+    """Runs the command with a record and `transforms`; returns its JSON, or what went wrong."""
+
+    def run(record: Any, transforms: Any = TRANSFORMS, *options: str, **settings: Any) -> dict[str, Any]:
+        content = {
+            "name": "crm",
+            "kafka": {"bootstrap.servers": "b:1"},
+            "schema_registry": {"url": "http://r:1"},
+            "salesforce": {
+                "login_url": "https://login.salesforce.com",
+                "auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"},
+            },
+            "mongodb": {"uri": "mongodb://m", "database": "crm"},
+            "objects": {"Contact": {"collection": "contacts", "transforms": transforms, **settings}},
+        }
+        (tmp_path / "sync.yaml").write_text(yaml.safe_dump(content))
+        (tmp_path / "record.json").write_text(record if isinstance(record, str) else json.dumps(record))
+        arguments = [
+            "-c",
+            str(tmp_path / "sync.yaml"),
+            "--object",
+            "Contact",
+            "--record",
+            str(tmp_path / "record.json"),
+        ]
+        done = CliRunner().invoke(app, ["flow", "test", *arguments, "--json", *options])
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            assert isinstance(done.exception, Exception)
+            return {"exit": exit_code_of(done.exception), "said": str(done.exception)}
+        assert done.exit_code == 0, done.output
+        shown: dict[str, Any] = json.loads(done.output)
+        return shown
+
+    return run
+
+
+def of(shown: dict[str, Any], side: str) -> dict[str, Any]:
+    (found,) = (each for each in shown["sides"] if each["side"] == side)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_record_of_salesforce_is_shown_as_its_document(run: Try) -> None:
+    """Filtered, masked, converted, with constants; and what is not synced is named."""
+    shown = run(RECORD)
+    document = of(shown, "mongodb")["gets"]
+    assert document["_id"] == RECORD["Id"]
+    assert (document["Phone"], document["Birthdate"], document["source"]) == (
+        "*******0101",
+        "1990-05-01",
+        "crm",
+    )
+    assert of(shown, "mongodb")["why"] == ["masked, so one-way: Phone"]
+    assert of(shown, "salesforce") == {
+        "side": "salesforce",
+        "place": "Contact",
+        "gets": None,
+        "why": ["it has the record: it comes from there"],
+    }
+    assert "Shoe__c" in shown["notes"][0]
+
+
+def test_a_record_that_a_filter_keeps_away_says_by_which(run: Try) -> None:
+    """The condition is named, as it is written."""
+    shown = run({**RECORD, "Email": None})
+    assert of(shown, "mongodb")["gets"] is None
+    assert of(shown, "mongodb")["why"] == ["its filter keeps the record away: Email != null"]
+
+
+def test_a_document_is_shown_as_the_record_that_salesforce_gets(run: Try) -> None:
+    """With what Salesforce sets itself, what it requires, and values that do not fit."""
+    document = {"_id": {"$oid": "65f000000000000000000001"}, "Birthdate": {"$date": "1990-05-01T00:00:00Z"}}
+    shown = run({**document, "Name": "Ann Lee", "FirstName": 5, "tags": []}, TRANSFORMS, "--from", "mongodb")
+    got = of(shown, "salesforce")
+    assert got["gets"] == {"Birthdate": "1990-05-01"}
+    assert "Salesforce would refuse it: it requires LastName" in got["why"]
+    assert any("FirstName: must be text" in note for note in shown["notes"])
+    assert any("belong to the application: Name, tags" in note for note in shown["notes"])
+
+
+def test_an_object_that_is_not_read_gives_nothing(run: Try) -> None:
+    """The direction is named."""
+    shown = run({"_id": "x"}, [], "--from", "mongodb", direction="to_mongodb")
+    assert shown["sides"] == []
+    assert "the direction of Contact is to_mongodb" in shown["notes"][-1]
+
+
+def test_fields_of_ones_own_need_the_orgs_describe(run: Try, tmp_path: Path) -> None:
+    """Without it the command says how to get it; with it, the fields are there."""
+    refused = run(RECORD, [{"filter": "Shoe__c > 37"}])
+    assert refused["exit"] == 2
+    assert "sobjects/Contact/describe" in refused["said"]
+    described = describe("Contact")
+    shoe = {
+        "name": "Shoe__c",
+        "type": "double",
+        "precision": 3,
+        "scale": 0,
+        "createable": True,
+        "updateable": True,
+    }
+    described["fields"].append({**described["fields"][-1], **shoe, "nillable": True, "calculated": False})
+    (tmp_path / "Contact.json").write_text(json.dumps(described))
+    shown = run(RECORD, [{"filter": "Shoe__c > 37"}], "--schema", str(tmp_path / "Contact.json"))
+    assert of(shown, "mongodb")["gets"]["Shoe__c"] == 38.0
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [("{", "not valid JSON"), ("[]", "must be one JSON object")],
+)
+def test_what_is_no_record_is_refused(run: Try, record: str, said: str) -> None:
+    """In one sentence, with exit code 2."""
+    refused = run(record)
+    assert refused["exit"] == 2
+    assert said in refused["said"]

@@ -1,0 +1,82 @@
+"""Documents whose fields have another type than Salmon's own, and constants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from bson.int64 import Int64
+
+from salmon.errors import SchemaMismatch
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.mongodb.documents import DocumentShape
+from salmon.mongodb.writing.validators import validator_of
+from salmon.transforms.flow import Cast, Constant, Flow, Timestamps, Transform
+
+SCHEMA = ObjectSchema(
+    "Contact",
+    (
+        FieldSchema("Name", "string", Kind.STRING),
+        FieldSchema("Age", "int", Kind.INT),
+        FieldSchema("Met", "datetime", Kind.DATETIME),
+    ),
+)
+FLOW = Flow(
+    (
+        Transform("a", Cast({"Age": "string"})),
+        Transform("b", Timestamps("Met", "unix", "", "seconds")),
+        Transform("c", Constant("source", "crm")),
+    )
+)
+SHAPE = DocumentShape(SCHEMA, frozenset({"Contact"}), {"Met": "when.met"}, FLOW.bound(SCHEMA))
+RECORD = {"Name": "Ann", "Age": 30, "Met": 5_000}
+
+
+def test_a_new_document_has_the_types_and_the_constants() -> None:
+    """And what it holds is read as the very record, so its echo is no edit."""
+    document = SHAPE.document("003000000000001AAA", RECORD, 7)
+    held = {name: document[name] for name in ("Name", "Age", "when", "source")}
+    assert held == {"Name": "Ann", "Age": "30", "when": {"met": 5}, "source": "crm"}
+    assert isinstance(document["when"]["met"], Int64)
+    assert {name: value for name, value in SHAPE.reading(document).fields.items() if name in RECORD} == RECORD
+
+
+def test_an_update_sets_the_constants_again() -> None:
+    """What an application made of one is put right with the next write."""
+    update = SHAPE.update({"Age": None, "Met": 6_000}, 8)
+    assert (update["$set"]["when.met"], update["$set"]["source"]) == (6, "crm")
+    assert update["$unset"] == {"Age": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "value"),
+    [
+        ("Age", "30", 30),
+        ("Age", 30, 30),
+        ("Age", "", None),
+        ("Met", 5, 5_000),
+        ("Met", datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC), 5_000),
+    ],
+)
+def test_a_document_from_before_is_still_read(name: str, shown: Any, value: Any) -> None:
+    """A field's own type counts as well as the form."""
+    assert SHAPE.value(name, shown) == value
+
+
+def test_what_is_of_neither_type_is_a_misfit_that_names_the_form() -> None:
+    """An application developer learns what the field must look like."""
+    reading = SHAPE.reading({"_id": "x", "Age": "thirty", "Name": "Ann"})
+    assert reading.fields["Name"] == "Ann"
+    assert isinstance(reading.misfits["Age"], SchemaMismatch)
+    assert "a int written as text" in str(reading.misfits["Age"])
+    assert "thirty" not in str(reading.misfits["Age"])
+
+
+def test_the_validator_expects_the_forms_and_keeps_which_they_are() -> None:
+    """So that a sink sees whether documents were given their present form."""
+    schema = validator_of(SHAPE)["$jsonSchema"]
+    assert schema["properties"]["Age"] == {"bsonType": ["string", "null"]}
+    assert schema["description"] == FLOW.document_form
+    plain = validator_of(DocumentShape(SCHEMA, frozenset({"Contact"})))["$jsonSchema"]
+    assert "description" not in plain
