@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import signal
 import socket
 import sys
 import time
@@ -24,6 +25,8 @@ from confluent_kafka.admin import AdminClient
 
 from salmon.app.connector_plugins import type_of
 from salmon.app.events import listening, reading_outboxes, specs_of, with_events
+from salmon.app.live import Live
+from salmon.app.reloading import Reloading
 from salmon.app.serving import places_of, served_of
 from salmon.app.tracing import collect_spans
 from salmon.app.work import Work, hold
@@ -61,7 +64,7 @@ from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
 from salmon.runtime import discovery, schemas
 from salmon.runtime.instance import Instance, ordinal_of
-from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, Lifecycle, Part
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
 from salmon.runtime.reached import Reached
 from salmon.runtime.retry import Retrying
@@ -105,7 +108,7 @@ def run(
     port: int | None = None,
     ordinal: int | None = None,
     log_format: logs.LogFormat = "auto",
-    log_level: str = "info",
+    log_level: str | None = None,
     drain_deadline_s: float = DRAIN_DEADLINE_S,
     beside: Beside = lambda *_: None,
     last_resort: LastResort | None = None,
@@ -117,6 +120,7 @@ def run(
 
     Args:
         beside: Makes the part that also runs in merge's first replica; it must not raise.
+        log_level: None: the one in the configuration.
         last_resort: Ends the process if even Python stands still. None: nothing does.
         port: Port of the REST server. None: the one in the configuration; 0: any free one.
         ordinal: Number of this replica. None: $SALMON_ORDINAL, or the number at the end of the host's name (a pod of a
@@ -124,18 +128,19 @@ def run(
     """
     try:
         config = configuration.load(config_path)
+        live = Live(config, log_level)
         if connector not in (known := config.roster.connectors):
             raise ConfigError(
                 f"run: unknown connector {connector!r}. Choose one of {', '.join(known)}, or all."
             )
         logs.configure(
-            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector=connector
+            log_format=log_format, level=live.log_level, secrets=logs.secrets_of(config), connector=connector
         )
         collect_spans(connector, os.environ)
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,
-            config,
+            live,
             port=port,
             ordinal=number,
             drain_deadline_s=drain_deadline_s,
@@ -156,6 +161,7 @@ def _restart(tries: int, name: str) -> NoReturn:
     os.environ[_RESTARTS_VARIABLE], os.environ[_NAME_VARIABLE] = str(tries), name
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, RELOADS)  # until Lifecycle.install()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
@@ -180,7 +186,7 @@ class _Process:
     def __init__(
         self,
         connector: str,
-        config: SyncConfig,
+        live: Live,
         *,
         port: int | None,
         ordinal: int,
@@ -188,7 +194,8 @@ class _Process:
         config_path: Path,
         last_resort: LastResort | None = None,
     ) -> None:
-        self._connector, self._config, self._ordinal = connector, config, ordinal
+        config = live.config
+        self._connector, self._live, self._ordinal = connector, live, ordinal
         self._began = time.monotonic()
         self._health = Health()
         self.tries = int(os.environ.pop(_RESTARTS_VARIABLE, 0))
@@ -211,6 +218,7 @@ class _Process:
             drain_deadline_s=drain_deadline_s,
             parent=int(parent) if parent and parent.isdigit() else None,
             end_within=last_resort.end_within if last_resort else _nothing,
+            reload=Reloading(connector, config_path, live, self._health).reload,
         )
         self._watchdog = Watchdog(self._health, renew=last_resort.renew if last_resort else _nothing)
         self._places = Late()
@@ -222,7 +230,7 @@ class _Process:
 
     def _served(self, rest: RestServer, config_path: Path) -> Served:
         """What the REST server serves; its port is known by now."""
-        config = self._config
+        config = self._live.config
         self._standing = Standing(
             self._connector,
             self._ordinal,
@@ -235,6 +243,7 @@ class _Process:
             self._ordinal,
             config,
             config_path,
+            shown=self._live.shown,
             worker_id=rest.worker_id,
             health=self._health,
             metrics=self._metrics,
@@ -298,7 +307,7 @@ class _Process:
             FatalError: a person has to change something first.
             Stopping: the process was asked to stop meanwhile.
         """
-        config, connector = self._config, self._connector
+        config, connector = self._live.config, self._connector
         kafka, names = config.kafka_properties(), config.topic_names
         self._health.starting("connecting to Kafka")
         connect_s = _CONNECT_AGAIN_S if self._was_reached else _CONNECT_S
@@ -340,24 +349,27 @@ class _Process:
             self._health,
             self._metrics,
             ordinal=self._ordinal,
-            tolerance=config.errors.tolerated(),
+            tolerance=self._live.tolerance,
             roster=config.roster,
         )
         settings, objects = config.settings_of(side), config.objects_of(side)
+        live = self._live.objects  # the very mapping, whose entries change on SIGHUP
+        if len(objects) < len(live):
+            live = {name: live[name] for name in objects}
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if connector == its_side.source:
-            source = listening(discovery.source_factory(side)(settings, objects, config.name), config)
-            self._watch(source)
+            make_source = discovery.source_factory(side)
+            source = listening(make_source(settings, live, config.name), config)
+            self._watch(side, source)
             match = [name for name, each in objects.items() if each.match is not None]
             beside = reading_outboxes(config, instance)
             return SourceWorker(
                 instance, source, tuple(objects), beside, match=match, first_contact_max_s=patience_s
             )
-        sink = discovery.sink_factory(side)(settings, objects, config.name)
-        self._watch(sink)
+        sink = discovery.sink_factory(side)(settings, live, config.name)
+        self._watch(side, sink)
         written = [name for name, each in objects.items() if each.direction in ("both", its_side.direction)]
-        guards = {name: config.objects[name].delete_guard for name in written}
-        graces = {name: config.objects[name].deletes.grace_s for name in written}
+        guards, graces = self._live.guards_of(written), self._live.graces_of(written)
         found = self._schemas(registry, retrying)
         worker = SinkWorker(
             instance, sink, found, written, guards=guards, graces=graces, first_contact_max_s=patience_s
@@ -368,7 +380,7 @@ class _Process:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
         is_restart = bool(self.instance_name)
         self.instance_name = self.instance_name or new_name()
-        config, kafka = self._config, self._config.kafka_properties()
+        config, kafka = self._live.config, self._live.config.kafka_properties()
         group = f"{config.name}-{self._connector}"
         newest = Newest(
             kafka,
@@ -385,8 +397,9 @@ class _Process:
         )
         retrying.until_it_works("taking its place", newest.check if is_restart else newest.sign_in)
 
-    def _watch(self, task: SourceTask | SinkTask) -> None:
-        """Count the task's API calls and watch for calls that are not answered, if the task reports them."""
+    def _watch(self, side: str, task: SourceTask | SinkTask) -> None:
+        """Count the task's API calls and watch for calls that are not answered, if the task reports them; keep its settings up to date."""
+        self._live.watch(side, task)
         if isinstance(task, CountsCalls):
             self._metrics.count_api_calls(task.api_calls)
         if isinstance(task, HasBudgets):
@@ -399,12 +412,13 @@ class _Process:
         from salmon.merge.process import MergeProcess
 
         return MergeProcess(
-            self._config,
+            self._live.config,
             self._schemas(registry, retrying),
             registry,
             health=self._health,
             metrics=self._metrics,
             ordinal=self._ordinal,
+            tolerance=self._live.tolerance,
         )
 
     def _reach(self, retrying: Retrying, doing: str, call: Callable[[], T]) -> T:
@@ -420,8 +434,8 @@ class _Process:
             "waiting for schemas",
             lambda: schemas.await_schemas(
                 registry,
-                self._config.topic_names,
-                self._config.objects,
+                self._live.config.topic_names,
+                self._live.config.objects,
                 stop=retrying.stop,
                 health=self._health,
             ),

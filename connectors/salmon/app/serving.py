@@ -7,8 +7,9 @@ from pathlib import Path
 
 from salmon.app.connector_plugins import SYNC, ConnectorPlugins, is_for, type_of
 from salmon.app.events import specs_of
+from salmon.config import shown as showing
 from salmon.config.models import SyncConfig
-from salmon.config.shown import HIDDEN, shown
+from salmon.config.shown import HIDDEN
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.sides import side_of
@@ -27,6 +28,7 @@ def served_of(
     config: SyncConfig,
     config_path: Path,
     *,
+    shown: dict[str, str],
     worker_id: str,
     health: Health,
     metrics: Metrics,
@@ -38,13 +40,15 @@ def served_of(
     Put it together. Raises ConfigError: the configuration cannot be read any more.
 
     Args:
+        shown: Is filled with the configuration as it is shown. Later changes in it are shown, too.
         worker_id: host:port of this process.
     """
+    shown.update(config_of(connector, config, config_path))
     return Served(
         Described(
             connector,
             type_of(connector),
-            config_of(connector, config, config_path),
+            shown,
             worker_id=worker_id,
             sync=config.name,
             ordinal=ordinal,
@@ -76,7 +80,7 @@ def access_of(config: SyncConfig) -> Access:
 
 def config_of(connector: str, config: SyncConfig, path: Path) -> Mapping[str, str]:
     """A connector's configuration as Kafka Connect shows one: flat, without secrets, references unresolved."""
-    found = {key: text for key, text in shown(path, config).items() if is_for(connector, key)}
+    found = {key: text for key, text in showing.shown(path, config).items() if is_for(connector, key)}
     sync = found.pop("name", config.name)
     # A second safeguard: a secret in a place where none belongs.
     redacted = logs.Redaction(logs.secrets_of(config))

@@ -44,7 +44,7 @@ from salmon.kafka.topics import CONNECTORS
 from salmon.model.sides import DESCRIBING
 from salmon.ops import logs
 from salmon.runtime.every import Every
-from salmon.runtime.lifecycle import DRAIN_DEADLINE_S
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, has_terminal
 from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ def run_all(
     port: int | None = None,
     ports_file: str | Path | None = None,
     log_format: logs.LogFormat = "auto",
-    log_level: str = "info",
+    log_level: str | None = None,
 ) -> int:
     """
     Run all processes until a signal arrives.
@@ -87,14 +87,17 @@ def run_all(
     try:
         config = configuration.load(config_path)
         logs.configure(
-            log_format=log_format, level=log_level, secrets=logs.secrets_of(config), connector="all"
+            log_format=log_format,
+            level=log_level or config.log.level,
+            secrets=logs.secrets_of(config),
+            connector="all",
         )
         file = _ports_file(ports_file)
         connectors = config.roster.connectors
         chosen = choose_ports(config.rest.host, config.rest.port if port is None else port, connectors)
     except FatalError as error:
         return report_end(error)
-    options = ["--log-format", log_format, "--log-level", log_level]
+    options = ["--log-format", log_format, *(["--log-level", log_level] if log_level else [])]
     children = [
         Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in connectors
     ]
@@ -191,7 +194,14 @@ class Child:
     def start(self, environment: Mapping[str, str], now: float) -> None:
         reached = {REACHED_VARIABLE: "1"} if self.was_ready else {}
         # A session of its own: Ctrl-C at the terminal comes only to us, and we pass it on once.
-        self.process = subprocess.Popen(self.command, env={**environment, **reached}, start_new_session=True)
+        # A SIGHUP that comes before it can handle one waits for it; it would end the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, RELOADS)
+        try:
+            self.process = subprocess.Popen(
+                self.command, env={**environment, **reached}, start_new_session=True
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOADS)
         self.started_at, self.start_at = now, None
         self.is_ready, self.not_live, self.kill_at = False, 0, None
 
@@ -216,7 +226,8 @@ class Child:
 @dataclass(slots=True)
 class Supervisor:
     """
-    Starts the children, restarts those that crash or hang, and stops all of them on a signal or when one cannot continue.
+    Starts the children, restarts those that crash or hang, and stops all of them on a signal or when one cannot continue. On SIGHUP
+    they read the configuration again (see lifecycle).
 
     Args:
         ports_file: See run_all().
@@ -240,6 +251,7 @@ class Supervisor:
     live_look_s: float = _LIVE_LOOK_S
     not_live_max: int = NOT_LIVE_MAX
     hung_grace_s: float = _HUNG_GRACE_S
+    has_terminal: Callable[[], bool] = has_terminal
     _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _reported_ready: bool = False
@@ -250,14 +262,19 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until all children have ended, and return the exit code. Main thread only: it handles SIGTERM and SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        had_terminal = self.has_terminal()
         code = EXIT_OK
         stopped = threading.Event()
         # A child that hangs may never answer, so a thread of its own asks.
         threading.Thread(target=self._check_children, args=(stopped,), name="checks", daemon=True).start()
         try:
-            while self._next_signal(_LOOK_S) is None:
+            while (number := self._next_signal(_LOOK_S)) in {None, signal.SIGHUP}:
+                if number is not None:
+                    if had_terminal and not self.has_terminal():
+                        break  # it was closed
+                    self._reload()
                 self._start_due()
                 self._report_when_all_are_ready()
                 self._replace_hung()
@@ -270,6 +287,12 @@ class Supervisor:
         finally:
             stopped.set()
         return self._stop(code)
+
+    def _reload(self) -> None:
+        """All processes read the configuration again. One that is to be started reads it then."""
+        log.info("reload_passed_on")
+        for child in self.children:
+            child.signal(signal.SIGHUP)
 
     def _check_children(self, stopped: threading.Event) -> None:
         while not stopped.wait(self.live_look_s):
@@ -361,7 +384,7 @@ class Supervisor:
         deadline = self.clock() + self.drain_deadline_s + _GRACE_S
         running = [child for child in self.children if child.process is not None]
         while running and self.clock() < deadline:
-            if (number := self._next_signal(_LOOK_S)) is not None:
+            if (number := self._next_signal(_LOOK_S)) not in {None, signal.SIGHUP}:
                 for child in running:
                     child.signal(number)  # It is their second signal: they exit at once.
             for child in list(running):

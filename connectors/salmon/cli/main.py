@@ -162,8 +162,9 @@ def _run(
         Literal["auto", "json", "console"], typer.Option(help="auto: console on a terminal, json elsewhere.")
     ] = "auto",
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least severity to log.")
-    ] = "info",
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="Least severity to log. Default: log.level of the file.", show_default=False),
+    ] = None,
 ) -> None:
     """Run one connector, or all of them on this machine, until SIGTERM or Ctrl-C."""
     if name == "all":

@@ -238,6 +238,8 @@ def show(verdict: VerifyResult) -> None:
 
 def differences(verdict: ObjectVerdict) -> Iterator[str]:
     """Yield what differs in one object: records by key and fields by name, but never a value."""
+    from salmon.verify.comparing import UNWANTED
+
     for key, sides in verdict.different.items():
         where = "; ".join(f"in {side}: {', '.join(fields)}" for side, fields in sides.items())
         yield f"{key} differs {where}"
@@ -247,6 +249,9 @@ def differences(verdict: ObjectVerdict) -> Iterator[str]:
     for waiting in verdict.parked:
         what = ", ".join(waiting.fields) or "the whole record"
         code = f" ({waiting.code})" if waiting.code else ""
+        if waiting.why == UNWANTED:
+            yield f"{waiting.key} stays in {waiting.side}, whose filter does not want it: it was born there, or a person has kept it"
+            continue
         yield f"{waiting.key} waits in {waiting.side}: {what}, {waiting.why.lower()}{code}"
     for key, why in verdict.remains.items():
         yield f"{key} still differs: {_WHY[why]}"

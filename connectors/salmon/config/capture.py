@@ -9,6 +9,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from salmon.config.durations import checked, seconds_of
+from salmon.plugin.marks import LIVE
 
 _EVERY_S_MIN: Final = 2.0
 _EVERY_S_MAX: Final = 86_400.0
@@ -28,6 +29,7 @@ class CaptureConfig(BaseModel):
         default="5m",
         description="poll: how often the object is queried: a number with s, m, h or d, from 2s to 1d. Each time costs two API "
         "calls (5m: about 600 a day), and one more for each 2,000 records that changed.",
+        json_schema_extra=LIVE,
     )
 
     @property

@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 
 from salmon.config.checking import Checked
 from salmon.config.interpolation import names_alone
-from salmon.config.marks import is_live
 from salmon.config.models import SyncConfig
 from salmon.config.settings_table import accepted
 from salmon.config.shown import HIDDEN
+from salmon.plugin.marks import is_live
 
 DEFAULT: Final = "default"
 KeyPath = tuple[str, ...]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from salmon.plugin.marks import LIVE
 from salmon.runtime.error_limit import Tolerance
 
 _NEVER = -1
@@ -20,6 +21,7 @@ class ErrorsConfig(BaseModel):
         default="all",
         description="all: a record that cannot be processed goes to the dead letter queue, and the others go on. none: a "
         "connector stops at it, and tries it again until it can be processed.",
+        json_schema_extra=LIVE,
     )
     retry_timeout_ms: int = Field(
         default=_NEVER,
@@ -28,6 +30,7 @@ class ErrorsConfig(BaseModel):
         alias="retry.timeout",
         description="For how many milliseconds a write is tried again that a side cannot take now, while it takes others. After "
         "that it counts as refused. -1: without end. Meanwhile only later writes of the same record wait.",
+        json_schema_extra=LIVE,
     )
     retry_delay_max_ms: int = Field(
         default=60_000,
@@ -35,6 +38,7 @@ class ErrorsConfig(BaseModel):
         le=3_600_000,
         alias="retry.delay.max.ms",
         description="The longest wait between two tries of such a write, in milliseconds. The waits grow, with full jitter.",
+        json_schema_extra=LIVE,
     )
     limit_consecutive: int = Field(
         default=1_000,
@@ -42,6 +46,7 @@ class ErrorsConfig(BaseModel):
         alias="limit.consecutive",
         description="When so many records in a row could not be processed, nothing more is set aside: the connector tries "
         "again until the cause is gone. 0: no limit.",
+        json_schema_extra=LIVE,
     )
     limit_ratio: float = Field(
         default=0.5,
@@ -49,6 +54,7 @@ class ErrorsConfig(BaseModel):
         le=1,
         alias="limit.ratio",
         description="The same, when more than this share of the last records could not be processed. 1: no limit.",
+        json_schema_extra=LIVE,
     )
     limit_window: int = Field(
         default=2_000,
@@ -56,6 +62,7 @@ class ErrorsConfig(BaseModel):
         le=1_000_000,
         alias="limit.window",
         description="How many records limit.ratio looks at, at least.",
+        json_schema_extra=LIVE,
     )
 
     def tolerated(self) -> Tolerance:

@@ -35,6 +35,7 @@ from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig
 from salmon.config.further import Sided, SidedObject, SideName
+from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
 from salmon.config.rest import RestConfig
@@ -45,6 +46,7 @@ from salmon.config.transforming import TRANSFORMS_MAX, TransformConfig, chosen, 
 from salmon.config.verifying import VerifyConfig
 from salmon.kafka.topics import Topics
 from salmon.mongodb.config import MongoConfig
+from salmon.plugin.marks import LIVE
 from salmon.runtime import policies
 from salmon.salesforce.config import SalesforceConfig
 from salmon.transforms.flow import Flow
@@ -149,28 +151,33 @@ class DeleteGuardConfig(BaseModel):
         default=500,
         ge=1,
         description="Most deletes of this object on one side within window_s, before the guard acts.",
+        json_schema_extra=LIVE,
     )
     window_s: float = Field(
         default=600,
         gt=0,
         le=86_400,
         description="Sliding window, by the time of the deletion on the other side.",
+        json_schema_extra=LIVE,
     )
     share_max: float = Field(
         default=0.1,
         gt=0,
         le=1,
         description="The guard also acts when more than this share of the object's records is deleted within window_s.",
+        json_schema_extra=LIVE,
     )
     share_floor: int = Field(
         default=20,
         ge=0,
         description="This many deletes are always allowed, however few records there are (share_max only).",
+        json_schema_extra=LIVE,
     )
     beyond: Literal["pause", "alert", "allow"] = Field(
         default="pause",
         description="What the guard does. pause: further deletes of the object wait for `salmon guard approve` or "
         "`discard`. alert: they are carried out and reported. allow: the guard is off.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -179,8 +186,21 @@ class DeletesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["propagate"] = Field(
-        default="propagate", description="propagate: what is deleted on one side is deleted on the other."
+    mode: Literal["propagate", "ignore", "archive"] = Field(
+        default="propagate",
+        description="propagate: what is deleted on one side is deleted on the other. ignore: the other side keeps its record, "
+        "which is on its own from then on: its edits are not synced, until the record is created again where it was deleted. "
+        "archive: the same, and the record that is kept gets a mark (`field`). `records` has a tombstone in any case.",
+    )
+    field: str | None = Field(
+        default=None,
+        description="archive: the mark, a checkbox of the object that is synced and that Salesforce lets us set, e.g. "
+        "`Archived__c`. It is set to true in the record that is kept.",
+    )
+    side: Literal["both", "salesforce", "mongodb"] = Field(
+        default="both",
+        description="ignore, archive: the side that keeps its records. What is deleted there is deleted on the other side, if "
+        "that is not to keep its records, too.",
     )
     grace_s: float = Field(
         default=2.0,
@@ -188,6 +208,7 @@ class DeletesConfig(BaseModel):
         le=3_600,
         description="How long a deletion waits before it is carried out. If a record with the same key is created "
         "meanwhile, that counts as an edit: the other side's record stays, with its Id and its related records. 0: no wait.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -241,6 +262,17 @@ class ObjectConfig(SavingConfig, SidedObject):
     def paths(self) -> dict[str, str]:
         """Where documents have fields that are not under their own names: field -> path."""
         return self.fields.paths
+
+    @field_validator("deletes")
+    @classmethod
+    def _mark_of_archive(cls, value: DeletesConfig) -> DeletesConfig:
+        if (value.mode == "archive") != (value.field is not None):
+            raise ValueError(
+                "mode archive needs `field`, the checkbox that marks a record that is kept"
+                if value.field is None
+                else "has `field`, which is for mode archive only: remove it, or set the mode"
+            )
+        return value
 
     @field_validator(*SHORT_FORMS, mode="before")
     @classmethod
@@ -313,6 +345,7 @@ class SyncConfig(Sided[ObjectConfig]):
         "transforms of Kafka Connect's.",
     )
     errors: ErrorsConfig = ErrorsConfig()
+    log: LogConfig = LogConfig()
     merge: MergeConfig = MergeConfig()
     verify: VerifyConfig = VerifyConfig()
     rest: RestConfig = RestConfig()
@@ -372,9 +405,10 @@ class SyncConfig(Sided[ObjectConfig]):
     def _transforms_of_all(self) -> Self:
         """What stands under the top-level `transforms` follows what the object itself has."""
         for name, each in self.objects.items():
-            whole = each.model_copy(update={"transforms": (*each.transforms, *self.transforms.get(name, ()))})
-            fields = chosen(each.fields, whole.flow(name))
-            self.objects[name] = whole.model_copy(update={"fields": fields})
+            if steps := (*each.transforms, *self.transforms.get(name, ())):
+                whole = each.model_copy(update={"transforms": steps})
+                fields = chosen(each.fields, whole.flow(name))
+                self.objects[name] = whole.model_copy(update={"fields": fields})
         return self
 
     @field_validator("events")

@@ -9,6 +9,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from salmon.config.durations import checked, seconds_of
+from salmon.plugin.marks import LIVE
 
 NEVER: Final = "never"
 _LEAST_S: Final = 10.0
@@ -25,11 +26,13 @@ class RefreshConfig(BaseModel):
         description="How often the whole object is read for them, if it has any: a number with s, m, h or d, from 10m to 30d, or "
         "never. It costs one API call for 2,000 records, less by Bulk API 2.0, and is put off while less than a fifth of "
         "salesforce.api_budget is left.",
+        json_schema_extra=LIVE,
     )
     after_events: str = Field(
         default="5m",
         description="Records with events are read again sooner, up to 200 of an object each time: a number with s, m, h or d, "
         "from 10s to 1d, or never. 5m: at most 288 API calls a day.",
+        json_schema_extra=LIVE,
     )
 
     @property

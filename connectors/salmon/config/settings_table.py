@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from salmon.config.marks import is_live
+from salmon.plugin.marks import is_live
 
 _NAMES: Final = {
     str: "text",

@@ -272,7 +272,11 @@ def faults_of_flows(raw: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], s
         ]
         flow = flow_of([(".".join(path), config) for path, config in steps], str(direction))
         key = ("objects", str(name), "transforms") if own else ("transforms", str(name))
-        faults = (*flow.faults(), *_faults_of_fields(_mapping(each).get("fields"), flow))
+        faults = (
+            *flow.faults(),
+            *_faults_of_direction(flow, str(direction)),
+            *_faults_of_fields(_mapping(each).get("fields"), flow),
+        )
         yield from ((key, f"{fault}.") for fault in faults)
 
 
@@ -299,6 +303,17 @@ def chosen(fields: FieldsConfig, flow: Flow) -> FieldsConfig:
         exclude = (*fields.exclude, *step.exclude)
         fields = fields.model_copy(update={"include": include, "exclude": exclude, "rename": rename})
     return fields
+
+
+def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
+    """What is meant for a side that gets nothing."""
+    if direction not in {"to_mongodb", "to_salesforce"}:
+        return
+    for each in flow.transforms:
+        if isinstance(each.step, Filter | Mask | Constant) and f"to_{each.to}" != direction:
+            yield (
+                f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
+            )
 
 
 def _faults_of_fields(raw: Any, flow: Flow) -> Iterator[str]:

@@ -121,7 +121,12 @@ class ObjectChecks:
     def _fields(self, describe: Mapping[str, Any], fields: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
         name, chosen = self._name, self._config.fields
         try:
-            schema = schema_of_describe(describe, include=chosen.include, exclude=chosen.exclude)
+            schema = schema_of_describe(
+                describe,
+                include=chosen.include,
+                exclude=chosen.exclude,
+                decimals=self._config.numbers == "decimal",
+            )
         except ConfigError as error:
             yield self._line(
                 fail,
@@ -142,6 +147,7 @@ class ObjectChecks:
             return
         yield from self._unwritable(schema, fields)
         yield from self._matched(schema)
+        yield from self._transformed(schema)
         if unfit := [
             f"{each['name']} ({each['type']})"
             for each in fields.values()
@@ -166,6 +172,18 @@ class ObjectChecks:
             yield told_by(name, what, error)
             return
         yield ok(name, what, f"Records are matched by {_and(field.name for field in fields)}.")
+
+    def _transformed(self, schema: ObjectSchema) -> Iterator[Line]:
+        """Whether its transforms fit the org's fields."""
+        if not (flow := self._config.flow(self._name)):
+            return
+        name, what = f"objects.{self._name}.transforms", f"{self._name}: transforms"
+        try:
+            flow.bound(schema)
+        except ConfigError as error:
+            yield told_by(name, what, error)
+            return
+        yield ok(name, what, "All fields that they name exist, and are of the right types.")
 
     def _unwritable(self, schema: ObjectSchema, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
         """The fields that are synced, but that the user may not write, or that a new record would lack."""

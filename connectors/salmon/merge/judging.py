@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -26,7 +27,7 @@ import structlog
 
 from salmon.errors import SchemaMismatch
 from salmon.kafka.output import Output
-from salmon.merge.batch import ObjectCodecs
+from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.store import Place, Store
 from salmon.model.change import OPERATOR, Change, Op
 from salmon.model.steps.admission import is_current
@@ -84,12 +85,22 @@ class Judging:
     def is_under_way(self) -> bool:
         return any(each.after is not None for each in self._passes.values())
 
-    def step(self) -> tuple[Place, list[Output]]:
-        """Make the next changes of one partition. They are written in one transaction with position(), then committed()."""
+    @contextmanager
+    def step(self, batch: Batch) -> Iterator[Place]:
+        """Add the next changes of one partition to *batch*, which is to be committed within, together with its position()."""
         place, now = next((place, each) for place, each in self._passes.items() if each.after is not None)
         rows = list(islice(now.store.cache.rows_after(now.after or ""), STEP))
+        batch.outputs += _changes(place, now, rows)
         now.reached = rows[-1][0] if len(rows) == STEP else None
-        return place, list(_changes(place, now, rows))
+        try:
+            yield place
+        except BaseException:
+            now.reached = now.after  # the step is made again
+            raise
+        now.after = now.reached
+        if now.after is None:
+            log.info("records_were_judged_again", object=now.codecs.rules.schema.name, partition=place[1])
+        self._tell()
 
     def position(self, place: Place) -> dict[str, str]:
         """What the position of the partition says about the pass; nothing if the object has no filters and masks."""
@@ -99,18 +110,6 @@ class Judging:
         digest = now.codecs.rules.views_digest
         reached = now.reached
         return ({"views": digest} if digest else {}) | ({} if reached is None else {"judged": reached})
-
-    def committed(self, place: Place) -> None:
-        """The step is done."""
-        now = self._passes[place]
-        now.after = now.reached
-        if now.after is None:
-            log.info("records_were_judged_again", object=now.codecs.rules.schema.name, partition=place[1])
-        self._tell()
-
-    def aborted(self, place: Place) -> None:
-        """The step was not committed, and is made again."""
-        self._passes[place].reached = self._passes[place].after
 
     def _tell(self) -> None:
         since: dict[str, float] = {}

@@ -47,6 +47,7 @@ from salmon.model.sides import DESCRIBING
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
+from salmon.runtime.error_limit import Tolerance
 from salmon.runtime.retry import Retrying, Stopping, Streak
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,7 @@ class MergeProcess:
         ordinal: Number of this replica. Its transactional id and its group instance id depend on it.
         open_cache: Opens the working copy of a partition's states; None: one in the configured folder.
         opens: Opens all clients to Kafka; None: to the configured brokers.
+        tolerance: What is tolerated of changes that fail, if it may change meanwhile; None: as configured.
     """
 
     name = CONNECTOR
@@ -85,6 +87,7 @@ class MergeProcess:
         rng: random.Random | None = None,
         open_cache: OpenCache | None = None,
         opens: clients.Clients | None = None,
+        tolerance: Tolerance | None = None,
     ) -> None:
         self._topics, self._roster = config.topic_names, config.roster
         opens = opens or clients.Clients(config.kafka_properties())
@@ -97,9 +100,8 @@ class MergeProcess:
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
-        self._set_aside = SetAside(
-            self._topics, self._objects, self._places, config.errors.tolerated(), ordinal=ordinal
-        )
+        tolerated = tolerance or config.errors.tolerated()
+        self._set_aside = SetAside(self._topics, self._objects, self._places, tolerated, ordinal=ordinal)
         self._folder: StateFolder | None = None
         if open_cache is None:
             self._folder = StateFolder(config.merge.state_dir, config.name, ordinal)
@@ -110,17 +112,13 @@ class MergeProcess:
         # All that was committed is in the copies. Not so after a transaction of which we do not know what became.
         self._settled = True
         self._troubled: SalmonError | Stopping | None = None  # met in a rebalance, raised by the loop
-        group = f"{config.name}-{CONNECTOR}"
-        self._admin = opens.admin(client_id=f"{group}-{ordinal}")
-        self._producer = opens.producer(
-            transactional_id=f"{group}-{ordinal}",
-            client_id=f"{group}-{ordinal}",
-            listener=self._retrying.listener,
-        )
+        group, us = f"{config.name}-{CONNECTOR}", f"{config.name}-{CONNECTOR}-{ordinal}"
+        self._admin = opens.admin(client_id=us)
+        self._producer = opens.producer(transactional_id=us, client_id=us, listener=self._retrying.listener)
         self._consumer: Consumer = opens.consumer(
             group_id=group,
-            client_id=f"{group}-{ordinal}",
-            instance_id=f"{group}-{ordinal}",
+            client_id=us,
+            instance_id=us,
             max_poll_interval_ms=_POLL_MAX_MS,
             queued_max_messages_kbytes=_QUEUE_KIB,
         )
@@ -309,18 +307,13 @@ class MergeProcess:
             log.info("caches_not_marked", reason=str(trouble))  # they are good up to their older marks
 
     def _judge_again(self) -> None:
-        """Ask for some more records to be judged by filters and masks that have changed."""
-        place, outputs = self._judging.step()
         batch = self._batch()
-        batch.outputs += outputs
         try:
-            self._commit(batch, (), {place: self._next[place]})
+            with self._judging.step(batch) as place:
+                self._commit(batch, (), {place: self._next[place]})
+                self._committed(batch, {})
         except Unavailable as trouble:
-            self._judging.aborted(place)
-            self._go_back(trouble)
-            return
-        self._committed(batch, {})
-        self._judging.committed(place)
+            self._settled = not self._go_back(trouble)  # no states were in it
 
     def _commit(
         self,

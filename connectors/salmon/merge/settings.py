@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from salmon.config.models import ObjectConfig, SyncConfig
+from salmon.config.models import DeletesConfig, ObjectConfig, SyncConfig
 from salmon.errors import ConfigError
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
@@ -13,7 +13,7 @@ from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
 from salmon.model.change import SALESFORCE
 from salmon.model.rules import Rules
-from salmon.model.schema import ObjectSchema
+from salmon.model.schema import Kind, ObjectSchema
 from salmon.model.sides import OWN, Side
 from salmon.runtime.policies import policy_named
 
@@ -25,7 +25,8 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig, sides: Sequence[Side] =
     Make the rules of one object, which these *sides* have.
 
     Raises:
-        ConfigError: a policy does not exist, or is set for a field that is not synced; or a transform does not fit the schema.
+        ConfigError: a policy does not exist, or is set for a field that is not synced; a transform does not fit the schema; or the
+            mark of archived records is none.
     """
     where = f"objects.{schema.name}.conflicts"
     if unknown := sorted(config.conflicts.fields.keys() - schema.by_name.keys()):
@@ -48,7 +49,22 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig, sides: Sequence[Side] =
         guarded=frozenset(side.name for side in sides if side.guarded),
         views=config.flow(schema.name).bound(schema).views,
         eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
+        keeps=_keeps(schema, config.deletes),
     )
+
+
+def _keeps(schema: ObjectSchema, config: DeletesConfig) -> Mapping[str, str]:
+    if config.mode == "propagate":
+        return {}
+    if config.mode == "archive":
+        mark = schema.by_name.get(config.field or "")
+        if mark is None or mark.kind is not Kind.BOOLEAN or not mark.update:
+            raise ConfigError(
+                f"objects.{schema.name}.deletes.field: {config.field} must be a checkbox of {schema.name} that is synced and that "
+                f"Salesforce lets us set. Name another field, or use mode ignore."
+            )
+    kept = [side.name for side in OWN if config.side in (side.name, "both")]
+    return dict.fromkeys(kept, config.field or "")
 
 
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:

@@ -336,7 +336,8 @@ def _late_echo(work: Work) -> None:
         lives(work, None)
         return
     x.marker = change.ack or 0
-    x.entered = change.origin in work.rules.views  # a filter's, too: what was taken away since is taken away once more
+    # What a filter has taken away is taken away once more.
+    x.entered = change.origin in work.rules.views
     if change.is_row and change.origin not in work.rules.eventless:
         return
     spoken = work.rules.spoken(change)

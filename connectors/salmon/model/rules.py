@@ -55,6 +55,10 @@ class Rules:
     guarded: frozenset[str] = frozenset({MONGODB})  # sides whose sink cannot overwrite with an older write
     eventless: frozenset[str] = frozenset()  # sides that tell by rows alone, and never by events
     views: Mapping[str, View] = field(default_factory=dict)  # side -> its filter and masks; others get all
+    # Sides whose records stay when they are deleted elsewhere -> the checkbox that marks such a record; empty: none.
+    keeps: Mapping[str, str] = field(default_factory=dict)
+    # Lookups to objects that have a filter for Salesforce: as such a record leaves, the org clears them, or deletes what has them.
+    parents_leave: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         assert self.one_way_to is None or self.one_way_to in self.sides

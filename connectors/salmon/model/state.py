@@ -69,6 +69,7 @@ class Parked:
 
 
 EMPTIED: Final = -1
+TAKEN_AWAY: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,19 @@ class Overwritten:
     A row that shows a field as empty which never is (Rules.says_nothing) leaves a note as well: what was there before it was
     emptied is told by late events only. No write of ours is in that one.
 
+    A look that did not find a record which we have taken off a side leaves a note for each field: the record lives on elsewhere,
+    so what somebody has edited there before that counts (salmon.model.steps.taken_away).
+
     A note is dropped as soon as an event comes that is newer than the rows.
     """
 
     name: str
-    seq: int  # of our write; EMPTIED: the row shows the field as empty
+    seq: int  # of our write; EMPTIED: the row shows the field as empty; TAKEN_AWAY: the record was not found
     before: Value  # what the side held before, by its last report
     since: int  # as_of of the row that reported it, by the side's commit clock; -1 for none
     edited: bool = False  # whether events from before our write have reported edits
     edit: Value = None  # the last of these edits
-    edited_at: int = 0  # its committed_at
+    edited_at: int = 0  # its committed_at; TAKEN_AWAY: the as_of of the look
     # What the last row has shown instead of the write's value: an edit that came after the write.
     later: tuple[Value, ...] = ()
 

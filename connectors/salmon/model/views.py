@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from salmon.model.change import Value
 
-Wants = Callable[[Mapping[str, Value]], bool]  # an agreed record, without nulls -> whether the side is to have it
+Wants = Callable[
+    [Mapping[str, Value]], bool
+]  # an agreed record, without nulls -> whether the side is to have it
 Mask = Callable[[Value], Value]  # an agreed value, never null -> what the side holds in its place
 
 
@@ -26,11 +28,13 @@ class View:
             nothing but the filter and the masks (of a mask with a key: on the key as well). Never empty.
         wants: The filter; None: every record.
         masks: Field -> its mask. Edits of such a field on this side are overruled.
+        text: The filter as it is configured, for people.
     """
 
     digest: str
     wants: Wants | None = None
     masks: Mapping[str, Mask] = field(default_factory=dict)
+    text: str = ""
 
     def __post_init__(self) -> None:
         assert self.digest, "the empty digest is that of a side without a view"

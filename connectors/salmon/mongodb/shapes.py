@@ -10,17 +10,18 @@ from salmon.mongodb.config import SyncedObject
 from salmon.mongodb.documents import DocumentShape
 
 
-def shape_of(objects: Mapping[str, SyncedObject], schema: ObjectSchema) -> DocumentShape:
+def shape_of(objects: Mapping[str, SyncedObject], name: str, schema: ObjectSchema) -> DocumentShape:
     """
     Return the form of one object's documents.
 
     Args:
         objects: The settings of all objects of the sync.
+        name: Of the object.
 
     Raises:
         ConfigError: its transforms do not fit the schema, or two things would have the same place in a document.
     """
-    name, settings = schema.name, objects[schema.name]
+    settings = objects[name]
     flow = settings.flow(name).bound(schema)
     shape = DocumentShape(schema, frozenset(objects), settings.paths, flow).require_distinct()
     if taken := sorted(shape.tops & flow.constants.keys()):
@@ -33,5 +34,5 @@ def shape_of(objects: Mapping[str, SyncedObject], schema: ObjectSchema) -> Docum
 def shapes_of(
     objects: Mapping[str, SyncedObject], schemas: Mapping[str, ObjectSchema]
 ) -> dict[str, DocumentShape]:
-    """The same for several objects."""
-    return {name: shape_of(objects, schema) for name, schema in schemas.items()}
+    """The same for all objects of the sync that have a schema."""
+    return {name: shape_of(objects, name, schema) for name, schema in schemas.items() if name in objects}

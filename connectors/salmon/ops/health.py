@@ -117,7 +117,7 @@ class Health:
         self._thread = 0  # the loop's
         self._failing_since: float | None = None
         self._failure = ""
-        self._note = ""
+        self._notes: dict[str, str] = {}  # by who reports it
         # What waits, by who reports it: name, since when by the clock, sentence.
         self._objects: dict[str, list[tuple[str, float, str]]] = {}
         self._partitions: int | None = None  # None: not of a kind that needs any
@@ -175,9 +175,10 @@ class Health:
             if self._turned_at is not None:
                 self._turned_at = self._clock()  # A loop that waits for its next try is not hung.
 
-    def note(self, sentence: str) -> None:
-        """Something waits for a person, although the process works. An empty sentence removes the note."""
-        self._note = sentence
+    def note(self, sentence: str, *, of: str = "") -> None:
+        """Something waits for a person, although the process works. An empty sentence removes the note. *of*: who reports it."""
+        with self._lock:
+            self._notes[of] = sentence
 
     def objects_wait(self, objects: Iterable[WaitingObject], *, of: str = "") -> None:
         """These objects wait for a person, while the process does its work for all others. *of*: the part that reports it."""
@@ -287,7 +288,7 @@ class Health:
         if lacking_s is not None and not self._had_partitions:
             return report(Status.STARTING, "Worker is still starting up: waiting for its partitions.")
         suffix = f" Trying again: {self._failure}" if failing_s is not None else ""
-        suffix += f" {self._note}" if self._note else ""
+        suffix += "".join(f" {note}" for note in self._notes.values() if note)
         suffix += "".join(f" {sentence}" for _, _, sentence in objects)
         if self._spare:
             message = (

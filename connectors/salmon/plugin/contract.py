@@ -250,7 +250,7 @@ class SourceFactory(Protocol):
 
         Args:
             settings: The side's own section of the configuration, as its model.
-            objects: Object -> its settings, as the configuration has them.
+            objects: Object -> its settings, as the configuration has them now: an entry is replaced when settings change that may.
             sync_name: Of the sync, for the names of connections and for logs.
         """
 
@@ -419,6 +419,17 @@ class HasBudgets(Protocol):
     """May not use all of its side's allowances. After connect()."""
 
     def budgets(self) -> Sequence[SharedBudget]: ...
+
+
+@runtime_checkable
+class TakesSettings(Protocol):
+    """
+    A task, or a budget of one, that goes by settings that may change while it works (see salmon.plugin.marks). What it was given
+    for its objects, it need not take: those entries are replaced when they change.
+    """
+
+    def take_settings(self, settings: Any) -> None:
+        """Go by these from now on: the side's own section of the configuration. From any thread; must not block."""
 
 
 @runtime_checkable

@@ -19,10 +19,10 @@ ENTRY: Final = (
 _ENOUGH: Final = 64  # so many records in a row that are processed show that the cause is gone
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tolerance:
     """
-    What is tolerated of records that fail.
+    What is tolerated of records that fail. All that count share one, so that a change of the settings counts at once.
 
     Args:
         tolerates: False: not one is set aside.
@@ -39,6 +39,11 @@ class Tolerance:
     window: int = 2_000
     retry_timeout_s: float | None = None
     retry_delay_max_s: float = 60.0
+
+    def take(self, other: Tolerance) -> None:
+        """Tolerate from now on what *other* does. From any thread."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class ErrorLimit:
         self._trial = 0  # how many records may be tried at once; 0: not stopped
         self._passed = 0  # of these, how many in a row were processed
         self._why = ""
+        # When it stopped: by which settings, and what was counted. Others may allow it.
+        self._stopped_by, self._too_many = replace(tolerance), Counts()
 
     def restore(self, position: Mapping[str, Any] | None) -> None:
         """Go on with what was counted before a restart."""
@@ -105,11 +112,14 @@ class ErrorLimit:
             good: How many records of the batch were processed.
         """
         with self._lock:
+            if self._trial and self._is_allowed_now():
+                self._trial, self._passed, self._why = 0, 0, ""
             if self._trial:
                 return self._tried(good, failed)
             counts = self._counts.after(good, failed, window=self.tolerance.window)
             if failed and (why := self._exceeded(counts)):
                 self._trial, self._passed, self._why = 1, 0, why
+                self._stopped_by, self._too_many = replace(self.tolerance), counts
                 return False
             self._counts = counts
             return True
@@ -135,7 +145,7 @@ class ErrorLimit:
         return (
             f"{self._why} So it is not the records alone, and nothing more goes to the dead letter queue: they wait, and are tried again. "
             f"`salmon dlq list` shows why the last ones failed. Remove the cause. If they are to be set aside all the same, set "
-            f"errors.limit.consecutive or errors.limit.ratio higher, or errors.tolerance to all, and restart."
+            f"errors.limit.consecutive or errors.limit.ratio higher, or errors.tolerance to all, and send SIGHUP."
         )
 
     @property
@@ -167,6 +177,10 @@ class ErrorLimit:
         elif good:
             self._trial = min(self._trial * 2, _ENOUGH)
         return True
+
+    def _is_allowed_now(self) -> bool:
+        """Whether the settings have been changed since the stop, and allow what was too much then."""
+        return self._stopped_by != self.tolerance and not self._exceeded(self._too_many)
 
     def _go_on(self) -> None:
         self._trial, self._passed, self._why, self._counts = 0, 0, "", Counts()

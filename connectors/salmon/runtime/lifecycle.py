@@ -2,7 +2,8 @@
 Starts and stops the parts of a process, and handles its signals; nothing else handles signals.
 
 On SIGTERM or SIGINT the parts are asked to stop, the newest first, and joined within one deadline that is shorter than
-a pod's grace period. A second signal exits at once. Each part decides itself how it finishes its work.
+a pod's grace period. A second signal exits at once. Each part decides itself how it finishes its work. On SIGHUP the
+configuration is read again; but if the terminal was closed in which the process was started, it stops.
 """
 
 from __future__ import annotations
@@ -23,10 +24,22 @@ from salmon.runtime.watchdog import dump
 
 log = structlog.get_logger(__name__)
 
+# Not delivered between the start of a process and install(), nor lost: it waits, also through os.execv().
+RELOADS: Final = frozenset({signal.SIGHUP})
 DRAIN_DEADLINE_S: Final = 25.0  # Kubernetes' default grace period is 30 s.
 _SIGNAL_LOOK_S: Final = 0.2
 _LAST_RESORT_S: Final = 3.0  # after the deadline, for what is left to do in good order
 _PARENT_LOOK_S: Final = 1.0
+_HANGUP: Final = "SIGHUP"
+
+
+def has_terminal() -> bool:
+    """Whether this process has a terminal that controls it, and that is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _thread_ended(ended: threading.ExceptHookArgs) -> None:
@@ -62,6 +75,8 @@ class Lifecycle:
         parent: Process id of the parent, if this process must end with it.
         end_within: Ends the process after so many seconds, whatever hangs; called when the stop begins.
         exit_now: Called on a second signal; tests replace os._exit.
+        reload: Called on SIGHUP, in the main thread: it must not take long, and no error of it ends the process.
+        has_terminal: See there.
     """
 
     drain_deadline_s: float = DRAIN_DEADLINE_S
@@ -69,17 +84,23 @@ class Lifecycle:
     end_within: Callable[[float], object] = lambda _seconds: None
     exit_now: Callable[[int], object] = os._exit
     clock: Callable[[], float] = time.monotonic
+    reload: Callable[[], object] = lambda: None
+    has_terminal: Callable[[], bool] = has_terminal
     # Both signal handlers and threads put here. A SimpleQueue because its put() may interrupt its own get():
     # an Event set by a handler can deadlock with the wait it interrupts.
     _news: SimpleQueue[str] = field(default_factory=SimpleQueue)
     _running: list[_Running] = field(default_factory=list)
     _signals: int = 0
+    _had_terminal: bool = False
 
     def install(self) -> None:
-        """Take over SIGTERM and SIGINT, and what threads end with. From the main thread only."""
+        """Take over SIGTERM, SIGINT and SIGHUP, and what threads end with. From the main thread only."""
         threading.excepthook = _thread_ended
+        self._had_terminal = self.has_terminal()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self._news.put(_HANGUP))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOADS)
 
     def start(self, part: Part) -> None:
         """Run *part* in a thread of its own from now on."""
@@ -139,10 +160,22 @@ class Lifecycle:
     def _wait_for_news(self) -> str:
         while True:
             try:
-                return self._news.get(timeout=_PARENT_LOOK_S)
+                why = self._news.get(timeout=_PARENT_LOOK_S)
             except Empty:
                 if self.parent is not None and os.getppid() != self.parent:
                     return "the parent process is gone"
+                continue
+            if why != _HANGUP:
+                return why
+            if self._had_terminal and not self.has_terminal():
+                return "its terminal was closed"
+            self._reload()
+
+    def _reload(self) -> None:
+        try:
+            self.reload()
+        except Exception as error:
+            log.exception("configuration_not_reloaded", exc_info=error)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals += 1

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from salmon.addresses import is_broker, with_usable_host
+from salmon.plugin.marks import LIVE
 
 _PROXY_URL: Final = re.compile(r"http://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?")
 _LOGIN_URL: Final = re.compile(r"https://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/*")
@@ -190,11 +191,13 @@ class ApiBudget(Budget):
         le=1,
         description="The share of the org's API calls in 24 hours that the sync may use, all its processes together. Below half of "
         "it, what can wait is slowed down; below a tenth, it stands still, and edits are slowed down.",
+        json_schema_extra=LIVE,
     )
     floor: int = Field(
         default=1000,
         ge=0,
         description="So many of the org's API calls in 24 hours are left to others, however few Salmon has used itself.",
+        json_schema_extra=LIVE,
     )
 
 
@@ -207,11 +210,13 @@ class EventBudget(Budget):
         le=1,
         description="The share of the org's event deliveries in 24 hours that the sync may use. Before a load that would exhaust it, "
         "the event stream is closed until the load is over, and all records are read again then.",
+        json_schema_extra=LIVE,
     )
     floor: int = Field(
         default=0,
         ge=0,
         description="So many of the org's event deliveries in 24 hours are left to others, however few Salmon has used itself.",
+        json_schema_extra=LIVE,
     )
 
 

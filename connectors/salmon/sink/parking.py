@@ -28,12 +28,12 @@ class _Parked:
 class Parking:
     """
     Args:
-        timeout_s: How long a write is tried; None: without end.
+        timeout_s: How long a write is tried; None: without end. It may be changed meanwhile.
         clock: In seconds; one that also counts while the machine is suspended.
     """
 
     def __init__(self, timeout_s: float | None, clock: Callable[[], float]) -> None:
-        self._timeout_s, self._clock = timeout_s, clock
+        self.timeout_s, self._clock = timeout_s, clock
         self._lock = Lock()
         self._parked: dict[tuple[str, str], _Parked] = {}
         self._applied_at = float("-inf")
@@ -52,7 +52,8 @@ class Parking:
                 parked = _Parked(record.write.seq, now, outcome.code)
             self._parked[key] = replace(parked, code=outcome.code)
             waited_s = now - parked.since
-            if self._timeout_s is None or waited_s < self._timeout_s or self._applied_at <= parked.since:
+            timeout_s = self.timeout_s
+            if timeout_s is None or waited_s < timeout_s or self._applied_at <= parked.since:
                 return outcome
             del self._parked[key]
         reason = (

@@ -76,7 +76,6 @@ class Putters:
         unanswered: Unanswered | None = None,
     ) -> None:
         self._limit = limit or ErrorLimit(Tolerance())
-        self._busy = Backoff(_BUSY_FIRST_S, self._limit.tolerance.retry_delay_max_s)
         self.parking = Parking(self._limit.tolerance.retry_timeout_s, buffer.now)
         self._stops = 0  # tries in a row in which nothing could be set aside
         self._unanswered = unanswered or Unanswered({})
@@ -87,7 +86,7 @@ class Putters:
             task.ask_leave(self._leave.may_send)
         self._codecs = codecs
         self._waits, self._guard = waits, guard
-        self._graces = graces or {}
+        self._graces = {} if graces is None else graces
         self._metrics = metrics
         self._listener = listener
         self._direction = direction
@@ -276,6 +275,7 @@ class Putters:
         Returns:
             The outcomes that are reported, and whether what was refused may be set aside.
         """
+        self.parking.timeout_s = self._limit.tolerance.retry_timeout_s  # which may have changed
         outcomes = [
             outcome if outcome.code == CALL_FAILED else self.parking.judged(record, outcome)
             for (_, record), outcome in zip(in_flight, outcomes, strict=True)
@@ -333,7 +333,8 @@ class Putters:
         return done, again
 
     def _busy_s(self, tries: int) -> float:
-        return self._busy.delay_s(tries, rng=self._rng)
+        busy = Backoff(_BUSY_FIRST_S, self._limit.tolerance.retry_delay_max_s)
+        return busy.delay_s(tries, rng=self._rng)
 
     def _wait_to_prepare(self, commands: Sequence[Command], trouble: RetriableError) -> None:
         """Put *commands* back and wait. None of them was sent, so this is not an outage of the side."""
@@ -368,7 +369,7 @@ class Putters:
     def _hold_by_limit(self) -> None:
         """Nothing is given out for a while, and then one record to try; each one that is refused makes the wait longer."""
         self._stops += 1
-        delay_s = self._busy.delay_s(self._stops, rng=self._rng)
+        delay_s = self._busy_s(self._stops)
         self._buffer.block(delay_s)
         self._metrics.limit_stopped.set(1)
         error = TooManyErrors(self._limit.why)

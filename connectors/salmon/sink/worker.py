@@ -8,6 +8,7 @@ are committed up to the first unfinished record. So a crash repeats writes, but 
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Collection, Mapping
 from threading import Event
 from typing import Any, Final
@@ -73,7 +74,7 @@ class SinkWorker:
         schemas: Mapping[str, ObjectSchema],
         written: Collection[str],
         *,
-        guards: Mapping[str, DeleteGuardConfig] | None = None,
+        guards: dict[str, DeleteGuardConfig] | None = None,
         graces: Mapping[str, float] | None = None,
         buffer: SinkBuffer | None = None,
         first_contact_max_s: float = FIRST_CONTACT_MAX_S,
@@ -107,7 +108,8 @@ class SinkWorker:
         self._reports = SinkReports(
             instance, self.buffer, outcomes, entries, group=self._group, listener=listener, limit=limit
         )
-        limits = {name: (guards or {}).get(name, DeleteGuardConfig()) for name in written}
+        # The limits may change meanwhile, and with them the mapping.
+        limits = ChainMap({} if guards is None else guards, {name: DeleteGuardConfig() for name in written})
         self._guard = GuardWatch(instance, limits, self.buffer, entries)
         self._unanswered = Unanswered(self._objects, self._metrics)
         self._putters = Putters(

@@ -10,9 +10,11 @@ from salmon.model.change import SIDES
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import NEVER, Park, Parked, SideState, State
+from salmon.model.steps.admission import is_wanted
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
 from salmon.story.evidence import Evidence
+from salmon.story.filtered import filtered, views_of
 from salmon.story.formatting import because, called, quoted, shown, side_named, span
 
 
@@ -65,10 +67,18 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
         )
     elif rules.one_way_to is not None:
         sentence = _sent_one_way(evidence, lives=state.lives is True, target=rules.one_way_to)
+    elif state.lives and (apart := [*filtered(state, rules)]):
+        sentence = f"{evidence.object} {evidence.key} {' Also, it '.join(apart)}"
     elif state.lives:
         sentence = f"{evidence.object} {evidence.key} is in sync: {_all(state)} have the agreed values."
     else:
+        keepers = [name for name, side in state.sides.items() if name in rules.keeps and side.exists is True]
         sentence = f"{evidence.object} {evidence.key} is deleted on {_all(state)}."
+        if keepers:
+            sentence = (
+                f"{evidence.object} {evidence.key} is deleted, and no longer synced; {side_named(keepers[0])} keeps its record "
+                f"(`deletes`), and edits of that stay there."
+            )
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
 
@@ -131,6 +141,7 @@ def _side(state: State, name: str, rules: Rules) -> dict[str, Any]:
             for n, m in sorted(side.misfits.items())
         ],
         "waits_to_be_read": side.held,
+        **views_of(state, name, rules),
     }
 
 
@@ -143,7 +154,8 @@ def _waits(evidence: Evidence, state: State, rules: Rules, unmerged: int, now_ms
     if state.lives:
         yield from _misfits(state, rules)
     for name, side in state.sides.items():
-        if not state.lives and name in evidence.guarded and EXISTENCE not in side.parked:
+        gone = not state.lives or not is_wanted(state, name, rules)
+        if gone and name in evidence.guarded and EXISTENCE not in side.parked:
             yield _guarded(evidence, name, rules)
         elif side.held and rules.one_way_to is None:
             yield (
@@ -244,6 +256,11 @@ def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: 
         return (
             f"is deleted in {side_named(other)}, and its deletion was refused by {side_named(name)}: {cause}; remove "
             f"the reason, then delete it there or try again: {retry}"
+        )
+    if whole and state.sides[name].exists is True:
+        return (
+            f"no longer matches the filter of {side_named(name)}, which refused to have it deleted there: {cause}; "
+            f"after the reason is removed, run: {retry}"
         )
     what = "as a new record" if whole else f"in {told}"
     return (

@@ -180,7 +180,9 @@ class _Entries:
 
     def _operator(self, change: Change) -> str:
         by, reason = change.source.get("by", "an operator"), change.source.get("reason", "")
-        if change.op is Op.RETRY:
+        if change.op is Op.RETRY and change.ack is None:
+            what = "had the record judged again"
+        elif change.op is Op.RETRY:
             what = f"had the refused part of write {change.ack} sent again"
         elif change.op is Op.DELETE:
             what = "decided to delete the record"

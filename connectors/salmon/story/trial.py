@@ -128,7 +128,7 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     """
     config = settings.objects[schema.name]
     rules = rules_of(schema, config)
-    shape = shape_of(settings.objects, schema)
+    shape = shape_of(settings.objects, schema.name, schema)
     flow = shape.flow
     key, record, notes = _read(text, schema, shape, origin)
     if rules.one_way_to == origin:

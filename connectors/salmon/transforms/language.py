@@ -76,8 +76,20 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 # What people try, from other languages -> what it is here.
-_MEANT: Final = {"=": "==", "&": "&&", "|": "||", "<>": "!=", "and": "&&", "or": "||", "not": "!"}
-_MEANT |= {"None": "null", "NULL": "null", "True": "true", "False": "false", "AND": "&&", "OR": "||"}
+_MEANT: Final = {
+    "=": "==",
+    "&": "&&",
+    "|": "||",
+    "and": "&&",
+    "or": "||",
+    "not": "!",
+    "AND": "&&",
+    "OR": "||",
+    "None": "null",
+    "NULL": "null",
+    "True": "true",
+    "False": "false",
+}
 
 
 @dataclass(frozen=True, slots=True)

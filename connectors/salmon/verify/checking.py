@@ -27,6 +27,7 @@ from salmon.verify.comparing import (
     excused,
     findings,
     shown,
+    staying,
     withheld,
 )
 from salmon.verify.ledger import RECORDS, Ledger
@@ -251,6 +252,8 @@ class Check:
     ) -> tuple[Finding, tuple[ParkedFields, ...]]:
         if (waiting := withheld(key, side, found, state, self.terms[side])) is not None:
             return NOTHING, (waiting,)
+        if (stays := staying(key, side, found, state)) is not None:
+            return NOTHING, (stays,)
         return excused(key, side, found, state.sides.get(side) if state else None)
 
     # Repairing: the sources read the records again, and the fold decides.

@@ -16,11 +16,13 @@ from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.state import Parked, SideState, State
+from salmon.model.views import View
 from salmon.salesforce.ids import id18
 
 # The path of merge's own property in a document.
 SALESFORCE_ID_SHOWN: Final = "_salmon.salesforce_id"
 MISFIT: Final = "MISFIT"
+UNWANTED: Final = "UNWANTED"
 _SETTING: Final = (WriteOp.CREATE, WriteOp.UPDATE)
 
 
@@ -53,8 +55,17 @@ class Terms:
     ids: frozenset[str] = frozenset()
     doubles: frozenset[str] = frozenset()
     required: frozenset[str] = frozenset()  # without these, the side refuses a new record
+    view: View | None = None  # its filter and masks
+    keeps: bool = False  # whether records that are deleted elsewhere stay there
     # The target of a one-way object: what records of one kind cannot be given, and what lookups point to, is not told back.
     one_way: Rules | None = None
+
+    def expected(self, row: Mapping[str, Value]) -> Mapping[str, Value] | None:
+        """Return the agreed record as the side is to hold it; None if its filter does not want it."""
+        if self.view is None:
+            return row
+        record = {name: value for name, value in row.items() if value is not None}
+        return None if self.view.admits(record) is False else self.view.of(record)
 
     def comparable(self, name: str, value: Value) -> Value:
         """Return the value in a form that is the same for all equal values of the field."""
@@ -100,12 +111,21 @@ def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]
             ids=ids,
             doubles=doubles[side],
             required=required[side],
+            view=rules.views.get(side),
+            keeps=side in rules.keeps,
             one_way=rules if rules.one_way_to == side == SALESFORCE else None,
         )
         for side in SIDES
     }
     return own | {
-        side: Terms(every, rules.stamps, extra_counts=True, ids=ids)
+        side: Terms(
+            every,
+            rules.stamps,
+            extra_counts=True,
+            ids=ids,
+            view=rules.views.get(side),
+            keeps=side in rules.keeps,
+        )
         for side in rules.sides
         if side in further
     }
@@ -137,7 +157,8 @@ def finding(agreed: Mapping[str, Value] | None, seen: Seen | None, terms: Terms)
         seen: None if the side has no such record.
     """
     if agreed is None:
-        return Finding(extra=True) if seen is not None and terms.extra_counts else NOTHING
+        counts = seen is not None and terms.extra_counts and not terms.keeps
+        return Finding(extra=True) if counts else NOTHING
     if seen is None:
         return Finding(missing=True)
     if UNREADABLE in seen.unreadable:
@@ -164,13 +185,25 @@ def findings(
         seen: Side -> the record there; None if there is none.
     """
     in_org, document = seen.get(SALESFORCE), seen.get(MONGODB)
-    expected = agreed
-    if agreed is not None and document is not None:
+    if agreed is None:
+        return {side: finding(None, seen.get(side), its) for side, its in terms.items()}
+    expected = {side: its.expected(agreed) for side, its in terms.items()}
+    wanted = expected[MONGODB]
+    if wanted is not None and document is not None:
         # If the org does not have the record, that is the difference, and not the Id that the document still has.
         native_id = document.fields.get(SALESFORCE_ID) if in_org is None else in_org.native_id or id18(key)
-        expected = {**agreed, SALESFORCE_ID: native_id}
-    expected_in = {MONGODB: expected}
-    return {side: finding(expected_in.get(side, agreed), seen.get(side), its) for side, its in terms.items()}
+        expected[MONGODB] = {**wanted, SALESFORCE_ID: native_id}
+    return {
+        side: _unwanted(seen.get(side), terms[side])
+        if (record := expected[side]) is None
+        else finding(record, seen.get(side), terms[side])
+        for side in terms
+    }
+
+
+def _unwanted(seen: Seen | None, terms: Terms) -> Finding:
+    """Compare a record that the side's filter does not want."""
+    return Finding(fields=frozenset({EXISTENCE})) if seen is not None and terms.extra_counts else NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +215,7 @@ class ParkedFields:
 
     key: str
     side: str
-    why: str  # REFUSED, DEFERRED, HELD or MISFIT
+    why: str  # REFUSED, DEFERRED, HELD, MISFIT or UNWANTED
     fields: tuple[str, ...]  # empty: the record as a whole
     code: str = ""
 
@@ -213,6 +246,15 @@ def excused(
         for name in sorted((found.fields & misfits.keys()) - parked.keys())
     ]
     return Finding(fields=found.fields - parked.keys() - misfits.keys(), later=found.later), tuple(waiting)
+
+
+def staying(key: str, side: str, found: Finding, state: State | None) -> ParkedFields | None:
+    """Return why a record is on *side* that its filter does not want: it was born there, or a person has kept it."""
+    if EXISTENCE not in found.fields or state is None or side not in state.sides:
+        return None
+    held = state.sides[side]
+    stays = state.lives and held.exists is True and bool(held.viewed_by) and not held.entered
+    return ParkedFields(key, side, UNWANTED, ()) if stays else None
 
 
 def withheld(key: str, side: str, found: Finding, state: State | None, terms: Terms) -> ParkedFields | None:

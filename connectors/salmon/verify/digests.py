@@ -50,6 +50,10 @@ class Digest:
         return cls(data[:_FIRM_BYTES], data[_FIRM_BYTES:last], data[last:])
 
 
+# Of a row that the side is not to have: no record has this digest.
+NOWHERE: Final = Digest(b"\0" * _FIRM_BYTES, b"\0" * _LATER_BYTES)
+
+
 class Form:
     """
     Makes digests of records, by one side's terms.
@@ -67,7 +71,11 @@ class Form:
         self._with_ids = with_ids
 
     def agreed(self, key: str, row: Mapping[str, Value]) -> Digest:
-        """Return the digest of a row of `records`."""
+        """Return the digest of a row of `records`; NOWHERE if the side's filter does not want the record."""
+        expected = self._terms.expected(row)
+        if expected is None:
+            return NOWHERE
+        row = expected
         return Digest(
             self._hashed(_FIRM_BYTES, key, self._firm, row),
             self._hashed(_LATER_BYTES, key, self._later, row),
@@ -132,7 +140,9 @@ class Sums:
     native_ids: list[int] = field(default_factory=lambda: [0] * BUCKETS)
 
     def add(self, bucket: int, digest: Digest, *, times: int = 1) -> None:
-        """Add a record, or take it out again (*times* = -1)."""
+        """Add a record, or take it out again (*times* = -1). NOWHERE is no record."""
+        if digest == NOWHERE:
+            return
         self.counts[bucket] += times
         self.firm[bucket] += times * int.from_bytes(digest.firm, "big")
         self.later[bucket] += times * int.from_bytes(digest.later, "big")

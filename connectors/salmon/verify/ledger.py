@@ -31,7 +31,7 @@ from salmon.errors import SetupError
 from salmon.locks import Lock, locked_now
 from salmon.model.change import MONGODB, SALESFORCE, SIDES
 from salmon.verify.comparing import Seen, Terms
-from salmon.verify.digests import BUCKETS, DIGEST_BYTES, Digest, Sums, bucket_of
+from salmon.verify.digests import BUCKETS, DIGEST_BYTES, NOWHERE, Digest, Sums, bucket_of
 
 RECORDS: Final = "records"
 _FORMAT: Final = 1  # of a ledger on disk; a ledger of another format is deleted and started again
@@ -82,6 +82,7 @@ class Ledger:
         # `records` by the terms of all sides, and each side by its own terms.
         self.agreed = {side: Sums() for side in self._sides}
         self.sums = {side: Sums() for side in self._sides}
+        self._rows = 0  # of `records`
         self._lock = _locked(folder)
         try:
             self._db = Rdict(str(folder / _DIGESTS), _options())
@@ -96,7 +97,7 @@ class Ledger:
 
     def __len__(self) -> int:
         """The number of records in `records`."""
-        return self.agreed[SALESFORCE].total
+        return self._rows
 
     def place(self, where: str) -> dict[str, Any]:
         """Return how far the reading of a place has come; empty at its beginning."""
@@ -179,6 +180,7 @@ class Ledger:
         )
 
     def _count_agreed(self, bucket: int, data: bytes, *, times: int = 1) -> None:
+        self._rows += times
         for side, digest in self._digests_in(data).items():
             self.agreed[side].add(bucket, digest, times=times)
 
@@ -248,9 +250,12 @@ def differs(
         shown: Side -> digests of the records with this key there.
     """
     if agreed is None:
-        return any(shown[side] and its.extra_counts for side, its in terms.items())
+        return any(shown[side] and its.extra_counts and not its.keeps for side, its in terms.items())
     for side in terms:
-        if not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
+        if agreed[side] == NOWHERE:
+            if shown[side] and terms[side].extra_counts:
+                return True
+        elif not shown[side] or any(one.firm != agreed[side].firm for one in shown[side]):
             return True
     ids = {one.native_id for side in SIDES for one in shown[side]}
     return with_ids and len(ids) > 1

@@ -182,6 +182,7 @@ class _Run:
                 side: [sorted(each.compared), sorted(each.later), each.extra_counts]
                 for side, each in self._terms(name).items()
             },
+            "views": self._rules[name].views_digest,
             **agreed.origin(),
         }
         ledger = Ledger(folder, about, list(self._terms(name)))

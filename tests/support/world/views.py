@@ -60,7 +60,7 @@ class Gate:
                 continue
             if is_wanted(rules, side, out.state):
                 self.admitted.add((side, key))
-            elif (write := out.writes.get(side)) is None or write.op is WriteOp.UPDATE and not write.fields:
+            elif (write := out.writes.get(side)) is None or (write.op is WriteOp.UPDATE and not write.fields):
                 continue  # such a one calls back a deletion that is on its way
             elif write.op is not WriteOp.DELETE:
                 self.astray.append(f"{key}: {write.op} to {side}, which does not want it")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from salmon.app.live import Live
 from salmon.app.process import (
     EXIT_FATAL,
     EXIT_FENCED,
@@ -112,7 +113,7 @@ def process(tmp_path: Path, sync_yaml: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return _Process(
         "merge",
-        configuration.load(sync_yaml),
+        Live(configuration.load(sync_yaml)),
         port=0,
         ordinal=0,
         drain_deadline_s=1.0,
@@ -169,6 +170,14 @@ def test_a_server_that_refuses_us_for_the_first_time_is_an_outage_if_it_has_let_
     assert process.consequence_of(refused) is refused
     process.health.running()
     assert isinstance(process.consequence_of(refused), StartAgain)
+
+
+def test_a_hangup_reads_the_file_of_the_process_again(process: _Process, sync_yaml: Path) -> None:
+    """What its parts share follows, and so does what is built later."""
+    sync_yaml.write_text(sync_yaml.read_text() + "errors: {limit.consecutive: 7}\n")
+    process._lifecycle.reload()
+    assert process._live.config.errors.limit_consecutive == 7
+    assert process._live.tolerance.consecutive == 7
 
 
 def test_a_topic_that_was_deleted_is_named_where_kafka_speaks_of_numbers(

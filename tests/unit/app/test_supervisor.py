@@ -71,7 +71,7 @@ class LowRandom(random.Random):
 def run_in_main(children: list[Child], until: threading.Event | None = None, **more: object) -> int:
     """Run a supervisor; *until* makes it stop, as a signal would."""
     supervisor = Supervisor(children, "127.0.0.1", rng=LowRandom(), drain_deadline_s=5.0, **more)  # type: ignore[arg-type]
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     if until is not None:
 
         def stop() -> None:
@@ -372,3 +372,56 @@ def test_an_answer_of_the_process_before_says_nothing_about_the_next() -> None:
 
     Supervisor([child], "127.0.0.1", is_live=is_live).check(child)
     assert child.not_live == 0
+
+
+# Says when it has started; only later can it handle a SIGHUP, as a process that still imports its modules.
+LATE = textwrap.dedent(
+    """
+    import pathlib, signal, sys, time
+    folder = pathlib.Path(sys.argv[1])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    (folder / "started").touch()
+    while not (folder / "go on").exists():
+        time.sleep(0.02)
+    signal.signal(signal.SIGHUP, lambda *_: (folder / "reloaded").touch())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    while True:
+        time.sleep(0.05)
+    """
+)
+
+
+def test_a_hangup_is_passed_on_and_is_not_lost_on_a_child_that_still_starts(tmp_path: Path) -> None:
+    """It would end a process that cannot handle it yet. It waits, and is delivered as soon as the child can."""
+    late = Child("late", [sys.executable, "-c", LATE, str(tmp_path)], port=1)
+
+    def hang_up() -> bool:
+        if (tmp_path / "started").exists() and not (tmp_path / "go on").exists():
+            os.kill(os.getpid(), signal.SIGHUP)
+            eventually(passed_on.is_set)
+            (tmp_path / "go on").touch()
+        return (tmp_path / "reloaded").exists()
+
+    passed_on = threading.Event()
+
+    class Noted(Supervisor):
+        def _reload(self) -> None:
+            super()._reload()
+            passed_on.set()
+
+    supervisor = Noted([late], "127.0.0.1", rng=LowRandom(), drain_deadline_s=5.0, has_terminal=lambda: False)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    reloaded = when(hang_up)
+
+    def stop() -> None:
+        reloaded.wait(60)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    try:
+        assert supervisor.run() == 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert reloaded.is_set()
+    assert late.crashes == 0

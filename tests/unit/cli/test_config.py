@@ -43,8 +43,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def settings(run: Run, *arguments: str) -> dict[str, Any]:
-    told = json.loads(run("explain", *arguments, "--json").stdout)
+def settings(run: Run, *arguments: str, text: str = FILE) -> dict[str, Any]:
+    told = json.loads(run("explain", *arguments, "--json", text=text).stdout)
     return {each["key"]: each for each in told["settings"]}
 
 
@@ -141,6 +141,21 @@ def test_a_key_that_there_is_not_is_answered_by_what_it_may_be_meant_for(run: Ru
         ConfigError, match=r"no setting objects\.Acount\.deletes\. Did you mean objects\.Account\.deletes\?"
     ):
         raise run("explain", "objects.Acount.deletes").exception or AssertionError
+
+
+def test_the_how_to_shows_a_flow_that_is_valid_and_the_faults_that_a_reader_sees(run: Run) -> None:
+    """deploy/your-first-flow.md: its ten lines, and its two mistakes in them."""
+    page = (Path(__file__).parents[3] / "deploy" / "your-first-flow.md").read_text(encoding="utf-8")
+    flow = page.partition("```yaml\n")[2].partition("```")[0]
+    assert len(flow.splitlines()) == 10
+    text = FILE.partition("objects:")[0] + flow
+    assert run("validate", text=text).stdout.endswith("valid. crm syncs Account, Contact.\n")
+    key = "objects.Contact.direction"
+    assert settings(run, key, text=text)[key]["value"] == "to_mongodb"
+    wrong = text.replace("collection: customers", "colection: customers").replace("to_mongodb ", "sideways ")
+    told = run("validate", text=wrong).stderr
+    for sentence in page.partition("has 2 faults:\n")[2].partition("```")[0].splitlines():
+        assert sentence.partition(": ")[2].removesuffix(" ...") in told
 
 
 def test_the_schema_is_printed_for_editors() -> None:

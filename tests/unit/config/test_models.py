@@ -257,9 +257,19 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             id="one instead of a list",
         ),
         pytest.param(
-            changed(objects__Account__deletes="ignore"),
-            r"objects\.Account\.deletes\.mode: is text \(str\), but must be 'propagate'",
+            changed(objects__Account__deletes="forget"),
+            r"objects\.Account\.deletes\.mode: is text \(str\), but must be 'propagate', 'ignore' or 'archive'",
             id="a mode of deletions that there is not",
+        ),
+        pytest.param(
+            changed(objects__Account__deletes="archive"),
+            r"objects\.Account\.deletes: mode archive needs `field`, the checkbox that marks a record that is kept",
+            id="an archive without a mark",
+        ),
+        pytest.param(
+            changed(objects__Account__deletes={"mode": "ignore", "field": "Archived__c"}),
+            r"objects\.Account\.deletes: has `field`, which is for mode archive only: remove it, or set the mode",
+            id="a mark without an archive",
         ),
         pytest.param(
             changed(objects__Account__deletes={"grace_s": -1}),

@@ -109,6 +109,20 @@ def test_the_target_of_a_one_way_object_is_the_default() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("entry", "direction"),
+    [
+        ({"filter": "A != null", "to": "both"}, "to_mongodb"),
+        ({"mask": {"fields": ["A"]}, "to": "mongodb"}, "to_salesforce"),
+        ({"constant": {"source": "crm"}}, "to_salesforce"),
+    ],
+)
+def test_what_is_for_a_side_that_gets_nothing_is_refused(entry: dict[str, Any], direction: str) -> None:
+    """It would look as if it did something."""
+    _, faults = checked(raw([entry], direction=direction))
+    assert f"the direction of the object is {direction}" in faults["objects", "Contact", "transforms"]
+
+
 def test_replace_field_chooses_fields_after_the_object_has() -> None:
     """As in a chain of Kafka Connect's: what was left out before stays out."""
     config, _ = checked(

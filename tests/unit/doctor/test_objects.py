@@ -104,6 +104,15 @@ def test_direction_decides_what_access_is_needed(account: dict[str, Any]) -> Non
     assert looked({**account, "queryable": False}, direction="to_mongodb")["access"].outcome is Outcome.FAIL
 
 
+def test_transforms_must_fit_the_orgs_fields(account: dict[str, Any]) -> None:
+    """Before anything starts: an expression names a field that is there, and compares it with what it can be compared with."""
+    assert "transforms" not in looked(account)
+    assert looked(account, transforms=[{"filter": "Phone != null"}])["transforms"].outcome is Outcome.OK
+    line = looked(account, transforms=[{"filter": "Fonc != null"}, {"filter": "Phone > 5"}])["transforms"]
+    assert line.outcome is Outcome.FAIL
+    assert "has no field Fonc" in line.says
+
+
 def test_a_field_that_the_config_names_must_be_there(account: dict[str, Any]) -> None:
     """Misspelt, or hidden: both look the same to the user, and the mend says both."""
     line = looked(account, fields={"include": ["Name", "Fonc"]})["fields"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from salmon.errors import CacheDamaged, SetupError
-from salmon.merge.cache import Mark, Memory, Origin, RocksCache
+from salmon.merge.cache import Mark, Memory, MemoryCache, Origin, RocksCache
 
 MARK = Mark(Origin("cluster", "crm.state.Account", "", 0), 7, 1)
 
@@ -68,3 +68,14 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_mend(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"merge\.state_dir: .*Free space there, or name another folder"):
         opened(tmp_path / "file" / "copy")
+
+
+def test_both_copies_yield_their_rows_in_the_order_of_the_keys(tmp_path: Path) -> None:
+    """From the first one after a key, whether or not that key is there; the mark is no row."""
+    rows = {key: key.encode() for key in ("a", "b", "ä", "c", "\U0001f41f")}
+    for cache in (MemoryCache(), RocksCache(tmp_path / "copy", Memory())):
+        cache.write(rows, MARK)
+        in_order = sorted(rows)
+        assert [key for key, _ in cache.rows_after("")] == in_order
+        assert list(cache.rows_after("b")) == [(key, key.encode()) for key in in_order[2:]]
+        assert [key for key, _ in cache.rows_after("bb")] == in_order[2:]

@@ -392,3 +392,102 @@ def test_the_target_of_a_one_way_object_loses_what_ceases_to_match() -> None:
     assert story.last.writes == {}
     story.salesforce.edits(City="Oslo")
     assert story.writes[MONGODB].fields["Name"] == "Acme Ltd"
+
+
+# A look that overtakes the events of the time before.
+
+
+def taken_away_unseen() -> Story:
+    """Our removal is carried out; the document is looked for and not found, before the events of the time before are told."""
+    story = in_oslo(Name="Acme", Phone="555 0101")
+    story.salesforce.edits(City="Bergen")
+    before = story.mongodb.now
+    story.mongodb.absent(as_of=before + 10)
+    assert not story.mongodb.holds
+    return story
+
+
+def test_an_edit_that_is_told_after_the_removal_was_seen_is_not_lost() -> None:
+    """The document was edited, taken away and looked for; only then do its events come."""
+    story = taken_away_unseen()
+    taken = story.state.sides[MONGODB].in_flight
+    story.mongodb.edits(Name="Acme Ltd")
+    assert story.record is not None
+    assert story.record["Name"] == "Acme Ltd"
+    assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
+    story.mongodb.edits(Name="Acme Inc")
+    assert story.record["Name"] == "Acme Inc"
+    story.mongodb.deletes()
+    assert taken
+    assert story.conflicts == []
+    assert story.state.lives
+
+
+def test_a_late_edit_of_what_others_have_edited_meanwhile_is_a_conflict() -> None:
+    """Neither author knew of the other edit."""
+    story = taken_away_unseen()
+    story.salesforce.edits(City="Trondheim")
+    story.mongodb.edits(City="Stavanger")
+    (conflict,) = story.conflicts
+    assert {conflict.contest.standing.value, conflict.contest.challenger.value} == {"Trondheim", "Stavanger"}
+
+
+def test_what_comes_late_and_was_known_is_no_edit() -> None:
+    """The event of a value that the side had told before by a row, and of our own write."""
+    story = taken_away_unseen()
+    story.mongodb.edits(Name="Acme")
+    assert Fact.EDITED not in story.facts()
+    assert SALESFORCE not in story.writes
+
+
+def test_a_second_look_keeps_the_notes_of_the_first() -> None:
+    """It finds nothing either."""
+    story = taken_away_unseen()
+    story.mongodb.absent(as_of=story.mongodb.now + 20)
+    story.mongodb.edits(Name="Acme Ltd")
+    assert story.record is not None
+    assert story.record["Name"] == "Acme Ltd"
+
+
+def test_an_edit_of_a_document_whose_whole_life_a_look_has_overtaken_is_not_lost() -> None:
+    """It was created, edited and taken away; then it is looked for, and only then do its events come. (Seed 1516.)"""
+    story = Story(only_oslo())
+    story.salesforce.creates(Name="Acme", City="Oslo")
+    made = story.writes[MONGODB]
+    story.salesforce.edits(City="Bergen")
+    story.mongodb.absent(as_of=10)
+    story.mongodb.acks(made)
+    story.mongodb.edits(Name="Acme Ltd")
+    assert story.record == {"Name": "Acme Ltd", "City": "Bergen"}
+    assert story.writes[SALESFORCE].fields == {"Name": "Acme Ltd"}
+    story.mongodb.deletes()
+    assert story.conflicts == []
+
+
+# What the org does by itself as a record leaves it.
+
+
+def child() -> Story:
+    """A record that refers to another one, whose object has a filter for Salesforce."""
+    return in_step(Rules(SCHEMA, parents_leave=frozenset({"ParentId"})), Name="Acme", ParentId="001P")
+
+
+def test_a_lookup_stays_when_its_target_has_left_the_org() -> None:
+    """The org clears it there. Elsewhere the target lives on; so the lookup is owed to the org, where it waits for the target."""
+    story = child()
+    story.salesforce.edits_as_we_write(ParentId=None)
+    assert story.record == {"Name": "Acme", "ParentId": "001P"}
+    assert MONGODB not in story.writes
+    assert story.writes[SALESFORCE].fields == {"ParentId": "001P"}
+    story.salesforce.acks(story.writes[SALESFORCE])
+    story.salesforce.edits(ParentId=None)
+    assert story.record == {"Name": "Acme"}, "what a user clears is cleared"
+
+
+def test_what_the_org_deletes_with_a_record_that_leaves_lives_on() -> None:
+    """A cascade is nobody's deletion: the record is created again, and waits there for its parent."""
+    story = child()
+    story.salesforce.deletes_as_we_write()
+    assert MONGODB not in story.writes or story.writes[MONGODB].op is not WriteOp.DELETE
+    assert story.state.lives
+    assert story.writes[SALESFORCE].op is WriteOp.CREATE

@@ -112,3 +112,17 @@ def test_what_was_not_committed_is_not_counted() -> None:
     for _ in range(5):
         it.recount(before)
         assert it.allows(0, 3)
+
+
+def test_settings_that_allow_more_end_a_stop_without_a_restart() -> None:
+    """They are read again on SIGHUP. Others that would not have allowed it either change nothing."""
+    tolerance = Tolerance(consecutive=5, ratio=1)
+    it = ErrorLimit(tolerance)
+    assert not it.allows(0, 20)
+    assert not it.allows(0, 1), "one record is tried"
+    tolerance.take(Tolerance(consecutive=10, ratio=1))
+    assert not it.allows(0, 1), "20 in a row are more than 10, too"
+    tolerance.take(Tolerance(consecutive=100, ratio=1))
+    assert it.allows(0, 1)
+    assert not it.stopped
+    assert it.at_most(500) == 500

@@ -121,7 +121,15 @@ SCRIPT = textwrap.dedent(
             self.told.set()
         def cut(self): ...
 
-    life = Lifecycle()
+    def reload():
+        print("reload", flush=True)
+        raise ValueError("a fault of ours")
+
+    terminal = [True]
+    def has_terminal():
+        return terminal.pop() if sys.argv[1] == "closed" and terminal else False
+
+    life = Lifecycle(reload=reload, has_terminal=has_terminal)
     life.install()
     life.start(Part())
     sys.exit(0 if life.wait() is None else 1)
@@ -146,6 +154,26 @@ def test_a_second_signal_exits_now() -> None:
         pass
     process.send_signal(signal.SIGTERM)
     assert process.wait(5) == 128 + signal.SIGTERM
+
+
+def test_a_hangup_has_the_configuration_read_again_and_ends_nothing() -> None:
+    """Not even if that fails for a reason that nobody foresaw; a signal stops the process as before."""
+    process = _script("quick")
+    assert process.stdout is not None
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "reload\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_process_ends_with_the_terminal_in_which_it_was_started() -> None:
+    """SIGHUP has two meanings. Whoever closes the window expects it to stop, in good order."""
+    process = _script("closed")
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(10) == 0
+    assert process.stdout is not None
+    assert process.stdout.read() == "told\n"
 
 
 _THREAD = """

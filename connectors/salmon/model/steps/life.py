@@ -11,6 +11,7 @@ from salmon.model.change import OWNED_BY_MERGE, Op, WriteOp
 from salmon.model.policies import EXISTENCE, Edit
 from salmon.model.rules import OVERWRITTEN_MAX
 from salmon.model.state import EMPTIED, NEVER, Overwritten, Park, Parked, Sent, SideState, Version
+from salmon.model.steps import taken_away
 from salmon.model.steps.misfits import note, note_what_was_seen
 from salmon.model.steps.values import fold_value, refused_in_silence
 from salmon.model.steps.work import UNKNOWN, Fact, Work
@@ -183,7 +184,7 @@ def _told_of_the_dead(work: Work, ours: Sent | None, spoken: frozenset[str]) -> 
     for name in spoken:
         work.set_shadow(name, change.fields.get(name))
     x.unknown -= spoken
-    if ours is not None or work.is_consequence or not fresh:
+    if ours is not None or work.is_consequence or not fresh or change.origin in work.rules.keeps:
         return
     standing, challenger = (
         Edit(state.life.origin, False, state.life.committed_at, state.life.seq),
@@ -258,8 +259,9 @@ def ends(work: Work, ours: Sent | None) -> None:
     """Step 5. DELETE or ABSENT: the side no longer has the record, or never had."""
     change, x, state = work.change, work.x, work.state
     had, unseen = x.exists, _unseen(work)
+    x.overwritten = taken_away.notes(work, ours)
     x.exists, x.native_id, x.marker = False, None, 0
-    x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}
+    x.shadow, x.unknown, x.misfits = {}, frozenset(), {}
     x.entered = x.entered and any(sent.op is WriteOp.CREATE for sent in x.in_flight.values())
     if had is not False:
         x.parked = {}  # but a refused creation is not tried again because somebody looked
@@ -267,6 +269,8 @@ def ends(work: Work, ours: Sent | None) -> None:
         return  # known, or our own doing; if canonical lives, step 7 creates it anew
     if had is False or (had is None and change.op is Op.ABSENT):
         return  # it never had it: nothing was deleted
+    if unseen and _is_kept_elsewhere(work):
+        unseen = []  # those who made these edits keep them
     if unseen and not work.is_consequence:
         newest = max(unseen, key=lambda v: (v.committed_at, v.seq))
         challenger = Edit(change.origin, False, change.committed_at, state.seq)
@@ -276,9 +280,16 @@ def ends(work: Work, ours: Sent | None) -> None:
             hold_death(work, x)
         if winner is not challenger:
             return  # the edit wins, and step 7 creates the record anew, or both wait
+    elif work.is_consequence and work.rules.parents_leave:
+        return  # its parent has perhaps left that side alone: step 7 creates the record anew, which waits for that
     elif unseen:
         return  # an edit beats a deletion that nobody has made: step 7 creates the record anew
     die(work, work.baseline if work.is_consequence else work.version)
+
+
+def _is_kept_elsewhere(work: Work) -> bool:
+    """Whether nobody else loses the record by the deletion."""
+    return all(side in work.rules.keeps for side in work.state.sides if side != work.change.origin)
 
 
 def _unseen(work: Work) -> list[Version]:
@@ -292,11 +303,7 @@ def _unseen(work: Work) -> list[Version]:
         state.versions.get(name, state.life)
         for name in work.rules.settable_by_others(work.change.origin)
         if name not in x.parked
-        and (
-            agreed.get(name) is not None
-            if name in x.unknown
-            else x.shadow.get(name) != agreed.get(name)
-        )
+        and (agreed.get(name) is not None if name in x.unknown else x.shadow.get(name) != agreed.get(name))
     ]
     return [v for v in unseen if not v.baseline and v.origin != work.change.origin]
 

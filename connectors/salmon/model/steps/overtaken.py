@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from salmon.model.change import OWNED_BY_MERGE, Op, Value
 from salmon.model.state import EMPTIED, NEVER, Overwritten, Version
+from salmon.model.steps import taken_away
 from salmon.model.steps.misfits import stays_there
 from salmon.model.steps.values import fold_hidden_value, fold_unseen_value
 from salmon.model.steps.work import Work
@@ -21,6 +22,9 @@ def overtaken(work: Work) -> None:
     """
     change, x = work.change, work.x
     x.order = change.order
+    if taken_away.is_told_of(work):
+        taken_away.tell(work)
+        return
     spoken = work.rules.spoken(change)
     if change.ack is not None and (change.op is Op.CREATE or change.ack == x.marker < x.settled):
         _nobodys_edits(work, spoken, change.ack)

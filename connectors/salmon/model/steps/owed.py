@@ -132,6 +132,8 @@ def owed_to(state: State, name: str, rules: Rules) -> Owed | None:
     side = state.sides[name]
     if side.held and rules.one_way_to is None:
         return None
+    if not state.lives and name in rules.keeps:
+        return _owed_a_mark(side, rules.keeps[name], rules.live[name])
     if not state.lives:
         if name != rules.one_way_to:
             return _owed_a_death(side, whole=side.unknown.isdisjoint(rules.live[name]))
@@ -188,6 +190,13 @@ def _owed_a_death(side: SideState, *, whole: bool) -> Owed | None:
         # Only what our creation made may be deleted: a record without its marker is one that nobody has read.
         return Owed(WriteOp.DELETE, {}, min(alive))
     return None
+
+
+def _owed_a_mark(side: SideState, mark: str, live: frozenset[str]) -> Owed | None:
+    """The record is deleted elsewhere, and stays here: on its own from now on, and marked if there is a field for that."""
+    if side.exists is not True or not mark or mark in side.parked or not side.unknown.isdisjoint(live):
+        return None
+    return None if side.shadow.get(mark) is True else Owed(WriteOp.UPDATE, {mark: True}, side.marker)
 
 
 def _owed_to_leave(name: str, side: SideState, rules: Rules) -> Owed | None:

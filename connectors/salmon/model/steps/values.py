@@ -156,13 +156,16 @@ def _sent(work: Work, name: str, ours: Sent | None) -> Value | Unsent:
     )
 
 
-def fold_unseen_value(work: Work, name: str, before: Value) -> None:
-    """An edit that our own write overwrote before anybody had seen it. *before*: what its author saw."""
+def fold_unseen_value(work: Work, name: str, before: Value, ours: Value | Unsent = UNSENT) -> None:
+    """
+    An edit that our own write overwrote before anybody had seen it. *before*: what its author saw. *ours*: what the write set
+    that the event answers.
+    """
     if name in OWNED_BY_MERGE or name in work.rules.only_of(work.change.origin):
         return
     value = work.change.fields.get(name)
     canonical = work.rules.shown_to(work.change.origin, name, work.state.canonical.get(name))
-    verdict = judge(value, canonical=canonical, shadow=before)
+    verdict = judge(value, canonical=canonical, shadow=before, ours=ours)
     if verdict in (Verdict.CAUSAL, Verdict.CONCURRENT):
         _news(work, name, value, verdict)
 
@@ -208,6 +211,9 @@ def _news(work: Work, name: str, value: Value, verdict: Verdict) -> None:
             _overruled(work, name)
         return
     standing = state.versions.get(name, NEVER)
+    cleared = value is None and (work.is_consequence or _is_cleared_by_the_org(work, name, value))
+    if cleared and name in work.rules.parents_leave:
+        return  # what it refers to has perhaps left that side alone: the reference stays, and waits for it there
     if verdict is Verdict.CAUSAL and _is_cleared_by_the_org(work, name, value):
         work.take(name, None, work.baseline)
     elif work.is_consequence or _is_filled_in(work, name, verdict):

@@ -2,7 +2,7 @@
 Brings documents that exist into a new form, after `transforms` has given them constants or fields another type.
 
 It runs once for each change of the configuration, before the sink writes: the collection's validator keeps which form its documents
-have. If it is interrupted, it starts again: what has been done does nothing the second time. A value is only replaced by the same
+have. (Where somebody else has made the validator, or the right to change it is missing, it runs at each start, and finds nothing to do.) If it is interrupted, it starts again: what has been done does nothing the second time. A value is only replaced by the same
 value in another form, and only while it is what was read, so an application's edit is never overwritten, and no side takes it for an edit.
 """
 

@@ -49,6 +49,11 @@ def is_ours(logger: str) -> bool:
     return logger == ROOT or logger.startswith(f"{ROOT}.")
 
 
+def name_of(level: str) -> str:
+    """Log4j's name of a level by Python's, in any case."""
+    return _NAMES[logging.getLevelName(level.upper())]
+
+
 def level_of(logger: str) -> Level:
     """The level that counts for a logger: its own, or that of the nearest logger above it."""
     number = logging.getLogger(logger).getEffectiveLevel()

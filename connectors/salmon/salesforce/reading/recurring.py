@@ -15,7 +15,7 @@ from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.deliveries import PLACE, STREAM, Deliveries
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import NoEvents
-from salmon.salesforce.reading.refreshing import AfterEvents, has_unreported
+from salmon.salesforce.reading.refreshing import AfterEvents, Intervals, has_unreported
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
@@ -63,11 +63,13 @@ class Recurring:
         self._budgets, self._stored_at_s = (rest.budget, deliveries), time.monotonic()
         for each in self._budgets:
             each.restore(positions.get(f"{USED}{each.name}"))
-        # What waits to be matched is not among the objects.
-        configured = {name: configured[name] for name in objects}
-        polled = {name: each.capture.every_s for name, each in configured.items() if is_polled(each)}
+        # What waits to be matched is not among the objects. The intervals may change meanwhile.
+        polled = Intervals(
+            [name for name in objects if is_polled(configured[name])],
+            lambda name: configured[name].capture.every_s,
+        )
         # The target of a one-way object is not asked what it has.
-        read = [name for name, each in configured.items() if each.direction != "to_salesforce"]
+        read = [name for name in objects if configured[name].direction != "to_salesforce"]
         self._polls = Snapshots(rest, readers, wake=wake, troubles=troubles) if polled else None
         self._vanished = Vanished(
             rest,
@@ -80,10 +82,13 @@ class Recurring:
             eventful=set(read) - polled.keys(),
         )
         unreported = [name for name in read if has_unreported(objects[name].schema)]
-        often = {name: configured[name].refresh.every_s for name in unreported}
-        soon = {name: configured[name].refresh.after_events_s for name in unreported if name not in polled}
-        self._after_events = AfterEvents(_given(soon), spare=lambda: rest.budget.may(Urgency.SPARE))
-        self.schedule = Schedule(polled, self._polls, _given(often), lambda: rest.budget.may(Urgency.SPARE))
+        often = Intervals(unreported, lambda name: configured[name].refresh.every_s)
+        soon = Intervals(
+            [name for name in unreported if name not in polled],
+            lambda name: configured[name].refresh.after_events_s,
+        )
+        self._after_events = AfterEvents(soon, spare=lambda: rest.budget.may(Urgency.SPARE))
+        self.schedule = Schedule(polled, self._polls, often, lambda: rest.budget.may(Urgency.SPARE))
         stream = positions.get(STREAM, {})
         self._has_place = bool(stream)
         self._deliveries = None
@@ -139,7 +144,3 @@ class Recurring:
         self._vanished.close()
         if self._deliveries is not None:
             self._deliveries.close()
-
-
-def _given(every_s: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: seconds for name, seconds in every_s.items() if seconds is not None}

@@ -8,8 +8,9 @@ has few API calls left: nobody's edit waits for it.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from salmon.model.change import Op
@@ -25,6 +26,30 @@ WAITING_MAX: Final = 5_000  # records of an object
 def has_unreported(schema: ObjectSchema) -> bool:
     """Whether the object has synced fields that no event reports. Stamps are none: they come with the next event."""
     return any(not field.live and not field.is_stamp for field in schema.fields)
+
+
+class Intervals(Mapping[str, float]):
+    """
+    Object -> every how many seconds, as the configuration has it now; infinity: never.
+
+    Args:
+        every_s: Returns it; None: never.
+    """
+
+    def __init__(self, objects: Iterable[str], every_s: Callable[[str], float | None]) -> None:
+        self._objects, self._every_s = dict.fromkeys(objects), every_s
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self._objects:
+            raise KeyError(name)
+        every_s = self._every_s(name)
+        return math.inf if every_s is None else every_s
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
 
 
 class AfterEvents:
@@ -57,12 +82,16 @@ class AfterEvents:
             waiting, change = self._waiting.get(record.object), record.change
             if waiting is None or not change.is_event or change.op is Op.DELETE or not change.native_id:
                 continue
+            if (every_s := self._every_s[record.object]) == math.inf:
+                continue
             if not waiting:
-                self._due_at_s.setdefault(record.object, now_s + self._every_s[record.object])
+                self._due_at_s.setdefault(record.object, now_s + every_s)
             waiting[change.native_id] = None
             if len(waiting) > WAITING_MAX:
                 del waiting[next(iter(waiting))]
-        for name, due_at_s in list(self._due_at_s.items()):
+        for name, planned_s in list(self._due_at_s.items()):
+            # A shorter interval counts for what waits already.
+            self._due_at_s[name] = due_at_s = min(planned_s, now_s + self._every_s[name])
             if now_s >= due_at_s:
                 self._request(name, request)
         self._requests.answered(harvest)

@@ -167,7 +167,9 @@ class Runs:
                 self._begin(replace(again, polled=run.polled, whole=run.whole))
         for name, every_s in self._polled.items():
             run = self._runs.get(name)
-            if run is None or not run.done or now_s < self._poll_at_s.get(name, now_s):
+            # A shorter interval counts for what waits already.
+            poll_at_s = self._poll_at_s[name] = min(self._poll_at_s.get(name, now_s), now_s + every_s)
+            if run is None or not run.done or now_s < poll_at_s:
                 continue
             self._poll_at_s[name] = now_s + every_s
             if self._org.clock.now - run.began > REACH_MS:

@@ -31,6 +31,7 @@ from typing import Any, Final
 from salmon.errors import RateLimited
 from salmon.plugin.contract import BudgetState, WaitingObject
 from salmon.salesforce.config import Budget as Terms
+from salmon.salesforce.config import SalesforceConfig
 
 SLOT_S: Final = 900
 DAY_S: Final = 86_400
@@ -177,6 +178,11 @@ class Budget:
         self._samples: deque[tuple[float, int]] = deque()
         self._stored: dict[str, Any] | None = None
         self._was_restored = False
+
+    def take_settings(self, settings: SalesforceConfig) -> None:
+        """See TakesSettings."""
+        if self._terms is not None:
+            self._terms = getattr(settings, self._key.rpartition(".")[2])
 
     # What is used.
 

@@ -10,6 +10,7 @@ from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.refreshing import (
     WAITING_MAX,
     AfterEvents,
+    Intervals,
     has_unreported,
 )
 from salmon.salesforce.reading.rows import IDS_A_QUERY
@@ -176,3 +177,26 @@ def test_only_objects_with_such_fields_are_read() -> None:
     assert has_unreported(schema("Opportunity"))
     account = schema("Account")
     assert not has_unreported(type(account)("X", tuple(each for each in account.fields if each.live)))
+
+
+def test_an_interval_that_becomes_shorter_counts_for_what_waits_already() -> None:
+    """The settings are read again on SIGHUP: nobody waits out the former day, and what was never read is read then."""
+    every_s: dict[str, float | None] = {"Account": None, "Contact": A_DAY_S}
+    clock, asked = [0.0], list[Signal]()
+    intervals = Intervals(every_s, every_s.get)
+    after = AfterEvents(intervals, spare=lambda: True, monotonic_s=lambda: clock[0])
+
+    def event(name: str, native_id: str) -> Harvest:
+        change = Change(SALESFORCE, Op.UPDATE, is_event=True, native_id=native_id)
+        return Harvest(records=[SourceRecord(name, native_id, change)])
+
+    after.turn(asked.append, event("Account", A))
+    after.turn(asked.append, event("Contact", C))
+    assert dict(intervals) == {"Account": float("inf"), "Contact": A_DAY_S}
+    every_s.update(Account=SOON_S, Contact=SOON_S)
+    after.turn(asked.append, event("Account", B))
+    clock[0] += SOON_S
+    after.turn(asked.append, Harvest())
+    clock[0] += SOON_S
+    after.turn(asked.append, Harvest())
+    assert {each.object: each.native_ids for each in asked} == {"Account": (B,), "Contact": (C,)}

@@ -1,0 +1,66 @@
+"""Verify where sides have filters and masks, or keep what is deleted elsewhere: each is held against what it is to have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
+from salmon.model.policies import EXISTENCE
+from salmon.model.rules import Rules
+from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.model.state import SideState, State
+from salmon.model.views import View
+from salmon.verify.comparing import NOTHING, UNWANTED, ParkedFields, Seen, findings, staying, terms_of
+from salmon.verify.digests import NOWHERE, Form, Sums
+
+SCHEMA = ObjectSchema(
+    "Account",
+    (FieldSchema("Name", "string", Kind.STRING), FieldSchema("Phone", "phone", Kind.STRING)),
+    key_prefix="001",
+)
+KEY = "0015g00000Xyz12AAA"
+VIEW = View("oslo", lambda record: record.get("Name") != "Hidden", {"Phone": lambda value: f"*{value}"})
+RULES = Rules(SCHEMA, views={MONGODB: VIEW})
+TERMS = terms_of(RULES)
+AGREED: dict[str, Value] = {"Name": "Acme", "Phone": "555"}
+HIDDEN: dict[str, Value] = {"Name": "Hidden", "Phone": None}
+IN_ORG = Seen(KEY, AGREED, native_id=KEY)
+DOCUMENT = Seen(KEY, {"Name": "Acme", "Phone": "*555", SALESFORCE_ID: KEY})
+
+
+def test_a_masked_value_is_what_the_side_is_to_have() -> None:
+    """The value itself would be a difference there."""
+    seen = {SALESFORCE: IN_ORG, MONGODB: DOCUMENT}
+    assert not any(found.differs for found in findings(KEY, AGREED, seen, TERMS).values())
+    bare = {**seen, MONGODB: replace(DOCUMENT, fields={**AGREED, SALESFORCE_ID: KEY})}
+    assert findings(KEY, AGREED, bare, TERMS)[MONGODB].fields == {"Phone"}
+
+
+def test_a_record_that_is_not_wanted_is_missing_nowhere() -> None:
+    """And where it is all the same, that is a difference, unless it was born there."""
+    org = replace(IN_ORG, fields={"Name": "Hidden"})
+    assert findings(KEY, HIDDEN, {SALESFORCE: org, MONGODB: None}, TERMS) == dict.fromkeys(SIDES, NOTHING)
+    found = findings(KEY, HIDDEN, {SALESFORCE: org, MONGODB: DOCUMENT}, TERMS)[MONGODB]
+    assert found.fields == {EXISTENCE}
+    state = State({MONGODB: SideState(exists=True, viewed_by="oslo")}, lives=True)
+    assert staying(KEY, MONGODB, found, state) == ParkedFields(KEY, MONGODB, UNWANTED, ())
+    state.sides[MONGODB].entered = True
+    assert staying(KEY, MONGODB, found, state) is None
+
+
+def test_what_is_deleted_elsewhere_is_no_extra_record_of_a_side_that_keeps_it() -> None:
+    """Of the other side it is."""
+    terms = terms_of(Rules(SCHEMA, keeps={MONGODB: ""}))
+    found = findings(KEY, None, {SALESFORCE: IN_ORG, MONGODB: DOCUMENT}, terms)
+    assert found[SALESFORCE].extra
+    assert not found[MONGODB].differs
+
+
+def test_digests_say_the_same_as_the_comparison() -> None:
+    """A row that is not wanted has no digest there, and is not counted; a masked one has that of its mask."""
+    form = Form(TERMS[MONGODB], with_ids=False)
+    assert form.agreed(KEY, HIDDEN) == NOWHERE
+    assert form.agreed(KEY, AGREED).firm == form.document(DOCUMENT).firm
+    sums = Sums()
+    sums.add(7, NOWHERE)
+    assert sums.total == 0
