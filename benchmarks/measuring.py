@@ -109,8 +109,10 @@ class Sync:
 
 
 @contextmanager
-def sync_on(stack: str, folder: Path, *, fields: int, partitions: int = 1) -> Iterator[Sync]:
-    """A sync with empty topics and registered schemas, on servers that end with the block."""
+def sync_on(
+    stack: str, folder: Path, *, fields: int, partitions: int = 1, more: Mapping[str, Any] | None = None
+) -> Iterator[Sync]:
+    """A sync with empty topics and registered schemas, on servers that end with the block. *more*: settings in place of ours."""
     # As Ctrl-C: the servers end with us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     broker: Kafka
@@ -135,6 +137,7 @@ def sync_on(stack: str, folder: Path, *, fields: int, partitions: int = 1) -> It
             "objects": {OBJECT: {"collection": "accounts"}},
             "merge": {"state_dir": str(folder / "state")},
             "rest": {"port": 0},
+            **(more or {}),
         }
         path = folder / "sync.yaml"
         path.write_text(yaml.safe_dump(settings))
@@ -207,7 +210,14 @@ def merging(sync: Sync) -> Iterator[Watched]:
 
 @contextmanager
 def watched(command: list[str], sync: Sync) -> Iterator[Watched]:
-    process = Watched(command, sync.folder / "process.log")
+    with watched_in(command, sync.folder / "process.log") as process:
+        yield process
+
+
+@contextmanager
+def watched_in(command: list[str], log: Path) -> Iterator[Watched]:
+    """A process that ends with the block; *log* takes what it says."""
+    process = Watched(command, log)
     try:
         yield process
     finally:

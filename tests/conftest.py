@@ -9,10 +9,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
-from support.clock import Clock
 from support.leaks import leaks
+from support.plain_fixtures import clock, logs_as_before, no_logger_is_cached  # noqa: F401 (fixtures)
 from support.ring import Ring, running_ring
 from support.stacks import EMBEDDED, JVM, STACKS, Stack, running_stack
 
@@ -49,31 +48,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         report.outcome = "failed"
         report.longrepr = f"a token was written, here shown as <LEAK>: {found[:5]}"
     return report
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_logger_is_cached() -> Iterator[None]:
-    """A logger that was cached by one test could not be listened to in the next (structlog.testing.capture_logs)."""
-    configure = structlog.configure
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            structlog, "configure", lambda **said: configure(**{**said, "cache_logger_on_first_use": False})
-        )
-        yield
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before(no_logger_is_cached: None) -> Iterator[None]:
-    """What a test makes of the logs is gone after it."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still until the test moves it."""
-    return Clock()
 
 
 @pytest.fixture(scope="session", params=STACKS)

@@ -82,3 +82,8 @@ def _listening(host: str, port: int) -> socket.socket:
             raise _InUse(*error.args) from None
         raise
     return listener
+
+
+def url_of(host: str, port: int, *, secure: bool = False) -> str:
+    """The address of a REST server."""
+    return f"http{'s' if secure else ''}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -91,7 +91,7 @@ def test_the_simulator_takes_every_fault_that_is_drawn() -> None:
     # A hidden object is taken back up to a minute later, which is longer than recovering from a fault may take.
     # To a reader, a wildcard is an overflow. The last two concern calls that the product does not make, or refuse what
     # latency and http refuse too; each would give every seed another plan.
-    others = {"clock_skew", "cdc", "change_schema", "hide", "wildcard", "refuse_publish", "grpc"}
+    others = {"clock_skew", "cdc", "change_schema", "hide", "view_all", "wildcard", "refuse_publish", "grpc"}
     assert {fault.kind for fault in told} | others >= org.faults.known
 
 

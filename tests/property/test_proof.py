@@ -17,7 +17,7 @@ import pytest
 from support.proof.catalogue import MUTANTS, mutant_named
 from support.proof.evidence import ROOT
 from support.proof.mutants import Mutant, MutantError, put_in_force
-from support.proof.trial import Verdict, try_mutant
+from support.proof.trial import TESTS, Verdict, try_mutant
 
 SEEDS = 50
 
@@ -51,6 +51,11 @@ def test_every_mutant_still_applies() -> None:
         assert mutant.old != mutant.new
         assert mutant.rule
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_every_mutant_has_tests_that_may_see_it() -> None:
+    """A room whose rules are broken, and for which no tests are named, would end the whole run of mutations at its start."""
+    assert {mutant.module.partition(".")[0] for mutant in MUTANTS} <= TESTS.keys()
 
 
 @pytest.mark.parametrize("old", ["a text that is nowhere", "def "])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from salmon.errors import Unavailable
 from salmon.kafka.topics import CONNECTORS
 from salmon.ops.connect.access import Access
 from salmon.ops.connect.bodies import Offset
+from salmon.ops.connect.cluster import fetched
 from salmon.ops.connect.described import Described, Served
 from salmon.ops.connect.standing import Standing, StatusLog
 from salmon.ops.connect.status_topic import Row, Target, decode
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.rest import RestServer
+from salmon.ops.tls import Tls
 from support.waiting import until
 
 
@@ -99,6 +102,7 @@ class Worker:
         folder: Path = Path(),
         health: Health | None = None,
         metrics: Metrics | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.topic = topic or MemoryStatusTopic()
         self.open_log: Callable[[], StatusLog] = self.topic.open
@@ -108,7 +112,8 @@ class Worker:
         self.metrics.watch_peers(self.health.calls.silences)
         self._config = {"name": connector, **(config or {})}
         self._access = access or Access()
-        self.server = RestServer(host="127.0.0.1", port=0, served=self.served)
+        self._fetch = partial(fetched, tls=tls)
+        self.server = RestServer(host="127.0.0.1", port=0, served=self.served, tls=tls)
         self.url = self.server.url
 
     def served(self, rest: RestServer) -> Served:
@@ -134,6 +139,7 @@ class Worker:
             asks=self.standing,
             places=self.places,
             plugins=ConnectorPlugins(self.folder, env={}),
+            fetch=self._fetch,
         )
         return self.served_now
 

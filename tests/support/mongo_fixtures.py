@@ -1,4 +1,4 @@
-"""Fixtures of tests with a real mongod; a plugin, so that mutants are tried with them too, where no conftest is read."""
+"""Fixtures of tests with a real mongod; a plugin, so that mutants are tried with them too, where the topmost conftest is not read."""
 
 from __future__ import annotations
 

@@ -186,6 +186,7 @@ def configured(
             refresh=never,
             allow_duplicates=allow_duplicates,
             assignment_rules=assignment_rules,
+            paths={},
         )
         for name in names
     }

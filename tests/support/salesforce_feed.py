@@ -11,9 +11,11 @@ from salmon.model.change import Op
 from salmon.plugin.contract import Position, SourceRecord
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import Feed
 from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.sight import Sight
 from salmon.salesforce.reading.snapshot import Chunk, Failed, Run, Snapshots, Why
 from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Ended, Received, Start
@@ -97,6 +99,7 @@ class Rig:
         org_id: str = "00D000000000001",
         polled: Mapping[str, float] | None = None,
         refreshed: Mapping[str, float] | None = None,
+        sight: Sight | None = None,
     ) -> None:
         self.spare = True
         self.org = org or MemoryOrg()
@@ -134,6 +137,7 @@ class Rig:
             our_user=OUR_USER,
             positions=self.stored,
             troubles=self.troubles,
+            doubts=Doubts(sight, self.stored),
             org_id=lambda: self.org_id,
             monotonic_s=lambda: self.org.now_ms / 1000,
         )

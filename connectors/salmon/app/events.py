@@ -139,27 +139,51 @@ def reading_outboxes(config: SyncConfig, instance: Instance) -> Sequence[EventSo
     ]
 
 
-def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
-    """Return *worker*, the worker of a sink, with what carries events to its side."""
-    topics_, beside = instance.topics, []
-    carrier: Callable[[], Carrier | None]
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A kind of event that a sink carries. *make*: what carries it; None while a schema is missing. *topics*: where it is read."""
+
+    name: str
+    topics: tuple[str, ...]
+    make: Callable[[Instance], Carrier | None]
+    is_published: bool = False
+
+
+def carried(config: SyncConfig, side: str) -> Sequence[Carried]:
+    """What the sink of *side* carries beside its writes."""
+    names, found = config.topic_names, list[Carried]()
     for name, event in config.events.items():
         if event.outbox is not None:
-            if instance.side == "salesforce":
-                carrier = partial(publishing_documents, config, instance, name, event)
-                topic, replays = topics_.outbox(name), topics_.replays(name)
-                beside.append(EventSink(instance, name, topic, carrier, replays=replays))
+            if side == "salesforce":
+                topics_ = (names.outbox(name), names.replays(name))
+                make = partial(publishing_documents, config, name=name, event=event)
+                found.append(Carried(name, topics_, make, is_published=True))
             elif event.outcomes:
-                carrier = partial(telling, config, instance, name, event.outbox)
-                beside.append(EventSink(instance, name, topics_.outcomes(name), carrier))
-        elif instance.side == "mongodb" and event.collection is not None:
-            carrier = partial(collecting, config, instance, name, event.collection)
-            topic, replays = topics_.events(name), topics_.replays(name)
-            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
-        elif instance.side == "salesforce" and event.object is not None:
-            carrier = partial(publishing, config, instance, name, event)
-            topic, replays = topics_.changes(event.object), topics_.replays(name)
-            beside.append(EventSink(instance, name, topic, carrier, replays=replays))
+                told = partial(telling, config, name=name, collection=event.outbox)
+                found.append(Carried(name, (names.outcomes(name),), told))
+        elif side == "mongodb" and event.collection is not None:
+            topics_ = (names.events(name), names.replays(name))
+            collect = partial(collecting, config, event=name, collection=event.collection)
+            found.append(Carried(name, topics_, collect))
+        elif side == "salesforce" and event.object is not None:
+            topics_ = (names.changes(event.object), names.replays(name))
+            publish = partial(publishing, config, name=name, event=event)
+            found.append(Carried(name, topics_, publish, is_published=True))
+    return found
+
+
+def with_events(worker: Part, config: SyncConfig, instance: Instance) -> Part:
+    """Return *worker*, the worker of a sink, with what carries events to its side."""
+    beside = [
+        EventSink(
+            instance,
+            each.name,
+            each.topics[0],
+            partial(each.make, instance),
+            replays=each.topics[1] if len(each.topics) > 1 else None,
+        )
+        for each in carried(config, instance.side)
+    ]
     return Together(worker, beside) if beside else worker
 
 

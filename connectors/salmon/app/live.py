@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from salmon.config.live import with_live_of
 from salmon.config.models import DeleteGuardConfig, SyncConfig
-from salmon.plugin.contract import HasBudgets, TakesSettings
+from salmon.plugin.contract import HasBudgets
+from salmon.plugin.marks import TakesSettings
 
 
 class Live:

@@ -27,7 +27,7 @@ from salmon.app.connector_plugins import type_of
 from salmon.app.events import listening, reading_outboxes, specs_of, with_events
 from salmon.app.live import Live
 from salmon.app.reloading import Reloading
-from salmon.app.serving import places_of, served_of
+from salmon.app.serving import places_of, served_of, tls_of
 from salmon.app.tracing import collect_spans
 from salmon.app.work import Work, hold
 from salmon.backoff import Backoff
@@ -50,6 +50,7 @@ from salmon.errors import (
 from salmon.harmless import harmless_sentences
 from salmon.kafka import clients, cluster, topics
 from salmon.kafka.codecs.registry import SchemaRegistry
+from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.offsets import OffsetStore
 from salmon.model.sides import side_of
 from salmon.ops import logs
@@ -59,10 +60,11 @@ from salmon.ops.connect.standing import KafkaStatusLog, Standing
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.ops.probes import Probes
-from salmon.ops.rest import RestServer, url_of
+from salmon.ops.rest import RestServer
 from salmon.ops.spares import SpareWatch
 from salmon.plugin.contract import CountsCalls, HasBudgets, SinkTask, SourceTask, Watched
-from salmon.runtime import discovery, schemas
+from salmon.ports import url_of
+from salmon.runtime import discovery, open_files, schemas
 from salmon.runtime.instance import Instance, ordinal_of
 from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, Lifecycle, Part
 from salmon.runtime.newest import Newest, new_name
@@ -137,6 +139,7 @@ def run(
             log_format=log_format, level=live.log_level, secrets=logs.secrets_of(config), connector=connector
         )
         collect_spans(connector, os.environ)
+        open_files.allow_all()
         number = ordinal if ordinal is not None else ordinal_of(os.environ, socket.gethostname())
         process = _Process(
             connector,
@@ -226,6 +229,7 @@ class _Process:
             host=config.rest.host,
             port=config.rest.port if port is None else port,
             served=lambda rest: self._served(rest, config_path),
+            tls=tls_of(config),
         )
 
     def _served(self, rest: RestServer, config_path: Path) -> Served:
@@ -236,7 +240,7 @@ class _Process:
             self._ordinal,
             self._health,
             worker_id=rest.worker_id,
-            url=url_of(config.rest.reached_at, rest.port),
+            url=url_of(config.rest.reached_at, rest.port, secure=config.rest.tls is not None),
         )
         return served_of(
             self._connector,
@@ -320,23 +324,28 @@ class _Process:
         self._cluster_id = admin.list_topics(timeout=10).cluster_id
         self._health.starting("checking topics")
         wanted = specs_of(config)
-        admin = retrying.until_it_works("checking topics", topics.Ensuring(admin, connect, wanted))
-        self._topics.watch(admin, wanted)
+        starting = KeptAdmin(admin, connect)
+        retrying.until_it_works(
+            "checking topics", lambda: starting.ask(lambda admin: topics.ensure(admin, wanted))
+        )
+        # For as long as this runs. It does not wait for Kafka when it is made: whoever asks decides for how long.
+        kept = KeptAdmin(starting.ask(lambda admin: admin), lambda: clients.admin(kafka, client_id=client_id))
+        self._topics.watch(kept, wanted)
         retrying.until_it_works(
             "reading what was asked of this connector",
             lambda: self._standing.begin(lambda: KafkaStatusLog(kafka, names.status, client_id)),
         )
-        self._probes.add(Peer.KAFKA, lambda: cluster.ask(admin))
+        self._probes.add(Peer.KAFKA, lambda: kept.ask(cluster.ask))
         if not connector.endswith("-source"):  # source replicas elect a leader and share no partitions
             group = f"{config.name}-{connector}"
-            SpareWatch(self._health, lambda: cluster.partitions_held(admin, group))
+            SpareWatch(self._health, lambda: kept.ask(lambda admin: cluster.partitions_held(admin, group)))
         registry = registry_of(config, calls=self._health.calls)
         self._reach(retrying, "asking the registry", lambda: registry.latest(f"{names.offsets}-value"))
         self._probes.add(Peer.REGISTRY, registry.probe)
         self._reached.note()
         self._places.found = places_of(connector, config, registry, self._standing)
         hold(self._standing, self._health, retrying.stop)
-        self._take_place(admin, registry, retrying)
+        self._take_place(kept, registry, retrying)
         if (its_side := side_of(connector)) is None:
             return self._merge(registry, retrying)
         side = its_side.name
@@ -376,7 +385,7 @@ class _Process:
         )
         return with_events(worker, config, instance)
 
-    def _take_place(self, admin: AdminClient, registry: SchemaRegistry, retrying: Retrying) -> None:
+    def _take_place(self, admin: KeptAdmin, registry: SchemaRegistry, retrying: Retrying) -> None:
         """Sign in as the newest instance of this ordinal; after a restart, first check whether there is a newer one."""
         is_restart = bool(self.instance_name)
         self.instance_name = self.instance_name or new_name()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from salmon.app.connector_plugins import SYNC, ConnectorPlugins, is_for, type_of
-from salmon.app.events import specs_of
+from salmon.app.events import carried, specs_of
 from salmon.config import shown as showing
 from salmon.config.models import SyncConfig
 from salmon.config.shown import HIDDEN
@@ -15,11 +16,14 @@ from salmon.kafka.offsets import OffsetStore
 from salmon.model.sides import side_of
 from salmon.ops import logs
 from salmon.ops.connect.access import Access
+from salmon.ops.connect.cluster import fetched
 from salmon.ops.connect.described import Described, Places, Served
+from salmon.ops.connect.groups import Group
 from salmon.ops.connect.places import MergePlaces, SinkPlaces, SourcePlaces
 from salmon.ops.connect.standing import Standing
 from salmon.ops.health import Health, State
 from salmon.ops.metrics import Metrics
+from salmon.ops.tls import Tls
 
 
 def served_of(
@@ -62,20 +66,28 @@ def served_of(
         asks=standing,
         places=places,
         plugins=ConnectorPlugins(config_path.parent, config.roster.connectors),
+        fetch=partial(fetched, tls=tls_of(config)),
     )
 
 
 def access_of(config: SyncConfig) -> Access:
     """Who may use the REST server."""
-    auth = config.rest.auth
+    auth, tls = config.rest.auth, config.rest.tls
+    by_certificate = tls is not None and tls.client_ca_file is not None
     if auth is None:
-        return Access(config.rest.host)
+        return Access(config.rest.host, by_certificate=by_certificate)
     return Access(
         config.rest.host,
         auth.username,
         None if auth.password is None else auth.password.get_secret_value(),
         None if auth.token is None else auth.token.get_secret_value(),
+        by_certificate,
     )
+
+
+def tls_of(config: SyncConfig) -> Tls | None:
+    """TLS of the REST server; None: it has none."""
+    return None if config.rest.tls is None else Tls(**config.rest.tls.model_dump())
 
 
 def config_of(connector: str, config: SyncConfig, path: Path) -> Mapping[str, str]:
@@ -115,7 +127,11 @@ def places_of(
         return MergePlaces(entries, connector)
     if connector == its_side.source:
         return SourcePlaces(kafka, entries, connector, group)
+    stopped = partial(standing.ordinals_in, State.STOPPED)
     writes = [names.writes(its_side.name, name) for name in config.objects_of(its_side.name)]
-    return SinkPlaces(
-        kafka, entries, connector, group, writes, stopped=lambda: standing.ordinals_in(State.STOPPED)
-    )
+    groups = [Group(kafka, connector, group, writes, stopped)]
+    groups += [
+        Group(kafka, connector, f"{group}-{each.name}", each.topics, stopped, each.name, each.is_published)
+        for each in carried(config, its_side.name)
+    ]
+    return SinkPlaces(entries, connector, groups)

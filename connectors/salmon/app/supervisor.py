@@ -13,13 +13,15 @@ import json
 import os
 import random
 import signal
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -44,7 +46,7 @@ from salmon.kafka.topics import CONNECTORS
 from salmon.model.sides import DESCRIBING
 from salmon.ops import logs
 from salmon.runtime.every import Every
-from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, has_terminal
+from salmon.runtime.lifecycle import DRAIN_DEADLINE_S, RELOADS, terminal_is_there
 from salmon.runtime.program import command
 
 log = structlog.get_logger(__name__)
@@ -101,7 +103,16 @@ def run_all(
     children = [
         Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in connectors
     ]
-    return Supervisor(children, config.rest.host, file, first=DESCRIBING.source).run()
+    secure = config.rest.tls is not None
+    return Supervisor(
+        children,
+        config.rest.host,
+        file,
+        first=DESCRIBING.source,
+        secure=secure,
+        is_ready=partial(is_ready, secure=secure),
+        is_live=partial(is_live, secure=secure),
+    ).run()
 
 
 def command_of(name: str, config_path: str | Path, port: int, options: Sequence[str]) -> list[str]:
@@ -154,18 +165,21 @@ def choose_ports(
         ) from None
 
 
-def is_ready(host: str, port: int) -> bool:
+def is_ready(host: str, port: int, *, secure: bool = False) -> bool:
     """Whether /health says that the process is ready; False also if nothing answers yet."""
-    return _is_well(host, port, "/health", _HEALTH_ANSWER_S)
+    return _is_well(host, port, "/health", _HEALTH_ANSWER_S, secure=secure)
 
 
-def is_live(host: str, port: int) -> bool:
+def is_live(host: str, port: int, *, secure: bool = False) -> bool:
     """Whether /health/live says that the process is live; False also if nothing answers."""
-    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S)
+    return _is_well(host, port, "/health/live", _LIVE_ANSWER_S, secure=secure)
 
 
-def _is_well(host: str, port: int, path: str, answer_s: float) -> bool:
+def _is_well(host: str, port: int, path: str, answer_s: float, *, secure: bool) -> bool:
     connection = HTTPConnection(host, port, timeout=answer_s)
+    if secure:
+        # As a kubelet asks: nothing secret is sent, and the certificate need not have the name that a parent uses.
+        connection = HTTPSConnection(host, port, timeout=answer_s, context=ssl._create_unverified_context())
     try:
         connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
@@ -246,12 +260,13 @@ class Supervisor:
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
     first: str | None = None
+    secure: bool = False
     is_ready: Callable[[str, int], bool] = is_ready
     is_live: Callable[[str, int], bool] = is_live
     live_look_s: float = _LIVE_LOOK_S
     not_live_max: int = NOT_LIVE_MAX
     hung_grace_s: float = _HUNG_GRACE_S
-    has_terminal: Callable[[], bool] = has_terminal
+    has_terminal: Callable[[], bool] = terminal_is_there
     _all_may_start: bool = field(init=False)
     _ready_look: Every = field(default_factory=lambda: Every(_READY_LOOK_S))
     _reported_ready: bool = False
@@ -270,8 +285,8 @@ class Supervisor:
         # A child that hangs may never answer, so a thread of its own asks.
         threading.Thread(target=self._check_children, args=(stopped,), name="checks", daemon=True).start()
         try:
-            while (number := self._next_signal(_LOOK_S)) in {None, signal.SIGHUP}:
-                if number is not None:
+            while (told := self._next_signal(_LOOK_S)) is None or told == signal.SIGHUP:
+                if told is not None:
                     if had_terminal and not self.has_terminal():
                         break  # it was closed
                     self._reload()
@@ -384,7 +399,8 @@ class Supervisor:
         deadline = self.clock() + self.drain_deadline_s + _GRACE_S
         running = [child for child in self.children if child.process is not None]
         while running and self.clock() < deadline:
-            if (number := self._next_signal(_LOOK_S)) not in {None, signal.SIGHUP}:
+            number = self._next_signal(_LOOK_S)
+            if number is not None and number != signal.SIGHUP:
                 for child in running:
                     child.signal(number)  # It is their second signal: they exit at once.
             for child in list(running):
@@ -410,7 +426,7 @@ class Supervisor:
     def _write_ports(self, file: Path) -> None:
         content = {
             child.name: {
-                "url": f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{child.port}",
+                "url": ports.url_of(self.host, child.port, secure=self.secure),
                 "port": child.port,
                 "pid": child.process.pid if child.process else None,
             }

@@ -50,8 +50,9 @@ def status(
     where = addresses(
         config_file=config,
         ports_file=ports_file,
-        host=settings.rest.host,
+        host=settings.rest.host if settings.rest.tls is None else settings.rest.reached_at,
         port=settings.rest.port,
+        secure=settings.rest.tls is not None,
         connectors=settings.roster.connectors,
     )
     look = Look(settings, where)

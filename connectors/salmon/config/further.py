@@ -27,6 +27,7 @@ from salmon.model.policies import POLICIES
 from salmon.model.sides import OWN, OWN_ROSTER, Roster, Side
 from salmon.runtime import discovery
 
+FURTHER_SIDES: Final = "Further sides, beside Salesforce and MongoDB: name of an installed plugin (entry point group salmon.sides) -> its settings."
 # The first part of the names of its connectors, so it is a part of topics' names.
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

@@ -18,7 +18,7 @@ _REFERENCE: Final = {
     "pattern": r"\$\{",
     "description": "Replaced when the file is read: ${env:NAME:default}, ${file:/path}, ${file:/path:key} or ${dir:/folder:file}.",
 }
-_ANNOTATIONS: Final = ("description", "default", "x-salmon-reload")
+_ANNOTATIONS: Final[tuple[str, ...]] = ("description", "default", "x-salmon-reload")
 _BOUNDED: Final = {"pattern", "minLength", "maxLength", "enum", "format"}
 _VALUES: Final = ("integer", "number", "boolean", "string")
 _BELOW: Final = ("properties", "$defs")

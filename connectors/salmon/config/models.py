@@ -34,7 +34,7 @@ from salmon.config.collections import PATTERN, usable_collection
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig
-from salmon.config.further import Sided, SidedObject, SideName
+from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
@@ -114,9 +114,7 @@ class ConflictsConfig(BaseModel):
         "clocks of the two sides. salesforce, mongodb or a further side: that side. hold: both sides keep their value until a person decides "
         "(`salmon conflicts`). Or the name of a plugin (entry point group salmon.policies).",
     )
-    ties: SideName = Field(
-        default="salesforce", description="Which side wins if both edits have the same time."
-    )
+    ties: SideName = Field(default="salesforce", description="Who wins if both edits have the same time.")
     fields: dict[str, PolicyName] = Field(
         default_factory=dict, description="Policies for single fields: field name -> policy."
     )
@@ -227,8 +225,7 @@ class ObjectConfig(SavingConfig, SidedObject):
     )
     initial: SideName = Field(
         default="salesforce",
-        description="Which side's value counts if sides already had different values before the first start: salesforce, mongodb "
-        "or a further side.",
+        description="Whose value counts if the sides already had different values before the first start.",
     )
     match: MatchConfig | None = None
     conflicts: ConflictsConfig = ConflictsConfig()
@@ -323,11 +320,7 @@ class SyncConfig(Sided[ObjectConfig]):
     topics: TopicsConfig = TopicsConfig()
     salesforce: SalesforceConfig
     mongodb: MongoConfig
-    sides: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Further sides, beside Salesforce and MongoDB: name of an installed plugin (entry point group salmon.sides) -> "
-        "its settings.",
-    )
+    sides: dict[str, Any] = Field(default_factory=dict, description=FURTHER_SIDES)
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
     events: dict[str, EventConfig] = Field(
         default_factory=dict,

@@ -34,6 +34,30 @@ class RestAuthConfig(BaseModel):
         return self
 
 
+class RestTlsConfig(BaseModel):
+    """TLS of the REST port. Files that change are read again at the next connection, without a restart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certificate_file: str = Field(
+        min_length=1,
+        description="The server's certificate, followed by those between it and its CA (PEM). Its names must include the address "
+        "by which the process is reached.",
+    )
+    key_file: str = Field(min_length=1, description="Its private key (PEM, without a password).")
+    client_ca_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CAs of clients (PEM). With it, Kafka Connect's REST calls need a certificate of one of them; /, /health and "
+        "/metrics do not. The processes show each other `certificate_file`, which must then also be good for clients.",
+    )
+    ca_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CAs that the processes and `salmon status` trust when they ask each other (PEM). Without it: the system's.",
+    )
+
+
 class RestConfig(BaseModel):
     """Where a process answers /health, /metrics and Kafka Connect's REST calls."""
 
@@ -53,6 +77,7 @@ class RestConfig(BaseModel):
         "it: `host`, or the name of this machine if `host` is 0.0.0.0 or ::.",
     )
     auth: RestAuthConfig | None = None
+    tls: RestTlsConfig | None = None
 
     @property
     def reached_at(self) -> str:

@@ -184,7 +184,7 @@ def _note_lines(
 
 
 def _key_text(node: yaml.Node) -> str:
-    return node.value if isinstance(node, yaml.ScalarNode) else ""
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else ""
 
 
 def _written_out(node: yaml.Node, known: dict[int, int | None]) -> int:

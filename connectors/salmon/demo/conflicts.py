@@ -42,4 +42,4 @@ class Conflicts(Closing):
         return [each for each in self.all(wait_s=wait_s) if each.contest.key == key]
 
     def close(self) -> None:
-        self._consumer.close()
+        clients.close(self._consumer)

@@ -9,7 +9,7 @@ Sources: Object Reference, "UserPermissionAccess", "Organization", "ObjectPermis
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from salmon.config.models import ObjectConfig, SyncConfig
@@ -25,7 +25,7 @@ from salmon.salesforce.wire.administration import (
     event_of,
 )
 from salmon.salesforce.wire.grants import ENDINGS
-from salmon.salesforce.wire.soql import one_of, quoted
+from salmon.salesforce.wire.soql import quoted
 
 SIGN_IN: Final = "salesforce.sign_in"
 _SIGN_IN: Final = "Salesforce: sign-in"
@@ -182,7 +182,7 @@ class OrgChecks:
             yield ok(name, what, f"The user has {right}, or more.")
             return
         try:
-            lacking = sorted(set(objects) - self._reached(of_object, objects))
+            lacking = sorted(set(objects) - self._org.with_right(of_object, objects))
         except RequestRejected:
             yield warn(
                 name,
@@ -201,18 +201,6 @@ class OrgChecks:
             )
         else:
             yield ok(name, what, f"The user has {of_each} of each synced object.")
-
-    def _reached(self, right: str, objects: Iterable[str]) -> set[str]:
-        user_id = self._org.rest.sign_in.token().user_id
-        rows = self._org.rows(
-            ("SobjectType",),
-            "ObjectPermissions",
-            "ParentId IN (SELECT PermissionSetId FROM PermissionSetAssignment"
-            f" WHERE AssigneeId = {quoted(user_id)})",
-            one_of("SobjectType", objects),
-            f"{right} = true",
-        )
-        return {str(row["SobjectType"]) for row in rows}
 
     def _selection(self) -> Iterator[Line]:
         name, what = "salesforce.selection", "Salesforce: selected change events"

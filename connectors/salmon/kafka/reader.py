@@ -155,7 +155,7 @@ class Reader(Closing):
         return total - left, total
 
     def close(self) -> None:
-        self._consumer.close()
+        clients.close(self._consumer)
 
     def _left(self, ends: Mapping[Place, int] | None, *, settled: bool) -> set[Place]:
         left = {place for place, offset in self.next_offsets.items() if ends is None or offset < ends[place]}

@@ -99,7 +99,7 @@ def _from_time(kafka: Mapping[str, Any], spans: Mapping[Place, Extent], ms: int)
     except KafkaException as error:
         raise translated(error, "asking for offsets by time") from error
     finally:
-        consumer.close()
+        clients.close(consumer)
     return {
         (each.topic, each.partition): each.offset
         for each in found

@@ -7,7 +7,7 @@ Salmon never alters a topic that exists. The schemas in schemas-avro describe th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -205,26 +205,6 @@ def ensure(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float =
             sound.update(_create(admin, asked, timeout_s))
         else:
             time.sleep(_SEEN_S)
-
-
-class Ensuring:
-    """
-    `ensure` for one who tries again: each try after the first has a new client, since one that was connected as the broker stood
-    still never reached it again (chaos 9102). Returns the client that could do it.
-
-    Raises: as `ensure`, and as *connect*.
-    """
-
-    def __init__(
-        self, admin: AdminClient, connect: Callable[[], AdminClient], wanted: Sequence[TopicSpec]
-    ) -> None:
-        self._admin: AdminClient | None = admin
-        self._connect, self._wanted = connect, wanted
-
-    def __call__(self) -> AdminClient:
-        admin, self._admin = self._admin or self._connect(), None
-        ensure(admin, self._wanted)
-        return admin
 
 
 def missing(admin: AdminClient, specs: Iterable[TopicSpec], *, timeout_s: float = 30.0) -> list[str]:

@@ -8,7 +8,6 @@ tools. All decisions about records are made in salmon.model.fold. Several instan
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from threading import Event
 from typing import Final
@@ -321,9 +320,9 @@ class MergeProcess:
         refused: Sequence[Refused],
         following: Mapping[Place, int],
     ) -> None:
-        began = time.monotonic()
         self._settled = False
-        with self._producer.transaction() as transaction:
+        committing = self._metrics.committing(dead_letters=len(refused))
+        with committing, self._producer.transaction() as transaction:
             for output in (*batch.outputs, *batch.requests(), *batch.states.values()):
                 transaction.produce(output.topic, output.key, output.value, partition=output.partition)
             for output in self._set_aside.outputs(refused):
@@ -337,7 +336,6 @@ class MergeProcess:
                 ],
                 self._consumer.consumer_group_metadata(),
             )
-        self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
     def _record_of(self, place: Place, offset: int) -> tuple[str, bytes | None]:
         """The record in `offsets` that says where a partition continues."""
@@ -374,7 +372,8 @@ class MergeProcess:
         """Called from within a poll, so the loop raises its errors."""
         self._health.holds(len(self._stores) + len(partitions))  # to load them may take minutes
         try:
-            placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
+            with self._metrics.taking_over():
+                placed = self._retrying.until_it_works("loading states", lambda: self._load(partitions))
         except (SalmonError, Stopping) as trouble:
             self._troubled = trouble
             return

@@ -59,6 +59,4 @@ def report_batch(metrics: Metrics, batch: Batch, read: int, refused: int) -> Non
             side=report.side,
             fields=report.fields,
         )
-    if refused:
-        metrics.record_errors.inc(refused)
-        metrics.dead_letters.inc(refused)
+    metrics.records_set_aside(refused)

@@ -31,6 +31,7 @@ from salmon.errors import DataError, SchemaMismatch
 from salmon.model.change import ERROR, SALESFORCE_ID, Value
 from salmon.model.convert import cut_by, from_document, to_document
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from salmon.mongodb.forms import as_moved, steps_of
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.mismatches import blocked, explained, spoken
 from salmon.mongodb.paths import (
@@ -56,6 +57,9 @@ STEP_PATH: Final = f"{MARKER}.{STEP}"
 # Which form the document has: see salmon.mongodb.paths.mark_of. Left out of documents whose fields have their own names.
 PATHS: Final = "paths"
 PATHS_PATH: Final = f"{MARKER}.{PATHS}"
+# When a move found another value at the new path of a field than at its old one: see salmon.mongodb.forms.
+FOUND: Final = "found"
+FOUND_PATH: Final = f"{MARKER}.{FOUND}"
 # The properties that merge owns -> their names below the marker.
 OWNED: Final[Mapping[str, str]] = {SALESFORCE_ID: "salesforce_id", ERROR: "error"}
 
@@ -82,12 +86,17 @@ class DocumentShape:
         synced: Names of all objects of the sync: a reference to one of them holds an `_id`.
         renamed: Where fields are that are not under their own names: field -> path. Fields that are not synced do not count.
         flow: Types that fields have in documents instead of their own, and constants.
+        former: Field -> where it was, of the fields that moved last (see salmon.mongodb.forms). A document of ours that has not the
+            mark of this form is read as it will be when it is moved.
+        moving: Whether documents without a marker are also still to be moved.
     """
 
     schema: ObjectSchema
     synced: frozenset[str]
     renamed: Mapping[str, str] = field(default_factory=dict)
     flow: Bound = NOTHING
+    former: Mapping[str, str] = field(default_factory=dict)
+    moving: bool = False
 
     def require_distinct(self) -> DocumentShape:
         """Return it. Raises ConfigError if fields are in each other's way."""
@@ -157,13 +166,15 @@ class DocumentShape:
     def projection(self) -> Mapping[str, int]:
         """The parts of a document that a read must return."""
         # A sub-document as a whole: of one that is text, a projection on what is below it would show nothing.
-        return {"_id": 1, **dict.fromkeys(tops_of(self.by_path), 1), MARKER: 1}
+        paths = [*self.by_path, *self.former.values()]
+        return {"_id": 1, **dict.fromkeys(tops_of(paths), 1), MARKER: 1}
 
     def reading(self, document: Mapping[str, Any]) -> Reading:
         """Take the synced fields from a whole document."""
         fields: dict[str, Value] = {}
         misfits: dict[str, DataError] = {}
         cut: set[str] = set()
+        document = self.settled(document)
         for name, shown in self._held(document):
             try:
                 value = self.value_in(document, name, shown)
@@ -176,6 +187,16 @@ class DocumentShape:
                     cut.add(name)
         fields.update(owned_of(document.get(MARKER)))
         return Reading(fields, misfits, frozenset(cut))
+
+    def settled(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the document in this form, if it may be one of the form before."""
+        if not self.former or not self.is_former(document):
+            return document
+        return as_moved(document, steps_of(document, self.former, self.path))
+
+    def is_former(self, document: Mapping[str, Any]) -> bool:
+        """Whether the document may have the form before."""
+        return mark_in(document) != self.mark and (self.moving or marker_of(document) is not None)
 
     def _held(self, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Each field that the document may have a value for, with what is at its path."""

@@ -8,7 +8,7 @@ each scrape, from the time since which it has been so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -74,6 +74,10 @@ class OldestWrites(Collector):
         yield family
 
 
+_STARTS: Final = {"attempts": "all", "success": "those that worked", "failure": "those that failed"}
+_STARTED: Final = {"success": "worked", "failure": "failed"}
+
+
 class HealthMetrics(Collector):
     """What /health says, as numbers; and Kafka Connect's metrics of connectors, tasks and workers, of which there is one each."""
 
@@ -98,6 +102,43 @@ class HealthMetrics(Collector):
             max(waits_s, default=0.0),
         )
         yield from self._of_connect(report.state)
+        yield from self._of_worker(report)
+        for name, state in (("running", State.RUNNING), ("pause", State.PAUSED)):
+            family = GaugeMetricFamily(
+                f"kafka_connect_connector_task_metrics_{name}_ratio",
+                f"Which part of the time since the process began the task was {state.lower()}, from 0 to 1.",
+                labels=("connector", "task"),
+            )
+            family.add_metric((self._connector, "0"), report.shares.get(state, 0.0))
+            yield family
+
+    def _of_worker(self, report: HealthReport) -> Iterable[GaugeMetricFamily]:
+        """One start of one connector with one task: a process that starts again begins to count anew."""
+        worker = "kafka_connect_connect_worker_metrics"
+        failed = report.state is State.FAILED and not report.has_run
+        for kind in ("connector", "task"):
+            for what, count in (("attempts", 1), ("success", report.has_run), ("failure", failed)):
+                yield self._one(
+                    f"{worker}_{kind}_startup_{what}_total", f"Starts of the {kind}: {_STARTS[what]}.", count
+                )
+            for what, share in (("success", report.has_run), ("failure", failed)):
+                yield self._one(
+                    f"{worker}_{kind}_startup_{what}_percentage",
+                    f"Which part of the starts of the {kind} {_STARTED[what]}, from 0 to 1.",
+                    share,
+                )
+        for state in (State.RUNNING, State.PAUSED, State.FAILED, State.UNASSIGNED, State.RESTARTING):
+            yield self._one(
+                f"{worker}_connector_{state.lower()}_task_count",
+                f"Tasks that are {state.lower()} in this worker.",
+                report.state is state,
+            )
+        yield self._one(f"{worker}_connector_total_task_count", "Tasks of the connector in this worker.", 1)
+        yield self._one(
+            f"{worker}_connector_destroyed_task_count",
+            "Tasks that were deleted. There are none: a connector is in the configuration or it is not.",
+            0,
+        )
 
     def _of_connect(self, state: State) -> Iterable[GaugeMetricFamily]:
         info = GaugeMetricFamily(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from threading import Lock
 from typing import Final
@@ -85,6 +85,8 @@ class HealthReport:
     trace: str | None = None  # why it FAILED
     degraded: bool = False
     waiting_for: tuple[WaitingFor, ...] = ()
+    has_run: bool = False  # once at least, since the process began
+    shares: Mapping[State, float] = field(default_factory=dict)  # of the time since it began, by state
 
     @property
     def ready(self) -> bool:
@@ -110,7 +112,7 @@ class Health:
         self._clock, self._wall_clock = clock, wall_clock
         self.calls = calls or Calls(clock=clock)
         self._lock = Lock()
-        self._state = State.UNASSIGNED
+        self._now, self._now_since, self._past_s = State.UNASSIGNED, clock(), dict[State, float]()
         self._phase, self._phase_since, self._phase_mend = "starting", clock(), ""
         self._standby = False
         self._turned_at: float | None = None  # None until the loop has begun
@@ -234,7 +236,25 @@ class Health:
         """Return the health now."""
         silences = self.calls.silences()
         with self._lock:
-            return self._report(silences)
+            return replace(self._report(silences), has_run=self.has_run, shares=self._shares())
+
+    @property
+    def _state(self) -> State:
+        return self._now
+
+    @_state.setter
+    def _state(self, state: State) -> None:
+        at = self._clock()
+        self._past_s[self._now] = self._past_s.get(self._now, 0.0) + at - self._now_since
+        self._now, self._now_since = state, at
+
+    def _shares(self) -> Mapping[State, float]:
+        lasted_s = {
+            **self._past_s,
+            self._now: self._past_s.get(self._now, 0.0) + self._clock() - self._now_since,
+        }
+        whole_s = sum(lasted_s.values())
+        return {state: each / whole_s if whole_s else 0.0 for state, each in lasted_s.items()}
 
     def _report(self, silences: list[Silence]) -> HealthReport:
         now = self._clock()

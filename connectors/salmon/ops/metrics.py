@@ -25,8 +25,9 @@ from prometheus_client.registry import Collector
 from salmon.calls import Peer, Silence
 from salmon.kafka.foreign import FOREIGN
 from salmon.ops.collectors import HealthMetrics, OldestWrites, PositionAges, StreamAge
-from salmon.ops.connect_metrics import TASK, ConnectMetrics, Timed
+from salmon.ops.connect_metrics import CALL_BUCKETS_S, TASK, ConnectMetrics
 from salmon.ops.health import HealthReport
+from salmon.ops.rates import Timed
 from salmon.plugin.contract import BudgetState, SharedBudget, SnapshotProgress
 
 __all__ = ["TASK", "Metrics"]
@@ -35,7 +36,6 @@ __all__ = ["TASK", "Metrics"]
 _LAG_BUCKETS_S: Final = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 )  # fmt: skip
-_CALL_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 _OF_BUDGETS: Final[Sequence[tuple[str, str, Callable[[BudgetState], float | None]]]] = (
@@ -205,11 +205,12 @@ class Metrics(ConnectMetrics):
         self.outage = self._gauge("salmon_outage", "1 while the connector's side cannot be reached.").labels(
             connector
         )
+        self._certificate_ends = self._gauge(
+            "salmon_rest_certificate_end_timestamp_seconds",
+            "When the certificate of the REST port ends, in seconds since 1970. Absent without rest.tls.",
+        )
         self.put_seconds = Timed(
             self._timing("salmon_put_seconds", "How long one batch of writes took."), self.recent_puts
-        )
-        self.transaction_seconds = self._timing(
-            "salmon_transaction_seconds", "How long one Kafka transaction took."
         )
         self.registry.register(_ForeignRecords(connector))
 
@@ -280,6 +281,10 @@ class Metrics(ConnectMetrics):
         for verdict, count in counts.items():
             self._verified.labels(self.connector, obj, verdict).set(count)
 
+    def certificate_ends(self, at_s: float) -> None:
+        """The REST port shows a certificate that ends at *at_s*, in seconds since 1970."""
+        self._certificate_ends.labels(self.connector).set(at_s)
+
     def error_met(self) -> None:
         self.last_error_timestamp.set(time.time() * 1000)
 
@@ -318,7 +323,7 @@ class Metrics(ConnectMetrics):
         return Gauge(name, sentence, ("connector", *labels), registry=self.registry)
 
     def _timing(self, name: str, sentence: str) -> Histogram:
-        made = Histogram(name, sentence, ("connector",), buckets=_CALL_BUCKETS_S, registry=self.registry)
+        made = Histogram(name, sentence, ("connector",), buckets=CALL_BUCKETS_S, registry=self.registry)
         return made.labels(self.connector)
 
     def _histogram(self, name: str, sentence: str, *labels: str) -> Histogram:

@@ -422,17 +422,6 @@ class HasBudgets(Protocol):
 
 
 @runtime_checkable
-class TakesSettings(Protocol):
-    """
-    A task, or a budget of one, that goes by settings that may change while it works (see salmon.plugin.marks). What it was given
-    for its objects, it need not take: those entries are replaced when they change.
-    """
-
-    def take_settings(self, settings: Any) -> None:
-        """Go by these from now on: the side's own section of the configuration. From any thread; must not block."""
-
-
-@runtime_checkable
 class Watched(Protocol):
     """Reports its calls to the side, so that a side that hangs is noticed. Before everything else."""
 

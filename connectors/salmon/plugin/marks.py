@@ -1,11 +1,10 @@
 """
-What is marked on a setting in the models of a configuration, beside its value and its meaning. The author of a side marks its settings,
-too.
+Settings that may change while a process works: how the models mark them, and what follows them. The author of a side may do the same.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
@@ -19,3 +18,14 @@ def is_live(field: FieldInfo) -> bool:
     """Whether a change of this setting counts on SIGHUP."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get(_RELOAD))
+
+
+@runtime_checkable
+class TakesSettings(Protocol):
+    """
+    A task, or a budget of one, that goes by settings that may change while it works (those marked LIVE). What it was given
+    for its objects, it need not take: those entries are replaced when they change.
+    """
+
+    def take_settings(self, settings: Any) -> None:
+        """Go by these from now on: the side's own section of the configuration. From any thread; must not block."""

@@ -33,7 +33,7 @@ _PARENT_LOOK_S: Final = 1.0
 _HANGUP: Final = "SIGHUP"
 
 
-def has_terminal() -> bool:
+def terminal_is_there() -> bool:
     """Whether this process has a terminal that controls it, and that is still there."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
@@ -76,7 +76,7 @@ class Lifecycle:
         end_within: Ends the process after so many seconds, whatever hangs; called when the stop begins.
         exit_now: Called on a second signal; tests replace os._exit.
         reload: Called on SIGHUP, in the main thread: it must not take long, and no error of it ends the process.
-        has_terminal: See there.
+        has_terminal: See terminal_is_there().
     """
 
     drain_deadline_s: float = DRAIN_DEADLINE_S
@@ -85,7 +85,7 @@ class Lifecycle:
     exit_now: Callable[[int], object] = os._exit
     clock: Callable[[], float] = time.monotonic
     reload: Callable[[], object] = lambda: None
-    has_terminal: Callable[[], bool] = has_terminal
+    has_terminal: Callable[[], bool] = terminal_is_there
     # Both signal handlers and threads put here. A SimpleQueue because its put() may interrupt its own get():
     # an Event set by a handler can deadlock with the wait it interrupts.
     _news: SimpleQueue[str] = field(default_factory=SimpleQueue)
@@ -142,20 +142,26 @@ class Lifecycle:
         return None
 
     def _ends(self, running: _Running, deadline: float) -> bool:
-        """Stop a part and wait for its end; cut it short a little before the deadline. Returns whether it has ended."""
-        running.part.stop()
+        """
+        Stop a part and wait for its end; cut it short a little before the deadline. Returns whether it has ended.
+
+        It is asked in threads, because a part whose stop() or cut() never returns must not keep the others from being stopped.
+        """
+        stopping = _asked(running.part.stop, f"stop {running.part.name}")
         cut_at = deadline - self.drain_deadline_s / 5
         self._join(running, cut_at)
+        self._join(stopping, cut_at)
         if running.is_alive():
             log.warning("drain_cut_short", part=running.part.name, threads=dump())
-            running.part.cut()
+            cutting = _asked(running.part.cut, f"cut {running.part.name}")
             self._join(running, deadline)
+            self._join(cutting, deadline)
         return not running.is_alive()
 
-    def _join(self, running: _Running, until: float) -> None:
+    def _join(self, thread: threading.Thread, until: float) -> None:
         """Wait in pieces, because Python handles a signal that arrives just before a wait only after that wait."""
-        while running.is_alive() and (left_s := until - self.clock()) > 0:
-            running.join(min(left_s, _SIGNAL_LOOK_S))
+        while thread.is_alive() and (left_s := until - self.clock()) > 0:
+            thread.join(min(left_s, _SIGNAL_LOOK_S))
 
     def _wait_for_news(self) -> str:
         while True:
@@ -182,6 +188,12 @@ class Lifecycle:
         if self._signals > 1:
             self.exit_now(128 + number)
         self._news.put(signal.Signals(number).name)
+
+
+def _asked(call: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=call, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class _Running(threading.Thread):

@@ -19,10 +19,10 @@ from threading import Event
 from typing import Any, Final
 
 import structlog
-from confluent_kafka.admin import AdminClient
 
 from salmon.errors import Superseded
 from salmon.kafka import clients, cluster
+from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.offsets import OffsetStore
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
@@ -51,7 +51,7 @@ class Newest:
     """
 
     kafka: Mapping[str, Any] = field(repr=False)
-    admin: AdminClient
+    admin: KeptAdmin
     entries: OffsetStore
     connector: str
     ordinal: int
@@ -121,4 +121,5 @@ class Newest:
 
     def _is_member(self) -> bool:
         # A consumer has the same name as its instance (runtime.instance).
-        return any(member.client_id == self.instance_id for member in cluster.members(self.admin, self.group))
+        members = self.admin.ask(lambda admin: cluster.members(admin, self.group))
+        return any(member.client_id == self.instance_id for member in members)

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from threading import Event
 from typing import Final
 
-from confluent_kafka.admin import AdminClient
-
 from salmon.errors import RetriableError, SetupError, TopicGone
 from salmon.kafka import topics
+from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.topics import TopicSpec
 from salmon.ops.health import Health
 
@@ -31,10 +30,10 @@ class TopicWatch:
     def __init__(self, health: Health, *, look_every_s: float = LOOK_EVERY_S) -> None:
         self._health, self._look_every_s = health, look_every_s
         self._stop = Event()
-        self._admin: AdminClient | None = None
+        self._admin: KeptAdmin | None = None
         self._wanted: tuple[TopicSpec, ...] = ()
 
-    def watch(self, admin: AdminClient, wanted: Iterable[TopicSpec]) -> None:
+    def watch(self, admin: KeptAdmin, wanted: Iterable[TopicSpec]) -> None:
         """Watch these topics, which exist now."""
         self._admin, self._wanted = admin, tuple(wanted)
 
@@ -43,7 +42,7 @@ class TopicWatch:
         if self._admin is None:
             return None
         try:
-            return topics.gone(self._admin, self._wanted)
+            return self._admin.ask(lambda admin: topics.gone(admin, self._wanted))
         except (RetriableError, SetupError):
             return None  # the part that works with Kafka reports it
 

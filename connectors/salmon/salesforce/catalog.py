@@ -85,6 +85,11 @@ class ObjectConfig(Protocol):
     @property
     def assignment_rules(self) -> bool: ...
     @property
+    def paths(self) -> Mapping[str, str]:
+        """Where documents have fields that are not under their own names: field -> path."""
+        ...
+
+    @property
     def direction(self) -> str:
         """both, to_mongodb or to_salesforce."""
         ...

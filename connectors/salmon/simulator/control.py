@@ -391,6 +391,10 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "object, fields",
         "The integration user does not see these fields, or without fields the whole object.",
     ),
+    "view_all": (
+        "object, ids",
+        "The integration user loses View All of the object, and its queries do not show these records, or without ids none.",
+    ),
     "clock_skew": ("s", "The org's clock is fast by so many seconds; slow, if it is negative."),
     "cdc": ("object, on", "Select the object for Change Data Capture (true), or deselect it (false)."),
     "cut_streams": ("", "All open event streams break now."),

@@ -311,8 +311,7 @@ class EventSink:
             self._write(self._producer, consumer, [*bare, *told])
         if letters:
             log.warning("events_set_aside", kind=self._event, count=len(letters))
-            self._instance.metrics.dead_letters.inc(len(letters))
-            self._instance.metrics.error_met()
+            self._instance.metrics.records_set_aside(len(letters))
 
     def _told(self) -> list[Output]:
         """What follows from what became of each record."""
@@ -323,7 +322,9 @@ class EventSink:
         return [told for message, error in outcomes for told in tell(message, error)]
 
     def _write(self, producer: TransactionalProducer, consumer: Consumer, outputs: Sequence[Output]) -> None:
-        with producer.transaction() as transaction:
+        letters = len(self._batch.set_aside)
+        committing = self._instance.metrics.committing(dead_letters=letters)
+        with committing, producer.transaction() as transaction:
             for each in outputs:
                 transaction.produce(each.topic, each.key, each.value, headers=each.headers)
             transaction.send_offsets(self._batch.ends(), consumer.consumer_group_metadata())

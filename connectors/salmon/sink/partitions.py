@@ -7,6 +7,7 @@ one over first finishes the commands in flight and reports their outcomes. Only 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from threading import Event
 from typing import Final
@@ -104,11 +105,13 @@ class SinkPartitions:
         if not positions:
             return True
         offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
+        began = time.monotonic()
         try:
             answers = self.consumer.commit(offsets=offsets, asynchronous=False)
             errors = [answer.error for answer in answers or () if answer.error is not None]
         except KafkaException as failure:
             errors = [failure.args[0]]
+        self._metrics.committed(time.monotonic() - began, well=not errors)
         if errors:
             error = translated(errors[0], "committing offsets")
             if not isinstance(error, RetriableError | PositionLost):
@@ -196,7 +199,8 @@ class SinkPartitions:
             len(self._buffer.places) + len(partitions)
         )  # to scan them may take minutes
         try:
-            placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
+            with self._metrics.taking_over():
+                placed = self._retrying.until_it_works("taking partitions", lambda: self._take(partitions))
         except (SalmonError, Stopping) as trouble:
             self._troubled = trouble
             placed = []

@@ -325,7 +325,9 @@ class Putters:
                 done.append(command)
             else:
                 if outcome.kind not in QUIET:
-                    log.warning(
+                    # What was to be deleted and is not there is as it should be.
+                    is_well = outcome.kind is OutcomeKind.GONE and record.write.op is WriteOp.DELETE
+                    (log.info if is_well else log.warning)(
                         "write_not_applied", **_facts(record), outcome=outcome.kind, code=outcome.code
                     )
                 self._landed.append(Landed(command, record, outcome))

@@ -6,7 +6,6 @@ The producer is here, and each record is written in a transaction. Only the sink
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -156,7 +155,7 @@ class SinkReports:
     def set_aside(self, message: Message, error: DataError, stage: str) -> None:
         """Write a dead letter for a record that is not a command. Raises Unavailable, Fenced."""
         self._produce([self._outcomes.dead_letter(message, error, stage)])
-        self._count_dead_letters(1)
+        self._metrics.records_set_aside(1)
 
     def _drop_lost(self) -> None:
         """Drop the outcomes of commands whose partitions are lost: the new owners repeat and report these commands."""
@@ -177,12 +176,7 @@ class SinkReports:
             self.waits.refusals.drop(refused.id)
         for refused in report.refused:
             self.waits.refusals.put(refused)
-        self._count_dead_letters(report.dead_letters)
-
-    def _count_dead_letters(self, count: int) -> None:
-        self._metrics.record_errors.inc(count)
-        self._metrics.records_skipped.inc(count)
-        self._metrics.dead_letters.inc(count)
+        self._metrics.records_set_aside(report.dead_letters)
 
     def _without_original(self, output: Output) -> Output:
         return replace(output, value=None) if output.headers else output
@@ -259,11 +253,11 @@ class SinkReports:
         return f"{_CLEAN}{self._instance.ordinal}"
 
     def _produce(self, outputs: Iterable[Output], positions: Mapping[Place, int] | None = None) -> None:
-        began = time.monotonic()
-        with self._producer.transaction() as transaction:
+        outputs = tuple(outputs)
+        letters = sum(1 for output in outputs if output.headers)
+        with self._metrics.committing(dead_letters=letters), self._producer.transaction() as transaction:
             for output in outputs:
                 transaction.produce(output.topic, output.key, output.value, headers=output.headers)
             if positions:
                 offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
                 transaction.send_offsets(offsets, self._group())
-        self._metrics.transaction_seconds.observe(time.monotonic() - began)

@@ -146,8 +146,9 @@ class Leadership:
         if not partitions or self._failure is not None:
             return  # this instance has lost the lead before, and restarts
         try:
-            self._retrying.until_it_works("taking the lead", self._elected)
-            start = self._retrying.until_it_works("asking for the first signal", self._start)
+            with self._instance.metrics.taking_over():
+                self._retrying.until_it_works("taking the lead", self._elected)
+                start = self._retrying.until_it_works("asking for the first signal", self._start)
         except BaseException as failure:  # noqa: BLE001 - raised again by the loop, through check()
             self._fail(failure)
             start = TopicPartition(self._topic, 0, 0)

@@ -34,10 +34,7 @@ def report_batch(metrics: Metrics, encoded: Encoded) -> None:
     metrics.records_polled_active.set(0)
     if encoded.dead_letters:
         log.warning("records_set_aside", count=encoded.dead_letters)
-        metrics.record_errors.inc(encoded.dead_letters)
-        metrics.records_skipped.inc(encoded.dead_letters)
-        metrics.dead_letters.inc(encoded.dead_letters)
-        metrics.error_met()
+        metrics.records_set_aside(encoded.dead_letters)
 
 
 def _follow(record: SourceRecord) -> None:

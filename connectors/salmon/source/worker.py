@@ -414,12 +414,11 @@ class SourceWorker:
         return encoder.without_refused(encoded, error, is_taken)
 
     def _write(self, encoded: Encoded, signals_up_to: int | None) -> None:
-        began = time.monotonic()
-        with self._producer.transaction() as transaction:
+        committing = self._metrics.committing(dead_letters=encoded.dead_letters)
+        with committing, self._producer.transaction() as transaction:
             _produce(transaction, encoded.outputs)
             if signals_up_to is not None and signals_up_to != self._signals_committed:
                 transaction.send_offsets(*self._leadership.offsets(signals_up_to))
-        self._metrics.transaction_seconds.observe(time.monotonic() - began)
 
     def _close(self) -> None:
         self._stop.set()

@@ -55,7 +55,7 @@ def committed(kafka: Mapping[str, Any], group: str, places: Collection[Place]) -
     except KafkaException as error:
         raise translated(error, f"asking where {group} is") from error
     finally:
-        consumer.close()
+        clients.close(consumer)
     return {(each.topic, each.partition): each.offset if each.offset >= 0 else None for each in found}
 
 

@@ -192,7 +192,9 @@ class Look:
         """Return what each process reports, within a bounded time, whatever hangs."""
         if self._processes is None:
             owner = Owner(self._sync.config.name, lambda: self._cluster_id)
-            reports = {each.connector: each for each in ask(owner, self._addresses)}
+            tls = self._sync.config.rest.tls
+            found = ask(owner, self._addresses, ca_file=None if tls is None else tls.ca_file)
+            reports = {each.connector: each for each in found}
             self._processes = tuple(reports.get(name) or _unknown(name) for name in self._roster.connectors)
         return self._processes
 

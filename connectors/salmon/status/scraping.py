@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from salmon.errors import ConfigError
 from salmon.kafka.topics import CONNECTORS
+from salmon.ports import url_of
 
 # Together with the start of the command, the table appears within three seconds, whatever hangs.
 ANSWER_MAX_S: Final = 2.0
@@ -123,18 +124,21 @@ class Owner:
     cluster_id: Callable[[], str | None] = lambda: None
 
 
-def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S) -> list[ProcessReport]:
+def ask(
+    owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX_S, ca_file: str | None = None
+) -> list[ProcessReport]:
     """
     Ask all processes at once how they are.
 
     Args:
         places: Connector -> base address of its REST port.
         within_s: How long to wait for an answer.
+        ca_file: The CAs that an https address is checked by. None: the system's.
 
     Returns:
         One report for each, in order. Never raises: a missing answer is also reported.
     """
-    asked = [_Asked(connector, url, within_s) for connector, url in places.items()]
+    asked = [_Asked(connector, url, within_s, ca_file) for connector, url in places.items()]
     deadline = time.monotonic() + within_s
     for each in asked:
         each.wait(deadline)
@@ -145,8 +149,9 @@ def ask(owner: Owner, places: Mapping[str, str], *, within_s: float = ANSWER_MAX
 class _Asked:
     """The requests to one process, each in its own thread. We do not wait for threads: a time-out does not end a slow answer."""
 
-    def __init__(self, connector: str, url: str, within_s: float) -> None:
+    def __init__(self, connector: str, url: str, within_s: float, ca_file: str | None) -> None:
         self._connector, self._url, self._within_s = connector, url, within_s
+        self._verify = ca_file or True
         self._answers: dict[str, requests.Response] = {}
         self._error: requests.RequestException | None = None
         self._threads = [
@@ -162,7 +167,9 @@ class _Asked:
 
     def _ask(self, path: str) -> None:
         try:
-            self._answers[path] = requests.get(f"{self._url}{path}", timeout=self._within_s)
+            self._answers[path] = requests.get(
+                f"{self._url}{path}", timeout=self._within_s, verify=self._verify
+            )
         except requests.RequestException as error:
             self._error = error
 
@@ -189,7 +196,12 @@ class _Asked:
 
     def _down(self, within_s: float) -> ProcessReport:
         message = f"No answer within {within_s:.0f} s: the process hangs, or it is suspended."
-        if self._error is not None and not isinstance(self._error, requests.Timeout):
+        if isinstance(self._error, requests.exceptions.SSLError):
+            message = (
+                "Its certificate is not trusted, or has another name than this address. Name its CA in rest.tls.ca_file, and "
+                "an address of the certificate in rest.host or rest.advertised_host."
+            )
+        elif self._error is not None and not isinstance(self._error, requests.Timeout):
             message = (
                 f"No answer ({type(self._error).__name__}): the process does not run, or has another address."
             )
@@ -228,6 +240,7 @@ def addresses(
     host: str,
     port: int,
     connectors: Sequence[str] = CONNECTORS,
+    secure: bool = False,
 ) -> Mapping[str, str]:
     """
     Return the address of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
@@ -237,6 +250,7 @@ def addresses(
         config_file: Without *ports_file*, a `ports.json` beside this file is used.
         host, port: `rest` in the configuration. With port 0 the real port is not known.
         connectors: Those of the sync, in their order.
+        secure: Whether the configuration has `rest.tls`.
 
     Raises:
         ConfigError: *ports_file* cannot be read.
@@ -254,5 +268,4 @@ def addresses(
             ) from None
     if port == 0:
         return {}
-    shown = f"[{host}]" if ":" in host else host
-    return {name: f"http://{shown}:{port + number}" for number, name in enumerate(connectors)}
+    return {name: url_of(host, port + number, secure=secure) for number, name in enumerate(connectors)}

@@ -15,6 +15,7 @@ from pymongo.database import Database
 from salmon.errors import BadRecordKey
 from salmon.model.schema import ObjectSchema
 from salmon.mongodb.documents import DocumentShape, Reading
+from salmon.mongodb.form_store import in_form, read_forms
 from salmon.mongodb.keys import ids_of, key_of, shown_id
 from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
@@ -117,37 +118,45 @@ class MongoSide:
         """*collections*: object -> collection, of all objects of the sync. *renamed*, *flow*: see DocumentShape."""
         self._database = database
         self._collection = collections[schema.name]
-        self._shape = DocumentShape(schema, frozenset(collections), renamed, flow)
-        self._spellings = Spellings(database, collections, {schema.name: self._shape})
+        self._plain = DocumentShape(schema, frozenset(collections), renamed, flow)
+        self._spellings = Spellings(database, collections, {schema.name: self._plain})
 
     def pages(self, after: str = "") -> Iterator[Page]:
         last = id_from_json(after)
         while True:
+            shape = self._shape()
             read = read_chunk(
                 self._database,
                 self._collection,
                 after=last,
                 limit=_DOCUMENTS_A_READ,
-                projection=self._shape.projection,
+                projection=shape.projection,
             )
             if not read.documents:
                 return
             last = read.last
             keyless: list[tuple[str, str]] = []
-            seen = list(self._seen(read.documents, keyless))
+            seen = list(self._seen(shape, read.documents, keyless))
             yield Page(seen, id_to_json(last), keyless)
 
     def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
         found: dict[str, Seen] = {}
+        shape = self._shape()
         for some in batches(ids_of(keys), _DOCUMENTS_A_READ):
-            for read in read_documents(
-                self._database, self._collection, some, projection=self._shape.projection
-            ):
-                found.update((seen.key, seen) for seen in self._seen(read.documents))
+            for read in read_documents(self._database, self._collection, some, projection=shape.projection):
+                found.update((seen.key, seen) for seen in self._seen(shape, read.documents))
         return found
 
+    def _shape(self) -> DocumentShape:
+        """The form of the documents as it is now: a move may be under way."""
+        forms = read_forms(self._database, [self._collection], needed=bool(self._plain.renamed))
+        return in_form(self._plain, forms.get(self._collection))
+
     def _seen(
-        self, documents: Sequence[Document], keyless: list[tuple[str, str]] | None = None
+        self,
+        shape: DocumentShape,
+        documents: Sequence[Document],
+        keyless: list[tuple[str, str]] | None = None,
     ) -> Iterator[Seen]:
         readings: list[tuple[str, Reading]] = []
         for document in documents:
@@ -157,9 +166,9 @@ class MongoSide:
                 if keyless is not None:
                     keyless.append((shown_id(document["_id"]), str(error)))
                 continue
-            reading = self._shape.reading(document)
+            reading = shape.reading(document)
             readings.append((key, reading))
-        spelled = self._spellings.fields(self._shape.schema.name, [reading.fields for _, reading in readings])
+        spelled = self._spellings.fields(shape.schema.name, [reading.fields for _, reading in readings])
         for (key, reading), fields in zip(readings, spelled, strict=True):
             yield Seen(key, fields, frozenset(reading.misfits))
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
+import fastavro
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from salmon.errors import Unavailable
+from salmon.kafka import clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.offsets import OffsetStore
 from salmon.ops.connect.access import Refused
 from salmon.ops.connect.bodies import Offset
+from salmon.ops.connect.groups import Group
 from salmon.ops.connect.places import SinkPlaces, SourcePlaces
 from salmon.ops.connect.standing import KafkaStatusLog
 from salmon.ops.connect.status_topic import Target
@@ -26,6 +31,7 @@ from support.runtime import running as worker_running
 from support.waiting import until
 
 CONNECTOR = "mongodb-sink"
+SEEN, TOLD = "Seen__e", "Told__e"
 pytestmark = pytest.mark.parametrize("broker", REAL_BROKERS, indirect=True, scope="session")
 
 
@@ -72,11 +78,24 @@ def test_what_one_process_is_asked_all_obey_and_a_stock_consumer_can_read_it(
 
 
 def sink_places(sync: Sync, *stopped: int) -> SinkPlaces:
+    """Those of a sink that also inserts the event Seen__e and publishes Told__e, both read in topics that are there already."""
     entries = OffsetStore(sync.kafka, sync.topics, sync.registry)
-    topics = [sync.topics.writes("mongodb", OBJECT)]
-    return SinkPlaces(
-        sync.kafka, entries, CONNECTOR, f"{sync.name}-{CONNECTOR}", topics, stopped=lambda: stopped
-    )
+    name = f"{sync.name}-{CONNECTOR}"
+    topics = {"": sync.topics.writes("mongodb", OBJECT), SEEN: sync.topics.records(OBJECT)}
+    topics[TOLD] = sync.topics.changes(OBJECT)
+    groups = [
+        Group(
+            sync.kafka,
+            CONNECTOR,
+            f"{name}-{event}" if event else name,
+            [topic],
+            lambda: stopped,
+            event,
+            event == TOLD,
+        )
+        for event, topic in topics.items()
+    ]
+    return SinkPlaces(entries, CONNECTOR, groups)
 
 
 def test_a_sink_that_was_sent_back_writes_again_and_does_not_trust_its_clean_stop(sync: Sync) -> None:
@@ -109,6 +128,40 @@ def test_a_sink_that_was_sent_back_writes_again_and_does_not_trust_its_clean_sto
         eventually(lambda: again.seqs("a") == [1])
 
 
+def test_events_can_be_carried_again_and_what_is_published_only_by_name(sync: Sync) -> None:
+    """A reset of all leaves published events out: whoever listens would get a week of them once more."""
+    store = OffsetStore(sync.kafka, sync.topics, sync.registry)
+    sync.produce(store.topic, *store.record(CONNECTOR, "clean/0", {"clean": True}))
+    for event, topic in ((SEEN, sync.topics.records(OBJECT)), (TOLD, sync.topics.changes(OBJECT))):
+        group = f"{sync.name}-{CONNECTOR}-{event}"
+        with closing(clients.consumer(sync.kafka, group_id=group, client_id="test")) as consumer:
+            consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    places = sink_places(sync, 0)
+
+    def offsets() -> dict[str, int]:
+        return {
+            str(each.partition["event"]): int((each.offset or {})["kafka_offset"])
+            for each in places.read()
+            if "event" in each.partition
+        }
+
+    assert offsets() == {SEEN: 1, TOLD: 1}
+    by_event = {each.partition.get("event"): each for each in places.read()}
+    wrong = Offset(partition={**by_event[SEEN].partition, "event": "Other__e"}, offset=None)
+    ahead = Offset(partition=by_event[SEEN].partition, offset={"kafka_offset": 5})
+    for refused in ([wrong], [by_event[TOLD], ahead]):
+        with pytest.raises(Refused) as caught:
+            places.alter(refused)
+        assert caught.value.status == 400
+    assert offsets() == {SEEN: 1, TOLD: 1}, "nothing was done in part"
+    assert f"Not those of {TOLD}" in places.reset()
+    assert offsets() == {SEEN: 0, TOLD: 1}
+    assert sync.entries(CONNECTOR)["clean/0"] == {"clean": False}
+    told = places.alter([Offset(partition=by_event[TOLD].partition, offset={"kafka_offset": 0})])
+    assert f"Who listens to {TOLD}" in told
+    assert offsets() == {SEEN: 0, TOLD: 0}
+
+
 def source_places(sync: Sync, registry: Registry) -> SourcePlaces:
     entries = OffsetStore(sync.kafka, sync.topics, registry)
     return SourcePlaces(sync.kafka, entries, "mongodb-source", f"{sync.name}-mongodb-source")
@@ -129,3 +182,44 @@ def test_a_source_can_only_be_reset_and_keeps_what_says_that_it_has_read(sync: S
     assert places.read() == stored
     places.reset()
     assert sync.entries("mongodb-source") == {f"{FIRST_READ}{OBJECT}": {"at": 5}}
+
+
+def stock_rows(sync: Sync, topic: str) -> dict[str, bytes]:
+    """What the documented consumer finds: the newest value of each key, of committed records, from the beginning."""
+    consumer = Consumer(
+        {
+            **sync.kafka,
+            "group.id": "somebody",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    found: dict[str, bytes] = {}
+    try:
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        while (message := consumer.poll(10)) is not None and message.error() is None:
+            found[(message.key() or b"").decode()] = message.value() or b""
+        return found
+    finally:
+        consumer.close()
+
+
+def test_a_stock_consumer_reads_where_every_connector_is(sync: Sync) -> None:
+    """As deploy/README says: Avro with Confluent's header, by the schema that the registry has; nothing that was rolled back."""
+    store = OffsetStore(sync.kafka, sync.topics, sync.registry)
+    at = {"at": 7, "resume_token": "82F"}
+    sync.produce(store.topic, *store.record("mongodb-source", "stream", at))
+    producer = clients.producer(sync.kafka, transactional_id=f"{sync.name}-zombie", client_id="zombie")
+    producer.start()
+    with suppress(ZeroDivisionError), producer.transaction() as transaction:
+        transaction.produce(store.topic, *store.record("mongodb-source", "stream", {"at": 8}))
+        raise ZeroDivisionError  # its transaction is rolled back, as that of an instance that was killed
+    producer.close()
+    value = stock_rows(sync, store.topic)["mongodb-source/stream"]
+    assert value[:1] == b"\0"
+    schema = sync.registry.schema_by_id(int.from_bytes(value[1:5], "big"))
+    read = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema)
+    assert isinstance(read, dict)
+    assert json.loads(str(read["position"])) == at

@@ -9,6 +9,7 @@ import pytest
 
 from salmon.errors import ConfigError, SchemaOutdated
 from salmon.model.change import Op
+from salmon.plugin.contract import Signal, SignalKind
 from salmon.salesforce.wire.rest import Rest
 from salmon.story.rereading import read_again
 from support.asking import MemorySync
@@ -80,3 +81,46 @@ def test_a_field_that_the_org_gets_restarts_the_source(box: BoxProcess) -> None:
             source.until(lambda: False)
     with Source(box, "Account", of=source) as again:
         assert "Shade__c" in again.task.schemas()["Account"].by_name
+
+
+def test_a_record_that_the_user_does_not_see_any_more_is_not_reported_as_deleted(box: BoxProcess) -> None:
+    """An admin takes View All of Account between an event and the reading after it: /health names the mend, and what waits is read
+    when the right is back, over a kill. What the recycle bin proves is reported meanwhile, and Contact does not wait."""
+    unseen, binned = box.create("Account", Name="Unseen"), box.create("Account", Name="Deleted")
+    person = box.create("Contact", LastName="Seen")
+    with Source(box, "Account", "Contact").through_snapshots() as first:
+        box.delete("Account", binned)
+        box.fault("view_all", object="Account", ids=[unseen])
+        first.told.clear()
+        for number, (name, native_id) in enumerate(
+            [("Account", unseen), ("Account", binned), ("Contact", person)]
+        ):
+            first.task.request(Signal(number, SignalKind.READ, name, (native_id,), (native_id,)))
+        first.until(lambda: {0, 1, 2} <= first.answered)
+        assert (unseen, Op.ABSENT) not in first.seen()
+        assert {(binned, Op.ABSENT), (person, Op.ROW)} <= set(first.seen())
+        assert first.positions["unseen/Account"] == {"records": {unseen: unseen}, "too_many": False}
+        (waits,) = [each for each in first.task.waiting() if each.object == "Account"]
+        assert "does not see all records of Account" in waits.sentence
+        assert "Give the integration user View All Records of Account" in waits.sentence
+    with Source(box, "Account", "Contact", of=first) as second:
+        second.until(lambda: [each for each in second.task.waiting() if each.object == "Account"])
+        assert unseen not in {key for key, _ in second.seen()}
+        box.heal()
+        second.until(lambda: (unseen, Op.ROW) in second.seen() and "unseen/Account" not in second.positions)
+        second.until(lambda: not second.task.waiting())
+        assert (unseen, Op.ABSENT) not in second.seen()
+
+
+def test_records_are_not_compared_while_the_user_does_not_see_all(box: BoxProcess) -> None:
+    """The events of a hole are lost, and the log of deletions does not reach back: who is not shown may exist."""
+    unseen, gone = box.create("Account", Name="Unseen"), box.create("Account", Name="Gone for good")
+    with Source(box, "Account").through_snapshots() as first:
+        pass
+    box.delete("Account", gone)
+    box.recycle_bin("empty", "Account", gone)
+    box.fault("view_all", object="Account", ids=[unseen])
+    box.fault("expire_replay")
+    with Source(box, "Account", of=first, agreed=[*box.ids("Account"), unseen, gone]) as second:
+        second.until(lambda: [each for each in second.task.waiting() if each.object == "Account"])
+        assert not {(unseen, Op.ABSENT), (gone, Op.ABSENT)} & set(second.seen())

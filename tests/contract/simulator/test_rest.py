@@ -408,6 +408,7 @@ def test_the_control_api_says_what_is_there_and_what_is_wrong(box: Box) -> None:
         ("/faults", {"fault": "http", "containing": 5}, "must be text"),
         ("/faults", {"fault": "lock_rows", "object": "Account"}, "ids"),
         ("/faults", {"fault": "hide", "object": "Nothing"}, "Opportunity"),
+        ("/faults", {"fault": "view_all", "object": "Nothing"}, "Opportunity"),
         ("/clock", {"advance_s": -1}, "advance_s"),
         ("/clock", [1], "advance_s"),
         ("/triggers", {"object": "Nothing"}, "Opportunity"),

@@ -31,8 +31,9 @@ TESTS: Final = {
         "tests/contract/mongodb/test_went_back.py",
         "tests/contract/mongodb/test_unique.py",
     ),
-    "runtime": ("tests/unit/runtime",),
+    "sink": ("tests/unit/sink",),
     "kafka": ("tests/unit/kafka",),
+    "plugin": ("tests/unit/plugin",),
 }
 _TESTS_FAILED: Final = 1  # pytest's exit code; others say that it could not run
 
@@ -86,11 +87,12 @@ def failing_test(tests: Collection[str]) -> str:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(said), redirect_stderr(said):
         # What a mutant taught hypothesis is nothing that later runs should know.
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
-        # Nor do these tests need what stands in conftest.py: no server is ever started by chance.
+        # Nor do these tests need what stands in the topmost conftest.py: no server is ever started by chance.
         options = [
             "-x",
-            "--noconftest",
+            f"--confcutdir={ROOT / 'tests' / 'unit'}",
             *("-p", "no:cacheprovider"),
+            *("-p", "support.plain_fixtures"),
             *("-p", "support.mongo_fixtures"),
             "--hypothesis-seed=0",
             f"--basetemp={folder}/tests",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
-from prometheus_client import Metric
+from prometheus_client import Counter, Metric
 
 from salmon.calls import Peer
+from salmon.errors import Unavailable
 from salmon.kafka.topics import CONNECTORS
 from salmon.model import sides
 from salmon.model.change import SIDES, Op
 from salmon.model.fold import Fact
 from salmon.ops.health import Health, State
 from salmon.ops.metrics import Metrics
+from salmon.ops.rates import Paced
 from salmon.plugin.contract import OutcomeKind, SnapshotProgress
 from salmon.source.reach import StreamAge
 from salmon.status.overview import PARKED_WHY
@@ -48,39 +51,73 @@ CLOSED: Final = {
     "topic": "our topics",
     "stream": "the stream of changes, and one for each event of the configuration",
 }
-# Kafka Connect, Monitoring: attribute by group (KIP-196 and later), as far as we have it.
+
+
+def with_each(name: str, *ends: str) -> set[str]:
+    """The attributes that begin alike."""
+    return {f"{name}_{end}" for end in ends}
+
+
+STARTS: Final = (
+    "startup_attempts_total",
+    "startup_success_total",
+    "startup_success_percentage",
+    "startup_failure_total",
+    "startup_failure_percentage",
+)
+# Kafka Connect, Monitoring: attribute by group (KIP-196 and later). Not here, because they are texts: leader-name, epoch and connect-protocol.
 OF_CONNECT: Final = {
     "connector_metrics": {"info", "status"},
-    "connector_task_metrics": {"status", "batch_size_avg", "batch_size_max"},
+    "connector_task_metrics": {
+        "status",
+        "running_ratio",
+        "pause_ratio",
+        *with_each("batch_size", "avg", "max"),
+        *with_each("offset_commit", "avg_time_ms", "max_time_ms", "success_percentage", "failure_percentage"),
+    },
     "source_task_metrics": {
-        "source_record_poll_total",
-        "source_record_write_total",
+        *with_each("source_record_poll", "rate", "total"),
+        *with_each("source_record_write", "rate", "total"),
         "source_record_active_count",
-        "poll_batch_avg_time_ms",
-        "poll_batch_max_time_ms",
-        "transaction_size_avg",
-        "transaction_size_max",
+        *with_each("source_record_active_count", "avg", "max"),
+        *with_each("poll_batch", "avg_time_ms", "max_time_ms"),
+        *with_each("transaction_size", "min", "avg", "max"),
     },
     "sink_task_metrics": {
-        "sink_record_read_total",
-        "sink_record_send_total",
+        *with_each("sink_record_read", "rate", "total"),
+        *with_each("sink_record_send", "rate", "total"),
         "sink_record_active_count",
+        *with_each("sink_record_active_count", "avg", "max"),
         "sink_record_lag_max",
         "partition_count",
-        "offset_commit_completion_total",
-        "offset_commit_skip_total",
-        "put_batch_avg_time_ms",
-        "put_batch_max_time_ms",
+        "offset_commit_seq_no",
+        *with_each("offset_commit_completion", "rate", "total"),
+        *with_each("offset_commit_skip", "rate", "total"),
+        *with_each("put_batch", "avg_time_ms", "max_time_ms"),
     },
     "task_error_metrics": {
         "total_record_failures",
         "total_record_errors",
         "total_records_skipped",
         "total_retries",
-        "deadletterqueue_produce_requests",
+        "total_errors_logged",
+        *with_each("deadletterqueue_produce", "requests", "failures"),
         "last_error_timestamp",
     },
-    "connect_worker_metrics": {"connector_count", "task_count"},
+    "connect_worker_metrics": {
+        *with_each("connector", "count", *STARTS),
+        *with_each("task", "count", *STARTS),
+        *(
+            f"connector_{state}_task_count"
+            for state in ("total", "running", "paused", "failed", "unassigned", "destroyed", "restarting")
+        ),
+    },
+    "connect_worker_rebalance_metrics": {
+        "completed_rebalances_total",
+        "rebalancing",
+        *with_each("rebalance", "avg_time_ms", "max_time_ms"),
+        "time_since_last_rebalance_ms",
+    },
 }
 
 
@@ -93,6 +130,7 @@ def used(objects: int) -> Metrics:
     metrics.watch_writes(lambda: dict.fromkeys(names, 1_000))
     metrics.watch_positions(lambda: [StreamAge("stream", 1.0, 2.0)])
     metrics.count_api_calls(lambda: {"query": 1})
+    metrics.certificate_ends(2e9)
     for name in names:
         for op in Op:
             metrics.change_written(name, op, "mongodb", 1_000, 2.0)
@@ -158,13 +196,11 @@ def test_the_number_of_series_depends_on_the_objects_alone() -> None:
     assert one - (three - one) // 2 < 150, "what does not depend on them"
 
 
-def test_what_is_named_like_kafka_connects_is_kafka_connects() -> None:
-    """Dashboards that were made for Connect find these under the names that they know."""
-    for name in samples(used(1)):
-        if name.startswith("kafka_connect_") and not name.endswith("_created"):
-            known = [group for group in OF_CONNECT if name.startswith(f"kafka_connect_{group}_")]
-            group = max(known, key=len, default="")
-            assert name.removeprefix(f"kafka_connect_{group}_") in OF_CONNECT.get(group, set()), name
+def test_kafka_connects_metrics_are_all_here_under_their_own_names() -> None:
+    """Dashboards that were made for Connect find what they look for; and nothing else is named like that."""
+    found = {name for name in samples(used(1)) if name.startswith("kafka_connect_")}
+    wanted = {f"kafka_connect_{group}_{name}" for group, names in OF_CONNECT.items() for name in names}
+    assert {name for name in found if not name.endswith("_created")} == wanted
 
 
 @pytest.mark.parametrize("connector", CONNECTORS)
@@ -207,6 +243,111 @@ def test_averages_are_of_the_last_minute() -> None:
     metrics._batches._clock = lambda: 1e12
     assert sample("connector_task_metrics_batch_size_max") == 0
     assert {peer.value for peer in Peer}, "the label's closed set"
+
+
+def of_task(metrics: Metrics, name: str) -> float:
+    """What the process exports of a task under one of Connect's names."""
+    labels = {"connector": metrics.connector, "task": "0"}
+    value = metrics.registry.get_sample_value(f"kafka_connect_{name}", labels)
+    assert value is not None, name
+    return value
+
+
+def test_a_rate_is_what_was_counted_in_the_last_minute_by_its_seconds() -> None:
+    """Of a process that is younger than a minute: by the seconds of its life. What is older does not count."""
+    now = [1000.0]
+    paced = Paced(Counter("records", "Records."), clock=lambda: now[0])
+    assert paced.per_s() == 0
+    paced.inc(20)
+    now[0] += 10
+    paced.inc(20)
+    assert paced.per_s() == 4
+    now[0] += 49.5
+    assert paced.per_s() == pytest.approx(40 / 59.5)
+    now[0] += 1
+    assert paced.per_s() == pytest.approx(20 / 60)
+    now[0] += 3600
+    assert paced.per_s() == 0
+
+
+def test_commits_are_timed_and_those_that_fail_have_their_share() -> None:
+    """A dead letter whose transaction failed was not written: it is counted, too."""
+    metrics = Metrics("mongodb-source")
+    for fails in (False, False, False, True):
+        with suppress(OSError), metrics.committing(dead_letters=2):
+            if fails:
+                raise OSError
+    task = "connector_task_metrics_offset_commit"
+    assert of_task(metrics, f"{task}_success_percentage") == 0.75
+    assert of_task(metrics, f"{task}_failure_percentage") == 0.25
+    assert of_task(metrics, f"{task}_max_time_ms") > 0
+    assert of_task(metrics, "sink_task_metrics_offset_commit_seq_no") == 3
+    assert of_task(metrics, "task_error_metrics_deadletterqueue_produce_failures") == 2
+
+
+def test_records_in_flight_have_an_average_and_a_maximum_of_the_last_minute() -> None:
+    """Connect's active counts: a peak between two scrapes is not missed."""
+    metrics = Metrics("mongodb-sink")
+    for count in (10, 40, 0):
+        metrics.records_active.set(count)
+    name = "sink_task_metrics_sink_record_active_count"
+    assert [of_task(metrics, f"{name}{which}") for which in ("", "_avg", "_max")] == [
+        0,
+        pytest.approx(50 / 3),
+        40,
+    ]
+
+
+def test_the_shares_of_running_and_pausing_are_of_the_time_since_the_start() -> None:
+    """30 s of starting, 60 s at work, 30 s paused."""
+    now = [0.0]
+    health, metrics = Health(clock=lambda: now[0]), Metrics("mongodb-sink")
+    metrics.watch_health("sink", health.report)
+    for seconds, what in ((30, health.running), (60, lambda: health.put_down(State.PAUSED, 0, "Paused."))):
+        now[0] += seconds
+        what()
+    now[0] += 30
+    assert of_task(metrics, "connector_task_metrics_running_ratio") == 0.5
+    assert of_task(metrics, "connector_task_metrics_pause_ratio") == 0.25
+
+
+def test_a_start_counts_as_failed_only_if_nothing_ever_ran() -> None:
+    """Connect's counts of starts, for the one connector of the process."""
+    health, metrics = Health(), Metrics("mongodb-sink")
+    metrics.watch_health("sink", health.report)
+
+    def starts() -> list[float | None]:
+        return [
+            metrics.registry.get_sample_value(
+                f"kafka_connect_connect_worker_metrics_task_startup_{what}_total",
+                {"connector": "mongodb-sink"},
+            )
+            for what in ("attempts", "success", "failure")
+        ]
+
+    assert starts() == [1, 0, 0]
+    health.ended(Unavailable("gone"))
+    assert starts() == [1, 0, 1]
+    health.running()
+    health.ended(Unavailable("gone"))
+    assert starts() == [1, 1, 0]
+
+
+def test_taking_partitions_over_is_a_rebalance_of_this_worker() -> None:
+    """One that fails counts, too: it has taken its time."""
+    metrics = Metrics("merge")
+
+    def worker(name: str) -> float | None:
+        return metrics.registry.get_sample_value(
+            f"kafka_connect_connect_worker_rebalance_metrics_{name}", {"connector": "merge"}
+        )
+
+    assert worker("time_since_last_rebalance_ms") == 0
+    with suppress(OSError), metrics.taking_over():
+        assert worker("rebalancing") == 1
+        raise OSError
+    assert (worker("rebalancing"), worker("completed_rebalances_total")) == (0, 1)
+    assert (worker("time_since_last_rebalance_ms") or 0) > 0
 
 
 def alerts() -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 
 from salmon.errors import Superseded
 from salmon.kafka import clients
+from salmon.kafka.kept import KeptAdmin
 from salmon.ops.health import Health
 from salmon.plugin.contract import Position
 from salmon.runtime.newest import ENTRIES, Newest
@@ -58,7 +59,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Room:
 def instance(room: Room, name: str, *, join_max_s: float = 0.05, stop: Event | None = None) -> Newest:
     return Newest(
         {},
-        room,  # type: ignore[arg-type]
+        KeptAdmin(room, lambda: pytest.fail("it had not failed")),  # type: ignore[arg-type]
         room,  # type: ignore[arg-type]
         "merge",
         0,

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from salmon.errors import TopicGone
+from salmon.kafka.kept import KeptAdmin
 from salmon.kafka.topics import TopicSpec
 from salmon.ops.health import Health, State
 from salmon.runtime.topic_watch import TopicWatch
@@ -37,7 +38,7 @@ class Admin:
 def watching(admin: Admin) -> tuple[TopicWatch, Health]:
     health = Health()
     watch = TopicWatch(health, look_every_s=0.001)
-    watch.watch(admin, WANTED)  # type: ignore[arg-type]
+    watch.watch(KeptAdmin(admin, lambda: admin), WANTED)  # type: ignore[arg-type,return-value]
     return watch, health
 
 

@@ -28,6 +28,13 @@ _IDS_A_QUERY: Final = 1_000
 _OTHERS_A_QUERY: Final = 50  # the server compares each of them with each document that it finds
 _WAITING_MAX: Final = 50_000
 
+# For a person, if the side went back.
+WENT_BACK: Final = (
+    "MongoDB shows an earlier time, as after a restore from a backup. All collections are read again. The values agreed before are "
+    "kept and written back into the documents. `salmon verify` finds documents that the restore lost, and `salmon verify --repair` "
+    "creates them again."
+)
+
 RecordId = tuple[str, str]  # object, record key
 
 

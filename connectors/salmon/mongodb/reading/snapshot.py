@@ -19,7 +19,7 @@ from salmon.backoff import Tries
 from salmon.errors import RetriableError
 from salmon.model.change import Change
 from salmon.mongodb.stored import id_from_json, id_to_json
-from salmon.plugin.contract import FIRST_READ, DeadLetter, Position, WaitingObject
+from salmon.plugin.contract import FIRST_READ, DeadLetter, Position, SnapshotProgress, WaitingObject
 
 log = structlog.get_logger(__name__)
 
@@ -199,6 +199,11 @@ class Snapshots:
         self.places[name] = place
         self._ahead.pop(name, None)
         self._runs[name] += 1
+
+    def progress(self) -> list[SnapshotProgress]:
+        """How far each object has come."""
+        places = dict(self.places)
+        return [SnapshotProgress(name, place.read, place.total, place.done) for name, place in places.items()]
 
     def waiting(self) -> list[WaitingObject]:
         """The object whose snapshot cannot be read, from the first failure until a read works."""

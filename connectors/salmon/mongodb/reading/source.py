@@ -29,9 +29,10 @@ from salmon.calls import Calls, Peer, Probe
 from salmon.errors import BadRecordKey, ConfigError, HistoryWentBack, PositionLost
 from salmon.model.change import Change
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb
+from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
-from salmon.mongodb.reading.collections import Spellings, all_differ, uuids_of
+from salmon.mongodb.moves import covers_of, moves_after
+from salmon.mongodb.reading.collections import WENT_BACK, Spellings, all_differ, uuids_of
 from salmon.mongodb.reading.dates import Dates
 from salmon.mongodb.reading.draft import Draft
 from salmon.mongodb.reading.events import (
@@ -39,7 +40,6 @@ from salmon.mongodb.reading.events import (
     RECORD_EVENTS,
     Reported,
     collections_replaced_by,
-    reported_by,
     time_of,
 )
 from salmon.mongodb.reading.misfits import Misfits
@@ -109,6 +109,7 @@ class MongoSourceTask:
         if len(self._names) < len(objects):
             raise ConfigError("objects: two objects have the same collection. Give each its own collection.")
         self._streamed = [name for name, settings in objects.items() if read_from_mongodb(settings)]
+        self._written = frozenset(name for name, settings in objects.items() if written_to_mongodb(settings))
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
         self._calls: Calls | None = None
@@ -173,6 +174,9 @@ class MongoSourceTask:
         assert self._client is not None
         self._database = database_of(self._client, self._config)
         spellings = self._spellings = Spellings(self._database, self._collections, self._shapes)
+        moved = {name: self._collections[name] for name in self._streamed if name in self._written}
+        paths = {name: settings.paths for name, settings in self._objects.items()}
+        self._moves = moves_after(positions, self._database, moved, paths, self._shapes)
         self._rows = RowReader(self._database, self._collections, self._shapes, self._misfits, spellings)
         self._requests = Requests(self._rows.by_keys)
         begin = beginning(positions, {name: self._covers(name) for name in self._streamed})
@@ -199,7 +203,7 @@ class MongoSourceTask:
         log.info("source_started", objects=self._streamed, resumed=stream is not None)
 
     def _covers(self, name: str) -> frozenset[str]:
-        return frozenset(f"{self._collections[name]}.{field}" for field in self._shapes[name].names)
+        return covers_of(self._collections[name], self._shapes[name], by_path=name not in self._written)
 
     def poll(self, timeout_s: float) -> SourceBatch:
         """Return what arrived within *timeout_s*; an empty batch is a normal answer."""
@@ -232,16 +236,15 @@ class MongoSourceTask:
 
     def progress(self) -> Sequence[SnapshotProgress]:
         """How far the snapshots have come."""
-        places = dict(self._snapshots.places) if self._snapshots else {}
-        return [SnapshotProgress(name, place.read, place.total, place.done) for name, place in places.items()]
+        return self._snapshots.progress() if self._snapshots else ()
 
     def note(self) -> str:
         """Return what a person should know, although everything works; empty if there is nothing."""
-        return self._note
+        return " ".join(filter(None, [self._note, self._moves.note() if self._snapshots else ""]))
 
     def waiting(self) -> Sequence[WaitingObject]:
-        """The object whose snapshot fails while everything else works."""
-        return self._snapshots.waiting() if self._snapshots else ()
+        """The object whose snapshot fails while everything else works, and those whose documents are being moved."""
+        return [*self._moves.waiting(), *self._snapshots.waiting()] if self._snapshots else ()
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""
@@ -262,7 +265,8 @@ class MongoSourceTask:
         self._look_at_server()
         feed = self._feed or self._open(self._token)
         self._waiting += self._reading.advance()
-        at_once = bool(self._requests or self._unstored or self._answered or self._left)
+        self._moves.advance()
+        at_once = bool(self._requests or self._unstored or self._answered or self._left or self._moves)
         until = min((rows.as_of for rows in self._waiting), default=None)
         taken = feed.take(_EVENTS_MAX, 0.0 if at_once else timeout_s, until=until)
         events, token, passed = taken.events, taken.token, taken.passed
@@ -273,6 +277,7 @@ class MongoSourceTask:
             events = events[:cut]
             token, passed = events[-1]["_id"], time_of(events[-1]) - 1
         decoded = self._spelled([self._decode(event) for event in events])
+        self._moves.settle()
         first_rows = self._rows_before_first_events(decoded)
         reported = [(each.object, each.reported, each.event) for each in decoded if each.reported is not None]
         incomplete = [(name, item.key, time_of(event)) for name, item, event in reported if item.incomplete]
@@ -345,10 +350,7 @@ class MongoSourceTask:
             draft.positions[STREAM] = stream
             self._given_stream, self._given_at_s = stream, now_s
         self._unstored, self._answered, self._left = set(), set(), {}
-        if self._history:
-            draft.records = [
-                replace(each, change=replace(each.change, history=self._history)) for each in draft.records
-            ]
+        draft.name_history(self._history)
         return SourceBatch(draft.records, draft.positions, (), draft.dead_letters, frozenset(draft.answered))
 
     def _decode(self, event: Document) -> _Decoded:
@@ -356,7 +358,7 @@ class MongoSourceTask:
         if event["operationType"] not in RECORD_EVENTS or name is None:
             return _Decoded(event)
         try:
-            reported = reported_by(event, self._shapes[name])
+            reported = self._moves.reported(name, event)
         except BadRecordKey as error:
             letter = self._misfits.without_key(name, event["documentKey"]["_id"], event, error)
             return _Decoded(event, name, None, [letter])
@@ -427,12 +429,9 @@ class MongoSourceTask:
             return
         assert self._token is not None
         self._history = self._token["_data"]
+        self._moves.start()  # its documents have the form of then
         why = str(lost) if isinstance(lost, HistoryWentBack) else "all collections were created again."
-        self._note = (
-            "MongoDB shows an earlier time, as after a restore from a backup. All collections are read again. The values agreed "
-            "before are kept and written back into the documents. `salmon verify` finds documents that the restore lost, and "
-            "`salmon verify --repair` creates them again."
-        )
+        self._note = WENT_BACK
         log.error("history_went_back", reason=why, objects=self._streamed, mend=self._note)
 
     def _look_at_server(self) -> None:

@@ -18,6 +18,8 @@ because they may release the value. The rest is for salmon.mongodb.writing.uniqu
 An UPDATE or DELETE of a document that does not exist is GONE, also for a delete, although nothing is left to do: no event
 will answer it, and GONE makes the source look for the record and report that it is absent.
 
+A document of another form than the write's (salmon.mongodb.forms) is left alone, too, and the write is repeated later.
+
 A marker that Salmon cannot have set (text, a number of a type with fractions, one beyond all seqs: somebody edited it)
 counts as no marker, whatever the guard says. It is removed, and the write is repeated.
 
@@ -158,9 +160,9 @@ def _operation(shape: DocumentShape, record: SinkRecord) -> Operation:
         case WriteOp.CREATE:
             return InsertOne(shape.document(record.key, write.fields, write.seq))
         case WriteOp.UPDATE:
-            return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq))
+            return UpdateOne(guard(document_id, write, shape.mark), shape.update(write.fields, write.seq))
         case WriteOp.DELETE:
-            return DeleteOne(guard(document_id, write))
+            return DeleteOne(guard(document_id, write, shape.mark))
 
 
 def _write(
@@ -345,7 +347,7 @@ def _onto_existing(
             outcomes[key] = APPLIED if marker == write.seq else SKIPPED
         else:
             update = shape.whole_update(*changes_in(shape, write, marker))
-            operations[key] = UpdateOne(guard(id_of(key), write), update)
+            operations[key] = UpdateOne(guard(id_of(key), write, shape.mark), update)
     if not operations:
         return outcomes
     tried = list(operations)

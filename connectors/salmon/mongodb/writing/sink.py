@@ -8,6 +8,8 @@ retries, dead letters and offsets.
 A collection that MongoDB refuses as a whole (a permission is missing, or a view has its name) waits, and is tried again each
 minute; the others continue. The process ends only if MongoDB refuses all of them.
 
+Writes of an object whose documents do not have the form of this process's configuration wait, too (salmon.mongodb.forms).
+
 A write that a unique index refuses is refused for good only after a while, because the write that makes the other document
 release the value may follow soon.
 """
@@ -26,11 +28,12 @@ from pymongo.database import Database
 from salmon.calls import Calls, Peer, Probe
 from salmon.errors import ConfigError, SetupError, SignInRefused, Unavailable
 from salmon.model.schema import ObjectSchema
-from salmon.mongodb.config import MongoConfig, SyncedObject, written_to_mongodb
+from salmon.mongodb.config import MongoConfig, SyncedObject, read_from_mongodb, written_to_mongodb
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.shapes import shapes_of
 from salmon.mongodb.wire.client import Document, close, connect, database_of
 from salmon.mongodb.writing.delivery import carry_out
+from salmon.mongodb.writing.forms import LOOK_S, FormWatch
 from salmon.mongodb.writing.unique_values import DUPLICATE
 from salmon.mongodb.writing.validators import prepare
 from salmon.plugin.clashes import FINAL_AFTER_S, Clashes, nothing_owed
@@ -40,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 _AGAIN_S: Final = 60.0
 _REFUSED: Final = "COLLECTION_REFUSED"
+_OTHER_FORM: Final = "DOCUMENTS_OF_ANOTHER_FORM"
 
 
 class MongoSinkTask:
@@ -73,6 +77,9 @@ class MongoSinkTask:
             name: settings.collection for name, settings in objects.items() if written_to_mongodb(settings)
         }
         self._objects = objects
+        self._paths = {name: settings.paths for name, settings in objects.items()}
+        self._moved = [name for name in self._collections if not read_from_mongodb(objects[name])]
+        self._forms: FormWatch | None = None
         self._shapes: dict[str, DocumentShape] = {}
         self._stopping = threading.Event()
         self._calls: Calls | None = None
@@ -119,6 +126,9 @@ class MongoSinkTask:
         assert self._client is not None
         self._database = database_of(self._client, self._config)
         self._prepare(self._database)
+        self._forms = FormWatch(
+            self._database, self._collections, self._moved, self._paths, self._shapes, clock=self._clock
+        )
         log.info("sink_started", objects=sorted(self._collections))
 
     def put(self, records: Sequence[SinkRecord]) -> Sequence[Outcome]:
@@ -129,7 +139,7 @@ class MongoSinkTask:
             RetriableError: it is not known what became of any of them; the same records can be put again.
             SetupError: MongoDB refuses all collections; the message says what to correct.
         """
-        if self._stopping.is_set() or self._database is None:
+        if self._stopping.is_set() or self._database is None or self._forms is None:
             raise Unavailable("the MongoDB sink is not running.")
         places: dict[str, list[int]] = {}
         for place, record in enumerate(records):
@@ -137,6 +147,10 @@ class MongoSinkTask:
         outcomes: dict[int, Outcome] = {}
         for name, some in places.items():
             collection = self._database[self._collections[name]]
+            if why := self._forms.why_not(name):
+                outcome = Outcome(OutcomeKind.RETRY_LATER, code=_OTHER_FORM, reason=why, again_s=LOOK_S)
+                outcomes |= dict.fromkeys(some, outcome)
+                continue
             try:
                 carried_out = carry_out(
                     collection,
@@ -154,10 +168,11 @@ class MongoSinkTask:
         return [self._clashes.judged(record, outcomes[place]) for place, record in enumerate(records)]
 
     def waiting(self) -> Sequence[WaitingObject]:
-        """The objects whose collection MongoDB refuses, while the others go on."""
+        """The objects whose collection MongoDB refuses, or whose documents have another form, while the others go on."""
         now = self._clock()
         with self._lock:
-            return [WaitingObject(name, now - since, why) for name, (since, why) in self._refused.items()]
+            refused = [WaitingObject(name, now - since, why) for name, (since, why) in self._refused.items()]
+        return [*refused, *(self._forms.waiting() if self._forms is not None else ())]
 
     def _prepare(self, database: Database[Document]) -> None:
         """Writing works without validators and indexes: where MongoDB refuses them, the first write shows what else is wrong."""

@@ -27,7 +27,7 @@ from pymongo.errors import PyMongoError, WriteError
 from salmon.errors import BadRecordKey
 from salmon.model.change import Value, Write, WriteOp
 from salmon.model.schema import Kind
-from salmon.mongodb.documents import SEQ_PATH, STEP_PATH, DocumentShape, marker_of
+from salmon.mongodb.documents import PATHS_PATH, SEQ_PATH, STEP_PATH, DocumentShape, marker_of
 from salmon.mongodb.keys import id_of, key_of
 from salmon.mongodb.paths import at, put
 from salmon.mongodb.wire.client import (
@@ -272,7 +272,10 @@ class UniqueValues:
             update = {"$set": {**self._moved(write), STEP_PATH: Int64(write.seq)}}
             try:
                 step = self._collection.update_one(
-                    guard(id_of(key), write), update, session=session, bypass_document_validation=unseen
+                    guard(id_of(key), write, self._shape.mark),
+                    update,
+                    session=session,
+                    bypass_document_validation=unseen,
                 )
             except WriteError as error:
                 if error.code == VALIDATION_FAILED:
@@ -287,7 +290,7 @@ class UniqueValues:
                 update = self._shape.update(write.fields, write.seq)
             update.setdefault("$unset", {})[STEP_PATH] = ""
             if not self._collection.update_one(
-                guard(id_of(key), write), update, session=session
+                guard(id_of(key), write, self._shape.mark), update, session=session
             ).matched_count:
                 return False
         return True
@@ -315,14 +318,25 @@ class UniqueValues:
         return self._shape.fields_at(paths) & write.fields.keys()
 
 
-def guard(document_id: Any, write: Write) -> Document:
-    """Return the filter for the state of the document to which the write applies."""
+def guard(document_id: Any, write: Write, mark: str) -> Document:
+    """
+    Return the filter for the state of the document to which the write applies.
+
+    Args:
+        mark: The form in which it is written. Other documents are left alone: see salmon.mongodb.forms.
+    """
+    form: Document = {
+        PATHS_PATH: {"$not": {"$gte": "0"}}
+    }  # no mark, or that of documents whose fields were moved back
+    if mark:
+        form = {"$or": [{PATHS_PATH: mark}, {PATHS_PATH: None, SEQ_PATH: None}]}
     if write.expected == 0 and write.op is not WriteOp.CREATE:
-        return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker
+        older: Document = {"$not": {"$gte": Int64(write.seq)}}  # or no marker
+        return {"_id": document_id, SEQ_PATH: older, **form}
     marker: Document = {"$lt": Int64(write.seq)}
     if write.op is WriteOp.DELETE:
         marker["$gte"] = Int64(write.expected)
-    return {"_id": document_id, SEQ_PATH: marker}
+    return {"_id": document_id, SEQ_PATH: marker, **form}
 
 
 def changes_in(

@@ -1,8 +1,8 @@
 """
 Who may ask what of the REST server.
 
-With credentials in the configuration, every request needs them, except for the pages that probes and Prometheus read. Without
-any, a request that changes something is only taken on a loopback address, and not from a web page.
+With credentials in the configuration, every request needs them, except for the pages that probes and Prometheus read. The same goes for
+certificates of clients. Without either, a request that changes something is only taken on a loopback address, and not from a web page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+CERTIFIED: Final = "certified"  # of a connection: its client has shown a certificate that we trust
 _CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="salmon"'}
 
 
@@ -33,12 +34,14 @@ class Access:
     Args:
         host: The address that the server listens on.
         username, password, token: Of the configuration; either may be missing.
+        by_certificate: Whether every request needs a certificate of a client.
     """
 
     host: str = "127.0.0.1"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
+    by_certificate: bool = False
 
     @property
     def has_credentials(self) -> bool:
@@ -53,22 +56,29 @@ class Access:
             return {"Authorization": f"Basic {pair}"}
         return {}
 
-    def check(self, headers: Mapping[str, str], *, changes: bool) -> None:
+    def check(self, headers: Mapping[str, str], *, changes: bool, certified: bool = False) -> None:
         """
         Let a request pass.
 
         Args:
             headers: Of the request; its names in lower case.
             changes: Whether it changes anything.
+            certified: Whether the client has shown a certificate that we trust.
 
         Raises:
-            Refused: 401 without the right credentials; 403 if there are none that would do.
+            Refused: 401 without the right credentials; 403 if there are none that would do, or no certificate.
         """
+        if self.by_certificate and not certified:
+            raise Refused(
+                403, "This request needs a certificate of a client, from a CA in rest.tls.client_ca_file."
+            )
         if self.has_credentials:
             if not self._are_right(headers.get("authorization", "")):
                 raise Refused(
                     401, "This request needs the user and password, or the token, of rest.auth.", _CHALLENGE
                 )
+        elif changes and self.by_certificate:
+            _check_no_page(headers)
         elif changes:
             self._check_local(headers)
 
@@ -79,11 +89,9 @@ class Access:
                 "This request changes something, and the server is not bound to a loopback address. Set rest.auth in the "
                 "configuration, and send its user and password, or its token.",
             )
-        # Without credentials, a web page that is open in a browser on this machine must not reach us.
-        if "origin" in headers or not _is_loopback(_host_of(headers.get("host", ""))):
-            raise Refused(
-                403, "This request comes from a web page, or names another host. Set rest.auth to allow it."
-            )
+        _check_no_page(headers)
+        if not _is_loopback(_host_of(headers.get("host", ""))):
+            raise Refused(403, _ELSEWHERE)
 
     def _are_right(self, said: str) -> bool:
         kind, _, value = said.partition(" ")
@@ -97,6 +105,15 @@ class Access:
             # Both are compared, so that the time says nothing about the user.
             return _is_same(user, self.username or "") & _is_same(password, self.password)
         return False
+
+
+_ELSEWHERE: Final = "This request comes from a web page, or names another host. Set rest.auth to allow it."
+
+
+def _check_no_page(headers: Mapping[str, str]) -> None:
+    """A web page must not reach us by a browser on this machine, which shows a certificate without being asked."""
+    if "origin" in headers:
+        raise Refused(403, _ELSEWHERE)
 
 
 def _is_same(said: str, wanted: str) -> bool:

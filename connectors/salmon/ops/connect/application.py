@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from salmon import __version__
 from salmon.errors import FatalError, RetriableError
 from salmon.ops.connect import administration, connectors, pages
-from salmon.ops.connect.access import Refused
+from salmon.ops.connect.access import CERTIFIED, Refused
 from salmon.ops.connect.bodies import ErrorBody
 from salmon.ops.connect.described import Served
 
@@ -52,7 +52,8 @@ def application(served: Served) -> FastAPI:
 
     def admitted(changes: Callable[[Request], bool]) -> Any:
         async def check(request: Request) -> None:
-            served.access.check(request.headers, changes=changes(request))
+            certified = bool(request.scope.get("state", {}).get(CERTIFIED))
+            served.access.check(request.headers, changes=changes(request), certified=certified)
 
         return [Depends(check), Depends(basic), Depends(bearer)]
 

@@ -20,6 +20,7 @@ from salmon.ops.connect.bodies import ConnectorState, Expanded, Info, Status, Ta
 from salmon.ops.connect.described import Served
 from salmon.ops.connect.status_topic import Process
 from salmon.ops.health import State
+from salmon.ops.tls import Tls
 
 ANSWER_MAX_S: Final = 2.0
 # A process that has not answered for so long since its last word was removed, e.g. because there are fewer replicas now.
@@ -94,9 +95,10 @@ class Cluster:
             return None
 
 
-def fetched(url: str, headers: Mapping[str, str]) -> Any:
+def fetched(url: str, headers: Mapping[str, str], *, tls: Tls | None = None) -> Any:
     """The JSON at an address. Raises RequestException, ValueError."""
-    answer = requests.get(url, headers=dict(headers), timeout=ANSWER_MAX_S, allow_redirects=False)
+    how = {} if tls is None else tls.of_client()
+    answer = requests.get(url, headers=dict(headers), timeout=ANSWER_MAX_S, allow_redirects=False, **how)
     answer.raise_for_status()
     return answer.json()
 

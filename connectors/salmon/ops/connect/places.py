@@ -1,33 +1,30 @@
 """
 Where a connector continues, read and changed for Kafka Connect's offsets resource (KIP-875), while it is stopped.
 
-Nothing may be lost by it. So a sink can only be sent back: the writes are carried out again, after their markers were read. A source's
+Nothing may be lost by it. So a sink can only be sent back: writes are carried out again after their markers were read, events are carried
+again. A source's
 parts can be reset: it then reads all records again, deletions included, as after a hole. Another position could pass over changes, or report
 old ones as new. Merge cannot be moved at all, because its state belongs to its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
-
 from salmon.errors import Fenced
-from salmon.kafka import clients, cluster
-from salmon.kafka.errors import translated
-from salmon.kafka.extents import extents_of
+from salmon.kafka import clients
 from salmon.kafka.offsets import OffsetStore
+from salmon.kafka.output import Output
 from salmon.kafka.reader import Place
 from salmon.ops.connect.access import Refused
 from salmon.ops.connect.bodies import Offset
+from salmon.ops.connect.groups import OFFSET, Group, still_works
 from salmon.plugin.contract import FIRST_READ, Position
 
 PART: Final = "part"  # of a source's position
-_TOPIC, _PARTITION, _OFFSET = "kafka_topic", "kafka_partition", "kafka_offset"
+_TOPIC, _PARTITION, _EVENT = "kafka_topic", "kafka_partition", "event"
 _CLEAN: Final = "clean/"  # a sink's entries: whether the instance with this ordinal left no write in doubt
-_ASK_S: Final = 10.0
 
 
 class SourcePlaces:
@@ -95,133 +92,89 @@ class SourcePlaces:
                         self._entries.topic, *self._entries.record(self._connector, part, position)
                     )
         except Fenced:
-            raise Refused(409, _runs(self._connector)) from None
+            raise Refused(409, still_works(self._connector)) from None
         finally:
             producer.close()
 
 
 class SinkPlaces:
     """
-    The committed offsets of a sink's consumer group.
+    The committed offsets of a sink's consumer groups: of its writes, and of each kind of event that it carries.
 
     Args:
-        topics: The topics of its writes.
-        stopped: The ordinals of the instances that have reported that they are stopped.
+        groups: That of its writes is the first.
     """
 
-    def __init__(
-        self,
-        kafka: clients.Brokers,
-        entries: OffsetStore,
-        connector: str,
-        group: str,
-        topics: Collection[str],
-        *,
-        stopped: Callable[[], Collection[int]],
-    ) -> None:
-        self._kafka, self._entries, self._connector, self._group = kafka, entries, connector, group
-        self._topics, self._stopped = frozenset(topics), stopped
+    def __init__(self, entries: OffsetStore, connector: str, groups: Sequence[Group]) -> None:
+        self._entries, self._connector = entries, connector
+        self._groups = {each.event: each for each in groups}
 
     def read(self) -> list[Offset]:
         return [
-            Offset(partition={_TOPIC: topic, _PARTITION: number}, offset={_OFFSET: offset})
-            for (topic, number), offset in sorted(self._committed().items())
+            Offset(partition=_partition_of(place, group), offset={OFFSET: offset})
+            for group in self._groups.values()
+            for place, offset in sorted(group.committed().items())
         ]
 
     def alter(self, wanted: Sequence[Offset]) -> str:
-        committed, asked = self._committed(), dict[Place, int | None]()
+        committed: dict[str, Mapping[Place, int]] = {}
+        asked: dict[str, dict[Place, int | None]] = {}
         for each in wanted:
-            place, offset = _place_of(each), _offset_of(each)
-            if place not in committed:
+            event, place, offset = _event_of(each), _place_of(each), _offset_of(each)
+            if event not in self._groups:
+                raise Refused(
+                    400, f"{event!a}: the sink carries no such event. GET shows those that it does."
+                )
+            if event not in committed:
+                committed[event] = self._groups[event].committed()
+            if place not in committed[event]:
                 raise Refused(
                     400,
                     f"{place[0]!a}/{place[1]}: the sink has committed no offset there. GET shows its partitions.",
                 )
-            if place in asked:
+            if place in asked.setdefault(event, {}):
                 raise Refused(400, f"{place[0]}/{place[1]}: is named twice.")
-            asked[place] = offset
+            asked[event][place] = offset
         self._go_back(committed, asked)
-        return "The offsets for this connector have been altered successfully. Writes from there on are carried out again."
+        return (
+            "The offsets for this connector have been altered successfully. What follows them is carried out again."
+            f"{self._published_again(asked)}"
+        )
 
     def reset(self) -> str:
-        committed = self._committed()
-        self._go_back(committed, dict.fromkeys(committed))
-        return "The offsets for this connector have been reset successfully. All writes that Kafka still has are carried out again."
+        harmless = {event: group for event, group in self._groups.items() if not group.published}
+        committed = {event: group.committed() for event, group in harmless.items()}
+        self._go_back(committed, {event: dict.fromkeys(places) for event, places in committed.items()})
+        left = sorted(self._groups.keys() - harmless.keys())
+        kept = (
+            f" Not those of {', '.join(left)}: who listens would get events of the past again. PATCH them by name if that is meant."
+            if left
+            else ""
+        )
+        return f"The offsets for this connector have been reset successfully. All that Kafka still has is carried out again.{kept}"
 
-    def _committed(self) -> dict[Place, int]:
-        admin = clients.admin(self._kafka)
-        consumer = clients.consumer(self._kafka, group_id=self._group, client_id=f"{self._group}-offsets")
-        try:
-            found = admin.list_topics(timeout=_ASK_S).topics
-            places = [
-                TopicPartition(topic, number)
-                for topic in sorted(self._topics & found.keys())
-                for number in found[topic].partitions
-            ]
-            answers = consumer.committed(places, timeout=_ASK_S) if places else []
-        except KafkaException as error:
-            raise translated(error, f"asking for the offsets of {self._group}") from error
-        finally:
-            clients.close(consumer)
-        return {(each.topic, each.partition): each.offset for each in answers if each.offset >= 0}
+    def _published_again(self, asked: Mapping[str, Mapping[Place, int | None]]) -> str:
+        again = sorted(event for event, places in asked.items() if places and self._groups[event].published)
+        return f" Who listens to {', '.join(again)} gets events of the past again." if again else ""
 
-    def _go_back(self, committed: Mapping[Place, int], asked: Mapping[Place, int | None]) -> None:
-        admin = clients.admin(self._kafka)
-        self._check_members(admin)
-        starts = {place: extent.start for place, extent in extents_of(admin, asked).items()}
-        targets: dict[Place, int] = {}
-        for place, offset in asked.items():
-            target = starts[place] if offset is None else offset
-            if not starts[place] <= target <= max(committed[place], starts[place]):
-                raise Refused(
-                    400,
-                    f"{place[0]}/{place[1]}: {_OFFSET} must be between {starts[place]}, where the partition begins, and "
-                    f"{committed[place]}, where the sink is: what lies ahead of it would never be written.",
-                )
-            targets[place] = target
-        self._write(targets)
-
-    def _check_members(self, admin: AdminClient) -> None:
-        """
-        Refuse if an instance may still commit. One that has stopped stays a member for a while (it is a static one), and does
-        nothing more: it has reported that.
-        """
-        stopped = {f"{self._group}-{ordinal}" for ordinal in self._stopped()}
-        if any(member.client_id not in stopped for member in cluster.members(admin, self._group)):
-            raise Refused(409, _runs(self._connector))
-
-    def _write(self, targets: Mapping[Place, int]) -> None:
-        """
-        Commit offsets under the transactional ids of all instances, which fences one that still runs. The same transactions note
-        that writes are in doubt: a sink that has stopped cleanly would not read the markers before it writes again.
-        """
+    def _go_back(
+        self, committed: Mapping[str, Mapping[Place, int]], asked: Mapping[str, Mapping[Place, int | None]]
+    ) -> None:
+        """All or nothing is asked for; what is cut short by a kill can be asked for again."""
+        targets = {
+            event: self._groups[event].targets(committed[event], places) for event, places in asked.items()
+        }
         stored = self._entries.load(self._connector)
         marks = {entry: mark for entry, mark in stored.items() if entry.startswith(_CLEAN)}
-        for entry, mark in marks.items():
-            name = f"{self._group}-{entry.removeprefix(_CLEAN)}"
-            producer = clients.producer(
-                self._kafka, transactional_id=name, client_id=f"{self._group}-offsets"
-            )
-            try:
-                producer.start()
-                with producer.transaction() as transaction:
-                    record = self._entries.record(self._connector, entry, {**mark, "clean": False})
-                    transaction.produce(self._entries.topic, *record)
-                    if entry == max(marks):
-                        self._send_offsets(transaction, targets)
-            except Fenced:
-                raise Refused(409, _runs(self._connector)) from None
-            finally:
-                producer.close()
-
-    def _send_offsets(self, transaction: clients.Transaction, targets: Mapping[Place, int]) -> None:
-        # Of no member: so brokers take them also while members that have stopped are still in the group.
-        consumer = clients.consumer(self._kafka, group_id=self._group, client_id=f"{self._group}-offsets")
-        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in targets.items()]
-        try:
-            transaction.send_offsets(offsets, consumer.consumer_group_metadata())
-        finally:
-            clients.close(consumer)
+        for event, places in targets.items():
+            notes: dict[str, list[Output]] = {entry.removeprefix(_CLEAN): [] for entry in marks}
+            if not event:
+                # Its writes are in doubt now: a sink that has stopped cleanly would not read the markers before it writes again.
+                for entry, mark in marks.items():
+                    in_doubt = self._entries.output(self._connector, entry, {**mark, "clean": False})
+                    notes[entry.removeprefix(_CLEAN)].append(in_doubt)
+            if places or not event:
+                self._groups[event].send_back(places, notes)
 
 
 class MergePlaces:
@@ -236,7 +189,7 @@ class MergePlaces:
             topic, _, number = entry.rpartition("/")
             if topic and number.isdigit():
                 place = {_TOPIC: topic, _PARTITION: int(number)}
-                found.append(Offset(partition=place, offset={_OFFSET: position["offset"]}))
+                found.append(Offset(partition=place, offset={OFFSET: position["offset"]}))
         return found
 
     def alter(self, wanted: Sequence[Offset]) -> str:
@@ -274,10 +227,23 @@ class Late:
         return self.found
 
 
+def _partition_of(place: Place, group: Group) -> dict[str, Any]:
+    named = {_TOPIC: place[0], _PARTITION: place[1]}
+    return {**named, _EVENT: group.event} if group.event else named
+
+
+def _event_of(offset: Offset) -> str:
+    """The event that a partition is named with; "": it is one of writes. One topic may be read for several events."""
+    event = offset.partition.get(_EVENT, "")
+    if not isinstance(event, str):
+        raise Refused(400, f"partition: {_EVENT} must be the name of an event, as GET shows it.")
+    return event
+
+
 def _place_of(offset: Offset) -> Place:
     topic, number = offset.partition.get(_TOPIC), offset.partition.get(_PARTITION)
     is_whole = isinstance(number, int) or (isinstance(number, str) and number.isascii() and number.isdigit())
-    if set(offset.partition) != {_TOPIC, _PARTITION} or not isinstance(topic, str) or not is_whole:
+    if set(offset.partition) - {_EVENT} != {_TOPIC, _PARTITION} or not isinstance(topic, str) or not is_whole:
         raise Refused(400, f'partition: must be {{"{_TOPIC}": TOPIC, "{_PARTITION}": NUMBER}}.')
     return topic, int(number or 0)
 
@@ -285,15 +251,11 @@ def _place_of(offset: Offset) -> Place:
 def _offset_of(offset: Offset) -> int | None:
     if offset.offset is None:
         return None
-    value = offset.offset.get(_OFFSET)
+    value = offset.offset.get(OFFSET)
     is_whole = isinstance(value, int) or (isinstance(value, str) and value.isascii() and value.isdigit())
-    if set(offset.offset) != {_OFFSET} or not is_whole:
-        raise Refused(400, f'offset: must be {{"{_OFFSET}": NUMBER}}, or null for the beginning.')
+    if set(offset.offset) != {OFFSET} or not is_whole:
+        raise Refused(400, f'offset: must be {{"{OFFSET}": NUMBER}}, or null for the beginning.')
     return int(value or 0)
-
-
-def _runs(connector: str) -> str:
-    return f"A process of {connector} still works, or has just stopped and Kafka has not noticed yet. Try again in ten seconds."
 
 
 def _only_reset(part: str) -> str:

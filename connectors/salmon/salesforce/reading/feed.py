@@ -31,6 +31,7 @@ from salmon.plugin.contract import (
 )
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
+from salmon.salesforce.reading.doubts import Doubts
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.events import EventId, Report, Told, understood
 from salmon.salesforce.reading.history import History
@@ -75,6 +76,7 @@ class Feed:
         positions: Mapping[str, Position],
         troubles: Troubles | None = None,
         schedule: Schedule | None = None,
+        doubts: Doubts | None = None,
         org_id: Callable[[], str] = lambda: "",
         fields_of: Callable[[str], Collection[str]] = lambda _: (),
         settle_s: float = SETTLE_S,
@@ -93,6 +95,7 @@ class Feed:
             positions: As they were stored.
             troubles: The objects that the org refuses; shared with the snapshots.
             schedule: What is read again and again. If an event of an object comes that is polled, it is ignored.
+            doubts: Absences that nothing proves.
             org_id: The Id of the org that we are signed in to.
             fields_of: The fields that an object has now.
             settle_s: How long the first position is waited for; see `_arrived`.
@@ -116,7 +119,9 @@ class Feed:
             stored = None  # nothing in it is of this org
         # It was there once: that is a hole, and no first start.
         was_forgotten = is_another or (stored is None and bool(positions))
+        self._doubts = doubts or Doubts(None, {})
         if stored is None:
+            self._doubts.forget()
             positions = {}  # rows without the stream that goes on after them say nothing
         schedule = schedule or Schedule()
         self._polled = schedule.polled
@@ -141,6 +146,8 @@ class Feed:
             identity=identity,
             must_wait=self._must_wait,
             troubles=self._troubles,
+            doubts=self._doubts,
+            read_whole=lambda name: self._fall_into_hole(name, 0),
             spare=schedule.spare,
         )
         parents = Parents(
@@ -426,6 +433,7 @@ class Feed:
             }
             self._stored_place, self._stored_selected = place, dict(self._selected)
         self._runs.add_positions(harvest)
+        self._doubts.add_positions(harvest)
         for name, reads in self._reads.items():
             if reads.changed:
                 harvest.positions[f"reads/{name}"] = reads.to_position()

@@ -13,15 +13,18 @@ from salmon.plugin.contract import USED, Position, Signal, WaitingObject
 from salmon.salesforce.catalog import ObjectConfig, SyncedObject, is_polled
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.deliveries import PLACE, STREAM, Deliveries
+from salmon.salesforce.reading.doubts import Doubts, of_object
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.polling import NoEvents
 from salmon.salesforce.reading.refreshing import AfterEvents, Intervals, has_unreported
 from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.reading.sight import Sight
 from salmon.salesforce.reading.snapshot import Snapshots
 from salmon.salesforce.reading.snapshot_runs import Schedule
 from salmon.salesforce.reading.subscription import Start, Stream
 from salmon.salesforce.reading.vanished import Vanished
 from salmon.salesforce.troubles import Troubles
+from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.budget import Budget, Urgency
 from salmon.salesforce.wire.rest import Rest
 
@@ -41,7 +44,7 @@ class Recurring:
         hears_changes: Whether any object of the sync has change events; those that are held count, too.
 
     Attributes:
-        schedule: For the feed.
+        schedule, doubts: For the feed.
     """
 
     def __init__(
@@ -71,6 +74,10 @@ class Recurring:
         # The target of a one-way object is not asked what it has.
         read = [name for name in objects if configured[name].direction != "to_salesforce"]
         self._polls = Snapshots(rest, readers, wake=wake, troubles=troubles) if polled else None
+        sight = Sight(rest, Administration(rest).sees_all, again_s=troubles.again_s)
+        self.doubts = Doubts(
+            sight, {name: each for name, each in positions.items() if of_object(name) in objects}
+        )
         self._vanished = Vanished(
             rest,
             readers,
@@ -80,6 +87,8 @@ class Recurring:
             keys_of=keys_of,
             wake=wake,
             eventful=set(read) - polled.keys(),
+            may=lambda: rest.budget.may(Urgency.SPARE),
+            may_compare=self.doubts.may_compare,
         )
         unreported = [name for name in read if has_unreported(objects[name].schema)]
         often = Intervals(unreported, lambda name: configured[name].refresh.every_s)

@@ -18,10 +18,12 @@ from typing import Final
 from salmon.calls import on_behalf_of
 from salmon.errors import RateLimited, RequestRejected, RetriableError, SalmonError
 from salmon.model.change import Change
-from salmon.plugin.contract import Signal, SourceRecord
+from salmon.plugin.contract import Signal, SignalKind, SourceRecord
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
+from salmon.salesforce.reading.doubts import Doubts, Verdict
 from salmon.salesforce.reading.draft import Harvest
+from salmon.salesforce.reading.own_requests import OwnRequests
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, key_batches
 from salmon.salesforce.reading.snapshot import Org
 from salmon.salesforce.reading.waiting_events import Held, Waiting
@@ -42,15 +44,18 @@ class _Batch:
     name: str
     due: Sequence[tuple[str, Waiting]]
     strangers: Sequence[Change]
+    deleted: frozenset[str]  # keys whose deletion an event reports
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read for a batch: a row or an absence for each key."""
+    """What was read for a batch: a row or an absence for each key. *unproved*: the keys of absences that nothing proves so far."""
 
     rows: Mapping[str, Row | BadRow]
     window: Window
+    unproved: frozenset[str]
     unshown: frozenset[str]
+    read_at_s: float
 
 
 class Rereads:
@@ -66,11 +71,15 @@ class Rereads:
         identity: Identity,
         must_wait: Callable[[str, str, int], bool],
         troubles: Troubles,
+        doubts: Doubts,
+        read_whole: Callable[[str], None],
         spare: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         Args:
             must_wait: Whether an event of (object, Id, commit_time) has to wait (again) for a row.
+            doubts: Where absences wait that nothing proves.
+            read_whole: Has a whole object read again, of which too many are in doubt.
             spare: Whether the org has API calls left for what can wait. If not, batches are read one after the other.
         """
         self._org = org
@@ -80,7 +89,9 @@ class Rereads:
         self._identity = identity
         self._must_wait = must_wait
         self._troubles = troubles
+        self._doubts, self._read_whole = doubts, read_whole
         self._spare = spare
+        self._again: OwnRequests[None] = OwnRequests()
         self._threads: ThreadPoolExecutor | None = None
         self._unanswered: dict[int, int] = {}  # signal -> records of it that still wait
         self._nothing_asked: set[int] = set()
@@ -98,10 +109,13 @@ class Rereads:
     def due_in_s(self) -> float | None:
         """How long until something of what waits can be answered; None if nothing waits."""
         due_at = self._held.due_at()
-        if due_at is None:
-            return None
-        least_s = _DUE_IN_TROUBLE_S if self._troubles.waiting() else _DUE_MIN_S
-        return max(least_s, (due_at + SECOND_MS - self._org.clock.now) / 1000)
+        waits = [max(_DUE_MIN_S, self._doubts.wait_s(name)) for name in self._held.with_put_by]
+        if (in_doubt_s := self._doubts.due_in_s()) is not None:
+            waits.append(max(_DUE_MIN_S, in_doubt_s))
+        if due_at is not None:
+            least_s = _DUE_IN_TROUBLE_S if self._troubles.waiting() else _DUE_MIN_S
+            waits.append(max(least_s, (due_at + SECOND_MS - self._org.clock.now) / 1000))
+        return min(waits, default=None)
 
     def answer(self, harvest: Harvest) -> None:
         """
@@ -112,6 +126,37 @@ class Rereads:
         """
         harvest.answered |= self._nothing_asked
         self._nothing_asked = set()
+        self._look_at_doubts()
+        try:
+            self._answer_due(harvest)
+        finally:
+            self._again.answered(harvest)  # nobody else asked for that
+
+    def _look_at_doubts(self) -> None:
+        """Let be read again what could not be told to be deleted, if that can be known by now."""
+        for name in self._held.with_put_by:
+            if self._doubts.wait_s(name) <= 0:
+                self._held.take_up(name)
+        for name, records, too_many in self._doubts.back():
+            if too_many:
+                self._read_whole(name)
+            for known in (True, False):
+                some = [each for each in records if (each[1] is not None) == known]
+                if some:
+                    self._again.ask(
+                        self._request_again,
+                        None,
+                        SignalKind.READ,
+                        name,
+                        keys=tuple(key for key, _ in some),
+                        native_ids=tuple(native_id for _, native_id in some if native_id is not None),
+                        reason="the user sees all records again",
+                    )
+
+    def _request_again(self, signal: Signal) -> None:
+        self.request(signal.id, records_of(signal, self._identity), self._org.clock.covered or 0)
+
+    def _answer_due(self, harvest: Harvest) -> None:
         waiting = self._troubles.waiting()
         due_at = self._held.due_at(without=waiting)
         if due_at is None or self._org.clock.now - SECOND_MS < due_at:
@@ -141,7 +186,8 @@ class Rereads:
             name, due = self._held.due(self._org.clock.covered or 0, IDS_A_QUERY, without=without)
             if due:
                 strangers = [each for key, _ in due for each in self._held.naming_strangers((name, key))]
-                batches.append(_Batch(name, due, strangers))
+                deleted = frozenset(key for key, _ in due if self._held.tells_deletion((name, key)))
+                batches.append(_Batch(name, due, strangers, deleted))
             if len(due) < IDS_A_QUERY:
                 break
         return batches
@@ -158,21 +204,28 @@ class Rereads:
         """In any thread, for the one that is *waiting*: it changes nothing that waits."""
         try:
             with on_behalf_of(waiting), during(urgency):
-                rows, window = self._read(batch.name, batch.due)
+                rows, window, unproved = self._read(batch.name, batch.due)
                 unshown = self._readers[batch.name].learn_parents(batch.strangers)
         except BaseException as error:  # noqa: BLE001 -- the waiting thread deals with it
             return error
-        return _Found(rows, window, unshown)
+        return _Found(rows, window, unproved - batch.deleted, unshown, self._doubts.now_s())
 
     def _report(self, batch: _Batch, found: _Found, harvest: Harvest) -> None:
         name = batch.name
         self._troubles.over(name)
         for key, first in batch.due:
             row = found.rows[key]
-            harvest.row(name, row)
-            self._reads[name].read_records(
-                {row.native_id, first.native_id or row.native_id} - {""}, found.window
-            )
+            verdict = Verdict.DELETED
+            if key in found.unproved:
+                verdict = self._doubts.judge((name, key), first.native_id, found.read_at_s)
+            if verdict is Verdict.LATER:
+                self._held.put_by((name, key))
+                continue
+            if verdict is Verdict.DELETED:
+                harvest.row(name, row)
+                self._reads[name].read_records(
+                    {row.native_id, first.native_id or row.native_id} - {""}, found.window
+                )
             self._settle(name, key, first, found.window, harvest, unshown=found.unshown)
 
     def _trouble(self, batch: _Batch, error: BaseException) -> BaseException | None:
@@ -249,8 +302,8 @@ class Rereads:
 
     def _read(
         self, name: str, due: Sequence[tuple[str, Waiting]]
-    ) -> tuple[Mapping[str, Row | BadRow], Window]:
-        """A row or an absence for each key."""
+    ) -> tuple[Mapping[str, Row | BadRow], Window, frozenset[str]]:
+        """A row or an absence for each key; and the keys of absences that the recycle bin does not prove."""
         reader = self._readers[name]
         ids = sorted({waiting.native_id for _, waiting in due if waiting.native_id})
         by_id: dict[str, Row | BadRow] = {}
@@ -278,12 +331,15 @@ class Rereads:
             bin_.update((row.native_id, row) for row in deleted.rows)
             windows.append(deleted.window)
         window = Window(min(known.as_of for known in windows), max(known.until for known in windows))
+        unproved = set()
         for key, waiting in lost:
             row = bin_.get(waiting.native_id or "")
+            if row is None:
+                unproved.add(key)
             deleted_at = row.change.committed_at if isinstance(row, Row) else 0
             # Whichever record was asked for, no other one has the key either.
             found[key] = reader.absent(None, key, window, deleted_at)
-        return found, window
+        return found, window, frozenset(unproved)
 
 
 def records_of(signal: Signal, identity: Identity) -> list[tuple[str, str, str | None]]:

@@ -265,6 +265,7 @@ class SalesforceSourceTask:
             snapshots=self._snapshots,
             troubles=troubles,
             schedule=self._recurring.schedule,
+            doubts=self._recurring.doubts,
             our_user=our_user,
             positions=positions,
             org_id=lambda: rest.sign_in.token().organization_id,
@@ -359,7 +360,8 @@ class SalesforceSourceTask:
             general += readings.waiting() if readings is not None else ()
         events = self._events.waiting() if self._events is not None else []
         lasting = [each for each in general if each.since_s >= WAITS_MIN_S]
-        return [*lasting, *events, *self._troubles.report()]
+        doubts = self._recurring.doubts.waiting() if self._recurring is not None else []
+        return [*lasting, *events, *doubts, *self._troubles.report()]
 
     def stop(self) -> None:
         """Unblock poll() and return at once. Idempotent; called from any thread."""

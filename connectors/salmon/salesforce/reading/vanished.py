@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from salmon.errors import RequestRejected
+from salmon.errors import RequestRejected, Unavailable
 from salmon.model.schema import MARKER_ID
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.identity import Identity
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 3600.0
 AGAIN_S: Final = 60.0  # after a failure
+PORTION: Final = 2_000  # records that are requested to be read at a time
 COMPARE_EVERY_MS: Final = 86_400_000
 _WINDOW_MS: Final = 2 * 60_000  # the log answers for whole minutes
 _PLACE: Final = "deleted/"  # and the object's name: the partition of the source's position
@@ -62,7 +63,7 @@ class Org(Protocol):
 class _Found:
     """
     Records that seem to be gone; and up to when deletions are known, when these are answered. *hole*: the number of the hole that was
-    looked into, where it was one.
+    looked into, where it was one. There may be many: they are requested in portions.
     """
 
     name: str
@@ -81,6 +82,8 @@ class Vanished:
         eventful: The objects with events that are read as a whole.
         positions: As they were stored.
         keys_of: Returns the keys of the records of an object that are agreed to exist.
+        may: Whether the org has API calls left for what can wait.
+        may_compare: Whether the user sees all records of an object: if not, one that is not shown may exist.
         wake: Is called when something was found.
     """
 
@@ -94,15 +97,22 @@ class Vanished:
         *,
         keys_of: Callable[[str], Collection[str]],
         eventful: Collection[str] = (),
+        may: Callable[[], bool] = lambda: True,
+        may_compare: Callable[[str], bool] = lambda _: True,
         wake: Callable[[], None] = lambda: None,
         every_s: float = EVERY_S,
     ) -> None:
         self._org, self._readers, self._identity = org, readers, identity
         self._keys_of, self._wake, self._every_s = keys_of, wake, every_s
+        self._may, self._may_compare = may, may_compare
         self._places = {name: positions.get(f"{_PLACE}{name}", {}) for name in objects}
         self._found: queue.SimpleQueue[_Found] = queue.SimpleQueue()
         self._requests: OwnRequests[_Found] = OwnRequests()
+        self._portions: dict[
+            str, tuple[_Found, int]
+        ] = {}  # what was found of an object, and how much of it is requested
         self._unanswered: set[str] = set()  # objects of which something was found that is not reported yet
+        self._under_way: set[str] = set()  # objects of which a portion is not answered yet
         self._eventful = frozenset(eventful)
         # Objects with holes that nobody has looked into -> since when they last; those of them that have been read again.
         self._holes: dict[str, int] = {
@@ -134,18 +144,34 @@ class Vanished:
             if not found.keys:
                 self._looked(found, harvest)
                 continue
+            self._portions[found.name] = (found, 0)
+            self._under_way.discard(found.name)
+        for found in self._requests.answered(harvest):
+            if self._portions.get(found.name, (None, 0))[0] is found:
+                self._under_way.discard(found.name)
+        for name in self._portions.keys() - self._under_way:
+            self._request_portion(name, request, harvest)
+
+    def _request_portion(self, name: str, request: Callable[[Signal], None], harvest: Harvest) -> None:
+        """Request the next portion of what was found of an object, if there are calls for it; after the last one, it is looked."""
+        found, begin = self._portions[name]
+        if begin >= len(found.keys):
+            del self._portions[name]
+            self._unanswered.discard(name)
+            self._looked(found, harvest)
+        elif begin == 0 or self._may():
+            end = begin + PORTION
+            self._portions[name] = (found, end)
+            self._under_way.add(name)
             self._requests.ask(
                 request,
                 found,
                 SignalKind.READ,
-                found.name,
-                keys=tuple(found.keys),
-                native_ids=tuple(found.native_ids),
+                name,
+                keys=tuple(found.keys[begin:end]),
+                native_ids=tuple(found.native_ids[begin:end]),
                 reason="it seems to be deleted for good",
             )
-        for found in self._requests.answered(harvest):
-            self._unanswered.discard(found.name)
-            self._looked(found, harvest)
 
     def _looked(self, found: _Found, harvest: Harvest) -> None:
         """All that a look has found is reported."""
@@ -184,6 +210,9 @@ class Vanished:
             polls = time.monotonic() >= polled_at_s
             names = (self._places.keys() if polls else set()) | self._read_again
             for name in names - self._unanswered:
+                if not self._may():
+                    failed = True
+                    break
                 try:
                     found = self.look(name) if name in self._places else self.look_into_hole(name)
                 except Exception as error:  # noqa: BLE001 - the org or Kafka cannot be asked now: they are asked again
@@ -210,17 +239,23 @@ class Vanished:
         if (found := self._in_log(name, since, compared, now)) is None:
             if since and now - compared < COMPARE_EVERY_MS:
                 return None  # it stays as it is, and is compared when its time has come
+            if not self._may_compare(name):
+                return None
             found = self._by_comparing(name, now)
         self._places[name] = found.place or {}
         return found
 
-    def look_into_hole(self, name: str) -> _Found:
+    def look_into_hole(self, name: str) -> _Found | None:
         """Look for records of an object with events that are gone for good since its hole began. It has been read again."""
         number = self._hole_numbers.get(name, 0)
         self._org.look_at_clock()
         now = self._org.clock.covered or 0
         since = min(self._holes.get(name, 0), now - _WINDOW_MS)
-        found = self._in_log(name, since, 0, now) or self._by_comparing(name, now)
+        found = self._in_log(name, since, 0, now)
+        if found is None:
+            if not self._may_compare(name):
+                raise Unavailable(f"{name}: the user does not see all records.")
+            found = self._by_comparing(name, now)
         return replace(found, place=None, hole=number)
 
     def _in_log(self, name: str, since: int, compared: int, now: int) -> _Found | None:

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from salmon.model.change import Change
+from salmon.model.change import Change, Op
 
 KEYS_MAX = (
     10_000  # keys of one object's waiting events, beyond which the stream waits; requests do not stop it
@@ -50,6 +50,7 @@ class Held:
         self._places: dict[int, str | None] = {}  # in the stream's order: what must be stored meanwhile
         self._events: Counter[RecordId] = Counter()  # how many wait for each key
         self._keys: Counter[str] = Counter()  # for how many keys of each object events wait
+        self._put_by: dict[str, set[RecordId]] = {}  # by object
         self._count = count()
 
     def __bool__(self) -> bool:
@@ -148,6 +149,27 @@ class Held:
         else:
             del self._waiting[record]
 
+    def tells_deletion(self, record: RecordId) -> bool:
+        """Whether an event that waits for the key says that its record was deleted."""
+        return any(
+            each.change is not None and each.change.op is Op.DELETE for _, each in self._waiting[record]
+        )
+
+    def put_by(self, record: RecordId) -> None:
+        """Let a key that was taken out wait until its object is taken up again."""
+        self._put_by.setdefault(record[0], set()).add(record)
+
+    @property
+    def with_put_by(self) -> list[str]:
+        """The objects of which keys are put by."""
+        return list(self._put_by)
+
+    def take_up(self, name: str) -> None:
+        """Put all keys of an object that were put by among those that can be answered."""
+        for record in sorted(self._put_by.pop(name)):
+            if record in self._waiting:
+                self.reconsider(record)
+
     def forget_events(self, name: str) -> bool:
         """Forget the events of an object; requests stay. Returns whether there were any."""
         forgotten = False
@@ -161,7 +183,13 @@ class Held:
                 if waiting.signal is None:
                     self._places.pop(number, None)
                     forgotten = True
-        self._first = [(line[0][1].commit_time, line[0][0], record) for record, line in self._waiting.items()]
+        self._put_by.pop(name, None)
+        put_by = frozenset[RecordId]().union(*self._put_by.values())
+        self._first = [
+            (line[0][1].commit_time, line[0][0], record)
+            for record, line in self._waiting.items()
+            if record not in put_by
+        ]
         heapq.heapify(self._first)
         return forgotten
 

@@ -8,7 +8,7 @@ Sources: Tooling API Developer Guide, "REST Resources", "CustomField", "Platform
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -73,6 +73,27 @@ class Administration:
         """Which of RIGHTS the user has who is signed in."""
         found = self.rows(RIGHTS, "UserPermissionAccess")
         return {name: bool(found and found[0].get(name)) for name in RIGHTS}
+
+    def with_right(self, right: str, objects: Iterable[str]) -> frozenset[str]:
+        """Those of the objects for which a permission set of the user gives a right, e.g. PermissionsViewAllRecords."""
+        rows = self.rows(
+            ("SobjectType",),
+            "ObjectPermissions",
+            "ParentId IN (SELECT PermissionSetId FROM PermissionSetAssignment"
+            f" WHERE AssigneeId = {quoted(self.rest.sign_in.token().user_id)})",
+            one_of("SobjectType", objects),
+            f"{right} = true",
+        )
+        return frozenset(str(row["SobjectType"]) for row in rows)
+
+    def sees_all(self, name: str) -> bool:
+        """Whether the user sees all records of an object, whoever owns them."""
+        rights = self.rights()
+        return (
+            rights["PermissionsViewAllData"]
+            or rights["PermissionsModifyAllData"]
+            or bool(self.with_right("PermissionsViewAllRecords", (name,)))
+        )
 
     def selected(self) -> Mapping[str, frozenset[str]]:
         """The change events that are selected -> the channels that they are selected for."""

@@ -6,8 +6,8 @@ Sources: SOAP API Developer Guide, "Core Data Types" (StatusCode); REST API Deve
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -25,6 +25,14 @@ _HINTS: Final = {
     "DUPLICATES_DETECTED": ": a duplicate rule of the org finds a record like it. If both are to stay, let the rule only warn, and "
     "set `allow_duplicates` of the object"
 }
+
+
+def with_paths(outcome: Outcome, paths: Mapping[str, str]) -> Outcome:
+    """Say in a refusal where documents have its fields, because it is shown in the document, too. *paths*: field -> path."""
+    found = [paths[field] for field in sorted(outcome.fields) if field in paths]
+    if outcome.kind is not OutcomeKind.REFUSED or not found:
+        return outcome
+    return replace(outcome, reason=f"{outcome.reason.rstrip('. ')}. In MongoDB: {', '.join(found)}.")
 
 
 class Look(Enum):

@@ -44,7 +44,7 @@ from salmon.salesforce.writing.bulk_writes import BULK_ROWS_MIN, BulkWrites
 from salmon.salesforce.writing.delivery import Delivery
 from salmon.salesforce.writing.lanes import Lanes
 from salmon.salesforce.writing.narrowing import Narrowing
-from salmon.salesforce.writing.outcomes import locked
+from salmon.salesforce.writing.outcomes import locked, with_paths
 from salmon.salesforce.writing.references import RecordId, References
 from salmon.salesforce.writing.saving import Saves, savers
 from salmon.salesforce.writing.triggers import SmallerCalls
@@ -94,6 +94,7 @@ class SalesforceSinkTask:
         """
         self._config = config
         self._configured = objects
+        self._paths = {name: each.paths for name, each in objects.items()}
         self._log = log.bind(sync=sync_name)
         self._rest, self._clock = rest, clock
         self._calls = Calls()
@@ -257,7 +258,11 @@ class SalesforceSinkTask:
                 sure.move_to_end(_id(record))
         while len(sure) > _SURE_MAX:
             sure.popitem(last=False)
-        return [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        bounded = [self._bounded(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        return [
+            with_paths(outcome, self._paths.get(record.object, {}))
+            for record, outcome in zip(records, bounded, strict=True)
+        ]
 
     def stop(self) -> None:
         """Let put() make no further call. Idempotent; called from any thread."""

@@ -45,10 +45,10 @@ def check_query(org: Org, text: str, user: User) -> tuple[str, Query]:
     return name, query
 
 
-def run(org: Org, text: str, *, with_deleted: bool) -> tuple[list[str], list[list[str]]]:
+def run(org: Org, text: str, user: User, *, with_deleted: bool) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the results: every value as text, nulls as empty text."""
     query = parse(text)
-    found = run_parsed(org, query, with_deleted=with_deleted)
+    found = run_parsed(org, query, with_deleted=with_deleted, user=user)
     columns = [(names, _shower(field)) for names, field in _columns(org, query)]
     records = found.records(0, found.total, "0.0")
     rows = [[show(_reach(record, names)) for names, show in columns] for record in records]

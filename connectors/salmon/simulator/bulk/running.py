@@ -80,7 +80,9 @@ class Runner:
         if not self._wait(job, started_s + self._org.settings.bulk_processing_s):
             return
         try:
-            header, rows = queries.run(self._org, job.soql, with_deleted=job.operation == "queryAll")
+            header, rows = queries.run(
+                self._org, job.soql, job.user, with_deleted=job.operation == "queryAll"
+            )
         except BadRequest as refusal:  # What the query names has gone since it was checked.
             self._jobs.move(job, "Failed", f"{refusal.code}: {refusal.message}")
             return

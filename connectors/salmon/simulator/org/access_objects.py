@@ -7,7 +7,7 @@ them can be queried in every org; only the first four can be written (Object Ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from salmon.simulator.org.describes import Describe
@@ -31,6 +31,7 @@ _OBJECT_RIGHTS = " ".join(
 DEFINITIONS = ("EntityDefinition", "FieldDefinition")
 OWN_RIGHTS = "UserPermissionAccess"
 _NO_ID = f"{'0' * 15}AAA"
+_OF_FAULT = 900_001  # numbers of Ids that no record made by a user has
 
 
 def access_describes(present: Mapping[str, Any]) -> dict[str, Describe]:
@@ -99,6 +100,15 @@ def own_rights(tables: Mapping[str, Table], user_id: str) -> dict[str, Stored]:
     """The one row of UserPermissionAccess that a user sees: his own rights ("UserPermissionAccess", Object Reference)."""
     names = [each.split("!")[0] for each in _RIGHTS.split()]
     return {"Id": _NO_ID, **{name: has_right(tables, user_id, name) for name in names}}
+
+
+def object_rights(objects: Iterable[str], lost: Collection[str]) -> Iterator[dict[str, Stored]]:
+    """View All Records of each object for the administrators' permission set, but of those that are *lost*."""
+    for number, name in enumerate(objects, start=_OF_FAULT):
+        yield {
+            "Id": make_id("110", number), "ParentId": make_id("0PS", 1), "SobjectType": name,
+            "PermissionsRead": True, "PermissionsViewAllRecords": name not in lost,
+        }  # fmt: skip
 
 
 def access_rows(user_ids: Iterable[str], profile_id: str) -> Iterator[tuple[str, dict[str, Stored]]]:

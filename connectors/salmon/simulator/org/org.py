@@ -16,7 +16,15 @@ from contextlib import contextmanager
 from copy import copy
 from itertools import chain
 
-from salmon.simulator.org.access_objects import DEFINITIONS, access_describes, access_rows, definition_rows
+from salmon.simulator.org.access_objects import (
+    DEFINITIONS,
+    OWN_RIGHTS,
+    access_describes,
+    access_rows,
+    definition_rows,
+    object_rights,
+    own_rights,
+)
 from salmon.simulator.org.channels import Channels
 from salmon.simulator.org.clock import OrgClock, datetime_text, whole_second_ms
 from salmon.simulator.org.describes import FIELD_DEFAULTS, Describe
@@ -241,6 +249,31 @@ class Org:
             return frozenset()
         return frozenset(fault["fields"]) if fault.get("fields") else None
 
+    def unseen(self, user: User, object_name: str) -> Callable[[str], bool] | None:
+        """Which records the fault `view_all` takes from the sight of *user*, by their Ids; None: none."""
+        fault = None
+        if user is self.integration_user:
+            fault = self.faults.active("view_all", object=object_name)
+        if fault is None:
+            return None
+        ids = frozenset(fault.get("ids") or ())
+        return (lambda record_id: record_id in ids) if ids else (lambda _record_id: True)
+
+    def show_rights(self, user: User) -> None:
+        """Bring the records of UserPermissionAccess and ObjectPermissions up to date for one who asks for them."""
+        own = own_rights(self.tables, user.user_id)
+        lost = [name for name in self.objects if self.unseen(user, name) is not None]
+        if lost:
+            own |= dict.fromkeys(("PermissionsViewAllData", "PermissionsModifyAllData"), False)
+        self.tables[OWN_RIGHTS].put(own)
+        # All data is not given any more; each object is, but for those that were taken.
+        permissions = self.tables["ObjectPermissions"]
+        for row in object_rights(self.objects, lost):
+            if lost:
+                permissions.put({**permissions.type.defaults, **row})
+            elif row["Id"] in permissions.live:
+                permissions.put({**permissions.live[str(row["Id"])], "PermissionsViewAllRecords": False})
+
     def _fill_setup_objects(self, describes: Mapping[str, Describe]) -> None:
         stamp = datetime_text(whole_second_ms(self.clock.now_ms()))
         own = access_rows(self.users, ADMINISTRATOR_PROFILE)
@@ -270,6 +303,14 @@ class Org:
         self.faults.register("latency", _check_latency)
         self.faults.register("http", _check_http)
         self.faults.register("lock_rows", lock)
+
+        def view_all(params: Params) -> None:
+            if params.get("object") not in self.objects or not isinstance(params.get("ids", []), list):
+                raise BadFault(
+                    f"view_all: needs object (one of {', '.join(self.objects)}), and may have ids, a list"
+                )
+
+        self.faults.register("view_all", view_all)
         self.faults.register("hide", hide)  # from the integration user: an object, or some of its fields
         self.faults.register("exhaust_api")
         self.faults.register("grpc", _check_grpc)

@@ -84,7 +84,8 @@ def retrieve(call: Call, object_name: str) -> Answer:
             paths.append((field.name,))
     presenter = Presenter(call.org, table, paths)
     with call.org.lock:
-        rows = [table.live.get(id18(each) or "") for each in ids]
+        unseen = call.org.unseen(call.user, table.type.name) or (lambda _: False)
+        rows = [None if unseen(id18(each) or "") else table.live.get(id18(each) or "") for each in ids]
     return Answer(200, [None if row is None else presenter.record(row, call.version) for row in rows])
 
 

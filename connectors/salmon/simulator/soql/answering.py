@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from salmon.simulator.org.access_objects import OWN_RIGHTS, own_rights
+from salmon.simulator.org.access_objects import OWN_RIGHTS
 from salmon.simulator.org.object_types import Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.presenting import Presenter
@@ -113,10 +113,12 @@ def run_parsed(
             raise invalid_field(query.text, path.at, what)
     table = org.tables[name]
     with org.lock:
-        if name == OWN_RIGHTS and user is not None:
-            table.put(own_rights(org.tables, user.user_id))
+        if name in (OWN_RIGHTS, "ObjectPermissions") and user is not None:
+            org.show_rights(user)
         plan = _Plan(org, table, query, with_deleted=with_deleted, pager=pager)
-        return plan.run(None if also is None else also(table))
+        unseen = None if user is None else org.unseen(user, name)
+        seen = None if unseen is None else (lambda row: not unseen(str(row["Id"])))
+        return plan.run(_both(seen, None if also is None else also(table)))
 
 
 def row_test(org: Org, object_name: str, condition: str) -> Test:

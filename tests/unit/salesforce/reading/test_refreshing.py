@@ -187,7 +187,7 @@ def test_an_interval_that_becomes_shorter_counts_for_what_waits_already() -> Non
     after = AfterEvents(intervals, spare=lambda: True, monotonic_s=lambda: clock[0])
 
     def event(name: str, native_id: str) -> Harvest:
-        change = Change(SALESFORCE, Op.UPDATE, is_event=True, native_id=native_id)
+        change = Change(SALESFORCE, Op.UPDATE, native_id=native_id)
         return Harvest(records=[SourceRecord(name, native_id, change)])
 
     after.turn(asked.append, event("Account", A))

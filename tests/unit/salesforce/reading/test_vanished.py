@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from salmon.errors import RequestRejected
+import pytest
+
+from salmon.errors import RequestRejected, Unavailable
 from salmon.plugin.contract import Position, Signal
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.rows import RowReader
 from salmon.salesforce.reading.snapshot import Run, Why
-from salmon.salesforce.reading.vanished import Vanished
+from salmon.salesforce.reading.vanished import PORTION, Vanished
 from salmon.salesforce.wire.rest import Deleted, Page
 from support.salesforce import MemoryOrg, schema, synced
 from support.salesforce_feed import NOW, A, B, C
@@ -53,10 +56,16 @@ class Rig:
     """The search for one object with events, what it asks for, and what would be stored."""
 
     def __init__(
-        self, org: OrgWithLog, positions: Mapping[str, Position] | None = None, *agreed: str
+        self,
+        org: OrgWithLog,
+        positions: Mapping[str, Position] | None = None,
+        *agreed: str,
+        may: bool = True,
+        may_compare: bool = True,
     ) -> None:
         self.org, self.agreed = org, agreed
         self.stored: dict[str, Position] = dict(positions or {})
+        self.may, self.may_compare = may, may_compare
         identity = Identity({"Account": schema("Account")})
         reader = RowReader(org, synced("Account"), identity, {"Account": synced("Account")})
         self.vanished = Vanished(
@@ -67,6 +76,8 @@ class Rig:
             self.stored,
             keys_of=lambda _: self.agreed,
             eventful=("Account",),
+            may=lambda: self.may,
+            may_compare=lambda _: self.may_compare,
         )
         self.requested: list[Signal] = []
         self.vanished.begin()
@@ -181,3 +192,44 @@ def test_a_hole_in_which_nothing_was_deleted_costs_one_call() -> None:
         assert rig.requested == []
         assert len(org.asked) == 1
         assert org.queries == []
+
+
+def test_records_are_not_compared_while_the_user_does_not_see_all_of_them() -> None:
+    """Who is not shown may exist, and each would cost a reading. The hole is kept for when the right is back."""
+    org = org_of(complete_since=None)
+    with Rig(org, HOLE, A, B, may_compare=False) as rig:
+        rig.turn(run(done=True))
+        until(lambda: org.asked)
+        with pytest.raises(Unavailable, match="does not see all"):
+            rig.vanished.look_into_hole("Account")
+        rig.turn()
+        assert (rig.requested, org.queries) == ([], [])
+        assert "deleted/Account" in rig.stored
+
+
+def test_nothing_is_searched_while_the_org_has_few_calls_left() -> None:
+    """Nobody's edit waits for it."""
+    org = org_of(logged=[B])
+    with Rig(org, HOLE, may=False) as rig:
+        rig.turn(run(done=True))
+        threads = [each for each in threading.enumerate() if each.name == "vanished"]
+        until(lambda: threads and not rig.vanished._due.is_set())
+        assert org.asked == []
+
+
+def test_many_that_seem_to_be_gone_are_read_in_portions() -> None:
+    """The next portion is requested when the one before is answered, if there are calls left; the hole is over after the last."""
+    many = [f"001{number:012}AAA" for number in range(PORTION + 1)]
+    with Rig(org_of(logged=many), HOLE) as rig:
+        rig.turn(run(done=True))
+        first = rig.until_requested()
+        assert list(first.keys) == many[:PORTION]
+        rig.may = False
+        rig.turn(None, first.id)
+        assert rig.requested == []
+        rig.may = True
+        second = rig.until_requested()
+        assert list(second.keys) == many[PORTION:]
+        assert "deleted/Account" in rig.stored
+        rig.turn(None, second.id)
+        assert "deleted/Account" not in rig.stored

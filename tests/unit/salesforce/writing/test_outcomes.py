@@ -10,7 +10,14 @@ from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import Verdict, verdict_of
 from salmon.salesforce.wire.rest import RowError, RowResult
 from salmon.salesforce.writing.markers import Found, Overwrite, judged
-from salmon.salesforce.writing.outcomes import Look, Refusal, duplicate_of_nothing, outcome_of, refused
+from salmon.salesforce.writing.outcomes import (
+    Look,
+    Refusal,
+    duplicate_of_nothing,
+    outcome_of,
+    refused,
+    with_paths,
+)
 
 ID = "001000000000001AAA"
 
@@ -164,3 +171,12 @@ def test_markers_say_what_a_repetition_may_do(
 def test_codes_have_their_class(code: str, verdict: Verdict) -> None:
     """By code, never by the message, which is in the user's language."""
     assert verdict_of(code) is verdict
+
+
+def test_a_refusal_says_where_documents_have_its_fields() -> None:
+    """It is shown in the document, where the field has another name; other outcomes, and other fields, stay as they are."""
+    reason = "Salesforce does not take BillingCity."
+    outcome = Outcome(OutcomeKind.REFUSED, frozenset({"BillingCity", "Fax"}), "STRING_TOO_LONG", reason)
+    told = with_paths(outcome, {"BillingCity": "address.city", "Name": "title"})
+    assert told.reason == "Salesforce does not take BillingCity. In MongoDB: address.city."
+    assert with_paths(outcome, {"Name": "title"}) is outcome
