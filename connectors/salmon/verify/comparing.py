@@ -127,7 +127,7 @@ def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]
             keeps=side in rules.keeps,
         )
         for side in rules.sides
-        if side in further
+        if side in further and side not in own
     }
 
 
