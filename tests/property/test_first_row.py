@@ -18,7 +18,7 @@ from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.cache import MemoryCache
 from salmon.merge.states import States
 from salmon.merge.store import Recent, Store
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Change, Op
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op
 from salmon.model.fold import fold
 from salmon.model.policies import POLICIES
 from salmon.model.rules import Rules
@@ -59,6 +59,7 @@ def any_rules(draw: st.DrawFn, schema: ObjectSchema) -> Rules:
         initial=draw(st.sampled_from([SALESFORCE, MONGODB])),
         policy=POLICIES[draw(st.sampled_from(sorted(POLICIES)))],
         one_way_to=draw(st.sampled_from([None, None, MONGODB, SALESFORCE])),
+        sides=draw(st.sampled_from([SIDES, (*SIDES, "files")])),
     )
 
 

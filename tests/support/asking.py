@@ -10,6 +10,7 @@ from typing import Any
 from salmon.errors import ConfigError
 from salmon.kafka.codecs.serdes import Signals
 from salmon.kafka.topics import Topics
+from salmon.model.sides import OWN_ROSTER
 from salmon.plugin.contract import Signal
 from support.registries import MemoryRegistry
 
@@ -22,7 +23,8 @@ class MemorySync:
     """
 
     def __init__(self, one_way: Mapping[str, str | None], take: Callable[[str, Signal], object]) -> None:
-        self.config = SimpleNamespace(objects=dict.fromkeys(one_way))
+        objects = dict.fromkeys(one_way)
+        self.config = SimpleNamespace(objects=objects, objects_of=lambda _: objects, roster=OWN_ROSTER)
         self.topics, self.registry = Topics("crm"), MemoryRegistry()
         self._one_way, self._take = one_way, take
         self.asked = 0  # signals

@@ -15,6 +15,7 @@ from salmon.kafka.output import Output
 from salmon.model.change import Change, Write, WriteOp
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
+from salmon.model.sides import OWN_ROSTER
 from salmon.story.lookup import Lookup
 from support.memory_sync import MemorySync
 from support.runtime import OBJECT, SCHEMA, Sync
@@ -38,6 +39,7 @@ class Desk(Lookup):
         topics.ensure(self.sync.clients.admin(), [each for each in needed if each.name in replays])
         self.config: Any = SimpleNamespace(
             name=self.sync.name,
+            roster=OWN_ROSTER,
             objects={OBJECT: SimpleNamespace(direction="both")},
             events={
                 INSERTED: SimpleNamespace(object=None, outbox=None),

@@ -12,9 +12,9 @@ EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, group: str, **entries: str) -> None:
     """Let *entries* (name -> module:object) of a group be found; their modules are looked for in *folder* too."""
-    about = folder / "plugins_of_a_test-1.0.dist-info"
+    about = folder / f"{group.replace('.', '_')}_of_a_test-1.0.dist-info"
     about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins-of-a-test\nVersion: 1.0\n")
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {group}-of-a-test\nVersion: 1.0\n")
     lines = [f"{name} = {value}\n" for name, value in entries.items()]
     (about / "entry_points.txt").write_text(f"[{group}]\n" + "".join(lines))
     monkeypatch.syspath_prepend(str(folder))

@@ -35,8 +35,6 @@ from salmon.devstack import sync_file
 from salmon.devstack.simulator_process import Org, SimulatorProcess
 from salmon.errors import RetriableError, SetupError
 from salmon.kafka import clients, topics
-from salmon.kafka.topics import CONNECTORS
-from salmon.model.change import SIDES
 from salmon.ports import free_ports
 from salmon.verify.checking import Patience
 from salmon.verify.verifying import VerifyResult, verify
@@ -74,7 +72,7 @@ class Ring:
 
     def start(self, *names: str) -> None:
         """Start these connectors, or all; return without waiting for them."""
-        for name in names or CONNECTORS:
+        for name in names or self.config.roster.connectors:
             (self.ports[name],) = free_ports(1)
             self.processes[name] = self.spawn(name, self.ports[name])
 
@@ -122,7 +120,7 @@ class Ring:
             return False
 
     def wait_ready(self, *names: str) -> None:
-        for name in names or CONNECTORS:
+        for name in names or self.config.roster.connectors:
             until(lambda name=name: self.is_ready(name), f"{name} is ready", within_s=60)  # type: ignore[misc]
 
     def last_words(self, name: str) -> str:
@@ -177,13 +175,16 @@ class Ring:
     @property
     def dead_letters(self) -> list[Message]:
         """All of them, of all connectors."""
-        return self.read(*map(self.config.topic_names.dlq, CONNECTORS))
+        return self.read(*map(self.config.topic_names.dlq, self.config.roster.connectors))
 
     @property
     def writes(self) -> list[Message]:
         """The commands that merge has given to the sinks so far, tombstones included."""
         names = self.config.topic_names
-        return self.read(*(names.writes(side, each) for side in SIDES for each in self.config.objects))
+        roster = self.config.roster
+        return self.read(
+            *(names.writes(side.name, each) for each in self.config.objects for side in roster.of(each))
+        )
 
     @property
     def owes_nothing(self) -> bool:
@@ -279,6 +280,7 @@ def running_ring(
     records: Mapping[str, int] = RECORDS,
     objects: Mapping[str, Mapping[str, Any]] | None = None,
     org: Org | None = None,
+    sides: Mapping[str, Any] | None = None,
 ) -> Iterator[Ring]:
     """
     A ring with an org of its own and no connector running yet; at the end of the block everything of it is ended, and what its
@@ -289,6 +291,7 @@ def running_ring(
         records: What the org begins with.
         objects: Settings of objects in the configuration, beside their collections.
         org: What the org is, if not that of the package with *records*.
+        sides: Settings of further sides, whose plugins are installed.
     """
     folder = stack.folder / name
     folder.mkdir()
@@ -298,7 +301,7 @@ def running_ring(
     client: MongoClient[Document] = MongoClient(stack.mongodb_uri, tz_aware=True)
     try:
         told = simulator.endpoints
-        path = _configured(stack, name, folder, told, held.objects, objects or {})
+        path = _configured(stack, name, folder, told, held.objects, objects or {}, sides or {})
         http = requests.Session()
         http.trust_env = False
         ring = Ring(
@@ -317,7 +320,7 @@ def running_ring(
 def _look_for_leaks(ring: Ring) -> None:
     names = {each.collection for each in ring.config.objects.values()}
     values = leaks.values_of(document for name in names for document in ring.db[name].find().limit(500))
-    files = [file for name in CONNECTORS if (file := ring.folder / f"{name}.log").exists()]
+    files = [file for name in ring.config.roster.connectors if (file := ring.folder / f"{name}.log").exists()]
     leaks.none_in(files, leaks.secrets_of(ring.org) | values)
 
 
@@ -341,6 +344,7 @@ def _configured(
     org: Mapping[str, str],
     names: Sequence[str],
     objects: Mapping[str, Mapping[str, Any]],
+    sides: Mapping[str, Any],
 ) -> Path:
     path = folder / "sync.yaml"
     sync_file.write(
@@ -352,9 +356,11 @@ def _configured(
         salesforce=org,
         objects=names,
     )
-    if objects:
+    if objects or sides:
         said = yaml.safe_load(path.read_text())
         for each, settings in objects.items():
             said["objects"][each].update(settings)
+        if sides:
+            said["sides"] = dict(sides)
         path.write_text(yaml.safe_dump(said))
     return path

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.model.state import State
 from salmon.verify.agreed import TakeRows
 from salmon.verify.checking import Asking, Check, Patience, Progress
-from salmon.verify.comparing import ObjectVerdict, Seen, terms_of
+from salmon.verify.comparing import ObjectVerdict, Seen, Terms, terms_of
 from salmon.verify.ledger import Ledger
 from salmon.verify.reading import Read, read
 from salmon.verify.sides import Page
@@ -43,7 +43,7 @@ class Room:
     def __init__(self, *names: str, rules: Rules = RULES) -> None:
         self.rules = rules
         self.agreed: dict[str, dict[str, Value]] = {name: {"Name": name} for name in names}
-        self.there = {side: {name: dict(row) for name, row in self.agreed.items()} for side in SIDES}
+        self.there = {side: {name: dict(row) for name, row in self.agreed.items()} for side in rules.sides}
         self.ids = dict.fromkeys(names, ID)
         self.states: dict[str, State] = {}
         self.then: list[Callable[[], object]] = []
@@ -69,21 +69,26 @@ class Room:
 
     @contextmanager
     def ledger(self, folder: Path) -> Iterator[Ledger]:
-        ledger = Ledger(folder, {"of": "a room"})
+        ledger = Ledger(folder, {"of": "a room"}, self.rules.sides)
         try:
             yield ledger
         finally:
             ledger.close()
 
     def read(self, ledger: Ledger) -> Read:
-        sides = {side: RoomSide(self, side) for side in SIDES}
-        return read(ledger, _Rows(self), sides, terms_of(self.rules), lambda *_: None)
+        sides = {side: RoomSide(self, side) for side in self.rules.sides}
+        return read(ledger, _Rows(self), sides, self.terms, lambda *_: None)
 
     def check(self, patience: Patience = PATIENCE, *, repair: bool = False) -> Check:
-        sides = {side: RoomSide(self, side) for side in SIDES}
+        sides = {side: RoomSide(self, side) for side in self.rules.sides}
         asking: Asking | None = _Asking(self) if repair else None
-        terms = terms_of(self.rules)
-        return Check("Account", self, sides, terms, patience, asking, patience, lambda: self.now, self.pause)
+        return Check(
+            "Account", self, sides, self.terms, patience, asking, patience, lambda: self.now, self.pause
+        )
+
+    @property
+    def terms(self) -> Mapping[str, Terms]:
+        return terms_of(self.rules, self.rules.sides)
 
     def pause(self, seconds: float) -> None:
         self.now += seconds
@@ -98,7 +103,7 @@ class Room:
         native_id = self.ids.get(key)
         if side == SALESFORCE:
             return Seen(key, fields, native_id=native_id)
-        return Seen(key, {SALESFORCE_ID: native_id, **fields})
+        return Seen(key, {SALESFORCE_ID: native_id, **fields} if side == MONGODB else fields)
 
     # What a check asks of `records` and `state`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -25,6 +25,7 @@ from salmon.model import sides
 from salmon.ops.connect.access import Refused
 from salmon.ops.connect.bodies import Checked, CheckedKey, ConfigKey, ConfigValue, Plugin
 
+FURTHER: Final = "sides"  # the settings of the further sides
 SYNC: Final = "sync"  # the sync's `name`: that of a connector is the connector's own
 _CONNECTS_OWN: Final[Mapping[str, str]] = {
     "name": "Name of the connector.",
@@ -42,30 +43,44 @@ def type_of(connector: str) -> str:
 
 def is_for(connector: str, key: str) -> bool:
     """Whether a connector uses a setting: it does not know the other side."""
-    top = key.partition(".")[0]
+    top, _, below = key.partition(".")
+    if top == FURTHER and below:
+        of = below.partition(".")[0]
+    elif top in sides.OWN_ROSTER.names:
+        of = top
+    else:
+        return True
     its_side = sides.side_of(connector)
-    return top not in {side.name for side in sides.ALL} or (its_side is not None and top == its_side.name)
+    return its_side is not None and its_side.name == of
 
 
 class ConnectorPlugins:
     """
     Args:
         folder: What relative paths of files in a configuration are relative to.
+        connectors: The names of all connectors of the sync.
         env: Where `${env:...}` looks.
     """
 
-    def __init__(self, folder: Path, *, env: Mapping[str, str] = os.environ) -> None:
-        self._folder, self._env = folder, env
+    def __init__(
+        self,
+        folder: Path,
+        connectors: Sequence[str] = CONNECTORS,
+        *,
+        env: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._folder, self._connectors, self._env = folder, connectors, env
 
     def all(self) -> list[Plugin]:
         return [
             Plugin.model_validate({"class": name, "type": type_of(name), "version": __version__})
-            for name in CONNECTORS
+            for name in self._connectors
         ]
 
     def keys(self, plugin: str) -> list[ConfigKey]:
-        if plugin not in CONNECTORS:
-            raise Refused(404, f"Unknown plugin {ascii(plugin)[1:-1]}. There are {', '.join(CONNECTORS)}.")
+        if plugin not in self._connectors:
+            known = ", ".join(self._connectors)
+            raise Refused(404, f"Unknown plugin {ascii(plugin)[1:-1]}. There are {known}.")
         own = [_own_key(name, text) for name, text in _CONNECTS_OWN.items()]
         found = [
             _key(SYNC if path == "name" else path, field)

@@ -111,6 +111,7 @@ def specs_of(config: SyncConfig) -> tuple[TopicSpec, ...]:
         events=events_read(config.events),
         outboxes=outboxes_in(config.events),
         carried=[name for name, event in config.events.items() if event.collection or event.object],
+        roster=config.roster,
     )
 
 

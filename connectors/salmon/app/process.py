@@ -77,7 +77,6 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-CONNECTORS: Final = topics.CONNECTORS
 # The process id of the parent with which this process ends, and this process's ordinal among the replicas.
 PARENT_VARIABLE: Final = "SALMON_PARENT"
 # Set if an earlier process in this place was ready. The servers that it reached are then waited for in an outage.
@@ -111,7 +110,7 @@ def run(
     last_resort: LastResort | None = None,
 ) -> int:
     """
-    Run one of CONNECTORS until it is asked to stop, and return the process's exit code.
+    Run one connector of the sync until it is asked to stop, and return the process's exit code.
 
     After StartAgain this function does not return: the process executes its command again.
 
@@ -124,12 +123,12 @@ def run(
             StatefulSet), or 0.
     """
     try:
-        if connector not in CONNECTORS:
-            raise ConfigError(
-                f"run: unknown connector {connector!r}. Choose one of {', '.join(CONNECTORS)}, or all."
-            )
         config = configuration.load(config_path)
         live = Live(config, log_level)
+        if connector not in (known := config.roster.connectors):
+            raise ConfigError(
+                f"run: unknown connector {connector!r}. Choose one of {', '.join(known)}, or all."
+            )
         logs.configure(
             log_format=log_format, level=live.log_level, secrets=logs.secrets_of(config), connector=connector
         )
@@ -339,23 +338,25 @@ class _Process:
             self._metrics,
             ordinal=self._ordinal,
             tolerance=self._live.tolerance,
+            roster=config.roster,
         )
-        settings = getattr(config, side)
+        settings, objects = config.settings_of(side), config.objects_of(side)
+        live = self._live.objects  # the very mapping, whose entries change on SIGHUP
+        if len(objects) < len(live):
+            live = {name: live[name] for name in objects}
         patience_s = math.inf if self._side_was_reached else FIRST_CONTACT_MAX_S
         if connector == its_side.source:
             make_source = discovery.source_factory(side)
-            source = listening(make_source(settings, self._live.objects, config.name), config)
+            source = listening(make_source(settings, live, config.name), config)
             self._watch(side, source)
-            match = [name for name, each in config.objects.items() if each.match is not None]
+            match = [name for name, each in objects.items() if each.match is not None]
             beside = reading_outboxes(config, instance)
             return SourceWorker(
-                instance, source, tuple(config.objects), beside, match=match, first_contact_max_s=patience_s
+                instance, source, tuple(objects), beside, match=match, first_contact_max_s=patience_s
             )
-        sink = discovery.sink_factory(side)(settings, self._live.objects, config.name)
+        sink = discovery.sink_factory(side)(settings, live, config.name)
         self._watch(side, sink)
-        written = [
-            name for name, each in config.objects.items() if each.direction in ("both", its_side.direction)
-        ]
+        written = [name for name, each in objects.items() if each.direction in ("both", its_side.direction)]
         guards, graces = self._live.guards_of(written), self._live.graces_of(written)
         found = self._schemas(registry, retrying)
         worker = SinkWorker(

@@ -13,7 +13,6 @@ from salmon.config.models import SyncConfig
 from salmon.config.shown import HIDDEN
 from salmon.kafka.codecs.registry import SchemaRegistry
 from salmon.kafka.offsets import OffsetStore
-from salmon.kafka.topics import CONNECTORS
 from salmon.model.sides import side_of
 from salmon.ops import logs
 from salmon.ops.connect.access import Access
@@ -58,7 +57,7 @@ def served_of(
             sync=config.name,
             ordinal=ordinal,
             topics=topics_of(connector, config),
-            connectors=CONNECTORS,
+            connectors=config.roster.connectors,
         ),
         health,
         metrics,
@@ -66,7 +65,7 @@ def served_of(
         access=access_of(config),
         asks=standing,
         places=places,
-        plugins=ConnectorPlugins(config_path.parent),
+        plugins=ConnectorPlugins(config_path.parent, config.roster.connectors),
         fetch=partial(fetched, tls=tls_of(config)),
     )
 
@@ -129,7 +128,7 @@ def places_of(
     if connector == its_side.source:
         return SourcePlaces(kafka, entries, connector, group)
     stopped = partial(standing.ordinals_in, State.STOPPED)
-    writes = [names.writes(its_side.name, name) for name in config.objects]
+    writes = [names.writes(its_side.name, name) for name in config.objects_of(its_side.name)]
     groups = [Group(kafka, connector, group, writes, stopped)]
     groups += [
         Group(kafka, connector, f"{group}-{each.name}", each.topics, stopped, each.name, each.is_published)

@@ -1,7 +1,7 @@
 """
-`salmon run all`: the five connectors of a sync on one machine, each in a process of its own.
+`salmon run all`: the connectors of a sync on one machine (five, and two for each further side), each in a process of its own.
 
-A process that crashes is started again with backoff, and a process that hangs is replaced. Two endings stop all five,
+A process that crashes is started again with backoff, and a process that hangs is replaced. Two endings stop all,
 because the sync cannot continue without the process: a person has to change something (exit code 2 of a process that has
 never been ready), or a newer instance of it runs (exit code 3). A process that was ready once is started again after exit code
 2 too: what it needs has worked before, and may work again.
@@ -31,10 +31,11 @@ import structlog
 
 from salmon import ports
 from salmon.app.ending import EXIT_FATAL, EXIT_FENCED, EXIT_OK, EXIT_UNEXPECTED, report_end
-from salmon.app.process import CONNECTORS, PARENT_VARIABLE, REACHED_VARIABLE
+from salmon.app.process import PARENT_VARIABLE, REACHED_VARIABLE
 from salmon.backoff import Backoff
 from salmon.config import models as configuration
 from salmon.errors import ConfigError, FatalError
+from salmon.kafka.topics import CONNECTORS
 from salmon.model.sides import DESCRIBING
 from salmon.ops import logs
 from salmon.runtime.every import Every
@@ -68,7 +69,7 @@ def run_all(
     log_level: str | None = None,
 ) -> int:
     """
-    Run all five processes until a signal arrives.
+    Run all processes until a signal arrives.
 
     Args:
         port: Port of the first REST server; the others take the next ones. None: the one in the configuration;
@@ -87,12 +88,13 @@ def run_all(
             connector="all",
         )
         file = _ports_file(ports_file)
-        chosen = choose_ports(config.rest.host, config.rest.port if port is None else port)
+        connectors = config.roster.connectors
+        chosen = choose_ports(config.rest.host, config.rest.port if port is None else port, connectors)
     except FatalError as error:
         return report_end(error)
     options = ["--log-format", log_format, *(["--log-level", log_level] if log_level else [])]
     children = [
-        Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in CONNECTORS
+        Child(name, command_of(name, config_path, chosen[name], options), chosen[name]) for name in connectors
     ]
     secure = config.rest.tls is not None
     return Supervisor(
@@ -130,7 +132,9 @@ def _fresh(file: Path) -> Path:
     return file.with_suffix(f"{file.suffix}.new")
 
 
-def choose_ports(host: str, first: int, *, patience_s: float = ports.PATIENCE_S) -> dict[str, int]:
+def choose_ports(
+    host: str, first: int, connectors: Sequence[str] = CONNECTORS, *, patience_s: float = ports.PATIENCE_S
+) -> dict[str, int]:
     """
     Choose a port for each connector: *first* and the ones after it, or free ones if it is 0.
 
@@ -141,15 +145,15 @@ def choose_ports(host: str, first: int, *, patience_s: float = ports.PATIENCE_S)
     wanted = first
     try:
         if not first:
-            return dict(zip(CONNECTORS, ports.free_ports(len(CONNECTORS), host), strict=True))
+            return dict(zip(connectors, ports.free_ports(len(connectors), host), strict=True))
         chosen: dict[str, int] = {}
-        for wanted, name in enumerate(CONNECTORS, first):
+        for wanted, name in enumerate(connectors, first):
             ports.listening(host, wanted, patience_s=patience_s).close()
             chosen[name] = wanted
         return chosen
     except OSError as error:
         raise ConfigError(
-            f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes five ports "
+            f"rest.port: {host}:{wanted} cannot be bound ({error.strerror}). `run all` takes {len(connectors)} ports "
             f"in a row; choose another first one, or --port 0 for free ones."
         ) from None
 
@@ -180,7 +184,7 @@ def _is_well(host: str, port: int, path: str, answer_s: float, *, secure: bool) 
 
 @dataclass(slots=True)
 class Child:
-    """One of the five processes, and what is known of it."""
+    """One of the processes, and what is known of it."""
 
     name: str
     command: Sequence[str]

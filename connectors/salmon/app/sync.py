@@ -99,7 +99,7 @@ class Sync(Closing):
 
     def rules(self, name: str) -> Rules:
         """Return the rules of an object. Raises the errors of schema()."""
-        return rules_of(self.schema(name), self.config.objects[name])
+        return rules_of(self.schema(name), self.config.objects[name], self.config.roster.of(name))
 
     def state_codec(self, name: str) -> States:
         """Return the codec that reads merge's states of an object. Raises the errors of schema()."""

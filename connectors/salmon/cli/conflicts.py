@@ -193,10 +193,10 @@ def _resolve(
     from salmon.story.lookup import Lookup
     from salmon.story.resolving import Take, decide, decide_all, enter
 
-    taken = Take.of(take, value)
     if held == bool(what) or (what and len(what) < 3):
         raise typer.BadParameter("give OBJECT KEY FIELD..., or --held", param_hint="OBJECT KEY FIELD...")
     settings = configured(config)
+    taken = Take.of(take, value, settings.roster.names)
     with Lookup(settings) as lookup, watched("reading conflicts", shown=not as_json) as progress:
         if what:
             decisions = [decide(lookup, what[0], what[1], what[2:], taken, progress=progress)]

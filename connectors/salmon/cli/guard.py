@@ -113,17 +113,16 @@ def _each(
     act: Callable[[Desk, WaitingDeletes], None],
 ) -> None:
     from salmon.guard.deciding import opened
-    from salmon.model.change import SIDES
 
     settings = configured(config)
-    if side is not None and side not in SIDES:
-        raise ConfigError(f"--side: {side!r} is not a side. Give one of {', '.join(SIDES)}.")
+    if side is not None and side not in (known := settings.roster.names):
+        raise ConfigError(f"--side: {side!r} is not a side. Give one of {', '.join(known)}.")
     if unknown := sorted(set(objects or ()) - settings.objects.keys()):
         raise ConfigError(
             f"--object: {', '.join(unknown)} is not in the configuration. It has {', '.join(settings.objects)}."
         )
     with opened(settings, by=by or getpass.getuser()) as desk:
-        found = desk.waiting(objects or (), SIDES if side is None else (side,))
+        found = desk.waiting(objects or (), None if side is None else (side,))
         for waiting in found:
             act(desk, waiting)
     if as_json:

@@ -53,6 +53,7 @@ def status(
         host=settings.rest.host if settings.rest.tls is None else settings.rest.reached_at,
         port=settings.rest.port,
         secure=settings.rest.tls is not None,
+        connectors=settings.roster.connectors,
     )
     look = Look(settings, where)
     if not as_json:
@@ -110,11 +111,13 @@ def show(seen: Overview, console: Console) -> None:
         console.print(f"Topic {topic} does not exist. Start the connectors: they create it.", markup=False)
     if not seen.objects:
         return
+    own = ("mongodb", "salesforce")
+    further = list(dict.fromkeys(side for one in seen.objects for side in one.owed if side not in own))
     objects = table(box=None, pad_edge=False)
     objects.add_column("object")
     for heading in (
-        "records", "to merge", "to MongoDB", "to Salesforce", "lag to MongoDB p50 / p99",
-        "to Salesforce p50 / p99", "conflicts", "held", "refused", "deferred", "first load",
+        "records", "to merge", "to MongoDB", "to Salesforce", *(f"to {side}" for side in further),
+        "lag to MongoDB p50 / p99", "to Salesforce p50 / p99", *(f"to {side} p50 / p99" for side in further), "conflicts", "held", "refused", "deferred", "first load",
     ):  # fmt: skip
         objects.add_column(heading, justify="right")
     for one in seen.objects:
@@ -124,8 +127,10 @@ def show(seen: Overview, console: Console) -> None:
             str(one.unmerged),
             str(one.owed["mongodb"]),
             str(one.owed["salesforce"]),
+            *(str(one.owed[side]) if side in one.owed else "" for side in further),
             _lag(one.lags["to_mongodb"]),
             _lag(one.lags["to_salesforce"]),
+            *(_lag(one.lags[f"to_{side}"]) if side in one.owed else "" for side in further),
             f"{one.conflicts:,}",
             *(f"{one.parked.get(why, 0):,}" for why in ("held", "refused", "deferred")),
             _loaded(one),

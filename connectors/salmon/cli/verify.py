@@ -158,8 +158,6 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-    from salmon.verify.ledger import PLACES
-
     columns = (
         TextColumn("{task.description:34}"),
         BarColumn(),
@@ -171,7 +169,7 @@ def watcher(*, shown: bool) -> Iterator[Watcher]:
 
         def progressed(name: str, what: str, done: int, total: int) -> None:
             if (name, what) not in tasks:
-                doing = f"reading {what}" if what in PLACES else what
+                doing = what if " " in what else f"reading {what}"  # the name of a side, or of `records`
                 tasks[name, what] = progress.add_task(f"{name}: {doing}", total=total)
             progress.update(tasks[name, what], completed=done, total=max(done, total))
 
@@ -183,9 +181,12 @@ def show(verdict: VerifyResult) -> None:
     console = out()
     counts_of = table(box=None, pad_edge=False)
     counts_of.add_column("object")
+    own = ("salesforce", "mongodb", "records")
+    further = list(dict.fromkeys(w for each in verdict.objects.values() for w in each.counts if w not in own))
     for name in (
         "Salesforce",
         "MongoDB",
+        *further,
         "records",
         "equal",
         "differ",
@@ -196,7 +197,7 @@ def show(verdict: VerifyResult) -> None:
         counts_of.add_column(name, justify="right")
     for name, each in verdict.objects.items():
         missing = sum(map(len, each.missing_in.values()))
-        counts = [each.counts[where] for where in ("salesforce", "mongodb", "records")]
+        counts = [each.counts.get(where, 0) for where in ("salesforce", "mongodb", *further, "records")]
         numbers = [*counts, each.equal, len(each.different), missing, len(each.parked), each.refreshed_later]
         counts_of.add_row(name, *(f"{number:,}" for number in numbers))
     console.print(counts_of)
@@ -228,7 +229,7 @@ def show(verdict: VerifyResult) -> None:
     if verdict.equal:
         parked = sum(len(each.parked) for each in verdict.objects.values())
         waits = f", except for {parked:,} that wait (`salmon why` explains each)" if parked else ""
-        console.print(f"Equal: both sides and `records` agree{waits}; {took}.")
+        console.print(f"Equal: {'all' if further else 'both'} sides and `records` agree{waits}; {took}.")
     elif verdict.differs:
         console.print(f"Different; {took}.")
     else:

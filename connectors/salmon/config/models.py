@@ -35,6 +35,7 @@ from salmon.config.deletions import DeletesConfig
 from salmon.config.events import EventConfig, faults_of_events
 from salmon.config.failures import ErrorsConfig
 from salmon.config.fields import FieldsConfig
+from salmon.config.further import FURTHER_SIDES, Sided, SidedObject, SideName
 from salmon.config.logs import LogConfig
 from salmon.config.matching import MatchConfig
 from salmon.config.refresh import RefreshConfig
@@ -62,7 +63,6 @@ def _policy_offered(name: str) -> str:
 
 
 PolicyName = Annotated[str, AfterValidator(_policy_offered)]
-Side = Literal["salesforce", "mongodb"]
 Numbers = Literal["double", "decimal"]
 # Of an object: settings for which a plain word is the mode.
 SHORT_FORMS: Final = ("deletes", "capture")
@@ -112,10 +112,10 @@ class ConflictsConfig(BaseModel):
     default: PolicyName = Field(
         default="last_writer_wins",
         description="Who wins a conflict, also one between a deletion and an edit. last_writer_wins: the later edit, by the "
-        "clocks of the two sides. salesforce, mongodb: that side. hold: both sides keep their value until a person decides "
+        "clocks of the two sides. salesforce, mongodb or a further side: that side. hold: both sides keep their value until a person decides "
         "(`salmon conflicts`). Or the name of a plugin (entry point group salmon.policies).",
     )
-    ties: Side = Field(default="salesforce", description="Who wins if both edits have the same time.")
+    ties: SideName = Field(default="salesforce", description="Who wins if both edits have the same time.")
     fields: dict[str, PolicyName] = Field(
         default_factory=dict, description="Policies for single fields: field name -> policy."
     )
@@ -180,7 +180,7 @@ class DeleteGuardConfig(BaseModel):
     )
 
 
-class ObjectConfig(SavingConfig):
+class ObjectConfig(SavingConfig, SidedObject):
     """One synced sObject."""
 
     collection: str = Field(pattern=PATTERN, description="The object's collection in MongoDB.")
@@ -193,9 +193,9 @@ class ObjectConfig(SavingConfig):
         default="double",
         description="Like the top-level `numbers`, for this object only.",
     )
-    initial: Side = Field(
+    initial: SideName = Field(
         default="salesforce",
-        description="Whose value counts if both sides already had different values before the first start.",
+        description="Whose value counts if the sides already had different values before the first start.",
     )
     match: MatchConfig | None = None
     conflicts: ConflictsConfig = ConflictsConfig()
@@ -262,7 +262,7 @@ class MergeConfig(BaseModel):
     )
 
 
-class SyncConfig(BaseModel):
+class SyncConfig(Sided[ObjectConfig]):
     """A whole sync: one Salesforce org, one MongoDB database, and the Kafka between them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -279,6 +279,7 @@ class SyncConfig(BaseModel):
     topics: TopicsConfig = TopicsConfig()
     salesforce: SalesforceConfig
     mongodb: MongoConfig
+    sides: dict[str, Any] = Field(default_factory=dict, description=FURTHER_SIDES)
     objects: dict[str, ObjectConfig] = Field(min_length=1, description="What is synced: sObject -> settings.")
     events: dict[str, EventConfig] = Field(
         default_factory=dict,

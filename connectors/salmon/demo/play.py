@@ -29,7 +29,7 @@ from salmon.errors import SetupError
 from salmon.kafka import clients
 from salmon.kafka.topics import CONNECTORS
 from salmon.model.change import MONGODB, SALESFORCE
-from salmon.model.sides import SOURCES
+from salmon.model.sides import OWN
 from salmon.status.counting import counts
 from salmon.verify.verifying import Watcher, verify
 
@@ -142,7 +142,7 @@ class Play:
         deadline = time.monotonic() + _STANDSTILL_MAX_S
         while quiet < _QUIET_LOOKS:
             self.stage.require_connectors()
-            sources = self.stage.reports(*SOURCES)
+            sources = self.stage.reports(*(side.source for side in OWN))
             written = sum(report.samples.total(_WRITTEN) for report in sources)
             read = sum(report.samples.total(_READ) for report in self.stage.reports("merge"))
             quiet = quiet + 1 if (written, read) == last and read >= written else 0

@@ -21,7 +21,7 @@ from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.dead_letters import CODE, PREFIX, SUBJECT, headers_of
 from salmon.kafka.extents import extents_of
 from salmon.kafka.tables import Progress
-from salmon.kafka.topics import CONNECTORS, partition_counts
+from salmon.kafka.topics import partition_counts
 from salmon.story.lookup import Lookup
 
 _OF_OBJECT: Final = re.compile(
@@ -136,24 +136,24 @@ class LetterFilter:
             and (self.since_ms is None or letter.at_ms >= self.since_ms)
         )
 
-    def queues(self) -> tuple[str, ...]:
+    def queues(self, connectors: Sequence[str]) -> tuple[str, ...]:
         """
-        The connectors whose queues have to be read.
+        Those *connectors* of the sync whose queues have to be read.
 
         Raises:
             ConfigError: an id or a connector does not exist.
         """
         for text in self.ids:
             queue, _, offset = text.rpartition("/")
-            if queue not in CONNECTORS or not offset.isdecimal():
+            if queue not in connectors or not offset.isdecimal():
                 raise ConfigError(
-                    f"{text}: not the id of a dead letter. An id is a connector and a number, e.g. {CONNECTORS[-1]}/17: see "
+                    f"{text}: not the id of a dead letter. An id is a connector and a number, e.g. {connectors[-1]}/17: see "
                     f"`salmon dlq list`."
                 )
-        if self.queue is not None and self.queue not in CONNECTORS:
-            raise ConfigError(f"--connector {self.queue}: choose one of {', '.join(CONNECTORS)}.")
-        named = {text.rpartition("/")[0] for text in self.ids} or set(CONNECTORS)
-        return tuple(each for each in CONNECTORS if each in named and self.queue in (None, each))
+        if self.queue is not None and self.queue not in connectors:
+            raise ConfigError(f"--connector {self.queue}: choose one of {', '.join(connectors)}.")
+        named = {text.rpartition("/")[0] for text in self.ids} or set(connectors)
+        return tuple(each for each in connectors if each in named and self.queue in (None, each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,9 @@ class Marks:
 
     def expired(self, marks: Mapping[str, Handled]) -> list[str]:
         """Those of *marks* whose letters are no longer in their queue."""
-        places = [(self._lookup.topics.dlq(each), _PARTITION) for each in CONNECTORS]
+        places = [
+            (self._lookup.topics.dlq(each), _PARTITION) for each in self._lookup.config.roster.connectors
+        ]
         firsts = {topic: span.start for (topic, _), span in extents_of(self._lookup.admin, places).items()}
         found = []
         for mark in marks:
@@ -251,7 +253,7 @@ def read(
 
     Raises: as found().
     """
-    for queue in asked.queues():
+    for queue in asked.queues(lookup.config.roster.connectors):
         topic = lookup.topics.dlq(queue)
         offsets = [int(text.rpartition("/")[2]) for text in asked.ids if text.startswith(f"{queue}/")]
 

@@ -107,8 +107,10 @@ class Planner:
         self._by, self._reason, self._now_ms = by, reason, now_ms
         topics, objects = lookup.topics, lookup.config.objects
         self._changes = {topics.changes(name): name for name in objects}
-        self._writes = {topics.writes(side.name, name): name for side in sides.ALL for name in objects}
-        self._signals = {topics.signals(source) for source in sides.SOURCES}
+        self._writes = {
+            topics.writes(side.name, name): name for name in objects for side in lookup.config.roster.of(name)
+        }
+        self._signals = {topics.signals(side.source) for side in lookup.config.roster.sides}
         self._codecs: dict[str, Changes] = {}
         self._known_topics: Collection[str] | None = None
 
@@ -149,7 +151,7 @@ class Planner:
         return self._codecs[name]
 
     def _of_write(self, letter: StoredLetter, name: str) -> Plan:
-        every_side = tuple(side.name for side in sides.ALL)
+        every_side = self._lookup.config.roster.names_of(name)
         if letter.stage != "TASK_PUT" or letter.value is None:
             return self._of_record(letter, name, every_side)
         try:
@@ -181,7 +183,7 @@ class Planner:
         )
 
     def _of_change(self, letter: StoredLetter, name: str) -> Plan:
-        origins = tuple(side.name for side in sides.ALL)
+        origins = self._lookup.config.roster.names_of(name)
         try:
             change = self.changes(name).decode(letter.value or b"")
         except DataError:

@@ -20,7 +20,7 @@ from salmon.errors import ConfigError
 from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Changes, Signals, Writes
 from salmon.kafka.offsets import OffsetStore
-from salmon.model.change import OPERATOR, SIDES, Change, Op, WriteOp
+from salmon.model.change import OPERATOR, Change, Op, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.plugin.contract import Signal, SignalKind
@@ -51,9 +51,11 @@ class Desk:
     sync: Sync
     by: str  # the operator's name, for the record
 
-    def waiting(self, objects: Sequence[str] = (), sides: Sequence[str] = SIDES) -> list[WaitingDeletes]:
+    def waiting(
+        self, objects: Sequence[str] = (), sides: Sequence[str] | None = None
+    ) -> list[WaitingDeletes]:
         """
-        What waits, of these objects (all, if none is named) and on these sides.
+        What waits, of these objects (all, if none is named) and on these sides (all, if they are not given).
 
         Raises:
             Unavailable, SetupError: as the brokers and the registry answer.
@@ -61,7 +63,7 @@ class Desk:
         sync = self.sync
         entries = OffsetStore(sync.kafka, sync.topics, sync.registry)
         found = []
-        for side in sides:
+        for side in sync.config.roster.names if sides is None else sides:
             kept = entries.load(named(side).sink)
             paused = {
                 entry.removeprefix(PREFIX).partition("/")[0]

@@ -18,10 +18,12 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from salmon.errors import ConfigError, TopicGone, Unavailable, UnsafeTopic
 from salmon.kafka.errors import answered, translated
 from salmon.model import sides
+from salmon.model.sides import OWN_ROSTER, Roster
 
 log = structlog.get_logger(__name__)
 
-CONNECTORS: Final = (*sides.SOURCES, "merge", *(side.sink for side in reversed(sides.ALL)))
+# Of a sync that has no further sides.
+CONNECTORS: Final = sides.connectors_of(sides.OWN)
 
 _DAY_MS: Final = 24 * 3600 * 1000
 _NAMED_MAX: Final = 5
@@ -113,6 +115,7 @@ def specs(
     events: Iterable[str] = (),
     outboxes: Iterable[str] = (),
     carried: Iterable[str] = (),
+    roster: Roster = OWN_ROSTER,
 ) -> tuple[TopicSpec, ...]:
     """
     List every topic that a sync of *objects* (sObject names) needs.
@@ -124,6 +127,7 @@ def specs(
             250,000 an hour at most (Platform Event Allocations).
         outboxes: The platform events that are made of a collection's documents. One partition, for the same reason.
         carried: The platform events that a sink carries: into a collection, or out of the object's changes.
+        roster: The sides of the sync, and of each object.
     """
     found: list[TopicSpec] = []
 
@@ -135,7 +139,7 @@ def specs(
         add(topics.changes(sobject), _LOG)
         add(topics.records(sobject), _TABLE)
         add(topics.state(sobject), _TABLE)
-        for side in sides.ALL:
+        for side in roster.of(sobject):
             add(topics.writes(side.name, sobject), _TABLE)
         add(topics.identity(sobject), _TABLE)
     for event in events:
@@ -150,7 +154,7 @@ def specs(
     add(topics.handled, _SMALL_TABLE, 1)
     add(topics.status, _SMALL_TABLE, 1)
     add(topics.conflicts, _LOG, 1)
-    for connector in CONNECTORS:
+    for connector in roster.connectors:
         add(topics.signals(connector), _LOG, 1)
         add(topics.dlq(connector), _DEAD_LETTERS, 1)
     return tuple(found)

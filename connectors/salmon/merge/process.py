@@ -42,7 +42,7 @@ from salmon.merge.settings import codecs_of
 from salmon.merge.starting import Start, start_of
 from salmon.merge.store import Place, Stores
 from salmon.model.schema import ObjectSchema
-from salmon.model.sides import SOURCES
+from salmon.model.sides import DESCRIBING
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import Position, Signal, SignalKind
@@ -88,14 +88,14 @@ class MergeProcess:
         opens: clients.Clients | None = None,
         tolerance: Tolerance | None = None,
     ) -> None:
-        self._topics = config.topic_names
+        self._topics, self._roster = config.topic_names, config.roster
         opens = opens or clients.Clients(config.kafka_properties())
         self._health, self._metrics = health, metrics
         self._stop = Event()
         self._retrying = Retrying(self._stop, health, rng=rng or random.Random())
         self._reading, self._committing = Streak(self._retrying), Streak(self._retrying)
         self._conflicts = Conflicts(registry, self._topics.conflicts)
-        self._signals = Signals(registry, self._topics.signals(SOURCES[0]))
+        self._signals = Signals(registry, self._topics.signals(DESCRIBING.source))
         self._codecs = {name: codecs_of(config, name, schema, registry) for name, schema in schemas.items()}
         self._objects = {self._topics.changes(name): name for name in schemas}
         self._places = OffsetStore(opens, self._topics, registry)
@@ -453,7 +453,7 @@ class MergeProcess:
             for name in sorted({self._objects[topic] for topic, _ in holes}):
                 signal = Signal(0, SignalKind.SNAPSHOT, name, reason="merge lost its place in changes")
                 value = self._signals.encode(signal)
-                for source in SOURCES:
-                    transaction.produce(self._topics.signals(source), name, value, partition=0)
+                for side in self._roster.of(name):
+                    transaction.produce(self._topics.signals(side.source), name, value, partition=0)
             for place in holes:
                 transaction.produce(self._topics.offsets, *self._record_of(place, self._next[place]))

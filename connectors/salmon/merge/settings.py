@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from salmon.config.deletions import DeletesConfig
@@ -12,18 +12,18 @@ from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.codecs.serdes import Changes, Records, Writes
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
-from salmon.model import sides
 from salmon.model.change import SALESFORCE
 from salmon.model.rules import Rules
 from salmon.model.schema import Kind, ObjectSchema
+from salmon.model.sides import OWN, Side
 from salmon.runtime.policies import policy_named
 
-_ONE_WAY: Final = {side.direction: side.name for side in sides.ALL}
+_ONE_WAY: Final = {side.direction: side.name for side in OWN}
 
 
-def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
+def rules_of(schema: ObjectSchema, config: ObjectConfig, sides: Sequence[Side] = OWN) -> Rules:
     """
-    Make the rules of one object.
+    Make the rules of one object, which these *sides* have.
 
     Raises:
         ConfigError: a policy does not exist, or is set for a field that is not synced; a transform does not fit the schema; or the
@@ -46,6 +46,8 @@ def rules_of(schema: ObjectSchema, config: ObjectConfig) -> Rules:
         breaker_rounds=config.breaker.rounds,
         breaker_window_ms=round(config.breaker.window_s * 1000),
         one_way_to=_ONE_WAY.get(config.direction),
+        sides=tuple(side.name for side in sides),
+        guarded=frozenset(side.name for side in sides if side.guarded),
         views=config.flow(schema.name).bound(schema).views,
         eventless=frozenset({SALESFORCE}) if config.capture.mode == "poll" else frozenset(),
         keeps=_keeps(schema, config.deletes),
@@ -62,13 +64,13 @@ def _keeps(schema: ObjectSchema, config: DeletesConfig) -> Mapping[str, str]:
                 f"objects.{schema.name}.deletes.field: {config.field} must be a checkbox of {schema.name} that is synced and that "
                 f"Salesforce lets us set. Name another field, or use mode ignore."
             )
-    kept = [side.name for side in sides.ALL if config.side in (side.name, "both")]
+    kept = [side.name for side in OWN if config.side in (side.name, "both")]
     return dict.fromkeys(kept, config.field or "")
 
 
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:
     """Make the codecs with which merge reads and writes the records of object *name*. Raises ConfigError."""
-    rules, topics = rules_of(schema, config.objects[name]), config.topic_names
+    rules, topics = rules_of(schema, config.objects[name], config.roster.of(name)), config.topic_names
     return ObjectCodecs(
         rules=rules,
         changes=Changes(schema, registry, topics.changes(name)),

@@ -71,7 +71,7 @@ class States(Codec):
         for exception in datum["exceptions"]:
             versions.update(dict.fromkeys(exception["names"], _version(exception["version"])))
         return State(
-            sides={side["side"]: self._side(side, row, added) for side in datum["sides"]},
+            sides=self._sides(datum["sides"], row, added),
             canonical=row,
             versions={
                 name: version for name, version in versions.items() if name in self._rules.schema.by_name
@@ -152,6 +152,16 @@ class States(Codec):
             ],
             "viewed_by": side.viewed_by,
             "entered": side.entered,
+        }
+
+    def _sides(
+        self, data: Iterable[Mapping[str, Any]], row: Mapping[str, Value], added: frozenset[str]
+    ) -> dict[str, SideState]:
+        """The sides of today: one that the sync has got since has told nothing yet, and one that it no longer has is forgotten."""
+        written = {side["side"]: side for side in data}
+        return {
+            name: self._side(written[name], row, added) if name in written else SideState(unknown=names)
+            for name, names in self._rules.names.items()
         }
 
     def _side(self, datum: Mapping[str, Any], row: Mapping[str, Value], added: frozenset[str]) -> SideState:

@@ -226,6 +226,37 @@ def from_text(field: FieldSchema, text: str) -> Value:
         ) from None
 
 
+# JSON: what a side holds that has no types of its own, e.g. a file or a web service.
+
+
+def from_json(field: FieldSchema, shown: Any) -> Value:
+    """
+    Convert what JSON shows for the field: dates and times as text in ISO 8601, a multi-select picklist as an array. Empty text is null.
+
+    Raises:
+        SchemaMismatch: it does not fit the field's type.
+    """
+    if field.is_polymorphic and isinstance(shown, str):
+        return shown or None
+    try:
+        match field.kind:
+            case Kind.STRINGS if shown is not None:
+                return _strings(shown)
+            case Kind.DECIMAL if isinstance(shown, str) and shown:
+                return _decimal(field, Decimal(shown))
+            case _:
+                return from_rest(field, shown)
+    except (TypeError, ArithmeticError, SchemaMismatch):
+        raise _mismatch(field, shown, "the side") from None
+
+
+def to_json(field: FieldSchema, value: Value) -> Any:
+    """Convert a value to what JSON shows for the field; the inverse of from_json."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value if field.is_polymorphic else to_rest(field, value)
+
+
 # Avro: what fastavro writes and reads if dates and times are left as their primitive types.
 
 

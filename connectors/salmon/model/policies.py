@@ -89,9 +89,14 @@ def _prefer(side: str) -> Callable[[Contest], Edit]:
     return decide
 
 
+def side_wins(side: str) -> Policy:
+    """The policy that is called by the name of a side: its edit wins. Between two others, the later edit does."""
+    return Policy(side, _prefer(side))
+
+
 LAST_WRITER_WINS: Final = Policy("last_writer_wins", _last_writer)
-SALESFORCE_WINS: Final = Policy(SALESFORCE, _prefer(SALESFORCE))
-MONGODB_WINS: Final = Policy(MONGODB, _prefer(MONGODB))
+SALESFORCE_WINS: Final = side_wins(SALESFORCE)
+MONGODB_WINS: Final = side_wins(MONGODB)
 HOLD: Final = Policy("hold", lambda contest: None)
 
 POLICIES: Final = {policy.name: policy for policy in (LAST_WRITER_WINS, SALESFORCE_WINS, MONGODB_WINS, HOLD)}

@@ -1,4 +1,4 @@
-"""Finds the task classes of the sides by entry point. Salmon's own are found in the same way."""
+"""Finds sides and their task classes by entry point. The tasks of Salmon's own sides are found in the same way."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from salmon.errors import ConfigError
 from salmon.plugin.contract import SinkFactory, SourceFactory
+from salmon.plugin.sides import SidePlugin
 
 SOURCES: Final = "salmon.sources"
 SINKS: Final = "salmon.sinks"
+SIDES: Final = "salmon.sides"
 
 
 def source_factory(side: str) -> SourceFactory:
@@ -24,14 +26,29 @@ def sink_factory(side: str) -> SinkFactory:
     return factory
 
 
+def further_sides() -> tuple[str, ...]:
+    """List the sides that installed packages offer, beside Salmon's own."""
+    return tuple(sorted(entry_points(group=SIDES).names))
+
+
+def side_plugin(name: str) -> SidePlugin:
+    """Return what a package says of its side. Raises ConfigError: no package offers it, or it cannot be used."""
+    found = _loaded(SIDES, name)
+    if not isinstance(found, SidePlugin):
+        raise ConfigError(
+            f"the side {name!r} is a {type(found).__name__}, but must be a salmon.plugin.SidePlugin. Correct the plugin's entry "
+            f"point (group {SIDES})."
+        )
+    return found
+
+
 def _loaded(group: str, name: str) -> Any:
     """Import what an entry point names. Raises ConfigError: no package offers it, or its import fails."""
     found = list(entry_points(group=group, name=name))
     if not found:
         known = ", ".join(sorted(entry_points(group=group).names)) or "none"
         raise ConfigError(
-            f"no installed package offers the connector {name!r} (entry point group {group}; found: {known}). "
-            f"Install it."
+            f"no installed package offers {name!r} (entry point group {group}; found: {known}). Install it."
         )
     try:
         return found[0].load()

@@ -13,6 +13,7 @@ from salmon.kafka.clients import Clients
 from salmon.kafka.codecs.registry import Registry
 from salmon.kafka.topics import Topics
 from salmon.kafka.transactions import Listener, TransactionalProducer
+from salmon.model.sides import OWN_ROSTER, Roster
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.runtime.error_limit import Tolerance
@@ -41,6 +42,7 @@ class Instance:
     ordinal: int = 0
     rng: random.Random = field(default_factory=random.Random)
     tolerance: Tolerance = field(default_factory=Tolerance)
+    roster: Roster = OWN_ROSTER
 
     @property
     def topics(self) -> Topics:

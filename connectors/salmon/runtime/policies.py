@@ -1,5 +1,5 @@
 """
-Finds conflict policies by name: Salmon's own, and plugins by entry point.
+Finds conflict policies by name: Salmon's own, those that let a further side win, and plugins by entry point.
 
 A plugin is a function that takes a contest; salmon.model.policies.Policy says what it may return. There is an
 example to install in deploy/examples/longest-text.
@@ -11,14 +11,16 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from salmon.errors import ConfigError
-from salmon.model.policies import POLICIES, Policy
+from salmon.model.policies import POLICIES, Policy, side_wins
+from salmon.runtime import discovery
 
 GROUP: Final = "salmon.policies"
 
 
 def known() -> tuple[str, ...]:
     """List the names that a configuration may use, Salmon's own first."""
-    return (*POLICIES, *sorted(entry_points(group=GROUP).names - POLICIES.keys()))
+    others = entry_points(group=GROUP).names | set(discovery.further_sides())
+    return (*POLICIES, *sorted(others - POLICIES.keys()))
 
 
 def policy_named(name: str, where: str) -> Policy:
@@ -33,6 +35,8 @@ def policy_named(name: str, where: str) -> Policy:
     """
     if name in POLICIES:
         return POLICIES[name]
+    if name in discovery.further_sides():
+        return side_wins(name)
     found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
         raise ConfigError(

@@ -20,9 +20,9 @@ from salmon.kafka.codecs.events import Events
 from salmon.kafka.codecs.registry import Registry, SchemaRefused, object_schema
 from salmon.kafka.codecs.serdes import Changes, Identities, Records, Signals, Writes
 from salmon.kafka.topics import Topics
-from salmon.model import sides
 from salmon.model.event_schema import with_former_fields
 from salmon.model.schema import ObjectSchema
+from salmon.model.sides import OWN_ROSTER, Roster, Side
 from salmon.ops.health import Health
 from salmon.runtime.retry import Stopping
 
@@ -38,6 +38,7 @@ def register(
     topics: Topics,
     schemas: Mapping[str, ObjectSchema],
     *,
+    roster: Roster = OWN_ROSTER,
     refused: Callable[[str, SetupError], ObjectSchema] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> dict[str, ObjectSchema]:
@@ -45,6 +46,7 @@ def register(
     Register the subjects of every object's topics. Idempotent.
 
     Args:
+        roster: The sides of the sync, and of each object.
         refused: Is called with an object whose schema the registry does not accept, and the reason. Returns the registered
             schema that is used instead, or raises the reason.
 
@@ -64,12 +66,12 @@ def register(
     }
     for name, schema in numbered.items():
         try:
-            _register(registry, topics, schema)
+            _register(registry, topics, schema, roster.of(name))
         except SchemaRefused as error:
             if refused is None:
                 raise
             numbered[name] = refused(name, error)
-    for connector in (name for side in sides.ALL for name in (side.source, side.sink)):
+    for connector in (name for side in roster.sides for name in (side.source, side.sink)):
         Signals(registry, topics.signals(connector)).register()
     for name, schema in numbered.items():
         Records(schema, registry, topics.records(name)).register()
@@ -82,10 +84,10 @@ def registered(registry: Registry, topics: Topics, objects: Iterable[str]) -> di
     return {name: schema for name, schema in found.items() if schema is not None}
 
 
-def _register(registry: Registry, topics: Topics, schema: ObjectSchema) -> None:
+def _register(registry: Registry, topics: Topics, schema: ObjectSchema, sides: Iterable[Side]) -> None:
     name = schema.name
     Changes(schema, registry, topics.changes(name)).register()
-    for side in sides.ALL:
+    for side in sides:
         Writes(schema, registry, topics.writes(side.name, name)).register()
     Identities(registry, topics.identity(name)).register()
 

@@ -22,7 +22,6 @@ from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.tables import Table
 from salmon.kafka.topics import Topics
 from salmon.model.schema import ObjectSchema
-from salmon.model.sides import SOURCES
 from salmon.plugin.contract import FIRST_READ, WaitingObject
 
 log = structlog.get_logger(__name__)
@@ -38,7 +37,7 @@ class Matched(StartAgain):
 
 def begun(name: str, entries: Collection[str]) -> bool:
     """Whether a source has begun to read the object. *entries*: the keys of `offsets`."""
-    return any(f"{source}/{FIRST_READ}{name}" in entries for source in SOURCES)
+    return any(entry.endswith(f"-source/{FIRST_READ}{name}") for entry in entries)
 
 
 def waiting_for_match(names: Collection[str], entries: Collection[str]) -> frozenset[str]:

@@ -217,6 +217,7 @@ class SourceWorker:
                     instance.registry,
                     instance.topics,
                     schemas,
+                    roster=instance.roster,
                     refused=None if keeps is None else keeps.keep_registered,
                 ),
             )

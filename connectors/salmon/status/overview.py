@@ -23,9 +23,9 @@ from salmon.kafka import tables
 from salmon.kafka.codecs.serdes import Offsets
 from salmon.kafka.errors import translated
 from salmon.kafka.reader import Place
-from salmon.kafka.topics import CONNECTORS, Topics
+from salmon.kafka.topics import Topics
 from salmon.model import sides
-from salmon.model.change import SIDES
+from salmon.model.sides import Roster
 from salmon.model.state import Park
 from salmon.plugin.contract import Position
 from salmon.sink.delete_guard import PREFIX as GUARD_PREFIX
@@ -175,6 +175,7 @@ class Look:
     """
 
     def __init__(self, config: SyncConfig, addresses: Mapping[str, str]) -> None:
+        self._roster = config.roster
         self._sync = Sync(config, client_id="salmon-status", connect_s=_CONNECT_S)
         self._addresses = addresses
         self._cluster_id: str | None = None
@@ -194,7 +195,7 @@ class Look:
             tls = self._sync.config.rest.tls
             found = ask(owner, self._addresses, ca_file=None if tls is None else tls.ca_file)
             reports = {each.connector: each for each in found}
-            self._processes = tuple(reports.get(name) or _unknown(name) for name in CONNECTORS)
+            self._processes = tuple(reports.get(name) or _unknown(name) for name in self._roster.connectors)
         return self._processes
 
     def overview(self) -> Overview:
@@ -215,19 +216,26 @@ class Look:
             )
         topics, objects = sync.topics, sync.config.objects
         looked = _Look(
-            sync.kafka, topics, self._admin, self._partitions, {each.connector: each for each in processes}
+            sync.kafka,
+            topics,
+            self._admin,
+            self._partitions,
+            {each.connector: each for each in processes},
+            self._roster,
         )
         missing = tuple(sorted(looked.needed(objects) - self._partitions.keys()))
         if missing:
             return Overview(processes, (), NONE, {}, {}, missing)
         with closing(sync):
-            looked.positions = _positions(sync.kafka, Offsets(sync.registry, topics.offsets))
-        dead_letters = looked.counted(map(topics.dlq, CONNECTORS))
+            looked.positions = _positions(
+                sync.kafka, Offsets(sync.registry, topics.offsets), self._roster.connectors
+            )
+        dead_letters = looked.counted(map(topics.dlq, self._roster.connectors))
         return Overview(
             processes,
             looked.objects(list(objects)),
             looked.counted([topics.conflicts])[topics.conflicts],
-            {name: dead_letters[topics.dlq(name)] for name in CONNECTORS},
+            {name: dead_letters[topics.dlq(name)] for name in self._roster.connectors},
             looked.positions,
         )
 
@@ -254,11 +262,13 @@ def _unknown(connector: str) -> ProcessReport:
     )
 
 
-def _positions(kafka: Mapping[str, Any], serde: Offsets) -> dict[str, dict[str, Position]]:
+def _positions(
+    kafka: Mapping[str, Any], serde: Offsets, connectors: Collection[str]
+) -> dict[str, dict[str, Position]]:
     found: dict[str, dict[str, Position]] = {}
     for key, position in sorted(tables.load(kafka, serde.topic, serde.decode).items()):
         connector, _, partition = key.partition("/")
-        if connector not in CONNECTORS:
+        if connector not in connectors:
             continue  # e.g. which instance runs: not a position
         found.setdefault(connector, {})[partition] = position
     return found
@@ -273,6 +283,7 @@ class _Look:
     admin: AdminClient
     partitions: Mapping[str, int]
     processes: Mapping[str, ProcessReport]
+    roster: Roster
     positions: dict[str, dict[str, Position]] = field(default_factory=dict)
 
     def needed(self, objects: Iterable[str]) -> set[str]:
@@ -281,9 +292,9 @@ class _Look:
         return {
             topics.offsets,
             topics.conflicts,
-            *map(topics.dlq, CONNECTORS),
+            *map(topics.dlq, self.roster.connectors),
             *(make(name) for name in objects for make in (topics.changes, topics.records)),
-        } | {topics.writes(side, name) for name in objects for side in SIDES}
+        } | {topics.writes(side, name) for name in objects for side in self.roster.names_of(name)}
 
     def objects(self, names: Sequence[str]) -> tuple[ObjectStatus, ...]:
         topics = self.topics
@@ -303,13 +314,16 @@ class _Look:
                 for topic, number in self._places(map(topics.changes, names))
             },
         )
-        owed = {side: self._owed(side, names) for side in SIDES}
+        owed = {
+            side: self._owed(side, [name for name in names if self.roster.has(side, name)])
+            for side in self.roster.names
+        }
         return tuple(
             self._object(
                 name,
                 records[topics.records(name)],
                 unmerged[topics.changes(name)],
-                {side: owed[side][topics.writes(side, name)] for side in SIDES},
+                {side: owed[side][topics.writes(side, name)] for side in self.roster.names_of(name)},
             )
             for name in names
         )
@@ -341,7 +355,7 @@ class _Look:
         polled = [value for _, value in source.of("salmon_poll_age_seconds", **labels)]
         lags = {
             direction: Lag(*(merge.quantile(_LAG, q, direction=direction, **labels) for q in (0.5, 0.99)))
-            for direction in (side.direction for side in sides.ALL)
+            for direction in (side.direction for side in self.roster.of(name))
         }
         return ObjectStatus(
             name=name,
@@ -352,7 +366,7 @@ class _Look:
             conflicts=int(merge.total("salmon_conflicts_total", **labels)),
             held=int(merge.total("salmon_conflicts_total", winner="held", **labels)),
             oscillating=int(merge.total("salmon_folded_total", fact="oscillating", **labels)),
-            guarded={side: self._guarded(side, name) for side in SIDES},
+            guarded={side: self._guarded(side, name) for side in self.roster.names_of(name)},
             snapshot_read=int(read[0]) if read else None,
             snapshot_total=int(total[0]) if total else None,
             snapshot_left_s=round(left[0]) if left else None,

@@ -10,7 +10,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -234,7 +234,13 @@ def _object(answer: requests.Response | None) -> dict[str, Any] | None:
 
 
 def addresses(
-    *, config_file: Path, ports_file: Path | None, host: str, port: int, secure: bool = False
+    *,
+    config_file: Path,
+    ports_file: Path | None,
+    host: str,
+    port: int,
+    connectors: Sequence[str] = CONNECTORS,
+    secure: bool = False,
 ) -> Mapping[str, str]:
     """
     Return the address of each connector's REST port: from the file that `run all --ports-file` wrote, or else the ports that
@@ -243,6 +249,7 @@ def addresses(
     Args:
         config_file: Without *ports_file*, a `ports.json` beside this file is used.
         host, port: `rest` in the configuration. With port 0 the real port is not known.
+        connectors: Those of the sync, in their order.
         secure: Whether the configuration has `rest.tls`.
 
     Raises:
@@ -254,11 +261,11 @@ def addresses(
     if ports_file is not None:
         try:
             found = json.loads(ports_file.read_text(encoding="utf-8"))
-            return {name: str(found[name]["url"]) for name in CONNECTORS if name in found}
+            return {name: str(found[name]["url"]) for name in connectors if name in found}
         except (OSError, ValueError, KeyError, TypeError):
             raise ConfigError(
                 f"--ports-file {ports_file}: cannot be read. Give the file that `salmon run all --ports-file` writes."
             ) from None
     if port == 0:
         return {}
-    return {name: url_of(host, port + number, secure=secure) for number, name in enumerate(CONNECTORS)}
+    return {name: url_of(host, port + number, secure=secure) for number, name in enumerate(connectors)}

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from salmon.model.change import MONGODB, SALESFORCE
+from salmon.model.change import SIDES
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
-from salmon.model.state import Park, Parked, SideState, State
+from salmon.model.state import NEVER, Park, Parked, SideState, State
 from salmon.model.steps.admission import is_wanted
 from salmon.model.steps.misfits import lacks_required, left_alone
 from salmon.model.steps.owed import agreed_on, owed_to, told_in_part
@@ -70,10 +70,10 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
     elif state.lives and (apart := [*filtered(state, rules)]):
         sentence = f"{evidence.object} {evidence.key} {' Also, it '.join(apart)}"
     elif state.lives:
-        sentence = f"{evidence.object} {evidence.key} is in sync: both sides have the agreed values."
+        sentence = f"{evidence.object} {evidence.key} is in sync: {_all(state)} have the agreed values."
     else:
         keepers = [name for name, side in state.sides.items() if name in rules.keeps and side.exists is True]
-        sentence = f"{evidence.object} {evidence.key} is deleted on both sides."
+        sentence = f"{evidence.object} {evidence.key} is deleted on {_all(state)}."
         if keepers:
             sentence = (
                 f"{evidence.object} {evidence.key} is deleted, and no longer synced; {side_named(keepers[0])} keeps its record "
@@ -81,6 +81,16 @@ def present(evidence: Evidence, rules: Rules, *, unmerged: int, now_ms: int) -> 
             )
     sides = {name: _side(state, name, rules) for name in state.sides}
     return Present(not waits, sentence, state.lives, sides, row)
+
+
+def _all(state: State) -> str:
+    return "both sides" if len(state.sides) == len(SIDES) else "all sides"
+
+
+def _other(state: State, name: str, origin: str) -> str:
+    """The side that *name* disagrees with: the one that what is agreed comes from, or any."""
+    others = [side for side in state.sides if side != name]
+    return origin if origin in others else others[0]
 
 
 def _sent_one_way(evidence: Evidence, *, lives: bool, target: str) -> str:
@@ -239,7 +249,7 @@ def _misfits(state: State, rules: Rules) -> Iterator[str]:
 
 
 def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: str, *, whole: bool) -> str:
-    other = next(side for side in state.sides if side != name)
+    other = _other(state, name, state.life.origin)
     cause = because(parked.code or "no code", parked.reason)
     retry = f"salmon retry --object {evidence.object} --key '{evidence.key}'"
     if whole and not state.lives:
@@ -260,7 +270,8 @@ def _refused(evidence: Evidence, state: State, name: str, parked: Parked, told: 
 
 
 def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules: Rules) -> str:
-    other = next(side for side in state.sides if side != name)
+    decided = state.life if EXISTENCE in fields else state.versions.get(fields[0], NEVER)
+    other = _other(state, name, decided.origin)
     command = f"salmon conflicts resolve {evidence.object} '{evidence.key}'"
     if EXISTENCE in fields:
         return (
@@ -275,5 +286,5 @@ def _held(evidence: Evidence, state: State, name: str, fields: list[str], rules:
     )
     return (
         f"waits for a decision, because both sides edited it at the same time: {values}; decide with {command} "
-        f"{' '.join(fields)} --take {SALESFORCE}|{MONGODB}|VALUE"
+        f"{' '.join(fields)} --take {'|'.join(state.sides)}|VALUE"
     )

@@ -16,8 +16,7 @@ from salmon.kafka.extents import extents
 from salmon.kafka.offsets import OffsetStore
 from salmon.kafka.reader import Place
 from salmon.kafka.tables import Progress
-from salmon.kafka.topics import CONNECTORS
-from salmon.model.change import SIDES, Write, WriteOp
+from salmon.model.change import Write, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.sides import named
 from salmon.mongodb.keys import why_no_key
@@ -96,7 +95,10 @@ def _evidence(lookup: Lookup, name: str, text: str, progress: Progress | None) -
     records = Records(schema, registry, topics.records(name))
     conflicts = Conflicts(registry, topics.conflicts)
     row = lookup.newest(records.topic, [key], records.decode).get(key)
-    writes = {side: Writes(schema, registry, topics.writes(side, name)) for side in SIDES}
+    writes = {
+        side: Writes(schema, registry, topics.writes(side, name))
+        for side in lookup.config.roster.names_of(name)
+    }
     topic, partition = place = lookup.place(changes.topic, key)
     first = extents(lookup.admin, topic, [partition])[partition].start
 
@@ -194,7 +196,9 @@ def _letters(lookup: Lookup, name: str, key: str) -> list[At[Letter]]:
         )
         found.append(At(clients.place_of(message)[2], message.timestamp()[1], letter))
 
-    places = scans.all_places(lookup.admin, [lookup.topics.dlq(connector) for connector in CONNECTORS])
+    places = scans.all_places(
+        lookup.admin, [lookup.topics.dlq(connector) for connector in lookup.config.roster.connectors]
+    )
     scans.scan(lookup.kafka, lookup.admin, places, take, keys=[key])
     return sorted(found, key=lambda item: item.at_ms)
 

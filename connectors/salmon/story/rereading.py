@@ -112,12 +112,14 @@ def read_again(
 
 
 def _objects(sync: Asking, side: str, name: str | None) -> Sequence[str]:
-    known = [each.name for each in sides.ALL]
+    known = sync.config.roster.names
     if side not in known:
         raise ConfigError(f"--side {side}: there is no such side. Give {' or '.join(known)}.")
     if name is None:
-        return [each for each in sync.config.objects if sync.rules(each).one_way_to != side]
+        return [each for each in sync.config.objects_of(side) if sync.rules(each).one_way_to != side]
     sync.check_object(name, given_as="--object")
+    if not sync.config.roster.has(side, name):
+        raise ConfigError(f"--object {name}: {side} does not have it. See objects.{name}.sides.")
     if sync.rules(name).one_way_to == side:
         raise ConfigError(
             f"--object {name}: it is only written to {side}, and never read there. Read its other side: --side "

@@ -53,7 +53,7 @@ class Take:
     text: str
 
     @classmethod
-    def of(cls, take: str | None, value: str | None) -> Take:
+    def of(cls, take: str | None, value: str | None, sides: Collection[str] = SIDES) -> Take:
         """
         Make a choice from the options --take and --value. A side's name after --take means that side; after --value it is
         the value itself.
@@ -62,8 +62,8 @@ class Take:
             ConfigError: both options are given, or neither.
         """
         if (take is None) == (value is None):
-            raise ConfigError("Give either --take (salesforce, mongodb or a value) or --value VALUE.")
-        if take in SIDES:
+            raise ConfigError("Give either --take (a side or a value) or --value VALUE.")
+        if take is not None and take in sides:
             return cls(From.SIDE, take)
         return cls(From.TEXT, take if take is not None else value or "")
 
@@ -275,7 +275,7 @@ def _life(name: str, key: str, state: State, take: Take) -> bool:
         return take.text not in without
     if take.text not in {"true", "false"}:
         raise ConfigError(
-            f"{EXISTENCE}: give salesforce or mongodb, or true (keep the record) or false (delete it)."
+            f"{EXISTENCE}: give a side that is right, or true (keep the record) or false (delete it)."
         )
     return take.text == "true"
 

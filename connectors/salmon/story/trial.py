@@ -136,7 +136,7 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
         return Trial(schema.name, origin, {}, (), notes)
     shown = {name: to_rest(schema.by_name[name], value) for name, value in record.items()}
     found = []
-    for side in sides.ALL:
+    for side in sides.OWN:
         place = config.collection if side.name == MONGODB else schema.name
         if side.name == origin:
             found.append(ForSide(side.name, place, None, ("it has the record: it comes from there",)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Protocol
 
-from salmon.model.change import SALESFORCE, SIDES, Value
+from salmon.model.change import SALESFORCE, Value
 from salmon.model.state import State
 from salmon.salesforce.reading.rows import batches
 from salmon.verify.comparing import (
@@ -116,7 +116,7 @@ class Check:
             SalmonError: a side or Kafka could not be read, so there is no result.
         """
         verdict = ObjectVerdict(self.name, without_key=without_key)
-        verdict.counts = {side: ledger.sums[side].total for side in SIDES} | {RECORDS: len(ledger)}
+        verdict.counts = {side: ledger.sums[side].total for side in self.terms} | {RECORDS: len(ledger)}
         later = 0
 
         def count(_key: str) -> None:
@@ -137,7 +137,7 @@ class Check:
 
     def some(self, keys: Iterable[str], progress: Progress) -> ObjectVerdict:
         """Compare only these records. Raises the same errors as `whole`."""
-        verdict = ObjectVerdict(self.name, counts=dict.fromkeys((*SIDES, RECORDS), 0))
+        verdict = ObjectVerdict(self.name, counts=dict.fromkeys((*self.terms, RECORDS), 0))
         unequal = 0
         verdict.exist = frozenset()
         for piece in batches(keys, ROUND_MAX):
@@ -211,14 +211,14 @@ class Check:
     def _looks(self, keys: Collection[str]) -> dict[str, Look]:
         looks = {}
         for piece in batches(keys, _LOOK_MAX):
-            seen = {side: self.sides[side].read(piece) for side in SIDES}
+            seen = {side: self.sides[side].read(piece) for side in self.terms}
             for key in piece:
-                looks[key] = self._look(key, {side: seen[side].get(key) for side in SIDES})
+                looks[key] = self._look(key, {side: seen[side].get(key) for side in self.terms})
         return looks
 
     def _look(self, key: str, seen: Mapping[str, Seen | None]) -> Look:
         agreed = self.agreement.row(key)
-        there = {side for side in SIDES if seen[side] is not None} | (
+        there = {side for side in self.terms if seen[side] is not None} | (
             {RECORDS} if agreed is not None else set()
         )
         all_three = [_sorted(agreed)] + [
@@ -267,7 +267,7 @@ class Check:
         progress: Progress,
     ) -> tuple[frozenset[str], dict[str, Why]]:
         """Have the sources read again what differs. Returns those keys; and key -> why a record cannot be repaired now."""
-        sources = [side for side in SIDES if self.terms[side].extra_counts]
+        sources = [side for side, its in self.terms.items() if its.extra_counts]
         asked: list[tuple[str, str | None]] = []
         reasons: dict[str, Why] = {}
         for key in sorted(looks):
@@ -315,7 +315,7 @@ class Check:
             return
         for side, one in differs.items():
             if one.missing:
-                verdict.missing_in[side].append(key)
+                verdict.missing_in.setdefault(side, []).append(key)
         if any(one.extra for one in differs.values()):
             verdict.missing_in[RECORDS].append(key)
         if fields := {s: tuple(sorted(map(shown, one.fields))) for s, one in differs.items() if one.fields}:

@@ -6,7 +6,7 @@ How records are read, and when a difference counts, is in checking.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -86,9 +86,9 @@ class Terms:
         return frozenset(name for name, field in own.items() if field.only and not field.settable)
 
 
-def terms_of(rules: Rules) -> Mapping[str, Terms]:
+def terms_of(rules: Rules, further: Collection[str] = ()) -> Mapping[str, Terms]:
     """
-    Return what is compared on each side.
+    Return what is compared on each side: Salesforce, MongoDB, and those *further* sides whose plugins can show their records.
 
     The target of a one-way object may have records of its own. If Salesforce is that target, only the fields that can be
     set there are compared.
@@ -103,7 +103,7 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
     ids = frozenset(field.name for field in rules.schema.references)
     doubles = {SALESFORCE: rules.decimals, MONGODB: frozenset[str]()}
     required = {SALESFORCE: rules.required, MONGODB: frozenset[str]()}
-    return {
+    own = {
         side: Terms(
             compared[side],
             later[side],
@@ -116,6 +116,18 @@ def terms_of(rules: Rules) -> Mapping[str, Terms]:
             one_way=rules if rules.one_way_to == side == SALESFORCE else None,
         )
         for side in SIDES
+    }
+    return own | {
+        side: Terms(
+            every,
+            rules.stamps,
+            extra_counts=True,
+            ids=ids,
+            view=rules.views.get(side),
+            keeps=side in rules.keeps,
+        )
+        for side in rules.sides
+        if side in further and side not in own
     }
 
 
@@ -167,15 +179,15 @@ def findings(
     terms: Mapping[str, Terms],
 ) -> dict[str, Finding]:
     """
-    Compare a record as both sides show it with the agreed record.
+    Compare a record as all sides show it with the agreed record.
 
     Args:
         seen: Side -> the record there; None if there is none.
     """
     in_org, document = seen.get(SALESFORCE), seen.get(MONGODB)
     if agreed is None:
-        return {side: finding(None, seen.get(side), terms[side]) for side in (SALESFORCE, MONGODB)}
-    expected = {side: terms[side].expected(agreed) for side in (SALESFORCE, MONGODB)}
+        return {side: finding(None, seen.get(side), its) for side, its in terms.items()}
+    expected = {side: its.expected(agreed) for side, its in terms.items()}
     wanted = expected[MONGODB]
     if wanted is not None and document is not None:
         # If the org does not have the record, that is the difference, and not the Id that the document still has.
@@ -185,7 +197,7 @@ def findings(
         side: _unwanted(seen.get(side), terms[side])
         if (record := expected[side]) is None
         else finding(record, seen.get(side), terms[side])
-        for side in (SALESFORCE, MONGODB)
+        for side in terms
     }
 
 
@@ -279,8 +291,8 @@ class ObjectVerdict:
     """The result for one object. Lists are sorted by key."""
 
     name: str
-    counts: dict[str, int] = field(default_factory=dict)  # salesforce, mongodb, records: how many there are
-    equal: int = 0  # records that are the same in all three
+    counts: dict[str, int] = field(default_factory=dict)  # of each side, and `records`: how many there are
+    equal: int = 0  # records that are the same on all sides and in `records`
     different: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)  # key -> side -> fields
     missing_in: dict[str, list[str]] = field(
         default_factory=lambda: {SALESFORCE: [], MONGODB: [], "records": []}

@@ -34,12 +34,11 @@ from salmon.verify.comparing import Seen, Terms
 from salmon.verify.digests import BUCKETS, DIGEST_BYTES, NOWHERE, Digest, Sums, bucket_of
 
 RECORDS: Final = "records"
-PLACES: Final = (RECORDS, *SIDES)
-
 _FORMAT: Final = 1  # of a ledger on disk; a ledger of another format is deleted and started again
 # What was read more than a day ago is of little use, and tombstones that were missed since may expire within a week.
 _AGE_S_MAX: Final = 24 * 3600.0
 _LETTERS: Final = {RECORDS: b"r", SALESFORCE: b"s", MONGODB: b"m"}
+_FIRST_FURTHER: Final = 0x80
 _DIGESTS: Final = "digests"
 _LOCK: Final = "lock"
 _ABOUT: Final = b"\0about"
@@ -59,6 +58,7 @@ class Ledger:
     Args:
         folder: For this ledger only; created if it does not exist.
         about: What the ledger is about. If the folder has a ledger about something else, or an old one, it is deleted first.
+        sides: What is compared with `records`.
         now_s: A wall clock.
 
     Raises:
@@ -66,14 +66,23 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: Path, about: Mapping[str, Any], *, now_s: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        about: Mapping[str, Any],
+        sides: Sequence[str] = SIDES,
+        *,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._folder, self._now_s = folder, now_s
+        self._folder, self._sides, self._now_s = folder, tuple(sides), now_s
+        others = [side for side in self._sides if side not in _LETTERS]
+        self._letters = _LETTERS | {
+            side: bytes((_FIRST_FURTHER + number,)) for number, side in enumerate(others)
+        }
         self._about = {"format": _FORMAT, **about}
-        # `records` by the terms of both sides, and each side by its own terms.
-        self.agreed = {side: Sums() for side in SIDES}
+        # `records` by the terms of all sides, and each side by its own terms.
+        self.agreed = {side: Sums() for side in self._sides}
+        self.sums = {side: Sums() for side in self._sides}
         self._rows = 0  # of `records`
-        self.sums = {side: Sums() for side in SIDES}
         self._lock = _locked(folder)
         try:
             self._db = Rdict(str(folder / _DIGESTS), _options())
@@ -101,7 +110,7 @@ class Ledger:
 
         A newer version of a record replaces the one before.
         """
-        names = {key: _name(RECORDS, bucket_of(key), key.encode()) for key in rows}
+        names = {key: self._name(RECORDS, bucket_of(key), key.encode()) for key in rows}
         known: list[bytes | None] = list(self._db.get(list(names.values())) or ())
         batch = WriteBatch(raw_mode=True)
         for (key, digests), older in zip(rows.items(), known, strict=True):
@@ -109,7 +118,7 @@ class Ledger:
             if older is not None:
                 self._count_agreed(bucket, older, times=-1)
             if digests is not None:
-                data = digests[SALESFORCE].encode() + digests[MONGODB].encode()
+                data = b"".join(digests[side].encode() for side in self._sides)
                 batch.put(names[key], data)
                 self._count_agreed(bucket, data)
             elif older is not None:
@@ -123,7 +132,7 @@ class Ledger:
         for record, digest in seen:
             bucket = bucket_of(record.key)
             twin = b"\xff" + (record.native_id or "").encode()  # UTF-8 never contains this byte
-            batch.put(_name(side, bucket, record.key.encode() + twin), digest.encode())
+            batch.put(self._name(side, bucket, record.key.encode() + twin), digest.encode())
             self.sums[side].add(bucket, digest)
         batch.put(_mark(side), json.dumps(place).encode())
         self._db.write(batch)
@@ -140,26 +149,22 @@ class Ledger:
         for bucket in range(BUCKETS):
             if self._agrees(bucket, with_ids=with_ids):
                 continue
-            agreed = {
-                rest.decode(): {
-                    SALESFORCE: Digest.decode(data[:DIGEST_BYTES]),
-                    MONGODB: Digest.decode(data[DIGEST_BYTES:]),
-                }
-                for rest, data in self._bucket(RECORDS, bucket)
-            }
-            shown: dict[str, dict[str, list[Digest]]] = {side: {} for side in SIDES}
-            for side in SIDES:
+            agreed = {rest.decode(): self._digests_in(data) for rest, data in self._bucket(RECORDS, bucket)}
+            shown: dict[str, dict[str, list[Digest]]] = {side: {} for side in self._sides}
+            for side in self._sides:
                 for rest, data in self._bucket(side, bucket):
                     key = rest.partition(b"\xff")[0].decode()
                     shown[side].setdefault(key, []).append(Digest.decode(data))
-            for key in sorted(agreed.keys() | shown[SALESFORCE].keys() | shown[MONGODB].keys()):
+            for key in sorted(agreed.keys() | {key for there in shown.values() for key in there}):
                 expected = agreed.get(key)
-                there = {side: shown[side].get(key, []) for side in SIDES}
+                there = {side: shown[side].get(key, []) for side in self._sides}
                 if differs(expected, there, terms, with_ids=with_ids):
-                    places = {side for side in SIDES if there[side]} | ({RECORDS} if expected else set())
+                    places = {side for side in self._sides if there[side]} | (
+                        {RECORDS} if expected else set()
+                    )
                     yield Suspect(key, frozenset(places))
                 elif expected and any(
-                    one.later != expected[side].later for side in SIDES for one in there[side]
+                    one.later != expected[side].later for side in self._sides for one in there[side]
                 ):
                     later(key)
 
@@ -170,26 +175,34 @@ class Ledger:
 
     def _agrees(self, bucket: int, *, with_ids: bool) -> bool:
         org, documents = self.sums[SALESFORCE], self.sums[MONGODB]
-        return all(self.agreed[side].same(self.sums[side], bucket) for side in SIDES) and (
+        return all(self.agreed[side].same(self.sums[side], bucket) for side in self._sides) and (
             not with_ids or org.native_ids[bucket] == documents.native_ids[bucket]
         )
 
     def _count_agreed(self, bucket: int, data: bytes, *, times: int = 1) -> None:
         self._rows += times
-        self.agreed[SALESFORCE].add(bucket, Digest.decode(data[:DIGEST_BYTES]), times=times)
-        self.agreed[MONGODB].add(bucket, Digest.decode(data[DIGEST_BYTES:]), times=times)
+        for side, digest in self._digests_in(data).items():
+            self.agreed[side].add(bucket, digest, times=times)
+
+    def _digests_in(self, data: bytes) -> dict[str, Digest]:
+        """The digests of a row of `records`, by each side's terms."""
+        parts = (data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
+        return {side: Digest.decode(part) for side, part in zip(self._sides, parts, strict=True)}
+
+    def _name(self, where: str, bucket: int, rest: bytes = b"") -> bytes:
+        return self._letters[where] + bucket.to_bytes(2, "big") + rest
 
     def _bucket(self, where: str, bucket: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield the entries of a place in a bucket: the rest of each name, and its value."""
         options = ReadOptions()
-        options.set_iterate_upper_bound(_name(where, bucket + 1))
-        for name, value in self._db.items(from_key=_name(where, bucket), read_opt=options):
+        options.set_iterate_upper_bound(self._name(where, bucket + 1))
+        for name, value in self._db.items(from_key=self._name(where, bucket), read_opt=options):
             assert isinstance(name, bytes), "a raw database"
             yield name[3:], value
 
     def _add_up(self) -> None:
         """Add up what an interrupted reading has left."""
-        for where in PLACES:
+        for where in (RECORDS, *self._sides):
             if not self.place(where):
                 continue
             for bucket in range(BUCKETS):
@@ -237,8 +250,8 @@ def differs(
         shown: Side -> digests of the records with this key there.
     """
     if agreed is None:
-        return any(shown[side] and terms[side].extra_counts and not terms[side].keeps for side in SIDES)
-    for side in SIDES:
+        return any(shown[side] and its.extra_counts and not its.keeps for side, its in terms.items())
+    for side in terms:
         if agreed[side] == NOWHERE:
             if shown[side] and terms[side].extra_counts:
                 return True
@@ -246,10 +259,6 @@ def differs(
             return True
     ids = {one.native_id for side in SIDES for one in shown[side]}
     return with_ids and len(ids) > 1
-
-
-def _name(where: str, bucket: int, rest: bytes = b"") -> bytes:
-    return _LETTERS[where] + bucket.to_bytes(2, "big") + rest
 
 
 def _mark(where: str) -> bytes:

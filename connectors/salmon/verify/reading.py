@@ -1,5 +1,5 @@
 """
-Reads all of one object, page by page, into its ledger: `records`, the org, and the collection.
+Reads all of one object, page by page, into its ledger: `records`, the org, the collection, and what further sides show.
 
 Each page is written together with the start of the next one. So an interrupted reading continues after its last page,
 and a finished one is not repeated. Only `records` is read further, up to its end, every time.
@@ -57,21 +57,21 @@ def read(
         SalmonError: a side or Kafka could not be read. What was read until then stays in the ledger.
     """
     with_ids = compares_ids(terms)
-    forms = {side: Form(terms[side], with_ids=with_ids) for side in SIDES}
+    forms = {side: Form(its, with_ids=with_ids and side in SIDES) for side, its in terms.items()}
     resumed = bool(ledger.place(RECORDS))
     offsets: dict[str, int] = ledger.place(RECORDS).get("offsets", {})
 
     def take(some: Mapping[str, Mapping[str, Value] | None], partition: int, following: int) -> None:
         offsets[str(partition)] = following
         digests = {
-            key: None if row is None else {side: forms[side].agreed(key, row) for side in SIDES}
+            key: None if row is None else {side: form.agreed(key, row) for side, form in forms.items()}
             for key, row in some.items()
         }
         ledger.take_agreed(digests, {"offsets": offsets})
 
     rows.read(offsets, take, lambda done, total: progress(RECORDS, done, total))
     pages = 0
-    for side in SIDES:
+    for side in terms:
         digest = forms[side].org if side == SALESFORCE else forms[side].document
         place = {"after": "", "read": 0, "without_key": 0, "keyless": [], "done": False, **ledger.place(side)}
         progress(side, place["read"], len(ledger))

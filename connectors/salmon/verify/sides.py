@@ -21,6 +21,8 @@ from salmon.mongodb.reading.collections import Spellings
 from salmon.mongodb.reading.reads import read_chunk, read_documents
 from salmon.mongodb.stored import id_from_json, id_to_json
 from salmon.mongodb.wire.client import Document
+from salmon.plugin.contract import SourceRecord
+from salmon.plugin.showing import ShowsRecords
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18
 from salmon.salesforce.reading.rows import IDS_A_QUERY, BadRow, Row, RowReader, batches, key_batches
@@ -169,6 +171,25 @@ class MongoSide:
         spelled = self._spellings.fields(shape.schema.name, [reading.fields for _, reading in readings])
         for (key, reading), fields in zip(readings, spelled, strict=True):
             yield Seen(key, fields, frozenset(reading.misfits))
+
+
+class FurtherSide:
+    """One object of a further side, as its plugin shows it."""
+
+    def __init__(self, task: ShowsRecords, name: str) -> None:
+        self._task, self._name = task, name
+
+    def pages(self, after: str = "") -> Iterator[Page]:
+        while shown := self._task.show_after(self._name, after):
+            after = shown[-1].key
+            yield Page([_shown(each) for each in shown], after)
+
+    def read(self, keys: Collection[str]) -> Mapping[str, Seen]:
+        return {each.key: _shown(each) for each in self._task.show(self._name, keys)}
+
+
+def _shown(record: SourceRecord) -> Seen:
+    return Seen(record.key, record.change.fields, frozenset(record.change.misfits))
 
 
 def _seen(row: Row | BadRow) -> Seen:

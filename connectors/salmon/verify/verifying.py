@@ -1,5 +1,5 @@
 """
-Runs `salmon verify`: connects to both sides, Kafka and the registry, and checks one object after the other.
+Runs `salmon verify`: connects to all sides, Kafka and the registry, and checks one object after the other.
 
 It only reads, whether the connectors run or not. A repair asks the sources, so all five processes must run.
 """
@@ -19,6 +19,9 @@ from salmon.config.models import SyncConfig
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.rules import Rules
 from salmon.mongodb.wire.client import connect, database_of
+from salmon.plugin.contract import Connects, UsesSchemas
+from salmon.plugin.showing import ShowsRecords
+from salmon.runtime import discovery
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18, prefix_of
@@ -27,11 +30,11 @@ from salmon.salesforce.wire.rest import Rest
 from salmon.verify.agreed import Agreed
 from salmon.verify.asking import ANSWER_MAX_S, Sources
 from salmon.verify.checking import Check, Patience
-from salmon.verify.comparing import ObjectVerdict, terms_of
+from salmon.verify.comparing import ObjectVerdict, Terms, terms_of
 from salmon.verify.ledger import Ledger, discard
 from salmon.verify.reading import read
 from salmon.verify.scratch import scratch
-from salmon.verify.sides import MongoSide, SalesforceSide, Side
+from salmon.verify.sides import FurtherSide, MongoSide, SalesforceSide, Side
 
 # Called with: object, what is being read (records, salesforce, mongodb), how many records, of about how many.
 Watcher = Callable[[str, str, int, int], None]
@@ -99,7 +102,7 @@ def verify(
     patience: Patience = _PATIENCE,
 ) -> VerifyResult:
     """
-    Compare Salesforce, MongoDB and `records`.
+    Compare Salesforce, MongoDB, the further sides that can be asked, and `records`.
 
     Args:
         objects: Only these; empty for all of the configuration.
@@ -144,6 +147,7 @@ class _Run:
         self._database = database_of(client, config.mongodb)
         self._rest = Rest(config.salesforce)
         stack.callback(self._rest.close)
+        self._further = self._readers()
         self._synced = {name: _synced(self._rest, each) for name, each in self._rules.items()}
         self._schemas = {name: each.schema for name, each in self._rules.items()}
         self._sources: Sources | None = None
@@ -159,7 +163,7 @@ class _Run:
         watched = partial(self._watcher, name)
         sides = self._sides(name)
         with self._agreed(name) as agreed, self._ledger(name, folder, agreed) as ledger:
-            reading = read(ledger, agreed, sides, terms_of(self._rules[name]), watched)
+            reading = read(ledger, agreed, sides, self._terms(name), watched)
             self.pages += reading.pages
             self.resumed = self.resumed or reading.resumed
             verdict = self._check(name, agreed, sides).whole(ledger, reading.without_key, watched)
@@ -176,12 +180,12 @@ class _Run:
             "collection": f"{config.mongodb.database}.{config.objects[name].collection}",
             "terms": {
                 side: [sorted(each.compared), sorted(each.later), each.extra_counts]
-                for side, each in terms_of(self._rules[name]).items()
+                for side, each in self._terms(name).items()
             },
             "views": self._rules[name].views_digest,
             **agreed.origin(),
         }
-        ledger = Ledger(folder, about)
+        ledger = Ledger(folder, about, list(self._terms(name)))
         try:
             yield ledger
         finally:
@@ -226,7 +230,26 @@ class _Run:
         return Agreed(self._sync.kafka, self._sync.topics, self._rules[name], self._sync.registry)
 
     def _check(self, name: str, agreed: Agreed, sides: Mapping[str, Side]) -> Check:
-        return Check(name, agreed, sides, terms_of(self._rules[name]), self._patience, self._sources)
+        return Check(name, agreed, sides, self._terms(name), self._patience, self._sources)
+
+    def _terms(self, name: str) -> Mapping[str, Terms]:
+        return terms_of(self._rules[name], self._further)
+
+    def _readers(self) -> dict[str, ShowsRecords]:
+        """What shows the records of the further sides, of those that can be asked."""
+        config = self._sync.config
+        found: dict[str, ShowsRecords] = {}
+        for side in config.sides:
+            objects = config.objects_of(side)
+            task = discovery.source_factory(side)(config.settings_of(side), objects, config.name)
+            if not isinstance(task, ShowsRecords):
+                continue
+            if isinstance(task, UsesSchemas):
+                task.use({name: self._rules[name].schema for name in objects})
+            if isinstance(task, Connects):
+                task.connect()
+            found[side] = task
+        return found
 
     def _sides(self, name: str) -> dict[str, Side]:
         def reader(identity: Identity) -> RowReader:
@@ -234,7 +257,7 @@ class _Run:
 
         settings = self._sync.config.objects[name]
         collections = {each: config.collection for each, config in self._sync.config.objects.items()}
-        return {
+        own: dict[str, Side] = {
             SALESFORCE: SalesforceSide(reader, self._schemas),
             MONGODB: MongoSide(
                 self._database,
@@ -244,6 +267,7 @@ class _Run:
                 settings.flow(name).bound(self._schemas[name]),
             ),
         }
+        return own | {side: FurtherSide(task, name) for side, task in self._further.items()}
 
 
 def _synced(rest: Rest, rules: Rules) -> SyncedObject:

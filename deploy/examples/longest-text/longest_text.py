@@ -9,7 +9,7 @@ Install it beside Salmon in the image of every process, and name it in the sync'
 
 from __future__ import annotations
 
-from salmon.model.policies import EXISTENCE, Contest, Edit
+from salmon.plugin import EXISTENCE, Contest, Edit
 
 
 def longest_text(contest: Contest) -> Edit | None:

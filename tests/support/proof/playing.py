@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import structlog
 
-from salmon.model.change import SIDES
 from salmon.model.fold import Fact
 from support.world import World
 from support.world.promises import broken
@@ -178,7 +177,7 @@ def _ending(world: World) -> dict[str, Any]:
         "published": merge.published,
         "conflicts": merge.conflicts,
         "writes": merge.writes,
-        "sides": {side: {key: world.fields(side, key) for key in world.keys(side)} for side in SIDES},
+        "sides": {side: {key: world.fields(side, key) for key in world.keys(side)} for side in world.sides},
     }
 
 

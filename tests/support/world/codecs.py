@@ -10,7 +10,6 @@ from salmon.kafka.codecs.serdes import Changes, Conflicts, Records, Signals, Wri
 from salmon.kafka.topics import Topics
 from salmon.merge.batch import ObjectCodecs
 from salmon.merge.states import States
-from salmon.model.change import SIDES
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
 from support.registries import MemoryRegistry
@@ -24,16 +23,16 @@ SIGNALS: Final = Signals(_REGISTRY, TOPICS.signals("salesforce-source"))
 
 def codecs_of(rules: Rules) -> ObjectCodecs:
     """What the object's records are made with, under these *rules*."""
-    return replace(_codecs(rules.schema), rules=rules)
+    return replace(_codecs(rules.schema, rules.sides), rules=rules)
 
 
 @cache
-def _codecs(schema: ObjectSchema) -> ObjectCodecs:
-    rules = Rules(schema)
+def _codecs(schema: ObjectSchema, sides: tuple[str, ...]) -> ObjectCodecs:
+    rules = Rules(schema, sides=sides)
     return ObjectCodecs(
         rules,
         Changes(schema, _REGISTRY, TOPICS.changes(OBJECT)),
-        {side: Writes(schema, _REGISTRY, TOPICS.writes(side, OBJECT)) for side in SIDES},
+        {side: Writes(schema, _REGISTRY, TOPICS.writes(side, OBJECT)) for side in sides},
         Records(schema, _REGISTRY, TOPICS.records(OBJECT)),
         States(rules, _REGISTRY, TOPICS.state(OBJECT)),
     )

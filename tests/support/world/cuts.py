@@ -9,6 +9,7 @@ topic holds. Whatever happens, the states, the records and the writes are those 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -18,7 +19,7 @@ from salmon.merge.batch import Batch, ObjectCodecs
 from salmon.merge.cache import Mark, MemoryCache, Origin
 from salmon.merge.restoring import Restoring
 from salmon.merge.store import Recent, Store
-from salmon.model.change import SIDES, Change, Value, Write
+from salmon.model.change import Change, Value, Write
 from salmon.model.rules import Rules
 from support.state_topic import TOMBSTONES_MS, StateTopic
 from support.world.codecs import CONFLICTS, SIGNALS, TOPICS, codecs_of
@@ -42,9 +43,7 @@ class Cuts:
     owner: int = 0
     done: int = 0  # changes of the log that are folded and committed
     published: dict[str, dict[str, Value] | None] = field(default_factory=dict)
-    writes: dict[str, list[tuple[str, Write | None]]] = field(
-        default_factory=lambda: {side: [] for side in SIDES}
-    )
+    writes: dict[str, list[tuple[str, Write | None]]] = field(default_factory=lambda: defaultdict(list))
     refused: int = 0  # commits of an instance that had lost the partition, or its life
 
     def play(self) -> Cuts:
@@ -69,7 +68,7 @@ class Cuts:
             yield "other keys"
         if self.published != self.merge.published:
             yield "other records"
-        for side in SIDES:
+        for side in self.merge.rules.sides:
             if self.writes[side] != self.merge.writes[side]:
                 yield f"other writes to {side}"
 
@@ -115,7 +114,7 @@ class Cuts:
 
     def _take(self, batch: Batch) -> None:
         """What readers of the topics see of it."""
-        sides = {TOPICS.writes(side, OBJECT): side for side in SIDES}
+        sides = {TOPICS.writes(side, OBJECT): side for side in self.merge.rules.sides}
         for output in batch.outputs:
             assert isinstance(output.key, str)
             if output.topic == TOPICS.records(OBJECT):

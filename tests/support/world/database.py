@@ -32,6 +32,7 @@ class Database:
     documents: dict[str, Document] = field(default_factory=dict)
     backups: list[Document] = field(default_factory=list)  # documents as they were, markers included
     log: list[Document] = field(default_factory=list)
+    side: str = MONGODB
     lost: int = 0  # events up to this one are no longer in the oplog
     behind: int = 0  # how far the cluster's time is behind the World's
     full_name = "world.accounts"
@@ -92,7 +93,7 @@ class Database:
     def _insist(self, key: str) -> None:
         phone = self.documents[key].get("Phone")
         if self.nature.knobs.insists and isinstance(phone, str) and phone != phone.lower():
-            self.nature.history.touched.add((MONGODB, key))
+            self.nature.history.touched.add((self.side, key))
             self.set(key, {"Phone": phone.lower()})
 
     def find(self, wanted: Mapping[str, Any], _projection: Any) -> Iterable[Document]:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from salmon.model.change import OPERATOR, SALESFORCE, SIDES, Change, Op, Value, Write, WriteOp
+from salmon.model.change import OPERATOR, SALESFORCE, Change, Op, Value, Write, WriteOp
 from salmon.model.fold import Fact, Folded, Published, fold
 from salmon.model.policies import EXISTENCE, Conflict
 from salmon.model.rules import Rules
@@ -35,9 +35,9 @@ class Merge:
 
     rules: Rules
     ask: Callable[[str, str], None]  # side, key: its source shall read the record
-    writes: dict[str, Writes] = field(default_factory=lambda: {side: [] for side in SIDES})
+    writes: dict[str, Writes] = field(default_factory=dict)
     # Of each of `writes`, which of `schemas` its writer had; and all that there have been.
-    written_by: dict[str, list[int]] = field(default_factory=lambda: {side: [] for side in SIDES})
+    written_by: dict[str, list[int]] = field(default_factory=dict)
     schemas: list[ObjectSchema] = field(default_factory=list)
     log: list[tuple[str, Change, Rules]] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
@@ -85,6 +85,8 @@ class Merge:
 
     def __post_init__(self) -> None:
         self.schemas.append(self.rules.schema)
+        for side in self.rules.sides:
+            self.writes[side], self.written_by[side] = [], []
 
     def tell(self, key: str, change: Change) -> None:
         """A change arrives in the log, and is folded."""

@@ -14,6 +14,7 @@ from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from support.world.views import CHANGES, views_of
 
 OBJECT = "Account"
+THIRD = "third"
 EDITABLE = ("Name", "Phone", "City")
 ADDED = "Extra"  # a field that the sync begins to know while it runs
 RANK = "Rank"  # a field that the org never lets be empty
@@ -83,6 +84,7 @@ class Knobs:
     ranks: bool = False  # users set a field that Salesforce fills in at a creation, and never lets be empty
     goes_back: str | None = None  # a side that once shows again what was true some time ago
     polled: bool = False  # the org tells no events: its source polls it
+    third: bool = False  # a further side takes part, another database
     filters: str | None = None  # a side that does not want every record
     masks: str | None = None  # a side that holds a field in another form
     views_change: str = ""  # how filter and mask change while the sync runs; see support.world.views
@@ -240,6 +242,10 @@ class Nature:
     history: History = field(default_factory=History)
     views_changed: bool = False
 
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (*SIDES, THIRD) if self.knobs.third else SIDES
+
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
@@ -268,6 +274,8 @@ class Nature:
             on_reject=knobs.on_reject,
             one_way_to=knobs.one_way_to,
             eventless=frozenset({SALESFORCE}) if knobs.polled else frozenset(),
+            sides=self.sides,
+            guarded=frozenset(self.sides) - {SALESFORCE},
             views=views_of(knobs, changed=self.views_changed),
             keeps={knobs.keeps: ""} if knobs.keeps else {},
         )

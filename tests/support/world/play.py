@@ -14,7 +14,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, SIDES, Change, Op, Value
+from salmon.model.change import MONGODB, OPERATOR, OWNED_BY_MERGE, SALESFORCE, Change, Op, Value
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema
@@ -23,7 +23,19 @@ from salmon.mongodb.paths import MARKER
 from salmon.plugin.contract import SinkRecord
 from support.world.database import Database
 from support.world.merge import Merge
-from support.world.nature import ADDED, EDITABLE, GROWN, LINK, RANK, SCHEMA, Knobs, Nature, any_knobs, other
+from support.world.nature import (
+    ADDED,
+    EDITABLE,
+    GROWN,
+    LINK,
+    RANK,
+    SCHEMA,
+    THIRD,
+    Knobs,
+    Nature,
+    any_knobs,
+    other,
+)
 from support.world.org import Org
 from support.world.sinks import DatabaseTask, OrgTask, Sink, Task
 from support.world.sources import DatabaseSource, OrgSource
@@ -48,6 +60,10 @@ class World:
         skews = (0, 0, 3_600_000, -3_600_000)
         self.org = Org(self.nature, random.choice(skews))
         self.database = Database(self.nature, random.choice(skews))
+        self.sides = self.nature.sides
+        self.databases = {MONGODB: self.database}
+        if self.knobs.third:
+            self.databases[THIRD] = Database(self.nature, random.choice(skews), side=THIRD)
         self.edited = (
             *EDITABLE,
             *((ADDED,) if self.knobs.grows else ()),
@@ -68,26 +84,29 @@ class World:
         """Records on one side, or on both and not quite alike."""
         for _ in range(_RECORDS):
             fields = {n: self.nature.token(n, None) for n in self.edited}
-            first = self.nature.random.choice(SIDES)
+            first = self.nature.random.choice(self.sides)
             key = self.born(first, fields)
             if self.knobs.on_both:
-                self._found_there_too(key, first, fields)
+                for side in self.sides:
+                    if side != first:
+                        self._found_there_too(key, side, fields)
         self.nature.history.found |= self.nature.history.authored
         self.nature.history.touched.clear()
         self.nature.pass_ms(5000)
         self.org.log.clear()
-        self.database.log.clear()
+        for database in self.databases.values():
+            database.log.clear()
 
-    def _found_there_too(self, key: str, first: str, fields: dict[str, str]) -> None:
+    def _found_there_too(self, key: str, side: str, fields: dict[str, str]) -> None:
         chance, token = self.nature.chance, self.nature.token
         alike = {n: v if chance(0.6) else token(n, None) for n, v in fields.items()}
         alike = {n: v for n, v in alike.items() if chance(0.8)}
         self.nature.history.records.update(dict.fromkeys(alike.values(), key))
-        if first == SALESFORCE:
-            self.database.insert({"_id": key, **alike})
-        else:
+        if side == SALESFORCE:
             self.org.create(alike, carried=key)
-        self._brought(MONGODB if first == SALESFORCE else SALESFORCE, key, alike)
+        else:
+            self.databases[side].insert({"_id": key, **alike})
+        self._brought(side, key, alike)
 
     def begin(self, rules: Rules) -> None:
         """Start the five processes."""
@@ -98,10 +117,11 @@ class World:
         self.merge.began_anew = self._forgive_what_is_unheard
         self.sources: dict[str, OrgSource | DatabaseSource] = {
             SALESFORCE: OrgSource(self.nature, self.org, rules, self.source_tell, identities),
-            MONGODB: DatabaseSource(
-                self.nature, self.database, rules, self.source_tell, lambda: set(self.merge.states)
-            ),
         }
+        for side, database in self.databases.items():
+            self.sources[side] = DatabaseSource(
+                self.nature, database, rules, self.source_tell, lambda: set(self.merge.states)
+            )
         tasks: dict[str, Task] = {
             SALESFORCE: OrgTask(
                 self.org,
@@ -109,8 +129,8 @@ class World:
                 one_way=self.knobs.one_way_to == SALESFORCE,
                 polled=self.knobs.polled,
             ),
-            MONGODB: DatabaseTask(self.database),
         }
+        tasks |= {side: DatabaseTask(database) for side, database in self.databases.items()}
         self.sinks = {
             side: Sink(
                 self.nature,
@@ -128,10 +148,11 @@ class World:
         if self.knobs.polled:
             # Nobody can tell a repeated call from an edit whose marker is not older than the last one that was shown.
             self.sinks[SALESFORCE].before_late = self._hear_everything
-        if self.knobs.early:
-            self.database_source.unread = set(self.database.documents)
-        else:
-            self.database_source.read_all()
+        for side, database in self.databases.items():
+            if self.knobs.early:
+                self.source_of(side).unread = set(database.documents)
+            else:
+                self.source_of(side).read_all()
 
     @property
     def org_source(self) -> OrgSource:
@@ -141,7 +162,10 @@ class World:
 
     @property
     def database_source(self) -> DatabaseSource:
-        source = self.sources[MONGODB]
+        return self.source_of(MONGODB)
+
+    def source_of(self, side: str) -> DatabaseSource:
+        source = self.sources[side]
         assert isinstance(source, DatabaseSource)
         return source
 
@@ -166,7 +190,7 @@ class World:
         if side == SALESFORCE:
             self.org_source.ask(key, native_id)
         else:
-            self.database_source.read([key])
+            self.source_of(side).read([key])
 
     # The play.
 
@@ -207,7 +231,7 @@ class World:
         return self
 
     def _act(self) -> None:
-        random, knobs, side = self.nature.random, self.knobs, self.nature.random.choice(SIDES)
+        random, knobs, side = self.nature.random, self.knobs, self.nature.random.choice(self.sides)
         act = random.random()
         if act < 0.25:
             for _ in range(random.randint(2, 4) if self.nature.chance(knobs.bursts) else 1):
@@ -220,7 +244,7 @@ class World:
             self.sources[side].lose_events()
         elif act < 0.7:
             self.source_turn(side)
-        elif side == MONGODB or not self.org_sink_is_down:
+        elif side != SALESFORCE or not self.org_sink_is_down:
             self.sinks[side].read(random.randint(0, 3))
             self.sinks[side].put()
 
@@ -261,7 +285,7 @@ class World:
 
     def _part_with_a_document(self) -> None:
         """Somebody deletes a document of which both sides have told all, and merge hears of it."""
-        keys = [k for k in self.keys(MONGODB) if all(self._is_known(side, k) for side in SIDES)]
+        keys = [k for k in self.keys(MONGODB) if all(self._is_known(side, k) for side in self.sides)]
         if keys:
             self.delete(MONGODB, self.nature.random.choice(keys))
             while self.database_source.turn():
@@ -305,8 +329,8 @@ class World:
 
     def source_turn(self, side: str) -> bool:
         """Let a source take in and tell what there is next."""
-        if side == MONGODB:
-            return self.database_source.turn()
+        if side != SALESFORCE:
+            return self.source_of(side).turn()
         for _ in range(self.nature.random.randint(0, 2)):
             self.org_source.hear()
         if self.nature.chance(0.5):
@@ -336,15 +360,15 @@ class World:
         if side == SALESFORCE:
             self.org_source.ask(None if whole else self.nature.random.choice(keys))
         elif whole:
-            self.database_source.read_all()
+            self.source_of(side).read_all()
         else:
-            self.database_source.read([self.nature.random.choice(keys)])
+            self.source_of(side).read([self.nature.random.choice(keys)])
 
     def change_schema(self, schema: ObjectSchema) -> None:
         """The sync knows other fields from now on: all processes start anew, and the sources see what they missed."""
         self._renew_all()
         rules = self.nature.rules(schema)
-        untold = not all(self._is_known(side, key) for side in SIDES for key in self.merge.states)
+        untold = not all(self._is_known(side, key) for side in self.sides for key in self.merge.states)
         self.merge.change_rules(rules)
         self.outdated = [*self.sources.values(), *self.sinks.values()]
         if not (self.knobs.staggers and ADDED in schema.by_name):
@@ -352,7 +376,7 @@ class World:
         if untold and ADDED not in schema.by_name:
             # What only the field's first value held up is owed now, and nobody comes by: `salmon verify --repair`.
             self.org_source.ask(None)
-            self.database_source.read_all()
+            self._read_databases()
 
     def _renew_all(self) -> None:
         while self.outdated:
@@ -374,7 +398,7 @@ class World:
         return [
             (key, name, side)
             for key, state in sorted(self.merge.states.items())
-            for side in SIDES
+            for side in self.sides
             for name, parked in sorted(state.sides[side].parked.items())
             if parked.why is Park.HELD
         ]
@@ -412,7 +436,9 @@ class World:
         if held := self.held():
             self.resolve(*self.nature.random.choice(held))
             return
-        keys = [key for key in sorted(self.merge.states) if all(self._is_known(side, key) for side in SIDES)]
+        keys = [
+            key for key in sorted(self.merge.states) if all(self._is_known(side, key) for side in self.sides)
+        ]
         keys = [key for key in keys if self.merge.states[key].lives]
         if keys:
             key, name = self.nature.random.choice(keys), self.nature.random.choice(EDITABLE)
@@ -444,14 +470,19 @@ class World:
         elif act < 0.05 + knobs.deletes:
             key = self.nature.random.choice(keys)
             # That our own creation is deleted before the very first look at the org is known only after a later look.
-            if side == MONGODB or self._is_known(side, key):
+            if side != SALESFORCE or self._is_known(side, key):
                 self.delete(side, key)
         elif act < 0.15 + knobs.undeletes and knobs.undeletes and side == SALESFORCE and self.org.bin:
             again = self.org.bin[self.nature.random.choice(sorted(self.org.bin))]
             self.nature.history.born.add((SALESFORCE, again.key))
             self.org.undelete(again)
-        elif act < 0.15 + knobs.restores and knobs.restores and side == MONGODB and self.database.backups:
-            self._restore(self.nature.random.choice(self.database.backups))
+        elif (
+            act < 0.15 + knobs.restores
+            and knobs.restores
+            and side != SALESFORCE
+            and self.databases[side].backups
+        ):
+            self._restore(side, self.nature.random.choice(self.databases[side].backups))
         else:
             self._somebody_edits(side, self.nature.random.choice(keys))
 
@@ -463,14 +494,14 @@ class World:
     def keys(self, side: str) -> list[str]:
         if side == SALESFORCE:
             return sorted(record.key for record in self.org.records.values())
-        return sorted(self.database.documents)
+        return sorted(self.databases[side].documents)
 
     def fields(self, side: str, key: str) -> dict[str, Value] | None:
         """What a side holds of a record; None if it is not there."""
         if side == SALESFORCE:
             record = self.org.by_key(key)
             return None if record is None else {n: v for n, v in record.fields.items() if v is not None}
-        document = self.database.documents.get(key)
+        document = self.databases[side].documents.get(key)
         return None if document is None else {n: v for n, v in document.items() if n not in ("_id", MARKER)}
 
     def edit(self, side: str, key: str, fields: dict[str, Value]) -> None:
@@ -482,7 +513,7 @@ class World:
             assert record is not None
             self.org.edit(record, fields)
         else:
-            self.database.set(key, fields)
+            self.databases[side].set(key, fields)
 
     def _brought(self, side: str, key: str, fields: Mapping[str, Value]) -> None:
         """Somebody has created a record, or brought one back."""
@@ -502,7 +533,7 @@ class World:
             assert record is not None
             self.org.delete(record)
         else:
-            self.database.delete(key)
+            self.databases[side].delete(key)
 
     def born(self, side: str, fields: Mapping[str, Value]) -> str:
         """A user's creation; returns the record's key."""
@@ -511,27 +542,31 @@ class World:
         else:
             self.births += 1
             key = f"m{self.births}"
-            self.database.insert({"_id": key, **fields})
+            self.databases[side].insert({"_id": key, **fields})
         self._brought(side, key, fields)
         self.nature.history.records.update(dict.fromkeys(fields.values(), key))
         return key
 
     def _somebody_creates(self, side: str) -> None:
-        gone = sorted(set(self.merge.states) - self.database.documents.keys())
+        gone = (
+            []
+            if side == SALESFORCE
+            else sorted(set(self.merge.states) - self.databases[side].documents.keys())
+        )
         if self.knobs.goes_back:
             gone = [
                 key for key in gone if key not in self.org_ids
             ]  # its very Id may come back; see Org.undelete
-        again = side == MONGODB and gone and self.knobs.deletes and self.nature.chance(0.5)
+        again = gone and self.knobs.deletes and self.nature.chance(0.5)
         if again or len(self.merge.states) < 2 * _RECORDS:
-            unfit = "City" if side == MONGODB and self._errs() else ""
+            unfit = "City" if side != SALESFORCE and self._errs() else ""
             fields: dict[str, Value] = {
                 n: self.nature.unfit(None) if n == unfit else self.nature.token(n, None) for n in self.edited
             }
             if again:
                 key = self.nature.random.choice(gone)
-                self.database.insert({"_id": key, **fields})
-                self._brought(MONGODB, key, fields)
+                self.databases[side].insert({"_id": key, **fields})
+                self._brought(side, key, fields)
             else:
                 self.born(side, fields)
 
@@ -542,7 +577,7 @@ class World:
     def _somebody_edits(self, side: str, key: str) -> None:
         held, name = self.fields(side, key), self.nature.random.choice(self.edited)
         assert held is not None
-        if side == MONGODB and self._errs():
+        if side != SALESFORCE and self._errs():
             unfit = self.nature.unfit(held.get(name))
             self.nature.history.unfit[unfit] = (key, name)
             self.edit(side, key, {name: unfit})
@@ -557,13 +592,13 @@ class World:
         elif not self._is_known(side, key) and not self._is_made_by_us(side, key):
             self.nature.history.found.add(value)  # nobody can tell it from what was there before ...
             self.nature.history.unsure[value] = side  # ... but by an event that comes before any row
-        if side == MONGODB and self.nature.chance(0.2):
+        if side != SALESFORCE and self.nature.chance(0.2):
             # An application that saves the whole document, marker and all.
-            document = copy.deepcopy(self.database.documents[key])
+            document = copy.deepcopy(self.databases[side].documents[key])
             document.pop(name, None)
             self.nature.history.touched.add((side, key))
             self._unheard(side, {name: value})
-            self.database.replace(document if value is None else {**document, name: value})
+            self.databases[side].replace(document if value is None else {**document, name: value})
         else:
             self.edit(side, key, {name: value})
 
@@ -577,19 +612,20 @@ class World:
         Whether whoever edits it edits what our sink has set, and will be heard: the org's events of the time before its
         source began never are.
         """
-        return side == MONGODB and MARKER in self.database.documents[key]
+        return side != SALESFORCE and MARKER in self.databases[side].documents[key]
 
-    def _restore(self, backup: dict[str, Any]) -> None:
+    def _restore(self, side: str, backup: dict[str, Any]) -> None:
         """A document comes back from a backup, or a copy of it under another key, each with its old marker."""
         document = copy.deepcopy(backup)
         if self.nature.chance(0.3):
             self.births += 1
             document["_id"] = f"m{self.births}"
-        self._brought(MONGODB, str(document["_id"]), document)
-        if document["_id"] in self.database.documents:
-            self.database.replace(document)
+        self._brought(side, str(document["_id"]), document)
+        database = self.databases[side]
+        if document["_id"] in database.documents:
+            database.replace(document)
         else:
-            self.database.insert(document)
+            database.insert(document)
 
     # The end.
 
@@ -603,7 +639,7 @@ class World:
         for _ in range(_ROUNDS_MAX):
             self.nature.pass_ms()
             busy = False
-            for side in SIDES:
+            for side in self.sides:
                 self.org_source.hear()
                 self.org_source.hear()
                 self.org_source.read_chunk()
@@ -620,13 +656,18 @@ class World:
         """Repeat every event of each side."""
         for event in self.org.log[self.org.lost :]:
             self.org_source.tell_again(event)
-        for number in range(self.database.lost, len(self.database.log)):
-            self.database_source.tell_again(number)
+        for side, database in self.databases.items():
+            for number in range(database.lost, len(database.log)):
+                self.source_of(side).tell_again(number)
+
+    def _read_databases(self) -> None:
+        for side in self.databases:
+            self.source_of(side).read_all()
 
     def look_again(self) -> None:
         """Read everything once more: nobody has done anything."""
         self.org_source.ask(None)
-        self.database_source.read_all()
+        self._read_databases()
         self.nature.pass_ms(10_000)
         self.settle()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Value, WriteOp
+from salmon.model.change import ERROR, MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
 from salmon.model.policies import EXISTENCE
 from salmon.model.state import Park, State
 from salmon.model.steps.misfits import left_alone
@@ -58,12 +58,12 @@ def broken(world: World) -> list[str]:
 def differences(world: World) -> Iterator[str]:
     """Where a side, or the published record, is not what was agreed on."""
     states = world.merge.states
-    for side in SIDES:
+    for side in world.sides:
         for key in world.keys(side):
             if key not in states and side != world.knobs.one_way_to:
                 yield f"{key}: {side} has a record that merge never heard of"
     for key, state in states.items():
-        for side in SIDES:
+        for side in world.sides:
             if side == world.knobs.one_way_to and not _was_owed(world, side, key):
                 continue
             yield from (f"{key} {side}: {text}" for text in _differs(world, state, side, key))
@@ -105,7 +105,7 @@ def _fields_differ(world: World, state: State, side: str, fields: dict[str, Valu
             yield f"{name} {fields.get(name)!r}, known as what could not be taken"
     if side == world.knobs.one_way_to == SALESFORCE:
         compared -= rules.only_of(MONGODB) - set(EDITABLE)
-    if side == MONGODB and state.sides[SALESFORCE].exists is not True:
+    if side != SALESFORCE and state.sides[SALESFORCE].exists is not True:
         compared &= rules.sink_may_set(
             SALESFORCE, WriteOp.CREATE
         )  # the rest is not cleared before Salesforce tells
@@ -139,7 +139,7 @@ def unexplained(world: World) -> Iterator[str]:
     if knobs.refuse_city or knobs.refuse_deletes:
         return
     for key, state in world.merge.states.items():
-        for side in SIDES:
+        for side in world.sides:
             for name, parked in sorted(state.sides[side].parked.items()):
                 turned = parked.why is Park.OSCILLATING and _turned_often(world, key, name)
                 if parked.why is not Park.HELD and not turned:
@@ -152,11 +152,11 @@ def _turned_often(world: World, key: str, name: str) -> bool:
     may not be empty, that nobody can tell that from two automations that undo each other.
     """
     is_masked = name == MASKED and world.knobs.masks is not None
-    editor = world.knobs.masks if is_masked else MONGODB
+    editors = {world.knobs.masks} if is_masked else set(world.databases)
     edits = [
         change
         for told, change, _ in world.merge.log
-        if told == key and change.origin == editor and change.is_event and change.ack is None
+        if told == key and change.origin in editors and change.is_event and change.ack is None
     ]
     often = sum(name in (change.changed or {name}) for change in edits) >= world.merge.rules.breaker_rounds
     return often and (is_masked or (world.knobs.normalise and name == "Phone") or name == RANK)
@@ -281,7 +281,7 @@ def false_conflicts(world: World) -> Iterator[str]:
         # A row shows what a trigger made of a write of long ago: or did somebody type it?
         is_guess = conflict in world.merge.guesses or contest.challenger.value in history.derived
         is_guess = is_guess or (
-            contest.standing.side == MONGODB and _was_saved_early(world, contest.standing.value)
+            contest.standing.side in world.databases and _was_saved_early(world, contest.standing.value)
         )
         if is_guess or (*key_and_field, contest.standing.value) in guessed:
             guessed |= {(*key_and_field, conflict.winner.value)} if conflict.winner else set()
@@ -304,7 +304,11 @@ def _was_saved_early(world: World, value: Value) -> bool:
     """
     history = world.nature.history
     was_there = value in history.found and value not in history.unsure
-    return world.knobs.early and was_there and (MONGODB, value) in world.merge.heard
+    return (
+        world.knobs.early
+        and was_there
+        and any((side, value) in world.merge.heard for side in world.databases)
+    )
 
 
 def _known_to(history: History, value: Value) -> set[Value]:
@@ -338,9 +342,9 @@ def conflicts_of_nobody(world: World) -> Iterator[str]:
         alive, dead = contest.standing, contest.challenger
         if not alive.value:
             alive, dead = dead, alive
-        if alive.side in SIDES and (alive.side, contest.key) not in history.touched:
+        if alive.side in world.sides and (alive.side, contest.key) not in history.touched:
             yield f"{contest.key}: nobody has edited it in {alive.side}"
-        if dead.side in SIDES and (dead.side, contest.key) not in history.ended:
+        if dead.side in world.sides and (dead.side, contest.key) not in history.ended:
             yield f"{contest.key}: nobody has deleted it in {dead.side}"
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from salmon.errors import PositionLost
-from salmon.model.change import MONGODB, SALESFORCE, Change
+from salmon.model.change import MONGODB, OWNED_BY_MERGE, SALESFORCE, Change
 from salmon.model.rules import Rules
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.reading.events import absent, reported_by, row_of, time_of
@@ -415,15 +415,24 @@ class DatabaseSource:
     def _row(self, key: str, as_of: int) -> tuple[str, Change]:
         document = self.database.documents.get(key)
         if document is None:
-            return key, replace(absent(as_of=as_of), history=self.history)
+            return key, self._here(absent(as_of=as_of))
         told = row_of(document, self.shape, as_of=as_of)
         assert told.change is not None
-        return key, replace(told.change, history=self.history)
+        return key, self._here(told.change)
 
     def _tell(self, event: Mapping[str, Any]) -> None:
         told = reported_by(event, self.shape)
         if told.change is not None:
-            self.tell(told.key, replace(told.change, history=self.history))
+            self.tell(told.key, self._here(told.change))
+
+    def _here(self, change: Change) -> Change:
+        """A change of this database: what merge tells a document of MongoDB's, it tells no other."""
+        change = replace(change, history=self.history)
+        if self.database.side == MONGODB:
+            return change
+        named = None if change.changed is None else change.changed - OWNED_BY_MERGE
+        fields = {n: v for n, v in change.fields.items() if n not in OWNED_BY_MERGE}
+        return replace(change, origin=self.database.side, changed=named, fields=fields)
 
 
 __all__ = ["MONGODB", "DatabaseSource", "OrgSource"]

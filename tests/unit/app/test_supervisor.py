@@ -18,9 +18,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from salmon.app import supervisor as run_all
-from salmon.app.process import CONNECTORS
 from salmon.app.supervisor import NOT_LIVE_MAX, Child, Supervisor, choose_ports, command_of
 from salmon.errors import ConfigError
+from salmon.kafka.topics import CONNECTORS
 from salmon.runtime.instance import ordinal_of
 from support.runtime import eventually
 

@@ -15,7 +15,7 @@ from salmon.errors import TooManyErrors
 from salmon.kafka.codecs.serdes import Signals
 from salmon.merge.process import MergeProcess
 from salmon.model.change import SALESFORCE, Change, Op
-from salmon.model.sides import SOURCES
+from salmon.model.sides import OWN
 from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from salmon.plugin.contract import SignalKind
@@ -91,7 +91,7 @@ def agreed(sync: MemorySync) -> set[str]:
 def asked_for(sync: MemorySync) -> list[tuple[str, str]]:
     """Source and object of each request to read everything again."""
     found = []
-    for source in SOURCES:
+    for source in (side.source for side in OWN):
         topic = sync.topics.signals(source)
         codec = Signals(sync.registry, topic)
         signals = [codec.decode(value, offset=0) for value in sync.values(topic) if value is not None]
@@ -118,7 +118,7 @@ def test_all_lost_partitions_of_an_object_are_one_request_to_each_source(
         until(lambda: agreed(sync) == set(KEYS), "all are agreed")
     feed(sync, *KEYS)
     lose_all(sync)
-    expected = [(source, OBJECT) for source in SOURCES]
+    expected = [(source, OBJECT) for source in (side.source for side in OWN)]
     for _ in range(2):
         with running(sync, config):
             until(lambda: asked_for(sync) == expected, "the sources are asked", seen=lambda: asked_for(sync))

@@ -10,12 +10,12 @@ from salmon.kafka.codecs import schemas
 from salmon.kafka.codecs.avro import Codec
 from salmon.kafka.codecs.serdes import Changes
 from salmon.merge.states import States
-from salmon.model.change import MONGODB, NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, WriteOp
+from salmon.model.change import MONGODB, NOT_OF_TYPE, SALESFORCE, SIDES, Change, Misfit, Op, WriteOp
 from salmon.model.fold import fold
 from salmon.model.policies import EXISTENCE
 from salmon.model.rules import Rules
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
-from salmon.model.state import Overwritten, Park, Parked, Sent, new_state
+from salmon.model.state import Overwritten, Park, Parked, Sent, SideState, new_state
 from support.registries import MemoryRegistry
 from support.world.nature import ADDED, GROWN, SCHEMA
 
@@ -82,6 +82,19 @@ def test_of_a_field_that_is_added_nobody_has_told_yet() -> None:
         side.exists, side.unknown = True, frozenset()
     after = States(Rules(GROWN), registry, TOPIC).decode(States(before, registry, TOPIC).encode(state))
     assert {side.unknown for side in after.sides.values()} == {frozenset({ADDED})}
+
+
+def test_a_side_that_is_added_has_told_nothing_and_one_that_is_taken_out_is_forgotten() -> None:
+    """All others go on as they were."""
+    registry, two = MemoryRegistry(), Rules(SCHEMA)
+    three = Rules(SCHEMA, sides=(*SIDES, "files"), guarded=frozenset({MONGODB, "files"}))
+    state = new_state(two.names)
+    state.sides[SALESFORCE].exists, state.sides[SALESFORCE].unknown = True, frozenset()
+    grown = States(three, registry, TOPIC).decode(States(two, registry, TOPIC).encode(state))
+    assert grown.sides == {**state.sides, "files": SideState(unknown=three.names["files"])}
+    grown.sides["files"].exists = True
+    again = States(two, registry, TOPIC).decode(States(three, registry, TOPIC).encode(grown))
+    assert again.sides == state.sides
 
 
 def test_a_creation_on_its_way_says_nothing_of_a_field_that_is_added() -> None:

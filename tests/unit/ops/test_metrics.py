@@ -137,7 +137,7 @@ def used(objects: int) -> Metrics:
         for fact in Fact:
             for side in SIDES:
                 metrics.change_folded(name, side, fact.value.lower())
-        for each in sides.ALL:
+        for each in sides.OWN:
             for kind in OutcomeKind:
                 metrics.write_finished(name, kind.lower(), each.direction, 1_000, 2.0)
             metrics.echo_seen(name, each.direction, 1_000, 2.0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, WriteOp
+from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, WriteOp
 from salmon.model.rules import Rules
 from salmon.model.state import Park, Parked, Sent, new_state
 from salmon.verify import checking
 from salmon.verify.comparing import Why
-from support.verify_room import ID, RULES, SCHEMA, Room
+from support.verify_room import ID, RULES, SCHEMA, Cut, Room
 
 
 def test_equal_sides_are_read_once() -> None:
@@ -22,6 +23,37 @@ def test_equal_sides_are_read_once() -> None:
     assert verdict.all_equal
     assert verdict.counts == {"salesforce": 2, "mongodb": 2, "records": 2}
     assert (verdict.equal, room.reads) == (2, 0)
+
+
+def of_three() -> Room:
+    """A room with a further side."""
+    return Room("a", "b", rules=replace(RULES, sides=(*SIDES, "files")))
+
+
+def test_a_further_side_is_compared_like_the_others() -> None:
+    """What it lacks, has too much, or has otherwise is named; and it is asked to read that again."""
+    assert of_three().verdict().all_equal
+    room = of_three()
+    room.there["files"]["a"]["Phone"] = "555"
+    del room.there["files"]["b"]
+    room.there["files"]["z"] = {"Name": "z"}
+    verdict = room.verdict(repair=True)
+    assert verdict.counts == {"salesforce": 2, "mongodb": 2, "files": 2, "records": 2}
+    assert verdict.different == {"a": {"files": ("Phone",)}}
+    assert verdict.missing_in["files"] == ["b"]
+    assert verdict.missing_in["records"] == ["z"]
+    assert room.asked["files"] == ["a", "b", "z"]
+
+
+def test_a_reading_of_three_sides_goes_on_where_it_was_cut(tmp_path: Path) -> None:
+    """The ledger keeps the digests of each side."""
+    room = of_three()
+    room.page, room.cut_after = 1, 5
+    with pytest.raises(Cut):
+        room.resumed(tmp_path)
+    room.cut_after = None
+    assert room.resumed(tmp_path).all_equal
+    assert room.pages == 6
 
 
 def test_an_edit_on_its_way_is_no_difference_once_it_has_arrived() -> None:

@@ -6,7 +6,7 @@ Nothing is judged here: tests/property/test_first_row.py holds it to the fold, w
 
 from __future__ import annotations
 
-from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, SIDES, Change, Op, Write, WriteOp
+from salmon.model.change import SALESFORCE, SALESFORCE_ID, Change, Op, Write, WriteOp
 from salmon.model.rules import Rules
 from salmon.model.state import Sent, SideState, State, Version
 from salmon.model.steps.work import Fact, Folded, Published, Report
@@ -29,7 +29,7 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         or change.as_of is None
         or change.as_of < 0
         or rules.one_way_to is not None
-        or rules.sides != SIDES
+        or SALESFORCE not in rules.sides
         or rules.views
         or not change.fields.keys() <= rules.names[SALESFORCE]
         or None in change.fields.values()
@@ -40,7 +40,12 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
     found = Version(change.committed_at, SALESFORCE, seq, baseline=True)
     told = Version(change.committed_at, SALESFORCE, seq)
     derived = rules.only_of(SALESFORCE)
-    owed = dict(fields) if change.native_id is None else {**fields, SALESFORCE_ID: change.native_id}
+    own = {} if change.native_id is None else {SALESFORCE_ID: change.native_id}
+    owed = {
+        side: {**fields, **own} if SALESFORCE_ID in names else dict(fields)
+        for side, names in rules.names.items()
+        if side != SALESFORCE
+    }
     salesforce = SideState(
         exists=True,
         native_id=change.native_id,
@@ -49,11 +54,14 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
         row_since_write=True,
         history=change.history,
     )
-    mongodb = SideState(
-        unknown=rules.names[MONGODB], sent={seq: Sent(WriteOp.CREATE, owed)}, burst=1, standing=True
-    )
+    others = {
+        side: SideState(
+            unknown=rules.names[side], sent={seq: Sent(WriteOp.CREATE, lacking)}, burst=1, standing=True
+        )
+        for side, lacking in owed.items()
+    }
     state = State(
-        sides={SALESFORCE: salesforce, MONGODB: mongodb},
+        sides={side: others.get(side, salesforce) for side in rules.sides},
         canonical=dict(fields),
         versions={name: told if name in derived else found for name in fields},
         lives=True,
@@ -62,7 +70,10 @@ def fold_first_row(change: Change, *, offset: int, rules: Rules, correlation: st
     )
     return Folded(
         state,
-        writes={MONGODB: Write(seq, WriteOp.CREATE, fields=owed, correlation=correlation)},
+        writes={
+            side: Write(seq, WriteOp.CREATE, fields=lacking, correlation=correlation)
+            for side, lacking in owed.items()
+        },
         published=Published.ROW,
         reports=[Report(Fact.CREATED, SALESFORCE)],
     )

@@ -245,7 +245,8 @@ def _owed_a_creation(name: str, side: SideState, agreed: Mapping[str, Value], ru
     differs = frozenset(
         n for n in rules.names[name] if any(_says_other(sent, n, fields) for sent in in_flight.values())
     )
-    return replace(owed, expected=min(in_flight), differs=differs | OWNED_BY_MERGE)
+    own = OWNED_BY_MERGE & rules.names[name]
+    return replace(owed, expected=min(in_flight), differs=differs | own)
 
 
 def _creates(sent: Sent) -> bool:
@@ -314,7 +315,7 @@ def _is_decided(state: State, name: str, field: str, rules: Rules) -> bool:
     if field in rules.masked(name) and field not in state.canonical:
         others = [each for side, each in state.sides.items() if field not in rules.masked(side)]
         return any(each.exists is not None and field not in each.unknown for each in others)
-    if name != MONGODB or SALESFORCE not in state.sides or field not in rules.schema.by_name:
+    if name == SALESFORCE or SALESFORCE not in state.sides or field not in rules.schema.by_name:
         return True
     salesforce = state.sides[SALESFORCE]
     if field in state.canonical or rules.schema.by_name[field].settable:

@@ -6,6 +6,7 @@ from typing import Final
 
 from support.proof.catalogue.changes import CHANGES
 from support.proof.catalogue.filters import FILTERS
+from support.proof.catalogue.further import FURTHER
 from support.proof.catalogue.history import HISTORY
 from support.proof.catalogue.lives import LIVES
 from support.proof.catalogue.misfits import MISFITS
@@ -16,7 +17,19 @@ from support.proof.catalogue.values import VALUES
 from support.proof.catalogue.writes import WRITES
 from support.proof.mutants import Mutant, MutantError
 
-MUTANTS: Final = (*CHANGES, *LIVES, *WRITES, *SOURCES, *SINKS, *VALUES, *HISTORY, *MISFITS, *PEOPLE, *FILTERS)
+MUTANTS: Final = (
+    *CHANGES,
+    *LIVES,
+    *WRITES,
+    *SOURCES,
+    *SINKS,
+    *VALUES,
+    *HISTORY,
+    *MISFITS,
+    *PEOPLE,
+    *FILTERS,
+    *FURTHER,
+)
 
 
 def mutant_named(name: str) -> Mutant:

@@ -1,0 +1,121 @@
+"""`sides` in the configuration: further sides, each a plugin with settings of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salmon.app.connector_plugins import is_for
+from salmon.app.events import specs_of
+from salmon.config import models as config
+from salmon.config.models import SyncConfig
+from salmon.errors import ConfigError
+from salmon.merge.settings import rules_of
+from salmon.model.schema import ObjectSchema
+from salmon.runtime import discovery
+from support.plugins import install, install_example
+
+BASE: dict[str, Any] = {
+    "name": "crm",
+    "kafka": {"bootstrap.servers": "localhost:9092"},
+    "schema_registry": {"url": "http://localhost:8081"},
+    "salesforce": {"auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}},
+    "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
+    "sides": {"jsonl": {"folder": "/data"}},
+    "objects": {"Account": {"collection": "accounts"}, "Lead": {"collection": "leads", "sides": []}},
+}
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The example, as pip leaves it."""
+    (tmp_path / "plugins").mkdir()
+    install_example(monkeypatch, tmp_path / "plugins", "jsonl-side")
+
+
+def loaded(tmp_path: Path, **keys: Any) -> SyncConfig:
+    path = tmp_path / "sync.yaml"
+    path.write_text(yaml.safe_dump({**BASE, **keys}))
+    return config.load(path, env={})
+
+
+def account(**settings: Any) -> dict[str, Any]:
+    return {"Account": {"collection": "accounts", **settings}}
+
+
+def test_a_further_side_takes_part_in_the_objects_that_have_it(tmp_path: Path) -> None:
+    """It has two connectors, its settings as its model, and topics of its objects alone."""
+    sync = loaded(tmp_path)
+    assert sync.roster.connectors[2] == "jsonl-source"
+    assert sync.settings_of("jsonl").folder == "/data"
+    assert list(sync.objects_of("jsonl")) == ["Account"]
+    assert list(sync.objects_of("mongodb")) == ["Account", "Lead"]
+    names = {spec.name for spec in specs_of(sync)}
+    assert {"crm.writes.jsonl.Account", "crm.signals.jsonl-sink", "crm.dlq.jsonl-source"} <= names
+    assert "crm.writes.jsonl.Lead" not in names
+
+
+def test_the_fold_knows_the_sides_of_each_object(tmp_path: Path) -> None:
+    """And which of them are guarded, by what the plugin says."""
+    sync = loaded(tmp_path, objects=account(initial="jsonl", conflicts={"default": "jsonl", "ties": "jsonl"}))
+    rules = rules_of(ObjectSchema("Account", ()), sync.objects["Account"], sync.roster.of("Account"))
+    assert rules.sides == ("salesforce", "mongodb", "jsonl")
+    assert rules.guarded == {"mongodb", "jsonl"}
+    assert (rules.initial, rules.ties, rules.policy.name) == ("jsonl", "jsonl", "jsonl")
+
+
+def test_a_sync_without_further_sides_is_as_ever(tmp_path: Path) -> None:
+    """An object with a direction has two sides."""
+    assert len(loaded(tmp_path, sides={}, objects=account()).roster.connectors) == 5
+    one_way = loaded(tmp_path, objects=account(direction="to_mongodb"))
+    assert one_way.roster.names_of("Account") == ("salesforce", "mongodb")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"sides": {"oracle": {}}}, "sides: oracle: no installed package offers 'oracle'"),
+        ({"sides": {"mongodb": {}}}, "mongodb: cannot be a further side"),
+        ({"sides": {"jsonl": 5}}, "jsonl: is a whole number (int), but must be a mapping"),
+        ({"sides": {"jsonl": {"folder": "/d", "fold": 1}}}, "jsonl.fold: unknown key. Did you mean folder?"),
+        ({"sides": {"jsonl": {}}}, "jsonl.folder: is missing"),
+        (
+            {"objects": account(sides=["files"])},
+            "Account.sides: files is not a key of `sides`, which has jsonl",
+        ),
+        (
+            {"objects": account(sides=["jsonl"], direction="to_mongodb")},
+            "an object with a direction has two sides",
+        ),
+        ({"objects": account(sides=[], initial="jsonl")}, "Account.initial: jsonl does not have this object"),
+        (
+            {"objects": account(sides=[], conflicts={"fields": {"Phone": "jsonl"}})},
+            "Account.conflicts.fields.Phone: jsonl does not have this object",
+        ),
+        ({"objects": account(initial="files")}, "must be the name of a side: salesforce, mongodb, jsonl"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, keys: dict[str, Any], told: str) -> None:
+    """It names the key and the mend."""
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, **keys)
+    assert told in str(refused.value)
+
+
+def test_a_plugin_that_is_no_side_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its entry point names something else."""
+    (tmp_path / "more").mkdir()
+    install(monkeypatch, tmp_path / "more", discovery.SIDES, odd="json:loads")
+    with pytest.raises(ConfigError, match=r"must be a salmon\.plugin\.SidePlugin"):
+        discovery.side_plugin("odd")
+
+
+def test_a_connector_shows_the_settings_of_its_own_side_alone() -> None:
+    """In Kafka Connect's REST API."""
+    assert is_for("jsonl-sink", "sides.jsonl.folder")
+    assert not is_for("mongodb-sink", "sides.jsonl.folder")
+    assert not is_for("merge", "sides.jsonl.folder")
+    assert is_for("jsonl-sink", "topics.partitions")
