@@ -230,7 +230,7 @@ class _Sides:
     def synced(self, name: str) -> SyncedObject:
         """The object as the org has it. Raises SetupError."""
         if name not in self._synced:
-            self._synced[name] = synced_object(name, self._config.objects[name], self._rest)
+            self._synced[name] = synced_object(name, self._config.objects, self._rest)
         return self._synced[name]
 
     def found(self, name: str, on: Sequence[Any], folder: Folder) -> Found:
@@ -273,13 +273,15 @@ class _Sides:
 
     def applied(self, name: str, pairs: PairsFile) -> Applied:
         documents = Collected(self._database, self._config.objects[name].collection)
+        schema = self.synced(name).schema
         applying = Applying(
             name,
-            self.synced(name).schema.key_prefix,
+            schema.key_prefix,
             self._rest,
             documents,
             budget=self._budget,
             watch=lambda count: self._wanted.watch(name, "applied", count),
+            carrier=schema.markers.key,
         )
         return applying.apply(pairs)
 

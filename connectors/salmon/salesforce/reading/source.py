@@ -378,7 +378,8 @@ class SalesforceSourceTask:
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None
         assert self._pubsub is not None
-        return synced_object(name, self._configured[name], self._rest, self._pubsub)
+        registered = self._registered.get(name)
+        return synced_object(name, self._configured, self._rest, self._pubsub, registered)
 
     def _recheck(self, name: str) -> SyncedObject:
         """Describe a blocked object again. Raises ObjectUnusable while it is as it was."""

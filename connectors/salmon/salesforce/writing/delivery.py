@@ -8,12 +8,12 @@ What a repetition is, and what is remembered from batch to batch, is for sink.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from salmon.model.change import WriteOp
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.plugin.leave import always
 from salmon.salesforce.ids import ID_CHARS_SHORT
@@ -127,7 +127,7 @@ class Delivery:
         """The jobs that are still to be done, each as it is to be done."""
         jobs = self._without_the_living(jobs)
         doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
-        markers = read_markers(self._org, [(job.id, _sure_id(job)) for job in doubtful]) if doubtful else {}
+        markers = self._markers([(job.id, _sure_id(job)) for job in doubtful])
         decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
         return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
 
@@ -141,7 +141,7 @@ class Delivery:
             for job in jobs
             if job.op is WriteOp.CREATE and (own_id := self._references.own_id(job.id)) is not None
         }
-        lives = read_markers(self._org, [(job.id, own[job.index]) for job in jobs if job.index in own])
+        lives = self._markers([(job.id, own[job.index]) for job in jobs if job.index in own])
         rest: list[Job] = []
         for job in jobs:
             if job.index in own and lives[job.id] is not None:
@@ -167,6 +167,9 @@ class Delivery:
                 return replace(job, op=WriteOp.UPDATE, native_id=native_id)
             case _:
                 return job if found is None else replace(job, native_id=found.native_id)
+
+    def _markers(self, asked: Iterable[tuple[RecordId, str | None]]) -> Mapping[RecordId, Found | None]:
+        return read_markers(self._org, asked, self._schemas)
 
     # Creations and updates, in rounds: whoever refers to a record of the batch waits until that one is there.
 
@@ -217,9 +220,20 @@ class Delivery:
         overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
         self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
 
+    def _sent(self, job: Job, body: Body) -> dict[str, Any]:
+        """What is sent of a creation or update, Id and key aside."""
+        return {
+            "attributes": {"type": job.record.object},
+            **body.fields,
+            self._schemas[job.record.object].markers.seq: job.record.write.seq,
+        }
+
     def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
-        bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
+        bodies = {
+            job.index: self._sent(job, body) | {self._schemas[job.record.object].markers.key: job.record.key}
+            for job, body in ready
+        }
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
         for job, answer in self._results(
@@ -239,11 +253,13 @@ class Delivery:
         return self._after_duplicates(looks[Look.WHO_HAS_THE_KEY])
 
     def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
-        markers = read_markers(self._org, [(job.id, None) for job, _ in taken])
+        markers = self._markers([(job.id, None) for job, _ in taken])
         overwrites: list[tuple[Job, Body]] = []
         for job, result in taken:
             if markers[job.id] is None:
-                outcome = duplicate_of_nothing(refusal_of(result))
+                outcome = duplicate_of_nothing(
+                    refusal_of(result), self._schemas[job.record.object].markers.key
+                )
                 if isinstance(outcome, Look):
                     self._clashes.append((job, result))
                 else:
@@ -253,7 +269,7 @@ class Delivery:
         return [pair for pair in overwrites if self._complete(*pair)]
 
     def _update(self, ready: Sequence[tuple[Job, Body]]) -> None:
-        bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
+        bodies = {job.index: {**self._sent(job, body), "Id": job.native_id} for job, body in ready}
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
         for job, answer in self._results(
@@ -272,7 +288,7 @@ class Delivery:
                 schema = self._schemas[job.record.object]
                 if nameless := self._narrowing.nameless(job.record, outcome, schema, bodies[job.index]):
                     self._nameless[job.index] = job, nameless
-        markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
+        markers = self._markers([(job.id, job.native_id) for job, _ in unsure])
         for job, result in unsure:
             if markers[job.id] is None:
                 self._outcomes[job.index] = Outcome(
@@ -293,7 +309,7 @@ class Delivery:
             for name, (target, _) in meant[job.index].items()
             if body.get(name)
         }
-        found = read_markers(self._org, parents.values())
+        found = self._markers(parents.values())
         for job, result, _ in refusals:
             refusal = refusal_of(result)
             missing = {
@@ -343,14 +359,16 @@ class Delivery:
             clash = unique.clash(job.id, job.record.write, job.native_id, result)
             if unique.is_circle(clash):
                 cleared.add(job.index)
-                (answer,) = self._calling.called([clearing(clash)], self._update_call)
+                (answer,) = self._calling.called(
+                    [clearing(clash, self._schemas[clash.id[0]].markers)], self._update_call
+                )
                 if answer.success:
                     return True
         return False
 
     def _unique_values(self) -> UniqueValues:
         batch = [(job.id, job.record.write) for job, _ in self._clashes]
-        return UniqueValues(self._org, within(batch, self._owed))
+        return UniqueValues(self._org, within(batch, self._owed), self._schemas)
 
     # Refusals that name no field.
 
@@ -383,15 +401,6 @@ class Delivery:
         self, jobs: Sequence[Job], body_of: Callable[[Job], Any], send: Send, op: WriteOp | None = None
     ) -> Iterator[tuple[Job, RowResult]]:
         return self._calling.results([(job, body_of(job)) for job in jobs], send, op)
-
-
-def _sent(job: Job, body: Body) -> dict[str, Any]:
-    """What is sent of a creation or update, Id and key aside."""
-    return {
-        "attributes": {"type": job.record.object},
-        **body.fields,
-        MARKER_SEQ: job.record.write.seq,
-    }
 
 
 def _nothing(job: Job) -> dict[str, Any]:
