@@ -30,6 +30,7 @@ from salmon.match.pairing import Pairing
 from salmon.match.reading import DocumentSide, OrgSide, Watcher
 from salmon.mongodb.wire.client import Document, connect, database_of
 from salmon.salesforce.catalog import SyncedObject, synced_object
+from salmon.salesforce.wire.budget import Urgency, during, of_api_calls
 from salmon.salesforce.wire.rest import Rest
 from salmon.source.first_loads import MATCHED, begun
 
@@ -291,8 +292,10 @@ def _sides(config: SyncConfig, wanted: Wanted) -> Iterator[_Sides]:
     with ExitStack() as stack:
         client = connect(config.mongodb, app=_CLIENT)
         stack.callback(client.close)
-        rest = Rest(config.salesforce)
+        # Kafka need not be there: what other processes have used is not known, but what everybody has, the org says.
+        rest = Rest(config.salesforce, budget=of_api_calls(config.salesforce.api_budget, patient=True))
         stack.callback(rest.close)
+        stack.enter_context(during(Urgency.LATER))
         yield _Sides(config, wanted, rest, database_of(client, config.mongodb))
 
 
