@@ -22,6 +22,7 @@ from salmon.salesforce.wire.rest import RowResult
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.calling import Calling, Job, Send
 from salmon.salesforce.writing.lanes import Lanes
+from salmon.salesforce.writing.likeness import LIKE, Likeness
 from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
 from salmon.salesforce.writing.narrowing import Nameless, Narrowing
 from salmon.salesforce.writing.outcomes import (
@@ -32,7 +33,7 @@ from salmon.salesforce.writing.outcomes import (
     refusal_of,
     refused,
 )
-from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.references import Body, RecordId, References, depths
 from salmon.salesforce.writing.saving import Records, Saves
 from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
@@ -94,6 +95,7 @@ class Delivery:
         self._narrowing = narrowing
         self._nameless: dict[int, tuple[Job, Nameless]] = {}  # refused without a field's name
         self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
+        self._alike: dict[int, tuple[Job, dict[str, Any]]] = {}  # kept away by a duplicate rule
 
     def carry_out(
         self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
@@ -113,6 +115,7 @@ class Delivery:
         self._delete([job for job in jobs if job.op is WriteOp.DELETE])
         self._settle_clashes()
         self._narrow_down()
+        self._look_for_likeness()
         return [self._outcomes[index] for index in range(len(records))]
 
     # Looking at markers before.
@@ -246,6 +249,8 @@ class Delivery:
                 continue
             if outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
                 self._references.created(job.id, outcome.native_id)
+            if outcome.code == LIKE:
+                self._alike[job.index] = job, bodies[job.index]
             self._outcomes[job.index] = outcome
         self._refuse_for_parents(
             [(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]]
@@ -285,6 +290,8 @@ class Delivery:
                 unsure.append((job, result))
             else:
                 self._outcomes[job.index] = outcome
+                if outcome.code == LIKE:
+                    self._alike[job.index] = job, bodies[job.index]
                 schema = self._schemas[job.record.object]
                 if nameless := self._narrowing.nameless(job.record, outcome, schema, bodies[job.index]):
                     self._nameless[job.index] = job, nameless
@@ -326,8 +333,8 @@ class Delivery:
             self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 
     def _delete(self, jobs: Sequence[Job]) -> None:
-        depths = _depths(self._schemas)
-        children_first = sorted(jobs, key=lambda job: -depths[job.record.object])
+        above = depths(self._schemas)
+        children_first = sorted(jobs, key=lambda job: -above[job.record.object])
         for job, result in self._results(children_first, lambda job: job.native_id, self._org.delete):
             outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
             assert isinstance(outcome, Outcome)
@@ -387,6 +394,24 @@ class Delivery:
             if not self._narrowing.must_be_saved(each):
                 self._outcomes[job.index] = self._narrowing.outcome(each)
 
+    # Duplicate rules.
+
+    def _look_for_likeness(self) -> None:
+        """See what those are like that are refused in the end; not of objects with calls of their own, whose headers say more."""
+        asked = [
+            (job, body, self._outcomes[job.index])
+            for job, body in self._alike.values()
+            if job.record.object not in self._savers
+            and (self._outcomes[job.index].kind, self._outcomes[job.index].code)
+            == (OutcomeKind.REFUSED, LIKE)
+        ]
+        likeness = Likeness(self._org, self._schemas, self._owed)
+        outcomes = likeness.judged([(body, refused) for _, body, refused in asked])
+        for (job, _, _), outcome in zip(asked, outcomes, strict=True):
+            self._outcomes[job.index] = outcome
+            if job.op is WriteOp.CREATE and outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
+                self._references.created(job.id, outcome.native_id)
+
     def _insert_call(self, records: Records) -> Sequence[RowResult]:
         return self._saver_of(records).insert(records)
 
@@ -406,26 +431,3 @@ class Delivery:
 def _nothing(job: Job) -> dict[str, Any]:
     """The update of a job's record that sets no field."""
     return {"attributes": {"type": job.record.object}, "Id": job.native_id}
-
-
-def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
-    """
-    How many synced objects stand above each in the chain of references. Where references go in a circle, those of
-    standard fields (Contact.AccountId) count before those that somebody added.
-    """
-    above: dict[str, set[str]] = {name: set() for name in schemas}
-
-    def all_above(name: str) -> set[str]:
-        return {name}.union(*(all_above(parent) for parent in above[name]))
-
-    for custom in (False, True):
-        for name, schema in schemas.items():
-            for field in schema.references:
-                for target in field.reference_to:
-                    if (
-                        field.name.endswith("__c") is custom
-                        and target in above
-                        and name not in all_above(target)
-                    ):
-                        above[name].add(target)
-    return {name: len(all_above(name)) for name in schemas}
