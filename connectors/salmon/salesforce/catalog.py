@@ -115,6 +115,11 @@ class SyncedObject:
         return self.schema.name
 
 
+def as_registered(schema: ObjectSchema) -> SyncedObject:
+    """An object that cannot be described. It is not read before it can be."""
+    return SyncedObject(schema, frozenset(schema.by_name) | {"Id"})
+
+
 def synced_object(
     name: str,
     objects: Mapping[str, ObjectConfig],

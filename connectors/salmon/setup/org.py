@@ -76,6 +76,7 @@ class OrgSetup:
         dry: Say what would be made, and make nothing.
         polled: Those of the objects that need no change events.
         markers: The names of their marker fields; where none are given, the usual ones.
+        channel: The channel that change events come on.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class OrgSetup:
         dry: bool,
         polled: Collection[str] = (),
         markers: Mapping[str, Markers] | None = None,
+        channel: str = CHANNEL,
     ) -> None:
+        self._channel = channel
         self._objects = objects
         self._markers = {name: (markers or {}).get(name, USUAL) for name in objects}
         self._heard = [name for name in objects if name not in polled]
@@ -277,7 +280,9 @@ class OrgSetup:
         if not self._heard:
             return
         try:
-            selected = {event for event, channels in self._admin.selected().items() if CHANNEL in channels}
+            selected = {
+                event for event, channels in self._admin.selected().items() if self._channel in channels
+            }
         except RequestRejected as error:
             yield Step(
                 "selection",
@@ -297,7 +302,7 @@ class OrgSetup:
         step = f"selection.{name}"
         try:
             if not self._dry:
-                self._admin.make_of_metadata("PlatformEventChannelMember", *member_of(name))
+                self._admin.make_of_metadata("PlatformEventChannelMember", *member_of(name, self._channel))
         except RequestRejected as error:
             if error.code == _SELECTION_FULL:
                 return Step(
@@ -312,10 +317,14 @@ class OrgSetup:
                 step,
                 Became.BY_HAND,
                 f"The org does not let this user select {name} for change events ({_why(error)}).",
-                f"Under Setup, Change Data Capture, select {name}. If it is not offered there, set objects.{name}.capture to"
-                " poll.",
+                f"{self._by_hand(name)}. If it is not offered there, set objects.{name}.capture to poll.",
             )
         return self._made(step, f"the selection of {name} for change events")
+
+    def _by_hand(self, name: str) -> str:
+        if self._channel == CHANNEL:
+            return f"Under Setup, Change Data Capture, select {name}"
+        return f"Make the channel {self._channel} if it is not there (Tooling API, PlatformEventChannel), and add {name} to it"
 
     def _made(self, name: str, what: str) -> Step:
         if self._dry:

@@ -49,7 +49,13 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
             polled = [name for name, each in config.objects.items() if is_polled(each)]
             markers = {name: each.markers.names for name, each in config.objects.items()}
             yield from OrgSetup(
-                tuple(config.objects), admin, user, dry=dry, polled=polled, markers=markers
+                tuple(config.objects),
+                admin,
+                user,
+                dry=dry,
+                polled=polled,
+                markers=markers,
+                channel=config.salesforce.pubsub.channel.rpartition("/")[2],
             ).steps()
         except (RetriableError, LoginChanged) as error:
             raise SetupError(
