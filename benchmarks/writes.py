@@ -103,7 +103,7 @@ def changes(number: int) -> dict[str, Value]:
 
 def by_salmon(config: SalesforceConfig, rest: Rest, ids: Sequence[str]) -> dict[str, Any]:
     """By the sink's task; a record's parents are not written, so each may be in any call."""
-    schema = synced_object(CONTACT, ObjectConfig(collection="contacts"), rest).schema
+    schema = synced_object(CONTACT, {CONTACT: ObjectConfig(collection="contacts")}, rest).schema
     task = SalesforceSinkTask(config, {}, "bench", rest=rest)
     task.start({CONTACT: schema}, NoIdentities(), clean=True)
     records = [

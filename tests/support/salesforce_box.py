@@ -16,6 +16,7 @@ from typing import Any, Self
 import requests
 
 from salmon.model.change import Op, Value, Write, WriteOp
+from salmon.model.markers import USUAL, Markers
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Position, SinkRecord, SourceRecord
 from salmon.salesforce.config import SalesforceConfig
@@ -171,6 +172,7 @@ def configured(
     polled_s: float | None = None,
     allow_duplicates: bool = False,
     assignment_rules: bool = False,
+    markers: Markers = USUAL,
 ) -> dict[str, Any]:
     """The config's `objects`, as far as the tasks look at it. *polled_s*: they have no events, and are polled so often."""
     fields = SimpleNamespace(include=None, exclude=exclude)
@@ -187,6 +189,7 @@ def configured(
             allow_duplicates=allow_duplicates,
             assignment_rules=assignment_rules,
             paths={},
+            markers=SimpleNamespace(names=markers),
         )
         for name in names
     }
@@ -205,12 +208,13 @@ class Source:
         polled_s: float | None = None,
         refreshed_s: float | None = None,
         agreed: Collection[str] = (),
+        settings: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> None:
         """
         *of*: an earlier source, whose committed state this one goes on from. *registered*, *hold*: as the worker hands it. *polled_s*:
         the objects have no events, and are polled so often. *refreshed_s*: how long after an event its record is read again.
-        *agreed*: the keys that `records` has.
+        *agreed*: the keys that `records` has. *settings*: of each object.
         """
         self.box = box
         self.positions: dict[str, Position] = dict(of.positions) if of else {}
@@ -219,7 +223,7 @@ class Source:
         )
         self.told: list[SourceRecord] = []
         self.answered: set[int] = set()
-        objects = configured(*(names or ("Account", "Contact")), polled_s=polled_s)
+        objects = configured(*(names or ("Account", "Contact")), polled_s=polled_s, **(settings or {}))
         for each in objects.values():
             each.refresh = SimpleNamespace(every_s=None, after_events_s=refreshed_s)
         self.task = SalesforceSourceTask(

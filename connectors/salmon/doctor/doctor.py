@@ -15,6 +15,7 @@ from salmon.doctor.events import EventChecks
 from salmon.doctor.objects import ObjectChecks
 from salmon.doctor.salesforce import OrgChecks
 from salmon.doctor.servers import KafkaChecks, MongoChecks
+from salmon.salesforce.marker_fields import apart_in
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.http import Https
 from salmon.salesforce.wire.pubsub import PubSub
@@ -53,7 +54,7 @@ def checks_of(config: SyncConfig) -> Iterator[Sequence[Check]]:
             *(
                 check
                 for name, each in config.objects.items()
-                for check in ObjectChecks(name, each, org, pubsub).checks()
+                for check in ObjectChecks(name, each, org, pubsub, apart_in(config.objects)).checks()
             ),
             *(
                 check

@@ -8,22 +8,16 @@ Sources: REST API Developer Guide, "sObject Describe" (it shows what the calling
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from salmon.config.models import ObjectConfig
 from salmon.doctor.checks import Check, Line, fail, ok, told_by, warn
 from salmon.doctor.salesforce import API_VERSION
 from salmon.errors import ConfigError, RequestRejected
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe, why_not_synced
-from salmon.salesforce.catalog import (
-    MARKERS,
-    STAMP,
-    EventSchemas,
-    calls_a_day,
-    is_polled,
-    not_as_made,
-)
+from salmon.model.schema import ObjectSchema, schema_of_describe, why_not_synced
+from salmon.salesforce.catalog import STAMP, EventSchemas, calls_a_day, is_polled
+from salmon.salesforce.marker_fields import made_as, not_as_made
 from salmon.salesforce.wire.administration import Administration
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
@@ -43,11 +37,18 @@ class ObjectChecks:
         config: Its settings.
         administration: Of the integration user.
         events: Where the schemas of change events come from.
+        apart: See apart_in.
     """
 
     def __init__(
-        self, name: str, config: ObjectConfig, administration: Administration, events: EventSchemas
+        self,
+        name: str,
+        config: ObjectConfig,
+        administration: Administration,
+        events: EventSchemas,
+        apart: Collection[str] = (),
     ) -> None:
+        self._apart = apart
         self._name = name
         self._config = config
         self._org = administration
@@ -126,6 +127,7 @@ class ObjectChecks:
                 include=chosen.include,
                 exclude=chosen.exclude,
                 decimals=self._config.numbers == "decimal",
+                apart=self._apart,
             )
         except ConfigError as error:
             yield self._line(
@@ -151,7 +153,8 @@ class ObjectChecks:
         if unfit := [
             f"{each['name']} ({each['type']})"
             for each in fields.values()
-            if each["name"] not in chosen.exclude and _NO_COUNTERPART in (why_not_synced(each) or "")
+            if each["name"] not in chosen.exclude
+            and _NO_COUNTERPART in (why_not_synced(each, self._apart) or "")
         ]:
             yield self._line(
                 warn,
@@ -210,7 +213,7 @@ class ObjectChecks:
             )
         else:
             yield self._line(ok, "fields", "fields", f"{said}; the user may edit all that can be edited.")
-        whole = schema_of_describe({"name": name, "fields": [*fields.values()]})
+        whole = schema_of_describe({"name": name, "fields": [*fields.values()]}, apart=self._apart)
         lost = [each.name for each in whole.fields if each.required and each.name not in schema.by_name]
         if lost:
             yield self._line(
@@ -223,16 +226,17 @@ class ObjectChecks:
             )
 
     def _markers(self, fields: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
-        name = self._name
+        name, markers = self._name, self._config.markers.names
+        how = made_as(markers)
         wrong = {
             marker: consequence
-            for marker in MARKERS
-            if marker in fields and (consequence := not_as_made(marker, fields[marker]))
+            for marker in how
+            if marker in fields and (consequence := not_as_made(markers, marker, fields[marker]))
         }
-        missing = [marker for marker in MARKERS if marker not in fields]
+        missing = [marker for marker in how if marker not in fields]
         closed = [
             marker
-            for marker in MARKERS
+            for marker in how
             if marker in fields and not (fields[marker]["createable"] and fields[marker]["updateable"])
         ]
         for marker, consequence in wrong.items():
@@ -241,13 +245,13 @@ class ObjectChecks:
                 f"markers.{marker}",
                 "marker fields",
                 f"{name}.{marker} {consequence}.",
-                f"It must be {MARKERS[marker]}. `salmon setup` never changes a field that is there: if nobody else uses this"
+                f"It must be {how[marker]}. `salmon setup` never changes a field that is there: if nobody else uses this"
                 " one, delete it in Setup, and run `salmon setup`.",
             )
         if missing or closed:
             says = [f"{name} has no {' and no '.join(missing)} that the user could see."] if missing else []
             says += [f"The user may not edit {_and(closed)}."] if closed else []
-            made = "; ".join(f"{marker}: {MARKERS[marker]}" for marker in (*missing, *closed))
+            made = "; ".join(f"{marker}: {how[marker]}" for marker in (*missing, *closed))
             yield self._line(
                 fail,
                 "markers",
@@ -257,11 +261,13 @@ class ObjectChecks:
             )
         if wrong or missing or closed:
             return
-        yield self._line(ok, "markers", "marker fields", f"{MARKER_SEQ} and {MARKER_ID} are as they must be.")
+        yield self._line(
+            ok, "markers", "marker fields", f"{markers.seq} and {markers.key} are as they must be."
+        )
         try:
             others = {
                 marker: count
-                for marker in MARKERS
+                for marker in how
                 if (
                     count := self._org.editors(
                         name, marker, other_than=self._org.rest.sign_in.token().user_id

@@ -26,6 +26,7 @@ from salmon.salesforce.wire.administration import (
 )
 from salmon.salesforce.wire.grants import ENDINGS
 from salmon.salesforce.wire.soql import quoted
+from salmon.salesforce.writing.allowance import ALLOWANCE as PUBLISHED
 
 SIGN_IN: Final = "salesforce.sign_in"
 _SIGN_IN: Final = "Salesforce: sign-in"
@@ -216,6 +217,10 @@ class OrgChecks:
             )
             return
         heard = [name for name, each in self._config.objects.items() if not is_polled(each)]
+        channel = self._config.salesforce.pubsub.channel.rpartition("/")[2]
+        if channel != CHANNEL:
+            yield from self._custom(channel, heard, selected)
+            return
         missing = [each for each in heard if CHANNEL not in selected.get(event_of(each), ())]
         needed = len(selected.keys() | {event_of(each) for each in missing})
         said = f"{len(selected)} objects are selected in the org"
@@ -230,6 +235,30 @@ class OrgChecks:
             )
         else:
             yield ok(name, what, f"{said}; without the add-on, {SELECTED_DEFAULT_MAX} can be.")
+
+    def _custom(
+        self, channel: str, heard: Sequence[str], selected: Mapping[str, frozenset[str]]
+    ) -> Iterator[Line]:
+        """Whether a custom channel carries all objects, and all of their events."""
+        name, what = "salesforce.selection", f"Salesforce: change events on {channel}"
+        if missing := [each for each in heard if channel not in selected.get(event_of(each), ())]:
+            yield fail(
+                name,
+                what,
+                f"The channel {channel} does not carry {', '.join(missing)}.",
+                "Run `salmon setup`, which adds them to a channel that exists, or let an administrator make the channel; or remove"
+                " salesforce.pubsub.channel.",
+            )
+        elif filtered := sorted({event_of(each) for each in heard} & set(self._org.filtered(channel))):
+            yield fail(
+                name,
+                what,
+                f"The channel {channel} has filters for {', '.join(filtered)}. An edit by which a record ceases to match would never"
+                " be seen.",
+                "Remove the filters from the channel's members.",
+            )
+        else:
+            yield ok(name, what, f"The channel carries {len(heard)} synced objects, without filters.")
 
     def _allowances(self) -> Iterator[Line]:
         try:
@@ -268,6 +297,14 @@ class OrgChecks:
             found.get(_DELIVERIES),
             "See what else subscribes to events, exclude objects that change much, or order the add-on from Salesforce.",
         )
+        if any(each.direction == "to_salesforce" for each in self._config.events.values()):
+            yield _allowance(
+                "salesforce.allowances.published",
+                "Salesforce: published events",
+                found.get(PUBLISHED),
+                "See what else publishes platform events (Setup, Platform Events), or order more from Salesforce.",
+                within="this hour",
+            )
 
     def _clock(self) -> Iterator[Line]:
         rest = self._org.rest
@@ -291,10 +328,12 @@ def clock_line(name: str, what: str, theirs_s: float, ours_s: float, whose: str)
     )
 
 
-def _allowance(name: str, what: str, allowance: Allowance | None, mend: str) -> Line:
+def _allowance(
+    name: str, what: str, allowance: Allowance | None, mend: str, within: str = "the next 24 hours"
+) -> Line:
     if allowance is None:
         return warn(name, what, "How much is left is not shown to this user.", _SEES_SETUP)
-    said = f"{allowance.left:,} of {allowance.most:,} are left for the next 24 hours"
+    said = f"{allowance.left:,} of {allowance.most:,} are left for {within}"
     if allowance.left <= 0:
         return fail(name, what, f"{said}.", f"Wait until some is free again. {mend}")
     if allowance.share_left < _LITTLE:

@@ -1,5 +1,5 @@
 """
-Gives pairs a common key: writes the key of each document into the field Salmon_Id__c of its record in the org.
+Gives pairs a common key: writes the key of each document into the marker field (Salmon_Id__c) of its record in the org.
 
 Before each batch both sides are read, and what is done already is left alone. So it may be killed at any moment and run again, and
 an answer that does not come is settled by reading. A pair that cannot be is refused with the reason, and holds up no other.
@@ -85,6 +85,7 @@ class Applying:
         name: The object.
         prefix: Of its Ids.
         watch: Called with the number of pairs that are done.
+        carrier: The marker field that holds a record's key.
     """
 
     def __init__(
@@ -96,8 +97,9 @@ class Applying:
         *,
         budget: Budget,
         watch: Callable[[int], None] = lambda _: None,
+        carrier: str = MARKER_ID,
     ) -> None:
-        self._name, self._prefix = name, prefix
+        self._name, self._prefix, self._carrier = name, prefix, carrier
         self._org, self._documents = org, documents
         self._budget, self._watch = budget, watch
 
@@ -149,15 +151,15 @@ class Applying:
 
     def _update(self, pairs: Sequence[Pair]) -> Sequence[RowResult]:
         return self._org.update(
-            [{"attributes": {"type": self._name}, "Id": pair.id, MARKER_ID: pair.key} for pair in pairs]
+            [{"attributes": {"type": self._name}, "Id": pair.id, self._carrier: pair.key} for pair in pairs]
         )
 
     def _looked_at(self, pairs: Sequence[Pair]) -> tuple[list[Pair], int, Mapping[Pair, str]]:
         """The pairs that have no common key yet, how many have one, and those that cannot be: why."""
         ids = {pair.id for pair in pairs} | {pair.key for pair in pairs if self._looks_like_id(pair.key)}
         self._budget.check()
-        page = self._org.retrieve(self._name, sorted(ids), ["Id", MARKER_ID])
-        carried = {str(row["Id"]): row.get(MARKER_ID) for row in page.rows}
+        page = self._org.retrieve(self._name, sorted(ids), ["Id", self._carrier])
+        carried = {str(row["Id"]): row.get(self._carrier) for row in page.rows}
         keys = {pair.key for pair in pairs} | {key for key in carried.values() if key}
         documents = self._documents.existing(keys)
         due: list[Pair] = []

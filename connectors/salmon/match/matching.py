@@ -30,6 +30,7 @@ from salmon.match.pairing import Pairing
 from salmon.match.reading import DocumentSide, OrgSide, Watcher
 from salmon.mongodb.wire.client import Document, connect, database_of
 from salmon.salesforce.catalog import SyncedObject, synced_object
+from salmon.salesforce.wire.budget import Urgency, during, of_api_calls
 from salmon.salesforce.wire.rest import Rest
 from salmon.source.first_loads import MATCHED, begun
 
@@ -230,7 +231,7 @@ class _Sides:
     def synced(self, name: str) -> SyncedObject:
         """The object as the org has it. Raises SetupError."""
         if name not in self._synced:
-            self._synced[name] = synced_object(name, self._config.objects[name], self._rest)
+            self._synced[name] = synced_object(name, self._config.objects, self._rest)
         return self._synced[name]
 
     def found(self, name: str, on: Sequence[Any], folder: Folder) -> Found:
@@ -281,13 +282,15 @@ class _Sides:
 
     def applied(self, name: str, pairs: PairsFile) -> Applied:
         documents = Collected(self._database, self._config.objects[name].collection)
+        schema = self.synced(name).schema
         applying = Applying(
             name,
-            self.synced(name).schema.key_prefix,
+            schema.key_prefix,
             self._rest,
             documents,
             budget=self._budget,
             watch=lambda count: self._wanted.watch(name, "applied", count),
+            carrier=schema.markers.key,
         )
         return applying.apply(pairs)
 
@@ -297,8 +300,10 @@ def _sides(config: SyncConfig, wanted: Wanted) -> Iterator[_Sides]:
     with ExitStack() as stack:
         client = connect(config.mongodb, app=_CLIENT)
         stack.callback(client.close)
-        rest = Rest(config.salesforce)
+        # Kafka need not be there: what other processes have used is not known, but what everybody has, the org says.
+        rest = Rest(config.salesforce, budget=of_api_calls(config.salesforce.api_budget, patient=True))
         stack.callback(rest.close)
+        stack.enter_context(during(Urgency.LATER))
         yield _Sides(config, wanted, rest, database_of(client, config.mongodb))
 
 

@@ -14,14 +14,15 @@ from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import ConfigError
+from salmon.model.markers import USUAL, Markers, never_synced
 from salmon.model.people import LAST_NAME, PERSON, fields_of_one_kind
 
 NAMESPACE: Final = "salmon.records"
 
-# The marker fields in the org; never synced as fields. SEQ: number(18,0), set by each of Salmon's writes.
+# The marker fields in the org, by their usual names; never synced as fields. SEQ: number(18,0), set by each of Salmon's writes.
 # ID: text(255), unique, case-sensitive external id: the key of a record that was not created in Salesforce.
-MARKER_SEQ: Final = "Salmon_Seq__c"
-MARKER_ID: Final = "Salmon_Id__c"
+MARKER_SEQ: Final = USUAL.seq
+MARKER_ID: Final = USUAL.key
 
 # Audit stamps change with every write, including ours. They are written together with other fields, and cause no write.
 STAMPS: Final = frozenset(
@@ -29,9 +30,7 @@ STAMPS: Final = frozenset(
 )
 # When a user last looked at a record is not a property of the record, and differs for each user who reads it.
 _PER_USER: Final = frozenset({"LastViewedDate", "LastReferencedDate"})
-# Contact's markers, as an org with person accounts shows all custom fields of Contact on Account.
-_OF_CONTACT: Final = frozenset(f"{marker.removesuffix('__c')}__pc" for marker in (MARKER_SEQ, MARKER_ID))
-_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", MARKER_SEQ, MARKER_ID}) | _OF_CONTACT | _PER_USER
+_NOT_FIELDS: Final = frozenset({"Id", "IsDeleted", *never_synced()})
 # Compounds are stored as their components; the others have no Avro type (Object Reference, Field Types).
 _COMPOUND_TYPES: Final = frozenset({"address", "location"})
 _UNSYNCABLE_TYPES: Final = frozenset(
@@ -145,6 +144,7 @@ class ObjectSchema:
     name: str
     fields: tuple[FieldSchema, ...]
     key_prefix: str | None = None  # the first three characters of the object's Ids
+    markers: Markers = USUAL
     # Rises with each changed schema of the object that is registered (salmon.runtime.schemas); 0: it was never registered.
     generation: int = field(default=0, compare=False)
 
@@ -159,12 +159,13 @@ class ObjectSchema:
     @cached_property
     def told(self) -> frozenset[str]:
         """
-        What is reported of each record: its fields; the objects that lookups point to; and its kind. Records of which an earlier
-        version of Salmon has not reported as much are read again, as for a new field.
+        What is reported of each record: its fields; the objects that lookups point to; its kind; and what unusual markers say.
+        Records of which not as much was reported are read again, as for a new field.
         """
         several = {f"{field.name}:type" for field in self.references if field.is_polymorphic}
         kinds = {":kind"} if self.has_kinds else set[str]()
-        return frozenset(self.by_name) | several | kinds
+        others = {":markers:" + ",".join(self.markers.names)} if self.markers != USUAL else set[str]()
+        return frozenset(self.by_name) | several | kinds | others
 
     @cached_property
     def has_kinds(self) -> bool:
@@ -183,7 +184,8 @@ class ObjectSchema:
             "namespace": NAMESPACE,
             "doc": f"The agreed {self.name}, one field for each synced field. The Kafka record's key is the record key.",
             "salmon": {"keyPrefix": self.key_prefix}
-            | ({"generation": self.generation} if self.generation else {}),
+            | ({"generation": self.generation} if self.generation else {})
+            | self.markers.to_avro(),
             "fields": [_avro_field(field) for field in self.fields],
         }
 
@@ -196,6 +198,7 @@ class ObjectSchema:
                 fields=tuple(_field_of_avro(field) for field in schema["fields"]),
                 key_prefix=schema["salmon"]["keyPrefix"],
                 generation=schema["salmon"].get("generation", 0),
+                markers=Markers.from_avro(schema["salmon"]),
             )
         except KeyError as missing:
             raise ConfigError(
@@ -212,6 +215,8 @@ def schema_of_describe(
     live: Collection[str] | None = None,
     decimals: bool = False,
     prefixes: Mapping[str, str] | None = None,
+    markers: Markers = USUAL,
+    apart: Collection[str] = (),
 ) -> ObjectSchema:
     """
     Choose the fields that are synced, and describe each.
@@ -223,6 +228,8 @@ def schema_of_describe(
         live: The fields that the object's change events contain, if that is known; None: work it out from the describe.
         decimals: Whether numbers (double, currency, percent) are decimals, with all their digits, instead of doubles.
         prefixes: Object -> how its Ids begin, for lookups to several objects.
+        markers: The names of the object's marker fields.
+        apart: Fields that are no data: see never_synced.
 
     Raises:
         ConfigError: a name in *include* or *exclude* does not exist in the object, or cannot be synced.
@@ -238,7 +245,7 @@ def schema_of_describe(
             field, live=live, decimals=decimals, only=kinds.get(field["name"], ""), prefixes=prefixes or {}
         )
         for field in describe["fields"]
-        if why_not_synced(field) is None
+        if why_not_synced(field, apart) is None
         and (include is None or field["name"] in include)
         and field["name"] not in exclude
     )
@@ -246,14 +253,14 @@ def schema_of_describe(
         raise ConfigError(
             f"objects.{name}.fields.include: {', '.join(lost)} of {name} cannot be synced (see section Types)."
         )
-    return ObjectSchema(name=name, fields=fields, key_prefix=describe.get("keyPrefix"))
+    return ObjectSchema(name=name, fields=fields, key_prefix=describe.get("keyPrefix"), markers=markers)
 
 
-def why_not_synced(field: Mapping[str, Any]) -> str | None:
+def why_not_synced(field: Mapping[str, Any], apart: Collection[str] = ()) -> str | None:
     """Return in a few words why a described field cannot be synced; None if it can."""
     if field["name"] in _PER_USER:
         return "differs for each user who reads it"
-    if field["name"] in _NOT_FIELDS:
+    if field["name"] in _NOT_FIELDS or field["name"] in apart:
         return "part of the record itself, not synced as a field"
     if field["type"] in _COMPOUND_TYPES or _is_person_name(field):
         return "a compound field: its components are synced instead"

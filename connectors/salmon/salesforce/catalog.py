@@ -13,19 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from salmon.errors import ConfigError, RequestRejected, SchemaMismatch, SetupError
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema, schema_of_describe
+from salmon.model.schema import ObjectSchema, schema_of_describe
+from salmon.salesforce.marker_fields import Named, Queries, apart_in, fault_of, fault_of_move
 from salmon.salesforce.wire.layout import channel_of, layout_of
 
 POLL: Final = "poll"
 STAMP: Final = "SystemModstamp"
 _CALLS_A_POLL: Final = 2
 _S_A_DAY: Final = 86_400
-_SEQ_DIGITS: Final = 18
-_KEY_CHARS: Final = 255
-MARKERS: Final = {
-    MARKER_SEQ: "Number(18, 0)",
-    MARKER_ID: "Text(255), External ID, Unique and case-sensitive",
-}
 
 
 class ObjectUnusable(SetupError):
@@ -79,6 +74,8 @@ class ObjectConfig(Protocol):
     @property
     def fields(self) -> FieldChoice: ...
     @property
+    def markers(self) -> Named: ...
+    @property
     def numbers(self) -> str: ...
     @property
     def allow_duplicates(self) -> bool: ...
@@ -95,7 +92,7 @@ class ObjectConfig(Protocol):
         ...
 
 
-class Describes(Protocol):
+class Describes(Queries, Protocol):
     """Where a describe comes from: Rest."""
 
     def describe(self, name: str) -> Mapping[str, Any]: ...
@@ -123,19 +120,28 @@ class SyncedObject:
         return self.schema.name
 
 
+def as_registered(schema: ObjectSchema) -> SyncedObject:
+    """An object that cannot be described. It is not read before it can be."""
+    return SyncedObject(schema, frozenset(schema.by_name) | {"Id"})
+
+
 def synced_object(
-    name: str, config: ObjectConfig, describes: Describes, events: EventSchemas | None = None
+    name: str,
+    objects: Mapping[str, ObjectConfig],
+    describes: Describes,
+    events: EventSchemas | None = None,
+    former: ObjectSchema | None = None,
 ) -> SyncedObject:
     """
-    Describe one object of the config. Its live fields are those of its change events, where *events* are given and it is not
-    polled.
+    Describe one of the config's objects. Its live fields are those of its change events, where *events* are given and it is not
+    polled. *former*: its schema as it is registered, whose markers may have other names.
 
     Raises:
         ObjectUnusable: the object, its marker fields, its change events or a field that the config names is missing, or
             hidden from the integration user; or the org describes it in a way that Salmon does not know.
     """
     try:
-        return _synced_object(name, config, describes, events)
+        return _synced_object(name, objects, describes, events, former)
     except (KeyError, TypeError, AttributeError, IndexError, SchemaMismatch) as error:
         raise ObjectUnusable(
             name,
@@ -145,8 +151,13 @@ def synced_object(
 
 
 def _synced_object(
-    name: str, config: ObjectConfig, describes: Describes, events: EventSchemas | None
+    name: str,
+    objects: Mapping[str, ObjectConfig],
+    describes: Describes,
+    events: EventSchemas | None,
+    former: ObjectSchema | None,
 ) -> SyncedObject:
+    config = objects[name]
     try:
         describe = describes.describe(name)
     except RequestRejected as error:
@@ -163,7 +174,12 @@ def _synced_object(
             f"objects.{name}: the org's describe of {name} has no field Id, so its records cannot be identified. Remove {name}"
             f" from `objects`, or ask whoever runs the org or a proxy in front of it.",
         )
-    _check_markers(name, fields)
+    markers = config.markers.names
+    fault = fault_of(name, markers, fields)
+    if fault is None and former is not None and former.markers != markers:
+        fault = fault_of_move(name, former.markers, markers, fields, describes)
+    if fault is not None:
+        raise ObjectUnusable(name, fault)
     points_to_several = events is not None and any(
         len(f.get("referenceTo") or ()) > 1 for f in fields.values()
     )
@@ -183,6 +199,8 @@ def _synced_object(
             live=live,
             decimals=config.numbers == "decimal",
             prefixes=describes.key_prefixes() if points_to_several else None,
+            markers=markers,
+            apart=apart_in(objects),
         )
     except ConfigError as error:
         raise ObjectUnusable(
@@ -199,44 +217,6 @@ def is_polled(config: ObjectConfig) -> bool:
 def calls_a_day(every_s: float) -> int:
     """About how many API calls polling an object costs, if little changes: one for rows, one for deletions, each time."""
     return round(_CALLS_A_POLL * _S_A_DAY / every_s)
-
-
-def _check_markers(name: str, fields: Mapping[str, Mapping[str, Any]]) -> None:
-    for marker, made_as in MARKERS.items():
-        field = fields.get(marker)
-        if field is None:
-            raise ObjectUnusable(
-                name,
-                f"objects.{name}: {name} has no field {marker}, or hides it from the integration user. Create it as"
-                f" {made_as}, and let that user alone edit it.",
-            )
-        if not (field["createable"] and field["updateable"]):
-            raise ObjectUnusable(
-                name,
-                f"objects.{name}: {name}.{marker} cannot be edited by the integration user. Give it read and edit"
-                " access to the field.",
-            )
-    for marker in (MARKER_ID, MARKER_SEQ):
-        if consequence := not_as_made(marker, fields[marker]):
-            raise ObjectUnusable(
-                name, f"objects.{name}: {name}.{marker} {consequence}. Make it {MARKERS[marker]}."
-            )
-
-
-def not_as_made(marker: str, field: Mapping[str, Any]) -> str | None:
-    """What would come of it that a marker field is not as Salmon needs it; None if it is. *field*: its describe."""
-    if marker == MARKER_SEQ:
-        digits = (field.get("precision") or 0) - (field.get("scale") or 0)
-        if field.get("type") != "double" or digits < _SEQ_DIGITS:
-            return f"does not hold whole numbers of {_SEQ_DIGITS} digits"
-        return None
-    if not (field.get("externalId") and field.get("unique")):
-        return "is not a unique external id, so a record could be created twice"
-    if not field.get("caseSensitive"):
-        return "is not case-sensitive, so the keys abc and ABC would be one record"
-    if field.get("type") != "string" or (field.get("length") or 0) < _KEY_CHARS:
-        return f"does not hold texts of {_KEY_CHARS} characters, which keys may have"
-    return None
 
 
 def live_fields(name: str, events: EventSchemas) -> frozenset[str]:

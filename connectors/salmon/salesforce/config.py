@@ -133,6 +133,12 @@ class PubSub(BaseModel):
         pattern=r"^[^\s/@?#]+:\d{1,5}$",
         description="Host and port; api.deu.pubsub.salesforce.com:7443 for orgs with EU data residency.",
     )
+    channel: str = Field(
+        default="/data/ChangeEvents",
+        pattern=r"^/data/(ChangeEvents|[A-Za-z][A-Za-z0-9_]*__chn)$",
+        description="Where change events come from: /data/ChangeEvents, or a custom channel that carries the synced objects, e.g. "
+        "/data/Sync__chn. It must have no filters. If it is changed in a running sync, everything is read again.",
+    )
     fetch_size: int = Field(
         default=100,
         ge=1,
@@ -220,6 +226,23 @@ class EventBudget(Budget):
     )
 
 
+class PublishBudget(Budget):
+    """How many of the platform events that the org may publish in an hour Salmon may use up."""
+
+    share: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="Salmon publishes no platform event while more than this share of the org's published events in an hour is used up, "
+        "by all that publish. Its events wait.",
+    )
+    floor: int = Field(
+        default=0,
+        ge=0,
+        description="So many of the org's published events in an hour are left to others.",
+    )
+
+
 class SalesforceConfig(BaseModel):
     """One Salesforce org and how to reach it."""
 
@@ -238,6 +261,7 @@ class SalesforceConfig(BaseModel):
     bulk: Bulk = Bulk()
     api_budget: ApiBudget = ApiBudget()
     event_budget: EventBudget = EventBudget()
+    publish_budget: PublishBudget = PublishBudget()
     concurrent_writes: Annotated[int, Field(ge=1, le=20)] = Field(
         default=8,
         description="The most Collections calls (each of up to 200 records) at the same time. Records that share a parent are never in "

@@ -1,7 +1,7 @@
 """
 Which record key belongs to which Salesforce Id, and the other way round, for all synced objects.
 
-Only records whose key is not their Id are kept: those that carry a key in Salmon_Id__c. Of the others, it is remembered for a
+Only records whose key is not their Id are kept: those that carry a key in the marker field (Salmon_Id__c). Of the others, it is remembered for a
 while which have been met, so that nobody has to ask for their keys. Who fills the table, and when it is complete, is for source
 (DESIGN: identity first).
 """
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from salmon.model.markers import Markers
 from salmon.model.references import target_in, typed
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.salesforce.ids import id18, prefix_of
@@ -33,10 +34,15 @@ class Identity:
         self._news: deque[tuple[str, str, str]] = deque()
         self._met: set[str] = set()
         self._met_before: set[str] = set()
+        self._markers = {name: schema.markers for name, schema in schemas.items()}
         self._of_prefix = {schema.key_prefix: name for name, schema in schemas.items() if schema.key_prefix}
 
     def __len__(self) -> int:
         return sum(len(keys) for keys in self._keys.values())
+
+    def markers(self, name: str) -> Markers:
+        """The names of the object's marker fields."""
+        return self._markers[name]
 
     def load(self, name: str, entries: Mapping[str, str]) -> None:
         """Take over what is published already: Id -> key, in the order in which it was learnt."""

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from salmon.errors import RequestRejected
-from salmon.model.schema import MARKER_ID, MARKER_SEQ
-from salmon.salesforce.catalog import MARKERS, not_as_made
+from salmon.model.markers import USUAL, Markers
+from salmon.salesforce.marker_fields import made_as, not_as_made
 from salmon.salesforce.wire.administration import (
     CHANNEL,
     RIGHTS,
@@ -33,23 +33,21 @@ _SET: Final[Mapping[str, Any]] = {
     "Label": "Salmon sync",
     "Description": "Made by `salmon setup`: lets the integration user edit the marker fields. Assign it to nobody else.",
 }
-_METADATA: Final[Mapping[str, Mapping[str, Any]]] = {
-    MARKER_SEQ: {
-        "type": "Number",
-        "label": "Salmon Seq",
-        "precision": 18,
-        "scale": 0,
-        "description": "Number of the last write of the Salmon sync. Only the sync may edit it.",
-    },
-    MARKER_ID: {
-        "type": "Text",
-        "label": "Salmon Id",
-        "length": 255,
-        "externalId": True,
-        "unique": True,
-        "caseSensitive": True,
-        "description": "Key of a record that came from MongoDB. Only the Salmon sync may edit it.",
-    },
+_SEQ: Final[Mapping[str, Any]] = {
+    "type": "Number",
+    "label": "Salmon Seq",
+    "precision": 18,
+    "scale": 0,
+    "description": "Number of the last write of the Salmon sync. Only the sync may edit it.",
+}
+_KEY: Final[Mapping[str, Any]] = {
+    "type": "Text",
+    "label": "Salmon Id",
+    "length": 255,
+    "externalId": True,
+    "unique": True,
+    "caseSensitive": True,
+    "description": "Key of a record that came from MongoDB. Only the Salmon sync may edit it.",
 }
 # To make fields and select objects; permission sets; and to assign them.
 _NEEDED: Final = (
@@ -59,6 +57,8 @@ _NEEDED: Final = (
 )
 # Their custom fields are made on Activity, which is no object of the data API; how the Tooling API names these is not known here.
 _OF_ACTIVITY: Final = frozenset({"Task", "Event"})
+_CUSTOM: Final = "__c"
+_NAMESPACE: Final = "__"  # what ends it: Acme__Sync_Key__c
 # A type of the Metadata API -> of a describe.
 _TYPES: Final[Mapping[str, str]] = {"Text": "string", "Number": "double"}
 # The org has as many objects selected as it may ("Change Data Capture Allocations").
@@ -75,6 +75,8 @@ class OrgSetup:
         user: Of the integration user; it may be the same. What it may do is what counts.
         dry: Say what would be made, and make nothing.
         polled: Those of the objects that need no change events.
+        markers: The names of their marker fields; where none are given, the usual ones.
+        channel: The channel that change events come on.
     """
 
     def __init__(
@@ -85,8 +87,12 @@ class OrgSetup:
         *,
         dry: bool,
         polled: Collection[str] = (),
+        markers: Mapping[str, Markers] | None = None,
+        channel: str = CHANNEL,
     ) -> None:
+        self._channel = channel
         self._objects = objects
+        self._markers = {name: (markers or {}).get(name, USUAL) for name in objects}
         self._heard = [name for name in objects if name not in polled]
         self._admin = administration
         self._user = user
@@ -145,14 +151,15 @@ class OrgSetup:
             )
             return
         fields = {field["name"]: field for field in describe["fields"]}
-        for marker in MARKERS:
+        markers = self._markers[name]
+        for marker in markers.names:
             if marker not in fields:
                 step = self._hidden_or_missing(name, marker)
                 if step.became in (Became.MADE, Became.WOULD_MAKE, Became.THERE):
                     unseen.append((name, marker))
                 yield step
-            elif consequence := not_as_made(marker, fields[marker]):
-                yield _wrong(name, marker, consequence)
+            elif consequence := not_as_made(markers, marker, fields[marker]):
+                yield _wrong(name, marker, consequence, made_as(markers)[marker])
             else:
                 if not (fields[marker]["createable"] and fields[marker]["updateable"]):
                     unseen.append((name, marker))
@@ -160,32 +167,37 @@ class OrgSetup:
 
     def _hidden_or_missing(self, name: str, marker: str) -> Step:
         """A field that the integration user does not see: make it, unless it is only hidden."""
-        full_name = f"{name}.{marker}"
+        full_name, markers = f"{name}.{marker}", self._markers[name]
+        how = made_as(markers)[marker]
         if name in _OF_ACTIVITY:
             return Step(
                 f"objects.{full_name}",
                 Became.BY_HAND,
                 f"{name} has no field {marker} that the integration user could see. Custom fields of {name} belong to Activity,"
                 " for which the API is not used.",
-                f"Under Setup, Object Manager, Activity, make the field {marker} as {MARKERS[marker]}, and give the integration"
+                f"Under Setup, Object Manager, Activity, make the field {marker} as {how}, and give the integration"
                 f" user Read and Edit of it. If that cannot be made there, {name} cannot be synced yet: remove it from `objects`.",
             )
         try:
-            field_id = self._admin.custom_fields(MARKERS).get((name, marker))
+            field_id = self._admin.custom_fields(markers.names).get((name, marker))
             if field_id is not None:
-                consequence = not_as_made(marker, _as_described(self._admin.field_metadata(field_id)))
-                return _wrong(name, marker, consequence) if consequence else _there(name, marker)
+                described = _as_described(self._admin.field_metadata(field_id))
+                consequence = not_as_made(markers, marker, described)
+                return _wrong(name, marker, consequence, how) if consequence else _there(name, marker)
+            if _NAMESPACE in marker.removesuffix(_CUSTOM):
+                return _of_a_package(name, marker, how)
             if not self._dry:
-                self._admin.make_of_metadata("CustomField", full_name, _METADATA[marker])
+                metadata = _SEQ if marker == markers.seq else _KEY
+                self._admin.make_of_metadata("CustomField", full_name, metadata)
         except RequestRejected as error:
             return Step(
                 f"objects.{full_name}",
                 Became.BY_HAND,
                 f"The org does not let this user make the field {full_name} ({_why(error)}).",
-                f"Under Setup, Object Manager, {name}, make the field {marker} as {MARKERS[marker]}; or run this with an"
+                f"Under Setup, Object Manager, {name}, make the field {marker} as {how}; or run this with an"
                 " administrator's session (--admin-token-file).",
             )
-        return self._made(f"objects.{full_name}", f"the field {full_name}: {MARKERS[marker]}")
+        return self._made(f"objects.{full_name}", f"the field {full_name}: {how}")
 
     # Permissions.
 
@@ -268,7 +280,9 @@ class OrgSetup:
         if not self._heard:
             return
         try:
-            selected = {event for event, channels in self._admin.selected().items() if CHANNEL in channels}
+            selected = {
+                event for event, channels in self._admin.selected().items() if self._channel in channels
+            }
         except RequestRejected as error:
             yield Step(
                 "selection",
@@ -288,7 +302,7 @@ class OrgSetup:
         step = f"selection.{name}"
         try:
             if not self._dry:
-                self._admin.make_of_metadata("PlatformEventChannelMember", *member_of(name))
+                self._admin.make_of_metadata("PlatformEventChannelMember", *member_of(name, self._channel))
         except RequestRejected as error:
             if error.code == _SELECTION_FULL:
                 return Step(
@@ -303,10 +317,14 @@ class OrgSetup:
                 step,
                 Became.BY_HAND,
                 f"The org does not let this user select {name} for change events ({_why(error)}).",
-                f"Under Setup, Change Data Capture, select {name}. If it is not offered there, set objects.{name}.capture to"
-                " poll.",
+                f"{self._by_hand(name)}. If it is not offered there, set objects.{name}.capture to poll.",
             )
         return self._made(step, f"the selection of {name} for change events")
+
+    def _by_hand(self, name: str) -> str:
+        if self._channel == CHANNEL:
+            return f"Under Setup, Change Data Capture, select {name}"
+        return f"Make the channel {self._channel} if it is not there (Tooling API, PlatformEventChannel), and add {name} to it"
 
     def _made(self, name: str, what: str) -> Step:
         if self._dry:
@@ -318,12 +336,22 @@ def _there(name: str, marker: str) -> Step:
     return Step(f"objects.{name}.{marker}", Became.THERE, f"The field {name}.{marker}.")
 
 
-def _wrong(name: str, marker: str, consequence: str) -> Step:
+def _of_a_package(name: str, marker: str, how: str) -> Step:
+    return Step(
+        f"objects.{name}.{marker}",
+        Became.BY_HAND,
+        f"{name} has no field {marker} that the integration user could see, and a field with a namespace is made by its package only.",
+        f"Install the package that has it (as {how}), give the integration user Read and Edit of the field, or name another field in"
+        f" objects.{name}.markers.",
+    )
+
+
+def _wrong(name: str, marker: str, consequence: str, how: str) -> Step:
     return Step(
         f"objects.{name}.{marker}",
         Became.FAILED,
         f"{name}.{marker} {consequence}. It is left as it is, because others may use it.",
-        f"It must be {MARKERS[marker]}. If nobody else uses the field, delete it under Setup, Object Manager, {name} (erase it"
+        f"It must be {how}. If nobody else uses the field, delete it under Setup, Object Manager, {name} (erase it"
         " there, too, so that its name is free), and run this again.",
     )
 

@@ -47,7 +47,16 @@ def set_up(config: SyncConfig, *, dry: bool, admin_token: str | None = None) -> 
             admin = Administration(of_admin)
         try:
             polled = [name for name, each in config.objects.items() if is_polled(each)]
-            yield from OrgSetup(tuple(config.objects), admin, user, dry=dry, polled=polled).steps()
+            markers = {name: each.markers.names for name, each in config.objects.items()}
+            yield from OrgSetup(
+                tuple(config.objects),
+                admin,
+                user,
+                dry=dry,
+                polled=polled,
+                markers=markers,
+                channel=config.salesforce.pubsub.channel.rpartition("/")[2],
+            ).steps()
         except (RetriableError, LoginChanged) as error:
             raise SetupError(
                 f"{error} What was made so far stays: run `salmon setup` again to make the rest."

@@ -15,7 +15,7 @@ import structlog
 from salmon.errors import SalmonError
 from salmon.harmless import harmless_sentences
 from salmon.simulator import control
-from salmon.simulator.org.describes import PACKAGED, chosen_objects
+from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, chosen_objects
 from salmon.simulator.org.platform_events import is_platform_event
 from salmon.simulator.server import Ports, Simulator
 
@@ -53,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             random_seed=options.seed,
             change_events=not options.no_change_events,
             marker_fields=not options.no_marker_fields,
+            marker_names=options.marker_names,
             person_accounts=options.person_accounts,
         )
     except SalmonError as error:
@@ -98,6 +99,13 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _two_names(text: str) -> tuple[str, str]:
+    names = _names(text)
+    if len(names) != 2 or not all(name.endswith("__c") for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is not two custom fields. Write Sync_Seq__c,Sync_Key__c")
+    return names[0], names[1]
+
+
 def _count(text: str) -> tuple[str | None, int]:
     """The object and its number of records; None for all objects."""
     name, equals, count = text.rpartition("=")
@@ -141,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--no-marker-fields", action="store_true", help="do not add Salmon's marker fields to the describes"
+    )
+    parser.add_argument(
+        "--marker-names",
+        type=_two_names,
+        default=MARKER_NAMES,
+        metavar="SEQ,KEY",
+        help="names of Salmon's marker fields, as `objects.<sObject>.markers` of a sync may give them",
     )
     parser.add_argument(
         "--person-accounts",

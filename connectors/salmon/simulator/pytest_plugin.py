@@ -26,6 +26,7 @@ _OPTIONS = (
     "records",
     "random_seed",
     "marker_fields",
+    "marker_names",
     "keepalive_s",
     "person_accounts",
 )

@@ -26,7 +26,7 @@ from salmon.simulator.control import ControlServer
 from salmon.simulator.events import pubsub
 from salmon.simulator.events.cdc_schema import can_be_selected
 from salmon.simulator.events.eventbus import EventBus
-from salmon.simulator.org.describes import PACKAGED, load_describes
+from salmon.simulator.org.describes import MARKER_NAMES, PACKAGED, load_describes
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.person_accounts import with_person_accounts
 from salmon.simulator.rest.application import RestServer
@@ -97,6 +97,7 @@ class Simulator:
         records: Mapping[str, int] | None = None,
         random_seed: int = 0,
         marker_fields: bool = True,
+        marker_names: tuple[str, str] = MARKER_NAMES,
         change_events: bool = True,
         keepalive_s: float = 60.0,
         person_accounts: bool = False,
@@ -112,6 +113,7 @@ class Simulator:
             records: How many records of each object there are to begin with.
             random_seed: Chooses those records.
             marker_fields: Add Salmon's two marker fields to every object, as an administrator would.
+            marker_names: What they are called, where an administrator has chosen other names.
             change_events: Select all objects for Change Data Capture, as an administrator would.
             keepalive_s: How often an idle event stream hears something.
             person_accounts: Let accounts be persons, where the describes are of an org that has not enabled it.
@@ -119,7 +121,9 @@ class Simulator:
         Raises:
             SetupError: No describes, no such object, a folder that cannot be written to, or a port is taken.
         """
-        describes = load_describes(describe_folder, objects=objects, marker_fields=marker_fields)
+        describes = load_describes(
+            describe_folder, objects=objects, marker_fields=marker_fields, marker_names=marker_names
+        )
         org = Org(with_person_accounts(describes) if person_accounts else describes)
         if missing := [name for name in records or {} if name not in org.tables]:
             raise SetupError(

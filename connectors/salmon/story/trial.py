@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,7 +112,7 @@ def _selected(schema: ObjectSchema, config: ObjectConfig) -> ObjectSchema:
         for each in schema.fields
         if (include is None or each.name in include) and each.name not in exclude
     )
-    return ObjectSchema(schema.name, fields, schema.key_prefix, schema.generation)
+    return replace(schema, fields=fields)
 
 
 def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str) -> Trial:

@@ -1,7 +1,8 @@
 """
 Runs `salmon verify`: connects to all sides, Kafka and the registry, and checks one object after the other.
 
-It only reads, whether the connectors run or not. A repair asks the sources, so all five processes must run.
+It only reads, whether the connectors run or not, and stores how many API calls that has cost. It asks the budget of API calls first,
+as what can wait longest. A repair asks the sources, so all five processes must run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from salmon.app.spending import spending
 from salmon.app.sync import Sync
 from salmon.config.models import SyncConfig
 from salmon.model.change import MONGODB, SALESFORCE
@@ -26,6 +28,7 @@ from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import id18, prefix_of
 from salmon.salesforce.reading.rows import RowReader
+from salmon.salesforce.wire.budget import Budget, Urgency
 from salmon.salesforce.wire.rest import Rest
 from salmon.verify.agreed import Agreed
 from salmon.verify.asking import ANSWER_MAX_S, Sources
@@ -117,8 +120,12 @@ def verify(
     sync = Sync(config)
     for name in wanted.objects:
         sync.check_object(name, given_as="--object")
+    urgency = Urgency.SPARE if wanted.keys is None else Urgency.LATER
     with sync, ExitStack() as stack:
-        run = _Run(sync, wanted, stack, watcher, patience)
+        for name in config.objects:
+            sync.schema(name)  # of a sync that has never run, this says so best
+        budget = stack.enter_context(spending(sync, "verify", urgency))
+        run = _Run(sync, wanted, stack, watcher, patience, budget=budget)
         names = list(wanted.objects or config.objects)
         if wanted.keys is not None:
             verdicts = {name: run.some(name, wanted.keys) for name in names}
@@ -137,7 +144,14 @@ class _Run:
     """The connections of one run, and what it has found."""
 
     def __init__(
-        self, sync: Sync, wanted: Wanted, stack: ExitStack, watcher: Watcher, patience: Patience
+        self,
+        sync: Sync,
+        wanted: Wanted,
+        stack: ExitStack,
+        watcher: Watcher,
+        patience: Patience,
+        *,
+        budget: Budget,
     ) -> None:
         config = sync.config
         self._sync, self._watcher, self._patience = sync, watcher, patience
@@ -145,7 +159,7 @@ class _Run:
         client = connect(config.mongodb, app="salmon-verify")
         stack.callback(client.close)
         self._database = database_of(client, config.mongodb)
-        self._rest = Rest(config.salesforce)
+        self._rest = Rest(config.salesforce, budget=budget)
         stack.callback(self._rest.close)
         self._further = self._readers()
         self._synced = {name: _synced(self._rest, each) for name, each in self._rules.items()}

@@ -44,7 +44,7 @@ class Rig:
         objects = configured(*RECORDS)
         for each in objects.values():
             each.numbers = numbers
-        synced = {name: synced_object(name, each, self.rest) for name, each in objects.items()}
+        synced = {name: synced_object(name, objects, self.rest) for name in objects}
         identity = Identity({name: one.schema for name, one in synced.items()})
         self.readers = {
             name: RowReader(self.rest, one, identity, synced, "005") for name, one in synced.items()

@@ -47,7 +47,7 @@ class Rig:
         """A new instance of the sink."""
         objects = configured("Account", "Contact")
         task = SalesforceSinkTask(self.config, objects, "crm", rest=Rest(self.config), bulk_rows_min=10)
-        schemas = {name: synced_object(name, each, self.rest).schema for name, each in objects.items()}
+        schemas = {name: synced_object(name, objects, self.rest).schema for name in objects}
         task.start(schemas, Known(), clean=clean)
         return task
 

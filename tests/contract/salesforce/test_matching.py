@@ -38,7 +38,7 @@ def rest(box: BoxProcess) -> Iterator[Rest]:
 
 
 def synced(rest: Rest) -> SyncedObject:
-    return synced_object("Account", configured("Account")["Account"], rest)
+    return synced_object("Account", configured("Account"), rest)
 
 
 def paired(rest: Rest, mongo: Mongo, use_bulk: str) -> tuple[list[Any], list[Any], int, int, int]:

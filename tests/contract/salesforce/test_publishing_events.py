@@ -14,7 +14,7 @@ from salmon.errors import SetupError, Unavailable
 from salmon.model.change import MONGODB, Change, Op, Write, WriteOp
 from salmon.plugin.contract import OutcomeKind, SinkRecord
 from salmon.salesforce.reading.source import SalesforceSourceTask
-from salmon.salesforce.writing.publishing import EventPublisher
+from salmon.salesforce.writing.publishing import USED_UP, EventPublisher
 from salmon.sink.event_records import change_decoder
 from salmon.sink.events import Carrier, EventSink, NoIdentities
 from support.memory_sync import MemorySync
@@ -42,7 +42,7 @@ def box(process: BoxProcess) -> Iterator[BoxProcess]:
 
 @pytest.fixture
 def publisher(box: BoxProcess) -> Iterator[EventPublisher]:
-    made = EventPublisher(box.config(), EVENT, ["Key__c", "Name__c"])
+    made = EventPublisher(box.config(), EVENT, ["Key__c", "Name__c"], again_s=0.0)
     made.start({}, NoIdentities(), clean=False)
     yield made
     made.close()
@@ -120,11 +120,13 @@ def test_an_event_that_the_org_refuses_while_it_publishes_others_is_refused_at_l
 
 
 def test_an_allowance_that_is_used_up_refuses_nothing(box: BoxProcess, publisher: EventPublisher) -> None:
-    """However long it takes: the events wait."""
+    """However long it takes: the events wait, and people are told why. What is kept for others is not used, either."""
     box._control("POST", "allowances", {"HourlyPublishedPlatformEvents": 0})
     try:
         for _ in range(5):
-            assert kinds(publisher, record("one"), record("two")) == [LATER, LATER]
+            outcomes = publisher.put([record("one"), record("two")])
+            assert [(each.kind, each.code) for each in outcomes] == [(LATER, USED_UP)] * 2
+        assert "salesforce.publish_budget" in outcomes[0].reason
     finally:
         box._control("POST", "allowances", {"HourlyPublishedPlatformEvents": 250_000})
     assert kinds(publisher, record("one"), record("two")) == [APPLIED, APPLIED]

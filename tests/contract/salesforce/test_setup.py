@@ -11,6 +11,7 @@ import pytest
 
 from salmon.config.capture import CaptureConfig
 from salmon.config.models import SyncConfig, load
+from salmon.config.saving import MarkersConfig
 from salmon.devstack import sync_file
 from salmon.errors import ConfigError, RequestRejected, SetupError, SignInRefused, Unavailable
 from salmon.salesforce.catalog import synced_object
@@ -26,6 +27,7 @@ from support.describes import describe
 
 OBJECTS = ("Account", "Contact", "Invoice__c")
 MARKERS = ("Salmon_Seq__c", "Salmon_Id__c")
+OTHERS = ("Sync_Seq__c", "Sync_Key__c")  # as an admin may call them
 MADE_THINGS = (
     "CustomField",
     "PlatformEventChannelMember",
@@ -63,7 +65,7 @@ def box(simulator: Simulator) -> Iterator[Box]:
     for name in ("FieldPermissions", "PermissionSetAssignment", "PermissionSet", "CustomField"):
         api = "tooling/sobjects" if name == "CustomField" else "sobjects"
         for row in rows(box, name):
-            ours = name != "CustomField" or full_name(row).partition(".")[2] in MARKERS
+            ours = name != "CustomField" or full_name(row).partition(".")[2] in (*MARKERS, *OTHERS)
             if ours and (name, row["Id"]) not in before:
                 assert box.call("DELETE", f"{api}/{name}/{row['Id']}").status_code == 204
 
@@ -119,6 +121,25 @@ def fields(box: Box, name: str) -> dict[str, Any]:
     return {each["name"]: each for each in box.call("GET", f"sobjects/{name}/describe").json()["fields"]}
 
 
+def test_the_fields_get_the_names_that_the_configuration_gives(box: Box, config: SyncConfig) -> None:
+    """Each object its own; what only a package can make is left to a person."""
+    named = {
+        "Account": MarkersConfig(seq=OTHERS[0], key=OTHERS[1]),
+        "Invoice__c": MarkersConfig(seq=OTHERS[0], key="Acme__Sync_Key__c"),
+    }
+    objects = {
+        name: each.model_copy(update={"markers": named.get(name, each.markers)})
+        for name, each in config.objects.items()
+    }
+    made = taken(config.model_copy(update={"objects": objects}))
+    by_hand = made.pop("objects.Invoice__c.Acme__Sync_Key__c")
+    assert (by_hand.became, "package" in by_hand.says) == (Became.BY_HAND, True)
+    assert {step.became for step in made.values()} == {Became.MADE}
+    assert fields(box, "Account").keys() & {*MARKERS, *OTHERS} == set(OTHERS)
+    assert fields(box, "Contact").keys() & {*MARKERS, *OTHERS} == set(MARKERS)
+    assert fields(box, "Account")[OTHERS[1]]["unique"]
+
+
 def test_a_bare_org_gets_all_that_a_sync_needs_and_then_nothing_more(box: Box, config: SyncConfig) -> None:
     """Fields as they must be, the right to edit them for this user alone, change events; also of a custom object."""
     made = taken(config)
@@ -149,7 +170,7 @@ def test_the_source_takes_what_setup_has_made(box: Box, config: SyncConfig) -> N
     events = PubSub(config.salesforce, rest.sign_in)
     try:
         for name in OBJECTS:
-            assert synced_object(name, config.objects[name], rest, events).schema.fields
+            assert synced_object(name, config.objects, rest, events).schema.fields
     finally:
         events.close()
         rest.close()

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from salmon.errors import RequestRejected, Unavailable
+from salmon.model.markers import USUAL
 from salmon.salesforce.catalog import ObjectUnusable, synced_object
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.identities import load_identities
@@ -163,10 +164,16 @@ class Describing:
     def key_prefixes(self) -> Mapping[str, str]:
         raise AssertionError("not asked")
 
+    def pages(self, soql: str, *, deleted: bool = False) -> Any:
+        raise AssertionError("not asked")
+
 
 FIELD = {"name": "Id", "type": "id"}
 CONFIGURED = SimpleNamespace(
-    fields=SimpleNamespace(include=None, exclude=()), numbers="double", capture=SimpleNamespace(mode="cdc")
+    fields=SimpleNamespace(include=None, exclude=()),
+    numbers="double",
+    capture=SimpleNamespace(mode="cdc"),
+    markers=SimpleNamespace(names=USUAL),
 )
 
 
@@ -185,7 +192,7 @@ CONFIGURED = SimpleNamespace(
 def test_whatever_is_wrong_with_a_describe_is_wrong_with_that_object_alone(answer: Any, says: str) -> None:
     """It is one sentence, in the org's own words where it has any, with the mend (case V10)."""
     with pytest.raises(ObjectUnusable) as caught:
-        synced_object("Account", CONFIGURED, Describing(answer))
+        synced_object("Account", {"Account": CONFIGURED}, Describing(answer))
     assert caught.value.name == "Account"
     assert str(caught.value).startswith("objects.Account: ")
     assert says in str(caught.value)
@@ -218,7 +225,7 @@ def test_a_marker_field_that_was_made_in_another_way_is_told_before_it_does_harm
 ) -> None:
     """With what would come of it, and how the field is to be made."""
     with pytest.raises(ObjectUnusable) as caught:
-        synced_object("Account", CONFIGURED, Describing(described_with(marker, **facts)))
+        synced_object("Account", {"Account": CONFIGURED}, Describing(described_with(marker, **facts)))
     assert says in str(caught.value)
     assert f"Account.{marker} " in str(caught.value)
     assert "Make it " in str(caught.value)
@@ -227,7 +234,7 @@ def test_a_marker_field_that_was_made_in_another_way_is_told_before_it_does_harm
 def test_marker_fields_as_they_are_to_be_made_are_taken() -> None:
     """Also where they hold more than they must."""
     for answer in (described_with(""), described_with("Salmon_Id__c", length=300)):
-        assert synced_object("Account", CONFIGURED, Describing(answer)).name == "Account"
+        assert synced_object("Account", {"Account": CONFIGURED}, Describing(answer)).name == "Account"
 
 
 def test_the_keys_of_an_object_that_alone_cannot_be_read_hold_up_no_other() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from salmon.model.schema import MARKER_SEQ, Kind, ObjectSchema
+from salmon.model.schema import Kind, ObjectSchema
 
 # Any decimal of so many digits is the only one of so many that its double stands for.
 _SURE_DIGITS: Final = 15
@@ -45,7 +45,7 @@ class ValuesOfCsv:
         if sorted(name.lower() for name in header) != sorted(known):
             raise OtherColumns
         self._names = [known[name.lower()].split(".") for name in header]
-        kinds = {field.name: field.kind for field in schema.fields} | {MARKER_SEQ: Kind.DECIMAL}
+        kinds = {field.name: field.kind for field in schema.fields} | {schema.markers.seq: Kind.DECIMAL}
         self._shows = [_shower(kinds.get(".".join(names))) for names in self._names]
         by_name = schema.by_name
         # Of a double, REST has no more digits than the CSV. From where on another decimal of the field has the same double:

@@ -20,7 +20,7 @@ from salmon.errors import SchemaMismatch
 from salmon.model.change import SALESFORCE, Change, Op, Value
 from salmon.model.convert import from_event
 from salmon.model.people import JOINED, NAME
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.ids import names_no_record
 from salmon.salesforce.wire.layout import EventLayout
@@ -106,14 +106,15 @@ def report_of(
     shown = dict(layout.values(payload))
     said = _said(op, header, layout, shown)
     by_us = header["commitUser"][:15] == our_user[:15]
+    markers = schema.markers
     # An undelete brings a marker back that was acknowledged, or never will be, in the record's former life.
-    acks = kind in ("CREATE", "UPDATE") and MARKER_SEQ in said and by_us
+    acks = kind in ("CREATE", "UPDATE") and markers.seq in said and by_us
     fields = {
         field.name: value
         for field in schema.fields
         if field.name in said and (value := _value(field.name, shown, schema, identity)) is not None
     }
-    carried = shown.get(MARKER_ID) if MARKER_ID in said else None
+    carried = shown.get(markers.key) if markers.key in said else None
     told = tuple(
         Told(
             native_id,
@@ -124,7 +125,7 @@ def report_of(
                 commit_time=commit_time,
                 order=_ORDER.pack(header["commitNumber"], header["sequenceNumber"]),
                 native_id=native_id,
-                ack=_seq(shown[MARKER_SEQ]) if acks else None,
+                ack=_seq(shown[markers.seq]) if acks else None,
                 changed=said & schema.by_name.keys() if op is Op.UPDATE else None,
                 fields=fields,
                 source=_source(header, at),

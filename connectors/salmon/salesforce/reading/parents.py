@@ -19,7 +19,6 @@ import structlog
 
 from salmon.errors import RequestRejected, RetriableError
 from salmon.model.change import Change
-from salmon.model.schema import MARKER_SEQ
 from salmon.salesforce.catalog import SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.polling import Reported
@@ -92,7 +91,10 @@ class Parents:
                 self._identity.meet(header["recordIds"])
             elif header["changeType"] != "UPDATE":
                 continue
-            if payload.get(MARKER_SEQ) is not None and header["commitUser"][:15] == self._our_user:
+            if (
+                payload.get(self._objects[name].schema.markers.seq) is not None
+                and header["commitUser"][:15] == self._our_user
+            ):
                 continue
             for field in self._objects[name].schema.references:
                 value = payload.get(field.name)

@@ -4,12 +4,16 @@ Platform events in: each kind by a subscription, a position and a schema of its 
 An event that cannot be read is set aside, with its bytes; one kind that cannot be read waits, is tried again each minute, and
 holds up no other. The first start, and a position that the org has lost, begin with the earliest event that the org still
 has: never with the latest. An event that comes again is recognized by its EventUuid.
+
+A kind of which nothing was ever received has a position, too: that it is heard from its beginning on, and since when. It is stored
+with the first batch, so a kill at any moment leaves either nothing read or a position. The first response, be it a keepalive
+without events, gives it a replay id. If that takes longer than the org surely keeps events (as when the event was hidden from the
+user, or the process stood still), what was published first may have expired: it is reported, as any lost position is.
 Sources: Platform Events Developer Guide, "Subscribe with Pub/Sub API", "Event Bus, Retention and Replay" (72 hours).
 """
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections import OrderedDict
@@ -17,7 +21,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import fastavro
 import structlog
 
 from salmon.errors import (
@@ -26,12 +29,12 @@ from salmon.errors import (
     PositionLost,
     RequestRejected,
     RetriableError,
-    SchemaMismatch,
     SchemaOutdated,
 )
 from salmon.model.event_schema import CREATED, event_schema, fields_of
 from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import DeadLetter, EventRecord, Position, WaitingObject
+from salmon.salesforce.reading.payloads import PayloadReader
 from salmon.salesforce.reading.subscription import Ended, Preset, Received, Start, Stream
 
 log = structlog.get_logger(__name__)
@@ -44,15 +47,8 @@ EVENTS_A_POLL: Final = 500
 # Remembered while the process runs, and in the position: what an org repeats, it repeats soon.
 _KNOWN_MAX: Final = 20_000
 _KNOWN_STORED: Final = 20
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    AttributeError,
-)
+# Events of high volume are kept for 72 hours, others for 24.
+BEGINNING_KEPT_S: Final = 86_400.0
 
 
 class Bus(Protocol):
@@ -95,6 +91,7 @@ class PlatformEvents:
         org_id: Callable[[], str],
         again_s: float = AGAIN_S,
         clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
@@ -102,9 +99,11 @@ class PlatformEvents:
             open_stream: Subscribes to a topic, from a position on.
             org_id: The Id of the org: a position of another org is none.
             again_s: How long a kind waits until it is tried again.
+            today: Seconds since 1970; it says only whether something may have been lost, and decides nothing.
         """
         self._kinds = {
-            name: _Kind(name, bus, open_stream, org_id=org_id, again_s=again_s, clock=clock) for name in names
+            name: _Kind(name, bus, open_stream, org_id=org_id, again_s=again_s, clock=clock, today=today)
+            for name in names
         }
 
     def look(self) -> None:
@@ -167,14 +166,17 @@ class _Kind:
         org_id: Callable[[], str],
         again_s: float,
         clock: Callable[[], float],
+        today: Callable[[], float],
     ) -> None:
         self.name, self.lost = name, ""
         self.schema: ObjectSchema | None = None
         self._topic = f"/event/{name}"
         self._bus, self._open_stream, self._org_id = bus, open_stream, org_id
-        self._again_s, self._clock = again_s, clock
+        self._again_s, self._clock, self._today = again_s, clock, today
         self._stream: EventStream | None = None
-        self._place: bytes | None = None  # None: nothing was ever received
+        self._place: bytes | None = None  # None: nothing was received since the beginning
+        self._began_s = 0.0  # when it was first heard from there
+        self._is_stored = False
         self._known: OrderedDict[str, None] = OrderedDict()
         self._readers: dict[str, Any] = {}  # schema id -> fastavro's form
         # Why it waits, since when, and until when.
@@ -217,12 +219,14 @@ class _Kind:
     def start(self, position: Position | None) -> None:
         self.close()
         self._org = self._org_id()  # now, because it may have to be asked for; another one ends the process
-        self._place = None
+        self._place, self._began_s, self._is_stored = None, self._today(), False
         self._known.clear()
         if position is not None:
             self._known.update(dict.fromkeys(position.get("known", ())))
             if position.get("org_id", "") in ("", self._org):
-                self._place = bytes.fromhex(position["replay_id"])
+                self._place = bytes.fromhex(position["replay_id"]) or None
+                self._began_s, self._is_stored = position.get("began_s", self._began_s), True
+                self._look_how_long()
             else:
                 self._lose("it is of another org, as after the refresh of a sandbox.")
         if self.schema is not None:
@@ -235,7 +239,26 @@ class _Kind:
     def _open(self) -> None:
         self._stream = self._open_stream(self._topic, Preset.EARLIEST if self._place is None else self._place)
 
+    def _look_how_long(self) -> None:
+        """The stream is about to be taken from its beginning again: how old is that?"""
+        now_s = self._today()
+        if self._place is None and now_s - self._began_s > BEGINNING_KEPT_S:
+            self._lose(
+                f"nothing has come since it was first listened for, {(now_s - self._began_s) / 3600:.0f} hours ago."
+            )
+            self._began_s, self._is_stored = now_s, False  # reported once
+
     def take(self, gathered: Gathered) -> None:
+        self._listen(gathered)
+        if not self._is_stored:
+            gathered.positions[f"{PREFIX}{self.name}"] = {
+                "replay_id": "" if self._place is None else self._place.hex(),
+                "org_id": self._org,
+                "known": list(self._known)[-_KNOWN_STORED:],
+            } | ({"began_s": round(self._began_s)} if self._place is None else {})
+            self._is_stored = True
+
+    def _listen(self, gathered: Gathered) -> None:
         if self._trouble is not None and self._clock() < self._trouble[2]:
             return
         if self.schema is None:
@@ -243,7 +266,7 @@ class _Kind:
             return
         if self._stream is None:
             self._open()
-        taken, moved = 0, False
+        taken = 0
         while taken < EVENTS_A_POLL and self._stream is not None:
             received = self._stream.peek()
             if received is None:
@@ -261,20 +284,16 @@ class _Kind:
             taken += len(received.events)
             last = received.events[-1].replay_id if received.events else received.latest
             if last and last != self._place:
-                self._place, moved = last, True
-        if moved and self._place is not None:
-            gathered.positions[f"{PREFIX}{self.name}"] = {
-                "replay_id": self._place.hex(),
-                "org_id": self._org,
-                "known": list(self._known)[-_KNOWN_STORED:],
-            }
+                self._place, self._is_stored = last, False
 
     def _ended(self, error: Exception) -> None:
         self._stream = None
         if isinstance(error, PositionLost):
             if self._place is not None:
                 self._lose(str(error))
-                self._place = None
+                self._place, self._began_s, self._is_stored = None, self._today(), False
+            else:
+                self._look_how_long()
             self._open()
         elif isinstance(error, FatalError | RetriableError):
             self._wait(str(error), self._again_s)
@@ -296,7 +315,7 @@ class _Kind:
         for each in received.events:
             self._take_event(each, readers[each.event.schema_id], gathered)
 
-    def _take_event(self, received: Any, reader: _Reader | DataError, gathered: Gathered) -> None:
+    def _take_event(self, received: Any, reader: PayloadReader | DataError, gathered: Gathered) -> None:
         event = received.event
         uuid = event.id or received.replay_id.hex()
         if uuid in self._known:
@@ -327,7 +346,7 @@ class _Kind:
             )
             gathered.dead_letters.append(DeadLetter(self.name, uuid, event.payload, gone))
 
-    def _reader(self, schema_id: str) -> _Reader | DataError:
+    def _reader(self, schema_id: str) -> PayloadReader | DataError:
         """
         What reads payloads of a schema; or why none can be read.
 
@@ -338,12 +357,12 @@ class _Kind:
             try:
                 text = self._bus.schema_text(schema_id)
                 self._check_fields(text)
-                self._readers[schema_id] = _Reader(self.name, text)
+                self._readers[schema_id] = PayloadReader(self.name, text)
             except DataError as error:  # the org does not know it, or it is no schema
                 self._readers[schema_id] = error
             except FatalError as error:
                 raise _Unreadable(str(error)) from error
-        found: _Reader | DataError = self._readers[schema_id]
+        found: PayloadReader | DataError = self._readers[schema_id]
         return found
 
     def _check_fields(self, text: Mapping[str, Any]) -> None:
@@ -389,35 +408,6 @@ class _Kind:
 
 class _Unreadable(RetriableError):
     """The schema of an event cannot be had, for a reason that a person can mend."""
-
-
-class _Reader:
-    """Reads payloads of one version of an event."""
-
-    def __init__(self, name: str, text: Mapping[str, Any]) -> None:
-        self._name = name
-        self.names = event_schema(name, text).by_name.keys()
-        try:
-            self._parsed = fastavro.parse_schema(dict(text))
-        except (fastavro.schema.SchemaParseException, *_UNREADABLE) as error:
-            raise SchemaMismatch(
-                f"{name}: its schema is not one of Avro ({type(error).__name__})."
-            ) from error
-
-    def read(self, payload: bytes) -> Mapping[str, Any]:
-        """Raises SchemaMismatch for bytes that are not of this version."""
-        source = io.BytesIO(payload)
-        try:
-            found = fastavro.schemaless_reader(source, self._parsed, None)
-        except (*_UNREADABLE, StopIteration) as error:
-            raise SchemaMismatch(
-                f"{self._name}: an event cannot be read by its schema ({type(error).__name__}). Find out who published it."
-            ) from None
-        if not isinstance(found, dict) or source.tell() != len(payload):
-            raise SchemaMismatch(
-                f"{self._name}: an event is longer than its schema says. Find out who published it."
-            )
-        return found
 
 
 def _json(shown: Any) -> str:

@@ -19,7 +19,7 @@ from salmon.errors import RequestRejected, SchemaMismatch
 from salmon.model.change import NOT_OF_TYPE, SALESFORCE, Change, Misfit, Op, Value
 from salmon.model.convert import from_rest
 from salmon.model.references import target_in
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, FieldSchema, Kind
+from salmon.model.schema import FieldSchema, Kind
 from salmon.salesforce.catalog import STAMP, SyncedObject
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.windows import Window
@@ -100,9 +100,10 @@ class RowReader:
         self._identity = identity
         self.name = synced.name
         self.schema = synced.schema
+        self._markers = synced.schema.markers
         # The parent's own key, where one query can show it: exactly one target, and that is synced.
         self._parents = {
-            f"{field.relationship}.{MARKER_ID}": field
+            f"{field.relationship}.{objects[field.reference_to[0]].schema.markers.key}": field
             for field in synced.schema.references
             if field.relationship and len(field.reference_to) == 1 and field.reference_to[0] in objects
         }
@@ -115,7 +116,7 @@ class RowReader:
         stamps = [stamp for stamp in _STAMPS if stamp in synced.names]
         fields = [field.name for field in synced.schema.fields]
         who = [_WHO] if our_user and _WHO in synced.names else []
-        self._own = list(dict.fromkeys(["Id", MARKER_SEQ, MARKER_ID, *stamps, *who, *fields]))
+        self._own = list(dict.fromkeys(["Id", *self._markers.names, *stamps, *who, *fields]))
         # A query is sent in the URL. Where all of its fields do not fit, it asks for the parents' keys only, and
         # the records' own fields are retrieved by Id, with the list of fields in the body.
         longest = soql.select(
@@ -172,7 +173,7 @@ class RowReader:
 
     def by_key(self, keys: Sequence[str], floor: int = 0) -> ReadRows:
         """The records that carry these keys (as many as `key_batches` puts together)."""
-        return self._read([soql.one_of(MARKER_ID, keys)], None, floor)
+        return self._read([soql.one_of(self._markers.key, keys)], None, floor)
 
     def deleted(
         self,
@@ -197,10 +198,10 @@ class RowReader:
             where.append(soql.one_of("Id", native_ids))
         if since is not None:
             where.append(soql.since(STAMP, since))
-        text = soql.select(["Id", MARKER_ID, STAMP], self.name, where=where, limit=limit)
+        text = soql.select(["Id", self._markers.key, STAMP], self.name, where=where, limit=limit)
         shown, window = self._shown(text, floor, deleted=True)
         if native_ids is None:
-            self._learn_who_carries(row.get(MARKER_ID) or row["Id"] for row in shown)
+            self._learn_who_carries(row.get(self._markers.key) or row["Id"] for row in shown)
         rows = tuple(self._absent(row, window) for row in shown)
         return ReadRows(rows, window, _go_on_after(shown, limit))
 
@@ -305,9 +306,10 @@ class RowReader:
             if len(some) <= IDS_A_QUERY:
                 learn_keys(self._rest, self._identity, target, soql.one_of("Id", some))
             else:  # one call, too; but it also shows those that carry none
-                for row in self._rest.retrieve(target, some, ["Id", MARKER_ID]).rows:
-                    if row.get(MARKER_ID):
-                        self._identity.learn(target, row["Id"], row[MARKER_ID])
+                field = self._identity.markers(target).key
+                for row in self._rest.retrieve(target, some, ["Id", field]).rows:
+                    if row.get(field):
+                        self._identity.learn(target, row["Id"], row[field])
             self._identity.meet(some)
 
     def _row(self, shown: Mapping[str, Any], as_of: int) -> Row | BadRow:
@@ -322,7 +324,7 @@ class RowReader:
                 except SchemaMismatch as error:
                     misfits[field.name] = error
         try:
-            marker = shown.get(MARKER_SEQ)
+            marker = shown.get(self._markers.seq)
             change = Change(
                 origin=SALESFORCE,
                 op=Op.ROW,
@@ -346,20 +348,21 @@ class RowReader:
     def _learn_who_carries(self, keys: Iterable[str]) -> None:
         """A key of a deleted record may have been given to another one, whose creation has not been reported yet."""
         for some in key_batches(keys):
-            learn_keys(self._rest, self._identity, self.name, soql.one_of(MARKER_ID, some))
+            learn_keys(self._rest, self._identity, self.name, soql.one_of(self._markers.key, some))
 
     def _learn(self, shown: Mapping[str, Any]) -> str:
         """Learn the keys that the record and its parents carry; the record's key."""
         native_id: str = shown["Id"]
         met = [native_id]
         for path, field in self._parents.items():
-            parent = shown.get(path.partition(".")[0])
+            relationship, _, carrier = path.partition(".")
+            parent = shown.get(relationship)
             if parent and shown.get(field.name):
                 met.append(shown[field.name])
-                if parent.get(MARKER_ID):
-                    self._identity.learn(field.reference_to[0], shown[field.name], parent[MARKER_ID])
+                if parent.get(carrier):
+                    self._identity.learn(field.reference_to[0], shown[field.name], parent[carrier])
         self._identity.meet(met)
-        key: str = shown.get(MARKER_ID) or native_id
+        key: str = shown.get(self._markers.key) or native_id
         if key != native_id:
             self._identity.learn(self.name, native_id, key)
         return key
@@ -371,15 +374,16 @@ class RowReader:
         return value
 
     def _absent(self, shown: Mapping[str, Any], window: Window) -> Row:
-        key = shown.get(MARKER_ID) or self._identity.key(self.name, shown["Id"])
+        key = shown.get(self._markers.key) or self._identity.key(self.name, shown["Id"])
         return self.absent(shown["Id"], key, window, _stamp_of(shown, (STAMP,)))
 
 
 def learn_keys(rest: Reading, identity: Identity, name: str, *where: str) -> None:
     """Learn the keys that records of an object carry: of all, or of those that *where* chooses."""
-    for page in rest.pages(soql.select(["Id", MARKER_ID], name, where=[*where, f"{MARKER_ID} != null"])):
+    field = identity.markers(name).key
+    for page in rest.pages(soql.select(["Id", field], name, where=[*where, f"{field} != null"])):
         for row in page.rows:
-            identity.learn(name, row["Id"], row[MARKER_ID])
+            identity.learn(name, row["Id"], row[field])
 
 
 def _go_on_after(shown: Sequence[Mapping[str, Any]], limit: int | None) -> str:

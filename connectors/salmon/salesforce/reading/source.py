@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
@@ -24,6 +25,7 @@ from salmon.salesforce.catalog import (
     ObjectConfig,
     ObjectUnusable,
     SyncedObject,
+    as_registered,
     is_polled,
     live_fields,
     synced_object,
@@ -31,6 +33,7 @@ from salmon.salesforce.catalog import (
 from salmon.salesforce.config import SalesforceConfig
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.bulk_jobs import BulkReads
+from salmon.salesforce.reading.channels import of_channel, with_channel
 from salmon.salesforce.reading.dates import Dates
 from salmon.salesforce.reading.draft import Harvest
 from salmon.salesforce.reading.feed import SETTLE_S, Feed
@@ -52,7 +55,6 @@ from salmon.salesforce.wire.rest import Rest
 log = structlog.get_logger(__name__)
 
 WAITS_MIN_S: Final = 20.0  # what is over sooner is no news for people
-CHANNEL: Final = "/data/ChangeEvents"  # all selected objects: deliveries are counted for each subscriber
 
 
 class SalesforceSourceTask:
@@ -79,6 +81,9 @@ class SalesforceSourceTask:
         """
         self.dates = Dates()
         self._config = config
+        self._channel = (
+            config.pubsub.channel
+        )  # one for all objects: deliveries are counted for each subscriber
         self._configured = objects
         self._polled = {name: each.capture.every_s for name, each in objects.items() if is_polled(each)}
         self._log = log.bind(sync=sync_name)
@@ -118,7 +123,7 @@ class SalesforceSourceTask:
         self._calls = calls
         probes: dict[Peer, Probe] = {Peer.SALESFORCE: lambda: self._rest is not None and self._rest.probe()}
         if self._hears_changes:
-            probes[Peer.PUBSUB] = lambda: self._pubsub is not None and self._pubsub.probe(CHANNEL)
+            probes[Peer.PUBSUB] = lambda: self._pubsub is not None and self._pubsub.probe(self._channel)
         return probes
 
     def listen(self, events: Sequence[str]) -> None:
@@ -152,7 +157,7 @@ class SalesforceSourceTask:
         if never_worked := [error for name, error in wrong.items() if name not in self._registered]:
             raise SetupError(" ".join(map(str, never_worked))) from never_worked[0]
         for name, error in wrong.items():
-            found[name] = _as_registered(self._registered[name])
+            found[name] = as_registered(self._registered[name])
             self._troubles.block(name, str(error))
         self._objects = {name: found[name] for name in self._configured}
         self._events = PlatformEvents(
@@ -182,7 +187,7 @@ class SalesforceSourceTask:
         if name not in self._registered:
             raise why
         self._refused[name] = self._objects[name].schema
-        self._objects[name] = _as_registered(self._registered[name])
+        self._objects[name] = as_registered(self._registered[name])
         self._troubles.block(name, f"objects.{name}: {why}")
         return self._registered[name]
 
@@ -215,7 +220,8 @@ class SalesforceSourceTask:
         rest, pubsub = self._rest, self._pubsub
         assert self._events is not None
         self._events.start(positions)
-        positions = {name: each for name, each in positions.items() if not is_position_of_events(name)}
+        positions = {n: each for n, each in positions.items() if not is_position_of_events(n)}
+        positions = of_channel(positions, self._channel)
         identity = Identity(self.schemas())
         troubles = self._troubles
         # An object that has been read before may wait; one that never was must not be reported without its keys.
@@ -286,9 +292,8 @@ class SalesforceSourceTask:
         self._rechecks.begin(blocked, watched=heard - set(blocked))
         self._selected.clear()
         if heard:
-            self._selections = Selections(
-                rest.selections, heard, self._are_selected, every_s=self._selections_every_s
-            )
+            look = partial(rest.selections, self._channel.rpartition("/")[2])
+            self._selections = Selections(look, heard, self._are_selected, every_s=self._selections_every_s)
         self._log.info("source_started", objects=sorted(self._objects), resumed="stream" in positions)
 
     def poll(self, timeout_s: float) -> SourceBatch:
@@ -331,7 +336,7 @@ class SalesforceSourceTask:
         return replace(
             batch,
             events=events.events,
-            positions={**batch.positions, **events.positions},
+            positions={**with_channel(batch.positions, self._channel), **events.positions},
             dead_letters=(*batch.dead_letters, *events.dead_letters),
         )
 
@@ -380,7 +385,8 @@ class SalesforceSourceTask:
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None
         assert self._pubsub is not None
-        return synced_object(name, self._configured[name], self._rest, self._pubsub)
+        registered = self._registered.get(name)
+        return synced_object(name, self._configured, self._rest, self._pubsub, registered)
 
     def _recheck(self, name: str) -> SyncedObject:
         """Describe a blocked object again. Raises ObjectUnusable while it is as it was."""
@@ -424,7 +430,7 @@ class SalesforceSourceTask:
         return not self._configured or self._configured.keys() > self._polled.keys()
 
     def _open_stream(self, start: Start) -> Subscription:
-        self._subscription = self._subscribed(CHANNEL, start)
+        self._subscription = self._subscribed(self._channel, start)
         return self._subscription
 
     def _open_events(self, topic: str, start: Start) -> Subscription:
@@ -441,8 +447,3 @@ class SalesforceSourceTask:
             wake=self._wake.set,
             mend=mend,
         )
-
-
-def _as_registered(schema: ObjectSchema) -> SyncedObject:
-    """An object that cannot be described. It is not read before it can be."""
-    return SyncedObject(schema, frozenset(schema.by_name) | {"Id"})

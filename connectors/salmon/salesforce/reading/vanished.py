@@ -25,7 +25,6 @@ from typing import Final, Protocol
 import structlog
 
 from salmon.errors import RequestRejected, Unavailable
-from salmon.model.schema import MARKER_ID
 from salmon.plugin.contract import Position, Signal, SignalKind
 from salmon.salesforce.identity import Identity
 from salmon.salesforce.reading.draft import Harvest
@@ -286,6 +285,7 @@ class Vanished:
             # Not by query alone: it does not show what is archived.
             has_bin = self._readers[name].has_bin
             where = ["IsDeleted = false"] if has_bin else []
-            for page in self._org.pages(soql.select(["Id", MARKER_ID], name, where=where), deleted=has_bin):
-                missing -= {row.get(MARKER_ID) or row["Id"] for row in page.rows}
+            field = self._identity.markers(name).key
+            for page in self._org.pages(soql.select(["Id", field], name, where=where), deleted=has_bin):
+                missing -= {row.get(field) or row["Id"] for row in page.rows}
         return _Found(name, sorted(missing), (), {"until": now, "compared": now})

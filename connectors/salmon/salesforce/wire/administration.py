@@ -18,7 +18,7 @@ from salmon.salesforce.wire.layout import channel_of
 from salmon.salesforce.wire.rest import Rest
 from salmon.salesforce.wire.soql import one_of, quoted, select
 
-CHANNEL: Final = "ChangeEvents"  # the standard channel: what Salmon subscribes to
+CHANNEL: Final = "ChangeEvents"  # the standard channel
 # How many objects an org may select for change events without the add-on ("Change Data Capture Allocations").
 SELECTED_DEFAULT_MAX: Final = 5
 
@@ -105,6 +105,17 @@ class Administration:
                 found.setdefault(str(row["SelectedEntity"]), set()).add(str(row["EventChannel"]))
         return {entity: frozenset(channels) for entity, channels in found.items()}
 
+    def filtered(self, channel: str) -> Sequence[str]:
+        """The change events of which a channel brings only some."""
+        rows = self.tooling_rows(
+            ("EventChannel", "SelectedEntity", "FilterExpression"), "PlatformEventChannelMember"
+        )
+        return [
+            str(row["SelectedEntity"])
+            for row in rows
+            if row["EventChannel"] == channel and row.get("FilterExpression")
+        ]
+
     def allowances(self) -> Mapping[str, Allowance]:
         """The org's allowances by their names in the limits resource; they are up to five minutes old."""
         answer = self.rest.ask("GET", "limits", resource="limits")
@@ -182,10 +193,10 @@ def event_of(name: str) -> str:
     return channel_of(name).rpartition("/")[2]
 
 
-def member_of(name: str) -> tuple[str, Mapping[str, Any]]:
-    """Full name and metadata of the member by which an object is selected for the standard channel."""
+def member_of(name: str, channel: str = CHANNEL) -> tuple[str, Mapping[str, Any]]:
+    """Full name and metadata of the member by which an object is selected for a channel."""
     event = event_of(name)
-    return f"{CHANNEL}_{event.replace('__', '_')}", {"eventChannel": CHANNEL, "selectedEntity": event}
+    return f"{channel}_{event}".replace("__", "_"), {"eventChannel": channel, "selectedEntity": event}
 
 
 def _list(answer: Any, key: str) -> Sequence[Row]:

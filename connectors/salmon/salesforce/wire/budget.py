@@ -154,6 +154,7 @@ class Budget:
         terms: None: nothing ever waits, and it is noted all the same.
         clock: Seconds since 1970.
         nap: Waits for so many seconds.
+        patient: What is spread is waited for, however long, as a command does that has nothing else to do.
     """
 
     def __init__(
@@ -165,8 +166,9 @@ class Budget:
         *,
         clock: Callable[[], float] = time.time,
         nap: Callable[[float], object] = time.sleep,
+        patient: bool = False,
     ) -> None:
-        self.name, self._of, self._key = name, of, key
+        self.name, self._of, self._key, self._is_patient = name, of, key, patient
         self._terms, self._clock, self._nap = terms, clock, nap
         self._lock = threading.Lock()
         self._ours = Ledger()
@@ -259,13 +261,13 @@ class Budget:
             if level < _SPREAD_FROM[urgency]:
                 return
             wait_s = max(0.0, self._next_s - now_s)
-            if wait_s > 0 and urgency is not Urgency.NOW:
+            if wait_s > 0 and urgency is not Urgency.NOW and not self._is_patient:
                 raise OverBudget(
                     f"Calls are spread, because {self._left(now_s):,} {self._of} are left of {self._key}. The next is made in"
                     f" {wait_s:.0f} s.",
                     retry_after_s=wait_s,
                 )
-            wait_s = min(wait_s, NAP_MAX_S)
+            wait_s = wait_s if self._is_patient else min(wait_s, NAP_MAX_S)
             self._next_s = now_s + wait_s + 1 / max(self._pace(now_s), 1 / DAY_S)
         if wait_s:
             self._nap(wait_s)
@@ -431,9 +433,9 @@ def _level_of_share(left: int, seen: _Seen, terms: Terms) -> Level:
     return _level_at(left / max(1.0, seen.allowed * terms.share))
 
 
-def of_api_calls(terms: Terms | None) -> Budget:
+def of_api_calls(terms: Terms | None, *, patient: bool = False) -> Budget:
     """The budget of API calls."""
-    return Budget("api_calls", "API calls", "salesforce.api_budget", terms)
+    return Budget("api_calls", "API calls", "salesforce.api_budget", terms, patient=patient)
 
 
 def of_deliveries(terms: Terms | None) -> Budget:

@@ -121,7 +121,7 @@ class Rest:
         self._https = https or Https(config.ca_file, proxy=config.proxy, calls=calls)
         self.sign_in = sign_in or SignIn(config, self._https, calls=calls)
         self.clock = clock or OrgClock()
-        self._base = f"/services/data/v{config.api_version}"
+        self.base = f"/services/data/v{config.api_version}"
         self._count = threading.Lock()
         self._calls: Counter[str] = Counter()
 
@@ -159,7 +159,7 @@ class Rest:
 
         *resource*: what the call is counted as, and what an error is told of.
         """
-        response = self._send(method, f"{self._base}/{below}", resource=resource, body=body)
+        response = self._send(method, f"{self.base}/{below}", resource=resource, body=body)
         try:
             return response.json() if response.content else None
         except ValueError as error:
@@ -169,18 +169,18 @@ class Rest:
         self, method: str, below: str, *, resource: str, headers: Mapping[str, str], **request: Any
     ) -> requests.Response:
         """As `ask`, with more *headers*, and a request and its response as requests has them; for other libraries' calls."""
-        return self._send(method, f"{self._base}/{below}", resource=resource, headers=headers, **request)
+        return self._send(method, f"{self.base}/{below}", resource=resource, headers=headers, **request)
 
     def describe(self, name: str) -> Mapping[str, Any]:
         """The describe of the object *name*."""
         answer: Mapping[str, Any] = self._json(
-            "GET", f"{self._base}/sobjects/{quote(name)}/describe", resource="describe"
+            "GET", f"{self.base}/sobjects/{quote(name)}/describe", resource="describe"
         )
         return answer
 
     def key_prefixes(self) -> Mapping[str, str]:
         """Object -> the first characters of its Ids, of all objects that the user may see."""
-        answer = self._json("GET", f"{self._base}/sobjects", resource="describe")
+        answer = self._json("GET", f"{self.base}/sobjects", resource="describe")
         return {each["name"]: each["keyPrefix"] for each in answer["sobjects"] if each.get("keyPrefix")}
 
     def count(self, name: str) -> int:
@@ -191,18 +191,18 @@ class Rest:
     def count_roughly(self, name: str) -> int:
         """About how many records the object has; quick, however many there are ("Record Count")."""
         answer = self._json(
-            "GET", f"{self._base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
+            "GET", f"{self.base}/limits/recordCount?{urlencode({'sObjects': name})}", resource="limits"
         )
         return sum(int(each["count"]) for each in answer["sObjects"])
 
-    def selections(self) -> Mapping[str, str]:
-        """The Ids of what is selected for Change Data Capture, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
+    def selections(self, channel: str = _STANDARD_CHANNEL) -> Mapping[str, str]:
+        """The Ids of what is selected for a channel of change events, by name (AccountChangeEvent). Raises RequestRejected if it is hidden."""
         text = "SELECT Id, EventChannel, SelectedEntity FROM PlatformEventChannelMember"
-        answer = self._json("GET", f"{self._base}/tooling/query?{urlencode({'q': text})}", resource="tooling")
+        answer = self._json("GET", f"{self.base}/tooling/query?{urlencode({'q': text})}", resource="tooling")
         return {
             str(row["SelectedEntity"]): str(row["Id"])
             for row in answer["records"]
-            if row["EventChannel"] == _STANDARD_CHANNEL
+            if row["EventChannel"] == channel
         }
 
     def deleted(self, name: str, start_ms: int, end_ms: int) -> Deleted:
@@ -211,7 +211,7 @@ class Rest:
         not reach back so far, or would list too much, or the org keeps none for this object.
         """
         span = {"start": soql.moment(start_ms), "end": soql.moment(end_ms)}
-        path = f"{self._base}/sobjects/{quote(name)}/deleted/?{urlencode(span)}"
+        path = f"{self.base}/sobjects/{quote(name)}/deleted/?{urlencode(span)}"
         answer = self._json("GET", path, resource="deleted")
         since, until = (
             datetime.fromisoformat(answer[limit]) for limit in ("earliestDateAvailable", "latestDateCovered")
@@ -244,7 +244,7 @@ class Rest:
         assert len(ids) <= PAGE_ROWS
         answer, read_until = self._read(
             "POST",
-            f"{self._base}/composite/sobjects/{quote(name)}",
+            f"{self.base}/composite/sobjects/{quote(name)}",
             resource="retrieve",
             body={"ids": list(ids), "fields": list(fields)},
         )
@@ -260,7 +260,7 @@ class Rest:
 
     def delete(self, ids: Sequence[str]) -> Sequence[RowResult]:
         """Delete the records with these Ids, as `insert`."""
-        path = f"{self._base}/composite/sobjects?{urlencode({'ids': ','.join(ids), 'allOrNone': 'false'})}"
+        path = f"{self.base}/composite/sobjects?{urlencode({'ids': ','.join(ids), 'allOrNone': 'false'})}"
         return _results(self._json("DELETE", path, resource="collections"), len(ids))
 
     def close(self) -> None:
@@ -272,14 +272,14 @@ class Rest:
         return len(self._query_path(text, deleted=True))
 
     def _query_path(self, text: str, *, deleted: bool = False) -> str:
-        return f"{self._base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': text})}"
+        return f"{self.base}/{'queryAll' if deleted else 'query'}?{urlencode({'q': text})}"
 
     def collection(
         self, method: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str] | None = None
     ) -> Sequence[RowResult]:
         """As `insert` (POST) or `update` (PATCH), with more *headers*."""
         assert 0 < len(records) <= COLLECTION_ROWS
-        body, path = {"allOrNone": False, "records": list(records)}, f"{self._base}/composite/sobjects"
+        body, path = {"allOrNone": False, "records": list(records)}, f"{self.base}/composite/sobjects"
         answer = self._json(method, path, resource="collections", body=body, headers=headers)
         return _results(answer, len(records))
 

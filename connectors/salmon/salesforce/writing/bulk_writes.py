@@ -26,7 +26,7 @@ import structlog
 from salmon.backoff import Backoff
 from salmon.errors import RateLimited, RequestRejected, RetriableError, Unavailable
 from salmon.model.change import WriteOp
-from salmon.model.schema import MARKER_ID, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import WaitingObject
 from salmon.plugin.leave import always
 from salmon.salesforce.wire.bulk import DELIMITER, FIELD_CHARS, has_ended
@@ -43,7 +43,7 @@ BULK_ROWS_MAX: Final = 10_000  # the org makes one batch of so many
 _CHARS_MAX: Final = 20_000_000  # of a job; it is held in memory
 _ROW_CHARS_MAX: Final = 400_000
 _NULL: Final = "#N/A"
-_OPERATIONS: Final = {WriteOp.CREATE: ("insert", MARKER_ID), WriteOp.UPDATE: ("update", "Id")}
+_OPERATIONS: Final = {WriteOp.CREATE: "insert", WriteOp.UPDATE: "update"}
 _LOOK_AGAIN: Final = Backoff(first_s=0.5, max_s=10.0)
 _NOT_AGAIN_S: Final = 600.0  # an object whose job was refused, or has written less than half
 _NOT_MADE_S: Final = 60.0  # one that was not made
@@ -161,7 +161,7 @@ class BulkWrites:
     def _sent_of(
         self, op: WriteOp, name: str, bodies: Sequence[Body], schema: ObjectSchema
     ) -> Mapping[int, RowResult]:
-        operation, key = _OPERATIONS[op]
+        operation, key = _OPERATIONS[op], schema.markers.key if op is WriteOp.CREATE else "Id"
         fits = {str(body[key]): index for index, body in enumerate(bodies) if _fits(body)}
         if len(fits) < self._rows_min or not self._is_served(name):
             return {}

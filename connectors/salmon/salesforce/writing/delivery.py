@@ -8,12 +8,12 @@ What a repetition is, and what is remembered from batch to batch, is for sink.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from salmon.model.change import WriteOp
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo, SinkRecord
 from salmon.plugin.leave import always
 from salmon.salesforce.ids import ID_CHARS_SHORT
@@ -22,6 +22,7 @@ from salmon.salesforce.wire.rest import RowResult
 from salmon.salesforce.writing.bulk_writes import BulkWrites
 from salmon.salesforce.writing.calling import Calling, Job, Send
 from salmon.salesforce.writing.lanes import Lanes
+from salmon.salesforce.writing.likeness import LIKE, Likeness
 from salmon.salesforce.writing.markers import Found, Overwrite, Querying, judged, read_markers
 from salmon.salesforce.writing.narrowing import Nameless, Narrowing
 from salmon.salesforce.writing.outcomes import (
@@ -32,7 +33,7 @@ from salmon.salesforce.writing.outcomes import (
     refusal_of,
     refused,
 )
-from salmon.salesforce.writing.references import Body, RecordId, References
+from salmon.salesforce.writing.references import Body, RecordId, References, depths
 from salmon.salesforce.writing.saving import Records, Saves
 from salmon.salesforce.writing.triggers import SmallerCalls
 from salmon.salesforce.writing.unique_values import UniqueValues, clearing, within
@@ -94,6 +95,7 @@ class Delivery:
         self._narrowing = narrowing
         self._nameless: dict[int, tuple[Job, Nameless]] = {}  # refused without a field's name
         self._clashes: list[tuple[Job, RowResult]] = []  # kept away by a unique value of another record
+        self._alike: dict[int, tuple[Job, dict[str, Any]]] = {}  # kept away by a duplicate rule
 
     def carry_out(
         self, records: Sequence[SinkRecord], must_look: Callable[[SinkRecord], bool]
@@ -113,6 +115,7 @@ class Delivery:
         self._delete([job for job in jobs if job.op is WriteOp.DELETE])
         self._settle_clashes()
         self._narrow_down()
+        self._look_for_likeness()
         return [self._outcomes[index] for index in range(len(records))]
 
     # Looking at markers before.
@@ -127,7 +130,7 @@ class Delivery:
         """The jobs that are still to be done, each as it is to be done."""
         jobs = self._without_the_living(jobs)
         doubtful = [job for job in jobs if must_look(job.record) or self._always_looked_at(job)]
-        markers = read_markers(self._org, [(job.id, _sure_id(job)) for job in doubtful]) if doubtful else {}
+        markers = self._markers([(job.id, _sure_id(job)) for job in doubtful])
         decided = {job.index: self._decided(job, markers[job.id]) for job in doubtful}
         return [job for job in (decided.get(job.index, job) for job in jobs) if job is not None]
 
@@ -141,7 +144,7 @@ class Delivery:
             for job in jobs
             if job.op is WriteOp.CREATE and (own_id := self._references.own_id(job.id)) is not None
         }
-        lives = read_markers(self._org, [(job.id, own[job.index]) for job in jobs if job.index in own])
+        lives = self._markers([(job.id, own[job.index]) for job in jobs if job.index in own])
         rest: list[Job] = []
         for job in jobs:
             if job.index in own and lives[job.id] is not None:
@@ -167,6 +170,9 @@ class Delivery:
                 return replace(job, op=WriteOp.UPDATE, native_id=native_id)
             case _:
                 return job if found is None else replace(job, native_id=found.native_id)
+
+    def _markers(self, asked: Iterable[tuple[RecordId, str | None]]) -> Mapping[RecordId, Found | None]:
+        return read_markers(self._org, asked, self._schemas)
 
     # Creations and updates, in rounds: whoever refers to a record of the batch waits until that one is there.
 
@@ -217,9 +223,20 @@ class Delivery:
         overwrites = self._insert([pair for pair in ready if pair[0].op is WriteOp.CREATE])
         self._update([*(pair for pair in ready if pair[0].op is WriteOp.UPDATE), *overwrites])
 
+    def _sent(self, job: Job, body: Body) -> dict[str, Any]:
+        """What is sent of a creation or update, Id and key aside."""
+        return {
+            "attributes": {"type": job.record.object},
+            **body.fields,
+            self._schemas[job.record.object].markers.seq: job.record.write.seq,
+        }
+
     def _insert(self, ready: Sequence[tuple[Job, Body]]) -> list[tuple[Job, Body]]:
         """Insert; what turns out to be there by an older creation of ours is given back, to be updated."""
-        bodies = {job.index: {**_sent(job, body), MARKER_ID: job.record.key} for job, body in ready}
+        bodies = {
+            job.index: self._sent(job, body) | {self._schemas[job.record.object].markers.key: job.record.key}
+            for job, body in ready
+        }
         jobs = [job for job, _ in ready]
         looks: dict[Look, list[tuple[Job, RowResult]]] = {look: [] for look in Look}
         for job, answer in self._results(
@@ -232,6 +249,8 @@ class Delivery:
                 continue
             if outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
                 self._references.created(job.id, outcome.native_id)
+            if outcome.code == LIKE:
+                self._alike[job.index] = job, bodies[job.index]
             self._outcomes[job.index] = outcome
         self._refuse_for_parents(
             [(job, result, bodies[job.index]) for job, result in looks[Look.IS_IT_THERE]]
@@ -239,11 +258,13 @@ class Delivery:
         return self._after_duplicates(looks[Look.WHO_HAS_THE_KEY])
 
     def _after_duplicates(self, taken: Sequence[tuple[Job, RowResult]]) -> list[tuple[Job, Body]]:
-        markers = read_markers(self._org, [(job.id, None) for job, _ in taken])
+        markers = self._markers([(job.id, None) for job, _ in taken])
         overwrites: list[tuple[Job, Body]] = []
         for job, result in taken:
             if markers[job.id] is None:
-                outcome = duplicate_of_nothing(refusal_of(result))
+                outcome = duplicate_of_nothing(
+                    refusal_of(result), self._schemas[job.record.object].markers.key
+                )
                 if isinstance(outcome, Look):
                     self._clashes.append((job, result))
                 else:
@@ -253,7 +274,7 @@ class Delivery:
         return [pair for pair in overwrites if self._complete(*pair)]
 
     def _update(self, ready: Sequence[tuple[Job, Body]]) -> None:
-        bodies = {job.index: {**_sent(job, body), "Id": job.native_id} for job, body in ready}
+        bodies = {job.index: {**self._sent(job, body), "Id": job.native_id} for job, body in ready}
         unsure: list[tuple[Job, RowResult]] = []
         jobs = [job for job, _ in ready]
         for job, answer in self._results(
@@ -269,10 +290,12 @@ class Delivery:
                 unsure.append((job, result))
             else:
                 self._outcomes[job.index] = outcome
+                if outcome.code == LIKE:
+                    self._alike[job.index] = job, bodies[job.index]
                 schema = self._schemas[job.record.object]
                 if nameless := self._narrowing.nameless(job.record, outcome, schema, bodies[job.index]):
                     self._nameless[job.index] = job, nameless
-        markers = read_markers(self._org, [(job.id, job.native_id) for job, _ in unsure])
+        markers = self._markers([(job.id, job.native_id) for job, _ in unsure])
         for job, result in unsure:
             if markers[job.id] is None:
                 self._outcomes[job.index] = Outcome(
@@ -293,7 +316,7 @@ class Delivery:
             for name, (target, _) in meant[job.index].items()
             if body.get(name)
         }
-        found = read_markers(self._org, parents.values())
+        found = self._markers(parents.values())
         for job, result, _ in refusals:
             refusal = refusal_of(result)
             missing = {
@@ -310,8 +333,8 @@ class Delivery:
             self._outcomes[job.index] = refused(replace(refusal, fields=refusal.fields or frozenset(missing)))
 
     def _delete(self, jobs: Sequence[Job]) -> None:
-        depths = _depths(self._schemas)
-        children_first = sorted(jobs, key=lambda job: -depths[job.record.object])
+        above = depths(self._schemas)
+        children_first = sorted(jobs, key=lambda job: -above[job.record.object])
         for job, result in self._results(children_first, lambda job: job.native_id, self._org.delete):
             outcome = outcome_of(result, WriteOp.DELETE, job.native_id, ())
             assert isinstance(outcome, Outcome)
@@ -343,14 +366,16 @@ class Delivery:
             clash = unique.clash(job.id, job.record.write, job.native_id, result)
             if unique.is_circle(clash):
                 cleared.add(job.index)
-                (answer,) = self._calling.called([clearing(clash)], self._update_call)
+                (answer,) = self._calling.called(
+                    [clearing(clash, self._schemas[clash.id[0]].markers)], self._update_call
+                )
                 if answer.success:
                     return True
         return False
 
     def _unique_values(self) -> UniqueValues:
         batch = [(job.id, job.record.write) for job, _ in self._clashes]
-        return UniqueValues(self._org, within(batch, self._owed))
+        return UniqueValues(self._org, within(batch, self._owed), self._schemas)
 
     # Refusals that name no field.
 
@@ -369,6 +394,24 @@ class Delivery:
             if not self._narrowing.must_be_saved(each):
                 self._outcomes[job.index] = self._narrowing.outcome(each)
 
+    # Duplicate rules.
+
+    def _look_for_likeness(self) -> None:
+        """See what those are like that are refused in the end; not of objects with calls of their own, whose headers say more."""
+        asked = [
+            (job, body, self._outcomes[job.index])
+            for job, body in self._alike.values()
+            if job.record.object not in self._savers
+            and (self._outcomes[job.index].kind, self._outcomes[job.index].code)
+            == (OutcomeKind.REFUSED, LIKE)
+        ]
+        likeness = Likeness(self._org, self._schemas, self._owed)
+        outcomes = likeness.judged([(body, refused) for _, body, refused in asked])
+        for (job, _, _), outcome in zip(asked, outcomes, strict=True):
+            self._outcomes[job.index] = outcome
+            if job.op is WriteOp.CREATE and outcome.kind is OutcomeKind.APPLIED and outcome.native_id:
+                self._references.created(job.id, outcome.native_id)
+
     def _insert_call(self, records: Records) -> Sequence[RowResult]:
         return self._saver_of(records).insert(records)
 
@@ -385,38 +428,6 @@ class Delivery:
         return self._calling.results([(job, body_of(job)) for job in jobs], send, op)
 
 
-def _sent(job: Job, body: Body) -> dict[str, Any]:
-    """What is sent of a creation or update, Id and key aside."""
-    return {
-        "attributes": {"type": job.record.object},
-        **body.fields,
-        MARKER_SEQ: job.record.write.seq,
-    }
-
-
 def _nothing(job: Job) -> dict[str, Any]:
     """The update of a job's record that sets no field."""
     return {"attributes": {"type": job.record.object}, "Id": job.native_id}
-
-
-def _depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
-    """
-    How many synced objects stand above each in the chain of references. Where references go in a circle, those of
-    standard fields (Contact.AccountId) count before those that somebody added.
-    """
-    above: dict[str, set[str]] = {name: set() for name in schemas}
-
-    def all_above(name: str) -> set[str]:
-        return {name}.union(*(all_above(parent) for parent in above[name]))
-
-    for custom in (False, True):
-        for name, schema in schemas.items():
-            for field in schema.references:
-                for target in field.reference_to:
-                    if (
-                        field.name.endswith("__c") is custom
-                        and target in above
-                        and name not in all_above(target)
-                    ):
-                        above[name].add(target)
-    return {name: len(all_above(name)) for name in schemas}

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from salmon.errors import RequestRejected
 from salmon.model.change import Write, WriteOp
-from salmon.model.schema import MARKER_ID, MARKER_SEQ
+from salmon.model.markers import Markers
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.reading.rows import IDS_A_QUERY, batches, key_batches
 from salmon.salesforce.troubles import ObjectRefused
 from salmon.salesforce.wire import soql
 from salmon.salesforce.wire.rest import PAGE_ROWS, Page
 from salmon.salesforce.writing.references import RecordId
-
-_SHOWN: Final = ("Id", MARKER_SEQ, MARKER_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Retrieving(Protocol):
 
 
 def read_markers(
-    org: Querying, asked: Iterable[tuple[RecordId, str | None]]
+    org: Querying, asked: Iterable[tuple[RecordId, str | None]], schemas: Mapping[str, ObjectSchema]
 ) -> Mapping[RecordId, Found | None]:
     """
     The markers of records, None for one that is not there. Each is looked for by its Id, where that is given,
@@ -72,12 +71,13 @@ def read_markers(
         else:
             ids[native_id] = record
     for name, (ids, keys) in by_object.items():
-        for row in _shown_by_id(org, name, ids):
-            found[ids[row["Id"]]] = _found(row)
+        markers = schemas[name].markers
+        for row in _shown_by_id(org, name, ids, markers):
+            found[ids[row["Id"]]] = _found(row, markers)
         for some in key_batches(keys):
-            for row in _shown(org, name, soql.one_of(MARKER_ID, some)):
-                if (of := keys.get(row[MARKER_ID])) is not None:
-                    found[of] = _found(row)
+            for row in _shown(org, name, soql.one_of(markers.key, some), markers):
+                if (of := keys.get(row[markers.key])) is not None:
+                    found[of] = _found(row, markers)
     return found
 
 
@@ -111,27 +111,29 @@ def judged(write: Write, found: Found | None) -> Outcome | Overwrite | None:
     return None
 
 
-def _shown_by_id(org: Querying, name: str, ids: Collection[str]) -> Iterator[Mapping[str, Any]]:
+def _shown_by_id(
+    org: Querying, name: str, ids: Collection[str], markers: Markers
+) -> Iterator[Mapping[str, Any]]:
     """More Ids than the URL of a query takes are in the body of one call: a deletion of each of them costs no second call so."""
     if len(ids) <= IDS_A_QUERY or not isinstance(org, Retrieving):
         for some in batches(ids, IDS_A_QUERY):
-            yield from _shown(org, name, soql.one_of("Id", some))
+            yield from _shown(org, name, soql.one_of("Id", some), markers)
         return
     try:
         for some in batches(ids, PAGE_ROWS):
-            yield from org.retrieve(name, some, _SHOWN).rows
+            yield from org.retrieve(name, some, ("Id", *markers.names)).rows
     except RequestRejected as error:
         raise ObjectRefused(name, error) from error
 
 
-def _shown(org: Querying, name: str, where: str) -> Iterator[Mapping[str, Any]]:
+def _shown(org: Querying, name: str, where: str, markers: Markers) -> Iterator[Mapping[str, Any]]:
     try:
-        for page in org.pages(soql.select(_SHOWN, name, where=[where])):
+        for page in org.pages(soql.select(("Id", *markers.names), name, where=[where])):
             yield from page.rows
     except RequestRejected as error:
         raise ObjectRefused(name, error) from error
 
 
-def _found(row: Mapping[str, Any]) -> Found:
-    marker = row.get(MARKER_SEQ)
+def _found(row: Mapping[str, Any], markers: Markers) -> Found:
+    marker = row.get(markers.seq)
     return Found(row["Id"], None if marker is None else int(marker))

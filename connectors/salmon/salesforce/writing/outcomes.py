@@ -13,7 +13,6 @@ from typing import Final
 
 from salmon.errors import UnfitServer
 from salmon.model.change import WriteOp
-from salmon.model.schema import MARKER_ID
 from salmon.plugin.contract import Outcome, OutcomeKind
 from salmon.salesforce.wire.codes import DUPLICATE, Verdict, verdict_of
 from salmon.salesforce.wire.rest import RowResult
@@ -126,8 +125,8 @@ def refused(refusal: Refusal) -> Outcome:
     return refusal.outcome(OutcomeKind.REFUSED, f"Salesforce refused it with {refusal.code}{at_fault}{hint}")
 
 
-def duplicate_of_nothing(refusal: Refusal) -> Outcome | Look:
-    """A duplicate value, and no record that carries the key: another unique field, or one that has just gone."""
-    if MARKER_ID in refusal.fields:
+def duplicate_of_nothing(refusal: Refusal, carrier: str) -> Outcome | Look:
+    """A duplicate value, and no record that carries the key (in *carrier*): another unique field, or one that has just gone."""
+    if carrier in refusal.fields:
         return refusal.outcome(OutcomeKind.RETRY_LATER, "the record that had the key has gone meanwhile")
     return Look.WHO_HAS_THE_VALUE

@@ -4,7 +4,8 @@ Sink task that publishes platform events: one event for each record, at least on
 An event has the id that its record's key is, so that subscribers recognize one that is published again, after a kill or
 an answer that did not come. The API says of each event alone whether it was published, but not why not: an allowance that
 is used up and an event that the org refuses look the same. So an event counts as refused only if others that
-were sent after it in the same call were published, three times. Until then it waits, and holds up no other.
+were sent after it in the same call were published, three times. Until then it waits, and holds up no other. What would be beyond the budget of published events is not sent: it waits,
+too, and so does what the org did not publish while its allowance was used up.
 Sources: Pub/Sub API, "PublishStream RPC Method", "Handle Publish Errors"; Platform Event Allocations.
 """
 
@@ -29,8 +30,11 @@ from salmon.salesforce.wire.auth import SignIn
 from salmon.salesforce.wire.batches import sized_batches
 from salmon.salesforce.wire.publishing import EVENT_BYTES_MAX, EVENTS_MAX, REQUEST_BYTES_MAX, PublishStream
 from salmon.salesforce.wire.pubsub import PubSub
+from salmon.salesforce.wire.rest import Rest
+from salmon.salesforce.writing.allowance import AGAIN_S, Allowance
 
 OVERTAKEN_MAX: Final = 3
+USED_UP: Final = "PUBLISH_ALLOWANCE"  # ours: such an event is not sent
 _MIDNIGHT: Final = "T00:00:00.000Z"
 _PUBLISHED: Final = Outcome(OutcomeKind.APPLIED)
 _LATER: Final = Outcome(
@@ -53,6 +57,7 @@ class EventPublisher:
     Args:
         fields: The event's fields that are filled: the org must have them.
         clock: Wall clock, in seconds.
+        again_s: After so long it is tried again, while nothing may be published.
     """
 
     def __init__(
@@ -62,9 +67,10 @@ class EventPublisher:
         fields: Collection[str],
         *,
         clock: Callable[[], float] = time.time,
+        again_s: float = AGAIN_S,
     ) -> None:
         self._config, self._event, self._fields, self._clock = config, event, fields, clock
-        self._topic = f"/event/{event}"
+        self._topic, self._again_s = f"/event/{event}", again_s
         self._calls = Calls()
         self._pubsub: PubSub | None = None
         self._stream: PublishStream | None = None
@@ -73,6 +79,8 @@ class EventPublisher:
         self._avro: Any = None
         self._user = ""
         self._overtaken: Counter[str] = Counter()
+        self._rest: Rest | None = None
+        self._allowance: Allowance | None = None
 
     def watch(self, calls: Calls) -> Mapping[Peer, Probe]:
         """See Watched."""
@@ -90,6 +98,8 @@ class EventPublisher:
         sign_in = SignIn(self._config, calls=self._calls)
         self._user = sign_in.token().user_id
         self._pubsub = PubSub(self._config, sign_in, calls=self._calls)
+        self._rest = Rest(self._config, sign_in, calls=self._calls)
+        self._allowance = Allowance(self._rest, self._config.publish_budget, again_s=self._again_s)
         self._learn(self._pubsub)
         self._stream = PublishStream(self._pubsub, self._topic)
 
@@ -107,7 +117,9 @@ class EventPublisher:
                 outcomes[record.key] = Outcome(
                     OutcomeKind.REFUSED, code=type(error).__name__, reason=str(error)
                 )
-        for request in _requests(events):
+        sent, waits = self._allowed(events)
+        outcomes |= dict.fromkeys((event.id for event in waits), self._used_up())
+        for request in _requests(sent):
             outcomes |= self._judged(request, stream.publish(request))
         if self._overtaken and self._pubsub is not None:
             self._learn(self._pubsub)  # it may be published with a schema that the event no longer has
@@ -123,8 +135,10 @@ class EventPublisher:
         """Give up the connection."""
         self.stop()
         pubsub, self._pubsub = self._pubsub, None
-        if pubsub is not None:
-            pubsub.close()
+        rest, self._rest = self._rest, None
+        for each in (pubsub, rest):
+            if each is not None:
+                each.close()
 
     def _learn(self, pubsub: PubSub) -> None:
         try:
@@ -166,12 +180,31 @@ class EventPublisher:
             raise SchemaMismatch(f"{self._event}: the event is larger than 1 MB. Publish fewer fields.")
         return pb2.ProducerEvent(id=record.key, schema_id=self._schema_id, payload=buffer.getvalue())
 
+    def _allowed(
+        self, events: Sequence[pb2.ProducerEvent]
+    ) -> tuple[Sequence[pb2.ProducerEvent], Sequence[pb2.ProducerEvent]]:
+        """What may be published now, and what must wait."""
+        left = None if self._allowance is None or not events else self._allowance.left()
+        return (events, ()) if left is None else (events[:left], events[left:])
+
+    def _used_up(self) -> Outcome:
+        reason = "" if self._allowance is None else self._allowance.sentence
+        return Outcome(OutcomeKind.RETRY_LATER, code=USED_UP, reason=reason, again_s=self._again_s)
+
     def _judged(
         self, events: Sequence[pb2.ProducerEvent], results: Sequence[pb2.PublishResult]
     ) -> Mapping[str, Outcome]:
         """The outcome of each event of a request. What the org does not publish is judged by what was sent after it."""
         outcomes: dict[str, Outcome] = {}
         was_later_published = False
+        published = sum(not result.HasField("error") for result in results)
+        if self._allowance is not None:
+            self._allowance.published(published, others=len(results) - published)
+            if published < len(results) and self._allowance.is_used_up:
+                return {
+                    event.id: self._used_up() if result.HasField("error") else _PUBLISHED
+                    for event, result in zip(events, results, strict=True)
+                }
         for event, result in zip(reversed(events), reversed(results), strict=True):
             if not result.HasField("error"):
                 was_later_published = True

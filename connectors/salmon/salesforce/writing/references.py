@@ -143,3 +143,26 @@ class References:
         # all its objects are synced, they are the key of a parent that is still to come.
         elsewhere = any(name not in self._schemas for name in field.reference_to)
         return whole if elsewhere or whole == value else None
+
+
+def depths(schemas: Mapping[str, ObjectSchema]) -> dict[str, int]:
+    """
+    How many synced objects stand above each in the chain of references. Where references go in a circle, those of
+    standard fields (Contact.AccountId) count before those that somebody added.
+    """
+    above: dict[str, set[str]] = {name: set() for name in schemas}
+
+    def all_above(name: str) -> set[str]:
+        return {name}.union(*(all_above(parent) for parent in above[name]))
+
+    for custom in (False, True):
+        for name, schema in schemas.items():
+            for field in schema.references:
+                for target in field.reference_to:
+                    if (
+                        field.name.endswith("__c") is custom
+                        and target in above
+                        and name not in all_above(target)
+                    ):
+                        above[name].add(target)
+    return {name: len(all_above(name)) for name in schemas}

@@ -1,7 +1,7 @@
 """
 Salesforce sink task: writes in, one outcome for each out, by sObject Collections, and by Bulk API 2.0 where very many wait.
 
-Creations are inserts that carry the record key in Salmon_Id__c, not upserts on it: an upsert would overwrite a
+Creations are inserts that carry the record key in a marker field (Salmon_Id__c), not upserts on it: an upsert would overwrite a
 record that somebody else made with that key before anybody could look, where the insert is refused by the unique
 field. Updates and deletions go by Id. Salesforce has no guard of its own, so markers are read first wherever a
 write may be a repetition: after a restart without a clean stop, after partitions were taken over, after an answer
@@ -284,7 +284,7 @@ class SalesforceSinkTask:
 
     def _describe(self, name: str) -> SyncedObject:
         assert self._rest is not None
-        return synced_object(name, self._configured[name], self._rest)
+        return synced_object(name, self._configured, self._rest)
 
     def _mended(self, name: str, _: SyncedObject) -> None:
         self._troubles.unblock(name)

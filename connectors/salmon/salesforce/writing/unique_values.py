@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from salmon.model.change import Value, Write, WriteOp
-from salmon.model.schema import MARKER_ID, MARKER_SEQ
+from salmon.model.markers import Markers
+from salmon.model.schema import ObjectSchema
 from salmon.plugin.contract import Outcome, OutcomeKind, OwedTo
 from salmon.salesforce.ids import id18
 from salmon.salesforce.wire import soql
@@ -56,8 +57,8 @@ class UniqueValues:
         owed: What is owed to other records.
     """
 
-    def __init__(self, org: Querying, owed: OwedTo) -> None:
-        self._org, self._owed = org, owed
+    def __init__(self, org: Querying, owed: OwedTo, schemas: Mapping[str, ObjectSchema]) -> None:
+        self._org, self._owed, self._schemas = org, owed, schemas
 
     def clash(self, record: RecordId, write: Write, native_id: str | None, result: RowResult) -> Clash:
         """What a refusal for a unique value is about. Raises as Rest does."""
@@ -115,21 +116,22 @@ class UniqueValues:
         return self._look(name, soql.one_of(field, [value]), but)
 
     def _look(self, name: str, where: str, but: str | None) -> Holder | None:
-        for page in self._org.pages(soql.select(["Id", MARKER_ID], name, where=[where])):
+        field = self._schemas[name].markers.key
+        for page in self._org.pages(soql.select(["Id", field], name, where=[where])):
             for row in page.rows:
                 if row["Id"] != but:
-                    return Holder(row["Id"], row.get(MARKER_ID) or row["Id"])
+                    return Holder(row["Id"], row.get(field) or row["Id"])
         return None
 
 
-def clearing(clash: Clash) -> dict[str, Any]:
+def clearing(clash: Clash, markers: Markers) -> dict[str, Any]:
     """The update that takes the record of the write out of its circle."""
     assert clash.field is not None
     return {
         "attributes": {"type": clash.id[0]},
         "Id": clash.native_id,
         clash.field: None,
-        MARKER_SEQ: CLEARED,
+        markers.seq: CLEARED,
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from salmon.errors import RequestRejected
-from salmon.model.schema import MARKER_ID, MARKER_SEQ, ObjectSchema
+from salmon.model.schema import ObjectSchema
 from salmon.salesforce.ids import ID_CHARS_SHORT, id18
 from salmon.salesforce.troubles import ObjectRefused
 from salmon.salesforce.wire.codes import HALTED, UNKNOWN_FIELD, UNREADABLE
@@ -82,7 +82,7 @@ class UnreadableFields:
         if not is_read({}):
             return ()
         found = at_fault(names)
-        if not found and (markers := at_fault([name for name in body if name in (MARKER_SEQ, MARKER_ID)])):
+        if not found and (markers := at_fault([name for name in body if name in schema.markers.names])):
             words = f"it has no field {' or '.join(markers)}, or hides it from the integration user"
             raise ObjectRefused(schema.name, RequestRejected(words, code=code, words=words))
         return found

@@ -19,6 +19,7 @@ Describe = dict[str, Any]  # one describe answer, as JSON
 PACKAGED = Path(__file__).parents[1] / "describes"
 SEQ_FIELD = "Salmon_Seq__c"
 ID_FIELD = "Salmon_Id__c"
+MARKER_NAMES = (SEQ_FIELD, ID_FIELD)
 
 # Every key that a field has in current API versions, with the value of a plain nillable text field.
 FIELD_DEFAULTS: dict[str, Any] = {
@@ -52,7 +53,11 @@ MARKER_FIELDS: tuple[Mapping[str, Any], ...] = (
 
 
 def load_describes(
-    folder: Path = PACKAGED, *, objects: Iterable[str] | None = None, marker_fields: bool = False
+    folder: Path = PACKAGED,
+    *,
+    objects: Iterable[str] | None = None,
+    marker_fields: bool = False,
+    marker_names: tuple[str, str] = MARKER_NAMES,
 ) -> dict[str, Describe]:
     """
     Read the describes of a folder, by object name.
@@ -60,7 +65,8 @@ def load_describes(
     Args:
         folder: Holds `*.json` files; those that are no sObject describe (a global describe, say) are passed over.
         objects: Only these, in this order; None for all, by name.
-        marker_fields: Add `Salmon_Seq__c` and `Salmon_Id__c` where they are missing.
+        marker_fields: Add Salmon's marker fields where they are missing.
+        marker_names: What they are called: the one with the number, and the one with the key.
 
     Raises:
         SetupError: The folder has no describe at all, or none of an object that was asked for; or one that is no
@@ -96,7 +102,10 @@ def load_describes(
         raise SetupError(
             f"no describe of {', '.join(missing)} in {folder}; it has {', '.join(sorted(found))}"
         )
-    return {name: with_marker_fields(found[name]) if marker_fields else found[name] for name in wanted}
+    return {
+        name: with_marker_fields(found[name], marker_names) if marker_fields else found[name]
+        for name in wanted
+    }
 
 
 def chosen_objects(
@@ -147,12 +156,13 @@ def _check_fields(file: str, describe: Describe) -> None:
         )
 
 
-def with_marker_fields(describe: Describe) -> Describe:
+def with_marker_fields(describe: Describe, names: tuple[str, str] = MARKER_NAMES) -> Describe:
     """
     A copy of *describe* that has Salmon's two marker fields; custom fields come last, as in a real org. Platform events
     are no records and get none.
     """
     present = {field["name"] for field in describe["fields"]}
     wanted = () if "ReplayId" in present else MARKER_FIELDS
-    added = [dict(field) for field in wanted if field["name"] not in present]
+    called = [{**field, "name": name} for field, name in zip(wanted, names, strict=False)]
+    added = [field for field in called if field["name"] not in present]
     return {**describe, "fields": [*describe["fields"], *added]}

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from salmon.simulator.org.person_accounts import CONTACT_ID, is_person
 from salmon.simulator.org.records import Tables, Unit
-from salmon.simulator.org.refusals import Refusal, entity_is_deleted, invalid_cross_reference
+from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.transaction import Row
 
 LOSERS_MAX: Final = 2
 _MASTER: Final = "MasterRecordId"
@@ -46,8 +45,8 @@ def merge(
         raise Refusal(
             "MERGE_FAILED", f"name one or {LOSERS_MAX} records to merge, each once and none the master record"
         )
-    winner = _live(table, winner_id)
-    rows = [_live(table, loser) for loser in losers]
+    winner = table.alive(winner_id)
+    rows = [table.alive(loser) for loser in losers]
     if any(is_person(row) != is_person(winner) for row in rows):
         raise Refusal("MERGE_FAILED", "a person account and a business account cannot be merged")
     unit.update(table.type.name, winner_id, body)
@@ -66,9 +65,3 @@ def merge(
             unit.point(table, loser, _MASTER, winner_id)
         unit.delete(table.type.name, loser)
     return [each for each in dict.fromkeys(moved) if each not in losers and each != winner_id]
-
-
-def _live(table: Table, record_id: str) -> Row:
-    if (row := table.live.get(record_id)) is not None:
-        return row
-    raise entity_is_deleted() if record_id in table.bin else invalid_cross_reference()

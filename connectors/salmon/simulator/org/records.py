@@ -21,7 +21,6 @@ from salmon.simulator.org.places import settle_addresses
 from salmon.simulator.org.refusals import (
     BadRequest,
     Refusal,
-    entity_is_deleted,
     in_approval,
     invalid_cross_reference,
     locked,
@@ -129,9 +128,9 @@ class Unit:
         except Refusal as refusal:
             # A value that cannot be read, or an unknown field, is refused before the record is looked for.
             if not isinstance(refusal, BadRequest) and refusal.code != "INVALID_FIELD":
-                self._live(table, record_id)
+                table.alive(record_id)
             raise
-        before = self._live(table, record_id)
+        before = table.alive(record_id)
         cleared = [name for name, value in said.items() if value is None and not _nillable(table.type, name)]
         if cleared:
             raise _required(cleared)
@@ -155,7 +154,7 @@ class Unit:
     def delete(self, object_name: str, record_id: str) -> None:
         """Move a live record to the Recycle Bin, together with the records that its relationships cascade to."""
         table = self._table(object_name)
-        doomed_row = self._live(table, record_id)
+        doomed_row = table.alive(record_id)
         if object_name == "Contact":
             person_accounts.refuse_contact(doomed_row)
         if not table.type.describe.get("deletable", True):
@@ -191,18 +190,16 @@ class Unit:
             self._remember(each, each_id)
             each.put(row)
 
-    def point(
-        self, table: Table, record_id: str, lookup: str, target: str | None, *, untold: bool = False
-    ) -> None:
+    def point(self, table: Table, record_id: str, name: str, value: Stored, *, untold: bool = False) -> None:
         """
-        Let a live record's lookup name another record, or none. The org does it itself, so nothing is checked.
+        Let a field of a live record have a value, or none. The org does it itself, so nothing is checked.
 
         With *untold*, no event tells of it.
         """
         if untold:
             self._untold.add((table.type.name, record_id))
         row = dict(table.live[record_id])
-        _assign(row, lookup, target)
+        _assign(row, name, value)
         self._stamp_row(table.type, row)
         self._remember(table, record_id)
         table.put(row)
@@ -266,14 +263,6 @@ class Unit:
 
     def _table(self, object_name: str) -> Table:
         return self._org.table(object_name)
-
-    def _live(self, table: Table, record_id: str) -> Row:
-        row = table.live.get(record_id)
-        if row is not None:
-            return row
-        if record_id in table.bin:
-            raise entity_is_deleted()
-        raise invalid_cross_reference()
 
     def _remember(self, table: Table, record_id: str) -> None:
         state = (table.live.get(record_id), table.bin.get(record_id))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from salmon.simulator.org.ids import make_id
 from salmon.simulator.org.object_types import Field, ObjectType
 from salmon.simulator.org.packed import PackedRows
+from salmon.simulator.org.refusals import entity_is_deleted, invalid_cross_reference
 from salmon.simulator.org.transaction import Row, Stored
 
 
@@ -58,6 +59,12 @@ class Table:
     def next_auto_number(self) -> str:
         """The number of the record that got the newest id, as an auto-number field shows it."""
         return f"{self._numbers_used:08d}"
+
+    def alive(self, record_id: str) -> Row:
+        """A live record. Raises Refusal: it is in the Recycle Bin, or was never there."""
+        if (row := self.live.get(record_id)) is not None:
+            return row
+        raise entity_is_deleted() if record_id in self.bin else invalid_cross_reference()
 
     def put(self, row: Row) -> None:
         """Store a live row, in place of the one with its id."""

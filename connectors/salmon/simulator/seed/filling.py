@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from salmon.simulator.org import person_accounts
 from salmon.simulator.org.clock import datetime_text, whole_second_ms
 from salmon.simulator.org.derived import derive
+from salmon.simulator.org.describes import MARKER_FIELDS
 from salmon.simulator.org.object_types import TEXT_TYPES, Field
 from salmon.simulator.org.org import Org
 from salmon.simulator.org.table import Table
@@ -27,8 +28,8 @@ _HISTORY_S = 700 * 24 * 3600
 _PACKED_FROM = 50_000  # so many records of an object are worth a slower read
 _EARLIER_MAX = 300  # so many records of an object are pointed at by later ones of the same object
 # Names that only the platform or Salmon fills, though the describe lets everybody.
+_MARKERS = frozenset(field["label"] for field in MARKER_FIELDS)  # whatever their names are
 _LEFT_ALONE = (
-    "Salmon_",
     "Jigsaw",
     "EmailBounced",
     "RecordTypeId",
@@ -110,8 +111,10 @@ class _Loader:
     def _maker(self, field: Field) -> Maker | None:
         """How values of *field* are made; None for one that stays empty."""
         rng, name = self._rng, field.name
-        if any(part in name for part in _LEFT_ALONE) or (
-            self._type.has_person_accounts and person_accounts.is_of_persons(name)
+        if (
+            any(part in name for part in _LEFT_ALONE)
+            or field.label in _MARKERS
+            or (self._type.has_person_accounts and person_accounts.is_of_persons(name))
         ):
             return None
         if (known := vocabulary.maker_for(rng, self._type, field)) is not None:

@@ -1,6 +1,6 @@
 """
-What the SOAP API does with records: create, update, upsert, delete, and what no other API can: undelete, merge and
-emptyRecycleBin.
+What the SOAP API does with records: create, update, upsert, delete, and what no other API can: undelete, merge, convertLead
+and emptyRecycleBin.
 
 A call is one transaction. Each record has a result of its own, in the order of the schema; with AllOrNoneHeader one that is
 refused undoes the others. Which code an id that is not in the Recycle Bin is refused with is our reading for emptyRecycleBin.
@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from salmon.simulator.bulk.ingest import value_of
+from salmon.simulator.org.converting import Conversion, convert
 from salmon.simulator.org.ids import id18
 from salmon.simulator.org.merging import merge
 from salmon.simulator.org.org import Org
@@ -54,6 +55,7 @@ class RecordCalls:
             "undelete": ("ids", self._undelete),
             "emptyRecycleBin": ("ids", self._empty),
             "merge": ("request", self._merge),
+            "convertLead": ("leadConverts", self._convert),
         }
         self._purged: list[tuple[Table, str]] = []
         self._external_id = ""
@@ -154,6 +156,28 @@ class RecordCalls:
             "updatedRelatedIds": moved,
         }
 
+    def _convert(self, _unit: Unit, item: Element) -> Result:
+        table, lead_id = self._named(text(item, "leadId"))
+        said = Conversion(
+            text(item, "convertedStatus").strip(),
+            id18(text(item, "accountId").strip()) or "",
+            id18(text(item, "contactId").strip()) or "",
+            text(item, "opportunityName").strip(),
+            id18(text(item, "ownerId").strip()) or "",
+            without_opportunity=text(item, "doNotCreateOpportunity").strip().lower() == "true",
+        )
+        # For itself, as a merge.
+        with self._org.transaction(self._user, self._origin, self._duplicates) as unit:
+            made = convert(self._org, unit, table, lead_id, said, now_ms=self._org.clock.now_ms())
+        return {
+            "accountId": made.account_id,
+            "contactId": made.contact_id,
+            "errors": [],
+            "leadId": lead_id,
+            "opportunityId": made.opportunity_id,
+            "success": True,
+        }
+
     def _named(self, given: str | None) -> tuple[Table, str]:
         record_id = id18((given or "").strip())
         if record_id is None:
@@ -193,7 +217,8 @@ def _done(record_id: str) -> Result:
 
 def _result(result: Result) -> str:
     """In the order of the schema, which is that of the alphabet."""
-    return f"<result>{''.join(_element(name, result.get(name)) for name in sorted({*result, 'id'}))}</result>"
+    names = {*result} if "leadId" in result else {*result, "id"}
+    return f"<result>{''.join(_element(name, result.get(name)) for name in sorted(names))}</result>"
 
 
 def _element(name: str, value: Any) -> str:

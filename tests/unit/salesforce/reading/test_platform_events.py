@@ -68,6 +68,7 @@ class Org:
         self.streams: list[Stream] = []
         self.org_id = "00D1"
         self.time_s = 0.0
+        self.today_s = 1_790_000_000.0
 
     def schema_of_topic(self, topic: str) -> Mapping[str, Any]:
         if topic not in self.now:
@@ -92,7 +93,12 @@ class Org:
 
     def events(self, *names: str, positions: Mapping[str, Any] | None = None) -> PlatformEvents:
         found = PlatformEvents(
-            names or (EVENT,), self, self.open, org_id=self.whose, clock=lambda: self.time_s
+            names or (EVENT,),
+            self,
+            self.open,
+            org_id=self.whose,
+            clock=lambda: self.time_s,
+            today=lambda: self.today_s,
         )
         found.look()
         found.use(found.schemas(), {})
@@ -164,7 +170,7 @@ def test_a_lost_position_is_reported_and_answered_with_the_earliest_event(org: O
     org.bring(org.event(1))
     events.take()
     org.streams[-1].items.append(Ended(PositionLost("the stored position has expired.")))
-    assert not events.take()
+    assert uuids(events.take()) == []
     assert org.streams[-1].start is Preset.EARLIEST
     assert EVENT in events.note()
     org.bring(org.event(1), org.event(3))
@@ -177,6 +183,50 @@ def test_a_position_of_another_org_is_none(org: Org) -> None:
     events = org.events(positions=positions)
     assert org.streams[-1].start is Preset.EARLIEST
     assert "another org" in events.note()
+
+
+def test_a_kind_of_which_nothing_has_come_has_a_position_from_its_first_start_on(org: Org) -> None:
+    """It is stored with the first batch, says since when, and a restart begins at the beginning again: nothing has expired yet."""
+    positions = org.events().take().positions
+    assert positions == {
+        f"events/{EVENT}": {"replay_id": "", "org_id": "00D1", "known": [], "began_s": 1_790_000_000}
+    }
+    org.today_s += 23 * 3600
+    again = org.events(positions=positions)
+    assert org.streams[-1].start is Preset.EARLIEST
+    assert not again.take(), "it is stored already"
+    assert again.note() == ""
+    org.bring(latest=b"\x63")
+    position = again.take().positions[f"events/{EVENT}"]
+    assert position == {"replay_id": "63", "org_id": "00D1", "known": []}, "a keepalive is a position"
+
+
+def test_events_that_expired_before_the_first_came_are_reported_as_lost_once(org: Org) -> None:
+    """A process that stood still, or an event that was hidden from the user, for longer than the org surely keeps events."""
+    org.now.clear()  # the user may not read it
+    positions = org.events().take().positions
+    assert positions, "it is noted since when it is wanted"
+    org.now[TOPIC] = "one"
+    org.today_s += 25 * 3600
+    again = org.events(positions=positions)
+    assert org.streams[-1].start is Preset.EARLIEST
+    assert "25 hours ago" in again.note()
+    positions = again.take().positions
+    assert org.events(positions=positions).note() == "", "it has been reported"
+
+
+def test_a_stream_that_never_stood_is_reported_when_its_beginning_is_too_old(org: Org) -> None:
+    """Within one process, too: the subscription says that its beginning is no longer good."""
+    events = org.events()
+    events.take()
+    org.streams[-1].items.append(Ended(PositionLost("the stream has been silent.")))
+    events.take()
+    assert events.note() == "", "nothing has expired in so short a time"
+    org.today_s += 25 * 3600
+    org.streams[-1].items.append(Ended(PositionLost("the stream has been silent.")))
+    events.take()
+    assert EVENT in events.note()
+    assert org.streams[-1].start is Preset.EARLIEST
 
 
 def test_a_poison_event_is_set_aside_and_stops_no_other(org: Org) -> None:
@@ -250,7 +300,7 @@ def test_an_event_that_the_registry_refuses_waits_until_the_org_changes_it(org: 
     events = org.events()
     events.use({}, {EVENT: "Number__c has another type than before."})
     org.time_s += 61
-    assert not events.take()
+    assert uuids(events.take()) == []
     assert "another type" in events.waiting()[0].sentence
     org.texts["one"] = avro(DAY)
     org.time_s += 61
@@ -284,7 +334,7 @@ def test_a_refused_subscription_waits_and_is_tried_again(org: Org) -> None:
     """A right that is missing is for a person; nothing else stops."""
     events = org.events()
     org.streams[-1].items.append(Ended(SetupError("no access. Grant it.")))
-    assert not events.take()
+    assert uuids(events.take()) == []
     assert "Grant it" in events.waiting()[0].sentence
     org.time_s += 61
     events.take()

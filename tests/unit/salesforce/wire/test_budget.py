@@ -81,6 +81,29 @@ def test_nothing_waits_while_nothing_is_known_or_half_is_left() -> None:
     assert rig.naps == []
 
 
+def test_a_command_waits_for_what_is_spread_and_is_refused_what_stands_still() -> None:
+    """It has nothing else to do; but nobody waits for a day."""
+    rig = Rig()
+    patient = Budget(
+        "calls",
+        "calls",
+        "x.budget",
+        ApiBudget(share=1.0, floor=0),
+        clock=lambda: rig.now_s,
+        nap=rig._nap,
+        patient=True,
+    )
+    patient.saw(6_000, 10_000)
+    with during(Urgency.SPARE):
+        for _ in range(3):
+            patient.ask()
+        assert len(rig.naps) == 2
+        assert min(rig.naps) > NAP_MAX_S
+        patient.saw(8_100, 10_000)
+        with pytest.raises(OverBudget, match=r"x\.budget"):
+            patient.ask()
+
+
 @pytest.mark.parametrize(
     ("used", "level", "still"),
     [

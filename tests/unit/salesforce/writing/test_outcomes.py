@@ -111,9 +111,9 @@ def test_an_org_that_shuts_its_api_is_a_matter_for_people() -> None:
 
 def test_a_duplicate_of_nobodys_key_is_one_of_another_field_or_has_gone() -> None:
     """Nobody has the key: it was the key a moment ago, or it is another field, whose holder is looked for."""
-    other = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Email"})))
+    other = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Email"})), "Sync_Key__c")
     assert other is Look.WHO_HAS_THE_VALUE
-    gone = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Salmon_Id__c"})))
+    gone = duplicate_of_nothing(Refusal("DUPLICATE_VALUE", frozenset({"Sync_Key__c"})), "Sync_Key__c")
     assert isinstance(gone, Outcome)
     assert gone.kind is OutcomeKind.RETRY_LATER
 
