@@ -17,7 +17,7 @@ from typing import Any, Final
 from salmon.simulator.org.records import Tables, Unit
 from salmon.simulator.org.refusals import Refusal
 from salmon.simulator.org.table import Table
-from salmon.simulator.org.transaction import Row
+from salmon.simulator.org.transaction import Row, Stored
 
 LEAD: Final = "Lead"
 # Field of the contact -> of the lead; of the account, the same.
@@ -96,7 +96,7 @@ def convert(
             "StageName": stages.picklist_values[0] if stages is not None else "Prospecting",
         }
         opportunity_id = unit.insert("Opportunity", deal | owner)
-    changes = {
+    changes: dict[str, Stored] = {
         "Status": said.status,
         "IsConverted": True,
         "ConvertedDate": datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat(),
