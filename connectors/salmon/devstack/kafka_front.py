@@ -195,13 +195,15 @@ class _Link:
     async def run(self) -> None:
         """Pass everything on, until one of the two ends it."""
         ways = [asyncio.create_task(self._requests()), asyncio.create_task(self._answers())]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        for out in (self._client_out, self._broker_out):
-            out.close()
-        self._front.left_open.gone(self)
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._front.left_open.gone(self)
+            for out in (self._client_out, self._broker_out):
+                out.close()  # which also ends a way that its cancellation does not reach
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _requests(self) -> None:
         """Pass requests on unchanged."""
@@ -273,8 +275,10 @@ class _Link:
         self.stirred.clear()
         self._front.waiting.add(self)
         try:
+            # Not wait_for: before Python 3.12, a cancellation in the moment of the event was lost, and the connection stood for ever.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stirred.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self.stirred.wait()
         finally:
             self._front.waiting.discard(self)
         return self.stirred.is_set() and not self._let_go

@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -260,6 +261,36 @@ def test_who_leaves_while_a_fetch_is_held_back_is_forgotten() -> None:
         await held_back(broker, reader)
 
     assert not through_a_front(play).waiting
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_leaves_in_the_moment_of_news_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Its transaction is ended after its time. Before, the end of the wait swallowed the end of the connection, so the transaction was open
+    for ever, and nobody got to the end of `offsets` any more (chaos 9216).
+    """
+    left: list[object] = []
+    wait, brokers = asyncio.wait, list[FakeBroker]()
+
+    async def waited(*ways: Any, **how: Any) -> Any:
+        ended = await wait(*ways, **how)
+        for broker in brokers:
+            broker.silent.add(FETCH)
+            for link in broker.fronts[0].waiting:
+                link.stirred.set()
+        return ended
+
+    async def play(broker: FakeBroker, leaving: Client, _: Client) -> None:
+        (front,) = broker.fronts
+        front.left_open.gone = left.append  # type: ignore[method-assign]
+        await held_back(broker, leaving)
+        (link,) = front.waiting
+        brokers.append(broker)
+        leaving.target.close()
+        await until_async(lambda: link in left, "the connection has ended")
+
+    monkeypatch.setattr(asyncio, "wait", waited)
+    through_a_front(play)
 
 
 def test_a_request_without_an_answer_is_forgotten_with_the_next() -> None:
