@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -119,7 +118,7 @@ def schema() -> None:
     """
     from salmon.config.json_schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    print_json(json_schema())
 
 
 def _checked(file: Path) -> Checked[SyncConfig]:

@@ -312,9 +312,10 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
     if direction not in {"to_mongodb", "to_salesforce"}:
         return
     for each in flow.transforms:
-        if isinstance(each.step, Filter | Mask | Constant) and f"to_{each.to}" != direction:
+        to = "mongodb" if isinstance(each.step, Constant) else each.to
+        if isinstance(each.step, Filter | Mask | Constant) and f"to_{to}" != direction:
             yield (
-                f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
+                f"{each.at} is for {to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
             )
 
 

@@ -43,10 +43,10 @@ def test_a_config_that_cannot_be_used_is_one_sentence_and_exit_code_2(
 
 
 def test_a_connector_that_does_not_exist_is_told_with_those_that_do(
-    capsys: pytest.CaptureFixture[str],
+    sync_yaml: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A slip of the pen."""
-    assert run("mongo-sink", "sync.yaml") == EXIT_FATAL
+    """A slip of the pen. Which there are says the configuration: further sides have their own."""
+    assert run("mongo-sink", sync_yaml) == EXIT_FATAL
     assert "mongodb-sink" in capsys.readouterr().err
 
 

@@ -131,6 +131,8 @@ def test_a_key_is_explained_with_its_meaning_and_what_it_accepts(run: Run) -> No
     assert "Accepts: number, at least 0, at most 3600." in told
     assert [*settings(run, "objects.Contact.deletes")] == [
         "objects.Contact.deletes.mode",
+        "objects.Contact.deletes.field",
+        "objects.Contact.deletes.side",
         "objects.Contact.deletes.grace_s",
     ]
 

@@ -68,7 +68,8 @@ def test_it_knows_every_setting() -> None:
             if "$ref" in node:
                 node = schema["$defs"][node["$ref"].rpartition("/")[2]]
             elif isinstance(node.get("additionalProperties"), dict) and path and path[0].startswith("<"):
-                node, path = node["additionalProperties"], path[1:]
+                node = node["additionalProperties"]
+                node, path = node["items"] if path[0].endswith("[]") else node, path[1:]
             else:
                 mappings = [
                     each

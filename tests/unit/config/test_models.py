@@ -143,13 +143,13 @@ def test_a_number_may_come_from_the_environment(write: Write) -> None:
             changed(verify={"every": 24}), r"verify\.every: is a whole number \(int\)", id="no unit"
         ),
         pytest.param(
-            changed(transforms={}),
-            r"transforms: unknown key\. Known keys here: errors, events, kafka",
+            changed(converters={}),
+            r"converters: unknown key\. Known keys here: errors, events, kafka",
             id="no such block",
         ),
         pytest.param(
-            changed(objects__Account__fields__rename={}),
-            r"objects\.Account\.fields\.rename: unknown key",
+            changed(objects__Account__fields__renamed={}),
+            r"objects\.Account\.fields\.renamed: unknown key",
             id="deep",
         ),
         pytest.param(

@@ -282,7 +282,7 @@ def test_who_leaves_in_the_moment_of_news_is_forgotten(monkeypatch: pytest.Monke
 
     async def play(broker: FakeBroker, leaving: Client, _: Client) -> None:
         (front,) = broker.fronts
-        front.left_open.gone = left.append  # type: ignore[method-assign]
+        front.left_open.gone = left.append  # type: ignore[assignment,method-assign]
         await held_back(broker, leaving)
         (link,) = front.waiting
         brokers.append(broker)

@@ -12,8 +12,8 @@ LIVES: Final = (
         "a deletion leaves the shadow as it was",
         "5: DELETE or ABSENT of X: X's shadow is empty",
         "model.steps.life",
-        "    x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}\n    if had is not False:",
-        "    x.overwritten, x.misfits = (), {}\n    if had is not False:",
+        "    x.shadow, x.unknown, x.misfits = {}, frozenset(), {}\n    x.entered",
+        "    x.misfits = {}\n    x.entered",
     ),
     Mutant(
         "our own deletion is news",
@@ -82,8 +82,8 @@ LIVES: Final = (
         "what the org does by itself brings a deleted record back",
         "4a: a consequence of our own write never revives a record",
         "model.steps.life",
-        "    if ours is not None or work.is_consequence or not fresh:\n        return\n",
-        "    if ours is not None or not fresh:\n        return\n",
+        "    if ours is not None or work.is_consequence or not fresh or change.origin in work.rules.keeps:\n        return\n",
+        "    if ours is not None or not fresh or change.origin in work.rules.keeps:\n        return\n",
     ),
     Mutant(
         "a deletion that cascades contests an edit",
@@ -103,15 +103,15 @@ LIVES: Final = (
         "an edit of what is deleted elsewhere is ignored",
         "5: UPDATE on a side that had not seen a delete: concurrent with the delete",
         "model.steps.life",
-        "    if ours is not None or work.is_consequence or not fresh:\n        return\n",
+        "    if ours is not None or work.is_consequence or not fresh or change.origin in work.rules.keeps:\n        return\n",
         "    return\n",
     ),
     Mutant(
         "an echo contests a delete",
         "5: what answers our own write is no edit, and contests no deletion",
         "model.steps.life",
-        "    if ours is not None or work.is_consequence or not fresh:\n        return\n",
-        "    if work.is_consequence or not fresh:\n        return\n",
+        "    if ours is not None or work.is_consequence or not fresh or change.origin in work.rules.keeps:\n        return\n",
+        "    if work.is_consequence or not fresh or change.origin in work.rules.keeps:\n        return\n",
     ),
     Mutant(
         "a stamp contests a delete",
@@ -124,8 +124,9 @@ LIVES: Final = (
         "a new life begins with the values of the old one",
         "5: CREATE after a delete: a new life: canonical starts empty",
         "model.steps.life",
-        "    work.state.canonical, work.state.versions = {}, {}\n    work.state.lives, work.state.life = False, version\n",
-        "    work.state.lives, work.state.life = False, version\n",
+        "    state.canonical = {n: v for n, v in state.canonical.items() if n in hidden}\n"
+        "    state.versions = {n: v for n, v in state.versions.items() if n in state.canonical}\n",
+        "    del hidden\n",
     ),
     Mutant(
         "a creation keeps what its side held in an earlier life",
@@ -188,7 +189,7 @@ LIVES: Final = (
         "2: records: a tombstone = deleted",
         "model.steps.life",
         "    work.state.lives, work.state.life = False, version\n    work.state.unpublished = True\n",
-        "    work.state.lives, work.state.life = False, version\n",
+        "    del hidden\n",
     ),
     Mutant(
         "an edit is not published",
@@ -259,7 +260,7 @@ LIVES: Final = (
         "revert keeps",
         "6: on_reject: revert takes X's shadow as canonical",
         "model.steps.outcomes",
-        '    if work.rules.on_reject == "keep" or _would_make(work, ours):\n',
+        '    if work.rules.on_reject == "keep" or _would_make(work, ours) or leaves:\n',
         "    if True:\n",
     ),
     Mutant(

@@ -187,8 +187,8 @@ MISFITS: Final = (
         "a new life begins with what could not be taken in the former",
         "5: DELETE of X: X's shadow is empty",
         "model.steps.life",
-        "x.shadow, x.unknown, x.overwritten, x.misfits = {}, frozenset(), (), {}",
-        "x.shadow, x.unknown, x.overwritten = {}, frozenset(), ()",
+        "x.shadow, x.unknown, x.misfits = {}, frozenset(), {}",
+        "x.shadow, x.unknown = {}, frozenset()",
     ),
     Mutant(
         "the document does not say what could not be taken",

@@ -48,9 +48,8 @@ SINKS: Final = (
         "MongoDB: an older write is carried out over a newer one",
         "6: a write applies only if its seq is newer than _salmon.seq",
         "mongodb.writing.unique_values",
-        '        return {"_id": document_id, SEQ_PATH: {"$not": {"$gte": Int64(write.seq)}}}  # older, or no marker\n'
-        '    marker: Document = {"$lt": Int64(write.seq)}\n',
-        '        return {"_id": document_id}\n    marker: Document = {"$gte": Int64(0)}\n',
+        '        return {"_id": document_id, SEQ_PATH: older, **form}\n    marker: Document = {"$lt": Int64(write.seq)}\n',
+        '        return {"_id": document_id, **form}\n    marker: Document = {"$gte": Int64(0)}\n',
     ),
     Mutant(
         "MongoDB: a create over the unread",
@@ -114,7 +113,7 @@ SINKS: Final = (
         "MongoDB: a delete without a look at the marker",
         "6: a DELETE applies only where the marker is not older than expected",
         "mongodb.writing.delivery",
-        "            return DeleteOne(guard(document_id, write))\n",
+        "            return DeleteOne(guard(document_id, write, shape.mark))\n",
         '            return DeleteOne({"_id": document_id})\n',
     ),
     Mutant(
@@ -128,14 +127,14 @@ SINKS: Final = (
         "MongoDB: an update that creates",
         "6: an UPDATE of a record that is gone: GONE",
         "mongodb.writing.delivery",
-        "return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq))",
-        "return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq), upsert=True)",
+        "return UpdateOne(guard(document_id, write, shape.mark), shape.update(write.fields, write.seq))",
+        "return UpdateOne(guard(document_id, write, shape.mark), shape.update(write.fields, write.seq), upsert=True)",
     ),
     Mutant(
         "MongoDB: an update of another life",
         "6: expected: a document whose marker is gone lives another life, and is EXISTS",
         "mongodb.writing.delivery",
-        "            return UpdateOne(guard(document_id, write), shape.update(write.fields, write.seq))\n",
+        "            return UpdateOne(guard(document_id, write, shape.mark), shape.update(write.fields, write.seq))\n",
         '            return UpdateOne({"_id": document_id}, shape.update(write.fields, write.seq))\n',
     ),
     Mutant(
@@ -234,7 +233,7 @@ SINKS: Final = (
         "Salesforce: the marker is not set",
         "5: a marker field, set by every write of ours, gives ack exactly",
         "salesforce.writing.delivery",
-        "        MARKER_SEQ: job.record.write.seq,\n",
-        "        **({MARKER_SEQ: job.record.write.seq} if job.op is WriteOp.CREATE else {}),\n",
+        "            self._schemas[job.record.object].markers.seq: job.record.write.seq,\n",
+        "            **({self._schemas[job.record.object].markers.seq: job.record.write.seq} if job.op is WriteOp.CREATE else {}),\n",
     ),
 )

@@ -322,7 +322,9 @@ def test_a_sync_of_polled_objects_alone_hears_no_events_also_while_one_of_them_i
         direction="both",
     )
     objects: Any = {"Product2": settings, "Pricebook2": settings}
-    config: Any = SimpleNamespace(api_budget=ApiBudget(), event_budget=EventBudget())
+    config: Any = SimpleNamespace(
+        api_budget=ApiBudget(), event_budget=EventBudget(), pubsub=SimpleNamespace(channel=None)
+    )
     task = SalesforceSourceTask(config, objects, "crm")
     task.hold({"Pricebook2"})
     assert Peer.PUBSUB not in task.watch(Calls())
