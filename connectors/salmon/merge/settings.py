@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from salmon.config.deletions import DeletesConfig
@@ -17,6 +18,7 @@ from salmon.model.rules import Rules
 from salmon.model.schema import Kind, ObjectSchema
 from salmon.model.sides import OWN, Side
 from salmon.runtime.policies import policy_named
+from salmon.transforms.flow import Filter
 
 _ONE_WAY: Final = {side.direction: side.name for side in OWN}
 
@@ -68,9 +70,20 @@ def _keeps(schema: ObjectSchema, config: DeletesConfig) -> Mapping[str, str]:
     return dict.fromkeys(kept, config.field or "")
 
 
+def _parents_that_leave(schema: ObjectSchema, config: SyncConfig) -> frozenset[str]:
+    """The lookups of an object to others of which a filter may take records out of Salesforce."""
+    leaving = {
+        name
+        for name, each in config.objects.items()
+        if any(SALESFORCE in transform.sides for transform, _ in each.flow(name).of(Filter))
+    }
+    return frozenset(field.name for field in schema.references if leaving.intersection(field.reference_to))
+
+
 def codecs_of(config: SyncConfig, name: str, schema: ObjectSchema, registry: Registry) -> ObjectCodecs:
     """Make the codecs with which merge reads and writes the records of object *name*. Raises ConfigError."""
     rules, topics = rules_of(schema, config.objects[name], config.roster.of(name)), config.topic_names
+    rules = replace(rules, parents_leave=_parents_that_leave(schema, config))
     return ObjectCodecs(
         rules=rules,
         changes=Changes(schema, registry, topics.changes(name)),

@@ -211,6 +211,11 @@ class _Wanted:
     def passes(self, record: Record) -> bool:
         return self.when.holds(record) is not self.drops
 
+    @property
+    def text(self) -> str:
+        """The condition as a person would say it."""
+        return f"not ({self.when.text})" if self.drops else self.when.text
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -234,16 +239,19 @@ class Bound:
     def views(self) -> Mapping[str, View]:
         """What merge needs: for each side that has a filter or a mask, its view."""
         return {
-            side: View(digest, self.wants(side), self.masks.get(side, {}))
+            side: View(digest, self.wants(side), self.masks.get(side, {}), self._text(side))
             for side, digest in self.digests.items()
             if digest
         }
+
+    def _text(self, side: str) -> str:
+        return " && ".join(each.text for each in self.filters if side in each.sides)
 
     def why_not(self, side: str, record: Record) -> str | None:
         """The condition that keeps the record from the side; None: nothing does."""
         for each in self.filters:
             if side in each.sides and not each.passes(record):
-                return f"not ({each.when.text})" if each.drops else each.when.text
+                return each.text
         return None
 
     def masked(self, side: str, record: Record) -> dict[str, Value]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from salmon.config.models import ObjectConfig
+from salmon.config.models import ObjectConfig, SyncConfig
 from salmon.errors import ConfigError
-from salmon.merge.settings import rules_of
+from salmon.merge.settings import codecs_of, rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
+from support.memory_sync import MemorySync
 
 SCHEMA = ObjectSchema(
     "Account",
@@ -40,3 +41,30 @@ def test_the_mark_of_an_archive_must_be_a_checkbox_that_we_may_set(field: str) -
     """Else the record would be kept without its mark, and nobody would know."""
     with pytest.raises(ConfigError, match=r"objects\.Account\.deletes\.field"):
         keeps({"mode": "archive", "field": field})
+
+
+@pytest.mark.parametrize(("to", "leave"), [("salesforce", {"AccountId"}), ("mongodb", set())])
+def test_what_the_org_does_as_a_parent_leaves_it_is_known_for_its_children(to: str, leave: set[str]) -> None:
+    """It clears lookups and deletes children; elsewhere the parent lives on, so that is nobody's edit."""
+    config = SyncConfig.model_validate(
+        {
+            "name": "crm",
+            "kafka": {"bootstrap.servers": "memory:1"},
+            "schema_registry": {"url": "http://localhost:8081"},
+            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
+            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
+            "objects": {
+                "Account": {"collection": "accounts", "transforms": [{"filter": "Name != null", "to": to}]},
+                "Contact": {"collection": "contacts"},
+            },
+        }
+    )
+    children = ObjectSchema(
+        "Contact",
+        (
+            FieldSchema("AccountId", "reference", Kind.STRING, reference_to=("Account",)),
+            FieldSchema("OwnerId", "reference", Kind.STRING, reference_to=("User",)),
+        ),
+    )
+    made = codecs_of(config, "Contact", children, MemorySync().registry).rules
+    assert made.parents_leave == frozenset(leave)
