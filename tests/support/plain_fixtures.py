@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -24,12 +25,25 @@ def no_logger_is_cached() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def logs_as_before(no_logger_is_cached: None) -> Iterator[None]:
     """What a test makes of the logs is gone after it."""
-    before = structlog.get_config()
+    before, levels = structlog.get_config(), _levels()
     yield
     structlog.configure(**before)
+    for name, level in _levels().items():
+        if level != (former := levels.get(name, logging.NOTSET)):
+            logging.getLogger(name).setLevel(former)
 
 
 @pytest.fixture
 def clock() -> Clock:
     """A clock that stands still until the test moves it."""
     return Clock()
+
+
+def _levels() -> dict[str, int]:
+    """The level of each of our loggers."""
+    loggers = logging.root.manager.loggerDict.items()
+    return {
+        name: each.level
+        for name, each in loggers
+        if name.startswith("salmon") and isinstance(each, logging.Logger)
+    }
