@@ -125,12 +125,12 @@ def test_all_five_that_wake_up_beside_their_successors_end_and_have_done_nothing
         ring.start()
         ring.wait_ready()
         edit_all("by the successors")
-        healthy_again(ring, "while the older ones are suspended")
         until(
             lambda: time.monotonic() - suspended_at > TRANSACTION_LOST_S,
             "every time-out is over",
             within_s=TRANSACTION_LOST_S + 10,
         )
+        healthy_again(ring, "while the older ones are suspended")
     finally:
         for process in older.values():
             os.kill(process.pid, signal.SIGCONT)
