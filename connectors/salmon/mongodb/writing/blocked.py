@@ -24,7 +24,7 @@ from salmon.mongodb.wire.client import Document, border
 from salmon.plugin.contract import Outcome, OutcomeKind
 
 PATH_NOT_VIABLE: Final = 28  # MongoDB's error_codes.yml
-_RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
+CHANGED: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
 
 
 def resolve(
@@ -42,7 +42,7 @@ def resolve(
     """
     if not shape.below:
         return dict.fromkeys(writes, odd_marker)
-    outcomes: dict[str, Outcome] = dict.fromkeys(writes, _RETRY)
+    outcomes: dict[str, Outcome] = dict.fromkeys(writes, CHANGED)
     nulls: list[UpdateOne] = []
     for key, document in _read(collection, shape, list(writes)).items():
         if not isinstance(document.get(MARKER, {}), Mapping):

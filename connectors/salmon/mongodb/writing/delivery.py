@@ -55,7 +55,7 @@ from salmon.mongodb.wire.client import (
     border,
     translated,
 )
-from salmon.mongodb.writing.blocked import PATH_NOT_VIABLE, resolve
+from salmon.mongodb.writing.blocked import CHANGED, PATH_NOT_VIABLE, resolve
 from salmon.mongodb.writing.unique_values import DUPLICATE, Owed, UniqueValues, changes_in, guard
 from salmon.mongodb.writing.violations import properties_at_fault
 from salmon.plugin.contract import Outcome, OutcomeKind, SinkRecord
@@ -70,7 +70,6 @@ _EXISTS: Final = Outcome(
     code="Unmarked",
     reason="The document exists, but it is not the one that Salmon knows.",
 )
-_RETRY: Final = Outcome(OutcomeKind.RETRY_LATER, reason="The document changed while it was being written.")
 _ODD: Final = Outcome(
     OutcomeKind.RETRY_LATER,
     code="OddMarker",
@@ -305,7 +304,7 @@ def _by_marker(write: Write, is_there: bool, marker: int | None) -> Outcome:
         return SKIPPED
     if marker == write.seq:
         return APPLIED
-    return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else _RETRY
+    return _EXISTS if write.op is WriteOp.DELETE and marker < write.expected else CHANGED
 
 
 def _bound(write: Write) -> int:
@@ -341,7 +340,7 @@ def _onto_existing(
     for key, write in writes.items():
         marker = markers.get(key)
         if key not in markers:
-            outcomes[key] = _RETRY  # It was deleted meanwhile, or no majority has it yet.
+            outcomes[key] = CHANGED  # It was deleted meanwhile, or no majority has it yet.
         elif marker is None or marker >= _bound(write):
             outcomes[key] = _EXISTS
         elif marker >= write.seq:
@@ -363,7 +362,7 @@ def _onto_existing(
     outcomes |= _around(collection, blocked, shape)
     updated = [key for key in tried if key not in outcomes]
     # If another write came in between, that is noticed when this write is repeated.
-    became = APPLIED if reply.matched == len(updated) else _RETRY
+    became = APPLIED if reply.matched == len(updated) else CHANGED
     return outcomes | dict.fromkeys(updated, became)
 
 
