@@ -191,7 +191,9 @@ class TransformConfig(BaseModel):
     def transforms(self, at: str, direction: str) -> Iterator[Transform]:
         """What it says, for one object. *at*: the path of its key. *direction*: of the object."""
         side = self.to or (SALESFORCE if direction == "to_salesforce" else MONGODB)
-        return (Transform(at, step, side) for step in self._steps())
+        for step in self._steps():
+            # Everything else is about documents alone.
+            yield Transform(at, step, side if isinstance(step, Filter | Mask) else MONGODB)
 
     @property
     def _kind(self) -> str:
@@ -312,10 +314,9 @@ def _faults_of_direction(flow: Flow, direction: str) -> Iterator[str]:
     if direction not in {"to_mongodb", "to_salesforce"}:
         return
     for each in flow.transforms:
-        to = "mongodb" if isinstance(each.step, Constant) else each.to
-        if isinstance(each.step, Filter | Mask | Constant) and f"to_{to}" != direction:
+        if isinstance(each.step, Filter | Mask | Constant) and f"to_{each.to}" != direction:
             yield (
-                f"{each.at} is for {to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
+                f"{each.at} is for {each.to}, but the direction of the object is {direction}. Remove it, or correct `to` or `direction`"
             )
 
 
