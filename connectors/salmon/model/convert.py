@@ -226,6 +226,15 @@ def from_text(field: FieldSchema, text: str) -> Value:
         ) from None
 
 
+def to_text(field: FieldSchema, value: Value) -> str:
+    """Write a value as text from which from_text makes it again."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    return str(to_rest(field, value))
+
+
 # JSON: what a side holds that has no types of its own, e.g. a file or a web service.
 
 

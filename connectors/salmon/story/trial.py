@@ -21,11 +21,11 @@ from salmon.merge.settings import rules_of
 from salmon.model import sides
 from salmon.model.change import MONGODB, SALESFORCE, SALESFORCE_ID, Value, WriteOp
 from salmon.model.convert import from_rest, to_rest
+from salmon.model.rules import Rules
 from salmon.model.schema import ObjectSchema, schema_of_describe
 from salmon.mongodb.documents import DocumentShape
 from salmon.mongodb.keys import key_of
 from salmon.mongodb.shapes import shape_of
-from salmon.transforms.flow import Bound
 
 _NEW: Final = "(a new Id)"
 
@@ -129,7 +129,6 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
     config = settings.objects[schema.name]
     rules = rules_of(schema, config)
     shape = shape_of(settings.objects, schema.name, schema)
-    flow = shape.flow
     key, record, notes = _read(text, schema, shape, origin)
     if rules.one_way_to == origin:
         notes.append(f"{origin} is not read: the direction of {schema.name} is {config.direction}.")
@@ -140,13 +139,12 @@ def tried(settings: SyncConfig, schema: ObjectSchema, text: str, *, origin: str)
         place = config.collection if side.name == MONGODB else schema.name
         if side.name == origin:
             found.append(ForSide(side.name, place, None, ("it has the record: it comes from there",)))
-        elif (reason := flow.why_not(side.name, record)) is not None:
+        elif (reason := shape.flow.why_not(side.name, record)) is not None:
             found.append(ForSide(side.name, place, None, (f"its filter keeps the record away: {reason}",)))
         elif side.name == MONGODB:
-            found.append(_for_mongodb(place, key, record, flow, shape))
+            found.append(_for_mongodb(place, key, record, rules, shape))
         else:
-            may = rules.sink_may_set(SALESFORCE, WriteOp.CREATE)
-            found.append(_for_salesforce(schema, record, flow, may))
+            found.append(_for_salesforce(schema, record, rules))
     return Trial(schema.name, origin, shown, found, notes)
 
 
@@ -191,27 +189,21 @@ def _read(
 
 
 def _for_mongodb(
-    place: str, key: str, record: Mapping[str, Value], flow: Bound, shape: DocumentShape
+    place: str, key: str, record: Mapping[str, Value], rules: Rules, shape: DocumentShape
 ) -> ForSide:
-    masked = {name: value for name, value in flow.masked(MONGODB, record).items() if value is not None}
     try:
-        document = shape.document(key, {**masked, SALESFORCE_ID: None}, 1)
+        document = shape.document(key, {**rules.seen_by(MONGODB, record), SALESFORCE_ID: None}, 1)
     except DataError as error:
         return ForSide(MONGODB, place, None, (f"its document cannot be made: {error}",))
     shown = json.loads(dumps({**document, "_salmon": {"seq": 1}}, json_options=RELAXED_JSON_OPTIONS))
-    return ForSide(MONGODB, place, shown, _masks(flow, MONGODB, record))
+    return ForSide(MONGODB, place, shown, _masks(rules, MONGODB, record))
 
 
-def _for_salesforce(
-    schema: ObjectSchema, record: Mapping[str, Value], flow: Bound, may: frozenset[str]
-) -> ForSide:
-    masked = flow.masked(SALESFORCE, record)
-    given = {
-        name: to_rest(schema.by_name[name], value)
-        for name, value in masked.items()
-        if name in may and value is not None
-    }
-    why = list(_masks(flow, SALESFORCE, record))
+def _for_salesforce(schema: ObjectSchema, record: Mapping[str, Value], rules: Rules) -> ForSide:
+    may = rules.sink_may_set(SALESFORCE, WriteOp.CREATE)
+    seen = rules.seen_by(SALESFORCE, record)
+    given = {name: to_rest(schema.by_name[name], value) for name, value in seen.items() if name in may}
+    why = _masks(rules, SALESFORCE, record)
     if refused := sorted(record.keys() - may):
         why.append(f"Salesforce sets these itself: {', '.join(refused)}")
     missing = sorted(each.name for each in schema.fields if each.required and each.name not in given)
@@ -220,6 +212,6 @@ def _for_salesforce(
     return ForSide(SALESFORCE, schema.name, given, why)
 
 
-def _masks(flow: Bound, side: str, record: Mapping[str, Value]) -> list[str]:
-    masked = sorted(flow.masks.get(side, {}).keys() & record.keys())
+def _masks(rules: Rules, side: str, record: Mapping[str, Value]) -> list[str]:
+    masked = sorted(record.keys() & set(rules.masked(side)))
     return [f"masked, so one-way: {', '.join(masked)}"] if masked else []

@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from salmon.errors import ConfigError
-from salmon.model.change import MONGODB, SIDES, Value
+from salmon.model.change import MONGODB, SIDES
 from salmon.model.schema import FieldSchema, ObjectSchema
 from salmon.model.views import View
 from salmon.transforms import forms as of_documents
@@ -253,11 +253,6 @@ class Bound:
             if side in each.sides and not each.passes(record):
                 return each.text
         return None
-
-    def masked(self, side: str, record: Record) -> dict[str, Value]:
-        """The record as the side is to have it."""
-        masks = self.masks.get(side, {})
-        return {name: masks[name](value) if name in masks else value for name, value in record.items()}
 
 
 NOTHING: Final = Bound()

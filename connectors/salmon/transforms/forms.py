@@ -17,9 +17,8 @@ from typing import Any, Final
 
 from salmon.errors import ConfigError, SchemaMismatch
 from salmon.model.change import Value
-from salmon.model.convert import from_text
+from salmon.model.convert import from_text, to_text
 from salmon.model.schema import FieldSchema, Kind
-from salmon.transforms.masks import text_of
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_A_DAY: Final = 86_400_000
@@ -149,7 +148,7 @@ def _as_text(field: FieldSchema) -> Form:
         return from_text(field, shown)
 
     return Form(
-        ("string",), lambda value: text_of(field, value), read, expected=f"a {field.type} written as text"
+        ("string",), lambda value: to_text(field, value), read, expected=f"a {field.type} written as text"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from salmon.errors import ConfigError, SchemaMismatch
 from salmon.model.change import SALESFORCE, Value
-from salmon.model.convert import from_text, to_rest
+from salmon.model.convert import from_text
 from salmon.model.schema import FieldSchema, Kind
 
 How = Literal["redact", "hash", "keep_last", "replace"]
@@ -117,12 +117,3 @@ def _require_text(of: FieldSchema, chars: int) -> None:
             f"masks {of.name} for Salesforce, but Salesforce takes no masked text in a field of type {of.type}"
             f"{f' and {of.length} characters' if of.length else ''}. Exclude the field instead"
         )
-
-
-def text_of(of: FieldSchema, value: Value) -> str:
-    """A value as text from which `from_text` makes it again."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    return str(to_rest(of, value))
