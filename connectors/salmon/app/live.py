@@ -66,4 +66,4 @@ class Live:
         budgets = task.budgets() if isinstance(task, HasBudgets) else ()
         for each in (task, *budgets):
             if isinstance(each, TakesSettings):
-                each.take_settings(getattr(self.config, side))
+                each.take_settings(self.config.settings_of(side))

@@ -10,6 +10,7 @@ import yaml
 
 from salmon.app.connector_plugins import is_for
 from salmon.app.events import specs_of
+from salmon.app.live import Live
 from salmon.config import models as config
 from salmon.config.models import SyncConfig
 from salmon.errors import ConfigError
@@ -119,3 +120,17 @@ def test_a_connector_shows_the_settings_of_its_own_side_alone() -> None:
     assert not is_for("mongodb-sink", "sides.jsonl.folder")
     assert not is_for("merge", "sides.jsonl.folder")
     assert is_for("jsonl-sink", "topics.partitions")
+
+
+def test_a_task_of_a_further_side_is_given_the_settings_of_that_side(tmp_path: Path) -> None:
+    """When it is made, and whenever they are read again."""
+    given: list[Any] = []
+
+    class Task:
+        def take_settings(self, settings: Any) -> None:
+            given.append(settings.folder)
+
+    live = Live(loaded(tmp_path))
+    live.watch("jsonl", Task())
+    live.take(loaded(tmp_path))
+    assert given == ["/data", "/data"]
