@@ -34,6 +34,7 @@ from salmon.ops.health import Health
 from salmon.ops.metrics import Metrics
 from support import runtime
 from support.registries import MemoryRegistry
+from support.sync_config import sync_config
 from support.waiting import until
 from support.world.nature import SCHEMA
 
@@ -124,16 +125,12 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def merging(broker: str, request: pytest.FixtureRequest, tmp_path: Path) -> Merging:
     name = f"t{abs(hash(request.node.name)) % 10**8}"
     config = SyncConfig.model_validate(
-        {
-            "name": name,
-            "kafka": {"bootstrap.servers": broker},
-            "schema_registry": {"url": "http://localhost:8081"},
-            "topics": {"partitions": PARTITIONS, "replication_factor": 1},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
-            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-            "objects": {"Account": {"collection": "accounts"}},
-            "merge": {"state_dir": str(tmp_path / "state")},
-        }
+        sync_config(
+            name=name,
+            kafka={"bootstrap.servers": broker},
+            topics={"partitions": PARTITIONS, "replication_factor": 1},
+            merge={"state_dir": str(tmp_path / "state")},
+        )
     )
     registry = MemoryRegistry()
     names = config.topic_names

@@ -23,6 +23,7 @@ from salmon.mongodb.writing.outbox import OutcomeWriter
 from salmon.plugin.contract import DeadLetter, EventRecord, Outcome, OutcomeKind, Position, SinkRecord
 from support.mongo import Mongo, NoIdentities
 from support.runtime import eventually
+from support.sync_config import sync_config
 
 EVENT = "Invoice_Sent__e"
 OUTBOX = Outbox("outbox", {"Number__c": "number"})
@@ -218,15 +219,10 @@ def test_the_doctor_says_whether_the_collection_can_be_an_outbox(mongo: Mongo) -
     """One that is not there yet can; a time series cannot."""
     fields = {"direction": "to_salesforce", "fields": {"A__c": "a"}}
     config = SyncConfig.model_validate(
-        {
-            "name": "crm",
-            "kafka": {"bootstrap.servers": "127.0.0.1:1"},
-            "schema_registry": {"url": "http://127.0.0.1:1"},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
-            "mongodb": {"uri": mongo.uri, "database": mongo.name},
-            "objects": {"Account": {"collection": "accounts"}},
-            "events": {"A__e": {**fields, "collection": "a"}, "B__e": {**fields, "collection": "b"}},
-        }
+        sync_config(
+            mongodb={"uri": mongo.uri, "database": mongo.name},
+            events={"A__e": {**fields, "collection": "a"}, "B__e": {**fields, "collection": "b"}},
+        )
     )
     mongo.database.create_collection("b", timeseries={"timeField": "at"})
     lines = {line.name: line for line in examine(MongoChecks(config).checks())}

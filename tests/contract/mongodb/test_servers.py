@@ -27,6 +27,7 @@ from salmon.ports import free_ports
 from salmon.simulator.tls import make_certificates
 from support.clock import Clock
 from support.mongo import OBJECTS, SCHEMAS, Log, Mongo, NoIdentities, write
+from support.sync_config import sync_config
 from support.waiting import until
 
 
@@ -195,16 +196,7 @@ def test_the_doctor_says_what_a_user_may_not_do(tmp_path: Path) -> None:
 
 
 def _diagnosed(uri: str) -> dict[str, Line]:
-    config = SyncConfig.model_validate(
-        {
-            "name": "crm",
-            "kafka": {"bootstrap.servers": "127.0.0.1:1"},
-            "schema_registry": {"url": "http://127.0.0.1:1"},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "hush"}},
-            "mongodb": {"uri": uri, "database": "crm"},
-            "objects": {"Account": {"collection": "accounts"}},
-        }
-    )
+    config = SyncConfig.model_validate(sync_config(mongodb={"uri": uri, "database": "crm"}))
     return {line.name: line for line in examine(MongoChecks(config).checks())}
 
 

@@ -15,6 +15,7 @@ from salmon.model.change import MONGODB
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from salmon.runtime import schemas
 from support.registries import MemoryRegistry
+from support.sync_config import sync_config
 
 ACCOUNT = ObjectSchema("Account", (FieldSchema("Name", "string", Kind.STRING),), key_prefix="001")
 NOBODY: dict[str, Any] = {"bootstrap.servers": "127.0.0.1:1"}
@@ -33,14 +34,11 @@ class Closing(MemoryRegistry):
 def config() -> SyncConfig:
     """A sync of one object, whose Kafka is not there."""
     return SyncConfig.model_validate(
-        {
-            "name": "crm",
-            "kafka": NOBODY,
-            "schema_registry": {"url": "http://127.0.0.1:1"},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}},
-            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-            "objects": {"Account": {"collection": "accounts", "direction": "to_mongodb"}},
-        }
+        sync_config(
+            kafka=NOBODY,
+            schema_registry={"url": "http://127.0.0.1:1"},
+            objects={"Account": {"collection": "accounts", "direction": "to_mongodb"}},
+        )
     )
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from salmon.cli.main import app, exit_code_of
 from support.describes import describe
+from support.sync_config import sync_config
 
 Try = Callable[..., dict[str, Any]]
 RECORD = {
@@ -42,17 +43,8 @@ def run(tmp_path: Path) -> Try:
     """Runs the command with a record and `transforms`; returns its JSON, or what went wrong."""
 
     def run(record: Any, transforms: Any = TRANSFORMS, *options: str, **settings: Any) -> dict[str, Any]:
-        content = {
-            "name": "crm",
-            "kafka": {"bootstrap.servers": "b:1"},
-            "schema_registry": {"url": "http://r:1"},
-            "salesforce": {
-                "login_url": "https://login.salesforce.com",
-                "auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"},
-            },
-            "mongodb": {"uri": "mongodb://m", "database": "crm"},
-            "objects": {"Contact": {"collection": "contacts", "transforms": transforms, **settings}},
-        }
+        contact = {"collection": "contacts", "transforms": transforms, **settings}
+        content = sync_config(objects={"Contact": contact})
         (tmp_path / "sync.yaml").write_text(yaml.safe_dump(content))
         (tmp_path / "record.json").write_text(record if isinstance(record, str) else json.dumps(record))
         arguments = [

@@ -9,15 +9,9 @@ import yaml
 
 from salmon.config import models as config
 from salmon.errors import ConfigError
+from support.sync_config import sync_config
 
-BASE: dict[str, Any] = {
-    "name": "crm",
-    "kafka": {"bootstrap.servers": "localhost:9092"},
-    "schema_registry": {"url": "http://localhost:8081"},
-    "salesforce": {"auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}},
-    "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-    "objects": {"Account": {"collection": "accounts"}},
-}
+BASE = sync_config()
 
 
 OUTBOX = {"direction": "to_salesforce", "collection": "outbox", "fields": {"X__c": "total"}}

@@ -18,16 +18,12 @@ from salmon.merge.settings import rules_of
 from salmon.model.schema import ObjectSchema
 from salmon.runtime import discovery
 from support.plugins import install, install_example
+from support.sync_config import sync_config
 
-BASE: dict[str, Any] = {
-    "name": "crm",
-    "kafka": {"bootstrap.servers": "localhost:9092"},
-    "schema_registry": {"url": "http://localhost:8081"},
-    "salesforce": {"auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}},
-    "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-    "sides": {"jsonl": {"folder": "/data"}},
-    "objects": {"Account": {"collection": "accounts"}, "Lead": {"collection": "leads", "sides": []}},
-}
+BASE = sync_config(
+    sides={"jsonl": {"folder": "/data"}},
+    objects={"Account": {"collection": "accounts"}, "Lead": {"collection": "leads", "sides": []}},
+)
 
 
 @pytest.fixture(autouse=True)

@@ -14,23 +14,14 @@ from salmon.config.shown import HIDDEN, shown
 from salmon.ops.logs import secrets_of
 from salmon.transforms.flow import Cast, Constant, Filter, Step, Timestamps
 from salmon.transforms.masks import Mask
+from support.sync_config import sync_config
 
 KEY = "0123456789abcdef"
 
 
 def raw(own: Any = None, top: Any = None, **settings: Any) -> dict[str, Any]:
     contact = {"collection": "contacts", **settings} | ({} if own is None else {"transforms": own})
-    return {
-        "name": "crm",
-        "kafka": {"bootstrap.servers": "b:1"},
-        "schema_registry": {"url": "http://r:1"},
-        "salesforce": {
-            "login_url": "https://login.salesforce.com",
-            "auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"},
-        },
-        "mongodb": {"uri": "mongodb://m", "database": "crm"},
-        "objects": {"Contact": contact},
-    } | ({} if top is None else {"transforms": top})
+    return sync_config(objects={"Contact": contact}, **({} if top is None else {"transforms": top}))
 
 
 def checked(content: dict[str, Any]) -> tuple[SyncConfig | None, Mapping[tuple[str, ...], str]]:

@@ -24,6 +24,7 @@ from support import runtime
 from support.memory_broker import error
 from support.memory_sync import Impatient, MemorySync
 from support.runtime import OBJECT, SCHEMA
+from support.sync_config import sync_config
 from support.waiting import until
 
 KEYS = tuple(f"k{number:02}" for number in range(20))
@@ -38,18 +39,12 @@ class Sync:
         self.views: dict[str, View] = {}
         self.health = Health()
         self.config = SyncConfig.model_validate(
-            {
-                "name": self.memory.name,
-                "kafka": {"bootstrap.servers": "memory:1"},
-                "schema_registry": {"url": "http://localhost:8081"},
-                "topics": {"partitions": PARTITIONS, "replication_factor": 1},
-                "salesforce": {
-                    "auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}
-                },
-                "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-                "objects": {OBJECT: {"collection": "accounts"}},
-                "merge": {"state_dir": str(folder / "state")},
-            }
+            sync_config(
+                name=self.memory.name,
+                topics={"partitions": PARTITIONS, "replication_factor": 1},
+                objects={OBJECT: {"collection": "accounts"}},
+                merge={"state_dir": str(folder / "state")},
+            )
         )
         rules_of = settings.rules_of
 

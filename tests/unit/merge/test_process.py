@@ -23,6 +23,7 @@ from support import runtime
 from support.memory_broker import error
 from support.memory_sync import Impatient, MemorySync
 from support.runtime import OBJECT, SCHEMA
+from support.sync_config import sync_config
 from support.waiting import until
 
 
@@ -40,16 +41,12 @@ def sync() -> MemorySync:
 @pytest.fixture
 def config(sync: MemorySync, tmp_path: Path) -> SyncConfig:
     return SyncConfig.model_validate(
-        {
-            "name": sync.name,
-            "kafka": {"bootstrap.servers": "memory:1"},
-            "schema_registry": {"url": "http://localhost:8081"},
-            "topics": {"partitions": 2, "replication_factor": 1},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
-            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-            "objects": {OBJECT: {"collection": "accounts"}},
-            "merge": {"state_dir": str(tmp_path / "state")},
-        }
+        sync_config(
+            name=sync.name,
+            topics={"partitions": 2, "replication_factor": 1},
+            objects={OBJECT: {"collection": "accounts"}},
+            merge={"state_dir": str(tmp_path / "state")},
+        )
     )
 
 

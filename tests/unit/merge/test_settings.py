@@ -10,6 +10,7 @@ from salmon.merge.settings import codecs_of, rules_of
 from salmon.model.change import MONGODB, SALESFORCE
 from salmon.model.schema import FieldSchema, Kind, ObjectSchema
 from support.memory_sync import MemorySync
+from support.sync_config import sync_config
 
 SCHEMA = ObjectSchema(
     "Account",
@@ -47,17 +48,12 @@ def test_the_mark_of_an_archive_must_be_a_checkbox_that_we_may_set(field: str) -
 def test_what_the_org_does_as_a_parent_leaves_it_is_known_for_its_children(to: str, leave: set[str]) -> None:
     """It clears lookups and deletes children; elsewhere the parent lives on, so that is nobody's edit."""
     config = SyncConfig.model_validate(
-        {
-            "name": "crm",
-            "kafka": {"bootstrap.servers": "memory:1"},
-            "schema_registry": {"url": "http://localhost:8081"},
-            "salesforce": {"auth": {"flow": "client_credentials", "client_id": "x", "client_secret": "y"}},
-            "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-            "objects": {
+        sync_config(
+            objects={
                 "Account": {"collection": "accounts", "transforms": [{"filter": "Name != null", "to": to}]},
                 "Contact": {"collection": "contacts"},
-            },
-        }
+            }
+        )
     )
     children = ObjectSchema(
         "Contact",

@@ -15,6 +15,7 @@ from salmon.model.policies import POLICIES
 from salmon.runtime.policies import GROUP, known, policy_named
 from support.plugins import install, install_example
 from support.stories import SCHEMA, Story
+from support.sync_config import sync_config
 
 LONG, SHORT = "+1 555 0101 (office)", "555 0202"
 
@@ -28,21 +29,8 @@ def longest_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def configured(folder: Path, conflicts: dict[str, Any]) -> config.SyncConfig:
     """A sync of Account with these settings of `conflicts`, as it is read from its file."""
     path = folder / "sync.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                "name": "crm",
-                "kafka": {"bootstrap.servers": "localhost:9092"},
-                "schema_registry": {"url": "http://localhost:8081"},
-                "salesforce": {
-                    "auth": {"flow": "client_credentials", "client_id": "app", "client_secret": "x"},
-                    "login_url": "https://acme.my.salesforce.com",
-                },
-                "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-                "objects": {"Account": {"collection": "accounts", "conflicts": conflicts}},
-            }
-        )
-    )
+    account = {"collection": "accounts", "conflicts": conflicts}
+    path.write_text(yaml.safe_dump(sync_config(objects={"Account": account})))
     return config.load(path)
 
 

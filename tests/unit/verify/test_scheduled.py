@@ -14,6 +14,7 @@ from salmon.ops.metrics import Metrics
 from salmon.verify.comparing import ObjectVerdict
 from salmon.verify.scheduled import Ended, ScheduledVerify, run_command, scheduled
 from salmon.verify.verifying import VerifyResult
+from support.sync_config import sync_config
 
 HOUR_S = 3600.0
 
@@ -129,19 +130,7 @@ def test_without_a_schedule_nothing_runs_beside_merge() -> None:
     """It reads the whole org each time: whoever wants that says so."""
 
     def made(**verify: Any) -> ScheduledVerify | None:
-        config = SyncConfig.model_validate(
-            {
-                "name": "crm",
-                "kafka": {"bootstrap.servers": "localhost:9092"},
-                "schema_registry": {"url": "http://localhost:8081"},
-                "salesforce": {
-                    "auth": {"flow": "client_credentials", "client_id": "a", "client_secret": "b"}
-                },
-                "mongodb": {"uri": "mongodb://localhost", "database": "crm"},
-                "objects": {"Account": {"collection": "accounts"}},
-                "verify": verify,
-            }
-        )
+        config = SyncConfig.model_validate(sync_config(verify=verify))
         return scheduled(Path("sync.yaml"), config, Metrics("merge"))
 
     assert made() is None
