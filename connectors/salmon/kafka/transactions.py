@@ -274,7 +274,7 @@ class Transaction:
                     ) from None
                 self._producer.poll(0.1)
             except KafkaException as error:
-                raise translated(error, f"writing to {topic}") from error
+                raise translated(_cause(self._producer, error), f"writing to {topic}") from error
 
     def send_offsets(self, offsets: Sequence[TopicPartition], group: Any) -> None:
         """
@@ -293,6 +293,21 @@ class Transaction:
         self._repeat(
             lambda: _returning(call, _OFFSETS_S + _RETURNS_S, doing), doing, deadline=time.monotonic()
         )
+
+
+def _cause(producer: Producer, error: KafkaException) -> KafkaException:
+    """
+    Find the error behind _FATAL, which is all that produce() says of a client that has ended, whatever ended it.
+
+    Only transactional calls say what it was: rd_kafka_begin_transaction() returns "the fatal error" (librdkafka's rdkafka.h).
+    """
+    if error.args[0].code() == KafkaError._FATAL:
+        try:
+            producer.begin_transaction()
+        except KafkaException as ended:
+            if ended.args[0].fatal():
+                return ended
+    return error
 
 
 def _returning(call: Callable[[], object], within_s: float, doing: str) -> None:

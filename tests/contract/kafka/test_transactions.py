@@ -69,6 +69,22 @@ def test_a_newer_instance_stops_the_older_for_good(
     assert tables.load(kafka, topic) == {"new": b"3"}
 
 
+def test_who_learns_of_a_newer_instance_while_it_writes_is_told_by_the_next_record(
+    kafka: dict[str, Any], create: Create, producer: TransactionalProducer, name: str
+) -> None:
+    """A client that has ended refuses records with no more than "fatal error"; what we raise is the cause."""
+    topic = create()
+    newer = clients.producer(kafka, transactional_id=name, client_id="newer")
+
+    def until_refused() -> None:
+        with producer.transaction() as transaction:
+            newer.start()
+            until(lambda: transaction.produce(topic, "old", b"1"))  # returns None until it raises
+
+    with pytest.raises(Fenced):
+        until_refused()
+
+
 def test_a_record_that_is_too_large_is_the_records_fault(
     kafka: dict[str, Any], create: Create, producer: TransactionalProducer
 ) -> None:

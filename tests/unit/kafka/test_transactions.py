@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from salmon.errors import ClientLost, Unavailable
+from salmon.errors import ClientLost, Fenced, Unavailable
 from salmon.kafka.transactions import TransactionalProducer
 
 
@@ -31,9 +31,17 @@ class Kafka:
     def __init__(self, *answers: KafkaError | None, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.answers, self.meanwhile = list(answers), meanwhile
         self.calls: list[str] = []
+        self.ended: KafkaError | None = None  # what has ended this client for good
 
     def begin_transaction(self) -> None:
         self.calls.append("begin")
+        if self.ended is not None:
+            raise KafkaException(self.ended)
+
+    def produce(self, *_record: object) -> None:
+        self.calls.append("produce")
+        if self.ended is not None:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "Local: Fatal error"))
 
     def commit_transaction(self, _timeout_s: float) -> None:
         self.calls.append("commit")
@@ -127,3 +135,32 @@ def test_offsets_are_not_asked_for_twice_in_one_transaction() -> None:
     with pytest.raises(Unavailable), producer(kafka, Heard()).transaction() as transaction:
         transaction.send_offsets([], object())
     assert kafka.calls == ["begin", "offsets", "abort"]
+
+
+def test_who_learns_of_its_successor_in_the_middle_of_a_transaction_says_so() -> None:
+    """The next record is refused with "fatal error" only; what it was decides whether the process may come back."""
+    kafka = Kafka()
+
+    def write() -> None:
+        with producer(kafka, Heard()).transaction() as transaction:
+            kafka.ended = KafkaError(KafkaError._FENCED, "a newer one", True)
+            transaction.produce("crm.records", "001A", b"1")
+
+    with pytest.raises(Fenced, match=r"writing to crm\.records: Kafka said _FENCED"):
+        write()
+
+
+def test_what_ended_a_client_is_told_as_it_is_where_nobody_knows_more() -> None:
+    """A client that begins a transaction all the same must not hide that the record was refused."""
+    kafka = Kafka()
+
+    def refuse(*_record: object) -> None:
+        raise KafkaException(KafkaError(KafkaError._FATAL, "Local: Fatal error"))
+
+    def write() -> None:
+        with producer(kafka, Heard()).transaction() as transaction:
+            transaction.produce("crm.records", "001A", b"1")
+
+    kafka.produce = refuse  # type: ignore[method-assign]
+    with pytest.raises(ClientLost, match="Local: Fatal error"):
+        write()
